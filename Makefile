@@ -1,0 +1,51 @@
+# Everything lives in .venv; nothing else is needed than Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check lint types docs wheel embedded clean
+
+demo: .venv/.base
+	$(BIN)/cspine demo --out demo
+
+test: .venv/.dev
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+check: lint types test
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+docs: .venv/.dev
+	$(PIP) install --editable ".[docs]"
+	$(BIN)/mkdocs build --strict
+
+wheel: .venv/.dev
+	$(PIP) install build
+	$(BIN)/python -m build --wheel
+
+# The study and the weights that come with cspine, made again from their seeds.
+embedded: .venv/.dev
+	$(BIN)/python -m benchmarks.embedded
+
+.venv/.python:
+	$(PYTHON) -c 'import sys; sys.exit("cspine needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/.base: .venv/.python pyproject.toml
+	@echo "Installing cspine into .venv (a few minutes the first time) ..."
+	$(PIP) install --editable .
+	touch $@
+
+.venv/.dev: .venv/.python pyproject.toml
+	@echo "Installing cspine and its test tools into .venv (a few minutes the first time) ..."
+	$(PIP) install --editable ".[train,dev]"
+	touch $@ .venv/.base
+
+clean:
+	rm -rf .venv build dist site demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,59 @@
+"""The cervical vertebrae and what they are called in labels, in codes and in colour."""
+
+from typing import Final, Literal, get_args
+
+Level = Literal["C1", "C2", "C3", "C4", "C5", "C6", "C7"]
+
+VERTEBRAE: Final[tuple[Level, ...]] = get_args(Level)
+"""C1 to C7, from the head down."""
+
+OVERALL: Final = "patient_overall"
+"""The challenge's name for 'any cervical vertebra is fractured'."""
+
+TARGETS: Final[tuple[str, ...]] = (OVERALL, *VERTEBRAE)
+"""The eight targets in the challenge's column order: overall, then C1 to C7."""
+
+SEGMENT_NUMBERS: Final[dict[str, int]] = {level: number for number, level in enumerate(VERTEBRAE, start=1)} | {
+    f"T{number}": 7 + number for number in range(1, 13)
+}
+"""Voxel values in the challenge's segmentations: 1-7 are C1-C7, 8-19 are T1-T12, 0 is background."""
+
+SNOMED_CODES: Final[dict[Level, tuple[str, str]]] = {
+    "C1": ("14806007", "C1 vertebra"),
+    "C2": ("39976000", "C2 vertebra"),
+    "C3": ("113205007", "C3 vertebra"),
+    "C4": ("5329002", "C4 vertebra"),
+    "C5": ("36978003", "C5 vertebra"),
+    "C6": ("36054005", "C6 vertebra"),
+    "C7": ("87391001", "C7 vertebra"),
+}
+"""SNOMED CT code and meaning of each cervical vertebra."""
+
+COLOURS: Final[dict[Level, str]] = {
+    "C1": "#4477AA",
+    "C2": "#66CCEE",
+    "C3": "#228833",
+    "C4": "#CCBB44",
+    "C5": "#EE6677",
+    "C6": "#AA3377",
+    "C7": "#888888",
+}
+"""One colour per level: Paul Tol's 'bright' scheme, told apart with colour-blind eyes."""
+
+CHALLENGE_STUDIES: Final = 2019
+"""Studies in the challenge's train.csv."""
+
+CHALLENGE_POSITIVES: Final[dict[str, int]] = {
+    "patient_overall": 961,
+    "C1": 146,
+    "C2": 285,
+    "C3": 73,
+    "C4": 108,
+    "C5": 162,
+    "C6": 277,
+    "C7": 393,
+}
+"""Studies with a fracture, overall and per level, in the challenge's train.csv."""
+
+RESEARCH_USE_ONLY: Final = "Research use only. Not a medical device. Not for diagnosis."
+"""The statement that every output carries."""

@@ -1,0 +1,17 @@
+"""The command line: a thin skin over the library, one file per command.
+
+Every command imports what it needs when it runs, so that ``cspine --help`` is quick.
+"""
+
+from cspine.cli import compile as _compile
+from cspine.cli import demo, describe, evaluate, inspect, predict, submit, synth, train
+from cspine.cli.app import app
+
+__all__ = ["app", "main"]
+
+_COMMANDS = (inspect, _compile, synth, describe, train, evaluate, predict, submit, demo)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,147 @@
+"""What all commands share: the app, errors as one sentence, progress, JSON."""
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from cspine.anatomy import RESEARCH_USE_ONLY
+from cspine.errors import CspineError, DiskFullError, NotAssessableError, OutputError, OutputTakenError
+from cspine.progress import Progress
+
+DONE: Final = 0
+SOME_FAILED: Final = 1
+WRONG_CALL: Final = 2
+INTERRUPTED: Final = 130
+"""What a shell reports of a program stopped by Ctrl-C."""
+
+P = ParamSpec("P")
+
+out: Final = Console(highlight=False)
+err: Final = Console(stderr=True, highlight=False)
+
+app: Final = typer.Typer(
+    name="cspine",
+    help=f"Find cervical-spine fractures in CT. {RESEARCH_USE_ONLY}",
+    epilog="Begin with:  cspine demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def sentences(command: Callable[P, int | None]) -> Callable[P, None]:
+    """Make a command end with an exit code, and its errors with one sentence instead of a traceback."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs) or DONE
+        except KeyboardInterrupt:
+            say_error("stopped; what is finished stays, run the same command again to go on")
+            code = INTERRUPTED
+        except CspineError as error:
+            say_error(str(error))
+            code = _exit_code(error)
+        raise typer.Exit(code)
+
+    return run
+
+
+def _exit_code(error: CspineError) -> int:
+    if isinstance(error, (DiskFullError, NotAssessableError)):
+        return SOME_FAILED
+    if isinstance(error, OutputError) and not isinstance(error, OutputTakenError):
+        return SOME_FAILED
+    return WRONG_CALL
+
+
+def say(text: str) -> None:
+    """Print a line for people on standard output."""
+    out.print(text)
+
+
+def say_error(text: str) -> None:
+    """Print a sentence on standard error; nothing in it is taken for markup or for control characters."""
+    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
+    err.print(f"[bold red]cspine:[/] {escape(clean)}", soft_wrap=True)
+
+
+def say_research_only() -> None:
+    """Print the statement that every output carries."""
+    err.print(f"[dim]{RESEARCH_USE_ONLY}[/]")
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
+    """Print JSON for programs, and nothing else, on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Draw progress on standard error: bars on a terminal, a line now and then elsewhere."""
+    if not err.is_terminal:
+        yield _Lines()
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left:"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Bars(*columns, console=err, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def update(stage: str, done: int, total: int, /) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield update
+
+
+class _Lines:
+    """Progress as lines of text with an estimate, at most one in `EVERY_S` seconds and stage."""
+
+    EVERY_S: Final = 5.0
+
+    def __init__(self) -> None:
+        self._begun: dict[str, float] = {}
+        self._said: dict[str, float] = {}
+
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
+        now = time.monotonic()
+        if done == 0 or stage not in self._begun:
+            self._begun[stage] = self._said[stage] = now
+            return
+        if now - self._said[stage] < self.EVERY_S or not done:
+            return
+        self._said[stage] = now
+        left = (now - self._begun[stage]) / done * (total - done)
+        err.print(f"{stage}: {done} of {total}, about {_duration(left)} left")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes for people.
+
+    >>> size(2_500_000)
+    '2.5 MB'
+    """
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,32 @@
+"""``cspine demo``: the whole way, on a phantom study that comes with cspine."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cspine.cli.app import app, progress_bar, say, say_research_only, sentences
+from cspine.cli.predict import show_findings
+
+
+@app.command("demo", epilog="Example:  cspine demo --out demo")
+@sentences
+def demo_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder for findings.json and report.html.")] = Path("demo"),
+) -> None:
+    """Read an embedded phantom study with the embedded weights: from DICOM in a zip to a report."""
+    from cspine.detect.detector import Detector
+    from cspine.imaging.geometry import MAX_GAP_MM
+    from cspine.report.folder import write_studies
+
+    with (
+        resources.as_file(resources.files("cspine.phantom").joinpath("embedded", "study.zip")) as study,
+        progress_bar() as progress,
+    ):
+        say("A phantom neck (no patient), 16-bit DICOM in a zip, is read in place and compiled to nine images.")
+        findings = write_studies(Detector.load(), study, out, max_gap_mm=MAX_GAP_MM, progress=progress)
+    show_findings(findings[0])
+    say("A phantom shows that the machinery works; it says nothing about accuracy in patients.")
+    say(f"Open the report:  {(out / 'report.html').resolve()}")
+    say_research_only()

@@ -1,0 +1,81 @@
+"""``cspine predict``: a CT becomes findings and a report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cspine.cli.app import (
+    DONE,
+    SOME_FAILED,
+    app,
+    out,
+    print_json,
+    progress_bar,
+    say,
+    say_error,
+    say_research_only,
+    sentences,
+)
+from cspine.cli.options import MAX_GAP, Json, MaxGap
+
+if TYPE_CHECKING:
+    from cspine.findings import Findings
+
+_EPILOG = "Examples:  cspine predict study/ --out result   |   cspine predict study.zip --out result --weights w.onnx"
+
+
+@app.command("predict", epilog=_EPILOG)
+@sentences
+def predict_command(
+    path: Annotated[Path, typer.Argument(help="A study: a folder, a zip or a file; or a folder of many studies.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for findings.json and report.html.")],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="An ONNX file of cspine train; the embedded ones if left out.")
+    ] = None,
+    series: Annotated[str | None, typer.Option("--series", help="Read the series with this UID.")] = None,
+    max_gap_mm: MaxGap = MAX_GAP,
+    as_json: Json = False,
+) -> int:
+    """Read a study and write findings.json and report.html.
+
+    For many studies each gets a folder of its own, and worklist.csv lists them. Exit code 1 says that a study was
+    refused; its findings say why.
+    """
+    from cspine.detect.detector import Detector
+    from cspine.report.folder import write_studies
+
+    with progress_bar() as progress:
+        detector = Detector.load(weights)
+        findings = write_studies(detector, path, out_dir, series_uid=series, max_gap_mm=max_gap_mm, progress=progress)
+    if as_json:
+        print_json([study.model_dump(mode="json") for study in findings])
+    elif len(findings) == 1:
+        show_findings(findings[0])
+        say(f"report: {out_dir / 'report.html'}")
+    else:
+        refused = sum(study.refused is not None for study in findings)
+        say(f"{len(findings)} studies, {refused} refused: {out_dir / 'worklist.csv'}")
+    say_research_only()
+    return SOME_FAILED if any(study.refused for study in findings) else DONE
+
+
+def show_findings(findings: "Findings") -> None:
+    """Print a study's probabilities as a table, or why there are none."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if findings.refused is not None or findings.patient_overall is None:
+        say_error(f"no answer: {findings.refused.reason if findings.refused else 'refused'}")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("level")
+    table.add_column("probability", justify="right")
+    table.add_column("")
+    rows = [("C1-C7, any", findings.patient_overall.probability)]
+    rows += [(vertebra.level, vertebra.probability) for vertebra in findings.vertebrae]
+    for name, probability in rows:
+        table.add_row(name, f"{100 * probability:.1f} %", "█" * round(30 * probability))
+    out.print(table)
+    for warning in findings.warnings:
+        out.print(f"warning: {escape(warning)}", style="yellow", soft_wrap=True)

@@ -1,0 +1,53 @@
+"""``cspine submit``: the challenge's CSV."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cspine.cli.app import app, print_json, progress_bar, say, say_research_only, sentences
+from cspine.cli.options import Data, Json, Run
+
+_EPILOG = "Example:  cspine submit --data compiled --run runs/baseline --out submission.csv"
+
+
+class Transform(StrEnum):
+    """What is written: the probability itself, or the number that the challenge's metric rewards most."""
+
+    metric_optimal = "metric-optimal"
+    none = "none"
+
+
+@app.command("submit", epilog=_EPILOG)
+@sentences
+def submit_command(
+    data: Data,
+    run: Run,
+    out: Annotated[Path, typer.Option("--out", help="The CSV to write.")],
+    transform: Annotated[
+        Transform,
+        typer.Option("--transform", help="metric-optimal writes 2p/(1+p), which the weighted metric rewards."),
+    ] = Transform.metric_optimal,
+    as_json: Json = False,
+) -> None:
+    """Write the challenge's submission file: row_id and fractured, eight rows per study."""
+    from cspine.detect.classify import classify_store
+    from cspine.detect.weights import load_weights
+    from cspine.evaluate.kaggle import metric_optimal, submission
+    from cspine.files import write_text
+    from cspine.reformat.store import CompiledStore
+
+    weights = load_weights(run / "weights.onnx")
+    with progress_bar() as progress:
+        probability = classify_store(CompiledStore.open(data), weights, progress=progress)
+    values = probability.to_numpy()
+    if transform is Transform.metric_optimal:
+        values = metric_optimal(values)
+    table = submission(list(probability.index), values)
+    write_text(out, table.to_csv(index=False))
+    if as_json:
+        print_json({"file": str(out), "studies": len(probability), "rows": len(table), "transform": transform.value})
+    else:
+        say(f"{len(probability)} studies, {len(table)} rows ({transform.value}): {out}")
+        say_research_only()

@@ -1,0 +1,37 @@
+"""``cspine synth``: phantom studies with exact truth."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cspine.cli.app import app, print_json, progress_bar, say, sentences
+from cspine.cli.options import WORKERS, Json, Workers
+
+_EPILOG = "Example:  cspine synth --out phantom --studies 20 --seed 1"
+
+
+@app.command("synth", epilog=_EPILOG)
+@sentences
+def synth_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the data set; resumed if begun before.")],
+    studies: Annotated[int, typer.Option("--studies", min=1, help="How many studies.")] = 10,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same studies.")] = 0,
+    matrix: Annotated[int, typer.Option("--matrix", min=64, max=768, help="Rows and columns of a slice.")] = 256,
+    workers: Workers = WORKERS,
+    as_json: Json = False,
+) -> None:
+    """Make phantom necks, some with fractures, in the challenge's layout: DICOM, labels, boxes, segmentations.
+
+    A phantom shows that the machinery works and compares methods; it is never clinical accuracy.
+    """
+    from cspine.phantom import PhantomSettings, synthesize
+
+    with progress_bar() as progress:
+        settings = PhantomSettings(matrix=matrix)
+        summary = synthesize(out, studies=studies, seed=seed, settings=settings, workers=workers, progress=progress)
+    if as_json:
+        print_json(vars(summary))
+    else:
+        say(f"{studies} phantom studies: {out}")
+        say(f"Next:  cspine compile {out} --out {out}-compiled")

@@ -1,0 +1,1 @@
+"""Inference with ONNX Runtime; torch is never loaded here."""

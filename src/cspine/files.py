@@ -1,0 +1,134 @@
+"""Writing so that a file is either there as a whole or not at all."""
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cspine.errors import DiskFullError, InputError, OutputError, OutputTakenError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and move it into place when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+        The file that shall exist in the end. Its folder is made where it is missing.
+
+    Yields
+    ------
+    Path
+        Where to write. It is removed again if the block raises.
+
+    Raises
+    ------
+    DiskFullError
+        There is no space left.
+    OutputError
+        The file cannot be written for another reason.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".part{path.suffix}")
+        os.close(handle)
+    except OSError as error:
+        raise _as_output_error(path, error) from error
+    part = Path(name)
+    try:
+        yield part
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)  # mkstemp gives 0600; the result should follow the user's umask
+        part.replace(path)
+    except OSError as error:
+        raise _as_output_error(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` atomically; raises as `atomic_path` does."""
+    with atomic_path(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically as UTF-8; raises as `atomic_path` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
+    """Write `value` to `path` atomically as indented JSON; raises as `atomic_path` does."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - anything JSON can hold
+    """Return the JSON value in `path`.
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except ValueError as error:
+        raise InputError(f"{path}: is not valid JSON ({error}); it may be damaged, make it again") from error
+
+
+def claim_folder(folder: Path, marker: str, identity: dict[str, Any], *, remedy: str) -> bool:
+    """Take an output folder for one job: new, or resumed where the same job began it.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder.
+    marker : str
+        Name of the JSON file in it that tells which job it belongs to.
+    identity : dict
+        What makes the job the same job; compared for equality with the marker's content.
+    remedy : str
+        What to do when the folder belongs to another job, for the error's sentence.
+
+    Returns
+    -------
+    bool
+        True where an earlier run of the same job is resumed.
+
+    Raises
+    ------
+    OutputTakenError
+        The folder holds something else.
+    DiskFullError, OutputError
+        The folder cannot be written.
+    """
+    path = folder / marker
+    if path.is_file():
+        found = read_json(path)
+        if found == identity:
+            return True
+        differing = sorted(key for key in {*found, *identity} if found.get(key) != identity.get(key))
+        raise OutputTakenError(f"{folder}: began with other {', '.join(differing)}; {remedy}")
+    if folder.exists() and not folder.is_dir():
+        raise OutputTakenError(f"{folder}: is a file, not a folder; {remedy}")
+    if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise OutputTakenError(f"{folder}: holds files that are not ours; {remedy}")
+    write_json(path, identity)
+    return False
+
+
+def _as_output_error(path: Path, error: OSError) -> OutputError:
+    """Turn the system's error into a sentence of ours."""
+    if error.errno in _FULL:
+        return DiskFullError(f"{path}: the disk is full; free some space and run the same command again")
+    return OutputError(f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions")

@@ -1,0 +1,100 @@
+"""The one result type: what was found in a study, and how sure it is.
+
+``Findings.model_json_schema()`` is the published schema of ``findings.json`` (``docs/findings.schema.json``).
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cspine.anatomy import RESEARCH_USE_ONLY, VERTEBRAE, Level
+
+SCHEMA_VERSION = "1.0"
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Coverage = Literal["whole", "cut", "absent"]
+
+
+class _Part(BaseModel):
+    """The base of every part of the findings: immutable, nothing unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SagittalEvidence(_Part):
+    """A sagittal image that speaks for a level."""
+
+    kind: Literal["sagittal-image"] = "sagittal-image"
+    image: Annotated[int, Field(ge=0, description="Which of the compiled images, from the patient's right.")]
+    x_lps_mm: Annotated[float, Field(description="Where the image lies: LPS x in mm (towards the left).")]
+    probability: Annotated[Probability, Field(description="The level's probability from this image alone.")]
+
+
+class PatientFinding(_Part):
+    """Whether any cervical vertebra is fractured."""
+
+    probability: Annotated[Probability, Field(description="Probability that C1-C7 hold any fracture.")]
+
+
+class VertebraFinding(_Part):
+    """Whether one vertebra is fractured."""
+
+    level: Level
+    probability: Annotated[Probability, Field(description="Probability that this vertebra is fractured.")]
+    coverage: Annotated[
+        Coverage | None,
+        Field(description="How much of the vertebra was scanned; null where the weights do not localise."),
+    ] = None
+    centroid_lps_mm: Annotated[
+        tuple[float, float, float] | None, Field(description="Centre of the vertebra, LPS in mm, or null.")
+    ] = None
+    evidence: Annotated[tuple[SagittalEvidence, ...], Field(description="What speaks for the number.")] = ()
+    reasons: Annotated[tuple[str, ...], Field(description="Why the number may not be relied on.")] = ()
+
+
+class Refusal(_Part):
+    """Why no answer is given."""
+
+    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", description="A fixed word for programs.")]
+    reason: Annotated[str, Field(description="One sentence for people.")]
+
+
+class SoftwareIdentity(_Part):
+    """What read the study."""
+
+    name: Literal["cspine"] = "cspine"
+    version: str
+
+
+class WeightsIdentity(_Part):
+    """Which weights the probabilities come from."""
+
+    name: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the weights file.")]
+    trained_on: Annotated[str, Field(description="What data the weights have seen.")]
+
+
+class Findings(_Part):
+    """What was found in one study."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    statement: Literal["Research use only. Not a medical device. Not for diagnosis."] = RESEARCH_USE_ONLY
+    study_instance_uid: str
+    series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None
+    patient_overall: PatientFinding | None = None
+    vertebrae: Annotated[tuple[VertebraFinding, ...], Field(description="C1 to C7, in order.")] = ()
+    warnings: tuple[str, ...] = ()
+    refused: Refusal | None = None
+    software: SoftwareIdentity
+    weights: WeightsIdentity
+
+    @model_validator(mode="after")
+    def _whole_or_refused(self) -> Self:
+        """Hold that a study has either all eight probabilities, or a refusal and none."""
+        if self.refused is not None:
+            if self.patient_overall is not None or self.vertebrae:
+                raise ValueError("a refused study has no probabilities")
+            return self
+        if self.patient_overall is None or tuple(v.level for v in self.vertebrae) != VERTEBRAE:
+            raise ValueError("a study that is not refused has patient_overall and C1..C7 in order")
+        return self

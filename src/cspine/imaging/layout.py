@@ -1,0 +1,108 @@
+"""The folder layout of the RSNA 2022 challenge, and any other folder of studies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cspine.errors import SourceError
+from cspine.imaging.series import Study, discover, discover_files
+from cspine.imaging.source import list_files
+from cspine.progress import Progress, silent
+
+LABELS_FILE: Final = "train.csv"
+IMAGE_FOLDERS: Final = ("train_images", "test_images")
+PHANTOM_MARKER: Final = "phantom.json"
+"""The file that the phantom leaves in the data sets it writes."""
+
+
+@dataclass(frozen=True)
+class StudySource:
+    """A study that is there to be read: a folder of the challenge's layout, or one already discovered.
+
+    Attributes
+    ----------
+    study_instance_uid : str
+        From the folder's name, or from the headers.
+    folder : Path or None
+        Where its files lie; None where `study` is given.
+    study : Study or None
+        Headers already read.
+    """
+
+    study_instance_uid: str
+    folder: Path | None = None
+    study: Study | None = None
+
+    def open(self, *, progress: Progress = silent) -> Study:
+        """Return the study's headers, read now where they are not yet.
+
+        Raises
+        ------
+        SourceError
+            The folder holds no DICOM, or files of several studies.
+        """
+        if self.study is not None:
+            return self.study
+        if self.folder is None:
+            raise SourceError(
+                f"study {self.study_instance_uid}: has labels but no images; get its folder or drop its row"
+            )
+        found = discover(self.folder, progress=progress).studies
+        if len(found) > 1:
+            raise SourceError(f"{self.folder.name}: holds files of {len(found)} studies; keep one study per folder")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class StudyRoot:
+    """A place with many studies.
+
+    Attributes
+    ----------
+    labels_path : Path or None
+        The challenge's train.csv, where it lies there.
+    is_phantom : bool
+        Whether the phantom made it.
+    """
+
+    path: Path
+    studies: tuple[StudySource, ...]
+    labels_path: Path | None
+    is_phantom: bool
+
+
+def open_root(path: Path, *, progress: Progress = silent) -> StudyRoot:
+    """Find the studies at `path`: the challenge's folders by name, without reading them, or any folder by headers.
+
+    Parameters
+    ----------
+    path : Path
+        The challenge's root (with train_images/), or a file, folder or zip with any number of studies.
+    progress : Progress
+        Told how many headers are read, where they must be.
+
+    Returns
+    -------
+    StudyRoot
+
+    Raises
+    ------
+    SourceError
+        There are no studies.
+    """
+    is_phantom = (path / PHANTOM_MARKER).is_file()
+    for name in IMAGE_FOLDERS:
+        images = path / name
+        if not images.is_dir():
+            continue
+        folders = sorted(entry for entry in images.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        if not folders:
+            raise SourceError(f"{images}: holds no study folders; unpack the challenge's images there")
+        labels = path / LABELS_FILE
+        labels_path = labels if labels.is_file() and name == IMAGE_FOLDERS[0] else None
+        studies = tuple(StudySource(folder.name, folder=folder) for folder in folders)
+        return StudyRoot(path, studies, labels_path, is_phantom)
+    if (path / LABELS_FILE).is_file():
+        raise SourceError(f"{path}: has {LABELS_FILE} but no {IMAGE_FOLDERS[0]}/ beside it; unpack the images there")
+    found = discover_files(list_files(path), origin=str(path), progress=progress).studies
+    return StudyRoot(path, tuple(StudySource(s.study_instance_uid, study=s) for s in found), None, is_phantom)

@@ -1,0 +1,113 @@
+"""Compiled images in memory, as training wants them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cspine.anatomy import TARGETS
+from cspine.errors import LabelError
+from cspine.evaluate.split import split_patients
+from cspine.learn.settings import TrainSettings
+from cspine.reformat.store import CompiledStore
+from cspine.settings import digest
+
+TRAIN: Final = "train"
+TUNE: Final = "tune"
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of some studies.
+
+    Attributes
+    ----------
+    images : (n, 1, size, size) uint8
+    truth : (n, 8) float32
+        Each image carries its study's labels.
+    study : (n,) int64
+        Number of each image's study, from 0.
+    """
+
+    images: torch.Tensor
+    truth: torch.Tensor
+    study: torch.Tensor
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run trains and tunes on.
+
+    Attributes
+    ----------
+    split : Series
+        StudyInstanceUID to `TRAIN` or `TUNE`.
+    prevalence : tuple of float
+        Per target, over the training studies.
+    hash : str
+        Of the studies, their labels and their images' settings.
+    """
+
+    train: ImageSet
+    tune: ImageSet
+    split: "pd.Series[str]"
+    prevalence: tuple[float, ...]
+    hash: str
+
+
+def load_training_data(store: CompiledStore, settings: TrainSettings) -> TrainingData:
+    """Read a compiled data set into memory and split it by patient.
+
+    Parameters
+    ----------
+    store : CompiledStore
+        With labels.
+    settings : TrainSettings
+        Image size, seed and share to hold out.
+
+    Returns
+    -------
+    TrainingData
+
+    Raises
+    ------
+    LabelError
+        No study has labels, or too few to split.
+    """
+    manifest = store.manifest()
+    labelled = manifest.dropna(subset=list(TARGETS))
+    studies = labelled.drop_duplicates("study_instance_uid").set_index("study_instance_uid").sort_index()
+    if len(studies) < 2:
+        raise LabelError(
+            f"{store.folder}: {len(studies)} studies have labels, training needs two at least; compile a folder with "
+            "train.csv"
+        )
+    labels = studies[list(TARGETS)].astype("int8")
+    fractions = {TRAIN: 1.0 - settings.tune_fraction, TUNE: settings.tune_fraction}
+    split = split_patients(labels, studies["patient"], fractions, seed=settings.seed)
+    parts = {}
+    for part in (TRAIN, TUNE):
+        rows = labelled[labelled["study_instance_uid"].map(split) == part].sort_values(["study_instance_uid", "image"])
+        if rows.empty:
+            raise LabelError(f"{store.folder}: too few patients to hold any out for '{part}'; compile more studies")
+        parts[part] = _image_set(store, rows, settings.image_size)
+    identity = {"settings": store.settings.hash, "labels": labels.to_csv(), "images": len(labelled)}
+    prevalence = labels[split == TRAIN].mean()
+    return TrainingData(
+        parts[TRAIN], parts[TUNE], split, tuple(float(prevalence[target]) for target in TARGETS), digest(identity)[:16]
+    )
+
+
+def _image_set(store: CompiledStore, rows: pd.DataFrame, size: int) -> ImageSet:
+    images = store.read_images(rows["path"], size)
+    return ImageSet(
+        torch.from_numpy(images[:, None]),
+        torch.from_numpy(rows[list(TARGETS)].to_numpy(np.float32)),
+        torch.from_numpy(pd.factorize(rows["study_instance_uid"])[0].astype(np.int64)),
+    )

@@ -1,0 +1,194 @@
+"""The training loop: epochs, early stopping, checkpoints, resume."""
+
+import copy
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from cspine import __version__
+from cspine.anatomy import RESEARCH_USE_ONLY
+from cspine.detect.weights import WeightsCard
+from cspine.files import claim_folder, write_text
+from cspine.learn.augment import Augmentation
+from cspine.learn.checkpoint import RunState, load_checkpoint, save_checkpoint
+from cspine.learn.curves import draw_curves, write_curves
+from cspine.learn.data import ImageSet, TrainingData, load_training_data
+from cspine.learn.export import export_onnx
+from cspine.learn.loss import challenge_log_loss
+from cspine.learn.networks import build_network
+from cspine.learn.settings import TrainSettings
+from cspine.progress import Progress, silent
+from cspine.reformat.store import CompiledStore
+from cspine.settings import digest
+
+MARKER: Final = "run.json"
+SPLIT_FILE: Final = "split.csv"
+WEIGHTS_FILE: Final = "weights.onnx"
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """How a run ended; losses are the challenge's, on the held-out patients' images."""
+
+    epochs: int
+    best_epoch: int
+    best_loss: float
+    resumed_from: int
+    weights: Path
+
+
+def train(store: CompiledStore, out: Path, settings: TrainSettings, *, progress: Progress = silent) -> TrainSummary:
+    """Train a network on a compiled data set.
+
+    A run that was interrupted goes on where its last epoch ended when it is called again in the same way.
+
+    Parameters
+    ----------
+    store : CompiledStore
+        With labels.
+    out : Path
+        The run's folder: checkpoint, curves, split and in the end ``weights.onnx``.
+    settings : TrainSettings
+        Network and training.
+    progress : Progress
+        Told how many epochs are done.
+
+    Returns
+    -------
+    TrainSummary
+
+    Raises
+    ------
+    LabelError
+        There are too few labelled studies.
+    OutputTakenError
+        `out` holds something else, or a run with other settings or data.
+    DiskFullError, OutputError
+        `out` cannot be written.
+    """
+    data = load_training_data(store, settings)
+    identity = {"format": 1, "kind": "run", "settings": settings.model_dump(mode="json"), "data": data.hash}
+    claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
+    write_text(out / SPLIT_FILE, data.split.rename("part").rename_axis("StudyInstanceUID").to_csv())
+    fabric = Fabric(accelerator="auto", devices=1)
+    state = load_checkpoint(out)
+    resumed_from = state.epoch if state else 0
+    state = _fit(fabric, data, out, settings, state, progress)
+    draw_curves(out, state.curve, title=f"{settings.model}, seed {settings.seed}")
+    network = build_network(settings.model, dropout=settings.dropout)
+    network.load_state_dict(state.best_network)
+    export_onnx(network, _card(store, data, settings, state), out / WEIGHTS_FILE)
+    return TrainSummary(state.epoch, state.best_epoch, state.best_loss, resumed_from, out / WEIGHTS_FILE)
+
+
+def _fit(
+    fabric: Fabric,
+    data: TrainingData,
+    out: Path,
+    settings: TrainSettings,
+    state: RunState | None,
+    progress: Progress,
+) -> RunState:
+    """Run epochs until the held-out loss no longer falls; a checkpoint after each."""
+    torch.manual_seed(settings.seed)
+    network = build_network(settings.model, dropout=settings.dropout)
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+    if state is None:
+        state = RunState(_copy(network), optimizer.state_dict(), _copy(network), 0, float("inf"), 0, [])
+    else:
+        network.load_state_dict(state.network)
+        optimizer.load_state_dict(state.optimizer)
+    model, wrapped = fabric.setup(network, optimizer)  # wrapped steps the same optimizer on the right device
+    while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
+        progress("epochs", state.epoch, settings.epochs)
+        started = time.perf_counter()
+        torch.manual_seed(settings.seed * 100_003 + state.epoch)  # the same whether resumed or not
+        train_loss = _one_epoch(fabric, model, wrapped, data.train, settings, state.epoch)
+        tune_loss = _loss_on(fabric, model, data.tune, settings.batch)
+        state.epoch += 1
+        state.curve.append(_row(state.epoch, train_loss, tune_loss, time.perf_counter() - started))
+        state.network, state.optimizer = _copy(network), optimizer.state_dict()
+        if tune_loss < state.best_loss:
+            state.best_loss, state.best_epoch, state.best_network = tune_loss, state.epoch, _copy(network)
+        save_checkpoint(out, state)
+        write_curves(out, state.curve)
+    progress("epochs", settings.epochs, settings.epochs)
+    return state
+
+
+def _one_epoch(
+    fabric: Fabric,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: ImageSet,
+    settings: TrainSettings,
+    epoch: int,
+) -> float:
+    """Pass once over the images in random order; returns the mean loss."""
+    augment = Augmentation(settings.seed * 100_003 + epoch) if settings.augment else None
+    model.train()
+    total = 0.0
+    for chosen in torch.randperm(len(images)).split(settings.batch):
+        if len(chosen) < 2:
+            continue  # batch normalisation has no spread over a single image
+        grey = images.images[chosen].float() / 255.0
+        if augment is not None:
+            grey = augment(grey)
+        loss = challenge_log_loss(model(fabric.to_device(grey)), fabric.to_device(images.truth[chosen])).mean()
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+        total += float(loss.detach()) * len(chosen)
+    return total / len(images)
+
+
+@torch.no_grad()
+def _loss_on(fabric: Fabric, model: nn.Module, images: ImageSet, batch: int) -> float:
+    model.eval()
+    total = 0.0
+    for chosen in torch.arange(len(images)).split(batch):
+        grey = fabric.to_device(images.images[chosen].float() / 255.0)
+        total += float(challenge_log_loss(model(grey), fabric.to_device(images.truth[chosen])).sum())
+    return total / len(images)
+
+
+def _copy(network: nn.Module) -> dict[str, Any]:
+    return copy.deepcopy({name: value.cpu() for name, value in network.state_dict().items()})
+
+
+def _row(epoch: int, train_loss: float, tune_loss: float, seconds: float) -> dict[str, float]:
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {
+        "epoch": epoch,
+        "train_loss": train_loss,
+        "tune_loss": tune_loss,
+        "seconds": seconds,
+        "peak_memory_mb": peak / 2**20,
+    }
+
+
+def _card(store: CompiledStore, data: TrainingData, settings: TrainSettings, state: RunState) -> WeightsCard:
+    studies = int((data.split == "train").sum())
+    kind = "phantom studies (no patient)" if store.is_phantom else "studies"
+    return WeightsCard(
+        name=settings.model,
+        trained_on=f"{studies} {kind}, seed {settings.seed}, epoch {state.best_epoch}",
+        phantom_only=store.is_phantom,
+        software=__version__,
+        image_size=settings.image_size,
+        sagittal=store.settings,
+        positive_weight=2.0,
+        prevalence=data.prevalence,
+        training=settings.model_dump(mode="json"),
+        settings_hash=digest([settings.hash, store.settings.hash])[:16],
+        data_hash=data.hash,
+        statement=RESEARCH_USE_ONLY,
+    )

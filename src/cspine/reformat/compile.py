@@ -1,0 +1,212 @@
+"""Many studies to a compiled data set: resumable, parallel, and never stopped by a broken study."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cspine import __version__
+from cspine.errors import CspineError
+from cspine.imaging.geometry import MAX_GAP_MM
+from cspine.imaging.layout import StudyRoot, StudySource
+from cspine.imaging.volume import Provenance
+from cspine.labels import match_labels, read_labels
+from cspine.progress import Progress, silent
+from cspine.reformat.sagittal import SagittalSettings
+from cspine.reformat.store import CompiledStore, pseudonym, study_key
+from cspine.reformat.study import CompiledStudy, compile_study
+from cspine.scale import Outcome, run_over
+
+
+@dataclass(frozen=True)
+class CompileSummary:
+    """What a run of `compile_studies` did; sizes in bytes, times in seconds of one process."""
+
+    compiled: int
+    resumed: int
+    failed: tuple[tuple[str, str], ...]
+    without_labels: int
+    bytes_in: int
+    bytes_out: int
+    seconds_per_study: float | None
+
+    @property
+    def times_smaller(self) -> float | None:
+        """Bytes of DICOM over bytes of compiled images, or None where there are none."""
+        return self.bytes_in / self.bytes_out if self.bytes_out else None
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a worker needs to compile one study."""
+
+    source: StudySource
+    store: CompiledStore
+    max_gap_mm: float
+
+
+def compile_studies(
+    root: StudyRoot,
+    out: Path,
+    settings: SagittalSettings,
+    *,
+    max_gap_mm: float = MAX_GAP_MM,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> CompileSummary:
+    """Compile every study of `root` into the data set at `out`.
+
+    A study that is already there from an earlier run of the same job is left as it is; one that failed is tried
+    again. Memory is bounded by one volume per worker.
+
+    Parameters
+    ----------
+    root : StudyRoot
+        Of `cspine.imaging.layout.open_root`.
+    out : Path
+        The data set's folder.
+    settings : SagittalSettings
+        How the images are made.
+    max_gap_mm : float
+        The widest gap between slices that is bridged where gaps are uneven.
+    workers : int
+        Processes to use.
+    progress : Progress
+        Told how many studies are finished.
+
+    Returns
+    -------
+    CompileSummary
+
+    Raises
+    ------
+    LabelError
+        train.csv is wrong in itself.
+    OutputTakenError
+        `out` holds something else.
+    DiskFullError, OutputError
+        `out` cannot be written; what is finished stays.
+    """
+    labels = read_labels(root.labels_path) if root.labels_path else None
+    store = CompiledStore.create(out, settings, source=str(root.path.resolve()), is_phantom=root.is_phantom)
+    sources = list(root.studies)
+    without_labels = 0
+    if labels is not None:
+        match = match_labels(labels, [source.study_instance_uid for source in sources])
+        without_labels = len(match.studies_without_labels)
+        sources += [StudySource(uid) for uid in match.labels_without_studies]
+    records = {source.study_instance_uid: store.record(study_key(source.study_instance_uid)) for source in sources}
+    open_sources = [source for source in sources if not _is_done(records[source.study_instance_uid])]
+    tasks = [_Task(source, store, max_gap_mm) for source in open_sources]
+    for outcome in run_over(_compile_one, tasks, workers=workers, progress=progress):
+        records[outcome.item.source.study_instance_uid] = _recorded(outcome)
+    store.finish(labels)
+    return _summary(list(records.values()), len(sources) - len(open_sources), without_labels)
+
+
+def _is_done(record: dict[str, Any] | None) -> bool:
+    return record is not None and record["status"] == "compiled"
+
+
+def _compile_one(task: _Task) -> dict[str, Any]:
+    """Compile one study in a worker; returns its record without the images' rows."""
+    started = time.perf_counter()
+    study = task.source.open()
+    uid = task.source.study_instance_uid
+    compiled = compile_study(study, task.store.settings, max_gap_mm=task.max_gap_mm)
+    jpegs = compiled.sagittal.jpegs(task.store.settings.jpeg_quality)
+    key = study_key(uid)
+    record = {
+        "study_instance_uid": uid,
+        "series_instance_uid": compiled.series.series_instance_uid,
+        "patient": pseudonym(study.patient_id, uid),
+        "status": "compiled",
+        "reason": None,
+        "warnings": list(compiled.warnings),
+        **_geometry(compiled),
+        "bytes_out": sum(len(data) for data in jpegs),
+        "seconds": time.perf_counter() - started,
+        "software": __version__,
+        "images": _image_rows(compiled, jpegs, key, task.store.settings),
+    }
+    task.store.write_study(key, jpegs, record)
+    return {**record, "images": []}
+
+
+def _geometry(compiled: CompiledStudy) -> dict[str, Any]:
+    stack, first = compiled.stack, compiled.series.headers[0]
+    provenance: Provenance = compiled.provenance
+    return {
+        "slices": len(stack.order),
+        "rows": first.rows,
+        "columns": first.columns,
+        "pixel_spacing_mm": stack.pixel_spacing_mm[0],
+        "slice_spacing_mm": stack.spacing_mm,
+        "slice_thickness_mm": first.slice_thickness_mm,
+        "length_mm": float(stack.along_mm[-1] + stack.spacing_mm),
+        "tilt_deg": stack.tilt_deg,
+        "kernel": first.kernel,
+        "transfer_syntax": ", ".join(provenance.transfer_syntaxes),
+        "spine_support": compiled.spine.support,
+        "bytes_in": provenance.bytes_read,
+    }
+
+
+def _image_rows(
+    compiled: CompiledStudy, jpegs: list[bytes], key: str, settings: SagittalSettings
+) -> list[dict[str, Any]]:
+    sagittal = compiled.sagittal
+    return [
+        {
+            "image": number,
+            "path": f"images/{key}/{number:02d}.jpg",
+            "x_lps_mm": float(sagittal.x_lps_mm[number]),
+            "offset_mm": float(settings.offsets_mm[number]),
+            "top_z_mm": sagittal.top_z_mm,
+            "front_y_mm": sagittal.front_y_mm,
+            "pixel_mm": sagittal.pixel_mm,
+            "bytes": len(data),
+        }
+        for number, data in enumerate(jpegs)
+    ]
+
+
+def _recorded(outcome: Outcome[_Task, dict[str, Any]]) -> dict[str, Any]:
+    """Return a study's record; a failure is written to disk here."""
+    if outcome.error is None:
+        return outcome.get()
+    uid = outcome.item.source.study_instance_uid
+    record = {
+        "study_instance_uid": uid,
+        "series_instance_uid": None,
+        "patient": None,
+        "status": "failed",
+        "reason": _sentence(outcome.error),
+        "software": __version__,
+    }
+    outcome.item.store.write_record(study_key(uid), record)
+    return record
+
+
+def _sentence(error: Exception) -> str:
+    """Return our own errors' sentence; of others only the kind, whose text might be personal."""
+    if isinstance(error, CspineError):
+        return str(error)
+    return f"an unforeseen {type(error).__name__}; please report it with the kind of scanner and file"
+
+
+def _summary(records: list[dict[str, Any] | None], resumed: int, without_labels: int) -> CompileSummary:
+    done = [record for record in records if record is not None and _is_done(record)]
+    failed = [record for record in records if record is not None and not _is_done(record)]
+    seconds = pd.Series([record["seconds"] for record in done], dtype=float)
+    return CompileSummary(
+        compiled=len(done) - resumed,
+        resumed=resumed,
+        failed=tuple((record["study_instance_uid"], record["reason"]) for record in failed),
+        without_labels=without_labels,
+        bytes_in=sum(record["bytes_in"] for record in done),
+        bytes_out=sum(record["bytes_out"] for record in done),
+        seconds_per_study=float(seconds.median()) if len(seconds) else None,
+    )

@@ -1,0 +1,177 @@
+"""Where the cervical spine runs, found from the bone itself.
+
+The spine is the one bone that is present at every height of a neck. Bone is counted in coarse cells; a path from the
+bottom of the scan to its top is then sought that gathers the most bone without leaping (dynamic programming), so that
+jaw, skull, shoulders and table, which are only there at some heights or far off, cannot hold it.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import highdicom
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from cspine.errors import NotAssessableError
+
+Floats = npt.NDArray[np.float64]
+
+BONE_HU: Final = 250
+"""Above contrast in vessels at most tube voltages, below trabecular bone's mean of 200-400 HU only in the frail."""
+
+CELL_MM: Final = 4.0
+"""Side of a cell in which bone is counted."""
+
+DEPTH_SIGMA_MM: Final = 9.0
+"""Bone is gathered front to back over about half a vertebra: body AP 15 + canal AP 13 + arch."""
+
+BREADTH_SIGMA_MM: Final = 14.0
+"""And side to side over both articular pillars (20 mm off the midline), so that neither pillar wins alone."""
+
+_FULL_BONE: Final = 0.2
+"""Gathered bone counts up to this fraction: skull base and teeth must not outweigh length."""
+
+_BEND: Final = 0.15
+"""Price of moving one cell sideways per cell of height, where a cell full of bone is worth 1."""
+
+_MIRROR_MM: Final = 36.0
+"""Half the breadth that is compared with its mirror image: C1 is 72 mm wide."""
+
+_MIRROR_SEARCH_MM: Final = 24.0
+"""How far from the path the midline is sought."""
+
+_MIRROR_DEPTH_MM: Final = 30.0
+"""Bone this far in front of or behind the path is compared."""
+
+_LEAST_CELLS: Final = 8
+"""A path over fewer cells of height (32 mm) is no neck."""
+
+
+@dataclass(frozen=True)
+class SpineCurve:
+    """The spine's course through the scan.
+
+    Attributes
+    ----------
+    points_lps_mm : (n, 3)
+        One point per cell of height, from the feet up.
+    extent_z_mm : (float, float)
+        Lowest and highest z that was scanned.
+    support : float
+        Mean bone along the path as a fraction of what counts as full; near 0 where there is no spine.
+    """
+
+    points_lps_mm: Floats
+    extent_z_mm: tuple[float, float]
+    support: float
+
+    @property
+    def centre_lps_mm(self) -> tuple[float, float, float]:
+        """Lateral and anterior-posterior centre as medians over the path, and the middle of the scanned height."""
+        x, y = np.median(self.points_lps_mm[:, :2], axis=0)
+        return float(x), float(y), float(np.mean(self.extent_z_mm))
+
+
+def trace_spine(volume: highdicom.Volume) -> SpineCurve:
+    """Find the spine's course.
+
+    Parameters
+    ----------
+    volume : highdicom.Volume
+        HU ``[k, j, i]`` with an affine to LPS mm, in any orientation.
+
+    Returns
+    -------
+    SpineCurve
+
+    Raises
+    ------
+    NotAssessableError
+        ``no-bone``: there is none. ``too-short``: the scan covers too little height to tell a spine.
+    """
+    bone_lps, bone_mm3 = _bone_points(volume)
+    low, high = _extent(volume)
+    shape = np.maximum(np.ceil((high - low) / CELL_MM).astype(int), 1)
+    if shape[2] < _LEAST_CELLS:
+        raise NotAssessableError(
+            "too-short",
+            f"the scan covers only {high[2] - low[2]:.0f} mm from foot to head; a cervical spine takes about 120",
+        )
+    if not len(bone_lps):
+        raise NotAssessableError("no-bone", f"no voxel reaches {BONE_HU} HU, so the scan shows no bone")
+    edges = [start + CELL_MM * np.arange(count + 1) for start, count in zip(low, shape, strict=True)]
+    counts = np.histogramdd(bone_lps[:, ::-1], bins=edges[::-1])[0] * bone_mm3 / CELL_MM**3
+    score = _score(counts)
+    path = _best_path(score)
+    points = np.stack([edges[0][path[:, 1]], edges[1][path[:, 0]], edges[2][: len(path)]], axis=1) + CELL_MM / 2
+    support = float(np.mean(score[np.arange(len(path)), path[:, 0], path[:, 1]]))
+    points[:, 0] += _midline(bone_lps, points) - np.median(points[:, 0])
+    half = 0.5 * float(np.abs(volume.affine[2, :3]).max())
+    return SpineCurve(points, (float(low[2]) - half, float(high[2]) + half), support)
+
+
+def _extent(volume: highdicom.Volume) -> tuple[Floats, Floats]:
+    """Return the lowest and highest LPS coordinate of any voxel's centre."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in volume.spatial_shape], indexing="ij")).reshape(3, -1)
+    lps = volume.affine[:3, :3] @ corners + volume.affine[:3, 3:]
+    return lps.min(axis=1), lps.max(axis=1)
+
+
+def _bone_points(volume: highdicom.Volume) -> tuple[Floats, float]:
+    """Return where bone is, (n, 3) LPS mm, looked at about every 1.2 mm, and the volume that a point stands for."""
+    stride = np.maximum((1.2 / np.array(volume.spacing)).astype(int), 1)
+    thin = volume.array[:: stride[0], :: stride[1], :: stride[2]]
+    lps = np.argwhere(thin > BONE_HU) * stride @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    return lps, float(np.prod(volume.spacing) * np.prod(stride))
+
+
+def _score(counts: Floats) -> Floats:
+    """Turn the fraction of bone per cell ``[z, y, x]`` into how much it looks like a vertebra's middle, 0 to 1."""
+    sigmas_mm = np.array([CELL_MM, DEPTH_SIGMA_MM, BREADTH_SIGMA_MM])
+    bone = ndimage.gaussian_filter(counts, sigmas_mm / CELL_MM, mode="constant")
+    return np.minimum(bone, _FULL_BONE) / _FULL_BONE
+
+
+def _midline(bone_lps: Floats, points: Floats) -> float:
+    """Return the LPS x about which the bone near the path is most alike on both sides."""
+    centre_x = float(np.median(points[:, 0]))
+    path_y = np.interp(bone_lps[:, 2], points[:, 2], points[:, 1])
+    reach = _MIRROR_MM + _MIRROR_SEARCH_MM
+    near = (np.abs(bone_lps[:, 0] - centre_x) < reach) & (np.abs(bone_lps[:, 1] - path_y) < _MIRROR_DEPTH_MM)
+    x, y, z = (bone_lps[near] - (centre_x, 0.0, 0.0)).T
+    edges = [
+        np.arange(values.min(), values.max() + 2 * CELL_MM, CELL_MM) if len(values) else np.array([0.0, CELL_MM])
+        for values in (z, y - path_y[near])
+    ]
+    bins = [*edges, np.arange(-reach, reach + 0.5)]
+    count = np.histogramdd(np.stack([z, y - path_y[near], x], axis=1), bins=bins)[0]
+    bone = ndimage.gaussian_filter1d(count, 2.0, axis=2).reshape(-1, count.shape[2])
+    middle, width = bone.shape[1] / 2, int(_MIRROR_MM)
+    likeness = []
+    for twice in range(-2 * int(_MIRROR_SEARCH_MM), 2 * int(_MIRROR_SEARCH_MM) + 1):
+        right = int(np.floor(middle + twice / 2))
+        left = int(np.ceil(middle + twice / 2))
+        likeness.append(float(np.sum(bone[:, right - width : right] * bone[:, left : left + width][:, ::-1])))
+    return centre_x + (int(np.argmax(likeness)) / 2 - int(_MIRROR_SEARCH_MM))
+
+
+def _best_path(score: Floats) -> npt.NDArray[np.intp]:
+    """Return the cells (y, x) per height of the path with the most score, one cell sideways per step at most."""
+    moves = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    total = score[0]
+    came_from = np.zeros(score.shape, np.int8)
+    for z in range(1, len(score)):
+        padded = np.pad(total, 1, constant_values=-np.inf)
+        height, width = total.shape
+        options = np.stack(
+            [padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] - _BEND * np.hypot(dy, dx) for dy, dx in moves]
+        )
+        came_from[z] = options.argmax(axis=0)
+        total = options.max(axis=0) + score[z]
+    y, x = np.unravel_index(int(total.argmax()), total.shape)
+    path = [(int(y), int(x))]
+    for z in range(len(score) - 1, 0, -1):
+        dy, dx = moves[came_from[z, path[-1][0], path[-1][1]]]
+        path.append((path[-1][0] + dy, path[-1][1] + dx))
+    return np.array(path[::-1], dtype=np.intp)

@@ -1,0 +1,1 @@
+"""Tests of cspine; the folders mirror src/cspine."""

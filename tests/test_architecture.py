@@ -1,0 +1,125 @@
+"""The rules of the house: which room may import which, what is public, what `import cspine` loads."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cspine
+
+SOURCE = Path(cspine.__file__).parent
+
+LAYERS = {
+    "errors": 0, "anatomy": 0, "progress": 0, "settings": 0, "findings": 0, "files": 0, "scale": 0,
+    "labels": 1, "imaging": 1,
+    "reformat": 2, "phantom": 2,
+    "evaluate": 3, "detect": 3, "learn": 3,
+    "report": 4,
+    "cli": 6,
+}  # fmt: skip
+
+ONLY_IN = {
+    "torch": {"learn"},
+    "monai": {"learn"},
+    "lightning_fabric": {"learn"},
+    "onnx": {"learn"},
+    "onnxruntime": {"detect"},
+    "matplotlib": {"evaluate"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "jinja2": {"report"},
+}
+
+
+def _room(path: Path) -> str:
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yield every module a file imports, at its top or inside functions, but for type checking only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    only_types = {
+        id(node)
+        for test in ast.walk(tree)
+        if isinstance(test, ast.If) and ast.unparse(test.test) == "TYPE_CHECKING"
+        for statement in test.body
+        for node in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in only_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module or ""
+            if node.module == "cspine":
+                yield from (f"cspine.{name.name}" for name in node.names)
+
+
+FILES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_imports_go_down_or_sideways(path: Path) -> None:
+    room = _room(path)
+    for module in _imports(path):
+        parts = module.split(".")
+        if parts[0] == "cspine" and len(parts) > 1 and parts[1] != "__version__":
+            assert LAYERS[parts[1]] <= LAYERS[room], f"{path.name} imports {module}, which lies above {room}"
+        assert room in ONLY_IN.get(parts[0], {room}), f"{path.name} imports {parts[0]}, which belongs elsewhere"
+
+
+def test_rooms_of_one_layer_do_not_import_in_a_circle() -> None:
+    edges = {
+        (_room(path), module.split(".")[1])
+        for path in FILES
+        for module in _imports(path)
+        if module.startswith("cspine.") and module.split(".")[1] in LAYERS and module.split(".")[1] != _room(path)
+    }
+    assert not {(a, b) for a, b in edges if (b, a) in edges}
+
+
+def test_every_room_has_a_layer() -> None:
+    assert {_room(path) for path in FILES} == set(LAYERS)
+
+
+def test_public_names_are_pinned() -> None:
+    assert cspine.__all__ == [
+        "VERTEBRAE", "CspineError", "Detector", "Findings", "VertebraFinding", "__version__", "load_volume",
+    ]  # fmt: skip
+    for name in cspine.__all__:
+        assert getattr(cspine, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = cspine.nothing
+
+
+HEAVY = "torch", "monai", "onnxruntime", "matplotlib", "scipy", "pandas", "highdicom"
+
+
+@pytest.mark.parametrize("code", ["import cspine", "import cspine.cli; cspine.cli.app"])
+def test_import_and_help_load_nothing_heavy(code: str) -> None:
+    script = f"import sys; {code}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_inference_and_reports_load_no_torch() -> None:
+    script = (
+        "import sys; import cspine.report.folder, cspine.detect.classify; "
+        "print([name for name in ('torch', 'monai', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_library_never_prints_or_exits() -> None:
+    for path in FILES:
+        if _room(path) == "cli":
+            continue
+        calls = [node.func for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+        names = {ast.unparse(call) for call in calls}
+        assert not names & {"print", "exit", "sys.exit", "os._exit"}, path

@@ -1,0 +1,169 @@
+"""Files, settings, findings, anatomy and scale: what everything stands on."""
+
+import errno
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import Field, ValidationError
+from pydicom.sr.codedict import codes
+
+from cspine.anatomy import CHALLENGE_POSITIVES, SNOMED_CODES, TARGETS, VERTEBRAE
+from cspine.errors import CspineError, DiskFullError, InputError, NotAssessableError, OutputTakenError
+from cspine.files import atomic_path, claim_folder, read_json, write_bytes, write_json
+from cspine.findings import Findings, PatientFinding, Refusal, SoftwareIdentity, VertebraFinding, WeightsIdentity
+from cspine.scale import WorkerDiedError, run_over
+from cspine.settings import Settings
+
+WHO = {
+    "software": SoftwareIdentity(version="0"),
+    "weights": WeightsIdentity(name="w", sha256="0" * 64, trained_on="nothing"),
+}
+
+
+def test_targets_are_overall_then_c1_to_c7() -> None:
+    assert TARGETS == ("patient_overall", "C1", "C2", "C3", "C4", "C5", "C6", "C7")
+    assert set(CHALLENGE_POSITIVES) == set(TARGETS)
+
+
+def test_snomed_codes_are_those_dicom_lists() -> None:
+    for level in VERTEBRAE:
+        assert SNOMED_CODES[level][0] == getattr(codes.SCT, f"{level}Vertebra").value
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_bytes(path, b"old")
+
+    with pytest.raises(ZeroDivisionError), atomic_path(path) as part:
+        part.write_bytes(b"half")
+        raise ZeroDivisionError
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DiskFullError, match="the disk is full; free some space"), atomic_path(tmp_path / "a") as part:
+        part.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_taken_resumed_or_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+
+    assert claim_folder(folder, "job.json", {"seed": 1}, remedy="choose another") is False
+    assert claim_folder(folder, "job.json", {"seed": 1}, remedy="choose another") is True
+    with pytest.raises(OutputTakenError, match="began with other seed; choose another"):
+        claim_folder(folder, "job.json", {"seed": 2}, remedy="choose another")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.doc").touch()
+    with pytest.raises(OutputTakenError, match="holds files that are not ours"):
+        claim_folder(tmp_path / "other", "job.json", {}, remedy="choose another")
+    with pytest.raises(OutputTakenError, match="is a file"):
+        claim_folder(tmp_path / "other" / "thesis.doc", "job.json", {}, remedy="choose another")
+
+
+def test_damaged_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+
+    with pytest.raises(InputError, match=r"a\.json: is not valid JSON"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(InputError, match=r"b\.json: cannot be read"):
+        read_json(tmp_path / "b.json")
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "c.json", float("nan"))
+
+
+def test_settings_are_frozen_and_hashed_by_content() -> None:
+    class Some(Settings):
+        a: int = Field(1, description="a")
+        b: float = Field(2.0, description="b")
+
+    assert Some().hash == Some(b=2.0, a=1).hash != Some(a=2).hash
+    with pytest.raises(ValidationError):
+        Some(c=1)  # type: ignore[call-arg]
+    with pytest.raises(ValidationError):
+        Some().a = 3  # type: ignore[misc]
+
+
+def test_findings_are_whole_or_refused() -> None:
+    vertebrae = tuple(VertebraFinding(level=level, probability=0.1) for level in VERTEBRAE)
+    overall = PatientFinding(probability=0.2)
+    refusal = Refusal(code="too-thick", reason="too thick")
+
+    Findings(study_instance_uid="1", patient_overall=overall, vertebrae=vertebrae, **WHO)
+    Findings(study_instance_uid="1", refused=refusal, **WHO)
+    with pytest.raises(ValidationError, match="C1..C7 in order"):
+        Findings(study_instance_uid="1", patient_overall=overall, vertebrae=vertebrae[::-1], **WHO)
+    with pytest.raises(ValidationError, match="a refused study has no probabilities"):
+        Findings(study_instance_uid="1", patient_overall=overall, vertebrae=vertebrae, refused=refusal, **WHO)
+    with pytest.raises(ValidationError):
+        PatientFinding(probability=1.2)
+
+
+def test_the_published_schema_is_the_models() -> None:
+    published = Path(__file__).parents[1] / "docs" / "findings.schema.json"
+
+    assert json.loads(published.read_text("utf-8")) == Findings.model_json_schema()
+
+
+def _work(item: int) -> int:
+    if item == 3:
+        raise InputError("3.dcm: is odd; give an even one")
+    if item == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if item == 5:
+        raise NotAssessableError("too-thick", "too thick")
+    return item * 10
+
+
+def _fill_disk(item: int) -> int:
+    if item == 1:
+        raise DiskFullError("out: the disk is full; free some space")
+    time.sleep(0.05)
+    return item
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_broken_item_stops_nothing(workers: int) -> None:
+    told: list[tuple[int, int]] = []
+
+    outcomes = list(
+        run_over(_work, [1, 2, 3, 5, 6], workers=workers, progress=lambda _, done, total: told.append((done, total)))
+    )
+
+    by_item = {outcome.item: outcome for outcome in outcomes}
+    assert {item: by_item[item].get() for item in (1, 2, 6)} == {1: 10, 2: 20, 6: 60}
+    assert str(by_item[3].error) == "3.dcm: is odd; give an even one"
+    error = by_item[5].error
+    assert isinstance(error, NotAssessableError)
+    assert error.code == "too-thick"
+    assert told[0] == (0, 5)
+    assert told[-1] == (5, 5)
+
+
+def test_an_item_that_kills_its_process_is_found_and_the_rest_is_done() -> None:
+    outcomes = {outcome.item: outcome for outcome in run_over(_work, [1, 4, 2, 6, 7, 8], workers=2)}
+
+    assert isinstance(outcomes.pop(4).error, WorkerDiedError)
+    assert {item: outcome.get() for item, outcome in outcomes.items()} == {1: 10, 2: 20, 6: 60, 7: 70, 8: 80}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_stops_everything(workers: int) -> None:
+    with pytest.raises(DiskFullError):
+        list(run_over(_fill_disk, list(range(50)), workers=workers))
+
+
+def test_every_error_is_one_of_the_tree() -> None:
+    from cspine import errors
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert all(issubclass(kind, CspineError) for kind in kinds)
+    assert all(kind.__name__ in (errors.__doc__ or "") for kind in kinds)
