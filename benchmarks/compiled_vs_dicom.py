@@ -1,0 +1,152 @@
+"""The notebook's claims: bytes of DICOM over bytes compiled; time per epoch and peak memory, compiled against DICOM.
+
+The same network is trained on the same studies for one epoch, in a fresh process each time, the ways in turn:
+
+- ``compiled``: the JPEGs of `cspine compile` are read and trained on.
+- ``dicom-cspine``: every study's DICOM is loaded with `cspine.imaging` and reformatted in each epoch.
+- ``dicom-pydicom``: the same with the slices stacked by pydicom alone, as the notebook's kind of loader does.
+- ``dicom-in-memory``: all volumes are loaded first and kept, then reformatted: what exhausted the notebook's memory.
+
+Run: ``python -m benchmarks.compiled_vs_dicom --studies 24 --rounds 3 --work DIR``
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+WAYS = ("compiled", "dicom-cspine", "dicom-pydicom", "dicom-in-memory")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way:
+        sys.stdout.write(json.dumps(_epoch(options.work, options.way)) + "\n")
+        return
+    _prepare(options.work, options.studies)
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+    for _ in range(options.rounds):
+        for way in WAYS:
+            command = [sys.executable, "-m", "benchmarks.compiled_vs_dicom", "--work", str(options.work), "--way", way]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            found[way].append(json.loads(done.stdout.splitlines()[-1]))
+    _show(options.work, found, options.studies, options.rounds)
+
+
+def _prepare(work: Path, studies: int) -> None:
+    from cspine.imaging.layout import open_root
+    from cspine.phantom import synthesize
+    from cspine.reformat import SagittalSettings
+    from cspine.reformat.compile import compile_studies
+    from cspine.scale import default_workers
+
+    synthesize(work / "dicom", studies=studies, seed=11, workers=default_workers())
+    compile_studies(open_root(work / "dicom"), work / "compiled", SagittalSettings(), workers=default_workers())
+
+
+def _epoch(work: Path, way: str) -> dict[str, float]:
+    """Train for one epoch in this process; returns seconds and peak memory."""
+    import torch
+
+    from cspine.learn.loss import challenge_log_loss
+    from cspine.learn.networks import build_network
+    from cspine.reformat import CompiledStore
+
+    store = CompiledStore.open(work / "compiled")
+    manifest = store.manifest()
+    torch.manual_seed(0)
+    network = build_network("baseline-cnn", dropout=0.3)
+    optimizer = torch.optim.Adam(network.parameters())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.perf_counter()
+    network.train()
+    for images, truth in _batches(work, way, store, manifest):
+        loss = challenge_log_loss(network(torch.from_numpy(images)[:, None].float() / 255.0), truth).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": seconds, "peak_mb": peak / 1024, "epoch_mb": (peak - before) / 1024}
+
+
+def _batches(work: Path, way: str, store: "object", manifest: "object") -> Iterator[tuple[npt.NDArray[np.uint8], object]]:
+    """Yield one study's nine images and labels at a time, in every way the same."""
+    import torch
+
+    from cspine.anatomy import TARGETS
+
+    volumes = _hold_all(work, manifest) if way == "dicom-in-memory" else None
+    for uid, rows in manifest.groupby("study_instance_uid"):  # type: ignore[attr-defined]
+        if way == "compiled":
+            images = store.read_images(rows["path"], 64)  # type: ignore[attr-defined]
+        else:
+            volume = volumes[uid] if volumes is not None else _volume(work / "dicom" / "train_images" / uid, way)
+            images = _reformat(volume, store.settings)  # type: ignore[attr-defined]
+        yield images, torch.from_numpy(rows[list(TARGETS)].to_numpy(np.float32))
+
+
+def _hold_all(work: Path, manifest: "object") -> dict[str, object]:
+    uids = sorted(set(manifest["study_instance_uid"]))  # type: ignore[index]
+    return {uid: _volume(work / "dicom" / "train_images" / uid, "dicom-cspine") for uid in uids}
+
+
+def _volume(folder: Path, way: str) -> "object":
+    import highdicom
+    import pydicom
+
+    from cspine.imaging import load_volume
+
+    if way != "dicom-pydicom":
+        return load_volume(folder)
+    slices = sorted(map(pydicom.dcmread, folder.glob("*.dcm")), key=lambda ds: float(ds.ImagePositionPatient[2]))
+    array = np.stack([ds.pixel_array * float(ds.RescaleSlope) + float(ds.RescaleIntercept) for ds in slices])
+    first, last = slices[0], slices[-1]
+    gap = (last.ImagePositionPatient[2] - first.ImagePositionPatient[2]) / (len(slices) - 1)
+    return highdicom.Volume.from_components(
+        array,
+        spacing=(gap, *map(float, first.PixelSpacing)),
+        position=tuple(map(float, first.ImagePositionPatient)),
+        direction=np.eye(3)[:, ::-1],
+        coordinate_system="PATIENT",
+    )
+
+
+def _reformat(volume: "object", settings: "object") -> npt.NDArray[np.uint8]:
+    from cspine.reformat import compile_sagittal, trace_spine
+    from cspine.reformat.store import shrink
+
+    images = compile_sagittal(volume, trace_spine(volume), settings).images  # type: ignore[arg-type]
+    return np.stack([shrink(image, 64) for image in images])
+
+
+def _show(work: Path, found: dict[str, list[dict[str, float]]], studies: int, rounds: int) -> None:
+    from cspine.reformat import CompiledStore
+
+    table = CompiledStore.open(work / "compiled").studies()
+    before, after = int(table["bytes_in"].sum()), int(table["bytes_out"].sum())
+    print(f"{studies} phantom studies (256 x 256 pixels), {rounds} rounds, medians; ratios within this run\n")
+    print(f"bytes: {before:,} of DICOM, {after:,} compiled, {before / after:,.0f} times smaller\n")
+    print("| way | s per epoch | times slower | peak MB | of it for the epoch |")
+    print("|---|---|---|---|---|")
+    medians = {way: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for way, runs in found.items()}
+    for way, median in medians.items():
+        slower = median["seconds"] / medians["compiled"]["seconds"]
+        print(f"| {way} | {median['seconds']:.2f} | {slower:.1f} | {median['peak_mb']:.0f} | {median['epoch_mb']:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

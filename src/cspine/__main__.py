@@ -1,0 +1,5 @@
+"""``python -m cspine``."""
+
+from cspine.cli import main
+
+main()

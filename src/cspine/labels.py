@@ -1,0 +1,107 @@
+"""The challenge's tables, read and checked."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.errors import LabelError
+
+STUDY: Final = "StudyInstanceUID"
+BOX_COLUMNS: Final = ("x", "y", "width", "height", "slice_number")
+
+
+@dataclass(frozen=True)
+class LabelMatch:
+    """How labels and studies fit together; each part is sorted."""
+
+    with_labels: tuple[str, ...]
+    studies_without_labels: tuple[str, ...]
+    labels_without_studies: tuple[str, ...]
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """Read the challenge's train.csv.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV with the columns StudyInstanceUID, patient_overall and C1 to C7.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by StudyInstanceUID, columns `TARGETS` as int8.
+
+    Raises
+    ------
+    LabelError
+        The file is missing or no CSV, columns are missing, a study stands twice, a label is not 0 or 1, or
+        patient_overall contradicts the levels; with the count and the first offenders.
+    """
+    table = _read(path, (STUDY, *TARGETS))
+    _refuse(path, table, table[STUDY].isna(), "have no StudyInstanceUID")
+    _refuse(path, table, table[STUDY].duplicated(), "stand twice; keep one row per study")
+    values = table[list(TARGETS)].apply(pd.to_numeric, errors="coerce")
+    _refuse(path, table, ~values.isin([0, 1]).all(axis=1), "have labels other than 0 and 1; mend them")
+    any_level = values[list(VERTEBRAE)].max(axis=1)
+    _refuse(path, table, any_level != values[OVERALL], f"have a {OVERALL} that is not the OR of C1 to C7; mend them")
+    return values.astype("int8").set_axis(pd.Index(table[STUDY], name=STUDY), axis="index")
+
+
+def read_boxes(path: Path) -> pd.DataFrame:
+    """Read the challenge's train_bounding_boxes.csv.
+
+    Returns
+    -------
+    DataFrame
+        Columns StudyInstanceUID, x, y, width, height (pixels, floats) and slice_number (integers).
+
+    Raises
+    ------
+    LabelError
+        The file is missing or no CSV, columns are missing, or a box has no place or no size.
+    """
+    table = _read(path, (STUDY, *BOX_COLUMNS))
+    values = table[list(BOX_COLUMNS)].apply(pd.to_numeric, errors="coerce")
+    _refuse(path, table, values.isna().any(axis=1), "have boxes with missing numbers; mend them")
+    _refuse(path, table, (values[["width", "height"]] <= 0).any(axis=1), "have boxes without size; mend them")
+    return pd.concat([table[[STUDY]], values.astype({"slice_number": int})], axis=1)
+
+
+def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
+    """Tell which studies have labels, and which of either lack the other.
+
+    >>> labels = pd.DataFrame(index=["1.1", "1.2"])
+    >>> match_labels(labels, ["1.2", "1.3"])
+    LabelMatch(with_labels=('1.2',), studies_without_labels=('1.3',), labels_without_studies=('1.1',))
+    """
+    labelled, there = set(labels.index), set(studies)
+    return LabelMatch(
+        tuple(sorted(labelled & there)), tuple(sorted(there - labelled)), tuple(sorted(labelled - there))
+    )
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={STUDY: str})
+    except OSError as error:
+        raise LabelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise LabelError(f"{path}: is not a CSV table ({type(error).__name__}); get the file again") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise LabelError(f"{path}: lacks the columns {', '.join(missing)}; give the challenge's own file")
+    if table.empty:
+        raise LabelError(f"{path}: has no rows; get the file again")
+    return table
+
+
+def _refuse(path: Path, table: pd.DataFrame, wrong: "pd.Series[bool]", what: str) -> None:
+    """Raise where any row is wrong, with the count and the first three."""
+    if wrong.any():
+        first = ", ".join(str(study)[:64] for study in table.loc[wrong, STUDY].head(3))
+        raise LabelError(f"{path}: {int(wrong.sum())} rows {what} (first: {first})")

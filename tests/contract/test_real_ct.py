@@ -1,0 +1,107 @@
+"""What must hold on real CT: the folders that CSPINE_REAL_DATA names."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813 - its own custom
+from typer.testing import CliRunner
+
+from cspine.cli import app
+from cspine.findings import Findings
+from cspine.imaging import choose_series, discover, load_volume
+from cspine.reformat import SagittalSettings, compile_sagittal, trace_spine
+
+pytestmark = pytest.mark.real_data
+
+
+def predict(path: Path, out: Path) -> tuple[int, str, Findings]:
+    result = CliRunner().invoke(app, ["predict", str(path), "--out", str(out)], catch_exceptions=False)
+    return result.exit_code, result.output, Findings.model_validate_json((out / "findings.json").read_text())
+
+
+def test_vtk_head_is_read_and_its_midline_found(real_data: Path, tmp_path: Path) -> None:
+    code, _, findings = predict(real_data / "vtk-head", tmp_path / "out")
+
+    assert code == 0
+    assert findings.refused is None
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert html.count("data:image/jpeg;base64,") == 9
+    assert "VTK" not in html
+
+
+def test_vtk_head_sagittal_images_show_the_dens_in_the_midline(real_data: Path) -> None:
+    volume = load_volume(real_data / "vtk-head")
+    spine = trace_spine(volume)
+    sagittal = compile_sagittal(volume, spine, SagittalSettings())
+
+    # The dens' midline was read off the axial slices: x = -1 mm, within two pixels.
+    assert spine.centre_lps_mm[0] == pytest.approx(-1.0, abs=2.5)
+    middle = sagittal.images[4]
+    assert sagittal.pixel_mm == pytest.approx(0.75)
+    bone = middle > 255 * (300 + 500) / 2000
+    assert bone[36:110].any(axis=0).nonzero()[0].min() < 60  # jaw and palate in front, on the left
+    assert not middle[:34].any()  # above the scan is black, so the head end is up
+    assert middle[40:215].max() == 255
+
+
+def test_voxels_and_place_are_those_of_simpleitk(real_data: Path) -> None:
+    for name in ("vtk-head", "chest-thick"):
+        volume = load_volume(real_data / name)
+        files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(real_data / name))
+        image = sitk.ReadImage(list(files))
+
+        np.testing.assert_array_equal(volume.array, np.clip(sitk.GetArrayFromImage(image), -1024, None), err_msg=name)
+        corner = volume.affine @ [5, 6, 7, 1]
+        np.testing.assert_allclose(corner[:3], image.TransformIndexToPhysicalPoint((7, 6, 5)), atol=1e-3)
+
+
+def test_ge_tilt_is_refused_for_its_gap_with_the_place(real_data: Path, tmp_path: Path) -> None:
+    code, output, findings = predict(real_data / "ge-tilt", tmp_path / "out")
+
+    assert code == 1
+    assert findings.refused is not None
+    assert findings.refused.code == "geometry"
+    assert "19.dcm and 20.dcm: a 7.0 mm gap between them" in output
+
+
+def test_ge_tilt_can_be_straightened_when_asked(real_data: Path) -> None:
+    volume = load_volume(real_data / "ge-tilt", max_gap_mm=8.0)
+
+    assert volume.provenance is not None
+    assert "tilted by 18.5 degrees; resampled straight" in volume.provenance.repairs
+    assert volume.array.min() >= -1024  # the padding of -1500 is air
+
+
+def test_chest_thick_is_refused_for_its_slices(real_data: Path, tmp_path: Path) -> None:
+    code, output, findings = predict(real_data / "chest-thick", tmp_path / "out")
+
+    assert code == 1
+    assert findings.refused is not None
+    assert findings.refused.code == "too-thick"
+    assert "slices 8.0 mm apart; at most 3 mm can be judged" in output
+
+
+def test_philips_study_says_which_series_it_read_and_why_not_the_others(real_data: Path, tmp_path: Path) -> None:
+    study = discover(real_data / "philips-study").studies[0]
+
+    choice = choose_series(study)
+
+    assert choice.reasons == ("140 axial slices 1.00 mm apart", "140 mm long", "sharp kernel YA")
+    assert {rejection.reason for rejection in choice.rejected} >= {
+        "a localizer", "slices 5.00 mm apart, coarser than the chosen 1.00 mm",
+    }  # fmt: skip
+    _, output, findings = predict(real_data / "philips-study", tmp_path / "out")
+    assert "whether C1 to C7 are in the field of view was not checked" in output
+    assert findings.series_instance_uid == choice.chosen.series_instance_uid
+
+
+def test_inspect_shows_every_folder_as_json(real_data: Path) -> None:
+    for name in ("vtk-head", "ge-tilt", "chest-thick", "philips-study"):
+        result = CliRunner().invoke(app, ["inspect", str(real_data / name), "--json"], catch_exceptions=False)
+
+        report = json.loads(result.stdout)
+        (chosen,) = [series for study in report["studies"] for series in study["series"] if series["chosen"]]
+        assert chosen["geometry"]["plane"] == "axial"
+        assert result.exit_code == (1 if name == "ge-tilt" else 0)

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import onnx
+import pytest
+
+from cspine.detect.weights import load_weights
+from cspine.errors import WeightsError
+
+
+def test_embedded_weights_say_that_they_have_seen_phantoms_only() -> None:
+    weights = load_weights()
+
+    assert weights.card.phantom_only
+    assert "phantom" in weights.card.trained_on
+    assert len(weights.sha256) == 64
+    assert weights.card.name == "baseline-cnn"
+
+
+def test_embedded_weights_hold_no_path_of_the_machine_that_made_them() -> None:
+    from importlib import resources
+
+    data = resources.files("cspine.detect").joinpath("embedded", "baseline-cnn.onnx").read_bytes()
+
+    assert b"site-packages" not in data
+    assert b"/src/cspine" not in data
+
+
+def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "w.onnx").write_bytes(b"\x80\x04 a pickle, say")
+
+    with pytest.raises(WeightsError, match=r"w\.onnx: is not an ONNX file"):
+        load_weights(tmp_path / "w.onnx")
+    with pytest.raises(WeightsError, match=r"none\.onnx: cannot be read"):
+        load_weights(tmp_path / "none.onnx")
+
+
+def test_a_network_of_others_is_refused(tmp_path: Path) -> None:
+    shape = [1, 1, 64, 64]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["a"], ["b"])],
+        "other",
+        [onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, shape)],
+    )
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
+    onnx.save(model, tmp_path / "w.onnx")
+
+    with pytest.raises(WeightsError, match="carries no card"):
+        load_weights(tmp_path / "w.onnx")
+    model.metadata_props.append(onnx.StringStringEntryProto(key="cspine", value='{"format": 99}'))
+    onnx.save(model, tmp_path / "x.onnx")
+    with pytest.raises(WeightsError, match="card is not valid"):
+        load_weights(tmp_path / "x.onnx")

@@ -1,0 +1,57 @@
+"""A compiled data set made of simple pictures, without any CT."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cspine.anatomy import TARGETS
+from cspine.reformat.sagittal import SagittalSettings, encode_jpeg
+from cspine.reformat.store import CompiledStore, pseudonym
+
+SETTINGS = SagittalSettings(count=2, pixels=64)
+
+
+def make_store(folder: Path, studies: int = 24, *, seed: int = 0, labelled: bool = True) -> CompiledStore:
+    """Write a store in which studies with a C2 fracture show a bright square."""
+    rng = np.random.default_rng(seed)
+    store = CompiledStore.create(folder, SETTINGS, source="nowhere", is_phantom=True)
+    rows = {}
+    for number in range(studies):
+        uid = f"1.2.{seed}.{number}"
+        fractured = number % 2 == 0
+        rows[uid] = {target: int(fractured and target in {"patient_overall", "C2"}) for target in TARGETS}
+        images = rng.integers(0, 60, (2, 64, 64), dtype=np.uint8)
+        if fractured:
+            images[:, 16:48, 16:48] += 150
+        jpegs = [encode_jpeg(image, 90) for image in images]
+        store.write_study(uid, jpegs, _record(uid, jpegs))
+    labels = pd.DataFrame.from_dict(rows, orient="index").rename_axis("StudyInstanceUID").astype("int8")
+    store.finish(labels if labelled else None)
+    return CompiledStore.open(folder)
+
+
+def _record(uid: str, jpegs: list[bytes]) -> dict[str, object]:
+    return {
+        "study_instance_uid": uid,
+        "series_instance_uid": f"{uid}.1",
+        "patient": pseudonym(None, uid),
+        "status": "compiled",
+        "reason": None,
+        "slices": 100,
+        "pixel_spacing_mm": 0.5,
+        "slice_spacing_mm": 1.0,
+        "images": [
+            {
+                "image": number,
+                "path": f"images/{uid}/{number:02d}.jpg",
+                "x_lps_mm": float(number),
+                "offset_mm": float(number),
+                "top_z_mm": 0.0,
+                "front_y_mm": 0.0,
+                "pixel_mm": 1.0,
+                "bytes": len(data),
+            }
+            for number, data in enumerate(jpegs)
+        ],
+    }
