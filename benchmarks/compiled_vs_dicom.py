@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,35 +77,35 @@ def _epoch(work: Path, way: str) -> dict[str, float]:
     for images, truth in _batches(work, way, store, manifest):
         loss = challenge_log_loss(network(torch.from_numpy(images)[:, None].float() / 255.0), truth).mean()
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": seconds, "peak_mb": peak / 1024, "epoch_mb": (peak - before) / 1024}
 
 
-def _batches(work: Path, way: str, store: "object", manifest: "object") -> Iterator[tuple[npt.NDArray[np.uint8], object]]:
+def _batches(work: Path, way: str, store: Any, manifest: Any) -> Iterator[tuple[npt.NDArray[np.uint8], Any]]:
     """Yield one study's nine images and labels at a time, in every way the same."""
     import torch
 
     from cspine.anatomy import TARGETS
 
     volumes = _hold_all(work, manifest) if way == "dicom-in-memory" else None
-    for uid, rows in manifest.groupby("study_instance_uid"):  # type: ignore[attr-defined]
+    for uid, rows in manifest.groupby("study_instance_uid"):
         if way == "compiled":
-            images = store.read_images(rows["path"], 64)  # type: ignore[attr-defined]
+            images = store.read_images(rows["path"], 64)
         else:
             volume = volumes[uid] if volumes is not None else _volume(work / "dicom" / "train_images" / uid, way)
-            images = _reformat(volume, store.settings)  # type: ignore[attr-defined]
+            images = _reformat(volume, store.settings)
         yield images, torch.from_numpy(rows[list(TARGETS)].to_numpy(np.float32))
 
 
-def _hold_all(work: Path, manifest: "object") -> dict[str, object]:
-    uids = sorted(set(manifest["study_instance_uid"]))  # type: ignore[index]
+def _hold_all(work: Path, manifest: Any) -> dict[str, Any]:
+    uids = sorted(set(manifest["study_instance_uid"]))
     return {uid: _volume(work / "dicom" / "train_images" / uid, "dicom-cspine") for uid in uids}
 
 
-def _volume(folder: Path, way: str) -> "object":
+def _volume(folder: Path, way: str) -> Any:
     import highdicom
     import pydicom
 
@@ -120,16 +121,16 @@ def _volume(folder: Path, way: str) -> "object":
         array,
         spacing=(gap, *map(float, first.PixelSpacing)),
         position=tuple(map(float, first.ImagePositionPatient)),
-        direction=np.eye(3)[:, ::-1],
+        direction=(0, 0, 1, 0, 1, 0, 1, 0, 0),
         coordinate_system="PATIENT",
     )
 
 
-def _reformat(volume: "object", settings: "object") -> npt.NDArray[np.uint8]:
+def _reformat(volume: Any, settings: Any) -> npt.NDArray[np.uint8]:
     from cspine.reformat import compile_sagittal, trace_spine
     from cspine.reformat.store import shrink
 
-    images = compile_sagittal(volume, trace_spine(volume), settings).images  # type: ignore[arg-type]
+    images = compile_sagittal(volume, trace_spine(volume), settings).images
     return np.stack([shrink(image, 64) for image in images])
 
 
@@ -142,10 +143,14 @@ def _show(work: Path, found: dict[str, list[dict[str, float]]], studies: int, ro
     print(f"bytes: {before:,} of DICOM, {after:,} compiled, {before / after:,.0f} times smaller\n")
     print("| way | s per epoch | times slower | peak MB | of it for the epoch |")
     print("|---|---|---|---|---|")
-    medians = {way: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for way, runs in found.items()}
+    medians = {
+        way: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for way, runs in found.items()
+    }
     for way, median in medians.items():
         slower = median["seconds"] / medians["compiled"]["seconds"]
-        print(f"| {way} | {median['seconds']:.2f} | {slower:.1f} | {median['peak_mb']:.0f} | {median['epoch_mb']:.0f} |")
+        print(
+            f"| {way} | {median['seconds']:.2f} | {slower:.1f} | {median['peak_mb']:.0f} | {median['epoch_mb']:.0f} |"
+        )
 
 
 if __name__ == "__main__":

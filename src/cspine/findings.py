@@ -3,13 +3,13 @@
 ``Findings.model_json_schema()`` is the published schema of ``findings.json`` (``docs/findings.schema.json``).
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cspine.anatomy import RESEARCH_USE_ONLY, VERTEBRAE, Level
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Final = "1.0"
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Coverage = Literal["whole", "cut", "absent"]

@@ -49,7 +49,8 @@ def read_labels(path: Path) -> pd.DataFrame:
     _refuse(path, table, ~values.isin([0, 1]).all(axis=1), "have labels other than 0 and 1; mend them")
     any_level = values[list(VERTEBRAE)].max(axis=1)
     _refuse(path, table, any_level != values[OVERALL], f"have a {OVERALL} that is not the OR of C1 to C7; mend them")
-    return values.astype("int8").set_axis(pd.Index(table[STUDY], name=STUDY), axis="index")
+    labels: pd.DataFrame = values.astype("int8").set_axis(pd.Index(table[STUDY], name=STUDY), axis="index")
+    return labels
 
 
 def read_boxes(path: Path) -> pd.DataFrame:
@@ -69,7 +70,8 @@ def read_boxes(path: Path) -> pd.DataFrame:
     values = table[list(BOX_COLUMNS)].apply(pd.to_numeric, errors="coerce")
     _refuse(path, table, values.isna().any(axis=1), "have boxes with missing numbers; mend them")
     _refuse(path, table, (values[["width", "height"]] <= 0).any(axis=1), "have boxes without size; mend them")
-    return pd.concat([table[[STUDY]], values.astype({"slice_number": int})], axis=1)
+    boxes: pd.DataFrame = pd.concat([table[[STUDY]], values.astype({"slice_number": int})], axis=1)
+    return boxes
 
 
 def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
@@ -80,9 +82,7 @@ def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
     LabelMatch(with_labels=('1.2',), studies_without_labels=('1.3',), labels_without_studies=('1.1',))
     """
     labelled, there = set(labels.index), set(studies)
-    return LabelMatch(
-        tuple(sorted(labelled & there)), tuple(sorted(there - labelled)), tuple(sorted(labelled - there))
-    )
+    return LabelMatch(tuple(sorted(labelled & there)), tuple(sorted(there - labelled)), tuple(sorted(labelled - there)))
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -16,7 +16,6 @@ from pydicom.dataset import Dataset
 from tests.support.dicom import neck, write_series
 from typer.testing import CliRunner, Result
 
-from cspine import files
 from cspine.anatomy import TARGETS
 from cspine.cli import app
 from cspine.reformat.store import CompiledStore
@@ -225,7 +224,7 @@ def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return replace(self, target)
 
-    monkeypatch.setattr(files.Path, "replace", fills_up)
+    monkeypatch.setattr(Path, "replace", fills_up)
     result = run("compile", root, "--out", tmp_path / "out", "--workers", 1)
     monkeypatch.undo()
 

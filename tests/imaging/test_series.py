@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_challenge_headers_without_modality_or_class_are_enough(tmp_path: Path) 
 
 
 def test_the_thin_sharp_original_series_is_chosen_and_the_others_have_reasons(tmp_path: Path) -> None:
-    def as_kind(kernel: str, *image_type: str) -> object:
+    def as_kind(kernel: str, *image_type: str) -> Callable[[Dataset, int], Dataset]:
         def change(dataset: Dataset, _: int) -> Dataset:
             dataset.Modality, dataset.ConvolutionKernel, dataset.ImageType = "CT", kernel, list(image_type)
             return dataset

@@ -11,8 +11,9 @@ from cspine.anatomy import TARGETS
 from cspine.detect.classify import classify_store, image_probabilities
 from cspine.detect.weights import load_weights
 from cspine.errors import LabelError, OutputTakenError
-from cspine.evaluate.kaggle import challenge_loss, challenge_losses
+from cspine.evaluate.kaggle import metric_optimal, weighted_losses
 from cspine.learn import loop
+from cspine.learn.checkpoint import RunState, save_checkpoint
 from cspine.learn.loss import challenge_log_loss
 from cspine.learn.networks import BaselineCNN
 from cspine.learn.settings import TrainSettings
@@ -34,16 +35,32 @@ def test_the_network_is_the_notebooks_layer_for_layer() -> None:
     assert network(torch.zeros(2, 1, 64, 64)).shape == (2, 8)
 
 
-def test_the_loss_trained_with_is_the_challenges() -> None:
+def test_the_loss_trained_with_has_the_challenges_weights() -> None:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(50, 8, generator=generator, dtype=torch.float64)
     truth = (torch.rand(50, 8, generator=generator) < 0.3).double()
 
     losses = challenge_log_loss(logits, truth)
 
-    probability = torch.sigmoid(logits).numpy()
-    np.testing.assert_allclose(losses.numpy(), challenge_losses(truth.numpy(), probability), rtol=1e-6)
-    assert float(losses.mean()) == pytest.approx(challenge_loss(truth.numpy(), probability))
+    _, expected = weighted_losses(truth.numpy(), torch.sigmoid(logits).numpy())
+    np.testing.assert_allclose(losses.numpy(), expected.sum(axis=1) / 14.0, rtol=1e-6)
+
+
+def test_the_loss_is_least_at_the_metric_optimal_probability() -> None:
+    truth = torch.zeros(100, 8)
+    truth[:30] = 1.0  # every target of the first 30 studies: p = 0.3
+    logits = torch.zeros(8, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=50)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = challenge_log_loss(logits.expand(100, 8), truth).mean()
+        torch.autograd.backward(loss)
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+
+    np.testing.assert_allclose(torch.sigmoid(logits).detach().numpy(), metric_optimal([0.3] * 8), atol=1e-3)
 
 
 def test_training_learns_what_can_be_seen_and_ends_in_weights(tmp_path: Path) -> None:
@@ -77,9 +94,9 @@ def test_split_is_by_patient_and_written_down(tmp_path: Path) -> None:
 def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_store(tmp_path / "data")
     whole = loop.train(store, tmp_path / "whole", QUICK)
-    saved = loop.save_checkpoint
+    saved = save_checkpoint
 
-    def stop_after_two(folder: Path, state: loop.RunState) -> None:
+    def stop_after_two(folder: Path, state: RunState) -> None:
         saved(folder, state)
         if state.epoch == 2:
             raise KeyboardInterrupt

@@ -98,7 +98,9 @@ def test_the_window_maps_its_ends_to_black_and_white() -> None:
     spine = SpineCurve(np.array([[30.0, 59.5, 30.0]]), (-0.5, 59.5), 1.0)
     affine = np.eye(4)[[2, 1, 0, 3]]
 
-    image = compile_sagittal(_volume(array, affine), spine, SagittalSettings(count=1, pixels=128, field_mm=128.0)).images[0]
+    image = compile_sagittal(
+        _volume(array, affine), spine, SagittalSettings(count=1, pixels=128, field_mm=128.0)
+    ).images[0]
 
     assert [int(image[64, column]) for column in (20, 64, 108)] == [0, 128, 255]
 
@@ -108,7 +110,9 @@ def test_images_do_not_alias() -> None:
     spine = SpineCurve(np.array([[5.0, 50.0, 50.0]]), (0.0, 100.0), 1.0)
     affine = np.diag([0.5, 0.5, 0.5, 1.0])[[2, 1, 0, 3]]
 
-    image = compile_sagittal(_volume(checker.astype(np.int16), affine), spine, SagittalSettings(count=1, pixels=64)).images
+    image = compile_sagittal(
+        _volume(checker.astype(np.int16), affine), spine, SagittalSettings(count=1, pixels=64)
+    ).images
 
     inside = image[0, 24:40, 24:40].astype(int)
     assert np.ptp(inside) < 60

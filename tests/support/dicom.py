@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 STUDY = "1.2.826.0.1.3680043.8.498.1"
 Pixels = npt.NDArray[np.int16]
@@ -58,7 +58,7 @@ def write_series(
         number = k + 1 if upward else len(hu) - k
         dataset = _slice(hu[k], position, (*axis_i, *axis_j), spacing, number, study, series)
         meta = FileMetaDataset()
-        meta.TransferSyntaxUID = syntax
+        meta.TransferSyntaxUID = UID(syntax)
         meta.MediaStorageSOPClassUID = CTImageStorage
         meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         dataset.file_meta = meta

@@ -38,7 +38,7 @@ def image_probabilities(weights: Weights, images: npt.NDArray[np.uint8]) -> npt.
 
 def study_probabilities(per_image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return a study's probabilities: the mean over its images, (n, 8) to (8,)."""
-    return per_image.mean(axis=0)
+    return np.asarray(per_image.mean(axis=0))
 
 
 def classify_store(store: CompiledStore, weights: Weights, *, progress: Progress = silent) -> pd.DataFrame:

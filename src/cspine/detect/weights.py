@@ -44,6 +44,7 @@ class WeightsCard(BaseModel):
         2.0, gt=0.0, description="Weight of positives in training; taken out again to give plain probabilities."
     )
     prevalence: tuple[float, ...] = Field(description="Fraction of positive studies per target in training.")
+    best_constants: tuple[float, ...] = Field(description="Per target, the constant with the least loss in training.")
     training: dict[str, Any] = Field(description="Settings of the training.")
     settings_hash: str = Field(description="Hash of the training's and the compiling's settings.")
     data_hash: str = Field(description="Hash of the studies and labels trained on.")

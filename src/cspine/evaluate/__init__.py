@@ -1,0 +1,1 @@
+"""Arrays and tables in, numbers out: the challenge's metric, AUC, intervals, splits, figures."""

@@ -46,7 +46,7 @@ def challenge_losses(truth: npt.ArrayLike, probability: npt.ArrayLike) -> Floats
     InputError
         Shapes differ, a label is not 0 or 1, or a probability is not from 0 to 1.
     """
-    weights, losses = _weighted(truth, probability)
+    weights, losses = weighted_losses(truth, probability)
     return np.asarray(losses.sum(axis=1) / weights.sum(axis=1))
 
 
@@ -71,7 +71,7 @@ def challenge_loss(truth: npt.ArrayLike, probability: npt.ArrayLike, *, normalis
     >>> round(challenge_loss([[0] * 8, [1] + [0] * 6 + [1]], [[0.5] * 8] * 2), 4)
     0.6931
     """
-    weights, losses = _weighted(truth, probability)
+    weights, losses = weighted_losses(truth, probability)
     if not len(losses):
         raise InputError("there are no studies to judge; check that predictions and labels share StudyInstanceUIDs")
     if normalise == "global":
@@ -101,25 +101,17 @@ def unweighted(probability: npt.ArrayLike, *, positive_weight: float = POSITIVE_
     return np.asarray(trained / (positive_weight - (positive_weight - 1.0) * trained))
 
 
-def constant_baselines(prevalence: npt.ArrayLike) -> dict[str, Floats]:
-    """Return what needs no image: one probability per target, the same for every study.
+def best_constants(truth: npt.ArrayLike) -> Floats:
+    """Return the one probability per target that has the least loss on these labels, normalised per study.
 
-    Parameters
-    ----------
-    prevalence : (8,)
-        Fraction of positive studies per target, in the training data.
-
-    Returns
-    -------
-    dict
-        'all 0.5', 'prevalence', and 'best constants': the prevalence made metric-optimal.
+    Within a study the weights are divided by their sum, which is larger for a positive study; the best constant is the
+    mean of the labels under those weights. It differs from `metric_optimal` of the prevalence, which is best where
+    weights are normalised globally.
     """
-    fractions = np.asarray(prevalence, dtype=np.float64)
-    return {
-        "all 0.5": np.full(len(TARGETS), 0.5),
-        "prevalence": fractions,
-        "best constants": metric_optimal(fractions),
-    }
+    labels = np.asarray(truth, dtype=np.float64)
+    weights = challenge_weights(labels)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return np.asarray((weights * labels).sum(axis=0) / weights.sum(axis=0))
 
 
 def submission(studies: Sequence[str], probability: npt.ArrayLike) -> pd.DataFrame:
@@ -152,8 +144,14 @@ def submission(studies: Sequence[str], probability: npt.ArrayLike) -> pd.DataFra
     return pd.DataFrame({"row_id": rows, "fractured": values[:, order].ravel()})
 
 
-def _weighted(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Return weights and weighted log losses, both (n, 8), of checked input."""
+def weighted_losses(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return weights and weighted log losses, both (n, 8).
+
+    Raises
+    ------
+    InputError
+        As `challenge_losses` says.
+    """
     labels, values = np.asarray(truth, dtype=np.float64), np.asarray(probability, dtype=np.float64)
     if labels.ndim != 2 or labels.shape[1] != len(TARGETS) or labels.shape != values.shape:
         raise InputError(

@@ -9,6 +9,7 @@ import torch
 
 from cspine.anatomy import TARGETS
 from cspine.errors import LabelError
+from cspine.evaluate.kaggle import best_constants
 from cspine.evaluate.split import split_patients
 from cspine.learn.settings import TrainSettings
 from cspine.reformat.store import CompiledStore
@@ -48,8 +49,8 @@ class TrainingData:
     ----------
     split : Series
         StudyInstanceUID to `TRAIN` or `TUNE`.
-    prevalence : tuple of float
-        Per target, over the training studies.
+    prevalence, best_constants : tuple of float
+        Per target, over the training studies: the fraction of positives, and the constant with the least loss.
     hash : str
         Of the studies, their labels and their images' settings.
     """
@@ -58,6 +59,7 @@ class TrainingData:
     tune: ImageSet
     split: "pd.Series[str]"
     prevalence: tuple[float, ...]
+    best_constants: tuple[float, ...]
     hash: str
 
 
@@ -98,9 +100,14 @@ def load_training_data(store: CompiledStore, settings: TrainSettings) -> Trainin
             raise LabelError(f"{store.folder}: too few patients to hold any out for '{part}'; compile more studies")
         parts[part] = _image_set(store, rows, settings.image_size)
     identity = {"settings": store.settings.hash, "labels": labels.to_csv(), "images": len(labelled)}
-    prevalence = labels[split == TRAIN].mean()
+    trained = labels[split == TRAIN].to_numpy()
     return TrainingData(
-        parts[TRAIN], parts[TUNE], split, tuple(float(prevalence[target]) for target in TARGETS), digest(identity)[:16]
+        train=parts[TRAIN],
+        tune=parts[TUNE],
+        split=split,
+        prevalence=tuple(trained.mean(axis=0).tolist()),
+        best_constants=tuple(best_constants(trained).tolist()),
+        hash=digest(identity)[:16],
     )
 
 

@@ -1,7 +1,6 @@
 """A trained network to an ONNX file that carries its own card."""
 
 import warnings
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +42,6 @@ def export_onnx(network: nn.Module, card: WeightsCard, path: Path) -> None:
     """
     network = network.eval().cpu()
     example = torch.rand(2, 1, card.image_size, card.image_size, generator=torch.Generator().manual_seed(0))
-    buffer = BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's advice to itself
         program = torch.onnx.export(
@@ -57,8 +55,7 @@ def export_onnx(network: nn.Module, card: WeightsCard, path: Path) -> None:
         )
     if program is None:
         raise WeightsError(f"{path}: the exporter gave no network")
-    program.save(buffer)
-    model = onnx.load_from_string(buffer.getvalue())
+    model = program.model_proto
     _store_in_half(model)
     _forget_origin(model)
     model.metadata_props.append(onnx.StringStringEntryProto(key=METADATA_KEY, value=card.model_dump_json()))

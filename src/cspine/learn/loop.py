@@ -135,7 +135,7 @@ def _one_epoch(
     augment = Augmentation(settings.seed * 100_003 + epoch) if settings.augment else None
     model.train()
     total = 0.0
-    for chosen in torch.randperm(len(images)).split(settings.batch):
+    for chosen in torch.split(torch.randperm(len(images)), settings.batch):
         if len(chosen) < 2:
             continue  # batch normalisation has no spread over a single image
         grey = images.images[chosen].float() / 255.0
@@ -153,7 +153,7 @@ def _one_epoch(
 def _loss_on(fabric: Fabric, model: nn.Module, images: ImageSet, batch: int) -> float:
     model.eval()
     total = 0.0
-    for chosen in torch.arange(len(images)).split(batch):
+    for chosen in torch.split(torch.arange(len(images)), batch):
         grey = fabric.to_device(images.images[chosen].float() / 255.0)
         total += float(challenge_log_loss(model(grey), fabric.to_device(images.truth[chosen])).sum())
     return total / len(images)
@@ -187,6 +187,7 @@ def _card(store: CompiledStore, data: TrainingData, settings: TrainSettings, sta
         sagittal=store.settings,
         positive_weight=2.0,
         prevalence=data.prevalence,
+        best_constants=data.best_constants,
         training=settings.model_dump(mode="json"),
         settings_hash=digest([settings.hash, store.settings.hash])[:16],
         data_hash=data.hash,

@@ -8,6 +8,7 @@ from cspine.anatomy import OVERALL, TARGETS
 _LEVEL_WEIGHT = 1.0
 _OVERALL_WEIGHT = 7.0
 _POSITIVE_FACTOR = 2.0
+_NEGATIVE_STUDY = _OVERALL_WEIGHT + _LEVEL_WEIGHT * (len(TARGETS) - 1)
 
 
 def target_weights(truth: torch.Tensor) -> torch.Tensor:
@@ -17,7 +18,10 @@ def target_weights(truth: torch.Tensor) -> torch.Tensor:
 
 
 def challenge_log_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Return each row's weighted log loss, normalised by the row's weights.
+    """Return each row's weighted log loss, over the weight of a study without fractures.
+
+    The divisor is the same for every study, unlike in the challenge's score, so that the loss is least exactly where
+    the sigmoid is p' = 2p / (1 + p); dividing by each study's own weights would bend that by the other labels.
 
     Parameters
     ----------
@@ -28,6 +32,5 @@ def challenge_log_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tenso
     -------
     (n,)
     """
-    weights = target_weights(truth)
     losses = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return (weights * losses).sum(dim=1) / weights.sum(dim=1)
+    return (target_weights(truth) * losses).sum(dim=1) / _NEGATIVE_STUDY

@@ -1,0 +1,86 @@
+"""How sure a number is: the bootstrap over patients, and Wilson's interval for proportions."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Floats = npt.NDArray[np.float64]
+
+LEVEL: Final = 0.95
+DRAWS: Final = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with its 95 % interval; `unusable` counts draws in which it could not be computed."""
+
+    value: float
+    low: float
+    high: float
+    unusable: int = 0
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """Return a proportion with Wilson's score interval (Wilson 1927); NaN without trials.
+
+    >>> interval = wilson(8, 10)
+    >>> round(interval.low, 3), round(interval.high, 3)
+    (0.49, 0.943)
+    """
+    if not trials:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    share = successes / trials
+    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    return Interval(share, float(middle - half), float(middle + half))
+
+
+def patient_weights(patients: npt.ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> npt.NDArray[np.int32]:
+    """Return how often each study is drawn when patients are drawn with replacement, (draws, n).
+
+    All studies of a patient are drawn together, because they are not independent of each other.
+    """
+    _, who = np.unique(np.asarray(patients), return_inverse=True)
+    count = int(who.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
+    return np.asarray(drawn[:, who], np.int32)
+
+
+def bootstrap_mean(values: npt.ArrayLike, weights: npt.NDArray[np.int32]) -> Floats:
+    """Return the mean of (n,) values in each draw, (draws,)."""
+    return np.asarray(weights @ np.asarray(values, np.float64) / weights.sum(axis=1))
+
+
+def bootstrap_ratio(above: npt.ArrayLike, below: npt.ArrayLike, weights: npt.NDArray[np.int32]) -> Floats:
+    """Return the sum of `above` over the sum of `below`, both (n,), in each draw."""
+    return np.asarray((weights @ np.asarray(above, np.float64)) / (weights @ np.asarray(below, np.float64)))
+
+
+def bootstrap_auc(truth: npt.ArrayLike, score: npt.ArrayLike, weights: npt.NDArray[np.int32]) -> Floats:
+    """Return the AUC in each draw, all draws in one pass; NaN where a draw holds one class only.
+
+    Studies are sorted by score once; equal scores form a group. The AUC of a draw is the sum over groups of its
+    positives times the negatives in lower groups plus half of those in the same, over positives times negatives.
+    """
+    labels, scores = np.asarray(truth) > 0, np.asarray(score, np.float64)
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])
+    positive = np.add.reduceat(weights[:, order] * labels[order], starts, axis=1).astype(np.float64)
+    negative = np.add.reduceat(weights[:, order] * ~labels[order], starts, axis=1).astype(np.float64)
+    below = np.cumsum(negative, axis=1) - negative
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.sum(positive * (below + 0.5 * negative), axis=1) / pairs)
+
+
+def percentile_interval(value: float, drawn: Floats) -> Interval:
+    """Return the percentile interval of bootstrap draws (Efron and Tibshirani 1993, chapter 13)."""
+    usable = drawn[np.isfinite(drawn)]
+    if not len(usable) or not np.isfinite(value):
+        return Interval(value, float("nan"), float("nan"), len(drawn))
+    low, high = np.quantile(usable, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high), int(len(drawn) - len(usable)))

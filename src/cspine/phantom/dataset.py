@@ -1,0 +1,170 @@
+"""A phantom data set on disk, in the challenge's layout.
+
+::
+
+    OUT/
+      phantom.json               which job made it; marks the data set as a phantom
+      train.csv                  labels
+      train_images/UID/N.dcm     slices
+      train_bounding_boxes.csv   a box per crack and slice, in pixels
+      segmentations/UID.nii      vertebrae, as the challenge numbers them
+      truth/UID.json             everything else: kinds, widths, displacements, places
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import nibabel
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.files import atomic_path, claim_folder, read_json, write_json, write_text
+from cspine.imaging.layout import LABELS_FILE, PHANTOM_MARKER
+from cspine.labels import BOX_COLUMNS, STUDY
+from cspine.phantom.dicom import Identity, instance_numbers, write_slices
+from cspine.phantom.scanner import PhantomStudy, render_study
+from cspine.phantom.settings import PhantomSettings
+from cspine.progress import Progress, silent
+from cspine.scale import run_over
+
+BOXES_FILE: Final = "train_bounding_boxes.csv"
+
+
+@dataclass(frozen=True)
+class SynthSummary:
+    """What a run of `synthesize` did."""
+
+    studies: int
+    made_now: int
+    fractured: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class _Task:
+    out: Path
+    seed: int
+    index: int
+    settings: PhantomSettings
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.seed, self.index)
+
+    @property
+    def truth_path(self) -> Path:
+        """Written last: it means that the study is whole."""
+        return self.out / "truth" / f"{self.identity.study_uid}.json"
+
+    @property
+    def images(self) -> Path:
+        return self.out / "train_images" / self.identity.study_uid
+
+
+def synthesize(
+    out: Path,
+    *,
+    studies: int,
+    seed: int,
+    settings: PhantomSettings | None = None,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> SynthSummary:
+    """Write a phantom data set; an interrupted run goes on where it stopped.
+
+    Parameters
+    ----------
+    out : Path
+        The data set's folder.
+    studies : int
+        How many; study i is the same whatever their number.
+    seed : int
+        The same seed gives the same studies.
+    settings : PhantomSettings, optional
+        Ranges to draw from.
+    workers : int
+        Processes to use; the studies do not depend on it.
+    progress : Progress
+        Told how many studies are written.
+
+    Returns
+    -------
+    SynthSummary
+
+    Raises
+    ------
+    OutputTakenError
+        `out` holds something else.
+    DiskFullError, OutputError
+        `out` cannot be written.
+    """
+    settings = settings or PhantomSettings()
+    identity = {"kind": "phantom", "seed": seed, "studies": studies, "settings": settings.model_dump(mode="json")}
+    claim_folder(out, PHANTOM_MARKER, identity, remedy="choose another --out, or delete it")
+    tasks = [_Task(out, seed, index, settings) for index in range(studies)]
+    missing = [task for task in tasks if not task.truth_path.is_file()]
+    for outcome in run_over(_write_study, missing, workers=workers, progress=progress):
+        outcome.get()
+    truths = [read_json(task.truth_path) for task in tasks]
+    labels = pd.DataFrame([_label_row(truth) for truth in truths])
+    boxes = pd.DataFrame([box for truth in truths for box in truth["boxes"]], columns=[STUDY, *BOX_COLUMNS])
+    write_text(out / LABELS_FILE, labels.to_csv(index=False))
+    write_text(out / BOXES_FILE, boxes.to_csv(index=False))
+    return SynthSummary(studies, len(missing), int(labels[OVERALL].sum()), sum(int(truth["bytes"]) for truth in truths))
+
+
+def _write_study(task: _Task) -> None:
+    """Render and write one study in a worker."""
+    study = render_study(task.seed, task.index, task.settings)
+    rng = np.random.default_rng([task.seed, task.index, 1])
+    upward, full = rng.random() < task.settings.upward, rng.random() < task.settings.full_headers
+    part = task.images.with_name(f".{task.images.name}.part")
+    for folder in (part, task.images):
+        if folder.exists():
+            shutil.rmtree(folder)
+    write_slices(study, task.identity, part, upward=upward, full_header=full)
+    part.replace(task.images)
+    _write_segmentation(study, task.out / "segmentations" / f"{task.identity.study_uid}.nii")
+    truth = {
+        "study_instance_uid": task.identity.study_uid,
+        **study.truth,
+        "boxes": _boxes(study, task.identity.study_uid, upward=upward),
+        "bytes": sum(path.stat().st_size for path in task.images.iterdir()),
+    }
+    write_json(task.truth_path, truth)
+
+
+def _label_row(truth: dict[str, Any]) -> dict[str, Any]:
+    row: dict[str, int] = {level: int(level in truth["levels"]) for level in VERTEBRAE}
+    return {
+        STUDY: truth["study_instance_uid"],
+        **{target: row.get(target, int(any(row.values()))) for target in TARGETS},
+    }
+
+
+def _write_segmentation(study: PhantomStudy, path: Path) -> None:
+    """Write the labels with sagittal slices first, so that only the affine tells where voxels lie, as in RSNA's."""
+    affine_lps = study.affine_lps[:, [2, 0, 1, 3]].copy()  # axes i, k, j
+    affine_lps[:3, 3] += affine_lps[:3, 1] * (study.labels.shape[0] - 1)
+    affine_lps[:3, 1] *= -1  # k runs from the head down
+    sagittal = study.labels.transpose(2, 0, 1)[:, ::-1]
+    image = nibabel.Nifti1Image(np.ascontiguousarray(sagittal), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps)
+    with atomic_path(path) as part:
+        nibabel.save(image, part)
+
+
+def _boxes(study: PhantomStudy, uid: str, *, upward: bool) -> list[dict[str, Any]]:
+    """Return a box for every connected piece of crack in every slice, in pixels."""
+    numbers = instance_numbers(len(study.hu), upward=upward)
+    boxes = []
+    for k in np.flatnonzero(study.fracture.any(axis=(1, 2))).tolist():
+        pieces, _ = ndimage.label(ndimage.binary_dilation(study.fracture[k] > 0, iterations=3))
+        for rows, columns in ndimage.find_objects(pieces):
+            box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start, numbers[k])
+            boxes.append({STUDY: uid, **dict(zip(BOX_COLUMNS, (float(value) for value in box), strict=True))})
+            boxes[-1]["slice_number"] = numbers[k]
+    return boxes
