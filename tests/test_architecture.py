@@ -18,7 +18,7 @@ LAYERS = {
     "reformat": 2, "phantom": 2,
     "evaluate": 3, "detect": 3, "learn": 3,
     "report": 4,
-    "cli": 6,
+    "cli": 6, "__main__": 6,
 }  # fmt: skip
 
 ONLY_IN = {

@@ -81,6 +81,7 @@ class Findings(_Part):
     statement: Literal["Research use only. Not a medical device. Not for diagnosis."] = RESEARCH_USE_ONLY
     study_instance_uid: str
     series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None
+    series_reasons: Annotated[tuple[str, ...], Field(description="What it is and why it was read.")] = ()
     patient_overall: PatientFinding | None = None
     vertebrae: Annotated[tuple[VertebraFinding, ...], Field(description="C1 to C7, in order.")] = ()
     warnings: tuple[str, ...] = ()

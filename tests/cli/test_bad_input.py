@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -305,7 +306,9 @@ def test_hostile_text_in_a_file_is_inert_everywhere(tmp_path: Path) -> None:
 
 
 def test_a_study_uid_that_leads_elsewhere_stays_in_the_folder(tmp_path: Path) -> None:
-    study(tmp_path / "in" / "a", "../../../escape")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom knows that this is no UID
+        study(tmp_path / "in" / "a", "../../../escape")
     study(tmp_path / "in" / "b", "1.2")
 
     result = run("compile", tmp_path / "in", "--out", tmp_path / "out", "--workers", 1)

@@ -64,8 +64,8 @@ def test_the_loss_is_least_at_the_metric_optimal_probability() -> None:
 
 
 def test_training_learns_what_can_be_seen_and_ends_in_weights(tmp_path: Path) -> None:
-    store = make_store(tmp_path / "data", 32)
-    settings = TrainSettings(epochs=12, batch=16, patience=12, tune_fraction=0.25, learning_rate=2e-3)
+    store = make_store(tmp_path / "data", 64)
+    settings = TrainSettings(epochs=12, batch=8, patience=12, tune_fraction=0.25)
 
     summary = loop.train(store, tmp_path / "run", settings)
 

@@ -65,6 +65,8 @@ def show_findings(findings: "Findings") -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    if findings.series_reasons:
+        out.print(f"read: {escape(', '.join(findings.series_reasons))}", soft_wrap=True)
     if findings.refused is not None or findings.patient_overall is None:
         say_error(f"no answer: {findings.refused.reason if findings.refused else 'refused'}")
         return

@@ -154,6 +154,7 @@ class Detector:
         findings = Findings(
             study_instance_uid=uid,
             series_instance_uid=compiled.series.series_instance_uid,
+            series_reasons=compiled.choice.reasons,
             patient_overall=PatientFinding(probability=overall),
             vertebrae=vertebrae,
             warnings=(*self._about_weights(), NOT_LOCALISED, *compiled.warnings),
@@ -166,6 +167,7 @@ class Detector:
         findings = Findings(
             study_instance_uid=uid,
             series_instance_uid=compiled.series.series_instance_uid if compiled else None,
+            series_reasons=compiled.choice.reasons if compiled else (),
             warnings=compiled.warnings if compiled else (),
             refused=refusal,
             software=SoftwareIdentity(version=__version__),

@@ -1,6 +1,7 @@
 """What one DICOM file says of itself, read without its pixels."""
 
 import io
+import logging
 import math
 import struct
 import warnings
@@ -96,13 +97,19 @@ def read_header(file: SourceFile) -> SliceHeader:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom's warnings about odd values away: we judge the values we need ourselves, by name.
+    """Keep pydicom's warnings about odd values away: they quote the values, and we judge those we need by name.
 
     Held around whole loops, because switching warnings off is not safe inside several threads.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 class _Cut(Exception):  # noqa: N818 - a signal, not an error

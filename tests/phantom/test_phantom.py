@@ -1,0 +1,176 @@
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+
+from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES, SEGMENT_NUMBERS, TARGETS, VERTEBRAE, Level
+from cspine.errors import OutputTakenError
+from cspine.imaging import load_volume
+from cspine.labels import read_boxes, read_labels
+from cspine.phantom import PhantomSettings, PhantomStudy, render_study, scanner, synthesize
+from cspine.phantom.fracture import draw_cracks
+from cspine.phantom.labels import LEVELS_PER_STUDY, draw_levels
+
+SMALL = PhantomSettings(matrix=96, slice_spacing_mm=(1.5, 1.5), prevalence=1.0)
+SHARP = SMALL.model_copy(update={"matrix": 200, "slice_spacing_mm": (0.8, 0.8), "noise_hu": (0.0, 0.0)})
+
+
+def test_labels_are_as_frequent_as_in_the_challenge() -> None:
+    rng = np.random.default_rng(0)
+    prevalence = CHALLENGE_POSITIVES["patient_overall"] / CHALLENGE_STUDIES
+
+    drawn = [draw_levels(rng, prevalence) for _ in range(20_000)]
+
+    for level in VERTEBRAE:
+        expected = CHALLENGE_POSITIVES[level] / CHALLENGE_STUDIES
+        assert np.mean([level in levels for levels in drawn]) == pytest.approx(expected, rel=0.1)
+    sizes = np.bincount([len(levels) for levels in drawn], minlength=7) / len(drawn)
+    assert sizes[0] == pytest.approx(1 - prevalence, abs=0.01)
+    for size, count in LEVELS_PER_STUDY.items():
+        assert sizes[size] == pytest.approx(count / CHALLENGE_STUDIES, abs=0.01)
+    pairs = {pair: np.mean([set(pair) <= set(levels) for levels in drawn]) for pair in (("C6", "C7"), ("C3", "C7"))}
+    assert pairs["C6", "C7"] > 3 * pairs["C3", "C7"]
+
+
+def test_the_same_study_is_the_same_and_another_is_not() -> None:
+    first, again, other = (render_study(3, index, SMALL) for index in (1, 1, 2))
+
+    np.testing.assert_array_equal(first.hu, again.hu)
+    assert first.truth == again.truth
+    assert first.truth["vertebrae"] != other.truth["vertebrae"]
+
+
+@pytest.fixture(scope="module")
+def study() -> PhantomStudy:
+    return render_study(5, 0, SMALL)
+
+
+def test_vertebrae_stand_in_order_and_where_the_truth_says(study: PhantomStudy) -> None:
+    centres = {}
+    for level in VERTEBRAE:
+        indices = np.argwhere(study.labels == SEGMENT_NUMBERS[level])
+        assert len(indices) * abs(np.linalg.det(study.affine_lps[:3, :3])) > 2000.0  # mm3
+        centres[level] = (study.affine_lps @ [*indices.mean(axis=0), 1.0])[:3]
+        assert np.linalg.norm(centres[level] - study.truth["vertebrae"][level]) < 22.0  # the arch pulls it back
+    heights = [centres[level][2] for level in VERTEBRAE]
+    assert np.all(np.diff(heights) < -8.0)
+
+
+def test_bone_is_hard_and_what_surrounds_it_is_not(study: PhantomStudy) -> None:
+    bone = (study.labels >= 1) & (study.labels <= 7)
+
+    assert study.hu[bone].mean() > 300
+    assert np.median(study.hu[~bone]) < 100
+    assert study.hu.min() >= -1024
+
+
+def test_fracture_masks_are_on_the_fractured_levels_and_no_others() -> None:
+    for index in range(4):
+        drawn = render_study(8, index, SMALL)
+        numbers = {SEGMENT_NUMBERS[level] for level in drawn.truth["levels"]}
+        assert set(np.unique(drawn.fracture)) == {0, *numbers}
+
+
+@pytest.mark.parametrize("level", ["C1", "C2", "C5", "C7"])
+def test_a_fracture_is_a_real_gap(level: Level, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanner, "draw_levels", lambda *_: (level,))
+    broken = render_study(11, 0, SHARP)
+    monkeypatch.setattr(scanner, "draw_cracks", lambda *drawn: draw_cracks(*drawn)[:0])  # draws the same numbers
+    intact = render_study(11, 0, SHARP)
+
+    np.testing.assert_array_equal(broken.affine_lps, intact.affine_lps)
+    gap = broken.fracture > 0
+    assert gap.sum() > 30
+    assert broken.hu[gap].mean() < intact.hu[gap].mean() - 200
+    np.testing.assert_array_equal(broken.hu[broken.labels == 9], intact.hu[broken.labels == 9])
+
+
+def test_cracks_are_drawn_within_their_ranges() -> None:
+    rng = np.random.default_rng(0)
+    for level in VERTEBRAE:
+        for _ in range(20):
+            for crack in draw_cracks(level, SMALL, rng):
+                assert SMALL.gap_mm[0] <= crack.width_mm <= SMALL.gap_mm[1]
+                assert np.linalg.norm(crack.normal) == pytest.approx(1.0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("phantom") / "data"
+    settings = SMALL.model_copy(update={"upward": 0.5, "full_headers": 0.5, "prevalence": 0.6})
+    synthesize(out, studies=6, seed=2, settings=settings, workers=2)
+    return out
+
+
+def test_the_layout_is_the_challenges(data: Path) -> None:
+    labels = read_labels(data / "train.csv")
+
+    assert list(labels.columns) == list(TARGETS)
+    assert {path.name for path in (data / "train_images").iterdir()} == set(labels.index)
+    assert {path.stem for path in (data / "segmentations").iterdir()} == set(labels.index)
+    boxed = set(read_boxes(data / "train_bounding_boxes.csv")["StudyInstanceUID"])
+    assert boxed == set(labels.index[labels["patient_overall"] == 1])
+
+
+def test_dicom_nifti_and_boxes_are_of_the_same_voxels(data: Path) -> None:
+    settings = SMALL.model_copy(update={"upward": 0.5, "full_headers": 0.5, "prevalence": 0.6})
+    truth = pd.read_csv(data / "train.csv", dtype={"StudyInstanceUID": str})
+    boxes = read_boxes(data / "train_bounding_boxes.csv")
+    index = int(truth["patient_overall"].argmax())
+    uid = truth["StudyInstanceUID"][index]
+    drawn = render_study(2, index, settings)
+
+    volume = load_volume(data / "train_images" / uid)
+
+    np.testing.assert_array_equal(volume.array, drawn.hu)
+    np.testing.assert_allclose(volume.affine, drawn.affine_lps, atol=1e-3)
+    image = nibabel.load(data / "segmentations" / f"{uid}.nii")
+    to_stored = np.linalg.inv(image.affine) @ np.diag([-1.0, -1.0, 1.0, 1.0]) @ drawn.affine_lps
+    at = np.argwhere(drawn.labels > 0)[::50]
+    stored = np.rint(np.c_[at, np.ones(len(at))] @ to_stored.T)[:, :3].astype(int)
+    np.testing.assert_array_equal(np.asarray(image.dataobj)[tuple(stored.T)], drawn.labels[tuple(at.T)])
+    for box in boxes[boxes["StudyInstanceUID"] == uid].itertuples():
+        (path,) = (data / "train_images" / uid).glob(f"{box.slice_number}.dcm")
+        k = _place(path, drawn)
+        rows = slice(int(box.y), int(box.y + box.height))
+        columns = slice(int(box.x), int(box.x + box.width))
+        assert (drawn.fracture[k, rows, columns] > 0).any()
+
+
+def _place(path: Path, drawn: PhantomStudy) -> int:
+    from pydicom import dcmread
+
+    z = float(dcmread(path, stop_before_pixels=True).ImagePositionPatient[2])
+    k: int = round((z - drawn.affine_lps[2, 3]) / drawn.affine_lps[2, 0])
+    return k
+
+
+def test_headers_and_slice_directions_vary(data: Path) -> None:
+    from pydicom import dcmread
+
+    full, upward = set(), set()
+    for folder in (data / "train_images").iterdir():
+        first, last = (dcmread(folder / f"{n}.dcm") for n in (1, len(list(folder.iterdir()))))
+        full.add("Modality" in first)
+        upward.add(first.ImagePositionPatient[2] < last.ImagePositionPatient[2])
+    assert full == upward == {True, False}
+
+
+def test_studies_do_not_depend_on_workers_and_an_interrupted_run_goes_on(data: Path, tmp_path: Path) -> None:
+    settings = SMALL.model_copy(update={"upward": 0.5, "full_headers": 0.5, "prevalence": 0.6})
+    synthesize(tmp_path / "again", studies=6, seed=2, settings=settings, workers=1)
+    before = {path: path.read_bytes() for path in (tmp_path / "again").rglob("*.dcm")}
+    assert {path.relative_to(tmp_path / "again"): data_ for path, data_ in before.items()} == {
+        path.relative_to(data): path.read_bytes() for path in data.rglob("*.dcm")
+    }
+    for path in list((tmp_path / "again" / "truth").iterdir())[:2]:
+        path.unlink()
+
+    summary = synthesize(tmp_path / "again", studies=6, seed=2, settings=settings)
+
+    assert summary.made_now == 2
+    assert before == {path: path.read_bytes() for path in (tmp_path / "again").rglob("*.dcm")}
+    with pytest.raises(OutputTakenError, match="began with other seed"):
+        synthesize(tmp_path / "again", studies=6, seed=3, settings=settings)
