@@ -10,6 +10,8 @@ from cspine.cli.app import app
 __all__ = ["app", "main"]
 
 _COMMANDS = (inspect, _compile, synth, describe, train, evaluate, predict, submit, demo)
+_ORDER = [module.__name__.rpartition(".")[2] for module in _COMMANDS]
+app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))  # as one would use them
 
 
 def main() -> None:

@@ -1,0 +1,35 @@
+"""The nine compiled images of a study as one picture, for the documentation.
+
+Run: ``python -m benchmarks.contact_sheet STUDY --out FILE.png``
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from cspine.anatomy import RESEARCH_USE_ONLY
+from cspine.imaging import load_volume
+from cspine.reformat import SagittalSettings, compile_sagittal, trace_spine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    volume = load_volume(options.study)
+    sagittal = compile_sagittal(volume, trace_spine(volume), SagittalSettings())
+    side = sagittal.images.shape[1]
+    sheet = np.vstack([np.hstack(sagittal.images[row * 3 : row * 3 + 3]) for row in range(3)])
+    picture = Image.fromarray(sheet)
+    draw = ImageDraw.Draw(picture)
+    for number, x in enumerate(sagittal.x_lps_mm):
+        draw.text((number % 3 * side + 6, number // 3 * side + 4), f"{number + 1}   x = {x:.0f} mm", fill=200)
+    draw.text((6, 3 * side - 14), f"{RESEARCH_USE_ONLY} {sagittal.pixel_mm:.2f} mm per pixel.", fill=200)
+    picture.save(options.out, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The commands that the documentation shows are run, in order, as they stand there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cspine.cli import app
+
+ROOT = Path(__file__).parents[1]
+
+
+def shown_commands(name: str) -> list[list[str]]:
+    """Return the cspine commands of a page's console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / name).read_text("utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("cspine ")]
+    return [shlex.split(line)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/commands.md"])
+def test_commands_run_as_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = shown_commands(page)
+    assert len(commands) >= 10
+
+    for command in commands:
+        small = ["--matrix", "64"] if command[0] == "synth" else []  # the same way, in little time
+        result = CliRunner().invoke(app, [*command, *small], catch_exceptions=False)
+        assert result.exit_code == 0, f"cspine {' '.join(command)}: {result.output}"
+
+    assert (tmp_path / "submission.csv").read_text().splitlines()[0] == "row_id,fractured"
+    assert len((tmp_path / "submission.csv").read_text().splitlines()) == 1 + 6 * 8
+    assert (tmp_path / "result" / "worklist.csv").is_file()
+    assert len(list((tmp_path / "result").glob("*/findings.json"))) == 6
+    assert "not clinical accuracy" in (tmp_path / "evaluation" / "evaluation.md").read_text()
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"labels.png", "together.png", "geometry.png"}
+
+
+def test_every_command_has_help_and_an_example() -> None:
+    names = [command.name for command in app.registered_commands]
+    assert names == ["inspect", "compile", "synth", "describe", "train", "evaluate", "predict", "submit", "demo"]
+    for name in names:
+        result = CliRunner().invoke(app, [str(name), "--help"])
+        assert result.exit_code == 0
+        assert "Example" in result.output
+
+
+def test_pages_link_to_what_is_there() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
