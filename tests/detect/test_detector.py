@@ -1,0 +1,112 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from tests.support.dicom import neck, write_series
+
+from cspine import Detector, Findings
+from cspine.anatomy import VERTEBRAE
+from cspine.cli import app
+from cspine.detect.classify import classify_store
+from cspine.errors import SourceError
+from cspine.imaging.layout import open_root
+from cspine.reformat import CompiledStore
+from cspine.reformat.compile import compile_studies
+
+HU = neck((16, 32, 40), (6.0, 3.0, 3.0))
+SPACING = (2.5, 3.0, 3.0)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.load()
+
+
+def test_findings_hold_eight_probabilities_and_where_they_come_from(tmp_path: Path, detector: Detector) -> None:
+    write_series(tmp_path, HU, spacing=SPACING)
+
+    findings = detector.read(tmp_path)
+
+    assert findings.patient_overall is not None
+    assert tuple(vertebra.level for vertebra in findings.vertebrae) == VERTEBRAE
+    assert findings.weights.sha256 == detector.weights.sha256
+    assert findings.series_reasons[0] == "16 axial slices 2.50 mm apart"
+    assert "not localised by these weights" in findings.vertebrae[0].reasons
+    assert findings.vertebrae[0].coverage is None
+    assert Findings.model_validate_json(findings.model_dump_json()) == findings
+
+
+def test_a_study_gets_the_same_numbers_compiled_first_or_read_directly(tmp_path: Path, detector: Detector) -> None:
+    write_series(tmp_path / "in", HU, spacing=SPACING, study="1.2.3")
+    compile_studies(open_root(tmp_path / "in"), tmp_path / "out", detector.weights.card.sagittal)
+
+    direct = detector.read(tmp_path / "in")
+    stored = classify_store(CompiledStore.open(tmp_path / "out"), detector.weights)
+
+    assert direct.patient_overall is not None
+    numbers = [direct.patient_overall.probability, *(vertebra.probability for vertebra in direct.vertebrae)]
+    np.testing.assert_allclose(stored.loc["1.2.3"].to_numpy(), numbers, rtol=1e-12)
+
+
+def test_data_compiled_in_another_way_are_refused(tmp_path: Path, detector: Detector) -> None:
+    write_series(tmp_path / "in", HU, spacing=SPACING)
+    other = detector.weights.card.sagittal.model_copy(update={"count": 3})
+    compile_studies(open_root(tmp_path / "in"), tmp_path / "out", other)
+
+    with pytest.raises(SourceError, match="was compiled with settings"):
+        classify_store(CompiledStore.open(tmp_path / "out"), detector.weights)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "hu", "code"),
+    [
+        ((6.0, 3.0, 3.0), HU, "too-thick"),
+        ((1.5, 3.0, 3.0), HU, "too-short"),
+        (SPACING, np.minimum(HU, 100), "no-bone"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(
+    tmp_path: Path, detector: Detector, spacing: tuple[float, float, float], hu: np.ndarray, code: str
+) -> None:
+    write_series(tmp_path, hu, spacing=spacing)
+
+    findings = detector.read(tmp_path)
+
+    assert findings.refused is not None
+    assert findings.refused.code == code
+    assert findings.patient_overall is None
+    assert findings.vertebrae == ()
+
+
+def test_many_studies_are_examined_one_by_one(tmp_path: Path, detector: Detector) -> None:
+    def no_place(dataset: Dataset, _: int) -> Dataset:
+        del dataset.ImagePositionPatient
+        return dataset
+
+    write_series(tmp_path / "a", HU, spacing=SPACING, study="1.1", series="1.1.1")
+    write_series(tmp_path / "b", HU, spacing=SPACING, study="1.2", series="1.2.1", change=no_place)
+
+    refused = {e.findings.study_instance_uid: e.findings.refused for e in detector.examine_all(tmp_path)}
+
+    assert refused["1.1"] is None
+    assert refused["1.2"] is not None
+    assert refused["1.2"].code == "no-series"
+    with pytest.raises(SourceError, match="holds 2 studies"):
+        detector.read(tmp_path)
+
+
+def test_json_on_standard_output_is_json_and_nothing_else(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    write_series(tmp_path / "in", HU, spacing=SPACING)
+    calls = (
+        ["inspect", str(tmp_path / "in"), "--json"],
+        ["compile", str(tmp_path / "in"), "--out", str(tmp_path / "compiled"), "--json"],
+        ["predict", str(tmp_path / "in"), "--out", str(tmp_path / "result"), "--json"],
+    )
+    for call in calls:
+        result = CliRunner().invoke(app, call, catch_exceptions=False)
+        assert result.exit_code == 0
+        assert json.loads(result.stdout)

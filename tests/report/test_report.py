@@ -1,0 +1,53 @@
+import re
+from pathlib import Path
+
+from tests.support.dicom import neck, write_series
+
+from cspine import Detector
+from cspine.imaging.layout import open_root
+from cspine.report.folder import worklist
+from cspine.report.html import render_report
+
+HU = neck((16, 32, 40), (6.0, 3.0, 3.0))
+
+
+def test_the_report_holds_all_it_should_and_needs_nothing_else(tmp_path: Path) -> None:
+    write_series(tmp_path, HU, spacing=(2.5, 3.0, 3.0))
+    examination = Detector.load().examine(open_root(tmp_path).studies[0])
+
+    html = render_report(examination)
+
+    findings = examination.findings
+    assert html.count("<img ") == len(examination.jpegs) == 9
+    for vertebra in findings.vertebrae:
+        assert f'<th scope="row">{vertebra.level}</th>' in html
+        assert f"{100 * vertebra.probability:.1f} %" in html
+    assert html.count("Research use only. Not a medical device. Not for diagnosis.") >= 2
+    assert "phantoms only" in html
+    assert not re.search(r"<script|https?://|@import|url\(", html)
+    assert "Some" not in html
+    assert "somebody" not in html
+    assert len(html) < 3_000_000
+
+
+def test_a_refusal_has_a_report_with_its_reason_and_no_number(tmp_path: Path) -> None:
+    write_series(tmp_path, HU, spacing=(6.0, 3.0, 3.0))
+    examination = Detector.load().examine(open_root(tmp_path).studies[0])
+
+    html = render_report(examination)
+
+    assert "slices 6.0 mm apart; at most 3 mm can be judged" in html
+    assert "<code>too-thick</code>" in html
+    assert "Probability of a fracture" not in html
+
+
+def test_the_worklist_puts_the_most_suspicious_first_and_refusals_last(tmp_path: Path) -> None:
+    detector = Detector.load()
+    for name, spacing in (("a", (2.5, 3.0, 3.0)), ("b", (6.0, 3.0, 3.0)), ("c", (2.8, 3.0, 3.0))):
+        write_series(tmp_path / name, HU, spacing=spacing, study=f"1.{ord(name)}", series=f"1.{ord(name)}.1")
+
+    table = worklist([examination.findings for examination in detector.examine_all(tmp_path)])
+
+    assert table["patient_overall"].iloc[0] >= table["patient_overall"].iloc[1]
+    assert table["refused"].tolist()[2] == "too-thick"
+    assert table["patient_overall"].isna().tolist() == [False, False, True]
