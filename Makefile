@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 .PHONY: demo test check lint types docs wheel embedded clean
 
 demo: .venv/.base
+	rm -rf demo
 	$(BIN)/cspine demo --out demo
 
 test: .venv/.dev

@@ -84,7 +84,7 @@ def _exit_code(error: CspineError) -> int:
 
 def say(text: str) -> None:
     """Print a line for people on standard output."""
-    out.print(text)
+    out.print(escape(text), soft_wrap=True)
 
 
 def say_error(text: str) -> None:

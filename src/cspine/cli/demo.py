@@ -28,5 +28,5 @@ def demo_command(
         findings = write_studies(Detector.load(), study, out, max_gap_mm=MAX_GAP_MM, progress=progress)
     show_findings(findings[0])
     say("A phantom shows that the machinery works; it says nothing about accuracy in patients.")
-    say(f"Open the report:  {(out / 'report.html').resolve()}")
     say_research_only()
+    say(f"Open the report:  {(out / 'report.html').resolve()}")

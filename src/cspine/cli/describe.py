@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cspine.evaluate.describe import LabelDescription
+    from cspine.progress import Progress
 
-_EPILOG = "Examples:  cspine describe compiled --out figures   |   cspine describe rsna --out figures"
+_EPILOG = "Examples:  cspine describe compiled   |   cspine describe rsna --out figures"
 
 
 @app.command("describe", epilog=_EPILOG)
 @sentences
 def describe_command(
     data: Annotated[Path, typer.Argument(help="A compiled data set, or a folder in the challenge's layout.")],
-    figures: Annotated[Path, typer.Option("--out", help="Folder for the figures.")],
+    figures: Annotated[Path, typer.Option("--out", help="Folder for the figures.")] = Path("figures"),
     as_json: Json = False,
 ) -> None:
     """Show labels per level, which levels break together, and the geometry of the series."""
@@ -54,7 +55,7 @@ def describe_command(
     say_research_only()
 
 
-def _tables(data: Path, progress: "object") -> "tuple[pd.DataFrame, pd.DataFrame, bool]":
+def _tables(data: Path, progress: "Progress") -> "tuple[pd.DataFrame, pd.DataFrame, bool]":
     """Return labels, one row per study's geometry, and whether the studies are phantoms."""
     from cspine.anatomy import TARGETS
     from cspine.errors import LabelError
@@ -70,10 +71,10 @@ def _tables(data: Path, progress: "object") -> "tuple[pd.DataFrame, pd.DataFrame
         if labelled.empty:
             raise LabelError(f"{data}: no study has labels; compile a folder with train.csv")
         return labelled[list(TARGETS)].astype(int), studies, store.is_phantom
-    root = open_root(data, progress=progress)  # type: ignore[arg-type]
+    root = open_root(data, progress=progress)
     if root.labels_path is None:
         raise LabelError(f"{data}: has no train.csv to describe; give the challenge's folder or a compiled data set")
-    return read_labels(root.labels_path), survey_geometry(root, progress=progress), root.is_phantom  # type: ignore[arg-type]
+    return read_labels(root.labels_path), survey_geometry(root, progress=progress), root.is_phantom
 
 
 def _show(described: "LabelDescription", measures: "pd.DataFrame") -> None:

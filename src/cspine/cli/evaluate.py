@@ -24,7 +24,9 @@ _EPILOG = "Example:  cspine evaluate --run runs/baseline --data test-compiled --
 def evaluate_command(
     run: Run,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json, evaluation.md and the figures.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for tables and figures; inside the run if left out.")
+    ] = None,
     threshold: Annotated[
         float, typer.Option("--threshold", min=0.0, max=1.0, help="Plain probability that counts as fractured.")
     ] = 0.5,
@@ -39,6 +41,7 @@ def evaluate_command(
     from cspine.files import claim_folder
     from cspine.reformat.store import CompiledStore
 
+    out = out or run / f"evaluation-{data.resolve().name}"
     store, weights = CompiledStore.open(data), load_weights(run / "weights.onnx")
     truth, patients = _labels(store.manifest())
     if truth.empty:
