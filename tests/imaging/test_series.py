@@ -95,6 +95,29 @@ def test_studies_are_told_apart(tmp_path: Path) -> None:
     assert {study.study_instance_uid for study in discover(tmp_path).studies} == {"1.1", "1.2"}
 
 
+def test_rounding_in_headers_does_not_tear_a_series_apart(tmp_path: Path) -> None:
+    def jitter(dataset: Dataset, k: int) -> Dataset:
+        dataset.PixelSpacing = ["1.00049", "1.00051"] if k % 2 else ["1.00051", "1.00049"]
+        tiny = "0.0004999" if k % 2 else "0.0005001"
+        dataset.ImageOrientationPatient = ["1", "0", tiny, "0", "1", "0"]
+        return dataset
+
+    write_series(tmp_path, SMALL, change=jitter)
+
+    (series,) = discover(tmp_path).studies[0].series
+    assert len(series.headers) == 12
+
+
+def test_images_of_another_size_are_a_part_of_their_own(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", SMALL)
+    write_series(tmp_path / "b", SMALL[:3, :8], origin=(-56, -48, 90))
+
+    choice = choose_series(discover(tmp_path).studies[0])
+
+    assert choice.chosen.headers[0].rows == 16
+    assert [(r.series.part, r.reason) for r in choice.rejected] == [(1, "only 3 slices, at least 10 are needed")]
+
+
 def test_a_header_longer_than_the_first_read_is_still_whole(tmp_path: Path) -> None:
     def swell(dataset: Dataset, _: int) -> Dataset:
         dataset.add_new((0x0009, 0x0010), "LO", "TEST")

@@ -22,6 +22,9 @@ MIN_SLICES: Final = 10
 THIN_MM: Final = 1.5
 """Slices this far apart or less count as thin; the challenge's are 0.5 to 1.0 mm."""
 
+SAME_DIRECTION: Final = 2e-3
+"""Direction cosines and pixel spacings (mm) that differ less are the same: 0.1 degrees, 1 mm over 512 pixels."""
+
 _SHARP_KERNEL: Final = re.compile(
     r"bone|edge|lung|sharp|detail"  # GE, and plain words
     r"|^[bhj][a-z]?\s?[5-9]\d|^[qbh]r\s?[5-9]\d"  # Siemens: B60-B90, H60, Br59, Hr64, J70h
@@ -304,35 +307,41 @@ def _nothing_to_read(study: Study, rejected: Iterable[Rejection], series_uid: st
 
 def _group(headers: Iterable[SliceHeader]) -> tuple[Study, ...]:
     """Sort headers into studies, series, and parts of one size, orientation and spacing."""
-    studies: dict[str, dict[str, dict[tuple[object, ...], list[SliceHeader]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
+    studies: dict[str, dict[str, list[list[SliceHeader]]]] = defaultdict(lambda: defaultdict(list))
     for header in headers:
-        studies[header.study_instance_uid][header.series_instance_uid][_kind(header)].append(header)
+        parts = studies[header.study_instance_uid][header.series_instance_uid]
+        part = next((part for part in parts if _alike(part[0], header)), None)
+        if part is None:
+            parts.append([header])
+        else:
+            part.append(header)
     return tuple(
         Study(
             study_uid,
             tuple(
                 Series(study_uid, series_uid, tuple(part), number)
-                for series_uid, kinds in series.items()
-                for number, part in enumerate(kinds.values())
+                for series_uid, parts in series.items()
+                for number, part in enumerate(parts)
             ),
         )
         for study_uid, series in studies.items()
     )
 
 
-def _kind(header: SliceHeader) -> tuple[object, ...]:
-    """Return what images of one volume have in common."""
-    spacing, orientation = header.pixel_spacing_mm, header.orientation
+def _alike(one: SliceHeader, other: SliceHeader) -> bool:
+    """Tell whether two images may be of one volume; numbers are compared with a tolerance, as writers round."""
     return (
-        header.rows,
-        header.columns,
-        header.frames > 1,
-        "LOCALIZER" in header.image_type,
-        None if spacing is None else tuple(round(value, 3) for value in spacing),
-        None if orientation is None else tuple(round(value, 3) for value in orientation),
+        (one.rows, one.columns, one.frames > 1) == (other.rows, other.columns, other.frames > 1)
+        and ("LOCALIZER" in one.image_type) == ("LOCALIZER" in other.image_type)
+        and _close(one.pixel_spacing_mm, other.pixel_spacing_mm)
+        and _close(one.orientation, other.orientation)
     )
+
+
+def _close(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return all(abs(a - b) < SAME_DIRECTION for a, b in zip(one, other, strict=True))
 
 
 def _reason(file: SourceFile, error: InputError) -> str:

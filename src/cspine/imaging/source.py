@@ -92,8 +92,7 @@ def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[So
     Parameters
     ----------
     path : Path
-        A file, a folder (searched to any depth; hidden files and links that lead out of it are passed over), or a
-        zip.
+        A file, a folder (searched to any depth; hidden files and linked folders are passed over), or a zip.
     limits : ArchiveLimits
         What a zip may hold.
 
