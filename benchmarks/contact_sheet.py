@@ -22,7 +22,7 @@ def main() -> None:
     volume = load_volume(options.study)
     sagittal = compile_sagittal(volume, trace_spine(volume), SagittalSettings())
     side = sagittal.images.shape[1]
-    sheet = np.vstack([np.hstack(sagittal.images[row * 3 : row * 3 + 3]) for row in range(3)])
+    sheet = np.block([[sagittal.images[row * 3 + column] for column in range(3)] for row in range(3)])
     picture = Image.fromarray(sheet)
     draw = ImageDraw.Draw(picture)
     for number, x in enumerate(sagittal.x_lps_mm):
