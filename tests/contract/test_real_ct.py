@@ -28,7 +28,8 @@ def test_vtk_head_is_read_and_its_midline_found(real_data: Path, tmp_path: Path)
     assert findings.refused is None
     html = (tmp_path / "out" / "report.html").read_text()
     assert html.count("data:image/jpeg;base64,") == 9
-    assert "VTK" not in html
+    assert "VTK^HEAD" not in html
+    assert "VTK-HEAD" not in html
 
 
 def test_vtk_head_sagittal_images_show_the_dens_in_the_midline(real_data: Path) -> None:
