@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
@@ -39,12 +40,12 @@ def read_labels(path: Path) -> pd.DataFrame:
     Raises
     ------
     LabelError
-        The file is missing or no CSV, columns are missing, a study stands twice, a label is not 0 or 1, or
-        patient_overall contradicts the levels; with the count and the first offenders.
+        The file is missing, empty or no CSV, columns are missing or unknown, a study stands twice, a label is missing
+        or not 0 or 1, or patient_overall contradicts the levels; with the count and the first offenders.
     """
     table = _read(path, (STUDY, *TARGETS))
-    _refuse(path, table, table[STUDY].isna(), "have no StudyInstanceUID")
-    _refuse(path, table, table[STUDY].duplicated(), "stand twice; keep one row per study")
+    _refuse(path, table, table[STUDY].duplicated(), "repeat an earlier study; keep one row per study")
+    _refuse(path, table, table[list(TARGETS)].isna().any(axis=1), "lack a label; fill it in or leave the study out")
     values = table[list(TARGETS)].apply(pd.to_numeric, errors="coerce")
     _refuse(path, table, ~values.isin([0, 1]).all(axis=1), "have labels other than 0 and 1; mend them")
     any_level = values[list(VERTEBRAE)].max(axis=1)
@@ -56,6 +57,11 @@ def read_labels(path: Path) -> pd.DataFrame:
 def read_boxes(path: Path) -> pd.DataFrame:
     """Read the challenge's train_bounding_boxes.csv.
 
+    Parameters
+    ----------
+    path : Path
+        A CSV with the columns StudyInstanceUID, x, y, width, height and slice_number; a study may have many rows.
+
     Returns
     -------
     DataFrame
@@ -64,12 +70,14 @@ def read_boxes(path: Path) -> pd.DataFrame:
     Raises
     ------
     LabelError
-        The file is missing or no CSV, columns are missing, or a box has no place or no size.
+        The file is missing, empty or no CSV, columns are missing or unknown, or a box has no place, no size or no
+        whole slice number; with the count and the first offenders.
     """
     table = _read(path, (STUDY, *BOX_COLUMNS))
-    values = table[list(BOX_COLUMNS)].apply(pd.to_numeric, errors="coerce")
-    _refuse(path, table, values.isna().any(axis=1), "have boxes with missing numbers; mend them")
+    values = table[list(BOX_COLUMNS)].apply(pd.to_numeric, errors="coerce").astype(float)
+    _refuse(path, table, ~np.isfinite(values).all(axis=1), "have boxes with missing numbers; mend them")
     _refuse(path, table, (values[["width", "height"]] <= 0).any(axis=1), "have boxes without size; mend them")
+    _refuse(path, table, values["slice_number"] % 1 != 0, "have a slice_number that is no whole number; mend them")
     boxes: pd.DataFrame = pd.concat([table[[STUDY]], values.astype({"slice_number": int})], axis=1)
     return boxes
 
@@ -86,8 +94,11 @@ def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Return the table as text: numbers are judged by the caller, so that 'True' is no 1."""
     try:
-        table = pd.read_csv(path, dtype={STUDY: str})
+        table = pd.read_csv(path, dtype=str)
+    except pd.errors.EmptyDataError as error:
+        raise LabelError(f"{path}: is empty; get the file again") from error
     except OSError as error:
         raise LabelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except (ValueError, UnicodeDecodeError) as error:
@@ -95,13 +106,24 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise LabelError(f"{path}: lacks the columns {', '.join(missing)}; give the challenge's own file")
+    unknown = [str(column)[:64] for column in table.columns if column not in columns]
+    if unknown:
+        raise LabelError(
+            f"{path}: has {len(unknown)} unknown columns (first: {', '.join(unknown[:3])}); remove them, "
+            f"the columns are {', '.join(columns)}"
+        )
     if table.empty:
         raise LabelError(f"{path}: has no rows; get the file again")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for an index
+        raise LabelError(f"{path}: has more fields in a row than in its header; get the file again")
+    _refuse(path, table, table[STUDY].isna(), f"have no {STUDY}; fill it in or remove them")
     return table
 
 
 def _refuse(path: Path, table: pd.DataFrame, wrong: "pd.Series[bool]", what: str) -> None:
-    """Raise where any row is wrong, with the count and the first three."""
+    """Raise where any row is wrong, with the count and the first three, by study or else by line."""
     if wrong.any():
-        first = ", ".join(str(study)[:64] for study in table.loc[wrong, STUDY].head(3))
-        raise LabelError(f"{path}: {int(wrong.sum())} rows {what} (first: {first})")
+        rows = np.flatnonzero(wrong)[:3]
+        named = zip(rows, table[STUDY].iloc[rows], strict=True)
+        first = ", ".join(f"line {row + 2}" if pd.isna(study) else str(study)[:64] for row, study in named)
+        raise LabelError(f"{path}: {int(wrong.sum())} of {len(table)} rows {what} (first: {first})")

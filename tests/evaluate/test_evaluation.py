@@ -1,185 +1,176 @@
 import json
-from pathlib import Path
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
-from sklearn.metrics import roc_auc_score
 
-from cspine.anatomy import TARGETS, VERTEBRAE
-from cspine.errors import LabelError
-from cspine.evaluate import figures, metrics
-from cspine.evaluate.describe import describe_geometry, describe_labels
-from cspine.evaluate.evaluation import evaluate
-from cspine.evaluate.intervals import bootstrap_auc, bootstrap_mean, patient_weights, percentile_interval, wilson
+import cspine.evaluate as public
+from cspine.anatomy import TARGETS
+from cspine.errors import InputError, LabelError
+from cspine.evaluate import metrics
+from cspine.evaluate.evaluation import GLOBAL_OPTIMAL, PLAIN, STUDY_OPTIMAL, Evaluation, evaluate
+from cspine.evaluate.kaggle import challenge_loss, constant_baselines, metric_optimal, study_optimal
 from cspine.evaluate.report import evaluation_markdown
-from cspine.evaluate.split import split_patients
+
+Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 
 
-def tables(studies: int = 120, *, seed: int = 0, skill: float = 1.5) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rng = np.random.default_rng(seed)
-    levels = rng.random((studies, 7)) < [0.07, 0.14, 0.04, 0.05, 0.08, 0.14, 0.19]
-    truth = np.column_stack([levels.any(axis=1), levels]).astype(int)
-    score = rng.normal(size=truth.shape) + skill * truth - 1.5
-    index = pd.Index([f"1.{n}" for n in range(studies)], name="StudyInstanceUID")
-    probability = pd.DataFrame(1 / (1 + np.exp(-score)), index=index, columns=list(TARGETS))
-    return pd.DataFrame(truth, index=index, columns=list(TARGETS)), probability
+def own_patients(truth: pd.DataFrame) -> "pd.Series[str]":
+    return pd.Series(truth.index, index=truth.index)
 
 
-def test_bootstrapped_auc_is_that_of_resampled_studies_ties_included() -> None:
-    rng = np.random.default_rng(1)
-    truth = rng.random(60) < 0.4
-    score = np.round(truth * 0.5 + rng.random(60), 1)  # many ties
-    weights = patient_weights(np.arange(60), draws=25, seed=3)
-
-    fast = bootstrap_auc(truth, score, weights)
-
-    slow = [roc_auc_score(np.repeat(truth, row), np.repeat(score, row)) for row in weights]
-    np.testing.assert_allclose(fast, slow)
+@pytest.fixture(scope="module")
+def judged(tables: Tables) -> Evaluation:
+    truth, probability = tables(300)
+    baselines = constant_baselines(truth.mean())
+    return evaluate(truth, probability, own_patients(truth), baselines=baselines, draws=500)
 
 
-def test_a_draw_with_one_class_is_left_out_and_counted() -> None:
-    weights = np.array([[1, 1, 0], [0, 1, 2], [1, 0, 2]], np.int32)
+def test_the_model_is_judged_in_each_form_beside_the_constants(judged: Evaluation, tables: Tables) -> None:
+    truth, probability = tables(300)
+    plain = probability.to_numpy()
+    forms = (plain, metric_optimal(plain), study_optimal(plain))
 
-    drawn = bootstrap_auc([1, 1, 0], [0.9, 0.2, 0.1], weights)
-    interval = percentile_interval(1.0, drawn)
+    names = [row.name for row in judged.losses]
 
-    assert np.isnan(drawn).tolist() == [True, False, False]
-    assert interval.unusable == 1
-    assert (interval.low, interval.high) == (1.0, 1.0)
-
-
-def test_studies_of_one_patient_are_drawn_together() -> None:
-    weights = patient_weights(["a", "a", "b", "c"], draws=50, seed=0)
-
-    assert np.array_equal(weights[:, 0], weights[:, 1])
-    assert not np.array_equal(weights[:, 0], weights[:, 2])
-    assert np.all(weights[:, 1:].sum(axis=1) == 3)
+    constants = ["constant: all 0.5", "constant: prevalence", "constant: best constants"]
+    assert names == [PLAIN, GLOBAL_OPTIMAL, STUDY_OPTIMAL, *constants]
+    for row, form in zip(judged.losses, forms, strict=False):
+        assert row.study.value == pytest.approx(challenge_loss(truth, form))
+        assert row.overall.value == pytest.approx(challenge_loss(truth, form, normalise="global"))
+        assert row.study.low < row.study.value < row.study.high
+    half = judged.losses[3]
+    assert (half.study.low, half.study.value, half.overall.high) == pytest.approx((np.log(2),) * 3)
 
 
-def test_the_interval_of_a_mean_is_about_that_of_theory() -> None:
-    values = np.random.default_rng(0).normal(size=400)
-    drawn = bootstrap_mean(values, patient_weights(np.arange(400), draws=4000, seed=1))
+def test_differences_are_paired_with_the_first_answer(judged: Evaluation) -> None:
+    first, half, prevalence = judged.losses[0], judged.losses[3], judged.losses[4]
 
-    interval = percentile_interval(float(values.mean()), drawn)
-
-    half = 1.96 * values.std() / 20
-    assert interval.low == pytest.approx(values.mean() - half, abs=0.015)
-    assert interval.high == pytest.approx(values.mean() + half, abs=0.015)
-
-
-def test_wilson_at_the_ends() -> None:
-    none, all_of_them = wilson(0, 10), wilson(10, 10)
-
-    assert none.low == pytest.approx(0.0, abs=1e-12)
-    assert none.high == pytest.approx(0.2775, abs=1e-4)
-    assert all_of_them.low == pytest.approx(0.7225, abs=1e-4)
-    assert np.isnan(wilson(0, 0).value)
+    assert (first.study_difference.low, first.overall_difference.high) == (0.0, 0.0)
+    # All 0.5 has the same loss in every draw: the difference is the first answer's loss, mirrored.
+    assert half.study_difference.low == pytest.approx(np.log(2) - first.study.high)
+    assert half.study_difference.high == pytest.approx(np.log(2) - first.study.low)
+    difference = prevalence.overall_difference
+    assert difference.value == pytest.approx(prevalence.overall.value - first.overall.value)
+    assert difference.low < difference.value < difference.high
 
 
-def test_an_evaluation_holds_the_model_beside_the_constants() -> None:
+def test_all_but_the_loss_is_computed_on_the_plain_probability(judged: Evaluation, tables: Tables) -> None:
+    truth, probability = tables(300)
+
+    for row in judged.targets:
+        labels, values = truth[row.target], probability[row.target]
+        assert row.positives == labels.sum()
+        assert row.auc.low < row.auc.value <= row.auc.high
+        assert row.brier == metrics.brier(labels, values)
+        shares = metrics.sensitivity_specificity(labels, values, judged.threshold)
+        assert (row.sensitivity.value, row.specificity.value) == shares
+    assert [row.target for row in judged.targets] == list(TARGETS)
+    assert judged.accuracy == metrics.label_accuracy(truth, probability, 0.5)
+    assert judged.all_negative_accuracy == pytest.approx(1 - truth.to_numpy().mean())
+
+
+def test_ready_answers_are_taken_as_they_are(tables: Tables) -> None:
     truth, probability = tables()
-    half = probability * 0 + 0.5
-    patients = pd.Series(truth.index, index=truth.index)
 
-    result = evaluate(truth, {"model": probability, "half": half}, patients, draws=500)
+    result = evaluate(truth, {"model": probability, "half": probability * 0 + 0.5}, own_patients(truth), draws=100)
 
     assert [row.name for row in result.losses] == ["model", "half"]
-    assert result.losses[1].study.value == pytest.approx(np.log(2))
-    assert result.losses[1].study.low == pytest.approx(np.log(2))
-    for row in result.targets:
-        assert row.auc.low < row.auc.value <= row.auc.high
-        assert row.positives == truth[row.target].sum()
-    assert result.all_negative_accuracy == pytest.approx(1 - truth.to_numpy().mean())
-    text = evaluation_markdown(result, phantom=True, weights="some weights")
+    assert result.targets[0].brier == metrics.brier(truth["patient_overall"], probability["patient_overall"])
+
+
+def test_a_target_with_one_class_is_null_in_json_and_a_dash_in_the_report(tables: Tables) -> None:
+    truth, probability = tables()
+    result = evaluate(truth.assign(C3=0), probability, own_patients(truth), draws=100)
+
+    value = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    text = evaluation_markdown(result, phantom=False, weights="some weights")
+
+    assert value["targets"][3]["auc"] == {"value": None, "low": None, "high": None, "unusable": 100}
+    assert value["targets"][3]["sensitivity"]["value"] is None
+    assert len(value["losses"]) == 3
+    assert "| C3 | 0 of 120 | - | - |" in text
+    assert "hantom" not in text
+
+
+def test_the_report_says_what_the_numbers_are_not(judged: Evaluation) -> None:
+    text = evaluation_markdown(judged, phantom=True, weights="some weights")
+
     assert "not clinical accuracy" in text
     assert "Research use only" in text
-    assert "| half | 0.6931 (0.6931-0.6931) |" in text
-    assert f"already gets {100 * result.all_negative_accuracy:.1f} %" in text
+    assert "| constant: all 0.5 | 0.6931 (0.6931 to 0.6931) | +0." in text
+    assert f"already gets {100 * judged.all_negative_accuracy:.1f} %" in text
+    rows = [line.count("|") for line in text.splitlines() if line.startswith("|")]
+    assert rows == [6] * (2 + 6) + [7] * (2 + 8)
 
 
-def test_tables_of_other_studies_are_refused() -> None:
+def test_the_report_tells_of_draws_that_were_left_out(tables: Tables) -> None:
     truth, probability = tables()
-    patients = pd.Series(truth.index, index=truth.index)
+    rare = (np.arange(len(truth)) == 5).astype(int)  # one positive: about a third of the draws lack it
+
+    result = evaluate(truth.assign(C3=rare), probability, own_patients(truth), draws=100)
+
+    unusable = result.targets[3].auc.unusable
+    assert 15 <= unusable <= 60
+    text = evaluation_markdown(result, phantom=True, weights="w")
+    assert "left out of the AUC's interval: " in text
+    assert f"C3 {unusable}" in text
+
+
+def test_tables_that_do_not_fit_are_refused(tables: Tables) -> None:
+    truth, probability = tables()
+    patients = own_patients(truth)
+    twice = [*truth.index[:-1], truth.index[0]]
 
     with pytest.raises(LabelError, match="'model' and the labels are not of the same studies"):
         evaluate(truth, {"model": probability.iloc[::-1]}, patients)
+    with pytest.raises(LabelError, match="'patients' and the labels are not of the same studies"):
+        evaluate(truth, probability, patients.iloc[1:])
+    with pytest.raises(LabelError, match="lacks the columns C3; give all eight"):
+        evaluate(truth, probability.drop(columns="C3"), patients)
+    with pytest.raises(LabelError, match="1 studies have no patient"):
+        evaluate(truth, probability, patients.where(patients != "1.4"))
+    with pytest.raises(LabelError, match="1 studies stand twice"):
+        evaluate(truth.set_axis(twice), probability.set_axis(twice), patients.set_axis(twice))
+    for empty in (truth.iloc[:0], truth):
+        with pytest.raises(LabelError, match="no study has both"):
+            evaluate(empty, probability.iloc[:0] if empty.empty else {}, patients[:0])
 
 
-def test_reliability_of_true_probabilities_is_the_diagonal() -> None:
-    rng = np.random.default_rng(0)
-    probability = rng.random(200_000)
-
-    mean, observed, counts = metrics.reliability(rng.random(200_000) < probability, probability)
-
-    np.testing.assert_allclose(observed, mean, atol=0.02)
-    assert counts.sum() == 200_000
-
-
-def test_labels_are_described_with_pairs() -> None:
-    truth, _ = tables()
-
-    described = describe_labels(truth)
-
-    assert described.counts["C7"] == truth["C7"].sum()
-    assert described.together.loc["C6", "C7"] == int((truth["C6"] & truth["C7"]).sum())
-    assert sum(described.levels_per_study.values()) == truth["patient_overall"].sum()
-    measures = describe_geometry(pd.DataFrame({"slices": [100, 300, 200], "rows": [512, 512, 768]}))
-    assert measures.to_numpy()[0].tolist() == [100, 200, 300]
-
-
-@pytest.mark.parametrize("name", ["roc", "reliability", "labels", "together", "geometry"])
-def test_every_figure_is_drawn(name: str, tmp_path: Path) -> None:
+def test_numbers_that_do_not_fit_are_refused(tables: Tables) -> None:
     truth, probability = tables()
-    geometry = pd.DataFrame({"slices": [1.0, 2.0], "slice_spacing_mm": [1.0, 1.1], "pixel_spacing_mm": [0.3, None]})
-    drawn = {
-        "roc": lambda: figures.roc_figure(truth, probability, phantom=True),
-        "reliability": lambda: figures.reliability_figure(truth, probability, phantom=True),
-        "labels": lambda: figures.labels_figure(truth, phantom=False),
-        "together": lambda: figures.cooccurrence_figure(describe_labels(truth).together, phantom=False),
-        "geometry": lambda: figures.geometry_figure(geometry, phantom=True),
-    }[name]()
+    patients = own_patients(truth)
 
-    figures.save_figure(drawn, tmp_path / "a.png")
-
-    with Image.open(tmp_path / "a.png") as image:
-        assert min(image.size) > 300
-        assert len(np.unique(np.asarray(image.convert("L")))) > 20
+    with pytest.raises(InputError, match="120 probabilities are not from 0 to 1, first in row 0, C7: nan"):
+        evaluate(truth, probability.assign(C7=np.nan), patients)
+    with pytest.raises(InputError, match="not eight constants"):
+        evaluate(truth, probability, patients, baselines={"half": [0.5] * 7})
+    with pytest.raises(InputError, match=r"the threshold 1\.5 is no probability"):
+        evaluate(truth, probability, patients, threshold=1.5)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(40, 120))
-def test_splits_share_no_patient_and_spread_every_label(seed: int, studies: int) -> None:
-    truth, _ = tables(studies, seed=seed)
-    rng = np.random.default_rng(seed)
-    patients = pd.Series([f"p{n}" for n in rng.integers(0, studies, studies)], index=truth.index)
+def test_the_challenges_size_takes_seconds(challenge: pd.DataFrame) -> None:
+    rng = np.random.default_rng(0)
+    probability = (0.3 * challenge + 0.5 * rng.random(challenge.shape)).astype(float)
 
-    split = split_patients(truth, patients, {"train": 0.8, "tune": 0.2}, seed=seed % 100)
+    start = time.process_time()
+    result = evaluate(challenge, probability, own_patients(challenge))
 
-    assert split.groupby(patients).nunique().max() == 1
-    by_patient = truth.groupby(patients).max()
-    part = split.groupby(patients).first()
-    assert (part == "tune").mean() == pytest.approx(0.2, abs=0.06)
-    for target in TARGETS:
-        positives = int(by_patient[target].sum())
-        assert abs(int(by_patient[target][part == "tune"].sum()) - 0.2 * positives) <= 2.5 + 0.05 * positives
+    assert result.draws == 2000
+    assert time.process_time() - start < 20  # about 1.5 s on one core
 
 
-def test_the_same_seed_gives_the_same_split() -> None:
-    truth, _ = tables()
-    patients = pd.Series(truth.index, index=truth.index)
-    fractions = {"train": 0.7, "tune": 0.3}
-
-    first, again, other = (split_patients(truth, patients, fractions, seed=seed) for seed in (1, 1, 2))
-
-    assert first.equals(again)
-    assert not first.equals(other)
-    with pytest.raises(LabelError, match=r"sum to 0\.500"):
-        split_patients(truth, patients, {"train": 0.5}, seed=0)
-
-
-def test_json_of_vertebrae_is_complete() -> None:
-    assert json.loads(json.dumps(describe_labels(tables()[0]).counts)).keys() == {"patient_overall", *VERTEBRAE}
+def test_public_names_load_when_used_and_only_then() -> None:
+    assert all(getattr(public, name) is not None for name in public.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = public.nothing
+    script = (
+        "import sys; import cspine.evaluate.kaggle; "
+        "print([name for name in ('sklearn', 'matplotlib', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

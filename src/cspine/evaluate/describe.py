@@ -35,7 +35,13 @@ class LabelDescription:
 
 
 def describe_labels(labels: pd.DataFrame) -> LabelDescription:
-    """Describe a table of labels, columns `TARGETS`, one row per study."""
+    """Describe a table of labels.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        One row per study, columns `TARGETS` of 0 and 1, as `cspine.labels.read_labels` gives it.
+    """
     counts = {target: int(labels[target].sum()) for target in TARGETS}
     levels = labels[list(VERTEBRAE)].to_numpy(np.int64)
     per_study = np.bincount(levels.sum(axis=1), minlength=1)
@@ -49,6 +55,17 @@ def describe_labels(labels: pd.DataFrame) -> LabelDescription:
 
 
 def describe_geometry(table: pd.DataFrame) -> pd.DataFrame:
-    """Return minimum, median and maximum of the series' measures that the table has; lengths in mm."""
+    """Return minimum, median and maximum of the series' measures that the table has; lengths in mm.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per series, any of the columns `GEOMETRY`; a missing measure is left out.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by measure, columns min, median and max.
+    """
     columns = [column for column in GEOMETRY if column in table.columns]
     return table[columns].astype(float).quantile([0.0, 0.5, 1.0]).T.set_axis(["min", "median", "max"], axis=1)

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from cspine.errors import InputError
+
 Floats = npt.NDArray[np.float64]
 
 LEVEL: Final = 0.95
@@ -24,7 +26,9 @@ class Interval:
 
 
 def wilson(successes: int, trials: int) -> Interval:
-    """Return a proportion with Wilson's score interval (Wilson 1927); NaN without trials.
+    """Return a proportion with Wilson's score interval; NaN without trials.
+
+    E. B. Wilson, Probable inference, the law of succession, and statistical inference, J Am Stat Assoc 22 (1927).
 
     >>> interval = wilson(8, 10)
     >>> round(interval.low, 3), round(interval.high, 3)
@@ -36,14 +40,30 @@ def wilson(successes: int, trials: int) -> Interval:
     share = successes / trials
     middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return Interval(share, float(middle - half), float(middle + half))
+    low, high = np.clip([middle - half, middle + half], 0.0, 1.0)  # rounding may leave it by 1e-17
+    return Interval(share, float(low), float(high))
 
 
 def patient_weights(patients: npt.ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> npt.NDArray[np.int32]:
     """Return how often each study is drawn when patients are drawn with replacement, (draws, n).
 
-    All studies of a patient are drawn together, because they are not independent of each other.
+    All studies of a patient are drawn together, because they are not independent of each other (the cluster bootstrap;
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 8).
+
+    Parameters
+    ----------
+    patients : (n,)
+        Who each study is of.
+    draws, seed : int
+        How many draws, at least one, and what they are made from.
+
+    Raises
+    ------
+    InputError
+        There are no patients, or no draws are wanted.
     """
+    if draws < 1 or not len(np.asarray(patients)):
+        raise InputError(f"{len(np.asarray(patients))} patients and {draws} draws; a bootstrap needs one of each")
     _, who = np.unique(np.asarray(patients), return_inverse=True)
     count = int(who.max()) + 1
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=draws)
@@ -63,8 +83,20 @@ def bootstrap_ratio(above: npt.ArrayLike, below: npt.ArrayLike, weights: npt.NDA
 def bootstrap_auc(truth: npt.ArrayLike, score: npt.ArrayLike, weights: npt.NDArray[np.int32]) -> Floats:
     """Return the AUC in each draw, all draws in one pass; NaN where a draw holds one class only.
 
-    Studies are sorted by score once; equal scores form a group. The AUC of a draw is the sum over groups of its
-    positives times the negatives in lower groups plus half of those in the same, over positives times negatives.
+    The AUC is the Mann-Whitney statistic, ties counted half (Hanley and McNeil, Radiology 143, 1982). Studies are
+    sorted by score once; equal scores form a group. The AUC of a draw is the sum over groups of its positives times the
+    negatives in lower groups plus half of those in the same, over positives times negatives.
+
+    Parameters
+    ----------
+    truth, score : (n,)
+        Labels of 0 and 1, and what they are ranked by.
+    weights : (draws, n)
+        Of `patient_weights`.
+
+    Returns
+    -------
+    (draws,) float
     """
     labels, scores = np.asarray(truth) > 0, np.asarray(score, np.float64)
     order = np.argsort(scores, kind="stable")
@@ -78,7 +110,17 @@ def bootstrap_auc(truth: npt.ArrayLike, score: npt.ArrayLike, weights: npt.NDArr
 
 
 def percentile_interval(value: float, drawn: Floats) -> Interval:
-    """Return the percentile interval of bootstrap draws (Efron and Tibshirani 1993, chapter 13)."""
+    """Return the percentile interval of bootstrap draws (Efron and Tibshirani 1993, chapter 13).
+
+    For the interval of a difference, subtract two quantities drawn with the same weights: the draws are then paired.
+
+    Parameters
+    ----------
+    value : float
+        The number on the data itself.
+    drawn : (draws,)
+        The same number in each draw; those that are not finite are left out and counted in `Interval.unusable`.
+    """
     usable = drawn[np.isfinite(drawn)]
     if not len(usable) or not np.isfinite(value):
         return Interval(value, float("nan"), float("nan"), len(drawn))

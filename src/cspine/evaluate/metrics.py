@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import metrics
 
+from cspine.errors import InputError
+
 Floats = npt.NDArray[np.float64]
 
 RELIABILITY_BINS: Final = 10
@@ -21,7 +23,7 @@ def auc(truth: npt.ArrayLike, score: npt.ArrayLike) -> float:
     0.75
     """
     labels = np.asarray(truth)
-    if labels.min(initial=1) == labels.max(initial=0):
+    if len(np.unique(labels)) < 2:
         return float("nan")
     return float(metrics.roc_auc_score(labels, np.asarray(score)))
 
@@ -52,8 +54,28 @@ def confusion(truth: npt.ArrayLike, probability: npt.ArrayLike, threshold: float
     )
 
 
+def sensitivity_specificity(truth: npt.ArrayLike, probability: npt.ArrayLike, threshold: float) -> tuple[float, float]:
+    """Return the share of positives called at a threshold and of negatives not called; NaN where there are none.
+
+    >>> sensitivity_specificity([1, 1, 0, 0], [0.5, 0.2, 0.1, 0.3], 0.5)
+    (0.5, 1.0)
+    """
+    hit, missed, cleared, alarmed = confusion(truth, probability, threshold)
+    sensitivity = hit / (hit + missed) if hit + missed else float("nan")
+    specificity = cleared / (cleared + alarmed) if cleared + alarmed else float("nan")
+    return sensitivity, specificity
+
+
 def roc_points(truth: npt.ArrayLike, score: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Return false- and true-positive rates along the ROC curve."""
+    """Return false- and true-positive rates along the ROC curve, from (0, 0) to (1, 1).
+
+    Raises
+    ------
+    InputError
+        Only one class is there.
+    """
+    if len(np.unique(np.asarray(truth))) < 2:
+        raise InputError("all labels are alike, so there is no ROC curve; leave this target out")
     false_positive, true_positive, _ = metrics.roc_curve(np.asarray(truth), np.asarray(score))
     return np.asarray(false_positive, np.float64), np.asarray(true_positive, np.float64)
 
