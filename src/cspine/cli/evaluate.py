@@ -1,9 +1,7 @@
 """``cspine evaluate``: a run against labels."""
 
-import math
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -50,12 +48,12 @@ def evaluate_command(
         probability = classify_store(store, weights, progress=progress).loc[truth.index]
     identity = {"kind": "evaluation", "weights": weights.sha256, "data": str(data.resolve())}
     claim_folder(out, "evaluate.json", identity, remedy="choose another --out, or delete it")
-    answers = _answers(probability, weights)
-    evaluation = evaluate(truth, answers, patients, threshold=threshold, draws=draws)
+    baselines = _constants(weights)
+    evaluation = evaluate(truth, probability, patients, baselines=baselines, threshold=threshold, draws=draws)
     leaked = _also_trained_on(run, list(truth.index))
     text = _write(out, evaluation, truth, probability, weights, phantom=store.is_phantom)
     if as_json:
-        print_json(_plain({**asdict(evaluation), "studies_seen_in_training": leaked}))
+        print_json({**evaluation.to_json(), "studies_seen_in_training": leaked})
     else:
         say(text)
         say(f"figures: {out / 'roc.png'}, {out / 'reliability.png'}")
@@ -71,25 +69,13 @@ def _labels(manifest: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.Series[str]]":
     return studies[list(TARGETS)].astype(int), studies["patient"]
 
 
-def _answers(probability: "pd.DataFrame", weights: "Weights") -> "dict[str, pd.DataFrame]":
-    """Return the model's answers in both forms, and the constants that need no image, from training's labels."""
-    import numpy as np
-    import pandas as pd
-
-    from cspine.evaluate.kaggle import metric_optimal
-
-    def constant(values: tuple[float, ...] | list[float]) -> pd.DataFrame:
-        return pd.DataFrame(
-            np.tile(values, (len(probability), 1)), index=probability.index, columns=probability.columns
-        )
-
-    optimal = pd.DataFrame(metric_optimal(probability), index=probability.index, columns=probability.columns)
+def _constants(weights: "Weights") -> dict[str, tuple[float, ...]]:
+    """Return the answers that need no image, from the labels trained on."""
+    half = (0.5,) * len(weights.card.targets)
     return {
-        "model, plain probability p": probability,
-        "model, metric-optimal 2p/(1+p)": optimal,
-        "constant: all 0.5": constant([0.5] * probability.shape[1]),
-        "constant: training prevalence": constant(weights.card.prevalence),
-        "constant: best in training": constant(weights.card.best_constants),
+        "all 0.5": half,
+        "training prevalence": weights.card.prevalence,
+        "best in training": weights.card.best_constants,
     }
 
 
@@ -122,16 +108,7 @@ def _write(
     )
     write_text(out / "evaluation.md", text)
     write_text(out / "probabilities.csv", probability.to_csv())
-    write_json(out / "evaluation.json", _plain(asdict(evaluation)))
+    write_json(out / "evaluation.json", evaluation.to_json())
     save_figure(roc_figure(truth, probability, phantom=phantom), out / "roc.png")
     save_figure(reliability_figure(truth, probability, phantom=phantom), out / "reliability.png")
     return text
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - anything JSON can hold
-    """Return the value with NaN, which JSON lacks, as null."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

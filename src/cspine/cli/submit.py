@@ -9,14 +9,15 @@ import typer
 from cspine.cli.app import app, print_json, progress_bar, say, say_research_only, sentences
 from cspine.cli.options import Data, Json, Run
 
-_EPILOG = "Example:  cspine submit --data compiled --run runs/baseline --out submission.csv"
+_EPILOG = "Example:  cspine submit --data compiled --run runs/baseline --out submission.csv --transform study-optimal"
 
 
 class Transform(StrEnum):
-    """What is written: the probability itself, or the number that the challenge's metric rewards most."""
+    """What is written: the probability itself, or the number that the challenge's metric rewards."""
 
-    metric_optimal = "metric-optimal"
     none = "none"
+    metric_optimal = "metric-optimal"
+    study_optimal = "study-optimal"
 
 
 @app.command("submit", epilog=_EPILOG)
@@ -27,14 +28,18 @@ def submit_command(
     out: Annotated[Path, typer.Option("--out", help="The CSV to write.")],
     transform: Annotated[
         Transform,
-        typer.Option("--transform", help="metric-optimal writes 2p/(1+p), which the weighted metric rewards."),
-    ] = Transform.metric_optimal,
+        typer.Option(
+            "--transform",
+            help="none: the plain p; metric-optimal: 2p/(1+p), best where the metric is normalised over all studies; "
+            "study-optimal: best where it is normalised within each study.",
+        ),
+    ] = Transform.none,
     as_json: Json = False,
 ) -> None:
     """Write the challenge's submission file: row_id and fractured, eight rows per study."""
     from cspine.detect.classify import classify_store
     from cspine.detect.weights import load_weights
-    from cspine.evaluate.kaggle import metric_optimal, submission
+    from cspine.evaluate.kaggle import metric_optimal, study_optimal, submission
     from cspine.files import write_text
     from cspine.reformat.store import CompiledStore
 
@@ -44,6 +49,8 @@ def submit_command(
     values = probability.to_numpy()
     if transform is Transform.metric_optimal:
         values = metric_optimal(values)
+    elif transform is Transform.study_optimal:
+        values = study_optimal(values)
     table = submission(list(probability.index), values)
     write_text(out, table.to_csv(index=False))
     if as_json:

@@ -25,6 +25,6 @@ def write_curves(folder: Path, rows: list[dict[str, float]]) -> None:
     write_text(folder / CURVES_FILE, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
 
 
-def draw_curves(folder: Path, rows: list[dict[str, float]], *, title: str) -> None:
+def draw_curves(folder: Path, rows: list[dict[str, float]], *, title: str, phantom: bool) -> None:
     """Draw the losses over the epochs as a PNG."""
-    save_figure(curves_figure(pd.DataFrame(rows), title=title), folder / FIGURE_FILE)
+    save_figure(curves_figure(pd.DataFrame(rows), title=title, phantom=phantom), folder / FIGURE_FILE)

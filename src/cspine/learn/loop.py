@@ -81,7 +81,7 @@ def train(store: CompiledStore, out: Path, settings: TrainSettings, *, progress:
     state = load_checkpoint(out)
     resumed_from = state.epoch if state else 0
     state = _fit(fabric, data, out, settings, state, progress)
-    draw_curves(out, state.curve, title=f"{settings.model}, seed {settings.seed}")
+    draw_curves(out, state.curve, title=f"{settings.model}, seed {settings.seed}", phantom=store.is_phantom)
     network = build_network(settings.model, dropout=settings.dropout)
     network.load_state_dict(state.best_network)
     export_onnx(network, _card(store, data, settings, state), out / WEIGHTS_FILE)
