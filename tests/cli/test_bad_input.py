@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -243,7 +244,13 @@ def test_ctrl_c_in_the_middle_and_a_second_run(tmp_path: Path) -> None:
     uids = [f"1.{number}" for number in range(1, 31)]
     root = rsna(tmp_path / "in", uids)
     command = [sys.executable, "-m", "cspine", "compile", str(root), "--out", str(tmp_path / "out"), "--workers", "2"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out" / "records").glob("*.json")) and time.monotonic() < deadline:
         time.sleep(0.005)
