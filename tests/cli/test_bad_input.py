@@ -249,7 +249,7 @@ def test_ctrl_c_in_the_middle_and_a_second_run(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - a shell's background jobs ignore it
     )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out" / "records").glob("*.json")) and time.monotonic() < deadline:
