@@ -1,7 +1,7 @@
 """The baseline to beat: `baseline-cnn` trained on phantom studies of one seed, judged on those of another.
 
 Declared before the first run: training seed 101 (300 studies), test seed 202 (100 studies), training settings as they
-are by default. The test studies are looked at once, for the table.
+are by default. The test studies choose nothing.
 
 Run: ``python -m benchmarks.baseline --work DIR``; interrupted, it goes on where it stopped.
 """
