@@ -325,3 +325,47 @@ def test_a_study_uid_that_leads_elsewhere_stays_in_the_folder(tmp_path: Path) ->
     keys = {path.name for path in (tmp_path / "out" / "images").iterdir()}
     assert len(keys) == 2
     assert all(key == "1.2" or key.startswith("study-") for key in keys)
+
+
+def test_lengths_that_no_ct_has_are_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+    def change(dataset: Dataset, k: int) -> Dataset:
+        dataset.PixelSpacing = ["99", "99"]
+        dataset.ImagePositionPatient = ["0", "0", str(90_000 * k)]
+        return dataset
+
+    study(tmp_path / "in", change=change)
+
+    result = run("predict", tmp_path / "in", "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "by its headers the scan is 3.9 x 3.1 x 1350.0 m large, which no CT is" in result.stderr
+
+
+def test_markup_and_control_characters_in_a_file_do_nothing_in_the_terminal(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        dataset.ConvolutionKernel = "[/b]\x1b]0;own\x07"
+        return dataset
+
+    study(tmp_path / "in", change=change)
+
+    for call in (("inspect", tmp_path / "in"), ("predict", tmp_path / "in", "--out", tmp_path / "out")):
+        result = run(*call)
+        assert result.exit_code == 0
+        assert "\x1b]" not in result.output
+        assert "[/b]?]0;own?" in "".join(result.stdout.split())
+
+
+def test_an_unforeseen_error_is_one_sentence_without_what_it_quotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("Some^Body")
+
+    study(tmp_path / "in")
+    monkeypatch.setattr("cspine.imaging.inspection.inspect", fail)
+
+    result = run("inspect", tmp_path / "in")
+
+    assert result.exit_code == 1
+    assert "an unforeseen ZeroDivisionError; please report it" in result.stderr
+    assert "Some^Body" not in result.output

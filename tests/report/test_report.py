@@ -51,3 +51,14 @@ def test_the_worklist_puts_the_most_suspicious_first_and_refusals_last(tmp_path:
     assert table["patient_overall"].iloc[0] >= table["patient_overall"].iloc[1]
     assert table["refused"].tolist()[2] == "too-thick"
     assert table["patient_overall"].isna().tolist() == [False, False, True]
+
+
+def test_a_worklist_holds_no_formulas(tmp_path: Path) -> None:
+    detector = Detector.load()
+    write_series(tmp_path / "=a", HU, spacing=(2.5, 3.0, 3.0), change=lambda d, k: None if k == 8 else d)
+    (path,) = open_root(tmp_path).studies
+    refused = detector.examine(path).findings
+    assert refused.refused is not None
+    assert refused.refused.reason.startswith("=a/")
+
+    assert worklist([refused])["reason"].tolist()[0].startswith("'=a/")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ SOME_FAILED: Final = 1
 WRONG_CALL: Final = 2
 INTERRUPTED: Final = 130
 """What a shell reports of a program stopped by Ctrl-C."""
+
+DEBUG: Final = "CSPINE_DEBUG"
+"""Set in the environment, it lets unforeseen errors through with their traceback."""
 
 P = ParamSpec("P")
 
@@ -69,6 +73,12 @@ def sentences(command: Callable[P, int | None]) -> Callable[P, None]:
         except CspineError as error:
             say_error(str(error))
             code = _exit_code(error)
+        except Exception as error:  # its traceback may quote the files, and so a patient
+            if os.environ.get(DEBUG):
+                raise
+            kind = type(error).__name__
+            say_error(f"an unforeseen {kind}; please report it, set {DEBUG}=1 to see where (mind personal data)")
+            code = SOME_FAILED
         raise typer.Exit(code)
 
     return run
@@ -82,15 +92,24 @@ def _exit_code(error: CspineError) -> int:
     return WRONG_CALL
 
 
+def inert(text: str) -> str:
+    r"""Return text from a file so that a terminal shows it and does nothing else: no markup, no control characters.
+
+    >>> inert("soft\\x1b[2J")
+    'soft?[2J'
+    """
+    return escape("".join(letter if letter.isprintable() else "?" for letter in text))
+
+
 def say(text: str) -> None:
-    """Print a line for people on standard output."""
-    out.print(escape(text), soft_wrap=True)
+    """Print text for people on standard output, line by line."""
+    for line in text.split("\n"):
+        out.print(inert(line), soft_wrap=True)
 
 
 def say_error(text: str) -> None:
-    """Print a sentence on standard error; nothing in it is taken for markup or for control characters."""
-    clean = "".join(letter if letter.isprintable() else "?" for letter in text)
-    err.print(f"[bold red]cspine:[/] {escape(clean)}", soft_wrap=True)
+    """Print a sentence on standard error."""
+    err.print(f"[bold red]cspine:[/] {inert(text)}", soft_wrap=True)
 
 
 def say_research_only() -> None:

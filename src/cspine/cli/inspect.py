@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import DONE, SOME_FAILED, app, out, print_json, progress_bar, sentences, size
+from cspine.cli.app import DONE, SOME_FAILED, app, inert, out, print_json, progress_bar, sentences, size
 from cspine.cli.options import MAX_GAP, Json, MaxGap
 
 if TYPE_CHECKING:
@@ -34,19 +34,18 @@ def inspect_command(
 
 
 def _show(report: "InspectionReport") -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     for study in report.studies:
-        out.print(f"\n[bold]Study[/] {escape(study.study_instance_uid or 'without UID')}")
+        out.print(f"\n[bold]Study[/] {inert(study.study_instance_uid or 'without UID')}")
         table = Table(box=None, pad_edge=False, header_style="dim")
         for heading in ("", "series", "slices", "geometry", "syntax", "why"):
             table.add_column(heading, overflow="fold")
         for series in study.series:
-            syntaxes = ", ".join(series.transfer_syntaxes)
+            syntaxes = inert(", ".join(series.transfer_syntaxes))
             mark = "[green]read[/]" if series.chosen and study.readable else "[red]fails[/]" if series.chosen else "-"
-            name = escape(series.series_instance_uid[-24:] or "without UID")
-            why = escape("; ".join(series.reasons))
+            name = inert(series.series_instance_uid[-24:] or "without UID")
+            why = inert("; ".join(series.reasons))
             table.add_row(mark, name, f"{series.slices} ({size(series.bytes)})", _geometry(series), syntaxes, why)
         out.print(table)
         for series in study.series:
@@ -54,9 +53,9 @@ def _show(report: "InspectionReport") -> None:
                 lacking = ", ".join(f"{tag} ({count})" for tag, count in series.missing.items())
                 out.print(f"  missing from files: {lacking}", style="yellow")
         if study.reason:
-            out.print(f"  [red]cannot be read:[/] {escape(study.reason)}")
+            out.print(f"  [red]cannot be read:[/] {inert(study.reason)}")
     for reason, count in report.skipped.items():
-        out.print(f"{count} file{'s' * (count > 1)} passed over: {escape(reason)}", style="yellow")
+        out.print(f"{count} file{'s' * (count > 1)} passed over: {inert(reason)}", style="yellow")
 
 
 def _geometry(series: "SeriesReport") -> str:

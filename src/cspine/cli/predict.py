@@ -9,6 +9,7 @@ from cspine.cli.app import (
     DONE,
     SOME_FAILED,
     app,
+    inert,
     out,
     print_json,
     progress_bar,
@@ -62,11 +63,10 @@ def predict_command(
 
 def show_findings(findings: "Findings") -> None:
     """Print a study's probabilities as a table, or why there are none."""
-    from rich.markup import escape
     from rich.table import Table
 
     if findings.series_reasons:
-        out.print(f"read: {escape(', '.join(findings.series_reasons))}", soft_wrap=True)
+        out.print(f"read: {inert(', '.join(findings.series_reasons))}", soft_wrap=True)
     if findings.refused is not None or findings.patient_overall is None:
         say_error(f"no answer: {findings.refused.reason if findings.refused else 'refused'}")
         return
@@ -80,4 +80,4 @@ def show_findings(findings: "Findings") -> None:
         table.add_row(name, f"{100 * probability:.1f} %", "█" * round(30 * probability))
     out.print(table)
     for warning in findings.warnings:
-        out.print(f"warning: {escape(warning)}", style="yellow", soft_wrap=True)
+        out.print(f"warning: {inert(warning)}", style="yellow", soft_wrap=True)

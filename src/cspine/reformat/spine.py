@@ -48,6 +48,10 @@ _LEAST_CELLS: Final = 8
 """A path over fewer cells of height (32 mm) is no neck."""
 
 
+_MOST_CELLS: Final = 20_000_000
+"""A whole body, 0.6 x 0.6 x 2 m, has 11 million."""
+
+
 @dataclass(frozen=True)
 class SpineCurve:
     """The spine's course through the scan.
@@ -89,6 +93,7 @@ def trace_spine(volume: highdicom.Volume) -> SpineCurve:
     ------
     NotAssessableError
         ``no-bone``: there is none. ``too-short``: the scan covers too little height to tell a spine.
+        ``implausible-size``: the headers' lengths are those of no CT.
     """
     bone_lps, bone_mm3 = _bone_points(volume)
     low, high = _extent(volume)
@@ -98,6 +103,9 @@ def trace_spine(volume: highdicom.Volume) -> SpineCurve:
             "too-short",
             f"the scan covers only {high[2] - low[2]:.0f} mm from foot to head; a cervical spine takes about 120",
         )
+    if np.prod(shape.astype(float)) > _MOST_CELLS:
+        sides = " x ".join(f"{side / 1000:.1f}" for side in high - low)
+        raise NotAssessableError("implausible-size", f"by its headers the scan is {sides} m large, which no CT is")
     if not len(bone_lps):
         raise NotAssessableError("no-bone", f"no voxel reaches {BONE_HU} HU, so the scan shows no bone")
     edges = [start + CELL_MM * np.arange(count + 1) for start, count in zip(low, shape, strict=True)]

@@ -98,4 +98,12 @@ def worklist(findings: list[Findings]) -> pd.DataFrame:
         }
         for study in findings
     ]
-    return pd.DataFrame(rows).sort_values([OVERALL, "study_instance_uid"], ascending=[False, True], na_position="last")
+    table = pd.DataFrame(rows)
+    for column in ("study_instance_uid", "reason"):
+        table[column] = table[column].map(_no_formula, na_action="ignore")
+    return table.sort_values([OVERALL, "study_instance_uid"], ascending=[False, True], na_position="last")
+
+
+def _no_formula(text: str) -> str:
+    """Keep a spreadsheet from taking text for a formula: file names and UIDs come from the files."""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
