@@ -53,6 +53,7 @@ class Volume(highdicom.Volume):
 
 
 Range = slice | tuple[int, int] | None
+_Kept = tuple[slice, slice, slice]
 
 
 def load_volume(
@@ -103,25 +104,29 @@ def load_volume(
         raise GeometryError(f"step is {step}, but must be 1 or more")
     series = source if isinstance(source, Series) else _only_series(Path(source))
     check_loadable(series, max_gap_mm=max_gap_mm)
+    keep = (_as_slice(slices, step), _as_slice(rows, step), slice(None, None, step))
+    stack = series.stack
+    load = _load_as_it_is if stack.is_straight and stack.is_even else _load_resampled
+    return load(series, keep, progress)
+
+
+def _load_as_it_is(series: Series, keep: _Kept, progress: Progress) -> Volume:
+    """Decode the slices asked for and no others."""
     stack = series.stack
     headers = [series.headers[index] for index in stack.order]
-    repairs = [_said_duplicates(series, stack)] if stack.duplicates else []
-    keep_k, keep_j = _as_slice(slices, step), _as_slice(rows, step)
-    if stack.is_straight and stack.is_even:
-        wanted = range(len(headers))[keep_k]
-        array = _decode([headers[k] for k in wanted], keep_j, slice(None, None, step), progress)
-        affine = _crop_affine(stack.affine_lps(), keep_k, keep_j, step, (len(headers), headers[0].rows or 0))
-        used = tuple(headers[k] for k in wanted)
-    else:
-        full = _decode(headers, slice(None), slice(None), progress)
-        full, affine, said = _straighten(full, stack)
-        repairs += said
-        affine = _crop_affine(affine, keep_k, keep_j, step, (full.shape[0], full.shape[1]))
-        array = full[keep_k, keep_j, ::step]
-        used = tuple(headers)
-    if not array.size:
-        raise GeometryError(f"{headers[0].file.name}: no slices or rows are left by the ranges asked for")
-    return _volume(array, affine, series, used, repairs)
+    used = headers[keep[0]]
+    array = _decode(used, keep[1], keep[2], progress)
+    affine = _crop_affine(stack.affine_lps(), keep, (len(headers), headers[0].rows or 0))
+    return _volume(array, affine, series, used, _said_duplicates(series))
+
+
+def _load_resampled(series: Series, keep: _Kept, progress: Progress) -> Volume:
+    """Decode all slices, make them straight and even, and keep what is asked for."""
+    headers = [series.headers[index] for index in series.stack.order]
+    full = _decode(headers, slice(None), slice(None), progress)
+    full, affine, said = _straighten(full, series.stack)
+    affine = _crop_affine(affine, keep, (full.shape[0], full.shape[1]))
+    return _volume(full[keep], affine, series, headers, [*_said_duplicates(series), *said])
 
 
 def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> None:
@@ -150,9 +155,11 @@ def _volume(
     array: npt.NDArray[np.int16],
     affine: npt.NDArray[np.float64],
     series: Series,
-    used: tuple[SliceHeader, ...],
+    used: list[SliceHeader],
     repairs: Iterable[str],
 ) -> Volume:
+    if not array.size:
+        raise GeometryError(f"{series.headers[0].file.name}: no slices or rows are left by the ranges asked for")
     frame_of_reference = series.headers[0].frame_of_reference_uid
     volume = Volume(array, affine, "PATIENT", frame_of_reference_uid=frame_of_reference)
     volume.provenance = Provenance(
@@ -188,10 +195,14 @@ def _check_gaps(series: Series, stack: Stack, max_gap_mm: float) -> None:
         )
 
 
-def _said_duplicates(series: Series, stack: Stack) -> str:
-    left_out, kept = (series.headers[index].file.name for index in stack.duplicates[0])
-    count = len(stack.duplicates)
-    return f"{count} duplicate slice{'s' * (count > 1)} left out, first: {left_out} lies where {kept} does"
+def _said_duplicates(series: Series) -> list[str]:
+    """Return a sentence about slices left out because another lies at the same place; none where there are none."""
+    duplicates = series.stack.duplicates
+    if not duplicates:
+        return []
+    left_out, kept = (series.headers[index].file.name for index in duplicates[0])
+    count = len(duplicates)
+    return [f"{count} duplicate slice{'s' * (count > 1)} left out, first: {left_out} lies where {kept} does"]
 
 
 def _as_slice(kept: Range, step: int) -> slice:
@@ -204,14 +215,12 @@ def _as_slice(kept: Range, step: int) -> slice:
     return slice(kept.start, kept.stop, step)
 
 
-def _crop_affine(
-    affine: npt.NDArray[np.float64], keep_k: slice, keep_j: slice, step: int, shape: tuple[int, int]
-) -> npt.NDArray[np.float64]:
+def _crop_affine(affine: npt.NDArray[np.float64], keep: _Kept, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     """Return the affine of what is kept: its origin moves, its steps grow."""
-    start = np.array([keep_k.indices(shape[0])[0], keep_j.indices(shape[1])[0], 0.0, 1.0])
+    start = np.array([keep[0].indices(shape[0])[0], keep[1].indices(shape[1])[0], 0.0, 1.0])
     cropped = affine.copy()
     cropped[:3, 3] = (affine @ start)[:3]
-    cropped[:3, :3] *= step
+    cropped[:3, :3] *= keep[0].step or 1
     return cropped
 
 
