@@ -7,7 +7,7 @@ from tests.support.dicom import STUDY, neck, write_series
 
 from cspine.errors import DicomError, SourceError
 from cspine.imaging import choose_series, discover
-from cspine.imaging.series import is_sharp
+from cspine.imaging.choice import is_sharp
 
 SMALL = neck((12, 16, 16))
 

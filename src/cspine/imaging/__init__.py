@@ -10,11 +10,12 @@ _HOME = {
     "Discovery": "series",
     "Provenance": "volume",
     "Series": "series",
-    "SeriesChoice": "series",
+    "SeriesChoice": "choice",
     "Study": "series",
     "Volume": "volume",
-    "choose_series": "series",
-    "discover": "series",
+    "choose_series": "choice",
+    "discover": "discovery",
+    "load_segmentation": "segmentation",
     "load_volume": "volume",
 }
 
@@ -27,11 +28,15 @@ __all__ = [
     "Volume",
     "choose_series",
     "discover",
+    "load_segmentation",
     "load_volume",
 ]
 
 if TYPE_CHECKING:
-    from cspine.imaging.series import Discovery, Series, SeriesChoice, Study, choose_series, discover
+    from cspine.imaging.choice import SeriesChoice, choose_series
+    from cspine.imaging.discovery import discover
+    from cspine.imaging.segmentation import load_segmentation
+    from cspine.imaging.series import Discovery, Series, Study
     from cspine.imaging.volume import Provenance, Volume, load_volume
 
 

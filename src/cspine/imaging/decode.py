@@ -1,139 +1,231 @@
-"""Pixels of one file to Hounsfield units."""
+"""Pixels of one image to Hounsfield units, straight into the array that is to hold them."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from itertools import islice
+from threading import Lock
+from typing import Any, Final, TypeVar
 
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import FileDataset
-from pydicom.encaps import get_frame
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom.encaps import generate_frames, get_frame
 from pydicom.uid import UID
 
 from cspine.errors import DecodeError, DicomError
-from cspine.imaging.header import SliceHeader, parse
+from cspine.imaging.codecs import CODECS, NIFTI, RLE, Codec, transfer_syntax_name
+from cspine.imaging.dataset import parse
+from cspine.imaging.elements import Cut, Unusual, inflate_pixels
+from cspine.imaging.header import SliceHeader
+from cspine.imaging.nifti import nifti_hu, read_array
+from cspine.imaging.pixels import Pixels, Window, swap_bytes, to_hu
 
-AIR_HU: Final = -1024
-"""What padding and everything outside the scan becomes."""
+Kept = TypeVar("Kept")
 
-Pixels = npt.NDArray[np.int16]
-_Codec = Callable[[bytes], npt.NDArray[Any]]
-
-_JPEG2000: Final[_Codec] = imagecodecs.jpeg2k_decode
-_CODECS: Final[dict[str, tuple[str, _Codec]]] = {
-    "1.2.840.10008.1.2.4.50": ("JPEG baseline", imagecodecs.jpeg8_decode),
-    "1.2.840.10008.1.2.4.51": ("JPEG extended", imagecodecs.jpeg_decode),
-    "1.2.840.10008.1.2.4.57": ("JPEG lossless", imagecodecs.jpegsof3_decode),
-    "1.2.840.10008.1.2.4.70": ("JPEG lossless SV1", imagecodecs.jpegsof3_decode),
-    "1.2.840.10008.1.2.4.80": ("JPEG-LS lossless", imagecodecs.jpegls_decode),
-    "1.2.840.10008.1.2.4.81": ("JPEG-LS near-lossless", imagecodecs.jpegls_decode),
-    "1.2.840.10008.1.2.4.90": ("JPEG 2000 lossless", _JPEG2000),
-    "1.2.840.10008.1.2.4.91": ("JPEG 2000", _JPEG2000),
-    "1.2.840.10008.1.2.4.201": ("HTJ2K lossless", _JPEG2000),
-    "1.2.840.10008.1.2.4.202": ("HTJ2K lossless RPCL", _JPEG2000),
-    "1.2.840.10008.1.2.4.203": ("HTJ2K", _JPEG2000),
-}
-_RLE: Final = "1.2.840.10008.1.2.5"
+_DEFLATED: Final = "1.2.840.10008.1.2.1.99"
+_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+_ROOM_BYTES: Final = 16 * 1024 * 1024
+"""What a deflated header may take beside its pixels."""
 
 
-def transfer_syntax_name(uid: str) -> str:
-    """Return a transfer syntax's short name, or its UID where it has none."""
-    return _CODECS[uid][0] if uid in _CODECS else str(UID(uid).name)
+class FrameCache:
+    """What one load keeps of files that hold several frames, so that each such file is read once.
+
+    Shared by the threads of one load and dropped with it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: dict[str, Any] = {}
+
+    def get(self, header: SliceHeader, make: Callable[[SliceHeader], Kept]) -> Kept:
+        """Return what `make` gives for a header's file; only a file of several frames is kept, and one at a time."""
+        if header.frames == 1:
+            return make(header)
+        with self._lock:
+            if header.file.name not in self._kept:
+                self._kept = {header.file.name: make(header)}
+            kept: Kept = self._kept[header.file.name]
+            return kept
 
 
-def decode_slice(header: SliceHeader) -> Pixels:
+def decode_into(header: SliceHeader, window: Window, out: Pixels, cache: FrameCache) -> None:
     """Decode one image to Hounsfield units.
 
     Parameters
     ----------
     header : SliceHeader
-        Of a file with one grey frame of 16 bits or less.
-
-    Returns
-    -------
-    (rows, columns) int16
-        HU, rounded and clipped to int16; padding becomes `AIR_HU`.
+        Of one grey frame.
+    window : Window
+        What of it to keep. JPEG 2000 is decoded at reduced resolution where the step allows, which gives the
+        wavelet's own mean about a pixel instead of the pixel; all others give the pixel itself.
+    out : int16 of the window's shape, C-contiguous
+        Where to write; padding becomes `AIR_HU`.
+    cache : FrameCache
+        Of this load.
 
     Raises
     ------
     DecodeError
         The pixels are missing, cut off, of a kind we do not read, or damaged; the file and the codec are named.
     """
-    file = header.file
-    try:
-        dataset = parse(file, file.read(), pixels=True)
-    except DicomError as error:
-        raise DecodeError(str(error)) from error
-    if "PixelData" not in dataset:
-        raise DecodeError(f"{file.name}: has no pixel data (cut off?); copy the file again")
-    bits = int(dataset.get("BitsAllocated") or 16)
-    if header.samples_per_pixel != 1 or header.frames != 1 or bits not in {8, 16}:
+    if header.transfer_syntax_uid == NIFTI:
+        nifti_hu(cache.get(header, lambda header: read_array(header.file)), header.frame, window, out)
+        return
+    name, bits = header.file.name, header.pixel_format.bits_allocated
+    kind = header.photometric_interpretation or "no photometric interpretation"
+    if header.samples_per_pixel != 1 or bits not in {8, 16, 32} or kind == "PALETTE COLOR":
         raise DecodeError(
-            f"{file.name}: {header.samples_per_pixel} samples of {bits} bits in {header.frames} frames are not read; "
-            "export single-frame 16-bit grey images"
+            f"{name}: {header.samples_per_pixel} samples of {bits} bits ({kind}) are not read; export grey images"
         )
-    try:
-        stored = _stored(header, dataset, bits)
-    except DecodeError:
-        raise
-    except Exception as error:
-        name = transfer_syntax_name(header.transfer_syntax_uid)
-        raise DecodeError(
-            f"{file.name}: the {name} pixels are damaged ({type(error).__name__}); copy it again"
-        ) from error
-    if stored.shape != (header.rows, header.columns):
-        raise DecodeError(
-            f"{file.name}: holds {stored.shape[0]} x {stored.shape[1]} pixels where its header says "
-            f"{header.rows} x {header.columns}; have it exported again"
-        )
-    return _to_hu(_fit_bits(stored, dataset, bits), dataset)
+    if header.transfer_syntax_uid in CODECS:
+        stored = _decompressed(header, CODECS[header.transfer_syntax_uid], window, out, cache)
+    elif header.transfer_syntax_uid == RLE:
+        stored = window.cut(_run_lengths(header, cache))
+    else:
+        stored = _native(header, window, out, cache)
+    to_hu(stored, header.pixel_format, out)
 
 
-def _stored(header: SliceHeader, dataset: FileDataset, bits: int) -> npt.NDArray[Any]:
-    """Return the stored values as the transfer syntax holds them, before sign and unused bits are looked at."""
+# --- uncompressed ----------------------------------------------------------------------------------------------------
+
+
+def _native(header: SliceHeader, window: Window, out: Pixels, cache: FrameCache) -> npt.NDArray[Any]:
+    """Read the rows that are wanted, into `out` itself where nothing needs to be left out."""
     syntax = UID(header.transfer_syntax_uid)
-    if syntax in _CODECS:
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        return np.asarray(_CODECS[syntax][1](frame))
-    if syntax == _RLE:
-        decoder = get_decoder(UID(_RLE))
-        return np.asarray(decoder.as_array(dataset, raw=True)[0])
     if syntax.is_private or not syntax.is_transfer_syntax or syntax.is_encapsulated:
         raise DecodeError(
             f"{header.file.name}: transfer syntax {syntax.name} is not read; convert it, with dcmdjpeg for example"
         )
-    rows, columns = header.rows or 0, header.columns or 0
-    wanted, found = rows * columns * bits // 8, len(dataset.PixelData)
+    size = header.pixel_format.bits_allocated // 8
+    straight = size == 2 and window.is_whole_rows
+    shape = (window.stop - window.start, window.columns)
+    stored = out.view(np.uint16) if straight else np.empty(shape, np.dtype(f"u{size}"))
+    row_bytes = window.columns * size
+    before = (header.frame * (header.rows or 0) + window.start) * row_bytes
+    _fill(header, stored, before, cache)
+    swap_bytes(stored, little_endian=header.transfer_syntax_uid != _BIG_ENDIAN)
+    if not straight:
+        stored = stored[:: window.step, :: window.step]
+    return _shift_down(stored, header)
+
+
+def _fill(header: SliceHeader, stored: npt.NDArray[Any], before: int, cache: FrameCache) -> None:
+    """Fill an array with bytes of the pixel data from `before` on."""
+    view = stored.data.cast("B")
+    declared = header.pixels_length
+    if header.pixels_at is None:
+        data = cache.get(header, _whole_pixel_data)
+        found = max(min(len(data) - before, len(view)), 0)
+        view[:found] = data[before : before + found]
+        wanted, found = before + len(view), before + found
+    else:
+        wanted = before + len(view)
+        found = wanted if declared is None or wanted <= declared else declared
+        if found == wanted:
+            found = before + header.file.read_into(view, header.pixels_at + before)
     if found < wanted:
         raise DecodeError(f"{header.file.name}: cut off, {found:,} of {wanted:,} bytes of pixels; copy it again")
-    order = "<" if syntax.is_little_endian else ">"
-    dtype = np.dtype(f"{order}u{bits // 8}")
-    return np.frombuffer(dataset.PixelData, dtype, rows * columns).reshape(rows, columns)
 
 
-def _fit_bits(stored: npt.NDArray[Any], dataset: FileDataset, bits: int) -> npt.NDArray[np.int32]:
-    """Return the stored values with their sign, without what lies above the stored bits."""
-    used = min(int(dataset.get("BitsStored") or bits), bits)
-    values = stored.astype(np.int32) & ((1 << used) - 1)
-    if int(dataset.get("PixelRepresentation") or 0) == 1:
-        sign = 1 << (used - 1)
-        values = (values ^ sign) - sign
-    return values
+def _shift_down(stored: npt.NDArray[Any], header: SliceHeader) -> npt.NDArray[Any]:
+    """Move stored bits that do not begin at bit 0 there (retired in DICOM, but met in old files)."""
+    shift = header.pixel_format.high_bit + 1 - header.pixel_format.bits_stored
+    if shift > 0:
+        stored >>= shift
+    return stored
 
 
-def _to_hu(stored: npt.NDArray[np.int32], dataset: FileDataset) -> Pixels:
-    slope = 1.0 if dataset.get("RescaleSlope") in (None, "") else float(dataset.RescaleSlope)
-    intercept = 0.0 if dataset.get("RescaleIntercept") in (None, "") else float(dataset.RescaleIntercept)
-    if slope.is_integer() and intercept.is_integer():
-        hu: npt.NDArray[Any] = stored.astype(np.int64) * int(slope) + int(intercept)
+def _whole_pixel_data(header: SliceHeader) -> bytes:
+    """Return all of a file's pixel data where their place in the file is not known."""
+    file = header.file
+    try:
+        if header.transfer_syntax_uid == _DEFLATED:
+            most = (header.rows or 0) * (header.columns or 0) * header.frames * header.pixel_format.bits_allocated // 8
+            return inflate_pixels(file.read(), most + _ROOM_BYTES)
+        dataset = parse(file, file.read(), pixels=True)
+    except (Cut, Unusual, DicomError) as error:
+        raise DecodeError(f"{file.name}: has no pixel data that can be read (cut off?); copy the file again") from error
+    data = dataset.get("PixelData")
+    if not isinstance(data, bytes):
+        raise DecodeError(f"{file.name}: has no pixel data (cut off?); copy the file again")
+    return data
+
+
+# --- compressed ------------------------------------------------------------------------------------------------------
+
+
+def _decompressed(
+    header: SliceHeader, codec: Codec, window: Window, out: Pixels, cache: FrameCache
+) -> npt.NDArray[Any]:
+    frame = _frame(header, cache)
+    try:
+        stream = codec.shape(frame)
+        if stream.components == 1 and (stream.rows, stream.columns) == (header.rows, header.columns):
+            factor = _reduction(codec, window)
+            if factor > 1 and codec.reduce is not None:
+                reduced = codec.reduce(frame, stream, factor)
+                rest = window.step // factor
+                return reduced[window.start // factor :, :][::rest, ::rest][: out.shape[0], : out.shape[1]]
+            whole = window.is_whole_rows and out.shape == (header.rows, header.columns) and 8 < stream.bits <= 16
+            target = out.view(np.int16 if stream.signed else np.uint16) if whole else None
+            return window.cut(codec.decode(frame, out=target) if whole else codec.decode(frame))
+    except Exception as error:
+        raise _damaged(header, codec.name, error) from error
+    if stream.components != 1:
+        raise DecodeError(f"{header.file.name}: holds {stream.components} colours where grey is declared; export grey")
+    raise DecodeError(
+        f"{header.file.name}: holds {stream.rows} x {stream.columns} pixels where its header says "
+        f"{header.rows} x {header.columns}; have it exported again"
+    )
+
+
+def _reduction(codec: Codec, window: Window) -> int:
+    """Return the largest power of two by which the window may be decoded reduced."""
+    if codec.reduce is None or window.step == 1:
+        return 1
+    factor = window.step & -window.step
+    while factor > 1 and window.start % factor:
+        factor //= 2
+    return min(factor, 8)
+
+
+def _run_lengths(header: SliceHeader, cache: FrameCache) -> npt.NDArray[Any]:
+    size = header.pixel_format.bits_allocated // 8
+    rows, columns = header.rows or 0, header.columns or 0
+    frame = _frame(header, cache)
+    image = np.empty((rows, columns), np.dtype(f"<u{size}"))
+    try:
+        imagecodecs.dicomrle_decode(frame, image.dtype, out=image.data.cast("B"))
+    except Exception as error:
+        raise _damaged(header, transfer_syntax_name(RLE), error) from error
+    return image
+
+
+def _damaged(header: SliceHeader, codec: str, error: Exception) -> DecodeError:
+    fact = str(error) if type(error) is ValueError and "cut off" in str(error) else type(error).__name__
+    return DecodeError(f"{header.file.name}: the {codec} pixels are damaged ({fact}); copy it again")
+
+
+def _frame(header: SliceHeader, cache: FrameCache) -> bytes:
+    """Return one compressed frame, its fragments joined."""
+    frames = cache.get(header, _all_frames)
+    if header.frame >= len(frames):
+        raise DecodeError(
+            f"{header.file.name}: holds {len(frames)} of {header.frames} frames (cut off?); copy the file again"
+        )
+    return frames[header.frame]
+
+
+def _all_frames(header: SliceHeader) -> Sequence[bytes]:
+    """Return a file's compressed frames, at most as many as its header declares."""
+    if header.pixels_at is None:
+        data: bytes | bytearray = _whole_pixel_data(header)
     else:
-        hu = np.rint(stored * slope + intercept)
-    limits = np.iinfo(np.int16)
-    result: Pixels = np.clip(hu, limits.min, limits.max).astype(np.int16)
-    padding = dataset.get("PixelPaddingValue")
-    if isinstance(padding, int):  # some writers give it unsigned beside signed pixels
-        bits = int(dataset.get("BitsAllocated") or 16)
-        stored_padding = np.array(padding & ((1 << bits) - 1))
-        result[stored == _fit_bits(stored_padding, dataset, bits)] = AIR_HU
-    return result
+        data = bytearray(max(header.file.size - header.pixels_at, 0))
+        del data[header.file.read_into(memoryview(data), header.pixels_at) :]
+    try:
+        if header.frames == 1:
+            return (get_frame(data, 0, number_of_frames=1),)
+        return list(islice(generate_frames(bytes(data), number_of_frames=header.frames), header.frames))
+    except Exception as error:
+        raise _damaged(header, transfer_syntax_name(header.transfer_syntax_uid), error) from error

@@ -72,11 +72,26 @@ class Stack:
         return float(np.median(self.gaps_mm)) if len(self.along_mm) > 1 else 1.0
 
     @property
-    def tilt_deg(self) -> float:
-        """The angle between the way from the first to the last slice and the slices' normal, from positions."""
+    def shear(self) -> Floats:
+        """In-plane drift per mm of height, along the row and down the column: the median over neighbouring slices."""
         if len(self.along_mm) < 2:
-            return 0.0
-        return float(np.degrees(np.arctan2(np.linalg.norm(self.drift_mm[-1]), self.along_mm[-1])))
+            return np.zeros(2)
+        shear: Floats = np.median(np.diff(self.drift_mm, axis=0) / self.gaps_mm[:, None], axis=0)
+        return shear
+
+    @property
+    def tilt_deg(self) -> float:
+        """The angle between the way from slice to slice and the slices' normal, from positions."""
+        return float(np.degrees(np.arctan(np.linalg.norm(self.shear))))
+
+    def widest_jump(self) -> tuple[int, float]:
+        """Return the sorted place before the largest in-plane step that tilt does not explain, and the step in mm."""
+        if len(self.along_mm) < 2:
+            return 0, 0.0
+        steps = np.diff(self.drift_mm, axis=0) - self.gaps_mm[:, None] * self.shear
+        sizes = np.linalg.norm(steps, axis=1)
+        place = int(np.argmax(sizes))
+        return place, float(sizes[place])
 
     @property
     def is_straight(self) -> bool:

@@ -1,33 +1,67 @@
 """What one DICOM file says of itself, read without its pixels."""
 
-import io
 import logging
-import math
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
-import pydicom
-from pydicom.dataset import FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.datadict import tag_for_keyword
 
 from cspine.errors import DicomError
+from cspine.imaging.dataset import elements_by_pydicom, looks_like_dicom
+from cspine.imaging.elements import MAX_NESTING, MEDIA_CLASS, Cut, Elements, TooDeep, Unusual, walk
 from cspine.imaging.source import SourceFile
+from cspine.imaging.values import Values
 
-HEADER_BYTES: Final = 64 * 1024
-"""Read first; nearly every CT header ends before."""
+READ_BYTES: Final = (16 * 1024, 1024 * 1024, 64 * 1024 * 1024)
+"""What is read of a file in search of its header's end; nearly every CT header ends within the first."""
 
-_TAGS: Final = (
-    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "Modality", "ImageType",
-    "FrameOfReferenceUID", "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
-    "InstanceNumber", "SliceThickness", "ConvolutionKernel", "RescaleSlope", "RescaleIntercept", "BitsAllocated",
-    "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "SamplesPerPixel",
-    "PhotometricInterpretation", "NumberOfFrames", "GantryDetectorTilt", "Manufacturer", "SeriesNumber",
-)  # fmt: skip
+MAX_SIDE: Final = 8192
+"""Rows or columns of an image; the finest CT has 2048."""
+
+MAX_FRAMES: Final = 20_000
+"""Frames of one file; a CT of 2 m at 0.25 mm has 8,000."""
+
+MULTI_FRAME_CT: Final = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
+"""Enhanced CT, and legacy converted enhanced CT."""
+
+_TAGS: Final = {
+    keyword: tag_for_keyword(keyword) or 0
+    for keyword in (
+        "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer", "PatientID",
+        "SliceThickness", "GantryDetectorTilt", "ConvolutionKernel", "StudyInstanceUID", "SeriesInstanceUID",
+        "SeriesNumber", "AcquisitionNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
+        "FrameOfReferenceUID", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
+        "PixelSpacing", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
+        "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope",
+    )
+}  # fmt: skip
+_TAGS["MediaStorageSOPClassUID"] = MEDIA_CLASS
+_WANTED: Final = frozenset(_TAGS.values())
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How stored pixel values are written, and what they mean in Hounsfield units.
+
+    Attributes
+    ----------
+    high_bit : int
+        The place of the stored bits' highest one within the allocated bits, counted from 0.
+    padding : (int, int) or None
+        The first and last stored value that stands for no measurement.
+    """
+
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    slope: float
+    intercept: float
+    padding: tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +74,10 @@ class SliceHeader:
         DICOM's PixelSpacing: the distance between rows comes first.
     orientation : six direction cosines
         Along a row (index i grows), then along a column (index j grows).
+    frame, frames : int
+        Which frame of the file this is, from 0, and how many the file holds.
+    pixels_at, pixels_length : int or None
+        Where in the file the pixel data begin and how long they are, as in `Elements`.
     """
 
     file: SourceFile
@@ -52,12 +90,15 @@ class SliceHeader:
     image_type: tuple[str, ...]
     frame_of_reference_uid: str | None
     series_number: int | None
+    acquisition_number: int | None
     instance_number: int | None
     transfer_syntax_uid: str
     rows: int | None
     columns: int | None
+    frame: int
     frames: int
     samples_per_pixel: int
+    photometric_interpretation: str | None
     pixel_spacing_mm: tuple[float, float] | None
     position_mm: tuple[float, float, float] | None
     orientation: tuple[float, ...] | None
@@ -65,6 +106,9 @@ class SliceHeader:
     gantry_tilt_deg: float | None
     kernel: str | None
     manufacturer: str | None
+    pixel_format: PixelFormat
+    pixels_at: int | None
+    pixels_length: int | None
     missing: tuple[str, ...]
 
 
@@ -79,20 +123,17 @@ def read_header(file: SourceFile) -> SliceHeader:
     Returns
     -------
     SliceHeader
+        Of an enhanced multi-frame file, what holds for the whole file.
 
     Raises
     ------
     DicomError
-        The file is not DICOM, is cut off within its header, or holds values that are not what their tag promises.
+        The file is not DICOM, is cut off within its header, holds values that are not what their tag promises, or
+        declares an image of absurd size.
     SourceError, ArchiveError
         The file cannot be read.
     """
-    head = file.read(HEADER_BYTES)
-    whole = len(head) >= file.size
-    try:
-        return _to_header(file, parse(file, head, tags=_TAGS, complete=whole))
-    except _Cut:
-        return _to_header(file, parse(file, file.read(), tags=_TAGS, complete=True))
+    return _to_header(file, _read_elements(file))
 
 
 @contextmanager
@@ -112,97 +153,71 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-class _Cut(Exception):  # noqa: N818 - a signal, not an error
-    """The bytes ended inside the header."""
+def _read_elements(file: SourceFile) -> Elements:
+    """Read ever more of the file until its header is whole."""
+    for limit in READ_BYTES:
+        data = file.read(limit)
+        if not looks_like_dicom(data):
+            raise DicomError(f"{file.name}: is not a DICOM file; take it out of the folder or give the right one")
+        complete = len(data) >= file.size
+        try:
+            return _parse(file, data, complete=complete)
+        except Cut:
+            continue
+    raise DicomError(f"{file.name}: its header is longer than {READ_BYTES[-1] >> 20} MiB, which no CT has; take it out")
 
 
-def parse(
-    file: SourceFile, data: bytes, *, tags: tuple[str, ...] = (), complete: bool = True, pixels: bool = False
-) -> FileDataset:
-    """Parse DICOM bytes, with or without the DICOM preamble.
-
-    Parameters
-    ----------
-    file : SourceFile
-        Named in errors.
-    data : bytes
-        The file's content or its beginning.
-    tags : tuple of str
-        Keywords to keep; all where empty.
-    complete : bool
-        Whether `data` is the whole file.
-    pixels : bool
-        Whether to read pixel data too.
-
-    Raises
-    ------
-    DicomError
-        As `read_header` says.
-    """
-    stream = io.BytesIO(data)
-    force = not (len(data) > 132 and data[128:132] == b"DICM")
-    if force and not _looks_like_a_data_set(data):
-        raise DicomError(f"{file.name}: is not a DICOM file; take it out of the folder or give the right one")
+def _parse(file: SourceFile, data: bytes, *, complete: bool) -> Elements:
     try:
-        dataset = pydicom.dcmread(stream, force=force, stop_before_pixels=not pixels, specific_tags=list(tags) or None)
-        if not complete and stream.tell() >= len(data):
-            raise _Cut
-        if not len(dataset):
-            raise DicomError(f"{file.name}: holds no DICOM elements; it is cut off or not DICOM, copy it again")
-        return dataset
-    except _Cut:
-        raise
-    except DicomError:
-        raise
-    except (InvalidDicomError, EOFError, OSError, ValueError, TypeError, KeyError, AttributeError, struct.error,
-            NotImplementedError, RecursionError, zlib.error) as error:  # fmt: skip
+        return walk(data, _WANTED, complete=complete)
+    except TooDeep:
+        raise DicomError(
+            f"{file.name}: nests sequences more than {MAX_NESTING} deep, which no CT does; take it out"
+        ) from None
+    except Cut:
         if not complete:
-            raise _Cut from error
-        raise DicomError(f"{file.name}: the header cannot be read ({_brief(error)}); copy the file again") from error
+            raise
+    except Unusual:
+        pass
+    return elements_by_pydicom(file, data, _WANTED, complete=complete)
 
 
-def _looks_like_a_data_set(data: bytes) -> bool:
-    """Tell whether bytes without a preamble begin with a low DICOM group, as every bare data set does."""
-    if len(data) < 8:
-        return False
-    group, element = struct.unpack_from("<HH", data)
-    return group in {0x0002, 0x0008} and element <= 0x0030
-
-
-def _to_header(file: SourceFile, dataset: FileDataset) -> SliceHeader:
-    get = _Values(file, dataset)
-    study, series, sop = (get.text(f"{part}InstanceUID") for part in ("Study", "Series", "SOP"))
-    meta = getattr(dataset, "file_meta", None)
-    syntax = str(meta.get("TransferSyntaxUID", "")) if meta is not None else ""
-    if not syntax:
-        syntax = str(pydicom.uid.ImplicitVRLittleEndian if get.implicit else pydicom.uid.ExplicitVRLittleEndian)
-    spacing = get.numbers("PixelSpacing", 2)
+def _to_header(file: SourceFile, elements: Elements) -> SliceHeader:
+    get = Values(file.name, elements.values, _TAGS)
+    rows, columns, frames = get.integer("Rows"), get.integer("Columns"), get.integer("NumberOfFrames") or 1
+    _check_size(file, rows, columns, frames)
+    spacing, position = get.numbers("PixelSpacing", 2), get.numbers("ImagePositionPatient", 3)
     return SliceHeader(
         file=file,
-        study_instance_uid=study or "",
-        series_instance_uid=series or "",
-        sop_instance_uid=sop or "",
+        study_instance_uid=get.text("StudyInstanceUID") or "",
+        series_instance_uid=get.text("SeriesInstanceUID") or "",
+        sop_instance_uid=get.text("SOPInstanceUID") or "",
         patient_id=get.text("PatientID"),
-        sop_class_uid=get.text("SOPClassUID")
-        or (str(meta.get("MediaStorageSOPClassUID", "")) or None if meta else None),
+        sop_class_uid=get.text("SOPClassUID") or get.text("MediaStorageSOPClassUID"),
         modality=get.text("Modality"),
         image_type=get.texts("ImageType"),
         frame_of_reference_uid=get.text("FrameOfReferenceUID"),
         series_number=get.integer("SeriesNumber"),
+        acquisition_number=get.integer("AcquisitionNumber"),
         instance_number=get.integer("InstanceNumber"),
-        transfer_syntax_uid=syntax,
-        rows=get.integer("Rows"),
-        columns=get.integer("Columns"),
-        frames=get.integer("NumberOfFrames") or 1,
+        transfer_syntax_uid=elements.transfer_syntax_uid,
+        rows=rows,
+        columns=columns,
+        frame=0,
+        frames=frames,
         samples_per_pixel=get.integer("SamplesPerPixel") or 1,
+        photometric_interpretation=get.text("PhotometricInterpretation"),
         pixel_spacing_mm=(spacing[0], spacing[1]) if spacing else None,
-        position_mm=_triple(get.numbers("ImagePositionPatient", 3)),
+        position_mm=(position[0], position[1], position[2]) if position else None,
         orientation=get.numbers("ImageOrientationPatient", 6),
         slice_thickness_mm=get.number("SliceThickness"),
         gantry_tilt_deg=get.number("GantryDetectorTilt"),
         kernel=" ".join(get.texts("ConvolutionKernel")) or None,
         manufacturer=get.text("Manufacturer"),
-        missing=tuple(tag for tag in _EXPECTED if dataset.get(tag) in (None, "")),
+        pixel_format=_pixel_format(get),
+        pixels_at=elements.pixels_at,
+        pixels_length=elements.pixels_length,
+        missing=tuple(keyword for keyword in _EXPECTED if not get.has(keyword)),
     )
 
 
@@ -213,68 +228,37 @@ _EXPECTED: Final = (
 )  # fmt: skip
 
 
-class _Values:
-    """Values by keyword; None where missing, `DicomError` where not what the tag promises."""
-
-    def __init__(self, file: SourceFile, dataset: FileDataset) -> None:
-        self._file = file
-        self._dataset = dataset
-        self.implicit = bool(getattr(dataset, "original_encoding", (False, True))[0])
-
-    def _raw(self, tag: str) -> Any:  # noqa: ANN401 - whatever the file holds
-        try:
-            return self._dataset.get(tag)
-        except Exception as error:
-            raise self._odd(tag) from error
-
-    def _odd(self, tag: str) -> DicomError:
-        return DicomError(f"{self._file.name}: {tag} is not valid; have the file exported again")
-
-    def text(self, tag: str) -> str | None:
-        value = self._raw(tag)
-        return str(value).strip() or None if value is not None else None
-
-    def texts(self, tag: str) -> tuple[str, ...]:
-        value = self._raw(tag)
-        if value is None:
-            return ()
-        return (value,) if isinstance(value, str) else tuple(str(part) for part in value)
-
-    def integer(self, tag: str) -> int | None:
-        value = self.number(tag)
-        return None if value is None else int(value)
-
-    def number(self, tag: str) -> float | None:
-        value = self._raw(tag)
-        if value is None or value == "":
-            return None
-        numbers = self._floats(tag, value)
-        return numbers[0] if numbers else None
-
-    def numbers(self, tag: str, count: int) -> tuple[float, ...] | None:
-        value = self._raw(tag)
-        if value is None or value == "":
-            return None
-        numbers = self._floats(tag, value)
-        if len(numbers) != count:
-            raise self._odd(tag)
-        return numbers
-
-    def _floats(self, tag: str, value: Any) -> tuple[float, ...]:  # noqa: ANN401 - whatever the file holds
-        try:
-            parts = value if hasattr(value, "__iter__") and not isinstance(value, str) else (value,)
-            numbers = tuple(float(part) for part in parts)
-        except (TypeError, ValueError) as error:
-            raise self._odd(tag) from error
-        if not all(math.isfinite(number) for number in numbers):
-            raise self._odd(tag)
-        return numbers
+def _check_size(file: SourceFile, rows: int | None, columns: int | None, frames: int) -> None:
+    for name, value, most in (("Rows", rows, MAX_SIDE), ("Columns", columns, MAX_SIDE), ("Frames", frames, MAX_FRAMES)):
+        if value is not None and not 0 <= value <= most:
+            raise DicomError(f"{file.name}: {name} is {value:,}, at most {most:,} are read; no CT has more")
 
 
-def _triple(numbers: tuple[float, ...] | None) -> tuple[float, float, float] | None:
-    return (numbers[0], numbers[1], numbers[2]) if numbers else None
+def _pixel_format(get: Values) -> PixelFormat:
+    allocated = get.integer("BitsAllocated") or 16
+    stored = min(get.integer("BitsStored") or allocated, allocated)
+    high_bit = get.integer("HighBit")
+    slope, intercept = get.number("RescaleSlope"), get.number("RescaleIntercept")
+    padding, limit = get.integer("PixelPaddingValue"), get.integer("PixelPaddingRangeLimit")
+    return make_pixel_format(
+        allocated,
+        stored,
+        stored - 1 if high_bit is None else high_bit,
+        signed=get.integer("PixelRepresentation") == 1,
+        rescale=(1.0 if slope is None else slope, 0.0 if intercept is None else intercept),
+        padding=None if padding is None else (padding, padding if limit is None else limit),
+    )
 
 
-def _brief(error: Exception) -> str:
-    """Return the kind of an error; its text may quote values of the file, which may be personal."""
-    return type(error).__name__
+@lru_cache(maxsize=4096)
+def make_pixel_format(
+    bits_allocated: int,
+    bits_stored: int,
+    high_bit: int,
+    *,
+    signed: bool,
+    rescale: tuple[float, float],
+    padding: tuple[int, int] | None,
+) -> PixelFormat:
+    """Return one object for all slices that are written alike."""
+    return PixelFormat(bits_allocated, bits_stored, high_bit, signed, *rescale, padding)

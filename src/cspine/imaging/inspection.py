@@ -6,9 +6,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from cspine.errors import InputError
-from cspine.imaging.decode import transfer_syntax_name
+from cspine.imaging.choice import choose_series
+from cspine.imaging.codecs import transfer_syntax_name
+from cspine.imaging.discovery import discover
 from cspine.imaging.geometry import MAX_GAP_MM, Floats, Stack, plane_name
-from cspine.imaging.series import Series, Study, choose_series, discover
+from cspine.imaging.series import Series, Study
 from cspine.imaging.volume import check_loadable
 from cspine.progress import Progress, silent
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from cspine.errors import SourceError
-from cspine.imaging.series import Study, discover, discover_files
-from cspine.imaging.source import list_files
+from cspine.imaging.discovery import discover, discover_files, list_images
+from cspine.imaging.series import Study
 from cspine.progress import Progress, silent
 
 LABELS_FILE: Final = "train.csv"
@@ -104,5 +104,5 @@ def open_root(path: Path, *, progress: Progress = silent) -> StudyRoot:
         return StudyRoot(path, studies, labels_path, is_phantom)
     if (path / LABELS_FILE).is_file():
         raise SourceError(f"{path}: has {LABELS_FILE} but no {IMAGE_FOLDERS[0]}/ beside it; unpack the images there")
-    found = discover_files(list_files(path), origin=str(path), progress=progress).studies
+    found = discover_files(list_images(path), origin=str(path), progress=progress).studies
     return StudyRoot(path, tuple(StudySource(s.study_instance_uid, study=s) for s in found), None, is_phantom)

@@ -25,6 +25,7 @@ class ArchiveLimits(Settings):
     max_bytes: int = Field(16 * 2**30, description="All members together, expanded, in bytes.")
     max_file_bytes: int = Field(2 * 2**30, description="One member, expanded, in bytes.")
     max_files: int = Field(200_000, description="Members, folders included.")
+    max_depth: int = Field(32, description="Folders within folders of a member's name.")
     max_ratio: int = Field(400, description="Expanded over stored bytes of all members; CT compresses 2-20 times.")
     ratio_from_bytes: int = Field(64 * 2**20, description="Expanded bytes below which the ratio is let be.")
 
@@ -80,8 +81,38 @@ class SourceFile:
 
     def _read_plain(self, limit: int | None) -> bytes:
         try:
-            with self.container.open("rb") as stream:
-                return stream.read(-1 if limit is None else limit)
+            with open(self.container, "rb", buffering=0) as stream:  # noqa: PTH123 - half of Path.open's cost
+                return stream.readall() if limit is None else stream.read(limit)
+        except OSError as error:
+            raise SourceError(f"{self.name}: cannot be read ({error.strerror}); check its permissions") from error
+
+    def read_into(self, buffer: memoryview, offset: int) -> int:
+        """Fill a writable buffer of bytes with the content from `offset` on, without a copy between.
+
+        Returns
+        -------
+        int
+            The bytes that were there; fewer than the buffer takes where the file ends before.
+
+        Raises
+        ------
+        SourceError, ArchiveError
+            As for `read`.
+        """
+        if self.member is not None:
+            data = self.read(offset + len(buffer))[offset:]
+            buffer[: len(data)] = data
+            return len(data)
+        try:
+            with open(self.container, "rb", buffering=0) as stream:  # noqa: PTH123
+                stream.seek(offset)
+                filled = 0
+                while filled < len(buffer):
+                    count = stream.readinto(buffer[filled:])
+                    if not count:
+                        break
+                    filled += count
+                return filled
         except OSError as error:
             raise SourceError(f"{self.name}: cannot be read ({error.strerror}); check its permissions") from error
 
@@ -176,6 +207,10 @@ def _check_member(path: Path, member: zipfile.ZipInfo, limits: ArchiveLimits) ->
     name = member.filename.replace("\\", "/")
     if name.startswith("/") or ".." in PurePosixPath(name).parts or (len(name) > 1 and name[1] == ":"):
         raise ArchiveError(f"{path}: a member's name leads out of the archive ({name[:80]!r}); do not trust it")
+    if name.count("/") > limits.max_depth:
+        raise ArchiveError(
+            f"{path}: {name[:80]!r} lies more than {limits.max_depth} folders deep; do not trust this archive"
+        )
     if stat.S_ISLNK(member.external_attr >> 16):
         raise ArchiveError(f"{path}: {name[:80]!r} is a symbolic link; zip the files themselves")
     if member.flag_bits & 0x1:

@@ -5,8 +5,8 @@ from typing import Any
 import pandas as pd
 
 from cspine.errors import InputError
+from cspine.imaging.choice import choose_series
 from cspine.imaging.layout import StudyRoot
-from cspine.imaging.series import choose_series
 from cspine.progress import Progress, silent
 
 

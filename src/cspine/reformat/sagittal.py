@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 from scipy import ndimage
 
-from cspine.imaging.decode import AIR_HU
+from cspine.imaging.pixels import AIR_HU
 from cspine.reformat.spine import SpineCurve
 from cspine.settings import Settings
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cspine.imaging.choice import SeriesChoice, choose_series
 from cspine.imaging.geometry import MAX_GAP_MM, Stack
-from cspine.imaging.series import Series, SeriesChoice, Study, choose_series
+from cspine.imaging.series import Series, Study
 from cspine.imaging.volume import Provenance, load_volume
 from cspine.progress import Progress, silent
 from cspine.reformat.sagittal import SagittalSet, SagittalSettings, compile_sagittal

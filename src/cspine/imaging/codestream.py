@@ -1,0 +1,98 @@
+"""What a compressed frame says of itself, read before anything is decoded.
+
+A decoder allocates what the codestream asks for, so its size is held against the DICOM header first; and a codestream
+that lacks its end is cut off, which some decoders do not mind.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+_SOC_SIZ: Final = b"\xff\x4f\xff\x51"
+_JP2_HEAD: Final = b"\x00\x00\x00\x0cjP  "
+_END: Final = b"\xff\xd9"
+
+_FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+"""SOF0-SOF15 of JPEG (ITU-T T.81, table B.1) and SOF55 of JPEG-LS (T.87)."""
+
+_STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+"""Markers without a segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codestream:
+    """The shape of the image in a codestream.
+
+    Attributes
+    ----------
+    bits : int
+        Per sample.
+    signed : bool
+        Whether samples are; only JPEG 2000 can tell.
+    """
+
+    rows: int
+    columns: int
+    components: int
+    bits: int
+    signed: bool
+
+
+def read_jpeg(data: bytes) -> Codestream:
+    """Read the frame header of JPEG or JPEG-LS.
+
+    Raises
+    ------
+    ValueError
+        There is none, or the end is missing.
+    """
+    if data[:2] != b"\xff\xd8":
+        raise ValueError("does not begin as JPEG")
+    _check_end(data)
+    position = 2
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            raise ValueError("has no frame header")
+        marker = data[position + 1]
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
+        if marker in _STANDALONE:
+            position += 2
+            continue
+        (length,) = struct.unpack_from(">H", data, position + 2)
+        if marker in _FRAME_MARKERS:
+            if position + 10 > len(data):
+                break
+            bits, rows, columns, components = struct.unpack_from(">BHHB", data, position + 4)
+            return Codestream(rows, columns, components, bits, signed=False)
+        if length < 2:
+            break
+        position += 2 + length
+    raise ValueError("has no frame header")
+
+
+def read_jpeg2000(data: bytes) -> Codestream:
+    """Read the SIZ segment of JPEG 2000 (ITU-T T.800, section A.5.1), HTJ2K included.
+
+    Raises
+    ------
+    ValueError
+        There is none, or the end is missing.
+    """
+    start = 0
+    if data[:8] == _JP2_HEAD:  # a whole JP2 file, which DICOM does not allow but the field knows
+        start = max(data.find(_SOC_SIZ, 0, 65536), 0)
+    if data[start : start + 4] != _SOC_SIZ or len(data) < start + 46:
+        raise ValueError("does not begin as JPEG 2000")
+    _check_end(data)
+    right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
+    (components,) = struct.unpack_from(">H", data, start + 40)
+    depth = data[start + 42]
+    return Codestream(bottom - top, right - left, components, (depth & 0x7F) + 1, signed=bool(depth & 0x80))
+
+
+def _check_end(data: bytes) -> None:
+    """Hold that the end marker is there; some writers pad after it."""
+    if _END not in data[-64:]:
+        raise ValueError("is cut off")

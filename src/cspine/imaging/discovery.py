@@ -1,0 +1,204 @@
+"""Which studies and series a path holds, from headers alone."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from cspine.errors import ArchiveError, InputError, SourceError
+from cspine.imaging.dicomdir import MEDIA_DIRECTORY, is_dicomdir, listed_files
+from cspine.imaging.header import MULTI_FRAME_CT, SliceHeader, quiet, read_header
+from cspine.imaging.multiframe import frame_headers
+from cspine.imaging.nifti import is_nifti, nifti_headers
+from cspine.imaging.series import Discovery, Series, Skipped, Study
+from cspine.imaging.source import SourceFile, list_files
+from cspine.progress import Progress, silent
+
+SAME_DIRECTION: Final = 2e-3
+"""Direction cosines and pixel spacings (mm) that differ less are the same: 0.1 degrees, 1 mm over 512 pixels."""
+
+MOST_PARTS: Final = 200
+"""Kinds of images in one series; no honest series comes near it."""
+
+_THREADS: Final = 8
+"""Read at the same time, so that a slow disk's answers are waited for together."""
+
+_BATCH: Final = 32
+"""Files a thread reads in a row."""
+
+
+def discover(path: str | Path, *, progress: Progress = silent) -> Discovery:
+    """Find the studies and series at `path`, reading headers only.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file (DICOM, DICOMDIR or NIfTI), a folder of any depth, or a zip.
+    progress : Progress
+        Told how many files are read.
+
+    Returns
+    -------
+    Discovery
+        At least one study; files that are no images are listed as skipped, with the reason.
+
+    Raises
+    ------
+    SourceError
+        Nothing there can be read; the sentence says what is there instead.
+    ArchiveError
+        A zip is unsafe or damaged.
+    """
+    path = Path(path)
+    return discover_files(list_images(path), origin=str(path), progress=progress)
+
+
+def list_images(path: Path) -> list[SourceFile]:
+    """List the files at `path`; of a DICOMDIR, those that it names. Raises as `discover` does."""
+    files = list_files(path)
+    if len(files) == 1 and files[0].member is None and is_dicomdir(files[0]):
+        return listed_files(files[0])
+    return files
+
+
+def discover_files(files: Sequence[SourceFile], *, origin: str, progress: Progress = silent) -> Discovery:
+    """Do what `discover` does for files already listed; `origin` names them in errors."""
+    found, skipped = _read_all(_without_nifti_beside_dicom(files), progress)
+    if len(found) < len(files):
+        read = {header.file.name for header in found} | {skip.name for skip in skipped}
+        skipped += [Skipped(file.name, _BESIDE) for file in files if file.name not in read]
+    if not found:
+        count = "the only file" if len(files) == 1 else f"none of the {len(files):,} files"
+        verb = "is not" if len(files) == 1 else "is"
+        raise SourceError(f"{origin}: {count} {verb} readable DICOM, first: {skipped[0].name}: {skipped[0].reason}")
+    studies, crowded = _group(found)
+    return Discovery(studies, (*skipped, *crowded))
+
+
+_BESIDE: Final = "a NIfTI volume beside DICOM files; give it alone to read it"
+
+
+def _without_nifti_beside_dicom(files: Sequence[SourceFile]) -> Sequence[SourceFile]:
+    """Leave NIfTI out where other files are: there it is most likely a segmentation or a copy of them."""
+    others = [file for file in files if not is_nifti(file)]
+    return others if any(_may_be_image(file) for file in others) else files
+
+
+def _may_be_image(file: SourceFile) -> bool:
+    return not file.name.lower().endswith((".txt", ".json", ".csv", ".md", ".xml", ".html", ".pdf", ".png", ".jpg"))
+
+
+def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[SliceHeader], list[Skipped]]:
+    """Read all headers, in the files' order."""
+    headers: list[SliceHeader] = []
+    skipped: list[Skipped] = []
+    batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
+    done = 0
+    progress("headers", done, len(files))
+    with quiet(), ThreadPoolExecutor(_THREADS) as threads:
+        jobs = [threads.submit(_read_batch, batch) for batch in batches]
+        try:
+            for batch, job in zip(batches, jobs, strict=True):
+                for file, outcome in zip(batch, job.result(), strict=True):
+                    if isinstance(outcome, InputError):
+                        skipped.append(Skipped(file.name, _reason(file, outcome)))
+                    else:
+                        headers.extend(outcome)
+                done += len(batch)
+                progress("headers", done, len(files))
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    return headers, skipped
+
+
+def _read_batch(files: Sequence[SourceFile]) -> list[tuple[SliceHeader, ...] | InputError]:
+    return [_read(file) for file in files]
+
+
+def _read(file: SourceFile) -> tuple[SliceHeader, ...] | InputError:
+    """Read one file's headers; one for each frame of a multi-frame file. A bad file is told of, a bad zip raises."""
+    try:
+        if is_nifti(file):
+            return nifti_headers(file)
+        header = read_header(file)
+        if header.sop_class_uid == MEDIA_DIRECTORY:
+            return SourceError(f"{file.name}: a DICOMDIR; the files beside it are read themselves")
+        if header.frames > 1 or header.sop_class_uid in MULTI_FRAME_CT:
+            return frame_headers(header)
+        return (header,)
+    except ArchiveError:
+        raise
+    except InputError as error:
+        return error
+
+
+def _group(headers: Iterable[SliceHeader]) -> tuple[tuple[Study, ...], list[Skipped]]:
+    """Sort headers into studies, series, and parts of one size, orientation and spacing."""
+    studies: dict[str, dict[str, list[list[SliceHeader]]]] = defaultdict(lambda: defaultdict(list))
+    crowded: list[Skipped] = []
+    for header in headers:
+        parts = studies[header.study_instance_uid][header.series_instance_uid]
+        part = next((part for part in parts if _alike(part[0], header)), None)
+        if part is not None:
+            part.append(header)
+        elif len(parts) < MOST_PARTS:
+            parts.append([header])
+        else:
+            crowded.append(Skipped(header.file.name, f"its series holds images of more than {MOST_PARTS} kinds"))
+    grouped = tuple(
+        Study(study_uid, tuple(part for uid, parts in series.items() for part in _parts(study_uid, uid, parts)))
+        for study_uid, series in studies.items()
+    )
+    return grouped, crowded
+
+
+def _parts(study_uid: str, series_uid: str, parts: Sequence[Sequence[SliceHeader]]) -> Iterator[Series]:
+    number = 0
+    for part in parts:
+        for headers in _by_acquisition(part):
+            yield Series(study_uid, series_uid, tuple(headers), number)
+            number += 1
+
+
+def _by_acquisition(headers: Sequence[SliceHeader]) -> Sequence[Sequence[SliceHeader]]:
+    """Tell repeated scans of one place apart (a second phase, a repeat after motion), where the headers number them.
+
+    A series is only torn where that leaves no two slices at one place: a scan in several acquisitions that continue
+    each other stays whole.
+    """
+    acquisitions: dict[int, list[SliceHeader]] = defaultdict(list)
+    for header in headers:
+        if header.acquisition_number is not None:
+            acquisitions[header.acquisition_number].append(header)
+    if len(acquisitions) < 2 or sum(map(len, acquisitions.values())) < len(headers) or not _repeats(headers):
+        return [headers]
+    apart = [acquisitions[number] for number in sorted(acquisitions)]
+    return [headers] if any(_repeats(part) for part in apart) else apart
+
+
+def _repeats(headers: Sequence[SliceHeader]) -> bool:
+    places = {header.position_mm for header in headers}
+    return len(places) < len(headers)
+
+
+def _alike(one: SliceHeader, other: SliceHeader) -> bool:
+    """Tell whether two images may be of one volume; numbers are compared with a tolerance, as writers round."""
+    return (
+        (one.rows, one.columns, one.frames > 1) == (other.rows, other.columns, other.frames > 1)
+        and ("LOCALIZER" in one.image_type) == ("LOCALIZER" in other.image_type)
+        and (None in (frames := {one.frame_of_reference_uid, other.frame_of_reference_uid}) or len(frames) == 1)
+        and _close(one.pixel_spacing_mm, other.pixel_spacing_mm)
+        and _close(one.orientation, other.orientation)
+    )
+
+
+def _close(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return all(abs(a - b) < SAME_DIRECTION for a, b in zip(one, other, strict=True))
+
+
+def _reason(file: SourceFile, error: InputError) -> str:
+    return str(error).removeprefix(f"{file.name}: ")

@@ -1,0 +1,101 @@
+"""Elements' bytes to text and numbers."""
+
+import math
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+from pydicom.charset import convert_encodings, decode_bytes
+
+from cspine.errors import DicomError
+from cspine.imaging.elements import Raw
+
+_BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+_TEXT: Final = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI", "UC"})
+_CHARACTER_SET: Final = "SpecificCharacterSet"
+
+
+class Values:
+    """A header's values by keyword; None where missing or empty, `DicomError` where not what the tag promises."""
+
+    __slots__ = ("_name", "_tags", "_values")
+
+    def __init__(self, name: str, values: Mapping[int, Raw], tags: Mapping[str, int]) -> None:
+        self._name = name
+        self._values = values
+        self._tags = tags
+
+    def has(self, keyword: str) -> bool:
+        """Tell whether a value is there that is not empty."""
+        raw = self._values.get(self._tags[keyword])
+        return raw is not None and bool(raw.value.strip(b" \0"))
+
+    def text(self, keyword: str) -> str | None:
+        """Return the value as text, its parts joined as they stand."""
+        raw = self._values.get(self._tags[keyword])
+        if raw is None:
+            return None
+        return self._decode(keyword, raw).strip(" \0") or None
+
+    def texts(self, keyword: str) -> tuple[str, ...]:
+        """Return the value's parts."""
+        text = self.text(keyword)
+        return tuple(part.strip() for part in text.split("\\")) if text else ()
+
+    def integer(self, keyword: str) -> int | None:
+        """Return the value as an integer; a fraction is cut off."""
+        value = self.number(keyword)
+        return None if value is None else int(value)
+
+    def number(self, keyword: str) -> float | None:
+        """Return the value's first number."""
+        numbers = self._numbers(keyword)
+        return numbers[0] if numbers else None
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
+        """Return the value's numbers, of which there must be `count`."""
+        numbers = self._numbers(keyword)
+        if numbers and len(numbers) != count:
+            raise self._odd(keyword)
+        return numbers or None
+
+    def _numbers(self, keyword: str) -> tuple[float, ...]:
+        raw = self._values.get(self._tags[keyword])
+        if raw is None or not raw.value:
+            return ()
+        try:
+            if raw.vr in _TEXT:
+                text = raw.value.strip(b" \0")
+                numbers = tuple([float(part) for part in text.split(b"\\")]) if text else ()
+            else:
+                numbers = self._binary(keyword, raw)
+        except ValueError:
+            raise self._odd(keyword) from None
+        if not all(map(math.isfinite, numbers)):
+            raise self._odd(keyword)
+        return numbers
+
+    def _binary(self, keyword: str, raw: Raw) -> tuple[float, ...]:
+        # The dictionary leaves some tags' type to the pixels' sign ("US or SS"); whoever needs the sign looks there.
+        code = _BINARY.get("US" if raw.vr == "US or SS" else raw.vr)
+        if code is None:
+            raise self._odd(keyword)
+        size = struct.calcsize(code)
+        count, rest = divmod(len(raw.value), size)
+        if rest:
+            raise self._odd(keyword)
+        return struct.unpack(("<" if raw.little_endian else ">") + code * count, raw.value)
+
+    def _decode(self, keyword: str, raw: Raw) -> str:
+        """Decode text, in the file's character set where it is not plain."""
+        if raw.vr not in _TEXT:
+            raise self._odd(keyword)
+        try:
+            return raw.value.decode("ascii")
+        except UnicodeDecodeError:
+            names = self._values.get(self._tags[_CHARACTER_SET])
+            declared = names.value.decode("ascii", "replace").strip(" \0").split("\\") if names else []
+            return decode_bytes(raw.value, convert_encodings(declared), set())
+
+    def _odd(self, keyword: str) -> DicomError:
+        return DicomError(f"{self._name}: {keyword} is not valid; have the file exported again")
