@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from pydantic import Field, model_validator
-from scipy import ndimage
 
-from cspine.imaging.pixels import AIR_HU
+from cspine.reformat.planes import PlaneSamples, mean_planes
 from cspine.reformat.spine import SpineCurve
 from cspine.settings import Settings
 
@@ -101,13 +100,8 @@ def compile_sagittal(volume: highdicom.Volume, spine: SpineCurve, settings: Sagi
     along_x = _sub_samples(settings.slab_mm, volume, axis=0)
     along_y, along_z = _sub_samples(pixel, volume, axis=1), _sub_samples(pixel, volume, axis=2)
     steps = np.arange(settings.pixels) * pixel
-    ys = (front + steps[:, None] + along_y).ravel()
-    zs = (top - steps[:, None] - along_z).ravel()
-    images = np.empty((settings.count, settings.pixels, settings.pixels), np.uint8)
-    shape = (settings.pixels, len(along_z), settings.pixels, len(along_y))
-    for number, plane_x in enumerate(x):
-        hu = np.mean([_sample_plane(volume, plane_x + dx, ys, zs) for dx in along_x], axis=0)
-        images[number] = _window(hu.reshape(shape).mean(axis=(1, 3)), settings)
+    samples = PlaneSamples(x=x[:, None] + along_x, y=front + steps[:, None] + along_y, z=top - steps[:, None] - along_z)
+    images = _window(mean_planes(volume, samples), settings)
     return SagittalSet(images, x, float(top), float(front), float(pixel))
 
 
@@ -123,22 +117,6 @@ def _sub_samples(length_mm: float, volume: highdicom.Volume, *, axis: int) -> np
     voxel = float(np.max(np.abs(volume.affine[axis, :3])))
     count = int(np.clip(round(length_mm / voxel), 1, 4))
     return (np.arange(count) - (count - 1) / 2) * length_mm / count
-
-
-def _sample_plane(
-    volume: highdicom.Volume, x: float, ys: npt.NDArray[np.float64], zs: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
-    """Return HU ``[z, y]`` of the plane at LPS `x`, linearly interpolated; air outside."""
-    to_index = volume.inverse_affine
-    index = (
-        to_index[:3, 0, None, None] * x
-        + to_index[:3, 1, None, None] * ys[None, None, :]
-        + to_index[:3, 2, None, None] * zs[None, :, None]
-        + to_index[:3, 3, None, None]
-    )
-    plane = np.empty((len(zs), len(ys)), np.float32)
-    ndimage.map_coordinates(volume.array, index, output=plane, order=1, mode="constant", cval=AIR_HU)
-    return plane
 
 
 def _window(hu: npt.NDArray[np.floating], settings: SagittalSettings) -> npt.NDArray[np.uint8]:

@@ -5,6 +5,7 @@ bottom of the scan to its top is then sought that gathers the most bone without 
 jaw, skull, shoulders and table, which are only there at some heights or far off, cannot hold it.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cspine.errors import NotAssessableError
+from cspine.scale import default_workers
 
 Floats = npt.NDArray[np.float64]
 
@@ -95,7 +97,6 @@ def trace_spine(volume: highdicom.Volume) -> SpineCurve:
         ``no-bone``: there is none. ``too-short``: the scan covers too little height to tell a spine.
         ``implausible-size``: the headers' lengths are those of no CT.
     """
-    bone_lps, bone_mm3 = _bone_points(volume)
     low, high = _extent(volume)
     shape = np.maximum(np.ceil((high - low) / CELL_MM).astype(int), 1)
     if shape[2] < _LEAST_CELLS:
@@ -106,13 +107,14 @@ def trace_spine(volume: highdicom.Volume) -> SpineCurve:
     if np.prod(shape.astype(float)) > _MOST_CELLS:
         sides = " x ".join(f"{side / 1000:.1f}" for side in high - low)
         raise NotAssessableError("implausible-size", f"by its headers the scan is {sides} m large, which no CT is")
+    bone_lps, bone_mm3 = _bone_points(volume)
     if not len(bone_lps):
         raise NotAssessableError("no-bone", f"no voxel reaches {BONE_HU} HU, so the scan shows no bone")
-    edges = [start + CELL_MM * np.arange(count + 1) for start, count in zip(low, shape, strict=True)]
-    counts = np.histogramdd(bone_lps[:, ::-1], bins=edges[::-1])[0] * bone_mm3 / CELL_MM**3
-    score = _score(counts)
+    counts = _count_cells(bone_lps[:, ::-1], low[::-1], (CELL_MM, CELL_MM, CELL_MM), shape[::-1])
+    score = _score(counts * bone_mm3 / CELL_MM**3)
     path = _best_path(score)
-    points = np.stack([edges[0][path[:, 1]], edges[1][path[:, 0]], edges[2][: len(path)]], axis=1) + CELL_MM / 2
+    cells = np.stack([path[:, 1], path[:, 0], np.arange(len(path))], axis=1)
+    points = low + CELL_MM * (cells + 0.5)
     support = float(np.mean(score[np.arange(len(path)), path[:, 0], path[:, 1]]))
     points[:, 0] += _midline(bone_lps, points) - np.median(points[:, 0])
     half = 0.5 * float(np.abs(volume.affine[2, :3]).max())
@@ -130,8 +132,22 @@ def _bone_points(volume: highdicom.Volume) -> tuple[Floats, float]:
     """Return where bone is, (n, 3) LPS mm, looked at about every 1.2 mm, and the volume that a point stands for."""
     stride = np.maximum((1.2 / np.array(volume.spacing)).astype(int), 1)
     thin = volume.array[:: stride[0], :: stride[1], :: stride[2]]
-    lps = np.argwhere(thin > BONE_HU) * stride @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    is_bone = np.empty(thin.shape, np.bool_)
+    with ThreadPoolExecutor(default_workers()) as threads:  # waits for memory far more than it compares
+        list(threads.map(lambda k: np.greater(thin[k], BONE_HU, out=is_bone[k]), range(len(thin))))
+    place = np.flatnonzero(is_bone)
+    index = np.stack(np.unravel_index(place, is_bone.shape), axis=1) * stride
+    lps: Floats = index @ volume.affine[:3, :3].T + volume.affine[:3, 3]
     return lps, float(np.prod(volume.spacing) * np.prod(stride))
+
+
+def _count_cells(points: Floats, low: Floats, sides: tuple[float, float, float], shape: npt.NDArray[np.intp]) -> Floats:
+    """Return how many points, (n, 3), lie in each cell of a lattice; those on its rim count for its last cells."""
+    place = np.zeros(len(points), np.intp)
+    for axis in range(3):
+        cell = ((points[:, axis] - low[axis]) / sides[axis]).astype(np.intp)
+        place = place * shape[axis] + np.clip(cell, 0, shape[axis] - 1)
+    return np.bincount(place, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)
 
 
 def _score(counts: Floats) -> Floats:
@@ -148,12 +164,11 @@ def _midline(bone_lps: Floats, points: Floats) -> float:
     reach = _MIRROR_MM + _MIRROR_SEARCH_MM
     near = (np.abs(bone_lps[:, 0] - centre_x) < reach) & (np.abs(bone_lps[:, 1] - path_y) < _MIRROR_DEPTH_MM)
     x, y, z = (bone_lps[near] - (centre_x, 0.0, 0.0)).T
-    edges = [
-        np.arange(values.min(), values.max() + 2 * CELL_MM, CELL_MM) if len(values) else np.array([0.0, CELL_MM])
-        for values in (z, y - path_y[near])
-    ]
-    bins = [*edges, np.arange(-reach, reach + 0.5)]
-    count = np.histogramdd(np.stack([z, y - path_y[near], x], axis=1), bins=bins)[0]
+    depth = y - path_y[near]
+    low = np.array([z.min(initial=0.0), depth.min(initial=0.0), -reach])
+    high = np.array([z.max(initial=0.0), depth.max(initial=0.0)])
+    shape = np.array([*np.ceil((high - low[:2]) / CELL_MM).astype(int) + 1, 2 * int(reach)])
+    count = _count_cells(np.stack([z, depth, x], axis=1), low, (CELL_MM, CELL_MM, 1.0), shape)
     bone = ndimage.gaussian_filter1d(count, 2.0, axis=2).reshape(-1, count.shape[2])
     middle, width = bone.shape[1] / 2, int(_MIRROR_MM)
     likeness = []
