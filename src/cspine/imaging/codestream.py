@@ -10,6 +10,7 @@ from typing import Final
 
 _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
 _JP2_HEAD: Final = b"\x00\x00\x00\x0cjP  "
+_ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _END: Final = b"\xff\xd9"
 
 _FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
@@ -17,6 +18,10 @@ _FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF
 
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a segment."""
+
+
+class CodestreamError(ValueError):
+    """Compressed pixels that contradict themselves; the message is a fact to go into a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +43,45 @@ class Codestream:
     signed: bool
 
 
+def read_fragments(data: bytes | bytearray) -> list[memoryview]:
+    """Return the fragments of encapsulated pixel data (PS3.5, section A.4), without the offset table before them.
+
+    Raises
+    ------
+    CodestreamError
+        They are not items one after the other, or are cut off.
+    """
+    view, position = memoryview(data), 0
+    fragments: list[memoryview] = []
+    while position + 8 <= len(view):
+        group, element, length = struct.unpack_from("<HHI", view, position)
+        position += 8
+        if (group, element) == _SEQUENCE_END:
+            return fragments[1:]
+        if (group, element) != _ITEM:
+            raise CodestreamError("not held in items")
+        fragments.append(view[position : position + length])
+        position += length
+    if position != len(view) or not fragments:  # an end without its delimiter is met in the field
+        raise CodestreamError("cut off")
+    return fragments[1:]
+
+
 def read_jpeg(data: bytes) -> Codestream:
     """Read the frame header of JPEG or JPEG-LS.
 
     Raises
     ------
-    ValueError
+    CodestreamError
         There is none, or the end is missing.
     """
     if data[:2] != b"\xff\xd8":
-        raise ValueError("does not begin as JPEG")
+        raise CodestreamError("does not begin as JPEG")
     _check_end(data)
     position = 2
     while position + 4 <= len(data):
         if data[position] != 0xFF:
-            raise ValueError("has no frame header")
+            raise CodestreamError("has no frame header")
         marker = data[position + 1]
         if marker == 0xFF:  # a fill byte
             position += 1
@@ -69,7 +98,7 @@ def read_jpeg(data: bytes) -> Codestream:
         if length < 2:
             break
         position += 2 + length
-    raise ValueError("has no frame header")
+    raise CodestreamError("has no frame header")
 
 
 def read_jpeg2000(data: bytes) -> Codestream:
@@ -77,14 +106,14 @@ def read_jpeg2000(data: bytes) -> Codestream:
 
     Raises
     ------
-    ValueError
+    CodestreamError
         There is none, or the end is missing.
     """
     start = 0
     if data[:8] == _JP2_HEAD:  # a whole JP2 file, which DICOM does not allow but the field knows
         start = max(data.find(_SOC_SIZ, 0, 65536), 0)
     if data[start : start + 4] != _SOC_SIZ or len(data) < start + 46:
-        raise ValueError("does not begin as JPEG 2000")
+        raise CodestreamError("does not begin as JPEG 2000")
     _check_end(data)
     right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
     (components,) = struct.unpack_from(">H", data, start + 40)
@@ -95,4 +124,4 @@ def read_jpeg2000(data: bytes) -> Codestream:
 def _check_end(data: bytes) -> None:
     """Hold that the end marker is there; some writers pad after it."""
     if _END not in data[-64:]:
-        raise ValueError("is cut off")
+        raise CodestreamError("cut off")

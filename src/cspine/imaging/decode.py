@@ -8,11 +8,12 @@ from typing import Any, Final, TypeVar
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from pydicom.encaps import generate_frames, get_frame
+from pydicom.encaps import generate_frames
 from pydicom.uid import UID
 
 from cspine.errors import DecodeError, DicomError
 from cspine.imaging.codecs import CODECS, NIFTI, RLE, Codec, transfer_syntax_name
+from cspine.imaging.codestream import CodestreamError, read_fragments
 from cspine.imaging.dataset import parse
 from cspine.imaging.elements import Cut, Unusual, inflate_pixels
 from cspine.imaging.header import SliceHeader
@@ -193,16 +194,15 @@ def _run_lengths(header: SliceHeader, cache: FrameCache) -> npt.NDArray[Any]:
     size = header.pixel_format.bits_allocated // 8
     rows, columns = header.rows or 0, header.columns or 0
     frame = _frame(header, cache)
-    image = np.empty((rows, columns), np.dtype(f"<u{size}"))
+    dtype = np.dtype(f"<u{size}")
     try:
-        imagecodecs.dicomrle_decode(frame, image.dtype, out=image.data.cast("B"))
+        return np.frombuffer(imagecodecs.dicomrle_decode(frame, dtype), dtype).reshape(rows, columns)
     except Exception as error:
         raise _damaged(header, transfer_syntax_name(RLE), error) from error
-    return image
 
 
 def _damaged(header: SliceHeader, codec: str, error: Exception) -> DecodeError:
-    fact = str(error) if type(error) is ValueError and "cut off" in str(error) else type(error).__name__
+    fact = str(error) if isinstance(error, CodestreamError) else type(error).__name__
     return DecodeError(f"{header.file.name}: the {codec} pixels are damaged ({fact}); copy it again")
 
 
@@ -225,7 +225,8 @@ def _all_frames(header: SliceHeader) -> Sequence[bytes]:
         del data[header.file.read_into(memoryview(data), header.pixels_at) :]
     try:
         if header.frames == 1:
-            return (get_frame(data, 0, number_of_frames=1),)
+            return (b"".join(read_fragments(data)),)
+        read_fragments(data)  # raises where the file is cut off
         return list(islice(generate_frames(bytes(data), number_of_frames=header.frames), header.frames))
     except Exception as error:
         raise _damaged(header, transfer_syntax_name(header.transfer_syntax_uid), error) from error
