@@ -5,8 +5,8 @@ as JPEG 2000 lossless. Every way runs in a fresh process that loads the series o
 that imports and caches count for nobody; the ways take turns. dcm2niix is a program and is measured whole; it also
 writes what it reads (to memory, where there is a memory disk).
 
-- ``floor``: the bytes of all files are read and, where compressed, each frame is decoded by a bare loop of the same codec
-  in one thread per processor; headers are not looked at, nothing is rescaled or put together.
+- ``floor``: the bytes of all files are read and, where compressed, each frame is decoded by a bare loop of the same
+  codec in one thread per processor; headers are not looked at, nothing is rescaled or put together.
 - ``cspine``: discovery, choice of the series, volume. ``cspine-load``: the volume of a series already discovered.
 - ``cspine-compile``: discovery, volume and the nine sagittal images as JPEG.
 - ``cspine-coarse``: discovery and every fourth slice, row and column.
@@ -58,7 +58,9 @@ def main() -> None:
         for _ in range(options.rounds):
             for way in options.ways:
                 command = [sys.executable, "-m", "benchmarks.imaging", "--work", str(options.work)]
-                done = subprocess.run([*command, "--one", way, str(folder)], capture_output=True, text=True)
+                done = subprocess.run(
+                    [*command, "--one", way, str(folder)], check=False, capture_output=True, text=True
+                )
                 if done.returncode:
                     sys.exit(f"{way} failed on {syntax}:\n{done.stderr}")
                 found[way].append(json.loads(done.stdout.splitlines()[-1]))
@@ -74,8 +76,8 @@ def _show(syntax: str, found: dict[str, list[dict[str, float]]], rounds: int) ->
     print(f"\n### {syntax}: {SLICES} slices of {MATRIX} x {MATRIX}, {rounds} rounds, medians\n")
     print("| way | s | lowest to highest | times the floor | fastest peer / this | peak memory / volume |")
     print("|---|---|---|---|---|---|")
-    for way in found:
-        runs = [run["seconds"] for run in found[way]]
+    for way, measured in found.items():
+        runs = [run["seconds"] for run in measured]
         print(
             f"| {way} | {seconds[way]:.3f} | {min(runs):.3f} to {max(runs):.3f} | {seconds[way] / floor:.2f} | "
             f"{fastest / seconds[way]:.2f} | {memory[way] / volume_mb:.2f} |"

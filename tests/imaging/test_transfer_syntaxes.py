@@ -96,7 +96,7 @@ def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(
             struct.pack_into(">2H", frame, marker + 5, 60_000, 60_000)
         return bytes(frame)
 
-    def decode(*_: Any, **__: Any) -> None:
+    def decode(*_: Any, **__: Any) -> npt.NDArray[np.uint16]:
         raise AssertionError("was decoded")
 
     write_series(tmp_path, HU, syntax=syntax.uid, encode=inflated)
@@ -172,7 +172,7 @@ def test_a_coarse_look_at_jpeg_2000_never_decodes_it_whole(tmp_path: Path, monke
     write_series(tmp_path, HU, syntax=syntax.uid, encode=syntax.encode)
     codec = codecs.CODECS[syntax.uid]
 
-    def decode(*_: Any, **__: Any) -> None:
+    def decode(*_: Any, **__: Any) -> npt.NDArray[np.uint16]:
         raise AssertionError("was decoded whole")
 
     monkeypatch.setitem(codecs.CODECS, syntax.uid, codecs.Codec(codec.name, decode, codec.shape, codec.reduce))

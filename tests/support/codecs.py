@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -38,7 +39,7 @@ def _lossless_jpeg(predictor: int) -> Callable[[Stored], bytes]:
     return lambda a: bytes(imagecodecs.jpeg8_encode(a, lossless=True, predictor=predictor, bitspersample=16))
 
 
-def _jpeg_2000(**options: object) -> Callable[[Stored], bytes]:
+def _jpeg_2000(**options: Any) -> Callable[[Stored], bytes]:
     return lambda a: bytes(imagecodecs.jpeg2k_encode(a, codecformat="J2K", **options))
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 STUDY = "1.2.826.0.1.3680043.8.498.1"
 Pixels = npt.NDArray[np.int16]
@@ -103,3 +103,54 @@ def _slice(
     dataset.PixelData = (pixels + 1024).astype("<u2").tobytes()
     dataset["PixelData"].VR = "OW"
     return dataset
+
+
+def write_enhanced(
+    path: Path,
+    hu: Pixels,
+    *,
+    spacing: tuple[float, float, float] = (3.0, 2.0, 2.0),
+    order: Sequence[int] | None = None,
+    syntax: str = ExplicitVRLittleEndian,
+    encode: Callable[[npt.NDArray[np.uint16]], bytes] | None = None,
+    change: Callable[[Dataset], None] = lambda _: None,
+) -> Path:
+    """Write ``hu[k, j, i]`` as one enhanced multi-frame file, its frames in the given order of k."""
+    order = list(order if order is not None else range(len(hu)))
+    dataset = _slice(hu[0], np.zeros(3), (1, 0, 0, 0, 1, 0), spacing, 1, STUDY, f"{STUDY}.9")
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
+                    "RescaleSlope", "RescaleIntercept"):  # fmt: skip
+        delattr(dataset, keyword)
+    dataset.SOPClassUID, dataset.Modality = EnhancedCTImageStorage, "CT"
+    dataset.NumberOfFrames = len(order)
+    shared, measures, orientation, rescale = Dataset(), Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [spacing[1], spacing[2]], spacing[0]
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    rescale.RescaleSlope, rescale.RescaleIntercept = 1, -1024
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    shared.PixelValueTransformationSequence = [rescale]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    dataset.PerFrameFunctionalGroupsSequence = [_frame_group(k, spacing) for k in order]
+    stored = [(hu[k] + 1024).astype(np.uint16) for k in order]
+    if encode is None:
+        dataset.PixelData = b"".join(frame.astype("<u2").tobytes() for frame in stored)
+        dataset["PixelData"].VR = "OW"
+    else:
+        dataset.PixelData = encapsulate([encode(frame) for frame in stored])
+        dataset["PixelData"].VR = "OB"
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    dataset.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    change(dataset)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dcmwrite(path, dataset, enforce_file_format=True)
+    return path
+
+
+def _frame_group(k: int, spacing: tuple[float, float, float]) -> Dataset:
+    group, position, kind = Dataset(), Dataset(), Dataset()
+    position.ImagePositionPatient = [-56.0, -48.0, k * spacing[0]]
+    kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    group.PlanePositionSequence, group.CTImageFrameTypeSequence = [position], [kind]
+    return group

@@ -9,13 +9,16 @@ from typing import Any, Final
 import pydicom
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cspine.errors import DicomError
-from cspine.imaging.elements import MEDIA_CLASS, Cut, Elements, Raw
+from cspine.imaging.elements import MEDIA_CLASS, PIXEL_DATA, Cut, Elements, Raw, Unusual, inflate_dataset
 from cspine.imaging.source import SourceFile
+
+_INFLATED_BYTES: Final = 256 * 1024 * 1024
 
 _DAMAGE: Final = (
     InvalidDicomError, EOFError, OSError, ValueError, TypeError, KeyError, AttributeError, struct.error,
@@ -64,6 +67,15 @@ def parse(file: SourceFile, data: bytes, *, complete: bool = True, pixels: bool 
         # The error's own text may quote values of the file, which may be personal.
         kind = type(error).__name__
         raise DicomError(f"{file.name}: the header cannot be read ({kind}); copy the file again") from error
+
+
+def parse_deflated(file: SourceFile) -> Dataset:
+    """Parse a deflated file without its pixels, inflating a bounded part of it; raises as `parse` does."""
+    try:
+        inflated = io.BytesIO(inflate_dataset(file.read(), _INFLATED_BYTES))
+        return read_dataset(inflated, False, True, stop_when=lambda tag, *_: tag == PIXEL_DATA)
+    except (Unusual, Cut, *_DAMAGE) as error:
+        raise DicomError(f"{file.name}: the deflated header cannot be read; copy the file again") from error
 
 
 def elements_by_pydicom(file: SourceFile, data: bytes, wanted: frozenset[int], *, complete: bool) -> Elements:

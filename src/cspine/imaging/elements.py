@@ -130,13 +130,18 @@ def walk(data: bytes, wanted: frozenset[int], *, complete: bool) -> Elements:
 
 def inflate_pixels(data: bytes, most: int) -> bytes:
     """Return the pixel data of a whole deflated file, inflating at most `most` bytes; raises as `walk` does."""
-    start = 132 if data[128:132] == b"DICM" else 0
-    position, _ = _walk(data, start, _EXPLICIT, _META, {}, complete=True)
-    inflated, _ = _inflate(data[position:], most)
+    inflated = inflate_dataset(data, most)
     position, length = _walk(inflated, 0, _EXPLICIT, frozenset(), {}, complete=True)
     if length is None or length == _UNDEFINED:
         raise Unusual
     return inflated[position : position + length]
+
+
+def inflate_dataset(data: bytes, most: int) -> bytes:
+    """Return the data set of a whole deflated file without its meta group, at most `most` bytes; raises as `walk`."""
+    start = 132 if data[128:132] == b"DICM" else 0
+    position, _ = _walk(data, start, _EXPLICIT, _META, {}, complete=True)
+    return _inflate(data[position:], most)[0]
 
 
 def _inflate(data: bytes, most: int) -> tuple[bytes, bool]:

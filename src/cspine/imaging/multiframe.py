@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cspine.errors import DicomError
-from cspine.imaging.dataset import parse
+from cspine.imaging.dataset import parse, parse_deflated
 from cspine.imaging.header import PixelFormat, SliceHeader, make_pixel_format
 
 _GROUPS: Final = {
@@ -41,8 +42,10 @@ def frame_headers(header: SliceHeader) -> tuple[SliceHeader, ...]:
     DicomError
         The functional groups are not those of as many frames, or hold values that are not what their tag promises.
     """
-    data = header.file.read(header.pixels_at)
-    dataset = parse(header.file, data)
+    if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        dataset: Dataset = parse_deflated(header.file)
+    else:
+        dataset = parse(header.file, header.file.read(header.pixels_at))
     per_frame = _items(dataset, "PerFrameFunctionalGroupsSequence")
     if not per_frame:
         return (header,)

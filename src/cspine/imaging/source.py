@@ -84,7 +84,12 @@ class SourceFile:
             with open(self.container, "rb", buffering=0) as stream:  # noqa: PTH123 - half of Path.open's cost
                 return stream.readall() if limit is None else stream.read(limit)
         except OSError as error:
-            raise SourceError(f"{self.name}: cannot be read ({error.strerror}); check its permissions") from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> SourceError:
+        if isinstance(error, FileNotFoundError):
+            return SourceError(f"{self.name}: is not there; copy it again")
+        return SourceError(f"{self.name}: cannot be read ({error.strerror}); check its permissions")
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill a writable buffer of bytes with the content from `offset` on, without a copy between.
@@ -114,7 +119,7 @@ class SourceFile:
                     filled += count
                 return filled
         except OSError as error:
-            raise SourceError(f"{self.name}: cannot be read ({error.strerror}); check its permissions") from error
+            raise self._unreadable(error) from error
 
 
 def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[SourceFile]:
