@@ -1,4 +1,5 @@
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import imagecodecs
@@ -22,7 +23,7 @@ from pydicom.uid import (
 from tests.support.dicom import neck, write_series
 
 from cspine.errors import DecodeError, DicomError, GeometryError
-from cspine.imaging import load_volume
+from cspine.imaging import choose_series, discover, load_volume
 
 HU = neck((14, 20, 24))
 
@@ -67,8 +68,6 @@ def test_every_flip_and_slice_direction_gives_the_same_physical_volume(
     start = origin + sum(11.0 * 2.0 * np.where(axis < 0, -axis, 0.0) for axis in directions)
     folder = tmp_path_factory.mktemp("flip")
     write_series(folder, pixels, spacing=(2, 2, 2), directions=directions.tolist(), origin=start.tolist())
-
-    from cspine.imaging import choose_series, discover
 
     study = discover(folder).studies[0]
     series_uid = study.series[0].series_instance_uid
@@ -245,3 +244,164 @@ def test_an_absurd_size_is_refused_before_memory_is_asked_for(tmp_path: Path) ->
 
     with pytest.raises(GeometryError, match="would take"):
         load_volume(tmp_path)
+
+
+def _moved(by_mm: float, after: int) -> Callable[[Dataset, int], Dataset]:
+    """Return a change that moves the field of view to the left for all slices after one."""
+
+    def change(dataset: Dataset, k: int) -> Dataset:
+        if k > after:
+            x, y, z = dataset.ImagePositionPatient
+            dataset.ImagePositionPatient = [x + by_mm, y, z]
+        return dataset
+
+    return change
+
+
+def test_a_field_of_view_that_moves_is_put_where_it_lies_and_said(tmp_path: Path) -> None:
+    hu = HU.copy()
+    hu[8:] = np.roll(HU[8:], -3, axis=2)  # the same neck, seen by a field 3 pixels further left
+    write_series(tmp_path, hu, change=_moved(6.0, after=7))
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array[:, :, 3:24], HU[:, :, 3:24])
+    assert (volume.array[:8, :, 24:] == -1024).all()
+    assert volume.provenance is not None
+    assert volume.provenance.repairs == ("the field of view moves by 6.0 mm after 8.dcm; slices put where they lie",)
+
+
+def test_a_field_of_view_that_moves_absurdly_far_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, HU, change=_moved(5e6, after=7))
+
+    with pytest.raises(GeometryError, match=r"^8\.dcm: the slices lie too far beside each other"):
+        load_volume(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["sheared", "uneven", "both"])
+def test_parts_of_a_resampled_stack_are_those_of_the_whole(tmp_path: Path, kind: str) -> None:
+    write_series(
+        tmp_path,
+        neck((40, 20, 24)),
+        spacing=(1, 2, 2),
+        shear_mm=0.3 if kind != "uneven" else 0.0,
+        change=lambda dataset, k: None if kind != "sheared" and k in {6, 7, 21} else dataset,
+    )
+    whole = load_volume(tmp_path)
+
+    part = load_volume(tmp_path, slices=(3, 33), rows=slice(2, 19), step=2)
+
+    np.testing.assert_array_equal(part.array, whole.array[3:33:2, 2:19:2, ::2])
+    np.testing.assert_allclose(part.affine @ [1, 1, 1, 1], whole.affine @ [5, 4, 2, 1])
+
+
+def test_a_second_scan_of_the_same_place_is_a_part_of_its_own(tmp_path: Path) -> None:
+    def numbered(number: int) -> Callable[[Dataset, int], Dataset]:
+        def change(dataset: Dataset, _: int) -> Dataset:
+            dataset.AcquisitionNumber = number
+            return dataset
+
+        return change
+
+    write_series(tmp_path / "a", HU, change=numbered(1))
+    write_series(tmp_path / "b", HU[:12], change=numbered(2))
+
+    (study,) = discover(tmp_path).studies
+    volume = load_volume(choose_series(study).chosen)
+
+    assert [(series.part, len(series.headers)) for series in study.series] == [(0, 14), (1, 12)]
+    np.testing.assert_array_equal(volume.array, HU)
+    assert volume.provenance is not None
+    assert volume.provenance.repairs == ()
+
+
+def test_one_scan_in_several_acquisitions_stays_whole(tmp_path: Path) -> None:
+    def change(dataset: Dataset, k: int) -> Dataset:
+        dataset.AcquisitionNumber = 1 + k // 5
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+def test_a_tilt_that_only_the_tag_tells_is_doubted(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        dataset.GantryDetectorTilt = "18.5"
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array, HU)
+    assert volume.provenance is not None
+    assert "GantryDetectorTilt is 18.5 degrees, but" in volume.provenance.repairs[0]
+
+
+def test_values_that_nothing_declares_are_doubted(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        del dataset.RescaleIntercept
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    volume = load_volume(tmp_path)
+
+    assert volume.provenance is not None
+    assert [said.split(";")[0].split(",")[0] for said in volume.provenance.repairs] == [
+        "RescaleIntercept is missing",
+        f"the lowest value is {(HU + 1024).min()}",
+    ]
+
+
+@pytest.mark.parametrize("shape", [(12, 512, 519), (11, 768, 768), (12, 31, 17)])
+def test_odd_sizes(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    hu = np.random.default_rng(0).integers(-1024, 3000, shape).astype(np.int16)
+    write_series(tmp_path, hu)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, hu)
+
+
+def test_bits_that_do_not_begin_at_the_lowest(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        stored = np.frombuffer(dataset.PixelData, "<u2")
+        dataset.PixelData = (stored << 4).astype("<u2").tobytes()
+        dataset.BitsStored, dataset.HighBit = 12, 15
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+def test_slope_and_intercept_are_each_slices_own(tmp_path: Path) -> None:
+    def change(dataset: Dataset, k: int) -> Dataset:
+        dataset.RescaleSlope, dataset.RescaleIntercept = (1, -1024) if k % 2 else ("0.5", f"{-1000 - k}")
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array[1::2], HU[1::2])
+    np.testing.assert_array_equal(volume.array[4], np.rint((HU[4] + 1024) * 0.5 - 1004))
+
+
+def test_a_series_of_a_path_can_be_asked_for(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", HU, series="1.1")
+    write_series(tmp_path / "b", HU[:, ::-1], series="1.2")
+
+    np.testing.assert_array_equal(load_volume(tmp_path, series_uid="1.2").array, HU[:, ::-1])
+    with pytest.raises(DicomError, match=r"has no series 1\.3"):
+        load_volume(tmp_path, series_uid="1.3")
+
+
+def test_progress_counts_headers_and_slices(tmp_path: Path) -> None:
+    write_series(tmp_path, HU)
+    told: list[tuple[str, int, int]] = []
+
+    load_volume(tmp_path, progress=lambda *step: told.append(step))
+
+    assert (told[0], told[-1]) == (("headers", 0, 14), ("decode", 14, 14))
+    assert [done for stage, done, _ in told if stage == "decode"] == [0, 4, 8, 12, 14]

@@ -32,6 +32,10 @@ def compile_command(
     path: Annotated[Path, typer.Argument(help="The challenge's folder (train_images/), or any folder of studies.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the compiled data set; resumed if begun before.")],
     count: Annotated[int, typer.Option("--count", min=1, max=99, help="Sagittal images per study.")] = 9,
+    series: Annotated[
+        list[str] | None,
+        typer.Option("--series", help="Read the series with this UID instead of its study's best; may be repeated."),
+    ] = None,
     workers: Workers = WORKERS,
     max_gap_mm: MaxGap = MAX_GAP,
     as_json: Json = False,
@@ -47,7 +51,9 @@ def compile_command(
     with progress_bar() as progress:
         root = open_root(path, progress=progress)
         settings = SagittalSettings(count=count)
-        summary = compile_studies(root, out, settings, max_gap_mm=max_gap_mm, workers=workers, progress=progress)
+        summary = compile_studies(
+            root, out, settings, series_uids=series or (), max_gap_mm=max_gap_mm, workers=workers, progress=progress
+        )
     if as_json:
         print_json({**vars(summary), "times_smaller": summary.times_smaller})
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cspine.cli.app import DONE, SOME_FAILED, app, inert, out, print_json, progress_bar, sentences, size
-from cspine.cli.options import MAX_GAP, Json, MaxGap
+from cspine.cli.options import MAX_GAP, Json, MaxGap, SeriesUid
 
 if TYPE_CHECKING:
     from cspine.imaging.inspection import InspectionReport, SeriesReport
@@ -17,7 +17,8 @@ _EPILOG = "Examples:  cspine inspect study/   |   cspine inspect study.zip --jso
 @app.command("inspect", epilog=_EPILOG)
 @sentences
 def inspect_command(
-    path: Annotated[Path, typer.Argument(help="A DICOM file, a folder of any depth, or a zip.")],
+    path: Annotated[Path, typer.Argument(help="A DICOM, DICOMDIR or NIfTI file, a folder of any depth, or a zip.")],
+    series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     as_json: Json = False,
 ) -> int:
@@ -25,7 +26,7 @@ def inspect_command(
     from cspine.imaging.inspection import inspect
 
     with progress_bar() as progress:
-        report = inspect(path, max_gap_mm=max_gap_mm, progress=progress)
+        report = inspect(path, series_uid=series, max_gap_mm=max_gap_mm, progress=progress)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:

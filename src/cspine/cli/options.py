@@ -13,6 +13,9 @@ Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes to use
 MaxGap = Annotated[
     float, typer.Option("--max-gap-mm", min=0.1, help="Widest gap between slices that is bridged, in mm.")
 ]
+SeriesUid = Annotated[
+    str | None, typer.Option("--series", help="Read the series with this UID instead of the best; see cspine inspect.")
+]
 Data = Annotated[Path, typer.Option("--data", help="A compiled data set (of cspine compile).")]
 Run = Annotated[Path, typer.Option("--run", help="A training run (of cspine train).")]
 

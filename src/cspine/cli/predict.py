@@ -18,7 +18,7 @@ from cspine.cli.app import (
     say_research_only,
     sentences,
 )
-from cspine.cli.options import MAX_GAP, Json, MaxGap
+from cspine.cli.options import MAX_GAP, Json, MaxGap, SeriesUid
 
 if TYPE_CHECKING:
     from cspine.findings import Findings
@@ -34,7 +34,7 @@ def predict_command(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="An ONNX file of cspine train; the embedded ones if left out.")
     ] = None,
-    series: Annotated[str | None, typer.Option("--series", help="Read the series with this UID.")] = None,
+    series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     as_json: Json = False,
 ) -> int:

@@ -79,13 +79,21 @@ class InspectionReport(_Part):
         return all(study.readable for study in self.studies)
 
 
-def inspect(path: str | Path, *, max_gap_mm: float = MAX_GAP_MM, progress: Progress = silent) -> InspectionReport:
+def inspect(
+    path: str | Path,
+    *,
+    series_uid: str | None = None,
+    max_gap_mm: float = MAX_GAP_MM,
+    progress: Progress = silent,
+) -> InspectionReport:
     """Look at a path's headers and say what would be read, and why.
 
     Parameters
     ----------
     path : str or Path
         A file, a folder of any depth, or a zip.
+    series_uid : str, optional
+        Show what reading this series instead of the best would do.
     max_gap_mm : float
         The widest gap between slices that would be bridged.
     progress : Progress
@@ -99,18 +107,18 @@ def inspect(path: str | Path, *, max_gap_mm: float = MAX_GAP_MM, progress: Progr
     found = discover(path, progress=progress)
     return InspectionReport(
         path=str(path),
-        studies=tuple(_study(study, max_gap_mm) for study in found.studies),
+        studies=tuple(_study(study, series_uid, max_gap_mm) for study in found.studies),
         skipped=dict(Counter(skipped.reason for skipped in found.skipped)),
         first_skipped=tuple(skipped.name for skipped in found.skipped[:3]),
     )
 
 
-def _study(study: Study, max_gap_mm: float) -> StudyReport:
+def _study(study: Study, series_uid: str | None, max_gap_mm: float) -> StudyReport:
     problem = None
     try:
-        choice = choose_series(study)
+        choice = choose_series(study, series_uid=series_uid)
     except InputError as error:
-        reasons = {id(series): (_why_unreadable(study, series),) for series in study.series}
+        reasons = {id(series): (_why_unreadable(study, series, series_uid),) for series in study.series}
         return StudyReport(
             study_instance_uid=study.study_instance_uid,
             readable=False,
@@ -135,10 +143,12 @@ def _study(study: Study, max_gap_mm: float) -> StudyReport:
     )
 
 
-def _why_unreadable(study: Study, series: Series) -> str:
+def _why_unreadable(study: Study, series: Series, series_uid: str | None) -> str:
     """Return one series' own reason, by asking for a choice among it alone."""
+    if series_uid not in {None, series.series_instance_uid}:
+        return "another series was asked for"
     try:
-        choose_series(Study(study.study_instance_uid, (series,)))
+        choose_series(Study(study.study_instance_uid, (series,)), series_uid=series_uid)
     except InputError as error:
         return str(error).split("no series to read (", 1)[-1].removesuffix(")")
     raise AssertionError("a series is readable alone but not beside others")  # pragma: no cover

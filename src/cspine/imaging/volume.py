@@ -26,6 +26,10 @@ MAX_VOLUME_BYTES: Final = 8 * 2**30
 """A larger volume is refused before memory is asked for; the challenge's largest is 1.3 GB."""
 
 
+MAX_CANVAS: Final = 3
+"""A straightened volume may be this many times as wide as a slice: a tilt of 45 degrees over twice a slice's width."""
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where a volume comes from and what was done to it.
@@ -68,6 +72,7 @@ def load_volume(
     rows: Range = None,
     slices: Range = None,
     step: int = 1,
+    series_uid: str | None = None,
     max_gap_mm: float = MAX_GAP_MM,
     progress: Progress = silent,
 ) -> Volume:
@@ -87,10 +92,12 @@ def load_volume(
     step : int
         Keep every `step`-th slice, row and column, without averaging; only JPEG 2000, which can be decoded at a
         fraction of its resolution, then gives its own low-pass at those pixels.
+    series_uid : str, optional
+        Of a path, read this series instead of the best.
     max_gap_mm : float
         The widest gap between slices that is bridged, in mm, where gaps are uneven.
     progress : Progress
-        Told how many slices are decoded.
+        Told how many headers are read and slices decoded.
 
     Returns
     -------
@@ -109,7 +116,7 @@ def load_volume(
     """
     if step < 1:
         raise GeometryError(f"step is {step}, but must be 1 or more")
-    series = source if isinstance(source, Series) else _only_series(Path(source))
+    series = source if isinstance(source, Series) else _only_series(Path(source), series_uid, progress)
     check_loadable(series, max_gap_mm=max_gap_mm)
     stack = series.stack
     headers = [series.headers[index] for index in stack.order]
@@ -138,11 +145,11 @@ def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> None:
     _check_size(series, plan_grid(stack, series.headers[0].rows or 0, series.headers[0].columns or 0))
 
 
-def _only_series(path: Path) -> Series:
-    studies = discover(path).studies
+def _only_series(path: Path, series_uid: str | None, progress: Progress) -> Series:
+    studies = discover(path, progress=progress).studies
     if len(studies) > 1:
         raise DicomError(f"{path}: holds {len(studies)} studies; give the folder of one of them")
-    return choose_series(studies[0]).chosen
+    return choose_series(studies[0], series_uid=series_uid).chosen
 
 
 def _volume(
@@ -167,6 +174,14 @@ def _volume(
 
 
 def _check_size(series: Series, grid: Grid) -> None:
+    rows, columns = series.headers[0].rows or 0, series.headers[0].columns or 0
+    if grid.shape[1] > MAX_CANVAS * rows or grid.shape[2] > MAX_CANVAS * columns:
+        place, jump = series.stack.widest_jump()
+        name = series.headers[series.stack.order[place]].file.name
+        raise GeometryError(
+            f"{name}: the slices lie too far beside each other to be one volume (by {jump:.0f} mm after this one); send "
+            "the parts separately"
+        )
     size = 2 * math.prod(grid.shape)
     if size > MAX_VOLUME_BYTES:
         raise GeometryError(

@@ -1,6 +1,7 @@
 """Many studies to a compiled data set: resumable, parallel, and never stopped by a broken study."""
 
 import time
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cspine import __version__
-from cspine.errors import CspineError
+from cspine.errors import CspineError, SourceError
 from cspine.imaging.geometry import MAX_GAP_MM
 from cspine.imaging.layout import StudyRoot, StudySource
 from cspine.imaging.volume import Provenance
@@ -44,6 +45,7 @@ class _Task:
 
     source: StudySource
     store: CompiledStore
+    series_uids: frozenset[str]
     max_gap_mm: float
 
 
@@ -52,6 +54,7 @@ def compile_studies(
     out: Path,
     settings: SagittalSettings,
     *,
+    series_uids: Collection[str] = (),
     max_gap_mm: float = MAX_GAP_MM,
     workers: int = 1,
     progress: Progress = silent,
@@ -69,6 +72,8 @@ def compile_studies(
         The data set's folder.
     settings : SagittalSettings
         How the images are made.
+    series_uids : collection of str
+        Series to be read instead of the best of their studies.
     max_gap_mm : float
         The widest gap between slices that is bridged where gaps are uneven.
     workers : int
@@ -90,7 +95,8 @@ def compile_studies(
         `out` cannot be written; what is finished stays.
     """
     labels = read_labels(root.labels_path) if root.labels_path else None
-    store = CompiledStore.create(out, settings, source=str(root.path.resolve()), is_phantom=root.is_phantom)
+    source = str(root.path.resolve()) + "".join(f" --series {uid}" for uid in sorted(series_uids))
+    store = CompiledStore.create(out, settings, source=source, is_phantom=root.is_phantom)
     sources = list(root.studies)
     without_labels = 0
     if labels is not None:
@@ -99,11 +105,19 @@ def compile_studies(
         sources += [StudySource(uid) for uid in match.labels_without_studies]
     records = {source.study_instance_uid: store.record(study_key(source.study_instance_uid)) for source in sources}
     open_sources = [source for source in sources if not _is_done(records[source.study_instance_uid])]
-    tasks = [_Task(source, store, max_gap_mm) for source in open_sources]
+    tasks = [_Task(source, store, frozenset(series_uids), max_gap_mm) for source in open_sources]
     for outcome in run_over(_compile_one, tasks, workers=workers, progress=progress):
         records[outcome.item.source.study_instance_uid] = _recorded(outcome)
     store.finish(labels)
+    _check_all_found(series_uids, records.values())
     return _summary(list(records.values()), len(sources) - len(open_sources), without_labels)
+
+
+def _check_all_found(series_uids: Collection[str], records: Iterable[dict[str, Any] | None]) -> None:
+    read = {record["series_instance_uid"] for record in records if record}
+    lost = sorted(set(series_uids) - read)
+    if lost:
+        raise SourceError(f"series {lost[0]}: was asked for but not read by any study; `cspine inspect` lists them")
 
 
 def _is_done(record: dict[str, Any] | None) -> bool:
@@ -115,7 +129,8 @@ def _compile_one(task: _Task) -> dict[str, Any]:
     started = time.perf_counter()
     study = task.source.open()
     uid = task.source.study_instance_uid
-    compiled = compile_study(study, task.store.settings, max_gap_mm=task.max_gap_mm)
+    asked = next((s.series_instance_uid for s in study.series if s.series_instance_uid in task.series_uids), None)
+    compiled = compile_study(study, task.store.settings, series_uid=asked, max_gap_mm=task.max_gap_mm)
     jpegs = compiled.sagittal.jpegs(task.store.settings.jpeg_quality)
     key = study_key(uid)
     record = {
