@@ -2,7 +2,6 @@
 
 import io
 import struct
-import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,20 +9,14 @@ import pydicom
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cspine.errors import DicomError
-from cspine.imaging.elements import MEDIA_CLASS, PIXEL_DATA, Cut, Elements, Raw, Unusual, inflate_dataset
+from cspine.imaging.elements import MEDIA_CLASS, PIXEL_DATA, Cut, Elements, Raw, inflate_dataset
 from cspine.imaging.source import SourceFile
 
 _INFLATED_BYTES: Final = 256 * 1024 * 1024
-
-_DAMAGE: Final = (
-    InvalidDicomError, EOFError, OSError, ValueError, TypeError, KeyError, AttributeError, struct.error,
-    NotImplementedError, RecursionError, zlib.error, MemoryError, OverflowError, IndexError, LookupError,
-)  # fmt: skip
 
 
 def parse(file: SourceFile, data: bytes, *, complete: bool = True, pixels: bool = False) -> FileDataset:
@@ -61,12 +54,10 @@ def parse(file: SourceFile, data: bytes, *, complete: bool = True, pixels: bool 
         return dataset
     except (Cut, DicomError):
         raise
-    except _DAMAGE as error:
+    except Exception as error:  # pydicom raises whatever the values it converts bring up
         if not complete:
             raise Cut from error
-        # The error's own text may quote values of the file, which may be personal.
-        kind = type(error).__name__
-        raise DicomError(f"{file.name}: the header cannot be read ({kind}); copy the file again") from error
+        raise _unreadable(file, error) from error
 
 
 def parse_deflated(file: SourceFile) -> Dataset:
@@ -74,13 +65,20 @@ def parse_deflated(file: SourceFile) -> Dataset:
     try:
         inflated = io.BytesIO(inflate_dataset(file.read(), _INFLATED_BYTES))
         return read_dataset(inflated, False, True, stop_when=lambda tag, *_: tag == PIXEL_DATA)
-    except (Unusual, Cut, *_DAMAGE) as error:
-        raise DicomError(f"{file.name}: the deflated header cannot be read; copy the file again") from error
+    except Exception as error:
+        raise _unreadable(file, error) from error
 
 
 def elements_by_pydicom(file: SourceFile, data: bytes, wanted: frozenset[int], *, complete: bool) -> Elements:
     """Do what `elements.walk` does, for files laid out in a way only pydicom knows; raises as `parse` does."""
     dataset = parse(file, data, complete=complete)
+    try:
+        return _to_elements(dataset, wanted)
+    except Exception as error:
+        raise _unreadable(file, error) from error
+
+
+def _to_elements(dataset: FileDataset, wanted: frozenset[int]) -> Elements:
     values: dict[int, Raw] = {}
     for tag in wanted:
         element: Any = dataset.get_item(tag) if tag in dataset else None
@@ -96,6 +94,12 @@ def elements_by_pydicom(file: SourceFile, data: bytes, wanted: frozenset[int], *
         implicit = bool(dataset.original_encoding[0])
         syntax = str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
     return Elements(syntax, values, None, None)
+
+
+def _unreadable(file: SourceFile, error: Exception) -> DicomError:
+    """Name the error by its kind: its own text may quote values of the file, which may be personal."""
+    kind = type(error).__name__
+    return DicomError(f"{file.name}: the header cannot be read ({kind}); copy the file again")
 
 
 def looks_like_dicom(data: bytes) -> bool:

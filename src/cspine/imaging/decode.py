@@ -5,20 +5,20 @@ from itertools import islice
 from threading import Lock
 from typing import Any, Final, TypeVar
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 from pydicom.encaps import generate_frames
 from pydicom.uid import UID
 
-from cspine.errors import DecodeError, DicomError
+from cspine.errors import ArchiveError, DecodeError, SourceError
 from cspine.imaging.codecs import CODECS, NIFTI, RLE, Codec, transfer_syntax_name
 from cspine.imaging.codestream import CodestreamError, read_fragments
 from cspine.imaging.dataset import parse
-from cspine.imaging.elements import Cut, Unusual, inflate_pixels
+from cspine.imaging.elements import inflate_pixels
 from cspine.imaging.header import SliceHeader
 from cspine.imaging.nifti import nifti_hu, read_array
 from cspine.imaging.pixels import Pixels, Window, swap_bytes, to_hu
+from cspine.imaging.rle import decode_rle
 
 Kept = TypeVar("Kept")
 
@@ -143,10 +143,11 @@ def _whole_pixel_data(header: SliceHeader) -> bytes:
         if header.transfer_syntax_uid == _DEFLATED:
             most = (header.rows or 0) * (header.columns or 0) * header.frames * header.pixel_format.bits_allocated // 8
             return inflate_pixels(file.read(), most + _ROOM_BYTES)
-        dataset = parse(file, file.read(), pixels=True)
-    except (Cut, Unusual, DicomError) as error:
+        data = parse(file, file.read(), pixels=True).get("PixelData")
+    except (SourceError, ArchiveError):
+        raise
+    except Exception as error:  # pydicom raises whatever the values it converts bring up
         raise DecodeError(f"{file.name}: has no pixel data that can be read (cut off?); copy the file again") from error
-    data = dataset.get("PixelData")
     if not isinstance(data, bytes):
         raise DecodeError(f"{file.name}: has no pixel data (cut off?); copy the file again")
     return data
@@ -191,12 +192,9 @@ def _reduction(codec: Codec, window: Window) -> int:
 
 
 def _run_lengths(header: SliceHeader, cache: FrameCache) -> npt.NDArray[Any]:
-    size = header.pixel_format.bits_allocated // 8
-    rows, columns = header.rows or 0, header.columns or 0
     frame = _frame(header, cache)
-    dtype = np.dtype(f"<u{size}")
     try:
-        return np.frombuffer(imagecodecs.dicomrle_decode(frame, dtype), dtype).reshape(rows, columns)
+        return decode_rle(frame, header.rows or 0, header.columns or 0, header.pixel_format.bits_allocated // 8)
     except Exception as error:
         raise _damaged(header, transfer_syntax_name(RLE), error) from error
 

@@ -35,7 +35,12 @@ def listed_files(file: SourceFile) -> list[SourceFile]:
     if file.member is not None:  # pragma: no cover - a zip's members are all read without it
         raise SourceError(f"{file.name}: is a DICOMDIR in a zip; give the zip")
     folder = file.container.parent
-    paths = dict.fromkeys(_referenced(file))
+    try:
+        paths = dict.fromkeys(_referenced(file))
+    except DicomError:
+        raise
+    except Exception as error:  # pydicom raises whatever the values it converts bring up
+        raise DicomError(f"{file.name}: its directory cannot be read; give the folder that holds the images") from error
     if not paths:
         raise SourceError(f"{file.name}: lists no files; give the folder that holds the images")
     return [_source(folder, Path(*parts)) for parts in paths]

@@ -1,5 +1,6 @@
 """Enhanced multi-frame CT: one header for each frame, from its functional groups (PS3.3, section C.7.6.16)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -46,6 +47,15 @@ def frame_headers(header: SliceHeader) -> tuple[SliceHeader, ...]:
         dataset: Dataset = parse_deflated(header.file)
     else:
         dataset = parse(header.file, header.file.read(header.pixels_at))
+    try:
+        return _all_frames(header, dataset)
+    except DicomError:
+        raise
+    except Exception as error:  # pydicom raises whatever the values it converts bring up
+        raise DicomError(f"{header.file.name}: its functional groups are not valid; have it exported again") from error
+
+
+def _all_frames(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, ...]:
     per_frame = _items(dataset, "PerFrameFunctionalGroupsSequence")
     if not per_frame:
         return (header,)
@@ -55,10 +65,7 @@ def frame_headers(header: SliceHeader) -> tuple[SliceHeader, ...]:
         )
     shared = _items(dataset, "SharedFunctionalGroupsSequence")
     common = _facts(shared[0]) if shared else {}
-    try:
-        return tuple(_frame(header, number, {**common, **_facts(group)}) for number, group in enumerate(per_frame))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise DicomError(f"{header.file.name}: its functional groups are not valid; have it exported again") from error
+    return tuple(_frame(header, number, {**common, **_facts(group)}) for number, group in enumerate(per_frame))
 
 
 def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
@@ -123,7 +130,7 @@ def _numbers(facts: Mapping[str, Any], keyword: str, count: int) -> tuple[float,
     if value is None:
         return None
     numbers = tuple(float(part) for part in value)
-    if len(numbers) != count:
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise ValueError(keyword)
     return numbers
 

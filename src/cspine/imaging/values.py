@@ -95,7 +95,15 @@ class Values:
         except UnicodeDecodeError:
             names = self._values.get(self._tags[_CHARACTER_SET])
             declared = names.value.decode("ascii", "replace").strip(" \0").split("\\") if names else []
-            return decode_bytes(raw.value, convert_encodings(declared), set())
+            return _in_character_set(raw.value, declared)
 
     def _odd(self, keyword: str) -> DicomError:
         return DicomError(f"{self._name}: {keyword} is not valid; have the file exported again")
+
+
+def _in_character_set(value: bytes, declared: list[str]) -> str:
+    """Decode as declared; where that fails, as Latin-1, which keeps different texts different."""
+    try:
+        return decode_bytes(value, convert_encodings(declared), set())
+    except (LookupError, ValueError, AttributeError, TypeError):
+        return value.decode("latin-1")

@@ -179,8 +179,8 @@ def _check_size(series: Series, grid: Grid) -> None:
         place, jump = series.stack.widest_jump()
         name = series.headers[series.stack.order[place]].file.name
         raise GeometryError(
-            f"{name}: the slices lie too far beside each other to be one volume (by {jump:.0f} mm after this one); send "
-            "the parts separately"
+            f"{name}: the slices lie too far beside each other to be one volume (by {jump:.0f} mm after this one); "
+            "send the parts separately"
         )
     size = 2 * math.prod(grid.shape)
     if size > MAX_VOLUME_BYTES:

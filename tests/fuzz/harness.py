@@ -1,0 +1,41 @@
+"""Hostile bytes through discovery and decoding, steered by the code they reach.
+
+Ten minutes, keeping what reaches new code:
+
+    pip install atheris && python -m tests.fuzz.harness --minutes 10
+
+The corpus beside this file is replayed by the tests. A finding is written to the current folder; mend the fault and
+put the finding into the corpus.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--corpus", type=Path, default=CORPUS)
+    options = parser.parse_args()
+    import atheris
+
+    with atheris.instrument_imports(include=["cspine.imaging", "pydicom.filereader", "pydicom.encaps"]):
+        from tests.fuzz.target import run_one
+    from tests.fuzz.seeds import write_seeds
+
+    options.corpus.mkdir(exist_ok=True)
+    write_seeds(options.corpus)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        arguments = [sys.argv[0], f"-max_total_time={int(options.minutes * 60)}", "-rss_limit_mb=4096", "-timeout=20"]
+        arguments += ["-max_len=4096", str(options.corpus)]
+        atheris.Setup(arguments, lambda data: run_one(data, place) and None)
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
