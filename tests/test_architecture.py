@@ -13,7 +13,7 @@ import cspine
 SOURCE = Path(cspine.__file__).parent
 
 LAYERS = {
-    "errors": 0, "anatomy": 0, "progress": 0, "settings": 0, "findings": 0, "files": 0, "scale": 0,
+    "errors": 0, "anatomy": 0, "progress": 0, "settings": 0, "findings": 0, "files": 0, "printable": 0, "scale": 0,
     "labels": 1, "imaging": 1,
     "reformat": 2, "phantom": 2,
     "evaluate": 3, "detect": 3, "learn": 3,

@@ -217,3 +217,16 @@ def test_encoders_here_are_read_back_by_their_libraries() -> None:
     buffer = io.BytesIO(next(s.encode for s in SYNTAXES if s.name == "rle")(pixels))  # type: ignore[misc]
     plain = imagecodecs.dicomrle_decode(buffer.getvalue(), "<u2")
     np.testing.assert_array_equal(np.frombuffer(plain, "<u2").reshape(pixels.shape), pixels)
+
+
+def test_a_codec_that_is_missing_is_named_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any, **__: Any) -> npt.NDArray[np.uint16]:
+        raise imagecodecs.DelayedImportError("jpegls_decode")
+
+    syntax = next(syntax for syntax in SYNTAXES if syntax.name == "jpeg-ls")
+    write_series(tmp_path, HU, syntax=syntax.uid, encode=syntax.encode)
+    codec = codecs.CODECS[syntax.uid]
+    monkeypatch.setitem(codecs.CODECS, syntax.uid, codecs.Codec(codec.name, missing, codec.shape))
+
+    with pytest.raises(DecodeError, match=r"^\d+\.dcm: the JPEG-LS lossless codec is missing; install"):
+        load_volume(tmp_path)

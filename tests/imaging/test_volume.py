@@ -315,6 +315,24 @@ def test_a_second_scan_of_the_same_place_is_a_part_of_its_own(tmp_path: Path) ->
     assert volume.provenance.repairs == ()
 
 
+def test_a_second_scan_between_the_slices_of_the_first_is_not_mixed_in(tmp_path: Path) -> None:
+    def numbered(number: int) -> Callable[[Dataset, int], Dataset]:
+        def change(dataset: Dataset, k: int) -> Dataset:
+            # The first scan's two halves are numbered on their own; the second scan repeats one of them.
+            dataset.AcquisitionNumber = number if number == 3 else 1 + k // 7
+            return dataset
+
+        return change
+
+    write_series(tmp_path / "a", HU, change=numbered(1))
+    write_series(tmp_path / "b", HU[:7] // 2, origin=(-56.0, -48.0, 1.0), change=numbered(3))
+
+    (study,) = discover(tmp_path).studies
+
+    assert [len(series.headers) for series in study.series] == [14, 7]
+    np.testing.assert_array_equal(load_volume(study.series[0]).array, HU)
+
+
 def test_one_scan_in_several_acquisitions_stays_whole(tmp_path: Path) -> None:
     def change(dataset: Dataset, k: int) -> Dataset:
         dataset.AcquisitionNumber = 1 + k // 5

@@ -18,6 +18,7 @@ from rich.progress import Progress as Bars
 from cspine import __version__
 from cspine.anatomy import RESEARCH_USE_ONLY
 from cspine.errors import CspineError, DiskFullError, NotAssessableError, OutputError, OutputTakenError
+from cspine.printable import printable
 from cspine.progress import Progress
 
 DONE: Final = 0
@@ -98,7 +99,7 @@ def inert(text: str) -> str:
     >>> inert("soft\\x1b[2J")
     'soft?[2J'
     """
-    return escape("".join(letter if letter.isprintable() else "?" for letter in text))
+    return escape(printable(text))
 
 
 def say(text: str) -> None:

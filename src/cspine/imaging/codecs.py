@@ -12,7 +12,7 @@ from typing import Any, Final
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, features
 from pydicom.uid import UID
 
 from cspine.imaging.codestream import Codestream, read_jpeg, read_jpeg2000
@@ -57,7 +57,8 @@ def _reduce_jpeg2000(frame: bytes, stream: Codestream, factor: int) -> Array:
 
 
 _JPEG8: Final = imagecodecs.jpeg8_decode
-_JPEG2000: Final = (imagecodecs.jpeg2k_decode, read_jpeg2000, _reduce_jpeg2000)
+_REDUCE: Final = _reduce_jpeg2000 if features.check("jpg_2000") else None
+_JPEG2000: Final = (imagecodecs.jpeg2k_decode, read_jpeg2000, _REDUCE)
 
 CODECS: Final[dict[str, Codec]] = {
     "1.2.840.10008.1.2.4.50": Codec("JPEG baseline", _JPEG8, read_jpeg),

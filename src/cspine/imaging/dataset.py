@@ -15,6 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from cspine.errors import DicomError
 from cspine.imaging.elements import MEDIA_CLASS, PIXEL_DATA, Cut, Elements, Raw, inflate_dataset
 from cspine.imaging.source import SourceFile
+from cspine.printable import printable
 
 _INFLATED_BYTES: Final = 256 * 1024 * 1024
 
@@ -86,7 +87,7 @@ def _to_elements(dataset: FileDataset, wanted: frozenset[int]) -> Elements:
             vr = dictionary_VR(tag) if element.VR in {None, "UN"} else str(element.VR)
             values[tag] = Raw(vr, element.value, element.is_little_endian)
     meta: Mapping[str, Any] = getattr(dataset, "file_meta", {})
-    syntax = str(meta.get("TransferSyntaxUID", ""))
+    syntax = printable(str(meta.get("TransferSyntaxUID", "")))
     media_class = str(meta.get("MediaStorageSOPClassUID", ""))
     if media_class:
         values[MEDIA_CLASS] = Raw("UI", media_class.encode(), little_endian=True)

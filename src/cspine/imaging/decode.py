@@ -19,6 +19,7 @@ from cspine.imaging.header import SliceHeader
 from cspine.imaging.nifti import nifti_hu, read_array
 from cspine.imaging.pixels import Pixels, Window, swap_bytes, to_hu
 from cspine.imaging.rle import decode_rle
+from cspine.imaging.source import SourceFile
 
 Kept = TypeVar("Kept")
 
@@ -36,16 +37,16 @@ class FrameCache:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._kept: dict[str, Any] = {}
+        self._kept: dict[SourceFile, Any] = {}
 
     def get(self, header: SliceHeader, make: Callable[[SliceHeader], Kept]) -> Kept:
         """Return what `make` gives for a header's file; only a file of several frames is kept, and one at a time."""
         if header.frames == 1:
             return make(header)
         with self._lock:
-            if header.file.name not in self._kept:
-                self._kept = {header.file.name: make(header)}
-            kept: Kept = self._kept[header.file.name]
+            if header.file not in self._kept:
+                self._kept = {header.file: make(header)}
+            kept: Kept = self._kept[header.file]
             return kept
 
 
@@ -200,6 +201,8 @@ def _run_lengths(header: SliceHeader, cache: FrameCache) -> npt.NDArray[Any]:
 
 
 def _damaged(header: SliceHeader, codec: str, error: Exception) -> DecodeError:
+    if isinstance(error, ImportError):
+        return DecodeError(f"{header.file.name}: the {codec} codec is missing; install imagecodecs as PyPI has it")
     fact = str(error) if isinstance(error, CodestreamError) else type(error).__name__
     return DecodeError(f"{header.file.name}: the {codec} pixels are damaged ({fact}); copy it again")
 

@@ -6,8 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from cspine.errors import ArchiveError, InputError, SourceError
 from cspine.imaging.dicomdir import MEDIA_DIRECTORY, is_dicomdir, listed_files
+from cspine.imaging.geometry import SAME_PLACE_MM
 from cspine.imaging.header import MULTI_FRAME_CT, SliceHeader, quiet, read_header
 from cspine.imaging.multiframe import frame_headers
 from cspine.imaging.nifti import is_nifti, nifti_headers
@@ -20,6 +24,9 @@ SAME_DIRECTION: Final = 2e-3
 
 MOST_PARTS: Final = 200
 """Kinds of images in one series; no honest series comes near it."""
+
+MOST_ACQUISITIONS: Final = 50
+"""Where a series numbers more, the number counts something else, such as each table position."""
 
 _THREADS: Final = 8
 """Read at the same time, so that a slow disk's answers are waited for together."""
@@ -64,10 +71,11 @@ def list_images(path: Path) -> list[SourceFile]:
 
 def discover_files(files: Sequence[SourceFile], *, origin: str, progress: Progress = silent) -> Discovery:
     """Do what `discover` does for files already listed; `origin` names them in errors."""
-    found, skipped = _read_all(_without_nifti_beside_dicom(files), progress)
-    if len(found) < len(files):
-        read = {header.file.name for header in found} | {skip.name for skip in skipped}
-        skipped += [Skipped(file.name, _BESIDE) for file in files if file.name not in read]
+    wanted = _without_nifti_beside_dicom(files)
+    found, skipped = _read_all(wanted, progress)
+    if len(wanted) < len(files):
+        kept = set(wanted)
+        skipped += [Skipped(file.name, _BESIDE) for file in files if file not in kept]
     if not found:
         count = "the only file" if len(files) == 1 else f"none of the {len(files):,} files"
         verb = "is not" if len(files) == 1 else "is"
@@ -165,22 +173,31 @@ def _parts(study_uid: str, series_uid: str, parts: Sequence[Sequence[SliceHeader
 def _by_acquisition(headers: Sequence[SliceHeader]) -> Sequence[Sequence[SliceHeader]]:
     """Tell repeated scans of one place apart (a second phase, a repeat after motion), where the headers number them.
 
-    A series is only torn where that leaves no two slices at one place: a scan in several acquisitions that continue
-    each other stays whole.
+    Acquisitions that continue each other stay together: each joins the first stack that does not reach over most of it.
     """
-    acquisitions: dict[int, list[SliceHeader]] = defaultdict(list)
-    for header in headers:
-        if header.acquisition_number is not None:
-            acquisitions[header.acquisition_number].append(header)
-    if len(acquisitions) < 2 or sum(map(len, acquisitions.values())) < len(headers) or not _repeats(headers):
+    numbers = {header.acquisition_number for header in headers}
+    first = headers[0].orientation
+    if not 1 < len(numbers) <= MOST_ACQUISITIONS or None in numbers or first is None:
         return [headers]
-    apart = [acquisitions[number] for number in sorted(acquisitions)]
-    return [headers] if any(_repeats(part) for part in apart) else apart
+    normal = np.cross(first[:3], first[3:])
+    stacks: list[tuple[list[SliceHeader], list[tuple[float, float]]]] = []
+    for number in sorted(numbers, key=lambda number: number or 0):
+        acquisition = [header for header in headers if header.acquisition_number == number]
+        if any(header.position_mm is None for header in acquisition):
+            return [headers]
+        along = np.array([header.position_mm for header in acquisition]) @ normal
+        home = next((stack for stack in stacks if not any(_reaches_over(area, along) for area in stack[1])), None)
+        if home is None:
+            home = ([], [])
+            stacks.append(home)
+        home[0].extend(acquisition)
+        home[1].append((float(along.min()), float(along.max())))
+    return [members for members, _ in stacks]
 
 
-def _repeats(headers: Sequence[SliceHeader]) -> bool:
-    places = {header.position_mm for header in headers}
-    return len(places) < len(headers)
+def _reaches_over(area: tuple[float, float], along: npt.NDArray[np.float64]) -> bool:
+    """Tell whether most of an acquisition lies where another one has been."""
+    return bool(np.mean((along > area[0] - SAME_PLACE_MM) & (along < area[1] + SAME_PLACE_MM)) > 0.5)
 
 
 def _alike(one: SliceHeader, other: SliceHeader) -> bool:

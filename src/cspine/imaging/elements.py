@@ -18,6 +18,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from cspine.printable import printable
+
 MAX_NESTING: Final = 32
 """Sequences within sequences; CT has 3 to 5."""
 
@@ -223,7 +225,7 @@ def _walk(  # noqa: C901, PLR0912 - one loop without calls: a header has hundred
 
 
 def _uid(raw: Raw | None) -> str:
-    return raw.value.decode("ascii", "replace").strip(" \0") if raw else ""
+    return printable(raw.value.decode("ascii", "replace").strip(" \0")) if raw else ""
 
 
 def _vr(tag: int, vr: bytes) -> str:

@@ -138,19 +138,21 @@ def read_header(file: SourceFile) -> SliceHeader:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom's warnings about odd values away: they quote the values, and we judge those we need by name.
+    """Keep the libraries' warnings about odd values away: they quote the values, and we judge those we need by name.
 
     Held around whole loops, because switching warnings off is not safe inside several threads.
     """
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("pydicom", "nibabel.global")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _read_elements(file: SourceFile) -> Elements:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.errors import InputError, LabelError
+from cspine.imaging.header import quiet
 from cspine.imaging.nifti import NiftiGrid, open_nifti, read_grid
 from cspine.imaging.source import SourceFile
 
@@ -42,7 +43,8 @@ def load_segmentation(path: str | Path, volume: highdicom.Volume) -> Labels:
     """
     path = Path(path)
     file = SourceFile(path, None, path.name, path.stat().st_size if path.is_file() else 0)
-    grid, labels = _read(file)
+    with quiet():
+        grid, labels = _read(file)
     # From the volume's [k, j, i] to the label map's.
     index = (np.linalg.inv(grid.affine_lps) @ volume.affine).astype(np.float64)
     if not _overlaps(index, volume.spatial_shape, grid.shape):

@@ -8,14 +8,18 @@ import os
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from pydantic import Field
 
 from cspine.errors import ArchiveError, SourceError
+from cspine.printable import printable
 from cspine.settings import Settings
 
 
@@ -69,7 +73,8 @@ class SourceFile:
             The zip is damaged, or the member is longer than the zip declares.
         """
         if self.member is None:
-            return self._read_plain(limit)
+            with self._opened() as stream:
+                return stream.readall() if limit is None else stream.read(limit)
         try:
             with _open_zip(self.container).open(self.member) as stream:
                 data = stream.read(self.size + 1 if limit is None else min(limit, self.size + 1))
@@ -78,18 +83,6 @@ class SourceFile:
         if len(data) > self.size:
             raise ArchiveError(f"{self.name}: longer than {self.container.name} declares; do not trust this archive")
         return data
-
-    def _read_plain(self, limit: int | None) -> bytes:
-        try:
-            with open(self.container, "rb", buffering=0) as stream:  # noqa: PTH123 - half of Path.open's cost
-                return stream.readall() if limit is None else stream.read(limit)
-        except OSError as error:
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: OSError) -> SourceError:
-        if isinstance(error, FileNotFoundError):
-            return SourceError(f"{self.name}: is not there; copy it again")
-        return SourceError(f"{self.name}: cannot be read ({error.strerror}); check its permissions")
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Fill a writable buffer of bytes with the content from `offset` on, without a copy between.
@@ -108,18 +101,26 @@ class SourceFile:
             data = self.read(offset + len(buffer))[offset:]
             buffer[: len(data)] = data
             return len(data)
+        with self._opened() as stream:
+            stream.seek(offset)
+            filled = 0
+            while filled < len(buffer):
+                count = stream.readinto(buffer[filled:])
+                if not count:
+                    break
+                filled += count
+            return filled
+
+    @contextmanager
+    def _opened(self) -> Iterator[FileIO]:
+        """Open a plain file; the one place where that is done, for a day when files lie elsewhere than on a disk."""
         try:
-            with open(self.container, "rb", buffering=0) as stream:  # noqa: PTH123
-                stream.seek(offset)
-                filled = 0
-                while filled < len(buffer):
-                    count = stream.readinto(buffer[filled:])
-                    if not count:
-                        break
-                    filled += count
-                return filled
+            with FileIO(self.container) as stream:
+                yield stream
+        except FileNotFoundError as error:
+            raise SourceError(f"{self.name}: is not there; copy it again") from error
         except OSError as error:
-            raise self._unreadable(error) from error
+            raise SourceError(f"{self.name}: cannot be read ({error.strerror}); check its permissions") from error
 
 
 def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[SourceFile]:
@@ -153,7 +154,7 @@ def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[So
         raise SourceError(f"{path}: there is no such file or folder; check the path")
     if not path.is_file():
         raise SourceError(f"{path}: is neither a file nor a folder; give a DICOM file, a folder or a zip")
-    file = SourceFile(path, None, path.name, path.stat().st_size)
+    file = SourceFile(path, None, printable(path.name), path.stat().st_size)
     if zipfile.is_zipfile(path) and file.read(132)[128:] != b"DICM":
         return _list_zip(path, limits)
     if path.suffix.lower() == ".zip":
@@ -169,7 +170,8 @@ def _list_folder(folder: Path) -> list[SourceFile]:
             path = Path(base, name)
             if name.startswith(".") or not path.is_file():
                 continue
-            files.append(SourceFile(path, None, path.relative_to(folder).as_posix(), path.stat().st_size))
+            shown = printable(path.relative_to(folder).as_posix())
+            files.append(SourceFile(path, None, shown, path.stat().st_size))
     return files
 
 
@@ -180,7 +182,7 @@ def _list_zip(path: Path, limits: ArchiveLimits) -> list[SourceFile]:
         raise ArchiveError(f"{path}: is damaged ({error}); download or zip it again") from error
     _check_archive(path, members, limits)
     files = [
-        SourceFile(path, member.filename, member.filename, member.file_size)
+        SourceFile(path, member.filename, printable(member.filename), member.file_size)
         for member in members
         if not member.is_dir() and not PurePosixPath(member.filename).name.startswith(".")
     ]

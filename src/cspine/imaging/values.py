@@ -9,8 +9,12 @@ from pydicom.charset import convert_encodings, decode_bytes
 
 from cspine.errors import DicomError
 from cspine.imaging.elements import Raw
+from cspine.printable import printable
 
 _BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
+MOST_CHARACTERS: Final = 1024
+"""Longer text is cut; DICOM's longest names have 64."""
+
 _TEXT: Final = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI", "UC"})
 _CHARACTER_SET: Final = "SpecificCharacterSet"
 
@@ -35,7 +39,7 @@ class Values:
         raw = self._values.get(self._tags[keyword])
         if raw is None:
             return None
-        return self._decode(keyword, raw).strip(" \0") or None
+        return printable(self._decode(keyword, raw).strip(" \0"), MOST_CHARACTERS) or None
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         """Return the value's parts."""

@@ -167,7 +167,7 @@ def _volume(
         series_instance_uid=series.series_instance_uid,
         sop_instance_uids=tuple(header.sop_instance_uid for header in used),
         transfer_syntaxes=tuple(sorted({transfer_syntax_name(header.transfer_syntax_uid) for header in used})),
-        bytes_read=sum({header.file.name: header.file.size for header in used}.values()),
+        bytes_read=sum(file.size for file in {header.file for header in used}),
         repairs=tuple(said),
     )
     return volume

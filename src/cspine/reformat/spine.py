@@ -170,26 +170,29 @@ def _midline(bone_lps: Floats, points: Floats) -> float:
     shape = np.array([*np.ceil((high - low[:2]) / CELL_MM).astype(int) + 1, 2 * int(reach)])
     count = _count_cells(np.stack([z, depth, x], axis=1), low, (CELL_MM, CELL_MM, 1.0), shape)
     bone = ndimage.gaussian_filter1d(count, 2.0, axis=2).reshape(-1, count.shape[2])
-    middle, width = bone.shape[1] / 2, int(_MIRROR_MM)
+    # Column times column, summed over all rows; mirror images about a plane lie on one antidiagonal.
+    products = bone.T @ bone
+    middle, steps = bone.shape[1] / 2, np.arange(int(_MIRROR_MM))
     likeness = []
     for twice in range(-2 * int(_MIRROR_SEARCH_MM), 2 * int(_MIRROR_SEARCH_MM) + 1):
-        right = int(np.floor(middle + twice / 2))
-        left = int(np.ceil(middle + twice / 2))
-        likeness.append(float(np.sum(bone[:, right - width : right] * bone[:, left : left + width][:, ::-1])))
+        right, left = int(np.floor(middle + twice / 2)), int(np.ceil(middle + twice / 2))
+        likeness.append(float(products[right - 1 - steps, left + steps].sum()))
     return centre_x + (int(np.argmax(likeness)) / 2 - int(_MIRROR_SEARCH_MM))
 
 
 def _best_path(score: Floats) -> npt.NDArray[np.intp]:
     """Return the cells (y, x) per height of the path with the most score, one cell sideways per step at most."""
     moves = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
-    total = score[0]
+    height, width = score.shape[1:]
+    padded = np.full((height + 2, width + 2), -np.inf)
+    options = np.empty((len(moves), height, width))
     came_from = np.zeros(score.shape, np.int8)
+    total = score[0]
     for z in range(1, len(score)):
-        padded = np.pad(total, 1, constant_values=-np.inf)
-        height, width = total.shape
-        options = np.stack(
-            [padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] - _BEND * np.hypot(dy, dx) for dy, dx in moves]
-        )
+        padded[1:-1, 1:-1] = total
+        for option, (dy, dx) in zip(options, moves, strict=True):
+            shifted = padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+            np.subtract(shifted, _BEND * np.hypot(dy, dx), out=option)
         came_from[z] = options.argmax(axis=0)
         total = options.max(axis=0) + score[z]
     y, x = np.unravel_index(int(total.argmax()), total.shape)
