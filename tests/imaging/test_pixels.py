@@ -24,7 +24,7 @@ def by_definition(stored: npt.NDArray[Any], pixels: PixelFormat) -> npt.NDArray[
     hu = np.empty(stored.shape, np.int16)
     for place, raw in np.ndenumerate(stored):
         number = value(int(raw))
-        scaled = number * pixels.slope + pixels.intercept
+        scaled = float(number) * pixels.slope + pixels.intercept
         hu[place] = np.clip(np.rint(scaled), -32768, 32767)
         if pixels.padding is not None:
             low, high = sorted(value(limit) for limit in pixels.padding)
@@ -39,8 +39,10 @@ formats = st.builds(
     bits_stored=st.integers(8, 16),
     high_bit=st.just(15),
     signed=st.booleans(),
-    slope=st.sampled_from([1.0, 1.0, 2.0, 0.5, 1.25, -1.0]),
-    intercept=st.sampled_from([0.0, -1024.0, -1000.0, 1024.0, -32768.0, 32767.0, -40000.0, 70000.0, 0.5, -1023.5]),
+    slope=st.sampled_from([1.0, 1.0, 2.0, 0.5, 1.25, -1.0, 0.0, 1e300]),
+    intercept=st.sampled_from(
+        [0.0, -1024.0, -1000.0, 1024.0, -32768.0, 32767.0, -40000.0, 70000.0, 0.5, -1023.5, 1e300]
+    ),
     padding=st.none() | st.tuples(st.integers(-32768, 65535), st.integers(-32768, 65535)) | st.just((63536, 63536)),
 )
 

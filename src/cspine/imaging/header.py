@@ -238,14 +238,17 @@ def _check_size(file: SourceFile, rows: int | None, columns: int | None, frames:
 
 def _pixel_format(get: Values) -> PixelFormat:
     allocated = get.integer("BitsAllocated") or 16
-    stored = min(get.integer("BitsStored") or allocated, allocated)
-    high_bit = get.integer("HighBit")
+    stored, high_bit = get.integer("BitsStored") or allocated, get.integer("HighBit")
+    if not 1 <= stored <= allocated:
+        stored = allocated
+    if high_bit is None or not stored <= high_bit < allocated:
+        high_bit = stored - 1
     slope, intercept = get.number("RescaleSlope"), get.number("RescaleIntercept")
     padding, limit = get.integer("PixelPaddingValue"), get.integer("PixelPaddingRangeLimit")
     return make_pixel_format(
         allocated,
         stored,
-        stored - 1 if high_bit is None else high_bit,
+        high_bit,
         signed=get.integer("PixelRepresentation") == 1,
         rescale=(1.0 if slope is None else slope, 0.0 if intercept is None else intercept),
         padding=None if padding is None else (padding, padding if limit is None else limit),

@@ -10,8 +10,8 @@ from cspine.imaging.choice import choose_series
 from cspine.imaging.codecs import transfer_syntax_name
 from cspine.imaging.discovery import discover
 from cspine.imaging.geometry import MAX_GAP_MM, Floats, Stack, plane_name
+from cspine.imaging.loadable import check_loadable
 from cspine.imaging.series import Series, Study
-from cspine.imaging.volume import check_loadable
 from cspine.progress import Progress, silent
 
 
@@ -48,8 +48,8 @@ class SeriesReport(_Part):
     kernel: str | None
     manufacturer: str | None
     slice_thickness_mm: float | None
-    transfer_syntaxes: dict[str, int] = Field(description="Name to number of files.")
-    missing: dict[str, int] = Field(description="Tag to number of files that lack it.")
+    transfer_syntaxes: dict[str, int] = Field(description="Name to number of images.")
+    missing: dict[str, int] = Field(description="Tag to number of images that lack it.")
     geometry: GeometryReport | None
     chosen: bool
     reasons: tuple[str, ...] = Field(description="Why it would be read, or why not.")

@@ -133,9 +133,15 @@ def _to_hu_wide(stored: npt.NDArray[Any], pixels: PixelFormat, out: Pixels) -> N
 
 def _rescale(values: npt.NDArray[Any], pixels: PixelFormat) -> Pixels:
     """Apply slope and intercept, in integers where both are."""
-    if pixels.slope.is_integer() and pixels.intercept.is_integer() and abs(pixels.slope) < 2**20:
+    if _is_exact(pixels.slope) and _is_exact(pixels.intercept):
         hu: npt.NDArray[Any] = values.astype(np.int64) * int(pixels.slope) + int(pixels.intercept)
     else:
-        hu = np.rint(values * pixels.slope + pixels.intercept)
+        with np.errstate(over="ignore"):  # an absurd slope: clipped below
+            hu = np.rint(values * pixels.slope + pixels.intercept)
     result: Pixels = np.clip(hu, _LOWEST, _HIGHEST).astype(np.int16)
     return result
+
+
+def _is_exact(number: float) -> bool:
+    """Tell whether a number is an integer that 64 bits hold even after multiplying."""
+    return number.is_integer() and abs(number) < 2**30

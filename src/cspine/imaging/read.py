@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 
 from cspine.imaging.decode import FrameCache, decode_into
+from cspine.imaging.grid import Grid
 from cspine.imaging.header import SliceHeader, quiet
 from cspine.imaging.pixels import Pixels, Window
-from cspine.imaging.resample import Blender, Grid
+from cspine.imaging.resample import Blender
 from cspine.progress import Progress
 from cspine.scale import default_workers
 

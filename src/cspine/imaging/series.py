@@ -70,7 +70,7 @@ class Series:
     @property
     def bytes(self) -> int:
         """Size of all its files."""
-        return sum(header.file.size for header in self.headers)
+        return sum(file.size for file in {header.file for header in self.headers})
 
 
 @dataclass(frozen=True)

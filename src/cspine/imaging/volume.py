@@ -1,6 +1,5 @@
 """A series as one straight, even volume in Hounsfield units."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +13,14 @@ from cspine.errors import DicomError, GeometryError
 from cspine.imaging.choice import choose_series
 from cspine.imaging.codecs import NIFTI, transfer_syntax_name
 from cspine.imaging.discovery import discover
-from cspine.imaging.geometry import MAX_GAP_MM, STRAIGHT_DEG, Stack
+from cspine.imaging.geometry import MAX_GAP_MM, STRAIGHT_DEG
+from cspine.imaging.grid import Grid, plan_grid
 from cspine.imaging.header import SliceHeader
+from cspine.imaging.loadable import check_loadable
 from cspine.imaging.pixels import AIR_HU
 from cspine.imaging.read import read_planes
-from cspine.imaging.resample import Grid, plan_grid
 from cspine.imaging.series import Series
 from cspine.progress import Progress, silent
-
-MAX_VOLUME_BYTES: Final = 8 * 2**30
-"""A larger volume is refused before memory is asked for; the challenge's largest is 1.3 GB."""
-
-
-MAX_CANVAS: Final = 3
-"""A straightened volume may be this many times as wide as a slice: a tilt of 45 degrees over twice a slice's width."""
 
 
 @dataclass(frozen=True)
@@ -130,21 +123,6 @@ def load_volume(
     return _volume(array, affine, series, used, said=[*_said(series, grid), *_doubts(array, headers)])
 
 
-def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> None:
-    """Hold, from the headers alone, that a series can be made a volume.
-
-    Raises
-    ------
-    DicomError
-        What places the slices is missing.
-    GeometryError
-        A gap is too wide, or the volume too large.
-    """
-    stack = series.stack
-    _check_gaps(series, stack, max_gap_mm)
-    _check_size(series, plan_grid(stack, series.headers[0].rows or 0, series.headers[0].columns or 0))
-
-
 def _only_series(path: Path, series_uid: str | None, progress: Progress) -> Series:
     studies = discover(path, progress=progress).studies
     if len(studies) > 1:
@@ -171,35 +149,6 @@ def _volume(
         repairs=tuple(said),
     )
     return volume
-
-
-def _check_size(series: Series, grid: Grid) -> None:
-    rows, columns = series.headers[0].rows or 0, series.headers[0].columns or 0
-    if grid.shape[1] > MAX_CANVAS * rows or grid.shape[2] > MAX_CANVAS * columns:
-        place, jump = series.stack.widest_jump()
-        name = series.headers[series.stack.order[place]].file.name
-        raise GeometryError(
-            f"{name}: the slices lie too far beside each other to be one volume (by {jump:.0f} mm after this one); "
-            "send the parts separately"
-        )
-    size = 2 * math.prod(grid.shape)
-    if size > MAX_VOLUME_BYTES:
-        raise GeometryError(
-            f"{series.headers[0].file.name}: its series would take {size / 2**30:.1f} GiB, at most "
-            f"{MAX_VOLUME_BYTES / 2**30:.0f} GiB are loaded; send fewer or smaller slices"
-        )
-
-
-def _check_gaps(series: Series, stack: Stack, max_gap_mm: float) -> None:
-    if len(stack.order) < 2 or stack.is_even:
-        return
-    place, gap = stack.widest_gap()
-    if gap > max_gap_mm:
-        names = [series.headers[stack.order[k]].file.name for k in (place, place + 1)]
-        raise GeometryError(
-            f"{names[0]} and {names[1]}: a {gap:.1f} mm gap between them where slices are {stack.spacing_mm:.1f} mm "
-            f"apart, at most {max_gap_mm:.1f} mm is bridged; send the missing slices or pass --max-gap-mm {gap:.1f}"
-        )
 
 
 def _said(series: Series, grid: Grid) -> list[str]:
