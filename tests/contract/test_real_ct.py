@@ -106,3 +106,9 @@ def test_inspect_shows_every_folder_as_json(real_data: Path) -> None:
         (chosen,) = [series for study in report["studies"] for series in study["series"] if series["chosen"]]
         assert chosen["geometry"]["plane"] == "axial"
         assert result.exit_code == (1 if name == "ge-tilt" else 0)
+
+
+def test_a_real_directory_file_gives_the_files_it_lists(real_data: Path) -> None:
+    volume = load_volume(real_data / "philips-study" / "S2030" / "DIRFILE")
+
+    np.testing.assert_array_equal(volume.array, load_volume(real_data / "philips-study").array)

@@ -7,6 +7,7 @@ from typing import Final
 from cspine.errors import DicomError, SourceError
 from cspine.imaging.dataset import parse
 from cspine.imaging.source import SourceFile
+from cspine.printable import printable
 
 MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"
 """The class of a DICOMDIR."""
@@ -43,7 +44,7 @@ def listed_files(file: SourceFile) -> list[SourceFile]:
         raise DicomError(f"{file.name}: its directory cannot be read; give the folder that holds the images") from error
     if not paths:
         raise SourceError(f"{file.name}: lists no files; give the folder that holds the images")
-    return [_source(folder, Path(*parts)) for parts in paths]
+    return [_source(folder, parts) for parts in paths]
 
 
 def _referenced(file: SourceFile) -> Iterator[tuple[str, ...]]:
@@ -58,9 +59,12 @@ def _referenced(file: SourceFile) -> Iterator[tuple[str, ...]]:
         yield parts
 
 
-def _source(folder: Path, below: Path) -> SourceFile:
-    """Find a listed file; media in the field differ from their directory in the case of names."""
-    for path in (folder / below, folder / Path(*(part.lower() for part in below.parts))):
-        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-            return SourceFile(path, None, below.as_posix(), path.stat().st_size)
-    return SourceFile(folder / below, None, below.as_posix(), 0)
+def _source(folder: Path, parts: tuple[str, ...]) -> SourceFile:
+    """Find a listed file; in the field names change their case, and directories move into the folders they list."""
+    name = printable("/".join(parts))
+    for start in range(len(parts)):
+        for below in (Path(*parts[start:]), Path(*(part.lower() for part in parts[start:]))):
+            path = folder / below
+            if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                return SourceFile(path, None, name, path.stat().st_size)
+    return SourceFile(folder.joinpath(*parts), None, name, 0)
