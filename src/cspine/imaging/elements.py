@@ -8,6 +8,7 @@ for all others, which are then left to pydicom.
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, NamedTuple
 
 from pydicom.datadict import dictionary_VR
@@ -228,8 +229,13 @@ def _uid(raw: Raw | None) -> str:
     return printable(raw.value.decode("ascii", "replace").strip(" \0")) if raw else ""
 
 
+@cache
+def _dictionary_vr(tag: int) -> str:
+    return dictionary_VR(tag)
+
+
 def _vr(tag: int, vr: bytes) -> str:
-    return dictionary_VR(tag) if vr in {b"", b"UN"} else vr.decode("ascii")
+    return _dictionary_vr(tag) if vr in {b"", b"UN"} else vr.decode("ascii")
 
 
 def _skip_items(data: bytes, position: int, form: _Form, depth: int) -> int:

@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from pydicom.charset import convert_encodings, decode_bytes
@@ -14,6 +15,9 @@ from cspine.printable import printable
 _BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 MOST_CHARACTERS: Final = 1024
 """Longer text is cut; DICOM's longest names have 64."""
+
+_MOST_NUMBER_BYTES: Final = 1024
+"""The longest of the values read, ImageOrientationPatient, has six numbers of 16 characters."""
 
 _TEXT: Final = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI", "UC"})
 _CHARACTER_SET: Final = "SpecificCharacterSet"
@@ -68,27 +72,9 @@ class Values:
         if raw is None or not raw.value:
             return ()
         try:
-            if raw.vr in _TEXT:
-                text = raw.value.strip(b" \0")
-                numbers = tuple([float(part) for part in text.split(b"\\")]) if text else ()
-            else:
-                numbers = self._binary(keyword, raw)
+            return _read_numbers(raw)
         except ValueError:
             raise self._odd(keyword) from None
-        if not all(map(math.isfinite, numbers)):
-            raise self._odd(keyword)
-        return numbers
-
-    def _binary(self, keyword: str, raw: Raw) -> tuple[float, ...]:
-        # The dictionary leaves some tags' type to the pixels' sign ("US or SS"); whoever needs the sign looks there.
-        code = _BINARY.get("US" if raw.vr == "US or SS" else raw.vr)
-        if code is None:
-            raise self._odd(keyword)
-        size = struct.calcsize(code)
-        count, rest = divmod(len(raw.value), size)
-        if rest:
-            raise self._odd(keyword)
-        return struct.unpack(("<" if raw.little_endian else ">") + code * count, raw.value)
 
     def _decode(self, keyword: str, raw: Raw) -> str:
         """Decode text, in the file's character set where it is not plain."""
@@ -103,6 +89,26 @@ class Values:
 
     def _odd(self, keyword: str) -> DicomError:
         return DicomError(f"{self._name}: {keyword} is not valid; have the file exported again")
+
+
+@lru_cache(maxsize=1024)
+def _read_numbers(raw: Raw) -> tuple[float, ...]:
+    """Return a value's numbers; most are the same for all slices of a series. ValueError where they are none."""
+    if len(raw.value) > _MOST_NUMBER_BYTES:
+        raise ValueError("longer than any number we read")
+    if raw.vr in _TEXT:
+        text = raw.value.strip(b" \0")
+        numbers = tuple([float(part) for part in text.split(b"\\")]) if text else ()
+    else:
+        # The dictionary leaves some tags' type to the pixels' sign ("US or SS"); whoever needs the sign looks there.
+        code = _BINARY.get("US" if raw.vr == "US or SS" else raw.vr)
+        if code is None or len(raw.value) % struct.calcsize(code):
+            raise ValueError(raw.vr)
+        count = len(raw.value) // struct.calcsize(code)
+        numbers = struct.unpack(("<" if raw.little_endian else ">") + code * count, raw.value)
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError("not finite")
+    return numbers
 
 
 def _in_character_set(value: bytes, declared: list[str]) -> str:
