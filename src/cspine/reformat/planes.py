@@ -82,6 +82,8 @@ def _weighed(volume: highdicom.Volume, samples: PlaneSamples, axes: tuple[int, i
         for lps, (at, axis) in enumerate(zip((samples.x, samples.y, samples.z), axes, strict=True))
     )
     hu = volume.array.transpose(axes[::-1])[z.used, y.used, x.used]
+    if not hu.size:
+        return np.full((len(samples.x), len(samples.z), len(samples.y)), AIR_HU, np.float32)
     over_x = _weigh_x(hu, x.weights)
     over_xy = (y.weights @ over_x.reshape(len(over_x), -1)).reshape(-1, len(hu), len(samples.x))
     over_all = (z.weights @ over_xy.swapaxes(0, 1).reshape(len(hu), -1)).reshape(-1, *over_xy.shape[::2])
