@@ -151,6 +151,19 @@ def test_jpeg_2000_at_reduced_resolution_shows_the_same_place(tmp_path: Path, ki
     assert coarse.spacing == pytest.approx((3.0 * step, 2.0 * step, 2.0 * step))
 
 
+@pytest.mark.parametrize("resolutions", [1, 2, 3])
+def test_jpeg_2000_with_few_resolutions_is_reduced_as_far_as_it_goes(tmp_path: Path, resolutions: int) -> None:
+    hu = np.full((12, 64, 64), 250, np.int16)
+
+    def encode(pixels: npt.NDArray[np.uint16]) -> bytes:
+        options = {"codecformat": "J2K", "level": 0, "reversible": True, "resolutions": resolutions}
+        return bytes(imagecodecs.jpeg2k_encode(pixels, **options))  # type: ignore[arg-type]
+
+    write_series(tmp_path, hu, syntax=uid_of("jpeg-2000-lossless"), encode=encode)
+
+    np.testing.assert_array_equal(load_volume(tmp_path, step=8).array, hu[::8, ::8, ::8])
+
+
 def test_jpeg_2000_with_signed_samples_is_reduced_to_the_same_values(tmp_path: Path) -> None:
     hu = np.full((12, 64, 64), -700, np.int16)
 

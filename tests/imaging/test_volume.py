@@ -272,9 +272,16 @@ def test_a_field_of_view_that_moves_is_put_where_it_lies_and_said(tmp_path: Path
 
 
 def test_a_field_of_view_that_moves_absurdly_far_is_refused(tmp_path: Path) -> None:
-    write_series(tmp_path, HU, change=_moved(5e6, after=7))
+    write_series(tmp_path, HU, change=_moved(5e4, after=7))
 
     with pytest.raises(GeometryError, match=r"^8\.dcm: the slices lie too far beside each other"):
+        load_volume(tmp_path)
+
+
+def test_a_position_that_no_scanner_reaches_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, HU, change=_moved(1e30, after=7))
+
+    with pytest.raises(DicomError, match="ImagePositionPatient lies over 100 m off"):
         load_volume(tmp_path)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
+_COD: Final = 0xFF52
 _JP2_HEAD: Final = b"\x00\x00\x00\x0cjP  "
 _ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _END: Final = b"\xff\xd9"
@@ -34,13 +35,16 @@ class Codestream:
         Per sample.
     signed : bool
         Whether samples are; only JPEG 2000 can tell.
+    levels : int
+        How many times the resolution may be halved; only JPEG 2000 can.
     """
 
     rows: int
     columns: int
     components: int
     bits: int
-    signed: bool
+    signed: bool = False
+    levels: int = 0
 
 
 def read_fragments(data: bytes | bytearray) -> list[memoryview]:
@@ -94,7 +98,7 @@ def read_jpeg(data: bytes) -> Codestream:
             if position + 10 > len(data):
                 break
             bits, rows, columns, components = struct.unpack_from(">BHHB", data, position + 4)
-            return Codestream(rows, columns, components, bits, signed=False)
+            return Codestream(rows, columns, components, bits)
         if length < 2:
             break
         position += 2 + length
@@ -118,7 +122,26 @@ def read_jpeg2000(data: bytes) -> Codestream:
     right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
     (components,) = struct.unpack_from(">H", data, start + 40)
     depth = data[start + 42]
-    return Codestream(bottom - top, right - left, components, (depth & 0x7F) + 1, signed=bool(depth & 0x80))
+    return Codestream(
+        bottom - top,
+        right - left,
+        components,
+        (depth & 0x7F) + 1,
+        signed=bool(depth & 0x80),
+        levels=0 if (left, top) != (0, 0) else _levels(data, start + 2),
+    )
+
+
+def _levels(data: bytes, position: int) -> int:
+    """Return the decomposition levels of the COD segment (ITU-T T.800, section A.6.1); 0 where there is none."""
+    while position + 10 <= len(data):
+        marker, length = struct.unpack_from(">2H", data, position)
+        if marker == _COD:
+            return data[position + 9]
+        if not 0xFF50 <= marker <= 0xFF7F or length < 2:
+            break
+        position += 2 + length
+    return 0
 
 
 def _check_end(data: bytes) -> None:

@@ -40,12 +40,12 @@ class FrameCache:
         self._kept: dict[SourceFile, Any] = {}
 
     def get(self, header: SliceHeader, make: Callable[[SliceHeader], Kept]) -> Kept:
-        """Return what `make` gives for a header's file; only a file of several frames is kept, and one at a time."""
+        """Return what `make` gives for a header's file; only files of several frames are kept."""
         if header.frames == 1:
             return make(header)
         with self._lock:
             if header.file not in self._kept:
-                self._kept = {header.file: make(header)}
+                self._kept[header.file] = make(header)
             kept: Kept = self._kept[header.file]
             return kept
 
@@ -164,7 +164,7 @@ def _decompressed(
     try:
         stream = codec.shape(frame)
         if stream.components == 1 and (stream.rows, stream.columns) == (header.rows, header.columns):
-            factor = _reduction(codec, window)
+            factor = _reduction(codec, window, stream.levels)
             if factor > 1 and codec.reduce is not None:
                 reduced = codec.reduce(frame, stream, factor)
                 rest = window.step // factor
@@ -182,14 +182,14 @@ def _decompressed(
     )
 
 
-def _reduction(codec: Codec, window: Window) -> int:
+def _reduction(codec: Codec, window: Window, levels: int) -> int:
     """Return the largest power of two by which the window may be decoded reduced."""
-    if codec.reduce is None or window.step == 1:
+    if codec.reduce is None:
         return 1
-    factor = window.step & -window.step
+    factor = min(window.step & -window.step, 1 << min(levels, 3))
     while factor > 1 and window.start % factor:
         factor //= 2
-    return min(factor, 8)
+    return factor
 
 
 def _run_lengths(header: SliceHeader, cache: FrameCache) -> npt.NDArray[Any]:

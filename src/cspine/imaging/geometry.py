@@ -25,6 +25,9 @@ EVEN_FRACTION: Final = 0.02
 STRAIGHT_DEG: Final = 0.2
 """A stack whose slices drift less than this off their normal is straight."""
 
+FARTHEST_MM: Final = 100_000.0
+"""Farther off the origin nothing is scanned."""
+
 MAX_GAP_MM: Final = 3.0
 """The widest hole between slices that is bridged by interpolation unless asked otherwise."""
 
@@ -155,12 +158,15 @@ def stack_slices(
     Raises
     ------
     GeometryError
-        The direction cosines are not two perpendicular unit vectors, or the spacing is not positive.
+        The direction cosines are not two perpendicular unit vectors, the spacing is not positive, or a position is
+        absurdly far off.
     """
     positions = np.asarray(positions_mm, dtype=np.float64).reshape(-1, 3)
     row, column = check_orientation(orientation)
     if not all(0.0 < spacing < 100.0 for spacing in pixel_spacing_mm):
         raise GeometryError(f"PixelSpacing is {pixel_spacing_mm} mm, which no CT has; have the files exported again")
+    if np.abs(positions).max(initial=0.0) > FARTHEST_MM:
+        raise GeometryError("ImagePositionPatient lies over 100 m off, which no scanner reaches; export them again")
     normal = np.cross(row, column)
     along = positions @ normal
     order = np.argsort(along, kind="stable")
