@@ -154,3 +154,19 @@ def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
 )
 def test_sharp_kernels(kernel: str | None, sharp: bool) -> None:
     assert is_sharp(kernel) is sharp
+
+
+def test_headers_are_read_alike_by_one_thread_and_by_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cspine.imaging import discovery
+
+    write_series(tmp_path, neck((80, 8, 8)))
+    (tmp_path / "0.txt").write_text("no image")
+    told: list[int] = []
+
+    monkeypatch.setattr(discovery, "_WAITING_S", 1e9)
+    alone = discover(tmp_path)
+    monkeypatch.setattr(discovery, "_WAITING_S", 0.0)
+    together = discover(tmp_path, progress=lambda _, done, __: told.append(done))
+
+    assert together == alone
+    assert told == [0, 32, 64, 81]

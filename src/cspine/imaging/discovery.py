@@ -1,10 +1,11 @@
 """Which studies and series a path holds, from headers alone."""
 
-from collections import defaultdict
+import time
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,12 @@ _THREADS: Final = 8
 """Read at the same time, so that a slow disk's answers are waited for together."""
 
 _BATCH: Final = 32
-"""Files a thread reads in a row."""
+"""Files read in a row."""
+
+_WAITING_S: Final = 0.4e-3
+"""A header that takes longer was waited for; from memory it takes 0.1 ms."""
+
+_Outcome: TypeAlias = tuple[SliceHeader, ...] | InputError
 
 
 def discover(path: str | Path, *, progress: Progress = silent) -> Discovery:
@@ -101,31 +107,48 @@ def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[Sli
     """Read all headers, in the files' order."""
     headers: list[SliceHeader] = []
     skipped: list[Skipped] = []
-    batches = [files[start : start + _BATCH] for start in range(0, len(files), _BATCH)]
     done = 0
     progress("headers", done, len(files))
-    with quiet(), ThreadPoolExecutor(_THREADS) as threads:
-        jobs = [threads.submit(_read_batch, batch) for batch in batches]
-        try:
-            for batch, job in zip(batches, jobs, strict=True):
-                for file, outcome in zip(batch, job.result(), strict=True):
-                    if isinstance(outcome, InputError):
-                        skipped.append(Skipped(file.name, _reason(file, outcome)))
-                    else:
-                        headers.extend(outcome)
-                done += len(batch)
-                progress("headers", done, len(files))
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
+    with quiet():
+        for batch, outcomes in _read_batches(files):
+            for file, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, InputError):
+                    skipped.append(Skipped(file.name, _reason(file, outcome)))
+                else:
+                    headers.extend(outcome)
+            done += len(batch)
+            progress("headers", done, len(files))
     return headers, skipped
 
 
-def _read_batch(files: Sequence[SourceFile]) -> list[tuple[SliceHeader, ...] | InputError]:
+def _read_batches(files: Sequence[SourceFile]) -> Iterator[tuple[Sequence[SourceFile], list[_Outcome]]]:
+    """Read batch after batch, in several threads from the first on that had to wait for the disk.
+
+    Headers that the system holds in memory are parsed faster by one thread than by several that share an interpreter.
+    """
+    batches = deque(files[start : start + _BATCH] for start in range(0, len(files), _BATCH))
+    while batches:
+        batch, started = batches.popleft(), time.perf_counter()
+        outcomes = _read_batch(batch)
+        waited = time.perf_counter() - started
+        yield batch, outcomes
+        if waited > _WAITING_S * len(batch):
+            break
+    with ThreadPoolExecutor(_THREADS) as threads:
+        jobs = [(batch, threads.submit(_read_batch, batch)) for batch in batches]
+        try:
+            for batch, job in jobs:
+                yield batch, job.result()
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _read_batch(files: Sequence[SourceFile]) -> list[_Outcome]:
     return [_read(file) for file in files]
 
 
-def _read(file: SourceFile) -> tuple[SliceHeader, ...] | InputError:
+def _read(file: SourceFile) -> _Outcome:
     """Read one file's headers; one for each frame of a multi-frame file. A bad file is told of, a bad zip raises."""
     try:
         if is_nifti(file):

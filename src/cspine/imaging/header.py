@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from pydicom.datadict import tag_for_keyword
 
 from cspine.errors import DicomError
 from cspine.imaging.dataset import elements_by_pydicom, looks_like_dicom
-from cspine.imaging.elements import MAX_NESTING, MEDIA_CLASS, Cut, Elements, TooDeep, Unusual, walk
+from cspine.imaging.elements import MAX_NESTING, MEDIA_CLASS, Cut, Elements, Raw, TooDeep, Unusual, walk
 from cspine.imaging.source import SourceFile
-from cspine.imaging.values import Values
+from cspine.imaging.values import OddValueError, Values
 
 READ_BYTES: Final = (16 * 1024, 1024 * 1024, 64 * 1024 * 1024)
 """What is read of a file in search of its header's end; nearly every CT header ends within the first."""
@@ -185,43 +185,60 @@ def _parse(file: SourceFile, data: bytes, *, complete: bool) -> Elements:
 
 
 def _to_header(file: SourceFile, elements: Elements) -> SliceHeader:
-    get = Values(file.name, elements.values, _TAGS)
-    rows, columns, frames = get.integer("Rows"), get.integer("Columns"), get.integer("NumberOfFrames") or 1
-    _check_size(file, rows, columns, frames)
-    spacing, position = get.numbers("PixelSpacing", 2), get.numbers("ImagePositionPatient", 3)
-    return SliceHeader(
-        file=file,
-        study_instance_uid=get.text("StudyInstanceUID") or "",
-        series_instance_uid=get.text("SeriesInstanceUID") or "",
-        sop_instance_uid=get.text("SOPInstanceUID") or "",
-        patient_id=get.text("PatientID"),
-        sop_class_uid=get.text("SOPClassUID") or get.text("MediaStorageSOPClassUID"),
-        modality=get.text("Modality"),
-        image_type=get.texts("ImageType"),
-        frame_of_reference_uid=get.text("FrameOfReferenceUID"),
-        series_number=get.integer("SeriesNumber"),
-        acquisition_number=get.integer("AcquisitionNumber"),
-        instance_number=get.integer("InstanceNumber"),
-        transfer_syntax_uid=elements.transfer_syntax_uid,
-        rows=rows,
-        columns=columns,
-        frame=0,
-        frames=frames,
-        samples_per_pixel=get.integer("SamplesPerPixel") or 1,
-        photometric_interpretation=get.text("PhotometricInterpretation"),
-        pixel_spacing_mm=(spacing[0], spacing[1]) if spacing else None,
-        position_mm=(position[0], position[1], position[2]) if position else None,
-        orientation=get.numbers("ImageOrientationPatient", 6),
-        slice_thickness_mm=get.number("SliceThickness"),
-        gantry_tilt_deg=get.number("GantryDetectorTilt"),
-        kernel=" ".join(get.texts("ConvolutionKernel")) or None,
-        manufacturer=get.text("Manufacturer"),
-        pixel_format=_pixel_format(get),
-        pixels_at=elements.pixels_at,
-        pixels_length=elements.pixels_length,
-        missing=tuple(keyword for keyword in _EXPECTED if not get.has(keyword)),
-    )
+    own = Values(elements.values, _TAGS)
+    shared = frozenset(item for item in elements.values.items() if item[0] not in _OWN)
+    try:
+        position = own.numbers("ImagePositionPatient", 3)
+        header = SliceHeader(
+            file=file,
+            sop_instance_uid=own.text("SOPInstanceUID") or "",
+            instance_number=own.integer("InstanceNumber"),
+            transfer_syntax_uid=elements.transfer_syntax_uid,
+            frame=0,
+            position_mm=(position[0], position[1], position[2]) if position else None,
+            pixels_at=elements.pixels_at,
+            pixels_length=elements.pixels_length,
+            missing=tuple(keyword for keyword in _EXPECTED if not own.has(keyword)),
+            **_shared_facts(shared),
+        )
+    except OddValueError as error:
+        raise DicomError(f"{file.name}: {error} is not valid; have the file exported again") from None
+    _check_size(file, header.rows, header.columns, header.frames)
+    return header
 
+
+@lru_cache(maxsize=64)
+def _shared_facts(values: frozenset[tuple[int, Raw]]) -> dict[str, Any]:
+    """Return what most slices of a series have in common, worked out once for all of them."""
+    get = Values(dict(values), _TAGS)
+    spacing = get.numbers("PixelSpacing", 2)
+    return {
+        "study_instance_uid": get.text("StudyInstanceUID") or "",
+        "series_instance_uid": get.text("SeriesInstanceUID") or "",
+        "patient_id": get.text("PatientID"),
+        "sop_class_uid": get.text("SOPClassUID") or get.text("MediaStorageSOPClassUID"),
+        "modality": get.text("Modality"),
+        "image_type": get.texts("ImageType"),
+        "frame_of_reference_uid": get.text("FrameOfReferenceUID"),
+        "series_number": get.integer("SeriesNumber"),
+        "acquisition_number": get.integer("AcquisitionNumber"),
+        "rows": get.integer("Rows"),
+        "columns": get.integer("Columns"),
+        "frames": get.integer("NumberOfFrames") or 1,
+        "samples_per_pixel": get.integer("SamplesPerPixel") or 1,
+        "photometric_interpretation": get.text("PhotometricInterpretation"),
+        "pixel_spacing_mm": (spacing[0], spacing[1]) if spacing else None,
+        "orientation": get.numbers("ImageOrientationPatient", 6),
+        "slice_thickness_mm": get.number("SliceThickness"),
+        "gantry_tilt_deg": get.number("GantryDetectorTilt"),
+        "kernel": " ".join(get.texts("ConvolutionKernel")) or None,
+        "manufacturer": get.text("Manufacturer"),
+        "pixel_format": _pixel_format(get),
+    }
+
+
+_OWN: Final = frozenset(_TAGS[keyword] for keyword in ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient"))
+"""What differs from slice to slice."""
 
 _EXPECTED: Final = (
     "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality", "FrameOfReferenceUID",

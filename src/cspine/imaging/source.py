@@ -164,15 +164,22 @@ def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[So
 
 def _list_folder(folder: Path) -> list[SourceFile]:
     files: list[SourceFile] = []
-    for base, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(base, name)
-            if name.startswith(".") or not path.is_file():
-                continue
-            shown = printable(path.relative_to(folder).as_posix())
-            files.append(SourceFile(path, None, shown, path.stat().st_size))
-    return files
+    root = os.path.join(folder, "")  # noqa: PTH118 - strings throughout: a study has a thousand files
+    waiting = [root]
+    try:
+        while waiting:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.is_file():
+                        shown = printable(entry.path[len(root) :].replace(os.sep, "/"))
+                        files.append(SourceFile(Path(entry.path), None, shown, entry.stat().st_size))
+    except OSError as error:
+        raise SourceError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+    return sorted(files, key=lambda file: file.name)
 
 
 def _list_zip(path: Path, limits: ArchiveLimits) -> list[SourceFile]:

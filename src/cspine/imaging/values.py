@@ -8,7 +8,6 @@ from typing import Final
 
 from pydicom.charset import convert_encodings, decode_bytes
 
-from cspine.errors import DicomError
 from cspine.imaging.elements import Raw
 from cspine.printable import printable
 
@@ -23,13 +22,16 @@ _TEXT: Final = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", 
 _CHARACTER_SET: Final = "SpecificCharacterSet"
 
 
+class OddValueError(ValueError):
+    """A value that is not what its tag promises; the message is the tag's keyword."""
+
+
 class Values:
-    """A header's values by keyword; None where missing or empty, `DicomError` where not what the tag promises."""
+    """A header's values by keyword; None where missing or empty, `OddValueError` where not what the tag promises."""
 
-    __slots__ = ("_name", "_tags", "_values")
+    __slots__ = ("_tags", "_values")
 
-    def __init__(self, name: str, values: Mapping[int, Raw], tags: Mapping[str, int]) -> None:
-        self._name = name
+    def __init__(self, values: Mapping[int, Raw], tags: Mapping[str, int]) -> None:
         self._values = values
         self._tags = tags
 
@@ -64,7 +66,7 @@ class Values:
         """Return the value's numbers, of which there must be `count`."""
         numbers = self._numbers(keyword)
         if numbers and len(numbers) != count:
-            raise self._odd(keyword)
+            raise OddValueError(keyword)
         return numbers or None
 
     def _numbers(self, keyword: str) -> tuple[float, ...]:
@@ -74,21 +76,18 @@ class Values:
         try:
             return _read_numbers(raw)
         except ValueError:
-            raise self._odd(keyword) from None
+            raise OddValueError(keyword) from None
 
     def _decode(self, keyword: str, raw: Raw) -> str:
         """Decode text, in the file's character set where it is not plain."""
         if raw.vr not in _TEXT:
-            raise self._odd(keyword)
+            raise OddValueError(keyword)
         try:
             return raw.value.decode("ascii")
         except UnicodeDecodeError:
             names = self._values.get(self._tags[_CHARACTER_SET])
             declared = names.value.decode("ascii", "replace").strip(" \0").split("\\") if names else []
             return _in_character_set(raw.value, declared)
-
-    def _odd(self, keyword: str) -> DicomError:
-        return DicomError(f"{self._name}: {keyword} is not valid; have the file exported again")
 
 
 @lru_cache(maxsize=1024)
