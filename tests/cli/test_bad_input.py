@@ -330,7 +330,7 @@ def test_a_study_uid_that_leads_elsewhere_stays_in_the_folder(tmp_path: Path) ->
 def test_lengths_that_no_ct_has_are_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
     def change(dataset: Dataset, k: int) -> Dataset:
         dataset.PixelSpacing = ["99", "99"]
-        dataset.ImagePositionPatient = ["0", "0", str(90_000 * k)]
+        dataset.ImagePositionPatient = ["0", "0", str(6_000 * k)]
         return dataset
 
     study(tmp_path / "in", change=change)
@@ -338,7 +338,7 @@ def test_lengths_that_no_ct_has_are_refused_before_memory_is_asked_for(tmp_path:
     result = run("predict", tmp_path / "in", "--out", tmp_path / "out")
 
     assert result.exit_code == 1
-    assert "by its headers the scan is 3.9 x 3.1 x 1350.0 m large, which no CT is" in result.stderr
+    assert "by its headers the scan is 3.9 x 3.1 x 90.0 m large, which no CT is" in result.stderr
 
 
 def test_markup_and_control_characters_in_a_file_do_nothing_in_the_terminal(tmp_path: Path) -> None:
