@@ -224,3 +224,20 @@ def _is_as_pydicom_has_it(path: Path, header: SliceHeader, out: np.ndarray) -> b
         hu[(stored >= pixels.padding[0]) & (stored <= pixels.padding[1])] = -1024
     np.testing.assert_array_equal(out, hu, err_msg=path.name)
     return True
+
+
+def test_quiet_ends_with_the_last_thread_that_asked_for_it() -> None:
+    import logging
+    import warnings
+
+    before, level = list(warnings.filters), logging.getLogger("pydicom").level
+    first, second = quiet(), quiet()
+
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logging.getLogger("pydicom").level > logging.CRITICAL
+    second.__exit__(None, None, None)
+
+    assert logging.getLogger("pydicom").level == level
+    assert list(warnings.filters) == before

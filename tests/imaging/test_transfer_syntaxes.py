@@ -3,6 +3,7 @@
 import io
 import struct
 import tracemalloc
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,17 @@ def test_a_codec_that_is_missing_is_named_with_the_file(tmp_path: Path, monkeypa
 
     with pytest.raises(DecodeError, match=r"^\d+\.dcm: the JPEG-LS lossless codec is missing; install"):
         load_volume(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["explicit", "deflated", "rle", "jpeg-lossless-sv1", "jpeg-2000-lossless"])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated-zip"])
+def test_a_zip_gives_what_its_folder_gives(tmp_path: Path, name: str, compression: int) -> None:
+    syntax = next(syntax for syntax in SYNTAXES if syntax.name == name)
+    paths = write_series(tmp_path / "in", HU, syntax=syntax.uid, encode=syntax.encode)
+    with zipfile.ZipFile(tmp_path / "study.zip", "w", compression) as archive:
+        for path in paths:
+            archive.write(path, f"a/b/{path.name}")
+
+    np.testing.assert_array_equal(load_volume(tmp_path / "study.zip").array, HU)
+    part = load_volume(tmp_path / "study.zip", rows=(4, 30), slices=(3, 9), step=2)
+    np.testing.assert_array_equal(part.array, load_volume(tmp_path / "in", rows=(4, 30), slices=(3, 9), step=2).array)

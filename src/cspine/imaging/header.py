@@ -3,9 +3,10 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any, Final
 
 from pydicom.datadict import tag_for_keyword
@@ -136,23 +137,47 @@ def read_header(file: SourceFile) -> SliceHeader:
     return _to_header(file, _read_elements(file))
 
 
+class _Quiet:
+    """Switches the libraries' warnings off for as long as any thread asks for it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._askers = 0
+        self._before = ExitStack()
+
+    def begin(self) -> None:
+        with self._lock:
+            self._askers += 1
+            if self._askers > 1:
+                return
+            self._before.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            for name in ("pydicom", "nibabel.global"):
+                logger = logging.getLogger(name)
+                self._before.callback(logger.setLevel, logger.level)
+                logger.setLevel(logging.CRITICAL + 1)
+
+    def end(self) -> None:
+        with self._lock:
+            self._askers -= 1
+            if not self._askers:
+                self._before.close()
+
+
+_QUIET: Final = _Quiet()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the libraries' warnings about odd values away: they quote the values, and we judge those we need by name.
 
-    Held around whole loops, because switching warnings off is not safe inside several threads.
+    Warnings are the whole process's: they come back when the last thread that asked for quiet is done.
     """
-    loggers = [logging.getLogger(name) for name in ("pydicom", "nibabel.global")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
+    _QUIET.begin()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        _QUIET.end()
 
 
 def _read_elements(file: SourceFile) -> Elements:
