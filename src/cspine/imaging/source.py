@@ -79,7 +79,8 @@ class SourceFile:
             with _open_zip(self.container).open(self.member) as stream:
                 data = stream.read(self.size + 1 if limit is None else min(limit, self.size + 1))
         except _DAMAGE as error:
-            raise ArchiveError(f"{self.name}: damaged inside {self.container.name} ({error}); zip it again") from error
+            kind = type(error).__name__  # its own text quotes bytes of the file, which may be personal
+            raise ArchiveError(f"{self.name}: damaged inside {self.container.name} ({kind}); zip it again") from error
         if len(data) > self.size:
             raise ArchiveError(f"{self.name}: longer than {self.container.name} declares; do not trust this archive")
         return data
@@ -186,7 +187,7 @@ def _list_zip(path: Path, limits: ArchiveLimits) -> list[SourceFile]:
     try:
         members = _open_zip(path).infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise ArchiveError(f"{path}: is damaged ({error}); download or zip it again") from error
+        raise ArchiveError(f"{path}: is damaged ({type(error).__name__}); download or zip it again") from error
     _check_archive(path, members, limits)
     files = [
         SourceFile(path, member.filename, printable(member.filename), member.file_size)
