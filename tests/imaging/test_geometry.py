@@ -72,3 +72,11 @@ def test_directions_that_are_no_unit_vectors_are_refused(orientation: tuple[floa
 def test_a_spacing_that_is_not_positive_is_refused(spacing: tuple[float, float]) -> None:
     with pytest.raises(GeometryError, match="PixelSpacing"):
         stack_slices([(0, 0, 0), (0, 0, 1)], AXIAL, spacing)
+
+
+def test_small_differences_that_add_up_are_not_even() -> None:
+    gaps = np.concatenate([np.full(200, 0.5), np.full(199, 0.549)])
+    z = np.concatenate([[0.0], np.cumsum(gaps)])
+    positions = np.stack([np.zeros_like(z), np.zeros_like(z), z], axis=1)
+
+    assert not stack_slices(positions, (1, 0, 0, 0, 1, 0), (0.4, 0.4)).is_even

@@ -14,8 +14,13 @@ _JP2_HEAD: Final = b"\x00\x00\x00\x0cjP  "
 _ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _END: Final = b"\xff\xd9"
 
-_FRAME_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
-"""SOF0-SOF15 of JPEG (ITU-T T.81, table B.1) and SOF55 of JPEG-LS (T.87)."""
+_FRAME_MARKERS: Final = frozenset({0xC0, 0xC1, 0xC3, 0xF7})
+"""SOF0, SOF1 and SOF3 of JPEG (ITU-T T.81, table B.1) and SOF55 of JPEG-LS (T.87): what DICOM's syntaxes hold.
+
+Progressive frames are not among them: a scan repeated without end would decode without end.
+"""
+
+_OTHER_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - _FRAME_MARKERS - {0xC4, 0xC8, 0xCC}
 
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a segment."""
@@ -99,10 +104,10 @@ def read_jpeg(data: bytes) -> Codestream:
                 break
             bits, rows, columns, components = struct.unpack_from(">BHHB", data, position + 4)
             return Codestream(rows, columns, components, bits)
-        if length < 2:
+        if length < 2 or marker in _OTHER_FRAMES:
             break
         position += 2 + length
-    raise CodestreamError("has no frame header")
+    raise CodestreamError("has no frame header that DICOM allows")
 
 
 def read_jpeg2000(data: bytes) -> Codestream:

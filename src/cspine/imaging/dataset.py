@@ -44,7 +44,7 @@ def parse(file: SourceFile, data: bytes, *, complete: bool = True, pixels: bool 
     stream = io.BytesIO(data)
     if not looks_like_dicom(data):
         raise DicomError(f"{file.name}: is not a DICOM file; take it out of the folder or give the right one")
-    if DeflatedExplicitVRLittleEndian.encode() in data[:4096]:  # pydicom would inflate it without a limit
+    if DeflatedExplicitVRLittleEndian.encode() in data[: 2**20]:  # pydicom would inflate it without a limit
         raise DicomError(f"{file.name}: is deflated, and damaged or laid out oddly; convert it with dcmconv")
     try:
         dataset = pydicom.dcmread(stream, force=data[128:132] != b"DICM", stop_before_pixels=not pixels)

@@ -120,9 +120,13 @@ def _fill(header: SliceHeader, stored: npt.NDArray[Any], before: int, cache: Fra
         found = max(min(len(data) - before, len(view)), 0)
         view[:found] = data[before : before + found]
         wanted, found = before + len(view), before + found
+    elif declared is None:
+        raise DecodeError(
+            f"{header.file.name}: its pixels are encapsulated, which its transfer syntax contradicts; export it again"
+        )
     else:
         wanted = before + len(view)
-        found = wanted if declared is None or wanted <= declared else declared
+        found = min(wanted, declared)
         if found == wanted:
             found = before + header.file.read_into(view, header.pixels_at + before)
     if found < wanted:

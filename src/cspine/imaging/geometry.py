@@ -107,7 +107,11 @@ class Stack:
     def is_even(self) -> bool:
         """Whether all gaps are the same within `EVEN_MM` or `EVEN_FRACTION`."""
         tolerance = max(EVEN_MM, EVEN_FRACTION * self.spacing_mm)
-        return bool(np.all(np.abs(self.gaps_mm - self.spacing_mm) <= tolerance))
+        if np.any(np.abs(self.gaps_mm - self.spacing_mm) > tolerance):
+            return False
+        # Small differences that all go one way add up: each slice must lie where an even stack would have it.
+        even = np.linspace(0.0, self.along_mm[-1], len(self.along_mm))
+        return bool(np.abs(self.along_mm - even).max(initial=0.0) <= 2.0 * tolerance)
 
     def widest_gap(self) -> tuple[int, float]:
         """Return the sorted place before the widest gap, and the gap in mm."""

@@ -26,6 +26,9 @@ MAX_SIDE: Final = 8192
 MAX_FRAMES: Final = 20_000
 """Frames of one file; a CT of 2 m at 0.25 mm has 8,000."""
 
+_ABSURD: Final = 1e6
+"""No slope or intercept of a CT comes near it."""
+
 MULTI_FRAME_CT: Final = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
 """Enhanced CT, and legacy converted enhanced CT."""
 
@@ -307,5 +310,16 @@ def make_pixel_format(
     rescale: tuple[float, float],
     padding: tuple[int, int] | None,
 ) -> PixelFormat:
-    """Return one object for all slices that are written alike."""
+    """Return one object for all slices that are written alike.
+
+    Raises
+    ------
+    OddValueError
+        Slope or intercept would make nothing of the values.
+    """
+    slope, intercept = rescale
+    if not 0.0 < abs(slope) < _ABSURD:
+        raise OddValueError("RescaleSlope")
+    if not abs(intercept) < _ABSURD:
+        raise OddValueError("RescaleIntercept")
     return PixelFormat(bits_allocated, bits_stored, high_bit, signed, *rescale, padding)
