@@ -26,7 +26,10 @@ Kept = TypeVar("Kept")
 _DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 _BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 _ROOM_BYTES: Final = 16 * 1024 * 1024
-"""What a deflated header may take beside its pixels."""
+"""What may stand beside the pixels: a deflated header, elements behind them."""
+
+_MOST_PER_PIXEL: Final = 8
+"""Bytes of a compressed pixel; even noise that does not compress has 4."""
 
 
 class FrameCache:
@@ -226,7 +229,10 @@ def _all_frames(header: SliceHeader) -> Sequence[bytes]:
     if header.pixels_at is None:
         data: bytes | bytearray = _whole_pixel_data(header)
     else:
-        data = bytearray(max(header.file.size - header.pixels_at, 0))
+        length = max(header.file.size - header.pixels_at, 0)
+        if length > _MOST_PER_PIXEL * (header.rows or 0) * (header.columns or 0) * header.frames + _ROOM_BYTES:
+            raise DecodeError(f"{header.file.name}: its compressed pixels are longer than the image; copy it again")
+        data = bytearray(length)
         del data[header.file.read_into(memoryview(data), header.pixels_at) :]
     try:
         if header.frames == 1:

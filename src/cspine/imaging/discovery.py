@@ -229,6 +229,7 @@ def _alike(one: SliceHeader, other: SliceHeader) -> bool:
         (one.rows, one.columns, one.frames > 1) == (other.rows, other.columns, other.frames > 1)
         and ("LOCALIZER" in one.image_type) == ("LOCALIZER" in other.image_type)
         and (None in (frames := {one.frame_of_reference_uid, other.frame_of_reference_uid}) or len(frames) == 1)
+        and (None in (kernels := {one.kernel, other.kernel}) or len(kernels) == 1)
         and _close(one.pixel_spacing_mm, other.pixel_spacing_mm)
         and _close(one.orientation, other.orientation)
     )
