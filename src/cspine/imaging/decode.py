@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 from pydicom.encaps import generate_frames
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from cspine.errors import ArchiveError, DecodeError, SourceError
 from cspine.imaging.codecs import CODECS, NIFTI, RLE, Codec, transfer_syntax_name
@@ -23,8 +23,6 @@ from cspine.imaging.source import SourceFile
 
 Kept = TypeVar("Kept")
 
-_DEFLATED: Final = "1.2.840.10008.1.2.1.99"
-_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
 _ROOM_BYTES: Final = 16 * 1024 * 1024
 """What may stand beside the pixels: a deflated header, elements behind them."""
 
@@ -108,7 +106,7 @@ def _native(header: SliceHeader, window: Window, out: Pixels, cache: FrameCache)
     row_bytes = window.columns * size
     before = (header.frame * (header.rows or 0) + window.start) * row_bytes
     _fill(header, stored, before, cache)
-    swap_bytes(stored, little_endian=header.transfer_syntax_uid != _BIG_ENDIAN)
+    swap_bytes(stored, little_endian=header.transfer_syntax_uid != ExplicitVRBigEndian)
     if not straight:
         stored = stored[:: window.step, :: window.step]
     return _shift_down(stored, header)
@@ -148,7 +146,7 @@ def _whole_pixel_data(header: SliceHeader) -> bytes:
     """Return all of a file's pixel data where their place in the file is not known."""
     file = header.file
     try:
-        if header.transfer_syntax_uid == _DEFLATED:
+        if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
             most = (header.rows or 0) * (header.columns or 0) * header.frames * header.pixel_format.bits_allocated // 8
             return inflate_pixels(file.read(), most + _ROOM_BYTES)
         data = parse(file, file.read(), pixels=True).get("PixelData")

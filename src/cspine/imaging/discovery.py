@@ -228,11 +228,16 @@ def _alike(one: SliceHeader, other: SliceHeader) -> bool:
     return (
         (one.rows, one.columns, one.frames > 1) == (other.rows, other.columns, other.frames > 1)
         and ("LOCALIZER" in one.image_type) == ("LOCALIZER" in other.image_type)
-        and (None in (frames := {one.frame_of_reference_uid, other.frame_of_reference_uid}) or len(frames) == 1)
-        and (None in (kernels := {one.kernel, other.kernel}) or len(kernels) == 1)
+        and _agree(one.frame_of_reference_uid, other.frame_of_reference_uid)
+        and _agree(one.kernel, other.kernel)
         and _close(one.pixel_spacing_mm, other.pixel_spacing_mm)
         and _close(one.orientation, other.orientation)
     )
+
+
+def _agree(one: str | None, other: str | None) -> bool:
+    """Tell whether two values are the same as far as both are known."""
+    return one is None or other is None or one == other
 
 
 def _close(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:

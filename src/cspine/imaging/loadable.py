@@ -16,8 +16,8 @@ MAX_CANVAS: Final = 3
 """A straightened volume may be this many times as wide as a slice: a tilt of 45 degrees over twice a slice's width."""
 
 
-def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> None:
-    """Hold, from the headers alone, that a series can be made a volume.
+def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> Grid:
+    """Hold, from the headers alone, that a series can be made a volume, and return the grid it becomes.
 
     Raises
     ------
@@ -28,7 +28,9 @@ def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> None:
     """
     stack = series.stack
     _check_gaps(series, stack, max_gap_mm)
-    _check_size(series, plan_grid(stack, series.headers[0].rows or 0, series.headers[0].columns or 0))
+    grid = plan_grid(stack, series.headers[0].rows or 0, series.headers[0].columns or 0)
+    _check_size(series, grid)
+    return grid
 
 
 def _check_size(series: Series, grid: Grid) -> None:

@@ -14,7 +14,7 @@ from cspine.imaging.choice import choose_series
 from cspine.imaging.codecs import NIFTI, transfer_syntax_name
 from cspine.imaging.discovery import discover
 from cspine.imaging.geometry import MAX_GAP_MM, STRAIGHT_DEG
-from cspine.imaging.grid import Grid, plan_grid
+from cspine.imaging.grid import Grid
 from cspine.imaging.header import SliceHeader
 from cspine.imaging.loadable import check_loadable
 from cspine.imaging.pixels import AIR_HU
@@ -110,10 +110,8 @@ def load_volume(
     if step < 1:
         raise GeometryError(f"step is {step}, but must be 1 or more")
     series = source if isinstance(source, Series) else _only_series(Path(source), series_uid, progress)
-    check_loadable(series, max_gap_mm=max_gap_mm)
-    stack = series.stack
-    headers = [series.headers[index] for index in stack.order]
-    grid = plan_grid(stack, headers[0].rows or 0, headers[0].columns or 0)
+    grid = check_loadable(series, max_gap_mm=max_gap_mm)
+    headers = [series.headers[index] for index in series.stack.order]
     keep = (_as_slice(slices, step), _as_slice(rows, step), slice(None, None, step))
     array = read_planes(headers, grid, keep, progress)
     if not array.size:
