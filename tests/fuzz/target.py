@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from cspine.errors import CspineError
-from cspine.imaging.decode import FrameCache, decode_into
+from cspine.imaging.decode import decode_into
 from cspine.imaging.discovery import discover
+from cspine.imaging.frames import FrameCache
 from cspine.imaging.header import SliceHeader, quiet
 from cspine.imaging.pixels import Window
 from cspine.imaging.volume import load_volume

@@ -183,8 +183,9 @@ def test_sizes_that_no_ct_has_are_refused(tmp_path: Path, tag: str, value: int, 
 
 
 def test_every_file_that_pydicom_ships_is_read_or_refused_by_one_sentence() -> None:
-    from cspine.imaging.decode import FrameCache, decode_into
+    from cspine.imaging.decode import decode_into
     from cspine.imaging.discovery import _read
+    from cspine.imaging.frames import FrameCache
     from cspine.imaging.pixels import Window
 
     same = 0

@@ -1,8 +1,11 @@
 """Enhanced multi-frame CT, and media with a DICOMDIR."""
 
 import gc
+import struct
 import warnings
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from tests.support.dicom import STUDY, neck, write_enhanced, write_series
 from cspine.errors import CspineError, DecodeError, DicomError, SourceError
 from cspine.imaging import choose_series, discover, load_volume
 from cspine.imaging.header import quiet
+from cspine.imaging.source import SourceFile
 
 HU = neck((14, 20, 24))
 FRAMED = [s for s in SYNTAXES if s.error == 0 and s.name != "big-endian"]
@@ -160,3 +164,55 @@ def test_a_dicomdir_without_files_says_so(medium: Path) -> None:
 
     with pytest.raises(SourceError, match=r"^DICOMDIR: lists no files"):
         discover(medium / "DICOMDIR")
+
+
+def test_a_multi_frame_file_in_a_zip_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_enhanced(tmp_path / "e.dcm", HU)
+    with zipfile.ZipFile(tmp_path / "e.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, "e.dcm")
+    series = choose_series(discover(tmp_path / "e.zip").studies[0]).chosen
+    reads: list[int | None] = []
+    read = SourceFile.read
+
+    def counted(self: SourceFile, limit: int | None = None) -> bytes:
+        reads.append(limit)
+        return read(self, limit)
+
+    monkeypatch.setattr(SourceFile, "read", counted)
+
+    np.testing.assert_array_equal(load_volume(series).array, HU)
+    assert len(reads) == 1
+
+
+def test_absurdly_many_items_are_refused_unparsed(tmp_path: Path) -> None:
+    path = write_enhanced(tmp_path / "e.dcm", HU)
+    data = path.read_bytes()
+    start, stop = data.index(struct.pack("<HH", 0x5200, 0x9230)), data.index(struct.pack("<HH2s", 0x7FE0, 0x10, b"OW"))
+    items = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * 100_000
+    path.write_bytes(data[:start] + struct.pack("<HH2sHI", 0x5200, 0x9230, b"SQ", 0, len(items)) + items + data[stop:])
+
+    with pytest.raises(SourceError, match=r"e\.dcm: describes more than its 14 frames"):
+        discover(path)
+
+
+@pytest.mark.parametrize("enhanced", [True, False])
+def test_values_that_are_no_hounsfield_units_are_refused(tmp_path: Path, enhanced: bool) -> None:
+    def effective_atomic_number(dataset: Dataset, _: int = 0) -> Any:
+        if enhanced:
+            groups = dataset.SharedFunctionalGroupsSequence[0]
+            groups.PixelValueTransformationSequence[0].RescaleType = "Z_EFF"
+        else:
+            dataset.RescaleType = "Z_EFF"
+        return dataset
+
+    if enhanced:
+        write_enhanced(tmp_path / "e.dcm", HU, change=effective_atomic_number)
+    else:
+        write_series(tmp_path, HU, change=effective_atomic_number)
+
+    with pytest.raises(DicomError, match=r"RescaleType is not HU: its values are no Hounsfield units"):
+        load_volume(tmp_path)
+    (series,) = discover(tmp_path).studies[0].series
+    volume = load_volume(series)  # whoever insists is told
+    assert volume.provenance is not None
+    assert "RescaleType is not HU; values taken as Hounsfield units" in volume.provenance.repairs

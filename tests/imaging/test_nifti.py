@@ -248,3 +248,27 @@ def test_what_is_no_segmentation_of_this_study_is_refused(tmp_path: Path) -> Non
         load_segmentation(tmp_path / "ct.nii", volume)
     with pytest.raises(LabelError, match=r"none\.nii: is no readable NIfTI"):
         load_segmentation(tmp_path / "none.nii", volume)
+
+
+def test_labels_of_absurd_size_are_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+    nib.save(stored(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "ct.nii")
+    volume = load_volume(tmp_path / "ct.nii")
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.float64)
+    header.set_data_shape((4000, 4000, 4000))
+    header.set_sform(np.eye(4), 1)
+    with gzip.open(tmp_path / "labels.nii.gz", "wb") as file:
+        file.write(header.binaryblock + bytes(1000))
+
+    with pytest.raises(LabelError, match=r"labels\.nii\.gz: would take 476\.8 GiB, at most 8 GiB are read"):
+        load_segmentation(tmp_path / "labels.nii.gz", volume)
+
+
+def test_a_nifti_beside_files_that_are_no_images_is_read(tmp_path: Path) -> None:
+    nib.save(stored(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "ct.nii.gz")
+    (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" * 500)
+
+    found = discover(tmp_path)
+
+    assert [skip.name for skip in found.skipped] == ["Thumbs.db"]
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)

@@ -21,16 +21,29 @@ def by_definition(stored: npt.NDArray[Any], pixels: PixelFormat) -> npt.NDArray[
         raw &= mask
         return raw - (1 << bits) if pixels.signed and raw >> (bits - 1) else raw
 
-    hu = np.empty(stored.shape, np.int16)
+    hu, padding = np.empty(stored.shape, np.int16), padding_by_definition(pixels, bits)
     for place, raw in np.ndenumerate(stored):
         number = value(int(raw))
         scaled = float(number) * pixels.slope + pixels.intercept
         hu[place] = np.clip(np.rint(scaled), -32768, 32767)
-        if pixels.padding is not None:
-            low, high = sorted(value(limit) for limit in pixels.padding)
-            if low <= number <= high:
-                hu[place] = AIR_HU
+        if padding is not None and min(padding) <= number <= max(padding):
+            hu[place] = AIR_HU
     return hu
+
+
+def padding_by_definition(pixels: PixelFormat, bits: int) -> tuple[int, ...] | None:
+    """The stored numbers that padding stands for; none where the stored bits cannot hold it."""
+    numbers = range(-(1 << bits - 1), 1 << bits - 1) if pixels.signed else range(1 << bits)
+    found: list[int | None] = []
+    for limit in pixels.padding or ():
+        patterns = [limit, limit - (1 << bits), limit - (1 << pixels.bits_allocated)]
+        if not pixels.signed:
+            patterns = [limit, limit + (1 << pixels.bits_allocated)]
+        same = [number for number in patterns if number in numbers]
+        found.append(same[0] if same else None)
+    if not found or found[0] is None:
+        return None
+    return tuple(number for number in found if number is not None)
 
 
 formats = st.builds(

@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 from tests.support.dicom import STUDY, neck, write_series
 
 from cspine.errors import DicomError, SourceError
-from cspine.imaging import choose_series, discover
+from cspine.imaging import choose_series, discover, load_volume
 from cspine.imaging.choice import is_sharp
 
 SMALL = neck((12, 16, 16))
@@ -170,3 +170,16 @@ def test_headers_are_read_alike_by_one_thread_and_by_many(tmp_path: Path, monkey
 
     assert together == alone
     assert told == [0, 32, 64, 81]
+
+
+@pytest.mark.parametrize(("modality", "said"), [("MR", "modality is MR, not CT"), ("DOE JANE", "modality is not CT")])
+def test_only_known_modalities_are_quoted(tmp_path: Path, modality: str, said: str) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        dataset.Modality = modality
+        return dataset
+
+    write_series(tmp_path, neck((12, 20, 24)), change=change)
+
+    with pytest.raises(DicomError, match=said) as caught:
+        load_volume(tmp_path)
+    assert "DOE" not in str(caught.value)

@@ -5,6 +5,7 @@ import struct
 import tracemalloc
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(
         frame = bytearray(syntax.encode(pixels))  # type: ignore[misc]
         if name in {"jpeg-2000-lossless", "htj2k-lossless"}:
             struct.pack_into(">2I", frame, 8, 60_000, 60_000)
+            struct.pack_into(">2I", frame, 24, 60_000, 60_000)  # in one tile
         else:
             marker = next(place for sof in (b"\xff\xc3", b"\xff\xf7") if (place := frame.find(sof)) > 0)
             struct.pack_into(">2H", frame, marker + 5, 60_000, 60_000)
@@ -102,7 +104,7 @@ def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(
 
     write_series(tmp_path, HU, syntax=syntax.uid, encode=inflated)
     codec = codecs.CODECS[syntax.uid]
-    monkeypatch.setitem(codecs.CODECS, syntax.uid, codecs.Codec(codec.name, decode, codec.shape))
+    monkeypatch.setitem(codecs.CODECS, syntax.uid, replace(codec, decode=decode))
 
     with pytest.raises(DecodeError, match=r"holds 60000 x 60000 pixels where its header says 40 x 48"):
         load_volume(tmp_path)
@@ -189,7 +191,7 @@ def test_a_coarse_look_at_jpeg_2000_never_decodes_it_whole(tmp_path: Path, monke
     def decode(*_: Any, **__: Any) -> npt.NDArray[np.uint16]:
         raise AssertionError("was decoded whole")
 
-    monkeypatch.setitem(codecs.CODECS, syntax.uid, codecs.Codec(codec.name, decode, codec.shape, codec.reduce))
+    monkeypatch.setitem(codecs.CODECS, syntax.uid, replace(codec, decode=decode))
 
     assert load_volume(tmp_path, step=4).array.shape == (4, 10, 12)
 
@@ -258,3 +260,16 @@ def test_a_zip_gives_what_its_folder_gives(tmp_path: Path, name: str, compressio
     np.testing.assert_array_equal(load_volume(tmp_path / "study.zip").array, HU)
     part = load_volume(tmp_path / "study.zip", rows=(4, 30), slices=(3, 9), step=2)
     np.testing.assert_array_equal(part.array, load_volume(tmp_path / "in", rows=(4, 30), slices=(3, 9), step=2).array)
+
+
+def test_a_zip_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
+    archive = tmp_path / "study.zip"
+    for number, hu in enumerate((HU, HU + 1)):
+        folder = tmp_path / str(number)
+        paths = write_series(folder, hu.astype(np.int16))
+        with zipfile.ZipFile(tmp_path / "new.zip", "w") as new:
+            for path in paths:
+                new.write(path, path.name)
+        (tmp_path / "new.zip").replace(archive)
+
+        np.testing.assert_array_equal(load_volume(archive).array, hu)

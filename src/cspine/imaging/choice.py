@@ -8,6 +8,7 @@ from typing import Final
 
 from cspine.errors import DicomError, InputError
 from cspine.imaging.geometry import plane_name
+from cspine.imaging.header import SliceHeader
 from cspine.imaging.series import Series, Study
 
 MIN_SLICES: Final = 10
@@ -23,6 +24,33 @@ _SHARP_KERNEL: Final = re.compile(
     r"|^fc[38]\d",  # Canon/Toshiba: FC30-39 bone, FC80-89 high resolution
     re.IGNORECASE,
 )
+
+
+HOUNSFIELD: Final = frozenset({None, "HU", "US", "HU_MOD"})
+"""RescaleType of series that are read: Hounsfield units, those of a virtual energy, and not told."""
+
+_MODALITIES: Final = frozenset(
+    {
+        "CR",
+        "DX",
+        "MG",
+        "MR",
+        "NM",
+        "OT",
+        "PR",
+        "PT",
+        "RF",
+        "RTDOSE",
+        "RTIMAGE",
+        "RTSTRUCT",
+        "SC",
+        "SEG",
+        "SR",
+        "US",
+        "XA",
+    }
+)
+"""Those that a message may quote; other text in their place may be anything."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +151,9 @@ def _rank(series: Series) -> tuple[object, ...]:
 def _why_not(series: Series, *, asked: bool) -> str | None:
     """Return why a series cannot be read at all, or None."""
     first = series.headers[0]
-    if first.modality not in {None, "CT"}:
-        return f"modality is {first.modality}, not CT"
+    other = _why_not_hounsfield(first)
+    if other is not None:
+        return other
     if first.frames > 1 and first.position_mm is None:
         return "frames of a multi-frame image that nothing places in space"
     if first.samples_per_pixel != 1:
@@ -140,6 +169,14 @@ def _why_not(series: Series, *, asked: bool) -> str | None:
     plane = plane_name(stack.normal)
     if plane != "axial" and not asked:
         return f"{plane} slices, a reformat is made from axial ones"
+    return None
+
+
+def _why_not_hounsfield(first: SliceHeader) -> str | None:
+    if first.modality not in {None, "CT"}:
+        return f"modality is {first.modality}, not CT" if first.modality in _MODALITIES else "modality is not CT"
+    if first.rescale_type not in HOUNSFIELD:
+        return "RescaleType is not HU: its values are no Hounsfield units"
     return None
 
 

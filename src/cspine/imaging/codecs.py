@@ -1,7 +1,9 @@
 """Transfer syntaxes and the decoders that read them; all of them let other threads run.
 
 JPEG is decoded by libjpeg-turbo, which is more than twice as fast as the other lossless decoders of imagecodecs and
-equal to them bit for bit; HTJ2K by OpenJPEG, because imagecodecs' OpenJPH reports no damage.
+equal to them bit for bit; but it says nothing of damage, so its scans are accounted for afterwards. HTJ2K is decoded
+by OpenJPEG, because imagecodecs' OpenJPH reports no damage. What only changes coefficients of JPEG 2000 is not found:
+the format has no checksum.
 """
 
 import io
@@ -15,7 +17,10 @@ import numpy.typing as npt
 from PIL import Image, features
 from pydicom.uid import UID
 
-from cspine.imaging.codestream import Codestream, read_jpeg, read_jpeg2000
+from cspine.imaging.codestream import Codestream
+from cspine.imaging.jpeg import read_jpeg
+from cspine.imaging.jpeg2000 import read_jpeg2000
+from cspine.imaging.jpeg_account import check_lossless, check_sequential
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +37,8 @@ class Codec:
         ``decode(frame, out=None)`` gives (rows, columns) integers, in `out` where that is given and fits.
     shape : callable
         Reads the frame's own account of its shape; ValueError where it is damaged.
+    check : callable or None
+        ``check(frame, image)`` raises ValueError where the decoded image is not all that the frame holds.
     reduce : callable or None
         ``reduce(frame, codestream, factor)`` decodes at a fraction of the resolution.
     """
@@ -39,6 +46,7 @@ class Codec:
     name: str
     decode: Callable[..., Array]
     shape: Callable[[bytes], Codestream]
+    check: Callable[[bytes, Array], None] | None = None
     reduce: Callable[[bytes, Codestream, int], Array] | None = None
 
 
@@ -58,13 +66,13 @@ def _reduce_jpeg2000(frame: bytes, stream: Codestream, factor: int) -> Array:
 
 _JPEG8: Final = imagecodecs.jpeg8_decode
 _REDUCE: Final = _reduce_jpeg2000 if features.check("jpg_2000") else None
-_JPEG2000: Final = (imagecodecs.jpeg2k_decode, read_jpeg2000, _REDUCE)
+_JPEG2000: Final = (imagecodecs.jpeg2k_decode, read_jpeg2000, None, _REDUCE)
 
 CODECS: Final[dict[str, Codec]] = {
-    "1.2.840.10008.1.2.4.50": Codec("JPEG baseline", _JPEG8, read_jpeg),
-    "1.2.840.10008.1.2.4.51": Codec("JPEG extended", _JPEG8, read_jpeg),
-    "1.2.840.10008.1.2.4.57": Codec("JPEG lossless", _JPEG8, read_jpeg),
-    "1.2.840.10008.1.2.4.70": Codec("JPEG lossless SV1", _JPEG8, read_jpeg),
+    "1.2.840.10008.1.2.4.50": Codec("JPEG baseline", _JPEG8, read_jpeg, check_sequential),
+    "1.2.840.10008.1.2.4.51": Codec("JPEG extended", _JPEG8, read_jpeg, check_sequential),
+    "1.2.840.10008.1.2.4.57": Codec("JPEG lossless", _JPEG8, read_jpeg, check_lossless),
+    "1.2.840.10008.1.2.4.70": Codec("JPEG lossless SV1", _JPEG8, read_jpeg, check_lossless),
     "1.2.840.10008.1.2.4.80": Codec("JPEG-LS lossless", imagecodecs.jpegls_decode, read_jpeg),
     "1.2.840.10008.1.2.4.81": Codec("JPEG-LS near-lossless", imagecodecs.jpegls_decode, read_jpeg),
     "1.2.840.10008.1.2.4.90": Codec("JPEG 2000 lossless", *_JPEG2000),

@@ -1,54 +1,25 @@
 """Pixels of one image to Hounsfield units, straight into the array that is to hold them."""
 
-from collections.abc import Callable, Sequence
-from itertools import islice
-from threading import Lock
-from typing import Any, Final, TypeVar
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.encaps import generate_frames
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import UID, ExplicitVRBigEndian
 
-from cspine.errors import ArchiveError, DecodeError, SourceError
+from cspine.errors import DecodeError
 from cspine.imaging.codecs import CODECS, NIFTI, RLE, Codec, transfer_syntax_name
-from cspine.imaging.codestream import CodestreamError, read_fragments
-from cspine.imaging.dataset import parse
-from cspine.imaging.elements import inflate_pixels
-from cspine.imaging.header import SliceHeader
+from cspine.imaging.codestream import Codestream, CodestreamError
+from cspine.imaging.frames import FrameCache, damaged, image_bytes, read_frame, read_pixel_data
+from cspine.imaging.header import PixelFormat, SliceHeader
 from cspine.imaging.nifti import nifti_hu, read_array
 from cspine.imaging.pixels import Pixels, Window, swap_bytes, to_hu
 from cspine.imaging.rle import decode_rle
-from cspine.imaging.source import SourceFile
 
-Kept = TypeVar("Kept")
+_FILLING_BYTES: Final = 1024
+"""What writers add behind the pixels to fill a block; more means that the header describes another image."""
 
-_ROOM_BYTES: Final = 16 * 1024 * 1024
-"""What may stand beside the pixels: a deflated header, elements behind them."""
-
-_MOST_PER_PIXEL: Final = 8
-"""Bytes of a compressed pixel; even noise that does not compress has 4."""
-
-
-class FrameCache:
-    """What one load keeps of files that hold several frames, so that each such file is read once.
-
-    Shared by the threads of one load and dropped with it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._kept: dict[SourceFile, Any] = {}
-
-    def get(self, header: SliceHeader, make: Callable[[SliceHeader], Kept]) -> Kept:
-        """Return what `make` gives for a header's file; only files of several frames are kept."""
-        if header.frames == 1:
-            return make(header)
-        with self._lock:
-            if header.file not in self._kept:
-                self._kept[header.file] = make(header)
-            kept: Kept = self._kept[header.file]
-            return kept
+_Stored = npt.NDArray[Any]
 
 
 def decode_into(header: SliceHeader, window: Window, out: Pixels, cache: FrameCache) -> None:
@@ -69,7 +40,8 @@ def decode_into(header: SliceHeader, window: Window, out: Pixels, cache: FrameCa
     Raises
     ------
     DecodeError
-        The pixels are missing, cut off, of a kind we do not read, or damaged; the file and the codec are named.
+        The pixels are missing, cut off, of a kind we do not read, or damaged, or not those that the header describes;
+        the file and the codec are named.
     """
     if header.transfer_syntax_uid == NIFTI:
         nifti_hu(cache.get(header, lambda header: read_array(header.file)), header.frame, window, out)
@@ -80,19 +52,25 @@ def decode_into(header: SliceHeader, window: Window, out: Pixels, cache: FrameCa
         raise DecodeError(
             f"{name}: {header.samples_per_pixel} samples of {bits} bits ({kind}) are not read; export grey images"
         )
+    pixels = header.pixel_format
     if header.transfer_syntax_uid in CODECS:
-        stored = _decompressed(header, CODECS[header.transfer_syntax_uid], window, out, cache)
+        stored, pixels = _decompressed(header, CODECS[header.transfer_syntax_uid], window, out, cache)
     elif header.transfer_syntax_uid == RLE:
-        stored = window.cut(_run_lengths(header, cache))
+        stored = _shift_down(window.cut(_run_lengths(header, cache)), pixels)
     else:
         stored = _native(header, window, out, cache)
-    to_hu(stored, header.pixel_format, out)
+    to_hu(stored, pixels, out)
+
+
+def _shift_down(stored: _Stored, pixels: PixelFormat) -> _Stored:
+    """Move stored bits that do not begin at bit 0 there (retired in DICOM, but met in old files)."""
+    return np.right_shift(stored, pixels.shift, out=stored) if pixels.shift else stored
 
 
 # --- uncompressed ----------------------------------------------------------------------------------------------------
 
 
-def _native(header: SliceHeader, window: Window, out: Pixels, cache: FrameCache) -> npt.NDArray[Any]:
+def _native(header: SliceHeader, window: Window, out: Pixels, cache: FrameCache) -> _Stored:
     """Read the rows that are wanted, into `out` itself where nothing needs to be left out."""
     syntax = UID(header.transfer_syntax_uid)
     if syntax.is_private or not syntax.is_transfer_syntax or syntax.is_encapsulated:
@@ -109,54 +87,35 @@ def _native(header: SliceHeader, window: Window, out: Pixels, cache: FrameCache)
     swap_bytes(stored, little_endian=header.transfer_syntax_uid != ExplicitVRBigEndian)
     if not straight:
         stored = stored[:: window.step, :: window.step]
-    return _shift_down(stored, header)
+    return _shift_down(stored, header.pixel_format)
 
 
-def _fill(header: SliceHeader, stored: npt.NDArray[Any], before: int, cache: FrameCache) -> None:
+def _fill(header: SliceHeader, stored: _Stored, before: int, cache: FrameCache) -> None:
     """Fill an array with bytes of the pixel data from `before` on."""
     view = stored.data.cast("B")
-    declared = header.pixels_length
-    if header.pixels_at is None:
-        data = cache.get(header, _whole_pixel_data)
-        found = max(min(len(data) - before, len(view)), 0)
-        view[:found] = data[before : before + found]
-        wanted, found = before + len(view), before + found
-    elif declared is None:
+    wanted, name = before + len(view), header.file.name
+    if header.pixels_at is not None and header.pixels_length is None:
         raise DecodeError(
-            f"{header.file.name}: its pixels are encapsulated, which its transfer syntax contradicts; export it again"
+            f"{name}: its pixels are encapsulated, which its transfer syntax contradicts; export it again"
         )
+    many_of_zip = header.frames > 1 and header.file.member is not None  # a zip is read from its member's beginning
+    if header.pixels_at is None or many_of_zip:
+        data = cache.get(header, read_pixel_data)
+        declared = len(data)
+        found = min(wanted, declared)
+        view[: max(found - before, 0)] = data[before:found]
     else:
-        wanted = before + len(view)
+        declared = header.pixels_length or 0
         found = min(wanted, declared)
         if found == wanted:
             found = before + header.file.read_into(view, header.pixels_at + before)
     if found < wanted:
-        raise DecodeError(f"{header.file.name}: cut off, {found:,} of {wanted:,} bytes of pixels; copy it again")
-
-
-def _shift_down(stored: npt.NDArray[Any], header: SliceHeader) -> npt.NDArray[Any]:
-    """Move stored bits that do not begin at bit 0 there (retired in DICOM, but met in old files)."""
-    shift = header.pixel_format.high_bit + 1 - header.pixel_format.bits_stored
-    if shift > 0:
-        stored >>= shift
-    return stored
-
-
-def _whole_pixel_data(header: SliceHeader) -> bytes:
-    """Return all of a file's pixel data where their place in the file is not known."""
-    file = header.file
-    try:
-        if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            most = (header.rows or 0) * (header.columns or 0) * header.frames * header.pixel_format.bits_allocated // 8
-            return inflate_pixels(file.read(), most + _ROOM_BYTES)
-        data = parse(file, file.read(), pixels=True).get("PixelData")
-    except (SourceError, ArchiveError):
-        raise
-    except Exception as error:  # pydicom raises whatever the values it converts bring up
-        raise DecodeError(f"{file.name}: has no pixel data that can be read (cut off?); copy the file again") from error
-    if not isinstance(data, bytes):
-        raise DecodeError(f"{file.name}: has no pixel data (cut off?); copy the file again")
-    return data
+        raise DecodeError(f"{name}: cut off, {found:,} of {wanted:,} bytes of pixels; copy it again")
+    whole = image_bytes(header) * header.frames
+    if declared > whole + _FILLING_BYTES:
+        raise DecodeError(
+            f"{name}: holds {declared:,} bytes of pixels where its header describes {whole:,}; have it exported again"
+        )
 
 
 # --- compressed ------------------------------------------------------------------------------------------------------
@@ -164,27 +123,35 @@ def _whole_pixel_data(header: SliceHeader) -> bytes:
 
 def _decompressed(
     header: SliceHeader, codec: Codec, window: Window, out: Pixels, cache: FrameCache
-) -> npt.NDArray[Any]:
-    frame = _frame(header, cache)
+) -> tuple[_Stored, PixelFormat]:
+    """Decode a frame, into `out` itself where nothing needs to be left out, and say how its values are stored."""
+    frame = read_frame(header, cache)
     try:
         stream = codec.shape(frame)
         if stream.components == 1 and (stream.rows, stream.columns) == (header.rows, header.columns):
-            factor = _reduction(codec, window, stream.levels)
-            if factor > 1 and codec.reduce is not None:
-                reduced = codec.reduce(frame, stream, factor)
-                rest = window.step // factor
-                return reduced[window.start // factor :, :][::rest, ::rest][: out.shape[0], : out.shape[1]]
-            whole = window.is_whole_rows and out.shape == (header.rows, header.columns) and 8 < stream.bits <= 16
-            target = out.view(np.int16 if stream.signed else np.uint16) if whole else None
-            return window.cut(codec.decode(frame, out=target) if whole else codec.decode(frame))
+            stored = _decode(codec, frame, stream, window, out)
+            return _reconcile(stored, header.pixel_format, stream)
     except Exception as error:
-        raise _damaged(header, codec.name, error) from error
+        raise damaged(header, codec.name, error) from error
     if stream.components != 1:
         raise DecodeError(f"{header.file.name}: holds {stream.components} colours where grey is declared; export grey")
     raise DecodeError(
         f"{header.file.name}: holds {stream.rows} x {stream.columns} pixels where its header says "
         f"{header.rows} x {header.columns}; have it exported again"
     )
+
+
+def _decode(codec: Codec, frame: bytes, stream: Codestream, window: Window, out: Pixels) -> _Stored:
+    factor = _reduction(codec, window, stream.levels)
+    if factor > 1 and codec.reduce is not None:
+        reduced, rest = codec.reduce(frame, stream, factor), window.step // factor
+        return reduced[window.start // factor :, :][::rest, ::rest][: out.shape[0], : out.shape[1]]
+    whole = window.is_whole_rows and out.shape == (stream.rows, stream.columns) and 8 < stream.bits <= 16
+    target = out.view(np.int16 if stream.signed else np.uint16) if whole else None
+    image = codec.decode(frame, out=target) if whole else codec.decode(frame)
+    if codec.check is not None:
+        codec.check(frame, image)
+    return window.cut(image)
 
 
 def _reduction(codec: Codec, window: Window, levels: int) -> int:
@@ -197,45 +164,33 @@ def _reduction(codec: Codec, window: Window, levels: int) -> int:
     return factor
 
 
-def _run_lengths(header: SliceHeader, cache: FrameCache) -> npt.NDArray[Any]:
-    frame = _frame(header, cache)
+def _reconcile(stored: _Stored, pixels: PixelFormat, stream: Codestream) -> tuple[_Stored, PixelFormat]:
+    """Return decoded values and how they are stored: the stream counts where the header says otherwise.
+
+    So DICOM has it (PS3.5, section 8.2). Only JPEG 2000 can tell signed values, though; in others they are two's
+    complement of the bits stored, or of all bits of the stream, and both must come to the same.
+
+    Raises
+    ------
+    CodestreamError
+        Values have more bits than the header has for them.
+    """
+    spare = stream.bits - pixels.bits_stored
+    if pixels.shift and stream.bits > pixels.high_bit:
+        return _shift_down(stored, pixels), pixels
+    if stream.signed or not pixels.signed:
+        bits = max(stream.bits, pixels.bits_stored)
+        return stored, replace(pixels, bits_stored=bits, high_bit=bits - 1, signed=pixels.signed or stream.signed)
+    if spare > 0:
+        above = stored >> pixels.bits_stored - 1
+        if np.any((above > 1) & (above != (2 << spare) - 1)):
+            raise CodestreamError(f"values of {stream.bits} bits where its header says {pixels.bits_stored}")
+    return stored, pixels
+
+
+def _run_lengths(header: SliceHeader, cache: FrameCache) -> _Stored:
+    frame = read_frame(header, cache)
     try:
         return decode_rle(frame, header.rows or 0, header.columns or 0, header.pixel_format.bits_allocated // 8)
     except Exception as error:
-        raise _damaged(header, transfer_syntax_name(RLE), error) from error
-
-
-def _damaged(header: SliceHeader, codec: str, error: Exception) -> DecodeError:
-    if isinstance(error, ImportError):
-        return DecodeError(f"{header.file.name}: the {codec} codec is missing; install imagecodecs as PyPI has it")
-    fact = str(error) if isinstance(error, CodestreamError) else type(error).__name__
-    return DecodeError(f"{header.file.name}: the {codec} pixels are damaged ({fact}); copy it again")
-
-
-def _frame(header: SliceHeader, cache: FrameCache) -> bytes:
-    """Return one compressed frame, its fragments joined."""
-    frames = cache.get(header, _all_frames)
-    if header.frame >= len(frames):
-        raise DecodeError(
-            f"{header.file.name}: holds {len(frames)} of {header.frames} frames (cut off?); copy the file again"
-        )
-    return frames[header.frame]
-
-
-def _all_frames(header: SliceHeader) -> Sequence[bytes]:
-    """Return a file's compressed frames, at most as many as its header declares."""
-    if header.pixels_at is None:
-        data: bytes | bytearray = _whole_pixel_data(header)
-    else:
-        length = max(header.file.size - header.pixels_at, 0)
-        if length > _MOST_PER_PIXEL * (header.rows or 0) * (header.columns or 0) * header.frames + _ROOM_BYTES:
-            raise DecodeError(f"{header.file.name}: its compressed pixels are longer than the image; copy it again")
-        data = bytearray(length)
-        del data[header.file.read_into(memoryview(data), header.pixels_at) :]
-    try:
-        if header.frames == 1:
-            return (b"".join(read_fragments(data)),)
-        read_fragments(data)  # raises where the file is cut off
-        return list(islice(generate_frames(bytes(data), number_of_frames=header.frames), header.frames))
-    except Exception as error:
-        raise _damaged(header, transfer_syntax_name(header.transfer_syntax_uid), error) from error
+        raise damaged(header, transfer_syntax_name(RLE), error) from error

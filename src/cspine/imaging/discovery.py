@@ -77,11 +77,13 @@ def list_images(path: Path) -> list[SourceFile]:
 
 def discover_files(files: Sequence[SourceFile], *, origin: str, progress: Progress = silent) -> Discovery:
     """Do what `discover` does for files already listed; `origin` names them in errors."""
-    wanted = _without_nifti_beside_dicom(files)
-    found, skipped = _read_all(wanted, progress)
-    if len(wanted) < len(files):
-        kept = set(wanted)
-        skipped += [Skipped(file.name, _BESIDE) for file in files if file not in kept]
+    volumes = [file for file in files if is_nifti(file)]
+    found, skipped = _read_all([file for file in files if not is_nifti(file)], progress)
+    if found:  # beside DICOM, NIfTI is most likely a segmentation or a copy
+        skipped += [Skipped(file.name, _BESIDE) for file in volumes]
+    elif volumes:
+        found, damaged = _read_all(volumes, progress)
+        skipped += damaged
     if not found:
         count = "the only file" if len(files) == 1 else f"none of the {len(files):,} files"
         verb = "is not" if len(files) == 1 else "is"
@@ -91,16 +93,6 @@ def discover_files(files: Sequence[SourceFile], *, origin: str, progress: Progre
 
 
 _BESIDE: Final = "a NIfTI volume beside DICOM files; give it alone to read it"
-
-
-def _without_nifti_beside_dicom(files: Sequence[SourceFile]) -> Sequence[SourceFile]:
-    """Leave NIfTI out where other files are: there it is most likely a segmentation or a copy of them."""
-    others = [file for file in files if not is_nifti(file)]
-    return others if any(_may_be_image(file) for file in others) else files
-
-
-def _may_be_image(file: SourceFile) -> bool:
-    return not file.name.lower().endswith((".txt", ".json", ".csv", ".md", ".xml", ".html", ".pdf", ".png", ".jpg"))
 
 
 def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[SliceHeader], list[Skipped]]:
@@ -230,6 +222,7 @@ def _alike(one: SliceHeader, other: SliceHeader) -> bool:
         and ("LOCALIZER" in one.image_type) == ("LOCALIZER" in other.image_type)
         and _agree(one.frame_of_reference_uid, other.frame_of_reference_uid)
         and _agree(one.kernel, other.kernel)
+        and _agree(one.rescale_type, other.rescale_type)
         and _close(one.pixel_spacing_mm, other.pixel_spacing_mm)
         and _close(one.orientation, other.orientation)
     )

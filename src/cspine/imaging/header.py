@@ -26,6 +26,9 @@ MAX_SIDE: Final = 8192
 MAX_FRAMES: Final = 20_000
 """Frames of one file; a CT of 2 m at 0.25 mm has 8,000."""
 
+MAX_VOLUME_BYTES: Final = 8 * 2**30
+"""A larger volume is refused before memory is asked for; the challenge's largest is 1.3 GB."""
+
 _ABSURD: Final = 1e6
 """No slope or intercept of a CT comes near it."""
 
@@ -40,7 +43,7 @@ _TAGS: Final = {
         "SeriesNumber", "AcquisitionNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
         "FrameOfReferenceUID", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
         "PixelSpacing", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
-        "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope",
+        "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "RescaleType",
     )
 }  # fmt: skip
 _TAGS["MediaStorageSOPClassUID"] = MEDIA_CLASS
@@ -67,6 +70,11 @@ class PixelFormat:
     intercept: float
     padding: tuple[int, int] | None
 
+    @property
+    def shift(self) -> int:
+        """How many bits lie below the stored ones; retired, but met in old files."""
+        return self.high_bit + 1 - self.bits_stored
+
 
 @dataclass(frozen=True, slots=True)
 class SliceHeader:
@@ -78,6 +86,8 @@ class SliceHeader:
         DICOM's PixelSpacing: the distance between rows comes first.
     orientation : six direction cosines
         Along a row (index i grows), then along a column (index j grows).
+    rescale_type : str or None
+        What the rescaled values are; ``"HU"`` or None but for images of other things than attenuation.
     frame, frames : int
         Which frame of the file this is, from 0, and how many the file holds.
     pixels_at, pixels_length : int or None
@@ -110,6 +120,7 @@ class SliceHeader:
     gantry_tilt_deg: float | None
     kernel: str | None
     manufacturer: str | None
+    rescale_type: str | None
     pixel_format: PixelFormat
     pixels_at: int | None
     pixels_length: int | None
@@ -261,6 +272,7 @@ def _shared_facts(values: frozenset[tuple[int, Raw]]) -> dict[str, Any]:
         "gantry_tilt_deg": get.number("GantryDetectorTilt"),
         "kernel": " ".join(get.texts("ConvolutionKernel")) or None,
         "manufacturer": get.text("Manufacturer"),
+        "rescale_type": get.text("RescaleType"),
         "pixel_format": _pixel_format(get),
     }
 

@@ -6,11 +6,8 @@ from typing import Final
 from cspine.errors import GeometryError
 from cspine.imaging.geometry import MAX_GAP_MM, Stack
 from cspine.imaging.grid import Grid, plan_grid
+from cspine.imaging.header import MAX_VOLUME_BYTES
 from cspine.imaging.series import Series
-
-MAX_VOLUME_BYTES: Final = 8 * 2**30
-"""A larger volume is refused before memory is asked for; the challenge's largest is 1.3 GB."""
-
 
 MAX_CANVAS: Final = 3
 """A straightened volume may be this many times as wide as a slice: a tilt of 45 degrees over twice a slice's width."""

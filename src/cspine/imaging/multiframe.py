@@ -16,12 +16,17 @@ _GROUPS: Final = {
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PlanePositionSequence": ("ImagePositionPatient",),
-    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
     "CTReconstructionSequence": ("ConvolutionKernel",),
     "CTImageFrameTypeSequence": ("FrameType",),
     "FrameContentSequence": ("FrameAcquisitionNumber",),
 }
 """The functional group macros that place a CT frame and say what its values mean."""
+
+_ITEM: Final = b"\xfe\xff\x00\xe0"
+_MOST_ITEMS: Final = 10_000
+_MOST_ITEMS_PER_FRAME: Final = 200
+"""Items of sequences in a header, each of which costs time and memory to parse; enhanced CT has about 20 per frame."""
 
 
 def frame_headers(header: SliceHeader) -> tuple[SliceHeader, ...]:
@@ -43,10 +48,13 @@ def frame_headers(header: SliceHeader) -> tuple[SliceHeader, ...]:
     DicomError
         The functional groups are not those of as many frames, or hold values that are not what their tag promises.
     """
+    data = header.file.read(header.pixels_at)
+    if data.count(_ITEM) > _MOST_ITEMS + _MOST_ITEMS_PER_FRAME * header.frames:
+        raise DicomError(f"{header.file.name}: describes more than its {header.frames} frames; have it exported again")
     if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
         dataset: Dataset = parse_deflated(header.file)
     else:
-        dataset = parse(header.file, header.file.read(header.pixels_at))
+        dataset = parse(header.file, data)
     try:
         return _all_frames(header, dataset)
     except DicomError:
@@ -106,6 +114,7 @@ def _frame(header: SliceHeader, number: int, facts: Mapping[str, Any]) -> SliceH
         slice_thickness_mm=header.slice_thickness_mm if thickness is None else float(thickness),
         kernel=header.kernel if kernel is None else " ".join(_parts(kernel)),
         image_type=header.image_type if frame_type is None else tuple(_parts(frame_type)),
+        rescale_type=facts.get("RescaleType", header.rescale_type),
         pixel_format=_rescaled(header.pixel_format, facts),
         missing=tuple(keyword for keyword in header.missing if keyword not in found),
     )

@@ -6,6 +6,7 @@ CT's do, ``[k to the head, j to the back, i to the left]``, as nearly as its aff
 
 import gzip
 import io
+import math
 import zlib
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from cspine.errors import DecodeError, DicomError
 from cspine.imaging.codecs import NIFTI
-from cspine.imaging.header import MAX_FRAMES, MAX_SIDE, SliceHeader, make_pixel_format
+from cspine.imaging.header import MAX_FRAMES, MAX_SIDE, MAX_VOLUME_BYTES, SliceHeader, make_pixel_format
 from cspine.imaging.pixels import AIR_HU, Pixels, Window
 from cspine.imaging.source import SourceFile
 
@@ -112,6 +113,7 @@ def nifti_headers(file: SourceFile) -> tuple[SliceHeader, ...]:
             gantry_tilt_deg=None,
             kernel=None,
             manufacturer=None,
+            rescale_type=None,
             pixel_format=pixels,
             pixels_at=None,
             pixels_length=None,
@@ -174,6 +176,11 @@ def read_grid(name: str, image: Any) -> NiftiGrid:  # noqa: ANN401 - nibabel has
     if max(shape) > max(MAX_FRAMES, MAX_SIDE):
         raise DicomError(f"{name}: is {' x '.join(map(str, shape))} voxels, which no CT is; check the file")
     header = image.header
+    size = math.prod(shape) * int(header["bitpix"]) // 8
+    if size > MAX_VOLUME_BYTES:
+        raise DicomError(
+            f"{name}: would take {size / 2**30:.1f} GiB, at most {MAX_VOLUME_BYTES / 2**30:.0f} GiB are read; crop it"
+        )
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         raise DicomError(f"{name}: has neither sform nor qform, so nothing places it in space; export it again")
     affine = _RAS_TO_LPS @ np.asarray(image.affine, dtype=np.float64)

@@ -60,7 +60,7 @@ def to_hu(stored: npt.NDArray[Any], pixels: PixelFormat, out: Pixels) -> None:
     if stored.dtype.itemsize == 2:
         stored = stored.view(np.uint16)
     if not np.may_share_memory(stored, values):
-        np.copyto(values, stored)
+        np.copyto(out if stored.dtype == np.int8 else values, stored)
     bits = min(pixels.bits_stored, 16)
     _fit(values, pixels, bits)
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if pixels.signed else (0, (1 << bits) - 1)
@@ -93,17 +93,28 @@ def _fit(values: npt.NDArray[np.uint16], pixels: PixelFormat, bits: int) -> None
 
 
 def _padding(values: npt.NDArray[Any], pixels: PixelFormat, bits: int) -> npt.NDArray[np.bool_] | None:
-    """Return where no measurement stands; some writers give the padding unsigned beside signed pixels."""
+    """Return where no measurement stands.
+
+    A padding that the stored bits cannot hold occurs nowhere: some writers put it there by habit.
+    """
     if pixels.padding is None:
         return None
-    first, last = (_as_stored(value, bits, signed=pixels.signed) for value in sorted(pixels.padding))
-    padded = values == first if first == last else (values >= min(first, last)) & (values <= max(first, last))
+    value, limit = (_as_stored(value, bits, pixels) for value in pixels.padding)
+    if value is None:
+        return None
+    other = value if limit is None else limit
+    padded = values == value if other == value else (values >= min(value, other)) & (values <= max(value, other))
     return padded if padded.any() else None
 
 
-def _as_stored(value: int, bits: int, *, signed: bool) -> int:
-    value &= (1 << bits) - 1
-    return value - (1 << bits) if signed and value >> bits - 1 else value
+def _as_stored(value: int, bits: int, pixels: PixelFormat) -> int | None:
+    """Return the padding as a stored value; some writers give it unsigned beside signed pixels, or the other way."""
+    around = 1 << pixels.bits_allocated
+    if pixels.signed:
+        stored, meant = range(-(1 << bits - 1), 1 << bits - 1), [value, value - (1 << bits), value - around]
+    else:
+        stored, meant = range(1 << bits), [value, value + around]
+    return next((value for value in meant if value in stored), None)
 
 
 def _shift(out: Pixels, intercept: int, low: int, high: int, *, signed: bool) -> None:

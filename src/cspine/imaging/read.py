@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from cspine.imaging.decode import FrameCache, decode_into
+from cspine.imaging.decode import decode_into
+from cspine.imaging.frames import FrameCache
 from cspine.imaging.grid import Grid
 from cspine.imaging.header import SliceHeader, quiet
 from cspine.imaging.pixels import Pixels, Window

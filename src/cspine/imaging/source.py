@@ -76,7 +76,7 @@ class SourceFile:
             with self._opened() as stream:
                 return stream.readall() if limit is None else stream.read(limit)
         try:
-            with _open_zip(self.container).open(self.member) as stream:
+            with _open_zip(self.container, _state(self.container)).open(self.member) as stream:
                 data = stream.read(self.size + 1 if limit is None else min(limit, self.size + 1))
         except _DAMAGE as error:
             kind = type(error).__name__  # its own text quotes bytes of the file, which may be personal
@@ -185,7 +185,7 @@ def _list_folder(folder: Path) -> list[SourceFile]:
 
 def _list_zip(path: Path, limits: ArchiveLimits) -> list[SourceFile]:
     try:
-        members = _open_zip(path).infolist()
+        members = _open_zip(path, _state(path)).infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise ArchiveError(f"{path}: is damaged ({type(error).__name__}); download or zip it again") from error
     _check_archive(path, members, limits)
@@ -237,7 +237,13 @@ def _check_member(path: Path, member: zipfile.ZipInfo, limits: ArchiveLimits) ->
         )
 
 
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes where a file is replaced or written over."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 @lru_cache(maxsize=4)
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    """Keep the last few archives open: listing one costs a pass over its directory."""
+def _open_zip(path: Path, _: tuple[int, ...]) -> zipfile.ZipFile:
+    """Keep the last few archives open as long as they stay the same: listing one costs a pass over its directory."""
     return zipfile.ZipFile(path)

@@ -79,9 +79,11 @@ def load_volume(
     source : str, Path or Series
         A path with one readable study, or a series of `discover`.
     rows : slice or (start, stop), optional
-        The image rows to keep.
+        The rows to keep; of slices that are made straight, rows of the canvas that holds them all, which is as many
+        rows larger as they move.
     slices : slice or (start, stop), optional
-        The slices to keep, counted along the normal; only these are decoded.
+        The slices to keep, counted along the normal; only these are decoded, or, where slices are resampled, those
+        that they are made of.
     step : int
         Keep every `step`-th slice, row and column, without averaging; only JPEG 2000, which can be decoded at a
         fraction of its resolution, then gives its own low-pass at those pixels.
@@ -182,6 +184,8 @@ def _doubts(array: npt.NDArray[np.int16], headers: list[SliceHeader]) -> list[st
         said.append("NIfTI does not tell what its values mean; taken as Hounsfield units")
     elif any("RescaleIntercept" in header.missing for header in headers):
         said.append("RescaleIntercept is missing; stored values taken as Hounsfield units")
+    if any(header.rescale_type not in {None, "HU", "US"} for header in headers):
+        said.append("RescaleType is not HU; values taken as Hounsfield units")
     lowest = int(array[:: max(len(array) // 16, 1), ::4, ::4].min()) if said else AIR_HU
     if lowest > DENSE_HU:
         said.append(f"the lowest value is {lowest}, where air should be -1000: these may not be Hounsfield units")
