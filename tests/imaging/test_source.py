@@ -78,3 +78,11 @@ def test_an_empty_folder_and_a_missing_path_are_named(tmp_path: Path) -> None:
         list_files(tmp_path / "empty")
     with pytest.raises(SourceError, match="no such file"):
         list_files(tmp_path / "missing")
+
+
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    archive = _zip(tmp_path / "a.zip", {"x.dcm": b"1"})
+    archive.write_bytes(archive.read_bytes().replace(b"x.dcm", b"\0.dcm"))  # zipfile cuts names at a zero
+
+    with pytest.raises(ArchiveError, match="a member has no name"):
+        list_files(archive)

@@ -220,6 +220,8 @@ def _check_archive(path: Path, members: list[zipfile.ZipInfo], limits: ArchiveLi
 
 def _check_member(path: Path, member: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
     name = member.filename.replace("\\", "/")
+    if not name:
+        raise ArchiveError(f"{path}: a member has no name; zip the files again")
     if name.startswith("/") or ".." in PurePosixPath(name).parts or (len(name) > 1 and name[1] == ":"):
         raise ArchiveError(f"{path}: a member's name leads out of the archive ({name[:80]!r}); do not trust it")
     if name.count("/") > limits.max_depth:
