@@ -186,7 +186,7 @@ def _list_folder(folder: Path) -> list[SourceFile]:
 def _list_zip(path: Path, limits: ArchiveLimits) -> list[SourceFile]:
     try:
         members = _open_zip(path, _state(path)).infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except _DAMAGE as error:
         raise ArchiveError(f"{path}: is damaged ({type(error).__name__}); download or zip it again") from error
     _check_archive(path, members, limits)
     files = [
