@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     work = options.work
     for name, seed, studies in (("train", TRAIN_SEED, options.studies), ("test", TEST_SEED, options.test)):
-        _cspine("synth", "--out", work / name, "--seed", seed, "--studies", studies)
+        _cspine("synth", "--out", work / name, "--seed", seed, "--studies", studies, "--matrix", 256)
         _cspine("compile", work / name, "--out", work / f"{name}-compiled")
     _cspine("train", "--data", work / "train-compiled", "--model", "baseline-cnn", "--out", work / "run")
     _cspine("evaluate", "--run", work / "run", "--data", work / "test-compiled", "--out", work / "evaluation")

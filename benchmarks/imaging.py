@@ -120,7 +120,7 @@ def _slices(work: Path) -> Iterator[Any]:
     import pydicom
 
     from cspine.phantom import PhantomSettings, render_study
-    from cspine.phantom.dicom import Identity, write_slices
+    from cspine.phantom.dicom import Identity, Writing, write_slices
 
     folder = work / "phantom"
     if not folder.exists():
@@ -128,7 +128,7 @@ def _slices(work: Path) -> Iterator[Any]:
         study = render_study(7, 0, settings)
         if len(study.hu) < SLICES:
             sys.exit(f"the phantom has {len(study.hu)} slices, {SLICES} are needed")
-        write_slices(study, Identity(7, 0), folder, upward=False, full_header=True)
+        write_slices(study, Identity(7, 0), folder, Writing(upward=False, full_header=True, compressed=False))
     names = sorted(folder.glob("*.dcm"), key=lambda path: int(path.stem))[:SLICES]
     yield from map(pydicom.dcmread, names)
 

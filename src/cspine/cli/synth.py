@@ -1,5 +1,6 @@
 """``cspine synth``: phantom studies with exact truth."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,23 @@ from cspine.cli.options import WORKERS, Json, Workers
 _EPILOG = "Example:  cspine synth --out phantom --studies 20 --seed 1"
 
 
+class Domain(StrEnum):
+    """What studies are for."""
+
+    source = "source"
+    hidden = "hidden"
+
+
 @app.command("synth", epilog=_EPILOG)
 @sentences
 def synth_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for the data set; resumed if begun before.")],
     studies: Annotated[int, typer.Option("--studies", min=1, help="How many studies.")] = 10,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same studies.")] = 0,
-    matrix: Annotated[int, typer.Option("--matrix", min=64, max=768, help="Rows and columns of a slice.")] = 256,
+    matrix: Annotated[int, typer.Option("--matrix", min=64, max=768, help="Rows and columns of a slice.")] = 512,
+    domain: Annotated[
+        Domain, typer.Option("--domain", help="Hidden: other scanners, people and fractures, only to judge on.")
+    ] = Domain.source,
     workers: Workers = WORKERS,
     as_json: Json = False,
 ) -> None:
@@ -25,10 +36,10 @@ def synth_command(
 
     A phantom shows that the machinery works and compares methods; it is never clinical accuracy.
     """
-    from cspine.phantom import PhantomSettings, synthesize
+    from cspine.phantom import DOMAINS, synthesize
 
     with progress_bar() as progress:
-        settings = PhantomSettings(matrix=matrix)
+        settings = DOMAINS[domain.value].model_copy(update={"matrix": matrix})
         summary = synthesize(out, studies=studies, seed=seed, settings=settings, workers=workers, progress=progress)
     if as_json:
         print_json(vars(summary))

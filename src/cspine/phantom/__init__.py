@@ -4,7 +4,7 @@ A phantom shows that the machinery works and compares methods; it is never clini
 """
 
 from cspine.phantom.dataset import SynthSummary, synthesize
-from cspine.phantom.scanner import PhantomStudy, render_study
-from cspine.phantom.settings import PhantomSettings
+from cspine.phantom.settings import DOMAINS, PhantomSettings
+from cspine.phantom.study import PhantomStudy, render_study
 
-__all__ = ["PhantomSettings", "PhantomStudy", "SynthSummary", "render_study", "synthesize"]
+__all__ = ["DOMAINS", "PhantomSettings", "PhantomStudy", "SynthSummary", "render_study", "synthesize"]

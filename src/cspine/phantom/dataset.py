@@ -25,9 +25,9 @@ from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.files import atomic_path, claim_folder, read_json, write_json, write_text
 from cspine.imaging.layout import LABELS_FILE, PHANTOM_MARKER
 from cspine.labels import BOX_COLUMNS, STUDY
-from cspine.phantom.dicom import Identity, instance_numbers, write_slices
-from cspine.phantom.scanner import PhantomStudy, render_study
+from cspine.phantom.dicom import Identity, draw_writing, instance_numbers, write_slices
 from cspine.phantom.settings import PhantomSettings
+from cspine.phantom.study import PhantomStudy, render_study
 from cspine.progress import Progress, silent
 from cspine.scale import run_over
 
@@ -120,19 +120,18 @@ def synthesize(
 def _write_study(task: _Task) -> None:
     """Render and write one study in a worker."""
     study = render_study(task.seed, task.index, task.settings)
-    rng = np.random.default_rng([task.seed, task.index, 1])
-    upward, full = rng.random() < task.settings.upward, rng.random() < task.settings.full_headers
+    writing = draw_writing(np.random.default_rng([task.seed, task.index, 1]), task.settings)
     part = task.images.with_name(f".{task.images.name}.part")
     for folder in (part, task.images):
         if folder.exists():
             shutil.rmtree(folder)
-    write_slices(study, task.identity, part, upward=upward, full_header=full)
+    write_slices(study, task.identity, part, writing)
     part.replace(task.images)
     _write_segmentation(study, task.out / "segmentations" / f"{task.identity.study_uid}.nii")
     truth = {
         "study_instance_uid": task.identity.study_uid,
         **study.truth,
-        "boxes": _boxes(study, task.identity.study_uid, upward=upward),
+        "boxes": _boxes(study, task.identity.study_uid, upward=writing.upward),
         "bytes": sum(path.stat().st_size for path in task.images.iterdir()),
     }
     write_json(task.truth_path, truth)

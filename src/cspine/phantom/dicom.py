@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
+import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, JPEGLosslessSV1, generate_uid
 
-from cspine.phantom.scanner import PhantomStudy
+from cspine.phantom.settings import PhantomSettings
+from cspine.phantom.study import PhantomStudy
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,32 @@ def instance_numbers(count: int, *, upward: bool) -> list[int]:
     return list(range(1, count + 1)) if upward else list(range(count, 0, -1))
 
 
-def write_slices(study: PhantomStudy, identity: Identity, folder: Path, *, upward: bool, full_header: bool) -> None:
+@dataclass(frozen=True)
+class Writing:
+    """How a study's files are written.
+
+    Attributes
+    ----------
+    upward : bool
+        Whether instance numbers rise towards the head.
+    full_header : bool
+        Whether to write what scanners write and the challenge leaves out.
+    compressed : bool
+        Whether pixels are compressed as JPEG lossless.
+    """
+
+    upward: bool
+    full_header: bool
+    compressed: bool
+
+
+def draw_writing(rng: np.random.Generator, settings: PhantomSettings) -> Writing:
+    """Draw how a study is written."""
+    upward, full, compressed = rng.random(3).tolist()
+    return Writing(upward < settings.upward, full < settings.full_headers, compressed < settings.jpeg_lossless)
+
+
+def write_slices(study: PhantomStudy, identity: Identity, folder: Path, writing: Writing) -> None:
     """Write one file per slice, named after its instance number.
 
     Parameters
@@ -57,16 +86,16 @@ def write_slices(study: PhantomStudy, identity: Identity, folder: Path, *, upwar
         Gives the UIDs.
     folder : Path
         Is made; must not hold slices yet.
-    upward : bool
-        Whether instance numbers rise towards the head.
-    full_header : bool
-        Whether to write what scanners write and the challenge leaves out.
+    writing : Writing
+        How.
     """
     folder.mkdir(parents=True)
-    for k, number in enumerate(instance_numbers(len(study.hu), upward=upward)):
+    for k, number in enumerate(instance_numbers(len(study.hu), upward=writing.upward)):
         dataset = _dataset(study, identity, k, number)
-        if full_header:
+        if writing.full_header:
             _complete(dataset, identity)
+        if writing.compressed:
+            _compress(dataset, study.hu[k])
         pydicom.dcmwrite(folder / f"{number}.dcm", dataset, enforce_file_format=True)
 
 
@@ -83,7 +112,7 @@ def _dataset(study: PhantomStudy, identity: Identity, k: int, number: int) -> Da
     dataset.StudyInstanceUID = identity.study_uid
     dataset.PatientName = "PHANTOM"
     dataset.SeriesInstanceUID = identity.series_uid
-    dataset.SliceThickness = f"{affine[2, 0]:.6g}"
+    dataset.SliceThickness = f"{study.thickness_mm:.6g}"
     dataset.InstanceNumber = number
     dataset.ImagePositionPatient = [f"{value:.6g}" for value in position[:3]]
     dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
@@ -96,6 +125,13 @@ def _dataset(study: PhantomStudy, identity: Identity, k: int, number: int) -> Da
     dataset.PixelData = (study.hu[k].astype(np.int32) + 1024).astype("<u2").tobytes()
     dataset["PixelData"].VR = "OW"
     return dataset
+
+
+def _compress(dataset: Dataset, hu: npt.NDArray[np.int16]) -> None:
+    frame = imagecodecs.jpeg8_encode((hu + 1024).astype(np.uint16), lossless=True, predictor=1, bitspersample=16)
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    dataset.PixelData = encapsulate([bytes(frame)])
+    dataset["PixelData"].VR = "OB"
 
 
 def _complete(dataset: Dataset, identity: Identity) -> None:

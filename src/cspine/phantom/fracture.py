@@ -1,15 +1,17 @@
-"""Fractures: where a vertebra breaks, how wide, and how far the fragment is moved."""
+"""Fractures: which kinds there are, where they run, how wide they gape and how fragments lie."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from cspine.anatomy import Level
+from cspine.phantom.axis import dens_foot
+from cspine.phantom.person import Person
 from cspine.phantom.settings import PhantomSettings
-from cspine.phantom.shapes import Field, Points, Vector
-from cspine.phantom.vertebra import BUILDS
+from cspine.phantom.solids import Box, Cloud, Field, Place, Points, by, smoothstep
+from cspine.phantom.subaxial import Landmarks, landmarks
 
 
 @dataclass(frozen=True)
@@ -20,115 +22,212 @@ class Crack:
     ----------
     centre_mm, normal : (3,)
         A point of the surface, and its unit normal towards the fragment.
-    reach_mm : float
-        Radius of the ball around the centre in which bone is broken.
+    half_mm : (3,)
+        Half the sides of the box about the centre within which bone is broken.
     width_mm : float
-        How wide the gap is.
-    shift_mm : (3,)
-        How far the fragment on the normal's side is moved.
-    waves : (3, 4)
+        How wide the gap is in its middle.
+    extent_mm : float
+        How far from the centre the gap reaches; beyond, the surface holds.
+    shift_mm, turn_rad : (3,)
+        How the fragment on the normal's side is moved, and turned about the centre.
+    through : bool
+        Whether the fragment is loose, so that all of it moves alike; else it bends, less with distance.
+    crush_mm : float
+        By how much bone above the surface has sunk into it; it is dense there, and there is no gap.
+    waves : (n, 4)
         Amplitude in mm, wave number in 1/mm, phase and direction angle of the surface's roughness.
     """
 
     kind: str
-    centre_mm: npt.NDArray[np.float64]
-    normal: npt.NDArray[np.float64]
-    reach_mm: float
+    centre_mm: Place
+    normal: Place
+    half_mm: Place
     width_mm: float
-    shift_mm: npt.NDArray[np.float64]
-    waves: npt.NDArray[np.float64]
+    extent_mm: float
+    shift_mm: Place
+    turn_rad: Place
+    through: bool
+    crush_mm: float
+    waves: Place
+
+    def box(self) -> Box:
+        """Return the box within which bone is broken."""
+        return np.array([self.centre_mm - self.half_mm, self.centre_mm + self.half_mm])
+
+    @property
+    def most_mm(self) -> float:
+        """How far any of the fragment moves at most."""
+        turned = float(np.linalg.norm(self.turn_rad)) * float(np.linalg.norm(self.half_mm))
+        return float(np.linalg.norm(self.shift_mm)) + turned + self.crush_mm
 
     def side(self, points: Points) -> Field:
-        """Return the distance from the rough surface, positive on the fragment's side."""
-        offsets = [p - np.float32(c) for p, c in zip(points, self.centre_mm, strict=True)]
-        flat = sum(o * np.float32(n) for o, n in zip(offsets, self.normal, strict=True))
-        across, up = _in_plane(self.normal)
-        u = sum(o * np.float32(a) for o, a in zip(offsets, across, strict=True))
-        v = sum(o * np.float32(a) for o, a in zip(offsets, up, strict=True))
-        rough = sum(
-            np.float32(amplitude) * np.sin(np.float32(number) * (np.cos(angle) * u + np.sin(angle) * v) + phase)
-            for amplitude, number, phase, angle in self.waves
-        )
-        return np.asarray(flat + rough, np.float32)
+        """Return the distance from the rough surface in mm, positive on the fragment's side."""
+        u, v, flat = points.seen(self.centre_mm, [*_in_plane(self.normal), self.normal])
+        for amplitude, number, phase, angle in self.waves.astype(np.float32):
+            flat = flat + amplitude * np.sin(number * (np.cos(angle) * u + np.sin(angle) * v) + phase)
+        return np.asarray(flat, np.float32)
 
-    def within(self, points: Points) -> npt.NDArray[np.bool_]:
-        """Tell which points lie in the ball that is broken."""
-        square = sum((p - np.float32(c)) ** 2 for p, c in zip(points, self.centre_mm, strict=True))
-        return np.asarray(square < np.float32(self.reach_mm**2))
+    def half_gap(self, points: Points) -> Field:
+        """Return half the gap's width in mm: full amid the surface, nothing at its end."""
+        x, y, z = points.seen(self.centre_mm)
+        square = x * x + y * y + z * z
+        share = np.clip(1 - square / np.float32(self.extent_mm**2), 0, 1)
+        return np.asarray(np.float32(self.width_mm / 2) * np.sqrt(share), np.float32)
+
+    def whence(self, points: Points) -> Points:
+        """Return where the bone at these points of the fragment was before it moved."""
+        x, y, z = points.seen(self.centre_mm)
+        share: Field | np.float32 = np.float32(1.0)
+        if not self.through:
+            reach = [np.abs(offset) / np.float32(half) for offset, half in zip((x, y, z), self.half_mm, strict=True)]
+            share = 1 - smoothstep(np.maximum(np.maximum(reach[0], reach[1]), reach[2]), 0.45, 0.95)
+        a, b, c = (np.float32(angle) for angle in self.turn_rad)
+        turned = (b * z - c * y, c * x - a * z, a * y - b * x)
+        moved = [
+            values + np.float32(place) - share * (part + np.float32(shift))
+            for values, place, part, shift in zip((x, y, z), self.centre_mm, turned, self.shift_mm, strict=True)
+        ]
+        if self.crush_mm:
+            wedge = np.clip(np.float32(0.5) - y / np.float32(2 * self.half_mm[1]), 0, 1)
+            moved[2] = moved[2] + share * np.float32(self.crush_mm) * wedge
+        return Cloud(moved[0], moved[1], moved[2])
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a kind of fracture runs: for one side where `paired` is False and x is not 0, else for both."""
+    """Where a kind of fracture runs; of those with a side, the left one.
+
+    Attributes
+    ----------
+    share : float
+        Of this kind among the level's fractures.
+    half_mm : (float, float, float)
+        Half the sides of the box about the centre that holds the fragment's broken end.
+    paired : bool
+        Whether both sides break at once.
+    loose : bool
+        Whether the fragment is wholly within the box and moves as one.
+    crush : bool
+        Whether bone is driven into bone.
+    """
 
     kind: str
     share: float
-    centre: Vector
-    normal: Vector
-    reach_mm: float
+    centre: Place
+    normal: tuple[float, float, float]
+    half_mm: tuple[float, float, float]
     paired: bool = False
+    loose: bool = False
+    crush: bool = False
 
 
-_ATLAS: Final = (
-    Site("posterior arch", 0.35, (10.0, 21.0, -1.0), (0.9, -0.45, 0.0), 6.0),
-    Site("anterior arch", 0.20, (7.0, -11.5, 0.0), (1.0, 0.3, 0.0), 6.0),
-    Site("Jefferson burst", 0.30, (10.0, 21.0, -1.0), (0.9, -0.45, 0.0), 6.0, paired=True),
-    Site("lateral mass", 0.15, (17.5, 1.0, 0.0), (0.7, 0.7, 0.0), 9.5),
-)
-_AXIS: Final = (
-    Site("dens type II", 0.54, (0.0, -1.0, 10.5), (0.0, 0.25, 0.97), 8.0),
-    Site("dens type III", 0.23, (0.0, 0.0, 4.0), (0.0, 0.2, 0.98), 12.0),
-    Site("hangman", 0.23, (14.0, 7.0, -1.0), (0.5, 0.86, 0.0), 7.0, paired=True),
-)
-"""Dens and hangman shares as in the design notes; the rest of C2 is left out here."""
+def sites(level: Level, person: Person) -> tuple[Site, ...]:
+    """Return the kinds of fracture of a level, with their shares as in the project's design notes."""
+    measures, traits = person.measures[level], person.traits[level]
+    if level == "C1":
+        return _atlas_sites(measures, person.measures["C2"]["dens depth"])
+    if level == "C2":
+        return _axis_sites(measures)
+    return _subaxial_sites(measures, landmarks(level, measures, traits))
 
 
-def _subaxial(level: Level) -> tuple[Site, ...]:
-    build = BUILDS[level]
-    width, depth = build.width / 2, build.depth / 2
-    arch = depth + 17.5
+def _atlas_sites(measures: Mapping[str, float], dens_depth: float) -> tuple[Site, ...]:
+    front = -dens_depth / 2 - 1.3
+    back = front + measures["canal depth"]
+    behind, before = np.array([10.5, back - 3.0, 0.0]), np.array([8.0, front - 2.0, 0.0])
     return (
-        Site("body compression", 0.20, (0.0, -2.0, build.height / 4), (0.0, -0.25, 0.97), 13.0),
-        Site("body burst", 0.10, (0.0, 0.0, 0.0), (0.95, 0.1, 0.3), 13.0),
-        Site("teardrop", 0.10, (0.0, -depth + 4.0, -build.height / 2 + 3.5), (0.0, -0.75, -0.66), 8.5),
-        Site("facet", 0.20, (width + 8.0, 11.0, 0.0), (0.0, 0.45, 0.9), 8.5),
-        Site("lamina", 0.15, (width * 0.6, arch - 4.5, -2.0), (-0.75, 0.66, 0.0), 6.0),
-        Site("pedicle", 0.07, (width + 3.0, 8.0, 0.3), (0.9, 0.4, 0.0), 5.5),
-        Site(
-            "spinous process",
-            0.13,
-            (0.0, arch + build.spinous * 0.45, -3.0 - build.spinous_drop * 0.45),
-            (0.0, 0.9, -0.4),
-            8.0,
-        ),
-        Site("transverse process", 0.05, (width + 9.5, 2.6, -1.6), (0.95, 0.3, 0.0), 5.5),
+        Site("posterior arch", 0.35, behind, (0.85, -0.5, 0.0), (8.0, 8.0, 8.0)),
+        Site("anterior arch", 0.20, before, (0.95, 0.3, 0.0), (6.0, 7.0, 8.0)),
+        Site("Jefferson burst", 0.30, behind, (0.85, -0.5, 0.0), (8.0, 8.0, 8.0), paired=True),
+        Site("lateral mass", 0.15, np.array([17.0, 1.0, 0.0]), (0.7, 0.7, 0.1), (9.0, 11.0, 9.0)),
     )
 
 
-def draw_cracks(level: Level, settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:
+def _axis_sites(measures: Mapping[str, float]) -> tuple[Site, ...]:
+    foot, height = dens_foot(measures), measures["dens height"]
+    reach = (9.0, 9.0, height)
+    tip, neck = np.array([0.0, 0.0, foot + 0.75 * height]), np.array([0.0, -1.0, foot + 0.8])
+    part = np.array([0.5 * measures["canal width"] + 4.5, 7.5, -1.0])
+    return (
+        Site("dens type I", 0.02, tip, (0.1, 0.2, 0.97), (7.0, 7.0, 8.0), loose=True),
+        Site("dens type II", 0.52, neck, (0.0, 0.2, 0.98), reach, loose=True),
+        Site("dens type III", 0.23, np.array([0.0, 0.0, foot - 4.0]), (0.0, 0.15, 0.99), (11.0, 9.0, 12.0)),
+        Site("hangman", 0.11, part, (0.4, 0.9, 0.1), (7.0, 7.0, 9.0), paired=True),
+        Site("body", 0.06, np.array([0.0, 0.0, -3.0]), (0.95, 0.2, 0.2), (9.0, 9.0, 10.0)),
+        Site("lamina", 0.06, np.array([8.0, 19.0, -5.0]), (-0.75, 0.66, 0.0), (7.0, 7.0, 9.0)),
+    )
+
+
+def _subaxial_sites(measures: Mapping[str, float], at: Landmarks) -> tuple[Site, ...]:
+    width, height = measures["body width"] / 2, measures["body height"] / 2
+    lamina = 0.5 * (at.pillar + by(-2.5, 3.5, -2.0)) + 0.5 * at.lamina
+    spinous = at.root + 0.55 * (at.tip - at.root)
+    pedicle = np.array([0.5 * (width - 2.0 + at.pillar[0]), at.back + 1.0, 1.0])
+    length = float(np.linalg.norm(at.tip - at.root))
+    away = (at.tip - at.root) / length
+    outer = at.front * 0.5 + at.behind * 0.5 - by(4.5, 0.0, 0.0)
+    lower_front = np.array([0.0, -at.back + 3.2, -height + 3.0])
+    return (
+        Site("body compression", 0.17, np.array([0.0, -2.0, 0.25 * height]), (0.0, -0.15, 0.99),
+             (width + 2.0, at.back + 1.0, height + 5.0), crush=True),
+        Site("body burst", 0.09, np.array([0.0, 1.0, 0.0]), (0.96, 0.2, 0.1), (width, at.back + 1.5, height + 2.0)),
+        Site("teardrop", 0.09, lower_front, (0.0, -0.75, -0.66), (width * 0.8, 5.5, 6.0)),
+        Site("facet", 0.20, at.pillar, (0.0, 0.4, 0.92), (8.0, 9.0, 10.0)),
+        Site("lamina", 0.17, lamina, (-0.75, 0.66, 0.0), (7.0, 7.0, 9.0)),
+        Site("pedicle", 0.07, pedicle, (0.85, 0.5, 0.0), (5.5, 6.0, 7.0)),
+        Site("spinous process", 0.14, spinous, (0.0, float(away[1]), float(away[2])),
+             (8.0, 0.75 * length, 0.6 * length + 6.0), loose=True),
+        Site("transverse process", 0.07, outer, (0.95, 0.2, -0.1), (6.5, 8.0, 7.0), loose=True),
+    )  # fmt: skip
+
+
+PARTIAL: Final = 0.3
+"""Share of fractures whose crack ends within the bone."""
+
+
+def draw_cracks(level: Level, person: Person, settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:
     """Draw one fracture of a level: one crack, or two for the paired kinds."""
-    sites = {"C1": _ATLAS, "C2": _AXIS}.get(level) or _subaxial(level)
-    site = sites[rng.choice(len(sites), p=[s.share for s in sites])]
+    choices = sites(level, person)
+    weights = np.array([site.share * settings.fracture_mix.get(site.kind, 1.0) for site in choices])
+    site = choices[rng.choice(len(choices), p=weights / weights.sum())]
     first_side = 1.0 if site.centre[0] == 0.0 else float(rng.choice([-1.0, 1.0]))
-    return tuple(_crack(site, side, settings, rng) for side in ((1.0, -1.0) if site.paired else (first_side,)))
+    partial = not site.crush and bool(rng.random() < PARTIAL)
+    return tuple(
+        _crack(site, side, settings, rng, partial=partial) for side in ((1.0, -1.0) if site.paired else (first_side,))
+    )
 
 
-def _crack(site: Site, side: float, settings: PhantomSettings, rng: np.random.Generator) -> Crack:
+def _crack(site: Site, side: float, settings: PhantomSettings, rng: np.random.Generator, *, partial: bool) -> Crack:
     mirror = np.array([side, 1.0, 1.0])
     normal = np.asarray(site.normal) * mirror + rng.normal(0.0, 0.12, 3)
     normal /= np.linalg.norm(normal)
-    width = rng.uniform(*settings.gap_mm)
+    half = np.asarray(site.half_mm, float)
+    low, high = np.log(settings.gap_mm)
+    width = float(np.exp(rng.uniform(low, high)))
     slide = rng.normal(0.0, 1.0, 3)
     slide -= (slide @ normal) * normal
-    shift = slide / np.linalg.norm(slide) * rng.uniform(*settings.displacement_mm) + normal * width / 2
+    moved = float(rng.uniform(*settings.displacement_mm)) * (0.0 if partial else rng.random())
+    shift = slide / np.linalg.norm(slide) * moved + normal * width * (0.0 if partial or site.crush else 0.5)
+    turn = rng.normal(0.0, np.radians(4.0), 3) * (moved > 0)
+    extent = float(np.linalg.norm(half)) * 2.0
+    if partial:
+        extent = float(half.min()) * rng.uniform(0.6, 1.0)
     waves = np.column_stack(
-        [rng.uniform(0.15, 0.6, 3), rng.uniform(0.2, 1.2, 3), rng.uniform(0, 2 * np.pi, 3), rng.uniform(0, np.pi, 3)]
+        [rng.uniform(0.1, 0.45, 4), rng.uniform(0.2, 1.8, 4), rng.uniform(0, 2 * np.pi, 4), rng.uniform(0, np.pi, 4)]
     )
+    waves[:, 0] *= np.minimum(0.5 / waves[:, 1], 1.0)
     centre = np.asarray(site.centre) * mirror + rng.normal(0.0, 0.5, 3)
-    return Crack(site.kind, centre, normal, site.reach_mm, float(width), shift, waves)
+    if partial:  # the crack starts at the surface
+        across, up = _in_plane(normal)
+        angle = rng.uniform(0, 2 * np.pi)
+        centre = centre + (np.cos(angle) * across + np.sin(angle) * up) * half.min() * 0.4
+    crush = 0.0
+    if site.crush:
+        crush, shift, turn, width = float(rng.uniform(*settings.crush_mm)), np.zeros(3), np.zeros(3), 0.0
+    return Crack(site.kind, centre, normal, half, width, extent, shift, turn, site.loose and not partial, crush, waves)
 
 
-def _in_plane(normal: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _in_plane(normal: Place) -> tuple[Place, Place]:
     """Return two unit vectors that span the plane with this normal."""
     helper = np.eye(3)[int(np.argmin(np.abs(normal)))]
     across = np.cross(normal, helper)

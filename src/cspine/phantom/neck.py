@@ -1,76 +1,159 @@
-"""What surrounds the vertebrae: skin, fat, muscle, airway, cord, discs, skull base, jaw and teeth."""
+"""A neck: a person in a posture with all that is in it, whole or broken, ready to be rendered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
-from cspine.phantom.shapes import Field, Points, capsule, drum, ellipsoid
-from cspine.phantom.spine import STACK, SpinePlan
-from cspine.phantom.vertebra import BUILDS, HEIGHTS
+from cspine.phantom.atlas import atlas
+from cspine.phantom.axis import axis
+from cspine.phantom.fracture import Crack
+from cspine.phantom.grid import Grid, Part
+from cspine.phantom.head import Hard, larynx, skull
+from cspine.phantom.person import STACK, Person, draw_person
+from cspine.phantom.posture import Frame, Posture, disc_space, draw_posture, pillar_space, stand
+from cspine.phantom.solids import Ellipsoid, Field
+from cspine.phantom.subaxial import subaxial
+from cspine.phantom.texture import Texture, draw_texture
+from cspine.phantom.tissue import lay_out, soft_tissue
 
-AIR, FAT, MUSCLE, CORD, CSF, DISC = -1000.0, -90.0, 50.0, 38.0, 15.0, 90.0
-"""HU of soft tissue; the design notes' ranges' middles."""
+_SOFT_MM: Final = 1.5
+_SOFT_BOX: Final = np.array([[-180.0, -135.0, -120.0], [180.0, 110.0, 125.0]])
+"""What is laid out, in LPS about C4: more than a field of view, so that the shoulders' shadow is known."""
 
-Hu = npt.NDArray[np.float32]
+
+@dataclass(frozen=True)
+class Soft:
+    """Soft tissue, laid out coarsely once and interpolated wherever it is wanted."""
+
+    hu: Field
+    affine: npt.NDArray[np.float64]
+
+    def on(self, grid: Grid) -> Field:
+        """Return HU on a lattice; beyond the layout, as at its border."""
+        k, j, i = Grid(np.linalg.inv(self.affine) @ grid.affine, grid.shape).points().seen((0, 0, 0))
+        if k.shape[1:] == (1, 1) and j.shape[::2] == (1, 1) and i.shape[:2] == (1, 1):
+            hu = self.hu
+            for along, places in enumerate((k, j, i)):
+                hu = _interpolate(hu, along, np.broadcast_to(places.ravel(), (grid.shape[along],)))
+            return hu
+        places = np.stack(np.broadcast_arrays(k, j, i))
+        return np.asarray(ndimage.map_coordinates(self.hu, places, order=1, mode="nearest"), np.float32)
+
+    def heights_mm(self) -> npt.NDArray[np.float64]:
+        """Return the height of each plane of the layout."""
+        return np.asarray(self.affine[2, 3] + self.affine[2, 0] * np.arange(len(self.hu)))
+
+    def paths_mm(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return what a beam through the spine meets in each plane, as mm of water: from the side, from the front."""
+        _, j, i = (np.linalg.inv(self.affine) @ [0.0, 0.0, 0.0, 1.0])[:3].round().astype(int)
+        water = np.maximum(self.hu / 1000 + 1, 0)
+        across, along = slice(i - 8, i + 9), slice(j - 8, j + 9)
+        return water[:, along].mean(axis=1).sum(axis=1) * _SOFT_MM, water[:, :, across].mean(axis=2).sum(
+            axis=1
+        ) * _SOFT_MM
 
 
-def soft_tissue(plan: SpinePlan, points: Points) -> Hu:
-    """Return HU of everything but bone.
+@dataclass(frozen=True)
+class Neck:
+    """One neck.
+
+    Attributes
+    ----------
+    frames : dict
+        Level to where it stands; ``C0`` is the skull.
+    spaces_mm : dict
+        Level to the distance to its neighbours.
+    soft : Soft
+        What is not bone.
+    hard : tuple of Hard
+        Bones that are no vertebrae.
+    discs : tuple of (Ellipsoid, affine)
+        The space between bodies, each in its own frame.
+    cracks : dict
+        Level to its fractures.
+    """
+
+    person: Person
+    posture: Posture
+    frames: Mapping[str, Frame]
+    spaces_mm: Mapping[str, float]
+    soft: Soft
+    hard: tuple[Hard, ...]
+    discs: tuple[tuple[Ellipsoid, npt.NDArray[np.float64]], ...]
+    texture: Texture
+    cracks: Mapping[str, tuple[Crack, ...]] = field(default_factory=dict)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The vertebrae, from the head down."""
+        return STACK[::-1]
+
+    def broken(self, cracks: Mapping[str, tuple[Crack, ...]]) -> "Neck":
+        """Return the neck with these fractures."""
+        return replace(self, cracks=dict(cracks))
+
+    def bone(self, level: str) -> list[Part]:
+        """Return the parts of a vertebra, in its frame."""
+        return bone_parts(self.person, level, self.spaces_mm)
+
+
+def bone_parts(person: Person, level: str, spaces_mm: Mapping[str, float]) -> list[Part]:
+    """Return the parts of a person's vertebra, in its frame; `spaces_mm` as in `Neck`."""
+    measures, traits = person.measures[level], person.traits[level]
+    if level == "C1":
+        return list(atlas(measures, traits, dens_depth=person.measures["C2"]["dens depth"]))
+    if level == "C2":
+        return list(axis(measures, traits))
+    return list(subaxial(level, measures, traits, spaces_mm[level]))
+
+
+def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.0, 92.0)) -> Neck:
+    """Draw a person, a posture and all soft tissue.
 
     Parameters
     ----------
-    plan : SpinePlan
-        Whose neck.
-    points : three arrays
-        LPS in mm: x of shape (1, 1, i), y (1, j, 1), z (k, 1, 1).
+    rng : numpy Generator
+        Where chance comes from.
+    age_years : (float, float)
+        The youngest and oldest.
     """
-    x, y, z = points
-    heights = np.array([plan.frames[level].centre_mm[2] for level in STACK])
-    spine_x = np.interp(z, heights, [plan.frames[level].centre_mm[0] for level in STACK]).astype(np.float32)
-    spine_y = np.interp(z, heights, [plan.frames[level].centre_mm[1] for level in STACK]).astype(np.float32)
-    shoulder, chin = heights[1] + 25.0, plan.frames["C3"].centre_mm[2]
-    wide = plan.neck_radius_mm + 2.2 * np.maximum(shoulder - z, 0) + 0.25 * np.maximum(z - chin, 0)
-    deep = plan.neck_radius_mm + 0.3 * np.maximum(shoulder - z, 0) + 0.6 * np.maximum(z - chin, 0)
-    front = spine_y - 6.0 - 0.25 * np.maximum(z - chin, 0)
-    reach = np.sqrt(((x - spine_x) / wide) ** 2 + ((y - front) / deep) ** 2)
-    skin = (1 - reach) * plan.neck_radius_mm  # mm below the skin, roughly
-    hu = np.where(skin > 8.0, MUSCLE, np.where(skin > 2.0, FAT, 20.0)).astype(np.float32)
-    hu[skin < 0] = AIR
-    airway = np.sqrt(((x - spine_x) / 9.0) ** 2 + ((y - spine_y + 24.0) / 7.0) ** 2)
-    hu[np.broadcast_to((airway < 1) & (z < plan.frames["C1"].centre_mm[2] + 5.0), hu.shape)] = AIR
-    canal = np.sqrt(((x - spine_x) / 9.0) ** 2 + ((y - spine_y - 15.0) / 6.5) ** 2)
-    hu[np.broadcast_to(canal < 1, hu.shape)] = CSF
-    hu[np.broadcast_to(canal < 0.6, hu.shape)] = CORD
-    return hu
+    person, posture = draw_person(rng, age=age_years), draw_posture(rng)
+    frames, texture = stand(person, posture, rng), draw_texture(rng)
+    layout = lay_out(person, frames)
+    affine = np.zeros((4, 4))
+    affine[2, 0] = affine[1, 1] = affine[0, 2] = _SOFT_MM
+    affine[:, 3] = [*_SOFT_BOX[0], 1.0]
+    counts = ((_SOFT_BOX[1] - _SOFT_BOX[0]) / _SOFT_MM).astype(int)[::-1]
+    grid = Grid(affine, (int(counts[0]), int(counts[1]), int(counts[2])))
+    soft = Soft(soft_tissue(person, layout, grid, texture, rng), affine)
+    bones = [replace(hard, frame=frames["C0"].affine) for hard in skull(person)]
+    bones += larynx(person, layout.front["C3"], layout.front["C6"])
+    spaces = {level: pillar_space(frames, level) for level in STACK if level not in {"C1", "C2"}}
+    discs = tuple(_disc(person, frames, level) for level in STACK[1:-1])
+    return Neck(person, posture, frames, spaces, soft, tuple(bones), discs, texture)
 
 
-def disc(level: str, points: Points) -> Field:
-    """Return the signed distance to the disc below a vertebra of the C3 kind or C2, in that vertebra's frame."""
-    height = HEIGHTS[level]
-    build = BUILDS.get(level, BUILDS["C3"])
-    bottom = height / 2 + (1.0 if level == "C2" else 0.0)
-    return drum(points, (0.0, 0.0, -bottom - 2.4), (build.width / 2, build.depth / 2), 5.2, 0.0)
+def _disc(person: Person, frames: Mapping[str, Frame], level: str) -> tuple[Ellipsoid, npt.NDArray[np.float64]]:
+    """Return the disc below a level and its frame; it reaches into the endplates, which cover it."""
+    measures = person.measures[level]
+    half = measures["body width"] / 2 if level != "C2" else 8.7
+    affine = frames[level].affine
+    affine[:3, 3] = frames[level].to_lps([0, 0, -(measures["body height"] + disc_space(person, level)) / 2])
+    radii = (half * 1.05, measures["body depth below"] / 2 * 1.05, disc_space(person, level) + 3.5)
+    return Ellipsoid((0.0, 0.0, 0.0), radii), affine
 
 
-def skull(points: Points) -> Field:
-    """Return the signed distance to skull base, condyles and jaw, in LPS shifted so that C1 is the origin."""
-    x, y, _ = points
-    outer = ellipsoid(points, (0.0, -8.0, 82.0), (72.0, 92.0, 74.0))
-    shell = np.abs(outer + 3.0) - 3.0
-    magnum = np.hypot(x, (y - 8.0) * 0.85) - 15.0
-    parts = [np.maximum(shell, -magnum), capsule(points, (0.0, -12.0, 14.0), (0.0, -34.0, 40.0), 6.0)]
-    for side in (-1.0, 1.0):
-        parts += [
-            ellipsoid(points, (side * 16.5, 1.0, 12.5), (6.0, 9.0, 5.0)),
-            capsule(points, (side * 46.0, -20.0, 10.0), (side * 44.0, -28.0, -22.0), 5.0),
-            capsule(points, (side * 44.0, -28.0, -22.0), (side * 22.0, -78.0, -34.0), 5.5),
-            capsule(points, (side * 22.0, -78.0, -34.0), (0.0, -86.0, -35.0), 6.0),
-        ]
-    return np.asarray(np.minimum.reduce(np.broadcast_arrays(*parts)), np.float32)
-
-
-def teeth(points: Points) -> Field:
-    """Return the signed distance to both rows of teeth, in the frame of `skull`."""
-    x, y, z = points
-    arch = np.abs(np.hypot(x / 26.0, (y + 48.0) / 36.0) - 1.0) * 26.0 - 4.0
-    rows = np.abs(np.abs(z + 20.0) - 6.0) - 4.5
-    return np.asarray(np.maximum(np.maximum(arch, rows), y + 52.0), np.float32)
+def _interpolate(values: Field, along: int, at: Field) -> Field:
+    """Interpolate linearly along one axis."""
+    count = values.shape[along]
+    low = np.clip(np.floor(at).astype(np.intp), 0, count - 2)
+    shape = [1, 1, 1]
+    shape[along] = -1
+    share = np.clip(at - low, 0, 1).reshape(shape).astype(np.float32)
+    below = values.take(low, axis=along)
+    below += (values.take(low + 1, axis=along) - below) * share
+    return below

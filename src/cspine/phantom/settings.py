@@ -1,29 +1,63 @@
-"""The choices of a phantom data set."""
+"""The choices of a phantom data set, and the two domains that studies are drawn from."""
+
+from typing import Final, Literal
 
 from pydantic import Field
 
 from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES
 from cspine.settings import Settings
 
+Range = tuple[float, float]
+
 
 class PhantomSettings(Settings):
-    """How phantom necks and their scans are drawn; ranges are drawn from uniformly."""
+    """How phantom necks and their scans are drawn; uniformly from ranges but for those that say otherwise."""
 
-    matrix: int = Field(256, ge=64, le=768, description="Rows and columns of a slice.")
-    field_mm: tuple[float, float] = Field((150.0, 180.0), description="Side of a slice, in mm.")
-    slice_spacing_mm: tuple[float, float] = Field((0.8, 1.2), description="Between slices, in mm.")
-    blur_mm: tuple[float, float] = Field((0.35, 0.7), description="Standard deviation of the scanner's blur, in mm.")
-    noise_hu: tuple[float, float] = Field((15.0, 45.0), description="Standard deviation of the noise, in HU.")
-    lateral_offset_mm: float = Field(15.0, ge=0.0, description="The spine lies up to this far off the field's middle.")
+    domain: Literal["source", "hidden"] = Field("source", description="Which row of the table of domains this is.")
     prevalence: float = Field(
         CHALLENGE_POSITIVES["patient_overall"] / CHALLENGE_STUDIES,
         ge=0.0,
         le=1.0,
         description="Fraction of studies with a fracture; the challenge's by default.",
     )
-    gap_mm: tuple[float, float] = Field((1.0, 3.0), description="Width of a crack, in mm.")
-    displacement_mm: tuple[float, float] = Field((0.5, 4.0), description="How far a fragment is moved, in mm.")
+    age_years: Range = Field((18.0, 85.0), description="Age of the people.")
+    lateral_offset_mm: float = Field(15.0, ge=0.0, description="The spine lies up to this far off the field's middle.")
+    gap_mm: Range = Field((0.4, 2.5), description="Width of a crack, in mm; its logarithm is drawn.")
+    displacement_mm: Range = Field((0.0, 4.0), description="How far a fragment is moved at most, in mm.")
+    crush_mm: Range = Field((1.5, 5.0), description="Height a compressed body has lost in front, in mm.")
+    fracture_mix: dict[str, float] = Field({}, description="How many times as frequent a kind is as in the literature.")
+    matrix: int = Field(512, ge=64, le=768, description="Rows and columns of a slice.")
+    odd_matrix: float = Field(0.02, ge=0.0, le=1.0, description="Fraction of studies with other numbers of rows.")
+    field_mm: Range = Field((110.0, 220.0), description="Side of a slice, in mm.")
+    slice_spacing_mm: Range = Field((0.5, 1.25), description="Between slices, in mm.")
+    overlap: Range = Field((1.0, 1.7), description="Thickness of a slice over the distance between slices.")
+    resolution_per_mm: Range = Field((0.38, 0.65), description="Where the kernel passes half, in line pairs per mm.")
+    edge: Range = Field((0.0, 0.7), description="How much the kernel lifts what lies below that.")
+    noise_hu: Range = Field((15.0, 50.0), description="Standard deviation of the noise amid the neck, in HU.")
+    shoulders: Range = Field((0.4, 1.0), description="How much of the shoulders' noise and streaks is left.")
     full_headers: float = Field(0.2, ge=0.0, le=1.0, description="Fraction of studies with full DICOM headers.")
+    jpeg_lossless: float = Field(0.1, ge=0.0, le=1.0, description="Fraction of studies compressed losslessly.")
     upward: float = Field(
         197 / CHALLENGE_STUDIES, ge=0.0, le=1.0, description="Fraction with instance numbers rising towards the head."
     )
+
+
+DOMAINS: Final = {
+    "source": PhantomSettings(),
+    "hidden": PhantomSettings(
+        domain="hidden",
+        age_years=(30.0, 95.0),
+        gap_mm=(0.3, 2.0),
+        displacement_mm=(0.0, 3.0),
+        fracture_mix={"facet": 1.6, "lamina": 1.4, "body compression": 1.6, "dens type II": 0.7, "hangman": 1.5},
+        field_mm=(130.0, 280.0),
+        slice_spacing_mm=(0.6, 2.0),
+        overlap=(1.0, 1.3),
+        resolution_per_mm=(0.33, 0.75),
+        edge=(0.0, 1.2),
+        noise_hu=(20.0, 75.0),
+        shoulders=(0.7, 1.5),
+        full_headers=0.5,
+    ),
+}
+"""Source studies are for training and choosing; hidden ones (other scanners, people, fractures) only for judging."""

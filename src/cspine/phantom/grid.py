@@ -1,0 +1,136 @@
+"""A lattice of points in space, and solids sampled on it where they are."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cspine.phantom.solids import AXES, Box, Field, Points, Solid, Vector, intersect, unite
+
+Window: TypeAlias = tuple[slice, slice, slice]
+Warp: TypeAlias = Callable[[Points], Points]
+
+REACH_MM: Final = 3.0
+"""Distances are told this far from a surface, and are larger than this beyond."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A lattice of points.
+
+    Attributes
+    ----------
+    affine : (4, 4)
+        From ``[k, j, i, 1]`` to mm, in any frame.
+    shape : (int, int, int)
+    """
+
+    affine: npt.NDArray[np.float64]
+    shape: tuple[int, int, int]
+
+    @property
+    def spacing_mm(self) -> npt.NDArray[np.float64]:
+        """Along k, j and i."""
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
+
+    @cached_property
+    def _inverse(self) -> npt.NDArray[np.float64]:
+        return np.asarray(np.linalg.inv(self.affine))
+
+    def seen_from(self, frame: npt.NDArray[np.float64]) -> "Grid":
+        """Return the same points in a frame that is given by its affine to this grid's."""
+        return Grid(np.linalg.inv(frame) @ self.affine, self.shape)
+
+    def part(self, window: Window) -> "Grid":
+        """Return the lattice of a window."""
+        affine = self.affine.copy()
+        affine[:3, 3] += self.affine[:3, :3] @ [part.start for part in window]
+        return Grid(affine, tuple(part.stop - part.start for part in window))
+
+    def window(self, box: Box, margin_mm: float = 0.0) -> Window | None:
+        """Return the smallest window that holds a box and a margin; None where these lie beside the lattice."""
+        at = self._inverse[:3, :3] @ (0.5 * (box[0] + box[1])) + self._inverse[:3, 3]
+        reach = np.abs(self._inverse[:3, :3]) @ (0.5 * (box[1] - box[0]) + margin_mm)
+        start = np.maximum(np.ceil(at - reach), 0).astype(int)
+        stop = np.minimum(np.floor(at + reach) + 1, self.shape).astype(int)
+        if np.any(start >= stop):
+            return None
+        k, j, i = (slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))
+        return k, j, i
+
+    def points(self) -> Points:
+        """Return the points."""
+        return _Lattice(self)
+
+
+@dataclass(frozen=True)
+class _Lattice(Points):
+    """A grid's points: any coordinate of theirs is a sum of one term for each axis of the grid, and costs one pass."""
+
+    grid: Grid
+
+    def seen(self, origin: Vector, axes: npt.ArrayLike = AXES) -> tuple[Field, ...]:
+        """Return the coordinates about an origin along axes."""
+        affine, rows = self.grid.affine, np.asarray(axes, np.float64)
+        steps, starts = rows @ affine[:3, :3], rows @ (affine[:3, 3] - np.asarray(origin, np.float64))
+        still = 1e-9 * np.abs(affine[:3, :3]).max()
+        return tuple(self._sum(row, start, still) for row, start in zip(steps, starts.tolist(), strict=True))
+
+    def _sum(self, row: npt.NDArray[np.float64], start: float, still: float) -> Field:
+        """Return the sum, each only along those axes of the grid along which it changes."""
+        result = np.full((1, 1, 1), start, np.float32)
+        for axis, (count, along) in enumerate(zip(self.grid.shape, row.tolist(), strict=True)):
+            if abs(along) > still:
+                shape = [1, 1, 1]
+                shape[axis] = count
+                result = result + (np.arange(count, dtype=np.float32) * np.float32(along)).reshape(shape)
+        return result
+
+
+@dataclass(frozen=True)
+class Part:
+    """A solid to be added to others, or cut out of them; `blend_mm` rounds the seam."""
+
+    solid: Solid
+    blend_mm: float = 2.0
+    cut: bool = False
+
+
+def sample(
+    parts: Iterable[Part], grid: Grid, *, reach_mm: float = REACH_MM, warp: Warp | None = None, warp_mm: float = 0.0
+) -> Field:
+    """Sample solids on a lattice, each only where it is.
+
+    Parameters
+    ----------
+    parts : iterable of Part
+        In the grid's frame, put together in their order.
+    grid : Grid
+        The lattice.
+    reach_mm : float
+        How far from the surface distances are told.
+    warp : callable, optional
+        Moves the points before the solids are asked, by `warp_mm` at most.
+
+    Returns
+    -------
+    (k, j, i) float32
+        Signed distance in mm, negative inside.
+    """
+    field = np.full(grid.shape, reach_mm, np.float32)
+    for part in parts:
+        margin = part.blend_mm + warp_mm + (0.0 if part.cut else reach_mm)
+        window = grid.window(part.solid.box(), margin)
+        if window is None:
+            continue
+        points = grid.part(window).points()
+        distance = part.solid.distance(points if warp is None else warp(points))
+        if part.cut:
+            field[window] = intersect(field[window], -distance, part.blend_mm)
+        else:
+            here = field[window]
+            field[window] = np.where(distance < reach_mm, unite(here, distance, part.blend_mm), here)
+    return field

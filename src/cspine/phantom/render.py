@@ -1,0 +1,156 @@
+"""A neck to Hounsfield units on any lattice: every bone in its own window, soft tissue laid out coarsely beneath."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cspine.anatomy import SEGMENT_NUMBERS
+from cspine.phantom.breaking import break_bone
+from cspine.phantom.grid import Grid, Part, sample
+from cspine.phantom.head import Hard
+from cspine.phantom.neck import Neck
+from cspine.phantom.solids import Box, Ellipsoid, Field, smoothstep
+from cspine.phantom.tissue import DISC
+
+_TRABECULAR: Final = {
+    "C1": 1.1, "C2": 1.1, "C3": 1.0, "C4": 0.97, "C5": 0.92, "C6": 0.85, "C7": 0.78, "T1": 0.72, "T2": 0.68,
+}  # fmt: skip
+"""Spongy bone's density against C3's; it falls to the feet."""
+
+_GRAIN_MM: Final = (0.9, 0.75, 0.75)
+"""Of trabecular bone as CT shows it, along z, y and x."""
+
+_CRUSHED_HU: Final = 220.0
+"""By how much bone driven into bone is denser."""
+
+_STEP_MM: Final = 0.5
+"""Slices are averaged over planes at most this far apart."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A neck on a lattice.
+
+    Attributes
+    ----------
+    hu : (k, j, i) float32
+        Without scanner: no blur but that of the voxels, no noise.
+    labels, fracture : (k, j, i) uint8
+        1-7 C1-C7, 8 T1, 9 T2; and the same numbers where they are broken.
+    """
+
+    hu: Field
+    labels: npt.NDArray[np.uint8]
+    fracture: npt.NDArray[np.uint8]
+
+
+def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0) -> Rendered:
+    """Render a neck.
+
+    Parameters
+    ----------
+    neck : Neck
+        What to render.
+    grid : Grid
+        In LPS, of any direction and spacing.
+    thickness_mm : float
+        Of its planes, over which they average.
+    """
+    hu = np.array(neck.soft.on(grid))
+    rendered = Rendered(hu, np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8))
+    planes = _planes(grid, thickness_mm)
+    for hard in neck.hard:
+        _paint_hard(hu, hard, grid)
+    for disc, frame in neck.discs:
+        _paint_disc(hu, disc, grid.seen_from(frame))
+    for level in neck.levels:
+        _paint_vertebra(rendered, neck, level, planes)
+    return rendered
+
+
+def _planes(grid: Grid, thickness_mm: float) -> list[Grid]:
+    """Return the lattices over which slices of a thickness are averaged."""
+    count = max(int(np.ceil(thickness_mm / _STEP_MM)), 1)
+    along = grid.affine[:3, 0] / np.linalg.norm(grid.affine[:3, 0])
+    lattices = []
+    for number in range(count):
+        affine = grid.affine.copy()
+        affine[:3, 3] += along * thickness_mm * ((number + 0.5) / count - 0.5)
+        lattices.append(Grid(affine, grid.shape))
+    return lattices
+
+
+def _around(parts: Iterable[Part]) -> Box:
+    boxes = np.array([part.solid.box() for part in parts if not part.cut])
+    return np.array([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
+
+
+def _edge_mm(grid: Grid) -> np.float32:
+    """Return over what length a surface is smoothed so that it does not alias: a voxel within the slice."""
+    return np.float32(max(grid.spacing_mm[1:].mean(), 0.25))
+
+
+def _cover(field: Field, edge_mm: np.float32) -> Field:
+    """Return how much of each voxel a solid covers, 0 to 1."""
+    return np.asarray(np.clip(np.float32(0.5) - field / edge_mm, 0, 1))
+
+
+def _paint_hard(hu: Field, hard: Hard, grid: Grid) -> None:
+    local = grid.seen_from(hard.frame)
+    window = local.window(_around(hard.parts), 1.0)
+    if window is None:
+        return
+    field = sample(hard.parts, local.part(window), reach_mm=hard.cortex_mm + 2.0)
+    shell = 1 - smoothstep(-field, hard.cortex_mm * 0.7, hard.cortex_mm * 1.3)
+    value = np.float32(hard.inside_hu) + np.float32(hard.cortex_hu - hard.inside_hu) * shell
+    hu[window] += _cover(field, _edge_mm(grid)) * (value - hu[window])
+
+
+def _paint_disc(hu: Field, disc: Ellipsoid, local: Grid) -> None:
+    window = local.window(disc.box(), 1.0)
+    if window is not None:
+        field = sample([Part(disc, 0.0)], local.part(window), reach_mm=1.0)
+        hu[window] += _cover(field, np.float32(1.0)) * (np.float32(DISC) - hu[window])
+
+
+def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, planes: list[Grid]) -> None:
+    parts, frame = neck.bone(level), neck.frames[level].affine
+    cracks = neck.cracks.get(level, ())
+    margin = 1.0 + max((crack.most_mm for crack in cracks), default=0.0)
+    window = planes[len(planes) // 2].seen_from(frame).window(_around(parts), margin)
+    if window is None:
+        return
+    hu, number = rendered.hu[window], SEGMENT_NUMBERS[level]
+    painted, covered = np.zeros_like(hu), np.zeros_like(hu)
+    inside, gap = np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, bool)
+    for lattice in planes:
+        part = lattice.part(window)
+        local = part.seen_from(frame)
+        broken = break_bone(parts, local, cracks)
+        cover = _cover(broken.field, _edge_mm(part))
+        value = _bone_hu(broken.skin, part, local, neck, level) + np.float32(_CRUSHED_HU) * broken.dense
+        painted += cover * value
+        covered += cover
+        inside += broken.field < 0
+        gap |= broken.gap
+    hu += (painted - covered * hu) / np.float32(len(planes))
+    rendered.labels[window][2 * inside >= len(planes)] = number
+    rendered.fracture[window][gap] = number
+
+
+def _bone_hu(field: Field, part: Grid, local: Grid, neck: Neck, level: str) -> Field:
+    """Return HU within bone: a shell of varying thickness, thin on bodies, about textured spongy bone."""
+    bone = neck.person.bone
+    slow = neck.texture.on(part, scale=(9.0, 9.0, 9.0), smooth=False)
+    fine = neck.texture.on(part, scale=_GRAIN_MM, smooth=False)
+    arch = smoothstep(local.points().seen((0, 0, 0))[1], 5.0, 10.0)
+    shell = np.float32(bone.endplate_mm) + np.float32(bone.cortex_mm - bone.endplate_mm) * arch
+    compact = 1 - smoothstep(-field - shell * (1 + np.float32(0.3) * slow), -0.25, 0.25)
+    seen = np.float32(min(1.0, 0.7 / part.spacing_mm.max()))  # coarse voxels average the grain away
+    spongy = np.float32(bone.trabecular_hu * _TRABECULAR[level]) * (
+        1 + np.float32(0.32) * seen * fine + np.float32(0.10) * slow
+    )
+    return np.asarray(spongy + (np.float32(bone.cortex_hu) - spongy) * compact, np.float32)

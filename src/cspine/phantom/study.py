@@ -1,0 +1,112 @@
+"""A phantom study: a neck with its fractures, scanned, and the truth about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cspine.phantom.fracture import Crack, draw_cracks
+from cspine.phantom.labels import draw_levels
+from cspine.phantom.neck import Neck, draw_neck
+from cspine.phantom.scanner import Scanner, acquire, draw_scanner
+from cspine.phantom.settings import PhantomSettings
+
+_SOFT_HU: Final = 40.0
+"""What fills a gap: blood."""
+
+
+@dataclass(frozen=True)
+class PhantomStudy:
+    """One phantom study with its truth.
+
+    Attributes
+    ----------
+    hu : (k, j, i) int16
+        k from the feet to the head, j to the back, i to the left.
+    affine_lps : (4, 4)
+        From ``[k, j, i, 1]`` to LPS mm.
+    labels : (k, j, i) uint8
+        1-7 C1-C7, 8 T1, 9 T2, as the challenge numbers them.
+    fracture : (k, j, i) uint8
+        Number of the broken vertebra where it is broken.
+    truth : dict
+        Person, posture and scanner; per fracture its level, kind, width, displacement, visibility and place; per
+        vertebra its place and axes.
+    """
+
+    hu: npt.NDArray[np.int16]
+    affine_lps: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.uint8]
+    fracture: npt.NDArray[np.uint8]
+    thickness_mm: float
+    truth: dict[str, Any]
+
+
+def render_study(seed: int, index: int, settings: PhantomSettings) -> PhantomStudy:
+    """Draw and scan one neck; the same for the same seed, index and settings.
+
+    Parameters
+    ----------
+    seed, index : int
+        Which study.
+    settings : PhantomSettings
+        Ranges to draw from.
+    """
+    rng = np.random.default_rng([seed, index])
+    levels = draw_levels(rng, settings.prevalence)
+    neck = draw_neck(rng, age_years=settings.age_years)
+    cracks: dict[str, tuple[Crack, ...]] = {level: draw_cracks(level, neck.person, settings, rng) for level in levels}
+    scanner = draw_scanner(neck, settings, rng)
+    scan = acquire(neck.broken(cracks), scanner, rng)
+    truth = _truth(neck, cracks, scanner)
+    return PhantomStudy(scan.hu, scanner.grid.affine, scan.labels, scan.fracture, scanner.thickness_mm, truth)
+
+
+def visibility(crack: Crack, bone_hu: float, scanner: Scanner) -> float:
+    """Return how well a fracture can be seen, from 0 (occult) to 1 (obvious).
+
+    What a gap takes from the bone's HU once the scanner has spread it over its point spread (slices included), over the
+    noise, grows with the root of the independent places along the crack (Rose 1948); a step or a loss of height adds
+    its size over the point spread.
+    """
+    spread = float(np.hypot(scanner.blur_mm, 0.5 * scanner.thickness_mm))
+    left = (bone_hu - _SOFT_HU) * (1 - np.exp(-crack.width_mm / spread))
+    reach = min(crack.extent_mm, float(crack.half_mm.min()))
+    ratio = left / scanner.noise_hu * np.sqrt(max(reach / spread, 1.0))
+    step = (float(np.linalg.norm(crack.shift_mm)) + 2.0 * crack.crush_mm) / spread
+    return float(1 - np.exp(-(0.06 * ratio + 0.4 * step)))
+
+
+def _truth(neck: Neck, cracks: Mapping[str, tuple[Crack, ...]], scanner: Scanner) -> dict[str, Any]:
+    bone = neck.person.bone
+    fractures = [
+        {
+            "level": level,
+            "kind": crack.kind,
+            "width_mm": crack.width_mm,
+            "displacement_mm": float(np.linalg.norm(crack.shift_mm)),
+            "height_loss_mm": crack.crush_mm,
+            "visibility": visibility(crack, 0.5 * (bone.cortex_hu + bone.trabecular_hu), scanner),
+            "centre_lps_mm": neck.frames[level].to_lps(crack.centre_mm).tolist(),
+            "normal_lps": (neck.frames[level].axes @ crack.normal).tolist(),
+        }
+        for level, parts in cracks.items()
+        for crack in parts
+    ]
+    affine, count = scanner.grid.affine, scanner.grid.shape[0]
+    return {
+        "levels": list(cracks),
+        "fractures": fractures,
+        "vertebrae": {level: neck.frames[level].centre_mm.tolist() for level in neck.levels},
+        "axes": {level: neck.frames[level].axes.tolist() for level in neck.levels},
+        "person": {"sex": "F" if neck.person.female else "M", "age_years": round(neck.person.age, 1)},
+        "scanner": {
+            "thickness_mm": scanner.thickness_mm,
+            "blur_mm": scanner.blur_mm,
+            "edge": scanner.edge,
+            "noise_hu": scanner.noise_hu,
+        },
+        "scanned_z_mm": [float(affine[2, 3]), float(affine[2, 3] + affine[2, 0] * (count - 1))],
+    }

@@ -1,0 +1,98 @@
+"""The scanner blurs, and makes noise, as its technique says."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cspine.phantom.grid import Grid
+from cspine.phantom.neck import Neck, draw_neck
+from cspine.phantom.scanner import Scanner, acquire, draw_scanner, transfer
+from cspine.phantom.settings import DOMAINS, PhantomSettings
+
+
+@pytest.fixture(scope="module")
+def neck() -> Neck:
+    return draw_neck(np.random.default_rng(2))
+
+
+def scanner(noise_hu: float = 30.0, **changes: Any) -> Scanner:
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2] = 1.0, 0.5, 0.5
+    affine[:, 3] = [-48.0, -40.0, -20.0, 1.0]
+    drawn = Scanner(Grid(affine, (30, 192, 192)), 1.0, 0.5, 0.0, noise_hu, 1.0)
+    return replace(drawn, **changes)
+
+
+def test_kernels_pass_all_at_rest_and_half_at_their_resolution() -> None:
+    frequency = np.array([0.0, 0.5, 1.0], np.float32)
+
+    np.testing.assert_allclose(transfer(frequency, 0.5, 0.0), [1.0, 0.5, 1 / 16], rtol=1e-5)
+    assert transfer(np.array([0.25], np.float32), 0.5, 1.0)[0] > 1.0  # a bone kernel overshoots
+
+
+def test_noise_has_the_deviation_that_is_asked_for(neck: Neck) -> None:
+    quiet, loud = (acquire(neck, scanner(noise), np.random.default_rng(1)).hu for noise in (0.0, 30.0))
+    middle = loud[18:24].astype(float) - quiet[18:24]
+
+    assert middle.std() == pytest.approx(30.0, rel=0.08)
+    assert abs(middle.mean()) < 0.5
+
+
+def test_noise_is_coloured_by_the_kernel(neck: Neck) -> None:
+    spectra = {}
+    for resolution in (0.35, 0.7):
+        scans = (
+            acquire(neck, scanner(noise, resolution_per_mm=resolution), np.random.default_rng(1)).hu[18:26]
+            for noise in (0.0, 30.0)
+        )
+        quiet, loud = (scan.astype(float) for scan in scans)
+        power = np.mean(np.abs(np.fft.fft2(loud - quiet)) ** 2, axis=0)
+        frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(192, 0.5), np.fft.fftfreq(192, 0.5)))
+        spectra[resolution] = [power[(frequency > low) & (frequency < low + 0.08)].mean() for low in (0.0, 0.3, 0.85)]
+
+    for low, middle, high in spectra.values():
+        assert middle > low
+        assert middle > high
+    assert spectra[0.7][2] / spectra[0.7][1] > 5 * spectra[0.35][2] / spectra[0.35][1]
+
+
+def test_shoulders_are_noisier_than_the_neck(neck: Neck) -> None:
+    settings = PhantomSettings(matrix=128, noise_hu=(20.0, 20.0), slice_spacing_mm=(2.0, 2.0), shoulders=(1.0, 1.0))
+    drawn = draw_scanner(neck, settings, np.random.default_rng(0))
+    loud = acquire(neck, drawn, np.random.default_rng(1)).hu.astype(float)
+    quiet = acquire(neck, replace(drawn, noise_hu=0.0), np.random.default_rng(1)).hu
+
+    spread = (loud - quiet).std(axis=(1, 2))
+    assert spread[:4].mean() > 1.4 * spread[len(spread) // 2]
+
+
+def test_overlapping_slices_share_noise(neck: Neck) -> None:
+    def neighbours(thickness: float) -> float:
+        quiet, loud = (
+            acquire(neck, scanner(noise, thickness_mm=thickness), np.random.default_rng(1)).hu.astype(float)
+            for noise in (0.0, 30.0)
+        )
+        noise = (loud - quiet)[10:20]
+        return float(np.corrcoef(noise[:-1].ravel(), noise[1:].ravel())[0, 1])
+
+    assert abs(neighbours(1.0)) < 0.05
+    assert neighbours(2.0) == pytest.approx(0.5, abs=0.06)
+
+
+def test_thick_slices_blur_along_the_table(neck: Neck) -> None:
+    thin, thick = (acquire(neck, scanner(0.0, thickness_mm=mm), np.random.default_rng(1)).hu for mm in (1.0, 3.0))
+
+    def rough(hu: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> float:
+        return float(np.abs(np.diff(hu.astype(float), axis=0)).mean())
+
+    assert rough(thick) < 0.9 * rough(thin)
+
+
+def test_domains_differ_where_the_table_says() -> None:
+    source, hidden = DOMAINS["source"], DOMAINS["hidden"]
+
+    assert (source.domain, hidden.domain) == ("source", "hidden")
+    differing = {name for name in type(source).model_fields if getattr(source, name) != getattr(hidden, name)}
+    assert {"slice_spacing_mm", "resolution_per_mm", "noise_hu", "fracture_mix", "age_years", "field_mm"} <= differing
