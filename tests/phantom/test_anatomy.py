@@ -1,5 +1,6 @@
 """Vertebrae stand one over the other without running into each other, about an open canal."""
 
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from cspine.phantom.grid import Grid, sample
-from cspine.phantom.neck import Neck, draw_neck
+from cspine.phantom.neck import Neck, bone_parts, draw_neck
 from cspine.phantom.render import render
 from cspine.phantom.tissue import lay_out
 
@@ -31,7 +32,8 @@ def coarse(step: float = 0.8) -> Grid:
 @by_seed
 def test_vertebrae_do_not_run_into_each_other(seed: int) -> None:
     grid, who = coarse(), neck(seed)
-    deep = [sample(who.bone(level), grid.seen_from(who.frames[level].affine)) < -0.8 for level in who.levels]
+    bones = {level: bone_parts(who.person, level, who.spaces_mm) for level in who.levels}  # without fused ones
+    deep = [sample(bones[level], grid.seen_from(who.frames[level].affine)) < -0.8 for level in who.levels]
 
     shared = sum(int((one & other).sum()) for one, other in pairwise(deep))
     assert shared * 0.8**3 < 60.0  # mm3, of some 80,000: where worn joints touch
@@ -109,3 +111,37 @@ def test_people_differ_with_sex_and_age() -> None:
     )
     assert np.mean([p.bone.trabecular_hu for p in young]) > 80 + np.mean([p.bone.trabecular_hu for p in old])
     assert np.mean([p.wear for p in old]) > 0.3 + np.mean([p.wear for p in young])
+
+
+def test_peculiarities_are_drawn_and_are_no_fractures() -> None:
+    names = [name for seed in range(60) for name in draw_neck(np.random.default_rng([8, seed])).variants.names]
+
+    for kind in ("nutrient canal", "old fracture", "unfused apophysis", "nuchal", "calcified carotid"):
+        assert any(name.startswith(kind) for name in names), kind
+    seed = next(seed for seed in range(60) if draw_neck(np.random.default_rng([8, seed])).variants.old)
+    who = draw_neck(np.random.default_rng([8, seed]))
+    (level,) = list(who.variants.old)[:1]
+    plain = replace(who, variants=replace(who.variants, old={}))
+    centre = who.frames[level].to_lps(who.variants.old[level][0].centre_mm)
+    affine = np.diag([0.5, 0.5, 0.5, 1.0])[:, [2, 1, 0, 3]]
+    affine[:3, 3] = centre - 10.0
+    grid = Grid(affine, (41, 41, 41))
+    flawed, whole = render(who, grid), render(plain, grid)
+    changed = flawed.hu - whole.hu
+
+    assert not flawed.fracture.any()
+    assert changed.min() < -200  # the gap
+    assert changed.max() > 200  # its edges are compact
+
+
+def test_swelling_comes_with_violent_fractures() -> None:
+    from cspine.phantom.fracture import draw_cracks
+    from cspine.phantom.settings import PhantomSettings
+
+    who = neck(2)
+    rng = np.random.default_rng(0)
+    violent = PhantomSettings(displacement_mm=(6.0, 9.0), crush_mm=(4.0, 5.0))
+    gentle = PhantomSettings(displacement_mm=(0.0, 0.1), crush_mm=(0.1, 0.2))
+
+    assert any(who.broken({"C5": draw_cracks("C5", who.person, violent, rng)}).swelling for _ in range(5))
+    assert not any(who.broken({"C5": draw_cracks("C5", who.person, gentle, rng)}).swelling for _ in range(5))

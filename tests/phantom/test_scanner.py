@@ -1,6 +1,7 @@
 """The scanner blurs, and makes noise, as its technique says."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from cspine.phantom.grid import Grid
 from cspine.phantom.neck import Neck, draw_neck
 from cspine.phantom.scanner import Scanner, acquire, draw_scanner, transfer
 from cspine.phantom.settings import DOMAINS, PhantomSettings
+from cspine.phantom.solids import by
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,68 @@ def test_domains_differ_where_the_table_says() -> None:
     assert (source.domain, hidden.domain) == ("source", "hidden")
     differing = {name for name in type(source).model_fields if getattr(source, name) != getattr(hidden, name)}
     assert {"slice_spacing_mm", "resolution_per_mm", "noise_hu", "fracture_mix", "age_years", "field_mm"} <= differing
+
+
+def test_metal_streaks_the_slices_about_it_and_no_others(neck: Neck) -> None:
+    place = neck.frames["C4"].centre_mm + by(0.0, -20.0, 4.0)
+    other = place + by(18.0, 3.0, 0.0)
+    plain, filled = (
+        acquire(replace(neck, fillings=fillings), scanner(0.0), np.random.default_rng(1)).hu.astype(float)
+        for fillings in ((), (place, other))
+    )
+    changed = np.abs(filled - plain).max(axis=(1, 2))
+    heights = scanner().grid.affine[2, 3] + np.arange(30)
+
+    assert filled.max() == 3071
+    assert (changed[np.abs(heights - place[2]) < 3.0] > 300).all()
+    assert (changed[np.abs(heights - place[2]) > 6.0] < 2.0).all()
+
+
+def test_dense_bone_throws_a_shadow(neck: Neck) -> None:
+    plain, dark = (acquire(neck, scanner(0.0, hardening=h), np.random.default_rng(1)).hu.astype(float) for h in (0, 1))
+
+    shadow = dark - plain
+    assert -60 < shadow.mean() < -0.5
+    assert np.abs(np.diff(shadow[10], axis=1)).max() < 25  # without detail
+
+
+def test_motion_doubles_edges_in_some_slices(neck: Neck) -> None:
+    plain, shaken = (
+        acquire(neck, scanner(0.0, jolt=jolt), np.random.default_rng(1)).hu.astype(float)
+        for jolt in (None, (-5.0, 3.0, 2.0, 0.0))
+    )
+    heights = scanner().grid.affine[2, 3] + np.arange(30)
+    moved = (heights >= -5.0) & (heights <= 3.0)
+
+    assert (np.abs(shaken - plain)[moved].max(axis=(1, 2)) > 200).all()
+    np.testing.assert_allclose(shaken[~moved], plain[~moved], atol=1)
+
+
+def test_a_round_field_ends_at_its_circle(neck: Neck) -> None:
+    hu = acquire(neck, scanner(round_field=True), np.random.default_rng(1)).hu
+
+    assert (hu[:, 0, 0] == -1024).all()
+    assert (hu[:, 96, 96] > -1024).all()
+
+
+def test_a_tilted_scan_is_written_as_it_lies(tmp_path: Path) -> None:
+    from cspine.imaging import load_volume
+    from cspine.phantom import synthesize
+
+    settings = PhantomSettings(
+        matrix=96, slice_spacing_mm=(1.5, 1.5), tilted=1.0, prevalence=0.0, noise_hu=(0.0, 0.0), round_field=0.0
+    )
+    synthesize(tmp_path / "tilted", studies=1, seed=3, settings=settings)
+    volume = load_volume(tmp_path / "tilted" / "train_images")
+
+    assert volume.provenance is not None
+    assert any("tilted by" in said for said in volume.provenance.repairs)
+    straight = settings.model_copy(update={"tilted": 0.0})
+    synthesize(tmp_path / "straight", studies=1, seed=3, settings=straight)
+    other = load_volume(tmp_path / "straight" / "train_images")
+    # C4 stands at the origin of both: the same tissue lies at the same place.
+    values = []
+    for scan in (volume, other):
+        k, j, i = np.rint(np.linalg.inv(scan.affine) @ [0.0, 0.0, 0.0, 1.0])[:3].astype(int)
+        values.append(float(np.median(scan.array[k - 2 : k + 3, j - 3 : j + 4, i - 3 : i + 4])))
+    assert values[0] == pytest.approx(values[1], abs=80)

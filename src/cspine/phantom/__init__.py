@@ -3,8 +3,19 @@
 A phantom shows that the machinery works and compares methods; it is never clinical accuracy.
 """
 
+from cspine.phantom.crops import Crop, render_coarse, render_vertebrae
 from cspine.phantom.dataset import SynthSummary, synthesize
 from cspine.phantom.settings import DOMAINS, PhantomSettings
 from cspine.phantom.study import PhantomStudy, render_study
 
-__all__ = ["DOMAINS", "PhantomSettings", "PhantomStudy", "SynthSummary", "render_study", "synthesize"]
+__all__ = [
+    "DOMAINS",
+    "Crop",
+    "PhantomSettings",
+    "PhantomStudy",
+    "SynthSummary",
+    "render_coarse",
+    "render_study",
+    "render_vertebrae",
+    "synthesize",
+]

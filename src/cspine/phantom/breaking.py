@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cspine.phantom.fracture import Crack
 from cspine.phantom.grid import Grid, Part, Window, sample
-from cspine.phantom.solids import Field
+from cspine.phantom.solids import Field, intersect
 
 _CRUSHED_MM: Final = 1.2
 """How far from its surface crushed bone is denser."""
@@ -37,7 +37,26 @@ class Broken:
     dense: Field
 
 
-def break_bone(parts: Sequence[Part], local: Grid, cracks: Sequence[Crack]) -> Broken:
+@dataclass(frozen=True)
+class Flaws:
+    """What of a vertebra is missing, and is no fracture.
+
+    Attributes
+    ----------
+    holes : tuple of Part
+        Canals of vessels, without a shell of their own.
+    old : tuple of Crack
+        Gaps lined by compact bone.
+    """
+
+    holes: tuple[Part, ...] = ()
+    old: tuple[Crack, ...] = ()
+
+
+NO_FLAWS: Final = Flaws()
+
+
+def break_bone(parts: Sequence[Part], local: Grid, cracks: Sequence[Crack] = (), flaws: Flaws = NO_FLAWS) -> Broken:
     """Sample a bone with its fractures.
 
     Parameters
@@ -48,12 +67,26 @@ def break_bone(parts: Sequence[Part], local: Grid, cracks: Sequence[Crack]) -> B
         The lattice, in the vertebra's frame.
     cracks : sequence of Crack
         Its fractures.
+    flaws : Flaws
+        What is no fracture.
     """
     intact = sample(parts, local)
-    if not cracks:
+    if not cracks and not flaws.old and not flaws.holes:
         nothing = np.zeros((1, 1, 1), np.float32)
         return Broken(intact, intact, nothing > 0, nothing)
     broken = Broken(intact.copy(), intact.copy(), np.zeros(intact.shape, bool), np.zeros_like(intact))
+    for crack in flaws.old:
+        window = local.window(crack.box())
+        if window is not None:
+            _open(broken, intact, window, parts, local.part(window), crack)
+    if flaws.old:
+        np.copyto(broken.skin, broken.field)
+        broken.gap[:] = False
+    for hole in flaws.holes:
+        window = local.window(hole.solid.box(), hole.blend_mm)
+        if window is not None:
+            distance = hole.solid.distance(local.part(window).points())
+            broken.field[window] = intersect(broken.field[window], -distance, hole.blend_mm)
     for crack in cracks:
         window = local.window(crack.box())
         if window is not None:

@@ -115,8 +115,9 @@ def _dataset(study: PhantomStudy, identity: Identity, k: int, number: int) -> Da
     dataset.SliceThickness = f"{study.thickness_mm:.6g}"
     dataset.InstanceNumber = number
     dataset.ImagePositionPatient = [f"{value:.6g}" for value in position[:3]]
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    dataset.PixelSpacing = [f"{affine[1, 1]:.8g}", f"{affine[0, 2]:.8g}"]
+    rows, columns = (affine[:3, axis] / np.linalg.norm(affine[:3, axis]) for axis in (1, 2))
+    dataset.ImageOrientationPatient = [f"{value + 0.0:.6g}" for value in (*columns, *rows)]
+    dataset.PixelSpacing = [f"{np.linalg.norm(affine[:3, axis]):.8g}" for axis in (1, 2)]
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.Rows, dataset.Columns = study.hu.shape[1:]
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0

@@ -1,7 +1,7 @@
 """Fractures: which kinds there are, where they run, how wide they gape and how fragments lie."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -62,7 +62,7 @@ class Crack:
 
     def side(self, points: Points) -> Field:
         """Return the distance from the rough surface in mm, positive on the fragment's side."""
-        u, v, flat = points.seen(self.centre_mm, [*_in_plane(self.normal), self.normal])
+        u, v, flat = points.seen(self.centre_mm, [*in_plane(self.normal), self.normal])
         for amplitude, number, phase, angle in self.waves.astype(np.float32):
             flat = flat + amplitude * np.sin(number * (np.cos(angle) * u + np.sin(angle) * v) + phase)
         return np.asarray(flat, np.float32)
@@ -181,6 +181,8 @@ def _subaxial_sites(measures: Mapping[str, float], at: Landmarks) -> tuple[Site,
     )  # fmt: skip
 
 
+BURST: Final = "body burst"
+
 PARTIAL: Final = 0.3
 """Share of fractures whose crack ends within the bone."""
 
@@ -192,9 +194,35 @@ def draw_cracks(level: Level, person: Person, settings: PhantomSettings, rng: np
     site = choices[rng.choice(len(choices), p=weights / weights.sum())]
     first_side = 1.0 if site.centre[0] == 0.0 else float(rng.choice([-1.0, 1.0]))
     partial = not site.crush and bool(rng.random() < PARTIAL)
-    return tuple(
+    cracks = tuple(
         _crack(site, side, settings, rng, partial=partial) for side in ((1.0, -1.0) if site.paired else (first_side,))
     )
+    return cracks if site.kind != BURST or partial else (*cracks, *_burst(cracks[0], settings, rng))
+
+
+def _burst(split: Crack, settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:
+    """Return what else is broken in a burst body: it has sunk, and its back is driven into the canal."""
+    half = split.half_mm
+    driven = float(rng.uniform(0.5, 1.0)) * max(settings.displacement_mm[1], 1.0)
+    back = replace(
+        split,
+        centre_mm=split.centre_mm + by(0.0, 0.35 * half[1], 0.0),
+        normal=np.array([0.0, 1.0, 0.0]),
+        half_mm=half * by(0.55, 0.65, 0.9),
+        shift_mm=np.array([0.0, driven, 0.0]),
+        turn_rad=np.zeros(3),
+    )
+    sunk = replace(
+        split,
+        centre_mm=split.centre_mm + by(0.0, 0.0, 0.25 * half[2]),
+        normal=np.array([0.0, 0.0, 1.0]),
+        half_mm=half + by(2.0, 0.0, 3.0),
+        width_mm=0.0,
+        shift_mm=np.zeros(3),
+        turn_rad=np.zeros(3),
+        crush_mm=float(rng.uniform(*settings.crush_mm)),
+    )
+    return back, sunk
 
 
 def _crack(site: Site, side: float, settings: PhantomSettings, rng: np.random.Generator, *, partial: bool) -> Crack:
@@ -218,7 +246,7 @@ def _crack(site: Site, side: float, settings: PhantomSettings, rng: np.random.Ge
     waves[:, 0] *= np.minimum(0.5 / waves[:, 1], 1.0)
     centre = np.asarray(site.centre) * mirror + rng.normal(0.0, 0.5, 3)
     if partial:  # the crack starts at the surface
-        across, up = _in_plane(normal)
+        across, up = in_plane(normal)
         angle = rng.uniform(0, 2 * np.pi)
         centre = centre + (np.cos(angle) * across + np.sin(angle) * up) * half.min() * 0.4
     crush = 0.0
@@ -227,7 +255,7 @@ def _crack(site: Site, side: float, settings: PhantomSettings, rng: np.random.Ge
     return Crack(site.kind, centre, normal, half, width, extent, shift, turn, site.loose and not partial, crush, waves)
 
 
-def _in_plane(normal: Place) -> tuple[Place, Place]:
+def in_plane(normal: Place) -> tuple[Place, Place]:
     """Return two unit vectors that span the plane with this normal."""
     helper = np.eye(3)[int(np.argmin(np.abs(normal)))]
     across = np.cross(normal, helper)

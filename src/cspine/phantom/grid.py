@@ -13,6 +13,9 @@ from cspine.phantom.solids import AXES, Box, Field, Points, Solid, Vector, inter
 Window: TypeAlias = tuple[slice, slice, slice]
 Warp: TypeAlias = Callable[[Points], Points]
 
+FINE_MM: Final = 0.7
+"""Solids are sampled at steps no shorter than half of this, and no longer than this where the lattice allows."""
+
 REACH_MM: Final = 3.0
 """Distances are told this far from a surface, and are larger than this beyond."""
 
@@ -104,6 +107,9 @@ def sample(
 ) -> Field:
     """Sample solids on a lattice, each only where it is.
 
+    Lattices finer than `FINE_MM` are interpolated: distances are nearly linear over such a length, and a solid that
+    bends with a radius of 3 mm is off by two hundredths of one.
+
     Parameters
     ----------
     parts : iterable of Part
@@ -120,6 +126,19 @@ def sample(
     (k, j, i) float32
         Signed distance in mm, negative inside.
     """
+    strides = [min(max(int(FINE_MM / step), 1), count) for step, count in zip(grid.spacing_mm, grid.shape, strict=True)]
+    if max(strides) == 1:
+        return _sample(parts, grid, reach_mm, warp, warp_mm)
+    affine = grid.affine.copy()
+    affine[:3, :3] *= strides
+    k, j, i = (-(-(count - 1) // stride) + 1 for count, stride in zip(grid.shape, strides, strict=True))
+    field = _sample(parts, Grid(affine, (k, j, i)), reach_mm, warp, warp_mm)
+    for axis, (stride, count) in enumerate(zip(strides, grid.shape, strict=True)):
+        field = _refine(field, axis, stride, count)
+    return field
+
+
+def _sample(parts: Iterable[Part], grid: Grid, reach_mm: float, warp: Warp | None, warp_mm: float) -> Field:
     field = np.full(grid.shape, reach_mm, np.float32)
     for part in parts:
         margin = part.blend_mm + warp_mm + (0.0 if part.cut else reach_mm)
@@ -134,3 +153,16 @@ def sample(
             here = field[window]
             field[window] = np.where(distance < reach_mm, unite(here, distance, part.blend_mm), here)
     return field
+
+
+def _refine(field: Field, axis: int, stride: int, count: int) -> Field:
+    """Interpolate a field linearly to `stride` times as many points along an axis, `count` of them."""
+    if stride == 1:
+        return field
+    along = np.moveaxis(field, axis, 0)
+    fine = np.empty((stride * (len(along) - 1) + 1, *along.shape[1:]), np.float32)
+    fine[::stride] = along
+    steps = along[1:] - along[:-1]
+    for number in range(1, stride):
+        fine[number::stride] = along[:-1] + steps * np.float32(number / stride)
+    return np.moveaxis(fine[:count], 0, axis)

@@ -67,6 +67,8 @@ def skull(person: Person) -> Iterator[Hard]:
             (Part(Rod(mirror * (31.0, -12.0, 14.0), mirror * (26.0, -22.0, -14.0), (2.0, 1.4))),), 1.0, 1000.0, 700.0
         )
     yield from _jaws(big)
+    teeth = tuple(Part(Rod(crown, root, (radius, radius * 0.5)), 0.3) for crown, root, radius in crowns(person))
+    yield Hard(teeth, 1.3, 2600.0, 1700.0)
 
 
 def _jaws(big: float) -> Iterator[Hard]:
@@ -97,16 +99,18 @@ def _jaws(big: float) -> Iterator[Hard]:
     )  # palate
     maxilla.append(Part(Rod((0.0, -44.0, 24.0), (0.0, -84.0, 24.0), (0.7, 0.8), 16.0), 0.5))  # septum
     yield Hard(tuple(maxilla), 1.4, 1250.0, 450.0)
-    yield Hard(tuple(_teeth(big)), 1.3, 2600.0, 1700.0)
 
 
-def _teeth(big: float) -> Iterator[Part]:
+def crowns(person: Person) -> list[tuple[Place, Place, float]]:
+    """Return each tooth's crown, the end of its root, and its radius."""
+    big, teeth = 1.0 + 0.05 * person.size, []
     for number in range(14):
         angle = np.radians(-72.0 + 144.0 * number / 13)
         x, y = 27.0 * big * np.sin(angle), -52.0 * big - 38.0 * big * np.cos(angle) ** 1.5
-        radius = 2.7 + 1.8 * abs(np.sin(angle)) ** 2
+        radius = 2.7 + 1.8 * float(np.sin(angle)) ** 2
         for crown, root in ((-16.5, -4.0), (-18.5, -36.0)):
-            yield Part(Rod((x, y, crown), (x * 0.97, y + 2.0, root), (radius, radius * 0.5)), 0.3)
+            teeth.append((by(x, y, crown), by(x * 0.97, y + 2.0, root), radius))
+    return teeth
 
 
 def larynx(person: Person, front: Place, low: Place) -> Iterator[Hard]:

@@ -8,19 +8,24 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from cspine.phantom.additions import draw_additions
 from cspine.phantom.atlas import atlas
 from cspine.phantom.axis import axis
 from cspine.phantom.fracture import Crack
 from cspine.phantom.grid import Grid, Part
-from cspine.phantom.head import Hard, larynx, skull
+from cspine.phantom.head import Hard, crowns, larynx, skull
 from cspine.phantom.person import STACK, Person, draw_person
 from cspine.phantom.posture import Frame, Posture, disc_space, draw_posture, pillar_space, stand
-from cspine.phantom.solids import Ellipsoid, Field
+from cspine.phantom.solids import Ellipsoid, Field, Place
 from cspine.phantom.subaxial import subaxial
 from cspine.phantom.texture import Texture, draw_texture
-from cspine.phantom.tissue import lay_out, soft_tissue
+from cspine.phantom.tissue import lay_out, neck_half_mm, paint, soft_tissue
+from cspine.phantom.variants import Variants, draw_variants
 
-_SOFT_MM: Final = 1.5
+_SOFT_MM: Final = 1.7
+_SWELLING_FROM_MM: Final = 1.5
+"""Fragments that have moved this far, and bodies that have sunk, bleed visibly."""
+
 _SOFT_BOX: Final = np.array([[-180.0, -135.0, -120.0], [180.0, 110.0, 125.0]])
 """What is laid out, in LPS about C4: more than a field of view, so that the shoulders' shadow is known."""
 
@@ -73,6 +78,14 @@ class Neck:
         Bones that are no vertebrae.
     discs : tuple of (Ellipsoid, affine)
         The space between bodies, each in its own frame.
+    variants : Variants
+        What may be taken for a fracture and is none.
+    fillings : tuple of (3,)
+        Where metal is, LPS.
+    additions : tuple of str
+        Foreign things.
+    swelling : tuple of Ellipsoid
+        Blood before broken vertebrae, in LPS.
     cracks : dict
         Level to its fractures.
     """
@@ -85,6 +98,10 @@ class Neck:
     hard: tuple[Hard, ...]
     discs: tuple[tuple[Ellipsoid, npt.NDArray[np.float64]], ...]
     texture: Texture
+    variants: Variants = field(default_factory=Variants)
+    fillings: tuple[Place, ...] = ()
+    additions: tuple[str, ...] = ()
+    swelling: tuple[Ellipsoid, ...] = ()
     cracks: Mapping[str, tuple[Crack, ...]] = field(default_factory=dict)
 
     @property
@@ -93,12 +110,18 @@ class Neck:
         return STACK[::-1]
 
     def broken(self, cracks: Mapping[str, tuple[Crack, ...]]) -> "Neck":
-        """Return the neck with these fractures."""
-        return replace(self, cracks=dict(cracks))
+        """Return the neck with these fractures, and with what they do to the tissue before them."""
+        swelling = []
+        for level, found in cracks.items():
+            force = max(float(np.linalg.norm(crack.shift_mm)) + crack.crush_mm for crack in found)
+            before = self.frames[level].to_lps([0.0, -11.0 if level != "C1" else -15.0, 0.0])
+            if force > _SWELLING_FROM_MM:
+                swelling.append(Ellipsoid(before, (15.0, 2.5 + 1.2 * min(force, 6.0), 19.0)))
+        return replace(self, cracks=dict(cracks), swelling=tuple(swelling))
 
     def bone(self, level: str) -> list[Part]:
         """Return the parts of a vertebra, in its frame."""
-        return bone_parts(self.person, level, self.spaces_mm)
+        return [*bone_parts(self.person, level, self.spaces_mm), *self.variants.parts.get(level, ())]
 
 
 def bone_parts(person: Person, level: str, spaces_mm: Mapping[str, float]) -> list[Part]:
@@ -129,12 +152,21 @@ def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.
     affine[:, 3] = [*_SOFT_BOX[0], 1.0]
     counts = ((_SOFT_BOX[1] - _SOFT_BOX[0]) / _SOFT_MM).astype(int)[::-1]
     grid = Grid(affine, (int(counts[0]), int(counts[1]), int(counts[2])))
-    soft = Soft(soft_tissue(person, layout, grid, texture, rng), affine)
+    hu = soft_tissue(person, layout, grid, texture, rng)
+    teeth = [crown for crown, _, _ in crowns(person)]
+    additions = draw_additions(layout, teeth, neck_half_mm(person), rng)
+    for organ in additions.organs:
+        paint(hu, organ, grid)
+    variants = draw_variants(person, frames, rng)
+    fillings = tuple(frames["C0"].to_lps(place) for place in additions.fillings)
     bones = [replace(hard, frame=frames["C0"].affine) for hard in skull(person)]
-    bones += larynx(person, layout.front["C3"], layout.front["C6"])
+    bones += [*larynx(person, layout.front["C3"], layout.front["C6"]), *variants.hard]
     spaces = {level: pillar_space(frames, level) for level in STACK if level not in {"C1", "C2"}}
     discs = tuple(_disc(person, frames, level) for level in STACK[1:-1])
-    return Neck(person, posture, frames, spaces, soft, tuple(bones), discs, texture)
+    return Neck(
+        person, posture, frames, spaces, Soft(hu, affine), tuple(bones), discs, texture,
+        variants, fillings, additions.names,
+    )  # fmt: skip
 
 
 def _disc(person: Person, frames: Mapping[str, Frame], level: str) -> tuple[Ellipsoid, npt.NDArray[np.float64]]:

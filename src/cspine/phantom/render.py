@@ -13,7 +13,7 @@ from cspine.phantom.grid import Grid, Part, sample
 from cspine.phantom.head import Hard
 from cspine.phantom.neck import Neck
 from cspine.phantom.solids import Box, Ellipsoid, Field, smoothstep
-from cspine.phantom.tissue import DISC
+from cspine.phantom.tissue import BLOOD, DISC
 
 _TRABECULAR: Final = {
     "C1": 1.1, "C2": 1.1, "C3": 1.0, "C4": 0.97, "C5": 0.92, "C6": 0.85, "C7": 0.78, "T1": 0.72, "T2": 0.68,
@@ -23,10 +23,13 @@ _TRABECULAR: Final = {
 _GRAIN_MM: Final = (0.9, 0.75, 0.75)
 """Of trabecular bone as CT shows it, along z, y and x."""
 
+_DRIFT_MM: Final = (9.0, 9.0, 9.0)
+"""Over which density and the shell's thickness change."""
+
 _CRUSHED_HU: Final = 220.0
 """By how much bone driven into bone is denser."""
 
-_STEP_MM: Final = 0.5
+_STEP_MM: Final = 0.6
 """Slices are averaged over planes at most this far apart."""
 
 
@@ -65,7 +68,9 @@ def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0) -> Rendered:
     for hard in neck.hard:
         _paint_hard(hu, hard, grid)
     for disc, frame in neck.discs:
-        _paint_disc(hu, disc, grid.seen_from(frame))
+        _paint_soft(hu, disc, DISC, grid.seen_from(frame))
+    for blood in neck.swelling:
+        _paint_soft(hu, blood, BLOOD, grid)
     for level in neck.levels:
         _paint_vertebra(rendered, neck, level, planes)
     return rendered
@@ -103,52 +108,58 @@ def _paint_hard(hu: Field, hard: Hard, grid: Grid) -> None:
     window = local.window(_around(hard.parts), 1.0)
     if window is None:
         return
-    field = sample(hard.parts, local.part(window), reach_mm=hard.cortex_mm + 2.0)
-    shell = 1 - smoothstep(-field, hard.cortex_mm * 0.7, hard.cortex_mm * 1.3)
+    field, edge = sample(hard.parts, local.part(window), reach_mm=hard.cortex_mm + 2.0), _edge_mm(grid)
+    near = field < edge
+    depth, here = field[near], hu[window]
+    shell = 1 - smoothstep(-depth, hard.cortex_mm * 0.7, hard.cortex_mm * 1.3)
     value = np.float32(hard.inside_hu) + np.float32(hard.cortex_hu - hard.inside_hu) * shell
-    hu[window] += _cover(field, _edge_mm(grid)) * (value - hu[window])
+    before = here[near]
+    here[near] = before + _cover(depth, edge) * (value - before)
 
 
-def _paint_disc(hu: Field, disc: Ellipsoid, local: Grid) -> None:
-    window = local.window(disc.box(), 1.0)
+def _paint_soft(hu: Field, solid: Ellipsoid, value: float, local: Grid) -> None:
+    window = local.window(solid.box(), 1.0)
     if window is not None:
-        field = sample([Part(disc, 0.0)], local.part(window), reach_mm=1.0)
-        hu[window] += _cover(field, np.float32(1.0)) * (np.float32(DISC) - hu[window])
+        field = sample([Part(solid, 0.0)], local.part(window), reach_mm=1.0)
+        hu[window] += _cover(field, np.float32(1.0)) * (np.float32(value) - hu[window])
 
 
 def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, planes: list[Grid]) -> None:
     parts, frame = neck.bone(level), neck.frames[level].affine
     cracks = neck.cracks.get(level, ())
-    margin = 1.0 + max((crack.most_mm for crack in cracks), default=0.0)
+    margin = 1.0 + max((crack.most_mm for crack in (*cracks, *neck.variants.old.get(level, ()))), default=0.0)
     window = planes[len(planes) // 2].seen_from(frame).window(_around(parts), margin)
     if window is None:
         return
-    hu, number = rendered.hu[window], SEGMENT_NUMBERS[level]
+    hu, number, share = rendered.hu[window], SEGMENT_NUMBERS[level], np.float32(1 / len(planes))
     painted, covered = np.zeros_like(hu), np.zeros_like(hu)
     inside, gap = np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, bool)
     for lattice in planes:
         part = lattice.part(window)
-        local = part.seen_from(frame)
-        broken = break_bone(parts, local, cracks)
-        cover = _cover(broken.field, _edge_mm(part))
-        value = _bone_hu(broken.skin, part, local, neck, level) + np.float32(_CRUSHED_HU) * broken.dense
-        painted += cover * value
-        covered += cover
+        broken = break_bone(parts, part.seen_from(frame), cracks, neck.variants.of(level))
+        edge = _edge_mm(part)
+        near = broken.field < edge
+        cover = share * _cover(broken.field[near], edge)
+        value = _bone_hu(broken.skin, near, part, neck, level)
+        if cracks:
+            value += np.float32(_CRUSHED_HU) * broken.dense[near]
+            gap |= broken.gap
+        painted[near] += cover * value
+        covered[near] += cover
         inside += broken.field < 0
-        gap |= broken.gap
-    hu += (painted - covered * hu) / np.float32(len(planes))
+    hu += painted - covered * hu
     rendered.labels[window][2 * inside >= len(planes)] = number
     rendered.fracture[window][gap] = number
 
 
-def _bone_hu(field: Field, part: Grid, local: Grid, neck: Neck, level: str) -> Field:
-    """Return HU within bone: a shell of varying thickness, thin on bodies, about textured spongy bone."""
-    bone = neck.person.bone
-    slow = neck.texture.on(part, scale=(9.0, 9.0, 9.0), smooth=False)
-    fine = neck.texture.on(part, scale=_GRAIN_MM, smooth=False)
-    arch = smoothstep(local.points().seen((0, 0, 0))[1], 5.0, 10.0)
+def _bone_hu(skin: Field, near: npt.NDArray[np.bool_], part: Grid, neck: Neck, level: str) -> Field:
+    """Return HU of those voxels that bone touches: a shell, thin on bodies, about textured spongy bone."""
+    bone, frame = neck.person.bone, neck.frames[level]
+    slow, fine = neck.texture.at(part, near, (_DRIFT_MM, _GRAIN_MM))
+    (behind,) = part.points().seen(frame.centre_mm, [frame.axes[:, 1]])
+    arch = smoothstep(np.broadcast_to(behind, near.shape)[near], 5.0, 10.0)
     shell = np.float32(bone.endplate_mm) + np.float32(bone.cortex_mm - bone.endplate_mm) * arch
-    compact = 1 - smoothstep(-field - shell * (1 + np.float32(0.3) * slow), -0.25, 0.25)
+    compact = 1 - smoothstep(-skin[near] - shell * (1 + np.float32(0.3) * slow), -0.25, 0.25)
     seen = np.float32(min(1.0, 0.7 / part.spacing_mm.max()))  # coarse voxels average the grain away
     spongy = np.float32(bone.trabecular_hu * _TRABECULAR[level]) * (
         1 + np.float32(0.32) * seen * fine + np.float32(0.10) * slow

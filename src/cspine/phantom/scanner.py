@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
+from cspine.phantom.artefacts import add_metal, darken
 from cspine.phantom.grid import Grid
 from cspine.phantom.neck import Neck
 from cspine.phantom.render import render
@@ -37,6 +38,12 @@ class Scanner:
         Standard deviation at C4.
     shoulders : float
         How much of the shoulders' noise and streaks is left.
+    hardening : float
+        How much of the shadow between dense bones is left.
+    jolt : (float, float, float, float) or None
+        When the patient moved: from which height to which, and by how much along x and y, in mm.
+    round_field : bool
+        Whether all outside the largest circle is padding.
     """
 
     grid: Grid
@@ -45,6 +52,9 @@ class Scanner:
     edge: float
     noise_hu: float
     shoulders: float
+    hardening: float = 0.0
+    jolt: tuple[float, float, float, float] | None = None
+    round_field: bool = False
 
     @property
     def blur_mm(self) -> float:
@@ -82,7 +92,16 @@ def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator
     aside = rng.uniform(-1, 1) * settings.lateral_offset_mm
     before = 0.06 * field + rng.uniform(-6.0, 6.0)  # more of the neck lies behind the spine than before it
     affine[:3, 3] = np.round([aside - (field - pixel) / 2, before - pixel * (rows - 1) / 2, bottom], 3)
+    if rng.random() < settings.tilted:
+        tilt = np.radians(rng.uniform(-18.0, 18.0))  # the gantry turns about x, the table moves on along z
+        affine[:3, 1] = pixel * np.array([0.0, np.cos(tilt), np.sin(tilt)])
+        affine[2, 3] -= affine[2, 1] * (rows - 1) / 2
     grid = Grid(affine, (int((top - bottom) / spacing) + 1, rows, settings.matrix))
+    jolt = None
+    if rng.random() < settings.moved:
+        start = float(rng.uniform(bottom, top))
+        x, y = rng.normal(0.0, 0.9, 2).tolist()
+        jolt = (start, start + float(rng.uniform(8.0, 40.0)), x, y)
     return Scanner(
         grid,
         thickness_mm=float(spacing * overlap),
@@ -90,6 +109,9 @@ def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator
         edge=float(rng.uniform(*settings.edge)),
         noise_hu=float(rng.uniform(*settings.noise_hu)),
         shoulders=float(rng.uniform(*settings.shoulders)),
+        hardening=float(rng.uniform(*settings.hardening)),
+        jolt=jolt,
+        round_field=bool(rng.random() < settings.round_field),
     )
 
 
@@ -112,17 +134,25 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
     level, streak = _noise_of_slices(neck, scanner)
     memory = float(np.clip(1 - grid.spacing_mm[0] / scanner.thickness_mm, 0, 0.9))  # overlapping slices share noise
     last = _white(spectrum.shape, rng)
+    moved, shaken = _jolt(scanner)
+    beyond = _beyond_circle(grid) if scanner.round_field else None
     for start in range(0, grid.shape[0], _SLAB):
         slab = slice(start, min(start + _SLAB, grid.shape[0]))
         whole = slice(0, grid.shape[1]), slice(0, grid.shape[2])
         rendered = render(neck, grid.part((slab, *whole)), thickness_mm=scanner.thickness_mm)
         labels[slab], fracture[slab] = rendered.labels, rendered.fracture
+        add_metal(rendered.hu, neck.fillings, grid.part((slab, *whole)))
         for k in range(slab.start, slab.stop):
             last = memory * last + np.float32(np.sqrt(1 - memory**2)) * _white(spectrum.shape, rng)
-            image: Any = fft.rfft2(rendered.hu[k - start]) * kernel
+            plane = rendered.hu[k - start]
+            image: Any = fft.rfft2(plane)
+            darken(image, plane, float(grid.spacing_mm[1]), scanner.hardening)
+            image *= kernel * moved if moved is not None and shaken[k] else kernel
             image += last * (spectrum * np.float32(level[k]) + streaks * np.float32(streak[k]))
             scanned = fft.irfft2(image, s=grid.shape[1:], overwrite_x=True)
             hu[k] = np.clip(np.rint(scanned), LOWEST_HU, HIGHEST_HU)
+            if beyond is not None:
+                hu[k][beyond] = LOWEST_HU
     return Scan(hu, labels, fracture)
 
 
@@ -157,6 +187,25 @@ def _filters(scanner: Scanner) -> tuple[Field, Field, Field]:
     noise = np.sqrt(frequency) * kernel
     streaks = noise * np.exp(-((u / np.float32(0.02)) ** 2))
     return kernel, _of_unit_deviation(noise, columns), _of_unit_deviation(streaks, columns)
+
+
+def _jolt(scanner: Scanner) -> tuple[npt.NDArray[np.complex64] | None, npt.NDArray[np.bool_]]:
+    """Return how motion changes a slice's transform (two places at once, half the time each), and which slices."""
+    grid = scanner.grid
+    if scanner.jolt is None:
+        return None, np.zeros(grid.shape[0], bool)
+    low, high, x, y = scanner.jolt
+    rows, columns = grid.shape[1:]
+    v = fft.fftfreq(rows, grid.spacing_mm[1])[:, None]
+    u = fft.rfftfreq(columns, grid.spacing_mm[2])[None, :]
+    at = grid.affine[2, 3] + grid.affine[2, 0] * np.arange(grid.shape[0])
+    return (0.5 + 0.5 * np.exp(-2j * np.pi * (u * x + v * y))).astype(np.complex64), (at >= low) & (at <= high)
+
+
+def _beyond_circle(grid: Grid) -> npt.NDArray[np.bool_]:
+    rows, columns = grid.shape[1:]
+    j, i = np.ogrid[:rows, :columns]
+    return np.asarray(np.hypot(j - (rows - 1) / 2, i - (columns - 1) / 2) > min(rows, columns) / 2)
 
 
 def _of_unit_deviation(spectrum: Field, columns: int) -> Field:

@@ -35,6 +35,10 @@ class PhantomSettings(Settings):
     edge: Range = Field((0.0, 0.7), description="How much the kernel lifts what lies below that.")
     noise_hu: Range = Field((15.0, 50.0), description="Standard deviation of the noise amid the neck, in HU.")
     shoulders: Range = Field((0.4, 1.0), description="How much of the shoulders' noise and streaks is left.")
+    hardening: Range = Field((0.0, 1.0), description="How much of the shadow between dense bones is left.")
+    tilted: float = Field(0.03, ge=0.0, le=1.0, description="Fraction of studies with a tilted gantry.")
+    moved: float = Field(0.08, ge=0.0, le=1.0, description="Fraction of studies in which the patient moved.")
+    round_field: float = Field(0.5, ge=0.0, le=1.0, description="Fraction of studies with padding about a round field.")
     full_headers: float = Field(0.2, ge=0.0, le=1.0, description="Fraction of studies with full DICOM headers.")
     jpeg_lossless: float = Field(0.1, ge=0.0, le=1.0, description="Fraction of studies compressed losslessly.")
     upward: float = Field(
@@ -57,6 +61,8 @@ DOMAINS: Final = {
         edge=(0.0, 1.2),
         noise_hu=(20.0, 75.0),
         shoulders=(0.7, 1.5),
+        moved=0.15,
+        tilted=0.06,
         full_headers=0.5,
     ),
 }

@@ -1,16 +1,15 @@
 """A phantom study: a neck with its fractures, scanned, and the truth about it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from cspine.phantom.fracture import Crack, draw_cracks
-from cspine.phantom.labels import draw_levels
-from cspine.phantom.neck import Neck, draw_neck
-from cspine.phantom.scanner import Scanner, acquire, draw_scanner
+from cspine.phantom.draw import draw_broken_neck
+from cspine.phantom.fracture import Crack
+from cspine.phantom.neck import Neck
+from cspine.phantom.scanner import Scanner, acquire
 from cspine.phantom.settings import PhantomSettings
 
 _SOFT_HU: Final = 40.0
@@ -54,13 +53,9 @@ def render_study(seed: int, index: int, settings: PhantomSettings) -> PhantomStu
     settings : PhantomSettings
         Ranges to draw from.
     """
-    rng = np.random.default_rng([seed, index])
-    levels = draw_levels(rng, settings.prevalence)
-    neck = draw_neck(rng, age_years=settings.age_years)
-    cracks: dict[str, tuple[Crack, ...]] = {level: draw_cracks(level, neck.person, settings, rng) for level in levels}
-    scanner = draw_scanner(neck, settings, rng)
-    scan = acquire(neck.broken(cracks), scanner, rng)
-    truth = _truth(neck, cracks, scanner)
+    neck, scanner = draw_broken_neck(seed, index, settings)
+    scan = acquire(neck, scanner, np.random.default_rng([seed, index, 3]))
+    truth = _truth(neck, scanner)
     return PhantomStudy(scan.hu, scanner.grid.affine, scan.labels, scan.fracture, scanner.thickness_mm, truth)
 
 
@@ -79,7 +74,7 @@ def visibility(crack: Crack, bone_hu: float, scanner: Scanner) -> float:
     return float(1 - np.exp(-(0.06 * ratio + 0.4 * step)))
 
 
-def _truth(neck: Neck, cracks: Mapping[str, tuple[Crack, ...]], scanner: Scanner) -> dict[str, Any]:
+def _truth(neck: Neck, scanner: Scanner) -> dict[str, Any]:
     bone = neck.person.bone
     fractures = [
         {
@@ -92,15 +87,17 @@ def _truth(neck: Neck, cracks: Mapping[str, tuple[Crack, ...]], scanner: Scanner
             "centre_lps_mm": neck.frames[level].to_lps(crack.centre_mm).tolist(),
             "normal_lps": (neck.frames[level].axes @ crack.normal).tolist(),
         }
-        for level, parts in cracks.items()
+        for level, parts in neck.cracks.items()
         for crack in parts
     ]
     affine, count = scanner.grid.affine, scanner.grid.shape[0]
     return {
-        "levels": list(cracks),
+        "levels": list(neck.cracks),
         "fractures": fractures,
         "vertebrae": {level: neck.frames[level].centre_mm.tolist() for level in neck.levels},
         "axes": {level: neck.frames[level].axes.tolist() for level in neck.levels},
+        "variants": list(neck.variants.names),
+        "additions": list(neck.additions),
         "person": {"sex": "F" if neck.person.female else "M", "age_years": round(neck.person.age, 1)},
         "scanner": {
             "thickness_mm": scanner.thickness_mm,

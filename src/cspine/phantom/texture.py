@@ -1,5 +1,6 @@
 """Random textures: periodic blocks of smooth noise, laid over space at any scale."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,6 +15,10 @@ _SIDE = 96
 """Voxels of a block; a power of two would let neighbouring slices of a scan fall on the same planes."""
 
 
+_FAR = 32 * _SIDE
+"""Blocks begin this far off, in voxels."""
+
+
 @dataclass(frozen=True)
 class Texture:
     """Noise of mean 0 and deviation 1 that no two people share: a block, and where theirs begins."""
@@ -21,8 +26,8 @@ class Texture:
     start: tuple[float, float, float]
     grain: float = 2.5
 
-    def on(self, grid: Grid, *, scale: tuple[float, float, float], smooth: bool = True) -> Field:
-        """Return the noise on a lattice in the patient's axes.
+    def on(self, grid: Grid, *, scale: tuple[float, float, float]) -> Field:
+        """Return the noise on a lattice, interpolated.
 
         Parameters
         ----------
@@ -30,20 +35,26 @@ class Texture:
             In mm.
         scale : (float, float, float)
             Its grain along z, y and x, in mm.
-        smooth : bool
-            Interpolate between the block's voxels; without, the nearest is taken, which suffices for fine grains.
         """
-        block = _block(self.grain)
         x, y, z = grid.points().seen((0, 0, 0))
-        at = [
-            (values * np.float32(self.grain / size) + np.float32(start)) % _SIDE
-            for values, size, start in zip((z, y, x), scale, self.start, strict=True)
+        places = np.stack(np.broadcast_arrays(*self._places((z, y, x), scale)))
+        return np.asarray(ndimage.map_coordinates(_block(self.grain), places, order=1, mode="grid-wrap"), np.float32)
+
+    def at(
+        self, grid: Grid, where: npt.NDArray[np.bool_], scales: Sequence[tuple[float, float, float]]
+    ) -> Iterator[Field]:
+        """Yield the noise at some points of a lattice, once for each grain: the nearest values, which do in bone."""
+        x, y, z = (np.broadcast_to(values, where.shape)[where] for values in grid.points().seen((0, 0, 0)))
+        for scale in scales:
+            k, j, i = (values.astype(np.int32) for values in self._places((z, y, x), scale))
+            yield _block(self.grain).ravel()[((k % _SIDE) * _SIDE + j % _SIDE) * _SIDE + i % _SIDE]
+
+    def _places(self, zyx: Sequence[Field], scale: tuple[float, float, float]) -> list[Field]:
+        """Return where in the block points lie; never below 0, so that whole numbers are cut towards their floor."""
+        return [
+            values * np.float32(self.grain / size) + np.float32(start + _FAR)
+            for values, size, start in zip(zyx, scale, self.start, strict=True)
         ]
-        if not smooth:
-            k, j, i = (values.astype(np.intp) % _SIDE for values in at)
-            return block[k, j, i]
-        places = np.stack(np.broadcast_arrays(*at))
-        return np.asarray(ndimage.map_coordinates(block, places, order=1, mode="grid-wrap"), np.float32)
 
 
 def draw_texture(rng: np.random.Generator, grain: float = 2.5) -> Texture:

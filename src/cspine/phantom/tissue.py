@@ -16,7 +16,8 @@ from cspine.phantom.posture import Frame
 from cspine.phantom.solids import Ellipsoid, Field, Place, Rod, by, smoothstep
 from cspine.phantom.texture import Texture
 
-AIR, FAT, MUSCLE, SKIN, CORD, CSF, DISC, GLAND, LUNG = -1000.0, -95.0, 55.0, 20.0, 38.0, 12.0, 95.0, 100.0, -830.0
+AIR, LUNG, FAT, CSF, SKIN, CORD = -1000.0, -830.0, -95.0, 12.0, 20.0, 38.0
+MUSCLE, BLOOD, DISC, GLAND = 55.0, 58.0, 95.0, 100.0
 """HU; of ranges in the project's design notes the middles."""
 
 _ORDER: Final[tuple[str, ...]] = ("T2", "T1", "C7", "C6", "C5", "C4", "C3", "C2", "C1")
@@ -43,11 +44,20 @@ class Layout:
 
 @dataclass(frozen=True)
 class Organ:
-    """Solids of one material; `edge_mm` is how soft its border is."""
+    """Solids of one material.
+
+    Attributes
+    ----------
+    edge_mm : float
+        How soft its border is.
+    over : float or None
+        Paint only where there is no more than this HU.
+    """
 
     parts: tuple[Part, ...]
     hu: float
     edge_mm: float = 1.5
+    over: float | None = None
 
 
 def lay_out(person: Person, frames: Mapping[str, Frame]) -> Layout:
@@ -104,13 +114,20 @@ def paint(hu: Field, organ: Organ, grid: Grid) -> None:
         return
     field = sample(organ.parts, grid.part(window), reach_mm=organ.edge_mm)
     share = np.clip(np.float32(0.5) - field / np.float32(organ.edge_mm), 0, 1)
+    if organ.over is not None:
+        share = share * (hu[window] <= organ.over + 50.0)
     hu[window] += share * (np.float32(organ.hu) - hu[window])
+
+
+def neck_half_mm(person: Person) -> float:
+    """Return half the neck's width."""
+    return (54.0 + 16.0 * person.girth) * (1.0 + 0.05 * person.size)
 
 
 def _body(person: Person, layout: Layout, rng: np.random.Generator) -> list[Part]:
     """Return the outline of neck, shoulders and head."""
-    big = 1.0 + 0.05 * person.size
-    wide, deep = (54.0 + 16.0 * person.girth) * big, 1.06 + 0.06 * rng.uniform(-1, 1)
+    big, wide = 1.0 + 0.05 * person.size, neck_half_mm(person)
+    deep = 1.06 + 0.06 * rng.uniform(-1, 1)
     low, middle, high = (layout.front[level] + by(0, 2.0, 0) for level in ("T1", "C5", "C2"))
     parts = [
         Part(Rod(low + by(0, 6, -25), middle, (wide * 1.22, wide), deep, (0, 1, 0)), 10.0),

@@ -1,0 +1,27 @@
+"""A study before it is scanned: who, how broken, on which scanner."""
+
+import numpy as np
+
+from cspine.phantom.fracture import Crack, draw_cracks
+from cspine.phantom.labels import draw_levels
+from cspine.phantom.neck import Neck, draw_neck
+from cspine.phantom.scanner import Scanner, draw_scanner
+from cspine.phantom.settings import PhantomSettings
+
+
+def draw_broken_neck(seed: int, index: int, settings: PhantomSettings) -> tuple[Neck, Scanner]:
+    """Draw the neck, with its fractures, and the scanner of a study; the same for the same arguments.
+
+    Parameters
+    ----------
+    seed, index : int
+        Which study.
+    settings : PhantomSettings
+        Ranges to draw from.
+    """
+    rng = np.random.default_rng([seed, index])
+    levels = draw_levels(rng, settings.prevalence)
+    neck = draw_neck(rng, age_years=settings.age_years)
+    cracks: dict[str, tuple[Crack, ...]] = {level: draw_cracks(level, neck.person, settings, rng) for level in levels}
+    scanner = draw_scanner(neck, settings, rng)
+    return neck.broken(cracks), scanner

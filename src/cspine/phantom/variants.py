@@ -1,0 +1,216 @@
+"""What makes necks differ besides size, and may be taken for a fracture: wear, variants, old injuries, calcium.
+
+None of it is a fracture, and none of it is in the truth's fractures.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from cspine.phantom.breaking import Flaws
+from cspine.phantom.fracture import Crack, in_plane
+from cspine.phantom.grid import Part
+from cspine.phantom.head import Hard
+from cspine.phantom.person import Person
+from cspine.phantom.posture import Frame, disc_space
+from cspine.phantom.solids import Ellipsoid, Place, Rod, by
+from cspine.phantom.subaxial import landmarks
+
+_SUBAXIAL: Final = ("C3", "C4", "C5", "C6", "C7")
+_SIDES: Final = (-1.0, 1.0)
+
+CHANCES: Final[Mapping[str, float]] = {
+    "basivertebral canal": 0.6,  # of each body, wide enough to be seen
+    "nutrient canal": 0.12,  # of each body, elsewhere
+    "block vertebra": 0.02,
+    "cleft of the atlas": 0.035,  # of its posterior arch; 4 % of people (Currarino 1994 and later series)
+    "unfused apophysis": 0.05,
+    "old fracture": 0.05,
+    "nuchal calcification": 0.07,
+    "calcified carotid": 0.5,  # of the old
+}
+"""How often each is drawn; where the literature gives no figure, often enough to be learnt."""
+
+
+@dataclass(frozen=True)
+class Variants:
+    """One neck's peculiarities.
+
+    Attributes
+    ----------
+    parts : dict
+        Level to what is added to a vertebra, or cut out of it.
+    holes : dict
+        Level to what is cut out of it without a shell: vessels' canals.
+    old : dict
+        Level to gaps whose edges are lined by compact bone: old fractures, unfused apophyses.
+    hard : tuple of Hard
+        Calcified ligaments and vessels, ribs.
+    names : tuple of str
+        What was drawn, for the truth.
+    """
+
+    parts: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
+    holes: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
+    old: Mapping[str, tuple[Crack, ...]] = field(default_factory=dict)
+    hard: tuple[Hard, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def of(self, level: str) -> Flaws:
+        """Return what of them is in a vertebra and no part of its shape."""
+        return Flaws(self.holes.get(level, ()), self.old.get(level, ()))
+
+
+def draw_variants(person: Person, frames: Mapping[str, Frame], rng: np.random.Generator) -> Variants:
+    """Draw a neck's peculiarities; wear and calcium go with age."""
+    parts: dict[str, list[Part]] = {level: [] for level in frames}
+    holes: dict[str, list[Part]] = {level: [] for level in frames}
+    names: list[str] = []
+    for level in _SUBAXIAL:
+        parts[level] += _osteophytes(person, level, rng)
+        if rng.random() < CHANCES["basivertebral canal"]:
+            holes[level].append(_basivertebral_canal(person, level, rng))
+        if rng.random() < CHANCES["nutrient canal"]:
+            holes[level].append(_nutrient_canal(person, level, rng))
+            names.append(f"nutrient canal {level}")
+    if rng.random() < CHANCES["block vertebra"]:
+        level = str(rng.choice(["C2", "C3", "C4", "C5", "C6"]))
+        parts[level].append(_bridge(person, level))
+        names.append(f"block vertebra below {level}")
+    if rng.random() < CHANCES["cleft of the atlas"]:
+        back = person.measures["C1"]["canal depth"] - person.measures["C2"]["dens depth"] / 2
+        gap = Ellipsoid(by(rng.normal(0, 1.0), back, 0.0), (rng.uniform(0.8, 3.0), 9.0, 12.0))
+        parts["C1"].append(Part(gap, 1.0, cut=True))
+        names.append("cleft of the atlas")
+    old: dict[str, tuple[Crack, ...]] = {}
+    for name, draw in (("unfused apophysis", _unfused), ("old fracture", _old_fracture)):
+        if rng.random() < CHANCES[name]:
+            level = str(rng.choice(_SUBAXIAL))
+            old[level] = (draw(person, level, rng),)
+            names.append(f"{name} {level}")
+    hard = [*_ribs(person, frames), *_calcium(person, frames, rng, names)]
+    shaped, cut = ({level: tuple(found) for level, found in parts_.items()} for parts_ in (parts, holes))
+    return Variants(shaped, cut, old, tuple(hard), tuple(names))
+
+
+def _osteophytes(person: Person, level: str, rng: np.random.Generator) -> list[Part]:
+    """Return spurs at the rims of a body, and swollen joints."""
+    measures, at = person.measures[level], landmarks(level, person.measures[level], person.traits[level])
+    worn = person.wear * {"C5": 1.3, "C6": 1.3, "C4": 1.0}.get(level, 0.7)
+    half, height = measures["body width"] / 2, measures["body height"] / 2
+    spurs = []
+    for _ in range(rng.poisson(5.0 * worn**2)):
+        angle, up = rng.uniform(-0.55, 0.55) * np.pi, float(rng.choice([-1.0, 1.0]))
+        rim = by(half * np.sin(angle) * 1.02, -at.back * np.cos(angle) * 1.04, up * (height - 0.3))
+        size = rng.uniform(0.8, 1.2 + 2.4 * worn)
+        spurs.append(Part(Ellipsoid(rim, (size * 1.3, size * 1.1, size * 0.75)), 1.5))
+    for side in _SIDES:
+        if rng.random() < 0.5 * worn:
+            lump = at.pillar * (side, 1.0, 1.0) + by(side * 1.5, rng.uniform(-3, 4), rng.uniform(-5, 5))
+            spurs.append(Part(Ellipsoid(lump, (5.5, 4.5 + 2.0 * worn, 4.0)), 2.5))
+    return spurs
+
+
+def _basivertebral_canal(person: Person, level: str, rng: np.random.Generator) -> Part:
+    back = landmarks(level, person.measures[level], person.traits[level]).back
+    width = rng.uniform(0.5, 1.3)
+    start, end = by(0.0, back + 2.0, rng.normal(0, 0.5)), by(rng.normal(0, 0.8), -0.3 * back, rng.normal(0, 0.5))
+    return Part(Rod(start, end, (width, 0.25), 1.3), 0.3, cut=True)
+
+
+def _nutrient_canal(person: Person, level: str, rng: np.random.Generator) -> Part:
+    """Return a thin straight channel from the front of a body inwards, with smooth walls."""
+    at = landmarks(level, person.measures[level], person.traits[level])
+    side = float(rng.choice(_SIDES))
+    start = by(side * rng.uniform(1, 6), -at.back - 1.0, rng.normal(0, 1.5))
+    end = by(side * rng.uniform(0, 3), rng.uniform(-2, 3), rng.normal(0, 1.5))
+    return Part(Rod(start, end, (rng.uniform(0.35, 0.7), 0.2)), 0.2, cut=True)
+
+
+def _bridge(person: Person, level: str) -> Part:
+    """Return bone in the place of the disc below a level."""
+    measures = person.measures[level]
+    width = measures.get("body width", 17.5)
+    drop = measures["body height"] / 2 + disc_space(person, level) / 2
+    depth = measures["body depth below"] / 2
+    return Part(Ellipsoid(by(0.0, 0.0, -drop), (0.46 * width, 0.95 * depth, disc_space(person, level) + 1.0)), 2.0)
+
+
+def _lined(centre: Place, normal: Place, half: Place, width: float, rng: np.random.Generator) -> Crack:
+    """Return a smooth gap with settled edges; the fragment is a little out of place."""
+    across, _ = in_plane(normal)
+    waves = np.column_stack(
+        [rng.uniform(0.1, 0.4, 2), rng.uniform(0.1, 0.4, 2), rng.uniform(0, 6.28, 2), rng.uniform(0, 3.14, 2)]
+    )
+    return Crack(
+        "old", centre, normal, half, width, 3 * float(half.max()), across * rng.normal(0, 0.6) + normal * width / 2,
+        np.zeros(3), through=True, crush_mm=0.0, waves=waves,
+    )  # fmt: skip
+
+
+def _unfused(person: Person, level: str, rng: np.random.Generator) -> Crack:
+    """Return a growth plate that never closed: of the spinous or transverse process, or a body's front corner."""
+    at = landmarks(level, person.measures[level], person.traits[level])
+    width, where = rng.uniform(0.8, 2.0), rng.integers(3)
+    if where == 0:
+        away = (at.tip - at.root) / np.linalg.norm(at.tip - at.root)
+        return _lined(at.tip - 4.0 * away, away, np.array([8.0, 9.0, 10.0]), width, rng)
+    side = float(rng.choice(_SIDES))
+    if where == 1:
+        tip = (at.behind - by(3.0, 0.0, 0.0)) * (side, 1.0, 1.0)
+        return _lined(tip, np.array([side * 0.95, 0.2, -0.2]), np.array([6.0, 7.0, 7.0]), width, rng)
+    corner = by(
+        rng.normal(0, 2.0), -at.back + 2.2, rng.choice(_SIDES) * (person.measures[level]["body height"] / 2 - 2.0)
+    )
+    normal = np.array([0.0, -0.75, 0.66 * np.sign(corner[2])])
+    return _lined(corner, normal, np.array([9.0, 4.5, 4.5]), width, rng)
+
+
+def _old_fracture(person: Person, level: str, rng: np.random.Generator) -> Crack:
+    """Return a spinous process that was broken once and never grew together."""
+    at = landmarks(level, person.measures[level], person.traits[level])
+    away = (at.tip - at.root) / np.linalg.norm(at.tip - at.root)
+    normal = away + rng.normal(0, 0.15, 3)
+    centre = at.root + rng.uniform(0.4, 0.7) * (at.tip - at.root)
+    return _lined(centre, normal / np.linalg.norm(normal), np.array([9.0, 20.0, 18.0]), rng.uniform(1.0, 2.5), rng)
+
+
+def _ribs(person: Person, frames: Mapping[str, Frame]) -> list[Hard]:
+    """Return the beginnings of the first two ribs."""
+    ribs = []
+    for level in ("T1", "T2"):
+        half, at = (
+            person.measures[level]["body width"] / 2,
+            landmarks(level, person.measures[level], person.traits[level]),
+        )
+        for side in _SIDES:
+            mirror = np.array([side, 1.0, 1.0])
+            way = [
+                by(half + 3.5, at.back + 0.5, 3.5), by(at.front[0] - 4.0, at.front[1] - 4.0, 3.0),
+                by(at.front[0] + 18.0, at.front[1] - 16.0, -4.0), by(at.front[0] + 22.0, at.front[1] - 44.0, -16.0),
+            ]  # fmt: skip
+            rods = tuple(Part(Rod(mirror * start, mirror * end, (3.4, 3.4), 1.4), 1.0) for start, end in pairwise(way))
+            ribs.append(Hard(rods, 1.2, 1050.0, 250.0, frames[level].affine))
+    return ribs
+
+
+def _calcium(person: Person, frames: Mapping[str, Frame], rng: np.random.Generator, names: list[str]) -> list[Hard]:
+    """Return calcified ligaments and vessels."""
+    found = []
+    if rng.random() < CHANCES["nuchal calcification"]:
+        place = landmarks("C6", person.measures["C6"], person.traits["C6"]).tip + by(0.0, 5.0, rng.uniform(0, 14))
+        size = rng.uniform(1.5, 4.0)
+        found.append(Hard((Part(Ellipsoid(place, (1.5, size * 0.7, size))),), 0.8, 900.0, 450.0, frames["C6"].affine))
+        names.append("nuchal calcification")
+    if person.age > 55 and rng.random() < CHANCES["calcified carotid"]:
+        for side in _SIDES:
+            for _ in range(rng.integers(0, 4)):
+                spot = by(side * rng.uniform(21, 27), -9.0 + rng.normal(-9, 2), rng.normal(0, 8))
+                size = rng.uniform(0.7, 2.0)
+                plaque = Part(Ellipsoid(spot, (size, size, 1.5 * size)))
+                found.append(Hard((plaque,), 1.0, 900.0, 700.0, frames["C4"].affine))
+        names.append("calcified carotid")
+    return found
