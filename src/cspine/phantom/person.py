@@ -89,7 +89,7 @@ def draw_person(rng: np.random.Generator, *, age: tuple[float, float] = (18.0, 9
     loss = max(years - 35, 0) * (2.2 if female else 1.5)  # HU; bone is lost from the thirties on, faster by women
     bone = Bone(
         cortex_hu=float(rng.normal(1420, 110) - 0.8 * loss),
-        trabecular_hu=float(max(rng.normal(375, 55) - loss, 130)),
+        trabecular_hu=float(max(rng.normal(430, 65) - loss, 130)),
         cortex_mm=float(np.clip(rng.normal(1.35, 0.2) - 0.003 * loss, 0.6, 2.0)),
         endplate_mm=float(np.clip(rng.normal(0.65, 0.1), 0.4, 0.9)),
     )

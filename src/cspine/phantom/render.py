@@ -20,7 +20,7 @@ _TRABECULAR: Final = {
 }  # fmt: skip
 """Spongy bone's density against C3's; it falls to the feet."""
 
-_GRAIN_MM: Final = (0.9, 0.75, 0.75)
+_GRAIN_MM: Final = (1.6, 0.75, 0.75)
 """Of trabecular bone as CT shows it, along z, y and x."""
 
 _DRIFT_MM: Final = (9.0, 9.0, 9.0)
@@ -162,6 +162,6 @@ def _bone_hu(skin: Field, near: npt.NDArray[np.bool_], part: Grid, neck: Neck, l
     compact = 1 - smoothstep(-skin[near] - shell * (1 + np.float32(0.3) * slow), -0.25, 0.25)
     seen = np.float32(min(1.0, 0.7 / part.spacing_mm.max()))  # coarse voxels average the grain away
     spongy = np.float32(bone.trabecular_hu * _TRABECULAR[level]) * (
-        1 + np.float32(0.32) * seen * fine + np.float32(0.10) * slow
+        1 + np.float32(0.27) * seen * fine + np.float32(0.10) * slow
     )
     return np.asarray(spongy + (np.float32(bone.cortex_hu) - spongy) * compact, np.float32)

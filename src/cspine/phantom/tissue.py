@@ -16,8 +16,8 @@ from cspine.phantom.posture import Frame
 from cspine.phantom.solids import Ellipsoid, Field, Place, Rod, by, smoothstep
 from cspine.phantom.texture import Texture
 
-AIR, LUNG, FAT, CSF, SKIN, CORD = -1000.0, -830.0, -95.0, 12.0, 20.0, 38.0
-MUSCLE, BLOOD, DISC, GLAND = 55.0, 58.0, 95.0, 100.0
+AIR, LUNG, FAT, CSF, SKIN, CORD = -1000.0, -830.0, -85.0, 12.0, 20.0, 38.0
+MUSCLE, BLOOD, DISC, GLAND = 58.0, 60.0, 95.0, 100.0
 """HU; of ranges in the project's design notes the middles."""
 
 _ORDER: Final[tuple[str, ...]] = ("T2", "T1", "C7", "C6", "C5", "C4", "C3", "C2", "C1")
