@@ -1,17 +1,17 @@
 """The phantom beside a real CT at the same window and resolution: numbers, spectra, and a sheet of images.
 
 The real one is vtk-head (see docs/real-ct.md), whose regions were marked by eye, in voxels, before the phantom's were
-measured; the phantom's come from its truth. The phantoms are of one seed and are scanned with vtk-head's slices and pixels;
-their kernel and noise were set once so that noise and edges are about as coarse as vtk-head's, which says nothing about
-scanners, and nothing else was.
+measured; the phantom's come from its truth. The phantoms are of one seed and are scanned with vtk-head's slices and
+pixels; their kernel was chosen to give edges about as soft as vtk-head's.
 
 Run: ``python -m benchmarks.realism --real DIR --out docs/img``; the table goes to standard output.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +20,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from cspine.imaging import load_volume
-from cspine.phantom.grid import Grid, sample
+from cspine.phantom.grid import Grid
 from cspine.phantom.neck import Neck, draw_neck
 from cspine.phantom.scanner import Scan, Scanner, acquire
-from cspine.phantom.tissue import lay_out
+from cspine.phantom.tissue import Layout, lay_out
 
 NECKS: Final = 12
 SEED: Final = 77
@@ -116,7 +116,7 @@ def _measure_phantom(neck: Neck, scanner: Scanner, scan: Scan) -> Picture:
         "cord": hu[about(layout.canal["C3"], (3, 2, 2))].ravel(),
         "fat under the skin": hu[behind].ravel(),
     }
-    edges = [_lamina_edge(hu, neck, level, about) for level in ("C2", "C3", "C4", "C5")]
+    edges = [_lamina_edge(hu, layout, level, about) for level in ("C2", "C3", "C4", "C5")]
     quiet = about(layout.frames["C0"].to_lps([0.0, 34.0, 30.0]), (3, 12, 12))
     return Picture(regions, edges, _spectrum(hu[quiet]), _correlation([hu[box] for box in bodies]))
 
@@ -129,13 +129,11 @@ def _skin_behind(hu: Hu, at: Box) -> Box:
     return slice(k - 3, k + 4), slice(last - 6, last - 3), slice(i - 3, i + 4)
 
 
-def _lamina_edge(hu: Hu, neck: Neck, level: str, about: Any) -> float:  # noqa: ANN401 - a local function
-    layout = lay_out(neck.person, neck.frames)
-    box = about(layout.canal[level] + np.array([0.0, 0.0, -3.0]), (0, 0, 0))
-    k, j, i = (part.start for part in box)
-    line = hu[k, j : j + 20, i]
-    field = sample(neck.bone(level), Grid(np.eye(4), (1, 1, 1)))  # the solid itself, so that a missing lamina shows
-    return _edge_mm(line[: int(np.argmax(line[:14])) + 1]) if field.size else float("nan")
+def _lamina_edge(hu: Hu, layout: Layout, level: str, about: Callable[..., Box]) -> float:
+    """Return the edge from the canal to the lamina behind it."""
+    k, j, i = (part.start for part in about(layout.canal[level] + np.array([0.0, 0.0, -3.0]), (0, 0, 0)))
+    line = hu[k, j : j + 14, i]
+    return _edge_mm(line[: int(np.argmax(line)) + 1])
 
 
 def _edge_mm(line: Hu) -> float:
@@ -149,18 +147,18 @@ def _edge_mm(line: Hu) -> float:
 
 
 def _spectrum(hu: Hu) -> Hu:
-    """Return the noise power spectrum by frequency in 8 steps to 0.625 per mm, its sum scaled to 1, and the deviation."""
+    """Return the noise power in 8 steps of frequency to 0.625 per mm, their sum scaled to 1, and the deviation."""
     flat = hu - hu.mean(axis=(1, 2), keepdims=True)
     rows, columns = hu.shape[1:]
     power = (np.abs(np.fft.fft2(flat)) ** 2).mean(axis=0)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(columns, PIXEL_MM), np.fft.fftfreq(rows, PIXEL_MM)))
     edges = np.linspace(0, 0.625, 9)
-    steps = [power[(frequency > low) & (frequency <= high)].mean() for low, high in zip(edges, edges[1:], strict=False)]
+    steps = [power[(frequency > low) & (frequency <= high)].mean() for low, high in pairwise(edges)]
     return np.array([*(np.array(steps) / np.sum(steps)), flat.std()])
 
 
 def _correlation(boxes: list[Hu]) -> Hu:
-    """Return the radial profile of texture: the correlation of voxels 1, 2 and 3 pixels apart within slices, 1 across."""
+    """Return the profile of texture: the correlation of voxels 1, 2 and 3 pixels apart, and 1 slice."""
     values = []
     for axis, lag in ((2, 1), (2, 2), (2, 3), (0, 1)):
         pairs = []
@@ -190,39 +188,42 @@ def _table(real: Picture, phantoms: list[Picture]) -> str:
     edges = [float(np.nanmedian(picture.edge_mm)) for picture in phantoms]
     lines.append(f"| edge of the lamina, 10 to 90 %, mm | {np.nanmedian(real.edge_mm):.2f} | {_quartiles(edges, 2)} |")
     middle = (np.arange(8) + 0.5) * 0.625 / 8
-    for name, measure in (("noise, mean frequency, per mm", lambda p: float(p.noise[:8] @ middle)),
-                          ("noise, deviation, HU", lambda p: float(p.noise[8])),
-                          ("texture, correlation 1 pixel apart", lambda p: float(p.grain[0])),
-                          ("texture, 2 pixels apart", lambda p: float(p.grain[1])),
-                          ("texture, 3 pixels apart", lambda p: float(p.grain[2])),
-                          ("texture, 1 slice apart", lambda p: float(p.grain[3]))):  # fmt: skip
-        values = [measure(picture) for picture in phantoms]
-        lines.append(f"| {name} | {measure(real):.2f} | {_quartiles(values, 2)} |")
+    measures: dict[str, Callable[[Picture], float]] = {
+        "noise, mean frequency, per mm": lambda picture: float(picture.noise[:8] @ middle),
+        "noise, deviation, HU": lambda picture: float(picture.noise[8]),
+        "texture, correlation 1 pixel apart": lambda picture: float(picture.grain[0]),
+        "texture, 2 pixels apart": lambda picture: float(picture.grain[1]),
+        "texture, 3 pixels apart": lambda picture: float(picture.grain[2]),
+        "texture, 1 slice apart": lambda picture: float(picture.grain[3]),
+    }
+    for name, measure in measures.items():
+        found = [measure(picture) for picture in phantoms]
+        lines.append(f"| {name} | {measure(real):.2f} | {_quartiles(found, 2)} |")
     return "\n".join(lines) + "\n"
 
 
-def _quartiles(values: list[float], digits: int) -> str:
+def _quartiles(values: Sequence[float], digits: int) -> str:
     low, middle, high = np.nanpercentile(values, [25, 50, 75])
     return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def _sheet(real: Hu, drawn: list[tuple[Neck, Scanner, Scan]], path: Path) -> None:
     """Put the real CT above two phantoms: sagittal, beside it, coronal, and three axial slices."""
-    rows = [_row(real, 130, 155, 12, (50, 30, 12), _BODIES[1][1].start + 4)]
+    rows = [_row(real, 130, 155, (50, 30, 12), _BODIES[1][1].start + 4)]
     for neck, scanner, scan in drawn:
         inverse = np.linalg.inv(scanner.grid.affine)
         place = {
             level: np.rint((inverse @ [*neck.frames[level].centre_mm, 1.0])[:3]).astype(int) for level in neck.levels
         }
         rows.append(
-            _row(scan.hu.astype(np.float64), place["C4"][2], place["C4"][2] + 24, 0,
+            _row(scan.hu.astype(np.float64), place["C4"][2], place["C4"][2] + 24,
                  (place["C1"][0], place["C3"][0], place["C5"][0]), place["C4"][1] - 2)
         )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.vstack(rows)).save(path, optimize=True)
 
 
-def _row(hu: Hu, middle: int, beside: int, _: int, slices: tuple[int, int, int], coronal: int) -> npt.NDArray[np.uint8]:
+def _row(hu: Hu, middle: int, beside: int, slices: tuple[int, int, int], coronal: int) -> npt.NDArray[np.uint8]:
     low, high = WINDOW_HU
     grey = np.clip((hu - low) / (high - low) * 255, 0, 255).astype(np.uint8)
     tall = (256, round(93 * SLICE_MM / PIXEL_MM))
@@ -231,7 +232,8 @@ def _row(hu: Hu, middle: int, beside: int, _: int, slices: tuple[int, int, int],
         np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(tall, Image.Resampling.BILINEAR))
         for image in upright
     ]
-    images += [grey[min(max(k, 0), 92)][60 : 60 + tall[1]] for k in slices]
+    top = min(max(coronal - tall[1] // 2, 0), 256 - tall[1])
+    images += [grey[min(max(k, 0), 92)][top : top + tall[1]] for k in slices]
     return np.hstack(images)
 
 

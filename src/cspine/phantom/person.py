@@ -90,7 +90,7 @@ def draw_person(rng: np.random.Generator, *, age: tuple[float, float] = (18.0, 9
     bone = Bone(
         cortex_hu=float(rng.normal(1420, 110) - 0.8 * loss),
         trabecular_hu=float(max(rng.normal(430, 65) - loss, 130)),
-        cortex_mm=float(np.clip(rng.normal(1.35, 0.2) - 0.003 * loss, 0.6, 2.0)),
+        cortex_mm=float(np.clip(rng.normal(1.05, 0.18) - 0.003 * loss, 0.5, 1.6)),
         endplate_mm=float(np.clip(rng.normal(0.65, 0.1), 0.4, 0.9)),
     )
     return Person(female, years, size, wear, float(rng.beta(2.0, 2.5)), bone, measures, traits)

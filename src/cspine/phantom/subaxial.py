@@ -204,12 +204,12 @@ def _spinous_process(level: str, at: Landmarks, traits: Mapping[str, float]) -> 
     split = 0.0 if long or (level == "C6" and bifid < 0.5) else 0.35 + 0.25 * bifid
     along = (at.tip - at.root) / np.linalg.norm(at.tip - at.root)
     fork = at.tip - 4.0 * along if long else at.root + (at.tip - at.root) * (1.0 - split)
-    yield Part(Rod(at.root, fork, (2.7, 2.3), flat=2.0 if long or level == "C6" else 2.3))
+    yield Part(Rod(at.root, fork, (3.0, 2.7), flat=1.75 if long or level == "C6" else 2.0))
     if long:
         yield Part(Ellipsoid(at.tip - 6.0 * along, (3.2, 3.6, 4.2)))
     elif split:
         for side in SIDES:
             end = at.tip + by(side * (3.0 + 2.0 * bifid), -2.8, 0.5)
-            yield Part(Rod(fork, end, (2.4, 2.2), flat=1.7), 1.5)
+            yield Part(Rod(fork, end, (2.5, 2.4), flat=1.6), 1.5)
     else:
         yield Part(Ellipsoid(at.tip - by(0.0, 3.4, -1.0), (2.8, 2.8, 3.8)))
