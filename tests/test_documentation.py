@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -52,3 +53,37 @@ def test_pages_link_to_what_is_there() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_phantom_is_used_as_its_page_shows() -> None:
+    page = (ROOT / "docs/phantom.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+
+    exec(block, names)
+
+    assert len([line for line in block.splitlines() if line.strip()]) <= 10
+    assert (names["scan"].fracture > 0).any()
+    assert names["scan"].hu.shape == names["scan"].labels.shape
+
+
+def test_the_phantoms_page_tells_the_domains_as_they_are() -> None:
+    from cspine.phantom import DOMAINS
+
+    page = (ROOT / "docs/phantom.md").read_text("utf-8")
+    rows = {
+        "age, years": "age_years",
+        "width of cracks, mm": "gap_mm",
+        "field, mm": "field_mm",
+        "between slices, mm": "slice_spacing_mm",
+        "thickness over spacing": "overlap",
+        "kernel passes half at, per mm": "resolution_per_mm",
+        "edge enhancement": "edge",
+        "noise, HU": "noise_hu",
+        "shoulders": "shoulders",
+    }
+    for label, name in rows.items():
+        (cells,) = re.findall(rf"^\| {re.escape(label)} \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
+        for cell, domain in zip(cells, ("source", "hidden"), strict=True):
+            low, high = (float(part) for part in cell.split(" to "))
+            assert (low, high) == getattr(DOMAINS[domain], name), label
