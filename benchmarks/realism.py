@@ -243,7 +243,15 @@ def _spectra(real: Picture, phantoms: list[Picture], path: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), constrained_layout=True)
+    figure, (first, left, right) = plt.subplots(1, 3, figsize=(13, 3.4), constrained_layout=True)
+    colours = dict(zip(real.regions, ("#d55e00", "#009e73", "#0072b2", "#cc79a7", "#999999"), strict=True))
+    bins = np.linspace(-250, 1050, 66)
+    for name, colour in colours.items():
+        pooled = np.concatenate([picture.regions[name] for picture in phantoms])
+        first.hist(pooled, bins=bins, density=True, color=colour, alpha=0.35)
+        first.hist(real.regions[name], bins=bins, density=True, color=colour, histtype="step", lw=1.4, label=name)
+    first.set(xlabel="HU", yticks=[], title="Tissues: real (lines), phantoms (filled)", yscale="log")
+    first.legend(frameon=False, fontsize=7)
     middle = (np.arange(8) + 0.5) * 0.625 / 8
     for picture in phantoms:
         left.plot(middle, picture.noise[:8], color="#bbbbbb", lw=0.8)

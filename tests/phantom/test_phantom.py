@@ -7,7 +7,7 @@ import pytest
 
 from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES, SEGMENT_NUMBERS, TARGETS, VERTEBRAE
 from cspine.errors import OutputTakenError
-from cspine.imaging import load_volume
+from cspine.imaging import load_segmentation, load_volume
 from cspine.labels import read_boxes, read_labels
 from cspine.phantom import PhantomSettings, PhantomStudy, render_study, synthesize
 from cspine.phantom.labels import LEVELS_PER_STUDY, draw_levels
@@ -149,3 +149,24 @@ def test_studies_do_not_depend_on_workers_and_an_interrupted_run_goes_on(data: P
     assert before == {path: path.read_bytes() for path in (tmp_path / "again").rglob("*.dcm")}
     with pytest.raises(OutputTakenError, match="began with other seed"):
         synthesize(tmp_path / "again", studies=6, seed=3, settings=MIXED)
+
+
+def test_fracture_masks_are_written_on_the_voxels_of_their_study(data: Path) -> None:
+    truth = pd.read_csv(data / "train.csv", dtype={"StudyInstanceUID": str})
+    broken = set(truth["StudyInstanceUID"][truth["patient_overall"] == 1])
+    assert {path.name.removesuffix(".nii.gz") for path in (data / "fractures").iterdir()} == broken
+    index = int(truth["patient_overall"].argmax())
+    uid = truth["StudyInstanceUID"][index]
+
+    drawn = render_study(2, index, MIXED)
+    volume = load_volume(data / "train_images" / uid)
+    mask = load_segmentation(data / "fractures" / f"{uid}.nii.gz", volume)
+
+    np.testing.assert_array_equal(mask, drawn.fracture)
+
+
+def test_centroids_are_the_middles_of_the_masks(study: PhantomStudy) -> None:
+    for level in VERTEBRAE:
+        middle = np.argwhere(study.labels == SEGMENT_NUMBERS[level]).mean(axis=0)
+        np.testing.assert_allclose(study.truth["centroids"][level], (study.affine_lps @ [*middle, 1.0])[:3], atol=1e-6)
+    assert set(study.truth["axes"]) == set(study.truth["vertebrae"])

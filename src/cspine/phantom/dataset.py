@@ -8,9 +8,11 @@
       train_images/UID/N.dcm     slices
       train_bounding_boxes.csv   a box per crack and slice, in pixels
       segmentations/UID.nii      vertebrae, as the challenge numbers them
-      truth/UID.json             everything else: kinds, widths, displacements, places
+      fractures/UID.nii.gz       where vertebrae are broken, of studies with fractures, as the segmentations
+      truth/UID.json             everything else: kinds, widths, displacements, visibility, places
 """
 
+import gzip
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +20,12 @@ from typing import Any, Final
 
 import nibabel
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
 from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
-from cspine.files import atomic_path, claim_folder, read_json, write_json, write_text
+from cspine.files import claim_folder, read_json, write_bytes, write_json, write_text
 from cspine.imaging.layout import LABELS_FILE, PHANTOM_MARKER
 from cspine.labels import BOX_COLUMNS, STUDY
 from cspine.phantom.dicom import Identity, draw_writing, instance_numbers, write_slices
@@ -127,7 +130,10 @@ def _write_study(task: _Task) -> None:
             shutil.rmtree(folder)
     write_slices(study, task.identity, part, writing)
     part.replace(task.images)
-    _write_segmentation(study, task.out / "segmentations" / f"{task.identity.study_uid}.nii")
+    uid = task.identity.study_uid
+    _write_mask(study.labels, study.affine_lps, task.out / "segmentations" / f"{uid}.nii")
+    if study.fracture.any():
+        _write_mask(study.fracture, study.affine_lps, task.out / "fractures" / f"{uid}.nii.gz")
     truth = {
         "study_instance_uid": task.identity.study_uid,
         **study.truth,
@@ -145,15 +151,15 @@ def _label_row(truth: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_segmentation(study: PhantomStudy, path: Path) -> None:
-    """Write the labels with sagittal slices first, so that only the affine tells where voxels lie, as in RSNA's."""
-    affine_lps = study.affine_lps[:, [2, 0, 1, 3]].copy()  # axes i, k, j
-    affine_lps[:3, 3] += affine_lps[:3, 1] * (study.labels.shape[0] - 1)
+def _write_mask(mask: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64], path: Path) -> None:
+    """Write labels with sagittal slices first, so that only the affine tells where voxels lie, as in RSNA's."""
+    affine_lps = affine[:, [2, 0, 1, 3]].copy()  # axes i, k, j
+    affine_lps[:3, 3] += affine_lps[:3, 1] * (mask.shape[0] - 1)
     affine_lps[:3, 1] *= -1  # k runs from the head down
-    sagittal = study.labels.transpose(2, 0, 1)[:, ::-1]
+    sagittal = mask.transpose(2, 0, 1)[:, ::-1]
     image = nibabel.Nifti1Image(np.ascontiguousarray(sagittal), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps)
-    with atomic_path(path) as part:
-        nibabel.save(image, part)
+    content = image.to_bytes()
+    write_bytes(path, gzip.compress(content, 6, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _boxes(study: PhantomStudy, uid: str, *, upward: bool) -> list[dict[str, Any]]:

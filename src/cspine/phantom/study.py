@@ -5,12 +5,16 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
+from cspine.anatomy import SEGMENT_NUMBERS
 from cspine.phantom.draw import draw_broken_neck
 from cspine.phantom.fracture import Crack
 from cspine.phantom.neck import Neck
 from cspine.phantom.scanner import Scanner, acquire
 from cspine.phantom.settings import PhantomSettings
+
+_LEVELS: Final = {number: level for level, number in SEGMENT_NUMBERS.items()}
 
 _SOFT_HU: Final = 40.0
 """What fills a gap: blood."""
@@ -32,7 +36,7 @@ class PhantomStudy:
         Number of the broken vertebra where it is broken.
     truth : dict
         Person, posture and scanner; per fracture its level, kind, width, displacement, visibility and place; per
-        vertebra its place and axes.
+        vertebra its place, axes and centroid.
     """
 
     hu: npt.NDArray[np.int16]
@@ -55,8 +59,18 @@ def render_study(seed: int, index: int, settings: PhantomSettings) -> PhantomStu
     """
     neck, scanner = draw_broken_neck(seed, index, settings)
     scan = acquire(neck, scanner, np.random.default_rng([seed, index, 3]))
-    truth = _truth(neck, scanner)
+    truth = _truth(neck, scanner) | {"centroids": _centroids(scan.labels, scanner.grid.affine)}
     return PhantomStudy(scan.hu, scanner.grid.affine, scan.labels, scan.fracture, scanner.thickness_mm, truth)
+
+
+def _centroids(labels: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64]) -> dict[str, list[float]]:
+    """Return the middle of each vertebra's voxels, LPS in mm, of those that are in the scan."""
+    found = {}
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:
+            middle = np.argwhere(labels[box] == number).mean(axis=0) + [part.start for part in box]
+            found[_LEVELS[number]] = (affine @ [*middle, 1.0])[:3].tolist()
+    return found
 
 
 def visibility(crack: Crack, bone_hu: float, scanner: Scanner) -> float:
