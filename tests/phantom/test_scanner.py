@@ -143,7 +143,7 @@ def test_a_round_field_ends_at_its_circle(neck: Neck) -> None:
 
 
 def test_a_tilted_scan_is_written_as_it_lies(tmp_path: Path) -> None:
-    from cspine.imaging import load_volume
+    from cspine.imaging import load_segmentation, load_volume
     from cspine.phantom import synthesize
 
     settings = PhantomSettings(
@@ -154,6 +154,11 @@ def test_a_tilted_scan_is_written_as_it_lies(tmp_path: Path) -> None:
 
     assert volume.provenance is not None
     assert any("tilted by" in said for said in volume.provenance.repairs)
+    (mask,) = (tmp_path / "tilted" / "segmentations").iterdir()
+    labels = load_segmentation(mask, volume)
+    bone, soft = volume.array[labels > 0], volume.array[(labels == 0) & (volume.array > -200)]
+    assert len(bone) > 10_000
+    assert bone.mean() > soft.mean() + 250
     straight = settings.model_copy(update={"tilted": 0.0})
     synthesize(tmp_path / "straight", studies=1, seed=3, settings=straight)
     other = load_volume(tmp_path / "straight" / "train_images")

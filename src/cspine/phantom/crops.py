@@ -88,7 +88,7 @@ def render_coarse(seed: int, index: int, settings: PhantomSettings, *, spacing_m
 def _crop(neck: Neck, scanner: Scanner, grid: Grid, level: Level | None, rng: np.random.Generator) -> Crop:
     """Render a lattice, with the scanner's resolution and noise brought down to its spacing."""
     spacing = grid.spacing_mm
-    thickness = float(max(spacing[0], scanner.thickness_mm)) if level is None else float(spacing[0])
+    thickness = float(max(spacing[0], scanner.thickness_mm)) if level is None else 0.0  # of a crop, the blur does it
     rendered = render(neck, grid, thickness_mm=thickness)
     hu = _scan(rendered, scanner, spacing, rng)
     cracks = neck.cracks.get(level, ()) if level else tuple(crack for found in neck.cracks.values() for crack in found)
