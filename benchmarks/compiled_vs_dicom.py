@@ -49,12 +49,13 @@ def main() -> None:
 
 def _prepare(work: Path, studies: int) -> None:
     from cspine.imaging.layout import open_root
-    from cspine.phantom import synthesize
+    from cspine.phantom import PhantomSettings, synthesize
     from cspine.reformat import SagittalSettings
     from cspine.reformat.compile import compile_studies
     from cspine.scale import default_workers
 
-    synthesize(work / "dicom", studies=studies, seed=11, workers=default_workers())
+    settings = PhantomSettings(matrix=256)
+    synthesize(work / "dicom", studies=studies, seed=11, settings=settings, workers=default_workers())
     compile_studies(open_root(work / "dicom"), work / "compiled", SagittalSettings(), workers=default_workers())
 
 

@@ -170,3 +170,15 @@ def test_centroids_are_the_middles_of_the_masks(study: PhantomStudy) -> None:
         middle = np.argwhere(study.labels == SEGMENT_NUMBERS[level]).mean(axis=0)
         np.testing.assert_allclose(study.truth["centroids"][level], (study.affine_lps @ [*middle, 1.0])[:3], atol=1e-6)
     assert set(study.truth["axes"]) == set(study.truth["vertebrae"])
+
+
+def test_the_domains_share_no_person_and_no_uid(tmp_path: Path) -> None:
+    hidden = SMALL.model_copy(update={"domain": "hidden"})  # all else alike
+    here, there = render_study(3, 1, SMALL), render_study(3, 1, hidden)
+
+    assert here.truth["vertebrae"] != there.truth["vertebrae"]
+    assert here.truth["person"] != there.truth["person"]
+    for name, settings in (("source", SMALL), ("hidden", hidden)):
+        synthesize(tmp_path / name, studies=1, seed=3, settings=settings)
+    uids = {path.name for name in ("source", "hidden") for path in (tmp_path / name / "train_images").iterdir()}
+    assert len(uids) == 2

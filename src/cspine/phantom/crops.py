@@ -15,7 +15,7 @@ from cspine.phantom.grid import Grid
 from cspine.phantom.neck import Neck
 from cspine.phantom.render import Rendered, render
 from cspine.phantom.scanner import HIGHEST_HU, LOWEST_HU, Scanner
-from cspine.phantom.settings import PhantomSettings
+from cspine.phantom.settings import PhantomSettings, stream
 
 _TO_DEVIATION: Final = 2 * float(np.sqrt(2 * np.log(2)))
 """Width at half height over standard deviation of a Gaussian."""
@@ -65,7 +65,7 @@ def render_vertebrae(
         Between them.
     """
     neck, scanner = draw_broken_neck(seed, index, settings)
-    rng = np.random.default_rng([seed, index, 2])
+    rng = stream(seed, index, settings, 2)
     for level in VERTEBRAE:
         frame = neck.frames[level]
         affine = np.eye(4)
@@ -82,7 +82,7 @@ def render_coarse(seed: int, index: int, settings: PhantomSettings, *, spacing_m
     affine[:3, :3] *= scale
     shape = [max(int(count / factor), 1) for count, factor in zip(scanner.grid.shape, scale.tolist(), strict=True)]
     grid = Grid(affine, (shape[0], shape[1], shape[2]))
-    return _crop(neck, scanner, grid, None, np.random.default_rng([seed, index, 2]))
+    return _crop(neck, scanner, grid, None, stream(seed, index, settings, 2))
 
 
 def _crop(neck: Neck, scanner: Scanner, grid: Grid, level: Level | None, rng: np.random.Generator) -> Crop:

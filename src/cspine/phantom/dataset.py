@@ -29,7 +29,7 @@ from cspine.files import claim_folder, read_json, write_bytes, write_json, write
 from cspine.imaging.layout import LABELS_FILE, PHANTOM_MARKER
 from cspine.labels import BOX_COLUMNS, STUDY
 from cspine.phantom.dicom import Identity, draw_writing, instance_numbers, write_slices
-from cspine.phantom.settings import PhantomSettings
+from cspine.phantom.settings import PhantomSettings, stream
 from cspine.phantom.study import PhantomStudy, render_study
 from cspine.progress import Progress, silent
 from cspine.scale import run_over
@@ -56,7 +56,7 @@ class _Task:
 
     @property
     def identity(self) -> Identity:
-        return Identity(self.seed, self.index)
+        return Identity(self.seed, self.index, self.settings.domain)
 
     @property
     def truth_path(self) -> Path:
@@ -123,7 +123,7 @@ def synthesize(
 def _write_study(task: _Task) -> None:
     """Render and write one study in a worker."""
     study = render_study(task.seed, task.index, task.settings)
-    writing = draw_writing(np.random.default_rng([task.seed, task.index, 1]), task.settings)
+    writing = draw_writing(stream(task.seed, task.index, task.settings, 1), task.settings)
     part = task.images.with_name(f".{task.images.name}.part")
     for folder in (part, task.images):
         if folder.exists():

@@ -17,10 +17,11 @@ from cspine.phantom.study import PhantomStudy
 
 @dataclass(frozen=True)
 class Identity:
-    """What names a study: made from seed and index, so that the same study always has the same UIDs."""
+    """What names a study: made from seed, index and domain, so that the same study always has the same UIDs."""
 
     seed: int
     index: int
+    domain: str = "source"
 
     @property
     def study_uid(self) -> str:
@@ -42,7 +43,8 @@ class Identity:
         return self._uid(f"slice {number}")
 
     def _uid(self, what: str) -> str:
-        return generate_uid(entropy_srcs=["cspine phantom", str(self.seed), str(self.index), what])
+        domain = [] if self.domain == "source" else [self.domain]
+        return generate_uid(entropy_srcs=["cspine phantom", *domain, str(self.seed), str(self.index), what])
 
 
 def instance_numbers(count: int, *, upward: bool) -> list[int]:

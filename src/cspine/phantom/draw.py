@@ -1,12 +1,10 @@
 """A study before it is scanned: who, how broken, on which scanner."""
 
-import numpy as np
-
 from cspine.phantom.fracture import Crack, draw_cracks
 from cspine.phantom.labels import draw_levels
 from cspine.phantom.neck import Neck, draw_neck
 from cspine.phantom.scanner import Scanner, draw_scanner
-from cspine.phantom.settings import PhantomSettings
+from cspine.phantom.settings import PhantomSettings, stream
 
 
 def draw_broken_neck(seed: int, index: int, settings: PhantomSettings) -> tuple[Neck, Scanner]:
@@ -19,7 +17,7 @@ def draw_broken_neck(seed: int, index: int, settings: PhantomSettings) -> tuple[
     settings : PhantomSettings
         Ranges to draw from.
     """
-    rng = np.random.default_rng([seed, index])
+    rng = stream(seed, index, settings)
     levels = draw_levels(rng, settings.prevalence)
     neck = draw_neck(rng, age_years=settings.age_years)
     cracks: dict[str, tuple[Crack, ...]] = {level: draw_cracks(level, neck.person, settings, rng) for level in levels}

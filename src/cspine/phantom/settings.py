@@ -2,6 +2,7 @@
 
 from typing import Final, Literal
 
+import numpy as np
 from pydantic import Field
 
 from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES
@@ -44,6 +45,15 @@ class PhantomSettings(Settings):
     upward: float = Field(
         197 / CHALLENGE_STUDIES, ge=0.0, le=1.0, description="Fraction with instance numbers rising towards the head."
     )
+
+
+_STREAMS: Final = {"source": 0, "hidden": 100}
+"""So that study 3 of one domain is another person than study 3 of the other."""
+
+
+def stream(seed: int, index: int, settings: PhantomSettings, purpose: int = 0) -> np.random.Generator:
+    """Return where the chance of one study comes from; purposes 0 to 99 are independent of each other."""
+    return np.random.default_rng([seed, index, _STREAMS[settings.domain] + purpose])
 
 
 DOMAINS: Final = {

@@ -12,7 +12,7 @@ from cspine.phantom.draw import draw_broken_neck
 from cspine.phantom.fracture import Crack
 from cspine.phantom.neck import Neck
 from cspine.phantom.scanner import Scanner, acquire
-from cspine.phantom.settings import PhantomSettings
+from cspine.phantom.settings import PhantomSettings, stream
 
 _LEVELS: Final = {number: level for level, number in SEGMENT_NUMBERS.items()}
 
@@ -58,7 +58,7 @@ def render_study(seed: int, index: int, settings: PhantomSettings) -> PhantomStu
         Ranges to draw from.
     """
     neck, scanner = draw_broken_neck(seed, index, settings)
-    scan = acquire(neck, scanner, np.random.default_rng([seed, index, 3]))
+    scan = acquire(neck, scanner, stream(seed, index, settings, 3))
     truth = _truth(neck, scanner) | {"centroids": _centroids(scan.labels, scanner.grid.affine)}
     return PhantomStudy(scan.hu, scanner.grid.affine, scan.labels, scan.fracture, scanner.thickness_mm, truth)
 
