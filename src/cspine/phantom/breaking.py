@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cspine.phantom.fracture import Crack
 from cspine.phantom.grid import Grid, Part, Window, sample
-from cspine.phantom.solids import Field, intersect
+from cspine.phantom.solids import Cloud, Field, Points, intersect
 
 _CRUSHED_MM: Final = 1.2
 """How far from its surface crushed bone is denser."""
@@ -70,47 +70,63 @@ def break_bone(parts: Sequence[Part], local: Grid, cracks: Sequence[Crack] = (),
     flaws : Flaws
         What is no fracture.
     """
-    intact = sample(parts, local)
-    if not cracks and not flaws.old and not flaws.holes:
+    intact, moving = sample(parts, local), (*flaws.old, *cracks)
+    if not moving and not flaws.holes:
         nothing = np.zeros((1, 1, 1), np.float32)
         return Broken(intact, intact, nothing > 0, nothing)
-    broken = Broken(intact.copy(), intact.copy(), np.zeros(intact.shape, bool), np.zeros_like(intact))
-    for crack in flaws.old:
-        window = local.window(crack.box())
+    broken = Broken(intact.copy(), intact, np.zeros(intact.shape, bool), np.zeros_like(intact))
+    if moving:
+        boxes = np.array([crack.box() for crack in moving])
+        window = local.window(np.array([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)]))
         if window is not None:
-            _open(broken, intact, window, parts, local.part(window), crack)
-    if flaws.old:
-        np.copyto(broken.skin, broken.field)
-        broken.gap[:] = False
+            _break(broken, window, parts, local.part(window), cracks, flaws.old)
     for hole in flaws.holes:
         window = local.window(hole.solid.box(), hole.blend_mm)
         if window is not None:
             distance = hole.solid.distance(local.part(window).points())
             broken.field[window] = intersect(broken.field[window], -distance, hole.blend_mm)
-    for crack in cracks:
-        window = local.window(crack.box())
-        if window is not None:
-            _open(broken, intact, window, parts, local.part(window), crack)
     return broken
 
 
-def _open(broken: Broken, intact: Field, window: Window, parts: Sequence[Part], local: Grid, crack: Crack) -> None:
-    """Move a crack's fragment and open its gap, within a window."""
-    points = local.points()
-    side = crack.side(points)
-    moved = sample(parts, local, warp=crack.whence, warp_mm=crack.most_mm)
-    beyond, whole = side > 0, intact[window] < 0
-    np.copyto(broken.skin[window], moved, where=beyond)
-    np.copyto(broken.field[window], moved, where=beyond)
-    if crack.crush_mm:
-        near = np.abs(side)
-        broken.gap[window] |= whole & (near < _CRUSHED_MM)
-        np.maximum(
-            broken.dense[window], np.clip(1 - near / np.float32(2 * _CRUSHED_MM), 0, 1), out=broken.dense[window]
-        )
-        return
-    half = crack.half_gap(points)
-    opened = np.where(half > 0, half - np.abs(side), np.float32(-np.inf))
-    np.maximum(broken.field[window], opened, out=broken.field[window])
+def _break(
+    broken: Broken, window: Window, parts: Sequence[Part], local: Grid, cracks: Sequence[Crack], old: Sequence[Crack]
+) -> None:
+    """Move fragments and open gaps within a window.
+
+    The last fracture is undone first, so that what it moved carries the gaps of those before it.
+    """
+    moving = (*old, *cracks)
+    skin = sample(parts, local, warp=lambda points: _whence(points, moving), warp_mm=sum(c.most_mm for c in moving))
+    whole, opened, touched = skin < 0, np.full(skin.shape, -np.inf, np.float32), np.zeros(skin.shape, bool)
     narrow = np.float32(0.35 * float(local.spacing_mm.min()))  # a crack finer than the voxels is still marked
-    broken.gap[window] |= whole & (half > 0) & (np.abs(side) < np.maximum(half, narrow))
+    points: Points = local.points()
+    for number in reversed(range(len(moving))):
+        crack = moving[number]
+        inside, side = crack.within(points), crack.side(points)
+        near, touched = np.abs(side), touched | inside
+        if crack.crush_mm:
+            broken.gap[window] |= whole & inside & (near < _CRUSHED_MM)
+            dense = np.where(inside, np.clip(1 - near / np.float32(2 * _CRUSHED_MM), 0, 1), 0)
+            np.maximum(broken.dense[window], dense, out=broken.dense[window])
+        else:
+            half = crack.half_gap(points)
+            within = inside & (half > 0)
+            np.maximum(opened, half - near, out=opened, where=within)
+            if number < len(old):
+                np.maximum(skin, half - near, out=skin, where=within)  # its edges are compact
+            else:
+                broken.gap[window] |= whole & within & (near < np.maximum(half, narrow))
+        points = _whence(points, (crack,))
+    np.copyto(broken.skin[window], skin, where=touched)
+    np.copyto(broken.field[window], np.maximum(skin, opened), where=touched)
+
+
+def _whence(points: Points, cracks: Sequence[Crack]) -> Points:
+    """Return where the bone at these points was before any of the fractures."""
+    for crack in reversed(cracks):
+        beyond = crack.within(points) & (crack.side(points) > 0)
+        moved = crack.whence(points).seen((0, 0, 0))
+        still = points.seen((0, 0, 0))
+        x, y, z = (np.where(beyond, after, before) for after, before in zip(moved, still, strict=True))
+        points = Cloud(x, y, z)
+    return points

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from cspine.anatomy import Level
 from cspine.phantom.axis import dens_foot
@@ -66,6 +67,12 @@ class Crack:
         for amplitude, number, phase, angle in self.waves.astype(np.float32):
             flat = flat + amplitude * np.sin(number * (np.cos(angle) * u + np.sin(angle) * v) + phase)
         return np.asarray(flat, np.float32)
+
+    def within(self, points: Points) -> npt.NDArray[np.bool_]:
+        """Tell which points lie in the box within which bone is broken."""
+        x, y, z = points.seen(self.centre_mm)
+        a, b, c = (np.float32(half) for half in self.half_mm)
+        return np.asarray((np.abs(x) <= a) & (np.abs(y) <= b) & (np.abs(z) <= c))
 
     def half_gap(self, points: Points) -> Field:
         """Return half the gap's width in mm: full amid the surface, nothing at its end."""
