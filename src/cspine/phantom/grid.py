@@ -103,11 +103,17 @@ class Part:
 
 
 def sample(
-    parts: Iterable[Part], grid: Grid, *, reach_mm: float = REACH_MM, warp: Warp | None = None, warp_mm: float = 0.0
+    parts: Iterable[Part],
+    grid: Grid,
+    *,
+    reach_mm: float = REACH_MM,
+    fine_mm: float = FINE_MM,
+    warp: Warp | None = None,
+    warp_mm: float = 0.0,
 ) -> Field:
     """Sample solids on a lattice, each only where it is.
 
-    Lattices finer than `FINE_MM` are interpolated: distances are nearly linear over such a length, and a solid that
+    Lattices finer than `fine_mm` are interpolated: distances are nearly linear over such a length, and a solid that
     bends with a radius of 3 mm is off by two hundredths of one.
 
     Parameters
@@ -118,6 +124,8 @@ def sample(
         The lattice.
     reach_mm : float
         How far from the surface distances are told.
+    fine_mm : float
+        At what steps solids are sampled at most.
     warp : callable, optional
         Moves the points before the solids are asked, by `warp_mm` at most.
 
@@ -126,7 +134,7 @@ def sample(
     (k, j, i) float32
         Signed distance in mm, negative inside.
     """
-    strides = [min(max(int(FINE_MM / step), 1), count) for step, count in zip(grid.spacing_mm, grid.shape, strict=True)]
+    strides = [min(max(int(fine_mm / step), 1), count) for step, count in zip(grid.spacing_mm, grid.shape, strict=True)]
     if max(strides) == 1:
         return _sample(parts, grid, reach_mm, warp, warp_mm)
     affine = grid.affine.copy()

@@ -29,7 +29,10 @@ _DRIFT_MM: Final = (9.0, 9.0, 9.0)
 _CRUSHED_HU: Final = 220.0
 """By how much bone driven into bone is denser."""
 
-_STEP_MM: Final = 0.6
+_HARD_FINE_MM: Final = 1.2
+"""Bones that are no vertebrae are sampled this coarsely."""
+
+_STEP_MM: Final = 0.75
 """Slices are averaged over planes at most this far apart."""
 
 
@@ -108,7 +111,8 @@ def _paint_hard(hu: Field, hard: Hard, grid: Grid) -> None:
     window = local.window(_around(hard.parts), 1.0)
     if window is None:
         return
-    field, edge = sample(hard.parts, local.part(window), reach_mm=hard.cortex_mm + 2.0), _edge_mm(grid)
+    field = sample(hard.parts, local.part(window), reach_mm=hard.cortex_mm + 2.0, fine_mm=_HARD_FINE_MM)
+    edge = _edge_mm(grid)
     near = field < edge
     depth, here = field[near], hu[window]
     shell = 1 - smoothstep(-depth, hard.cortex_mm * 0.7, hard.cortex_mm * 1.3)

@@ -133,7 +133,7 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
     kernel, spectrum, streaks = _filters(scanner)
     level, streak = _noise_of_slices(neck, scanner)
     memory = float(np.clip(1 - grid.spacing_mm[0] / scanner.thickness_mm, 0, 0.9))  # overlapping slices share noise
-    last = _white(spectrum.shape, rng)
+    last = _white(grid.shape[1:], rng)
     moved, shaken = _jolt(scanner)
     beyond = _beyond_circle(grid) if scanner.round_field else None
     for start in range(0, grid.shape[0], _SLAB):
@@ -143,14 +143,15 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
         labels[slab], fracture[slab] = rendered.labels, rendered.fracture
         add_metal(rendered.hu, neck.fillings, grid.part((slab, *whole)))
         for k in range(slab.start, slab.stop):
-            last = memory * last + np.float32(np.sqrt(1 - memory**2)) * _white(spectrum.shape, rng)
+            last = memory * last + np.float32(np.sqrt(1 - memory**2)) * _white(grid.shape[1:], rng)
             plane = rendered.hu[k - start]
             image: Any = fft.rfft2(plane)
             darken(image, plane, float(grid.spacing_mm[1]), scanner.hardening)
             image *= kernel * moved if moved is not None and shaken[k] else kernel
             image += last * (spectrum * np.float32(level[k]) + streaks * np.float32(streak[k]))
             scanned = fft.irfft2(image, s=grid.shape[1:], overwrite_x=True)
-            hu[k] = np.clip(np.rint(scanned), LOWEST_HU, HIGHEST_HU)
+            np.rint(scanned, out=scanned)
+            hu[k] = np.clip(scanned, LOWEST_HU, HIGHEST_HU, out=scanned)
             if beyond is not None:
                 hu[k][beyond] = LOWEST_HU
     return Scan(hu, labels, fracture)
@@ -209,20 +210,19 @@ def _beyond_circle(grid: Grid) -> npt.NDArray[np.bool_]:
 
 
 def _of_unit_deviation(spectrum: Field, columns: int) -> Field:
-    """Scale a spectrum so that white complex noise through it has a deviation of 1 once transformed back."""
+    """Scale a spectrum so that white noise through it has a deviation of 1 again."""
     twice = np.full(spectrum.shape[1], 2.0)  # all but the first and last column stand for two
     twice[0] = 1.0
     if columns % 2 == 0:
         twice[-1] = 1.0
     power = float((spectrum.astype(np.float64) ** 2 @ twice).sum())
     pixels = spectrum.shape[0] * columns
-    return np.asarray(spectrum * np.float32(pixels / np.sqrt(power)), np.float32)
+    return np.asarray(spectrum * np.float32(np.sqrt(pixels / power)), np.float32)
 
 
-def _white(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.complex64]:
-    """Return complex noise of unit power."""
-    parts = rng.standard_normal((*shape, 2), dtype=np.float32) * np.float32(np.sqrt(0.5))
-    return parts.view(np.complex64)[..., 0]
+def _white(shape: tuple[int, int], rng: np.random.Generator) -> npt.NDArray[np.complex64]:
+    """Return the transform of white noise with a deviation of 1."""
+    return np.asarray(fft.rfft2(rng.standard_normal(shape, dtype=np.float32)), np.complex64)
 
 
 def _noise_of_slices(neck: Neck, scanner: Scanner) -> tuple[Field, Field]:
