@@ -42,7 +42,7 @@ class Soft:
         k, j, i = Grid(np.linalg.inv(self.affine) @ grid.affine, grid.shape).points().seen((0, 0, 0))
         if k.shape[1:] == (1, 1) and j.shape[::2] == (1, 1) and i.shape[:2] == (1, 1):
             hu = self.hu
-            for along, places in enumerate((k, j, i)):
+            for along, places in ((0, k), (2, i), (1, j)):  # whole rows last, while there are most
                 hu = _interpolate(hu, along, np.broadcast_to(places.ravel(), (grid.shape[along],)))
             return hu
         places = np.stack(np.broadcast_arrays(k, j, i))
@@ -57,9 +57,8 @@ class Soft:
         _, j, i = (np.linalg.inv(self.affine) @ [0.0, 0.0, 0.0, 1.0])[:3].round().astype(int)
         water = np.maximum(self.hu / 1000 + 1, 0)
         across, along = slice(i - 8, i + 9), slice(j - 8, j + 9)
-        return water[:, along].mean(axis=1).sum(axis=1) * _SOFT_MM, water[:, :, across].mean(axis=2).sum(
-            axis=1
-        ) * _SOFT_MM
+        sideways, forwards = water[:, along].mean(axis=1), water[:, :, across].mean(axis=2)
+        return sideways.sum(axis=1) * _SOFT_MM, forwards.sum(axis=1) * _SOFT_MM
 
 
 @dataclass(frozen=True)
