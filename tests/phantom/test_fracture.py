@@ -93,6 +93,19 @@ def test_the_gap_is_as_wide_as_the_truth_says(level: Level, kind: str) -> None:
     assert (through.field[:, 0, 0] > 0).sum() * 0.02 == pytest.approx(crack.width_mm, abs=0.1)
 
 
+def test_a_crack_finer_than_the_slices_is_marked_all_through_the_bone() -> None:
+    (crack,) = broken("C2", "dens type II")
+    fine = replace(crack, width_mm=0.3, shift_mm=np.zeros(3), turn_rad=np.zeros(3), extent_mm=90.0)
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2] = 2.0, 0.5, 0.5
+    affine[:, 3] = [*(crack.centre_mm - by(6.0, 6.0, 7.0)), 1.0]
+    found = break_bone(neck().bone("C2"), Grid(affine, (8, 25, 25)), (fine,))
+    within = np.all(found.skin[1:7] < -0.5, axis=0)  # bone all the way up
+
+    assert np.count_nonzero(within) > 50
+    assert np.all(np.any(found.gap, axis=0)[within])
+
+
 def test_a_fragment_that_is_loose_moves_as_one() -> None:
     (crack,) = broken("C2", "dens type II")
     moved = replace(crack, shift_mm=np.array([2.0, 0.0, 1.0]), turn_rad=np.zeros(3))

@@ -98,7 +98,6 @@ def _break(
     moving = (*old, *cracks)
     skin = sample(parts, local, warp=lambda points: _whence(points, moving), warp_mm=sum(c.most_mm for c in moving))
     whole, opened, touched = skin < 0, np.full(skin.shape, -np.inf, np.float32), np.zeros(skin.shape, bool)
-    narrow = np.float32(0.35 * float(local.spacing_mm.min()))  # a crack finer than the voxels is still marked
     points: Points = local.points()
     for number in reversed(range(len(moving))):
         crack = moving[number]
@@ -115,7 +114,9 @@ def _break(
             if number < len(old):
                 np.maximum(skin, half - near, out=skin, where=within)  # its edges are compact
             else:
-                broken.gap[window] |= whole & within & (near < np.maximum(half, narrow))
+                # A voxel is broken where the surface passes through it, however fine the crack.
+                through = np.float32(0.5 * np.abs(crack.normal @ local.affine[:3, :3]).sum())
+                broken.gap[window] |= whole & within & (near < np.maximum(half, through))
         points = _whence(points, (crack,))
     np.copyto(broken.skin[window], skin, where=touched)
     np.copyto(broken.field[window], np.maximum(skin, opened), where=touched)
