@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
-_END: Final = b"\xff\xd9"
+END: Final = b"\xff\xd9"
 
 
 class CodestreamError(ValueError):
@@ -64,5 +64,5 @@ def read_fragments(data: bytes | bytearray) -> list[memoryview]:
 
 def check_end(data: bytes) -> None:
     """Hold that the end marker is there; some writers pad after it."""
-    if _END not in data[-64:]:
+    if END not in data[-64:]:
         raise CodestreamError("cut off")

@@ -9,9 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from cspine.imaging.codestream import Codestream, CodestreamError, check_end
+from cspine.imaging.codestream import END, Codestream, CodestreamError, check_end
 
-_END: Final = b"\xff\xd9"
 _RESTART: Final = re.compile(rb"\xff+([\xd0-\xd7])")
 _TABLES, _SCAN, _INTERVAL = 0xC4, 0xDA, 0xDD
 
@@ -123,7 +122,7 @@ def read_scan(data: bytes) -> Scan:
         elif marker == _SCAN:
             if stream is None or stop - start != 6 or data[start] != 1:
                 break
-            coded = data[stop : data.rindex(_END)].rstrip(b"\xff")  # fill bytes may stand before a marker
+            coded = data[stop : data.rindex(END)].rstrip(b"\xff")  # fill bytes may stand before a marker
             which = data[start + 2]
             return Scan(stream, tables, which >> 4, which & 15, data[start + 3], data[start + 5] & 15, interval, coded)
     raise CodestreamError("has no scan of one grey image")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.errors import DicomError, GeometryError
-from cspine.imaging.choice import choose_series
+from cspine.imaging.choice import HOUNSFIELD, choose_series
 from cspine.imaging.codecs import NIFTI, transfer_syntax_name
 from cspine.imaging.discovery import discover
 from cspine.imaging.geometry import MAX_GAP_MM, STRAIGHT_DEG
@@ -184,7 +184,7 @@ def _doubts(array: npt.NDArray[np.int16], headers: list[SliceHeader]) -> list[st
         said.append("NIfTI does not tell what its values mean; taken as Hounsfield units")
     elif any("RescaleIntercept" in header.missing for header in headers):
         said.append("RescaleIntercept is missing; stored values taken as Hounsfield units")
-    if any(header.rescale_type not in {None, "HU", "US"} for header in headers):
+    if any(header.rescale_type not in HOUNSFIELD - {"HU_MOD"} for header in headers):
         said.append("RescaleType is not HU; values taken as Hounsfield units")
     lowest = int(array[:: max(len(array) // 16, 1), ::4, ::4].min()) if said else AIR_HU
     if lowest > DENSE_HU:

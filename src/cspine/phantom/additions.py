@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
-from cspine.phantom.grid import Part
+from cspine.phantom.grid import Part, rods
 from cspine.phantom.solids import Cropped, Place, Rod, Shell, by
 from cspine.phantom.tissue import AIR, Layout, Organ
 
@@ -88,6 +87,4 @@ def _tube(layout: Layout) -> list[Organ]:
         head.to_lps([4.0, -100.0, -12.0]), head.to_lps([2.0, -50.0, -2.0]), layout.before("C2", 13.0, 1.0),
         layout.before("C5", 19.0), layout.before("C7", 20.0), layout.before("T2", 24.0, 0, -30.0),
     ]  # fmt: skip
-    outer = tuple(Part(Rod(start, end, (5.2, 5.2)), 1.0) for start, end in pairwise(way))
-    inner = tuple(Part(Rod(start, end, (3.7, 3.7)), 1.0) for start, end in pairwise(way))
-    return [Organ(outer, 110.0, 1.0), Organ(inner, AIR, 1.0)]
+    return [Organ(rods(way, 5.2), 110.0, 1.0), Organ(rods(way, 3.7), AIR, 1.0)]

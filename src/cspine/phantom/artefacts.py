@@ -38,15 +38,17 @@ def add_metal(hu: Field, fillings: Sequence[Place], grid: Grid) -> None:
     grid : Grid
         Of the slices.
     """
+    if not fillings:
+        return
     patterns = [_pattern(place) for place in fillings]
     for k in range(grid.shape[0]):
         x, y, z = (
             grid.part((slice(k, k + 1), slice(0, grid.shape[1]), slice(0, grid.shape[2]))).points().seen((0, 0, 0))
         )
         near = [
-            (place, pattern, float(np.abs(z - place[2]).min()))
+            (place, pattern, off)
             for place, pattern in zip(fillings, patterns, strict=True)
-            if float(np.abs(z - place[2]).min()) < _STREAKS_MM
+            if (off := float(np.abs(z - place[2]).min())) < _STREAKS_MM
         ]
         for place, pattern, off in near:
             _streak(hu[k], x[0] - np.float32(place[0]), y[0] - np.float32(place[1]), pattern, off)
@@ -72,13 +74,17 @@ def darken(image: Any, plane: Field, pixel_mm: float, share: float) -> None:  # 
         return
     dense = np.maximum(plane[::_COARSE, ::_COARSE] - np.float32(_BONE_HU), 0)
     rows, columns = dense.shape
-    v = fft.fftfreq(rows, pixel_mm * _COARSE)[:, None]
-    u = fft.rfftfreq(columns, pixel_mm * _COARSE)[None, :]
+    v, u = frequencies((rows, columns), (pixel_mm * _COARSE, pixel_mm * _COARSE))
     along = np.exp(-((60.0 * u) ** 2) - (14.0 * v) ** 2)  # mostly between what lies side by side
     shadow = fft.rfft2(dense) * (along * (_SHADOW * share * image.shape[0] / rows * plane.shape[1] / columns))
     above, below, across = (rows + 1) // 2, rows // 2, shadow.shape[1] - 1
     image[:above, :across] -= shadow[:above, :across]
     image[-below:, :across] -= shadow[-below:, :across]
+
+
+def frequencies(shape: tuple[int, int], pixel_mm: Sequence[float] | Place) -> tuple[Place, Place]:
+    """Return the frequencies of a slice's transform along its rows' axis and its columns', per mm, to be broadcast."""
+    return fft.fftfreq(shape[0], pixel_mm[0])[:, None], fft.rfftfreq(shape[1], pixel_mm[1])[None, :]
 
 
 def _pattern(place: Place) -> Field:

@@ -7,9 +7,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from cspine.phantom.grid import Part
-from cspine.phantom.solids import Column, Ellipsoid, Ring, Rod
-
-_SIDES: Final = (-1.0, 1.0)
+from cspine.phantom.solids import SIDES, Column, Ellipsoid, Ring, Rod
 
 DENS_GAP_MM: Final = 1.3
 """Between the anterior arch and the dens; adults have less than 3."""
@@ -43,7 +41,7 @@ def atlas(measures: Mapping[str, float], traits: Mapping[str, float], *, dens_de
     back = front + 2 * half_depth
     yield Part(Ellipsoid((0.0, back + 3.2, 0.0), (4.0, 3.2, posterior / 2)), 2.5)
     tip = measures["atlas width"] / 2
-    for side in _SIDES:
+    for side in SIDES:
         mirror = np.array([side, 1.0, 1.0])
         lean = Rotation.from_euler("y", side * 12.0, degrees=True).as_matrix()
         mass = mirror * (MASS_X_MM, 1.0, 0.0)

@@ -7,10 +7,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from cspine.phantom.grid import Part
-from cspine.phantom.solids import Column, Ellipsoid, Pillar, Rod, by
+from cspine.phantom.solids import SIDES, Column, Ellipsoid, Pillar, Rod, by
 from cspine.phantom.subaxial import Body, endplate_arch
-
-_SIDES: Final = (-1.0, 1.0)
 
 DENS_LEAN_DEG: Final = 8.0
 """How far the dens leans back."""
@@ -36,7 +34,7 @@ def axis(measures: Mapping[str, float], traits: Mapping[str, float]) -> Iterator
     yield from _dens(measures)
     pillar = np.array([canal_half + 5.0, back + 6.4, -height / 2 + 2.0])
     lamina_back = back + canal_depth + 2.4
-    for side in _SIDES:
+    for side in SIDES:
         mirror = np.array([side, 1.0, 1.0])
         lean = Rotation.from_euler("y", side * 24.0, degrees=True).as_matrix()
         facet = mirror * (15.0, 0.5, height / 2 - 1.6)
@@ -63,7 +61,7 @@ def axis(measures: Mapping[str, float], traits: Mapping[str, float]) -> Iterator
     yield Part(Column((0.0, back + canal_depth / 2), (canal_half, canal_depth / 2), (-30.0, 4.0)), 1.0, cut=True)
     # Towards the atlas the canal widens.
     yield Part(Ellipsoid((0.0, back + 8.5, height / 2 + 6.0), (canal_half + 1.0, 9.5, 13.0)), 1.0, cut=True)
-    for side in _SIDES:
+    for side in SIDES:
         hole = Rod((side * 20.3, 3.4, -12.0), (side * 22.6, 3.4, 7.0), (2.6, 2.6))
         yield Part(hole, 0.8, cut=True)
 
@@ -93,6 +91,6 @@ def _spinous_process(length: float, start: float, traits: Mapping[str, float]) -
     root, tip = np.array([0.0, start + 2.0, -6.0]), np.array([0.0, start + length * 0.93, -6.0 - length * 0.37])
     fork = root + (tip - root) * 0.5
     yield Part(Rod(root, fork, (3.4, 3.4), flat=1.7))
-    for side in _SIDES:
+    for side in SIDES:
         end = tip + by(side * (4.0 + 2.0 * traits["bifid"]), -2.0, 0.0)
         yield Part(Rod(fork, end, (3.0, 2.8), flat=1.3))

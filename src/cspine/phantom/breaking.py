@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cspine.phantom.fracture import Crack
 from cspine.phantom.grid import Grid, Part, Window, sample
-from cspine.phantom.solids import Cloud, Field, Points, intersect
+from cspine.phantom.solids import Cloud, Field, Points, enclose, intersect
 
 _CRUSHED_MM: Final = 1.2
 """How far from its surface crushed bone is denser."""
@@ -76,8 +76,7 @@ def break_bone(parts: Sequence[Part], local: Grid, cracks: Sequence[Crack] = (),
         return Broken(intact, intact, nothing > 0, nothing)
     broken = Broken(intact.copy(), intact, np.zeros(intact.shape, bool), np.zeros_like(intact))
     if moving:
-        boxes = np.array([crack.box() for crack in moving])
-        window = local.window(np.array([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)]))
+        window = local.window(enclose(crack.box() for crack in moving))
         if window is not None:
             _break(broken, window, parts, local.part(window), cracks, flaws.old)
     for hole in flaws.holes:
@@ -117,7 +116,7 @@ def _break(
                 # A voxel is broken where the surface passes through it, however fine the crack.
                 through = np.float32(0.5 * np.abs(crack.normal @ local.affine[:3, :3]).sum())
                 broken.gap[window] |= whole & within & (near < np.maximum(half, through))
-        points = _whence(points, (crack,))
+        points = _undo(points, crack, inside & (side > 0))
     np.copyto(broken.skin[window], skin, where=touched)
     np.copyto(broken.field[window], np.maximum(skin, opened), where=touched)
 
@@ -125,9 +124,12 @@ def _break(
 def _whence(points: Points, cracks: Sequence[Crack]) -> Points:
     """Return where the bone at these points was before any of the fractures."""
     for crack in reversed(cracks):
-        beyond = crack.within(points) & (crack.side(points) > 0)
-        moved = crack.whence(points).seen((0, 0, 0))
-        still = points.seen((0, 0, 0))
-        x, y, z = (np.where(beyond, after, before) for after, before in zip(moved, still, strict=True))
-        points = Cloud(x, y, z)
+        points = _undo(points, crack, crack.within(points) & (crack.side(points) > 0))
     return points
+
+
+def _undo(points: Points, crack: Crack, beyond: npt.NDArray[np.bool_]) -> Points:
+    """Return where the bone at these points was before a fracture, which moved those beyond it."""
+    moved, still = crack.whence(points).seen((0, 0, 0)), points.seen((0, 0, 0))
+    x, y, z = (np.where(beyond, after, before) for after, before in zip(moved, still, strict=True))
+    return Cloud(x, y, z)

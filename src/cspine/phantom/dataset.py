@@ -125,7 +125,7 @@ def synthesize(
 
 def _write_study(task: _Task) -> None:
     """Render and write one study in a worker."""
-    study = render_study(task.seed, task.index, task.settings)
+    study, uid = render_study(task.seed, task.index, task.settings), task.identity.study_uid
     writing = draw_writing(stream(task.seed, task.index, task.settings, 1), task.settings)
     part = task.images.with_name(f".{task.images.name}.part")
     for folder in (part, task.images):
@@ -133,14 +133,13 @@ def _write_study(task: _Task) -> None:
             shutil.rmtree(folder)
     write_slices(study, task.identity, part, writing)
     part.replace(task.images)
-    uid = task.identity.study_uid
     _write_mask(study.labels, study.affine_lps, task.out / "segmentations" / f"{uid}.nii")
     if study.fracture.any():
         _write_mask(study.fracture, study.affine_lps, task.out / "fractures" / f"{uid}.nii.gz")
     truth = {
-        "study_instance_uid": task.identity.study_uid,
+        "study_instance_uid": uid,
         **study.truth,
-        "boxes": _boxes(study, task.identity.study_uid, upward=writing.upward),
+        "boxes": _boxes(study, uid, upward=writing.upward),
         "bytes": sum(path.stat().st_size for path in task.images.iterdir()),
     }
     write_json(task.truth_path, truth)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.anatomy import Level
+from cspine.phantom.atlas import front_of_canal
 from cspine.phantom.axis import dens_foot
 from cspine.phantom.person import Person
 from cspine.phantom.settings import PhantomSettings
@@ -139,7 +140,7 @@ def sites(level: Level, person: Person) -> tuple[Site, ...]:
 
 
 def _atlas_sites(measures: Mapping[str, float], dens_depth: float) -> tuple[Site, ...]:
-    front = -dens_depth / 2 - 1.3
+    front = front_of_canal(dens_depth)
     back = front + measures["canal depth"]
     behind, before = np.array([10.5, back - 3.0, 0.0]), np.array([8.0, front - 2.0, 0.0])
     return (
@@ -171,7 +172,6 @@ def _subaxial_sites(measures: Mapping[str, float], at: Landmarks) -> tuple[Site,
     spinous = at.root + 0.55 * (at.tip - at.root)
     pedicle = np.array([0.5 * (width - 2.0 + at.pillar[0]), at.back + 1.0, 1.0])
     length = float(np.linalg.norm(at.tip - at.root))
-    away = (at.tip - at.root) / length
     outer = at.front * 0.5 + at.behind * 0.5 - by(4.5, 0.0, 0.0)
     lower_front = np.array([0.0, -at.back + 3.2, -height + 3.0])
     return (
@@ -182,7 +182,7 @@ def _subaxial_sites(measures: Mapping[str, float], at: Landmarks) -> tuple[Site,
         Site("facet", 0.20, at.pillar, (0.0, 0.4, 0.92), (8.0, 9.0, 10.0)),
         Site("lamina", 0.17, lamina, (-0.75, 0.66, 0.0), (7.0, 7.0, 9.0)),
         Site("pedicle", 0.07, pedicle, (0.85, 0.5, 0.0), (5.5, 6.0, 7.0)),
-        Site("spinous process", 0.14, spinous, (0.0, float(away[1]), float(away[2])),
+        Site("spinous process", 0.14, spinous, (0.0, float(at.away[1]), float(at.away[2])),
              (8.0, 0.75 * length, 0.6 * length + 6.0), loose=True),
         Site("transverse process", 0.07, outer, (0.95, 0.2, -0.1), (6.5, 8.0, 7.0), loose=True),
     )  # fmt: skip

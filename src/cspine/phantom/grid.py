@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from cspine.phantom.solids import AXES, Box, Field, Points, Solid, Vector, intersect, unite
+from cspine.phantom.solids import AXES, Box, Field, Points, Rod, Solid, Vector, enclose, intersect, unite
 
 Window: TypeAlias = tuple[slice, slice, slice]
 Warp: TypeAlias = Callable[[Points], Points]
@@ -38,6 +39,11 @@ class Grid:
     def spacing_mm(self) -> npt.NDArray[np.float64]:
         """Along k, j and i."""
         return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
+
+    @property
+    def heights_mm(self) -> npt.NDArray[np.float64]:
+        """The z of each plane's first point."""
+        return np.asarray(self.affine[2, 3] + self.affine[2, 0] * np.arange(self.shape[0]))
 
     @cached_property
     def _inverse(self) -> npt.NDArray[np.float64]:
@@ -100,6 +106,18 @@ class Part:
     solid: Solid
     blend_mm: float = 2.0
     cut: bool = False
+
+
+def around(parts: Iterable[Part]) -> Box:
+    """Return the box that holds what parts put together make."""
+    return enclose(part.solid.box() for part in parts if not part.cut)
+
+
+def rods(
+    way: Iterable[Vector], radius: float, flat: float = 1.0, wide: Vector = (0.0, 0.0, 1.0), *, blend_mm: float = 1.0
+) -> tuple[Part, ...]:
+    """Return rods from each place of a way to the next."""
+    return tuple(Part(Rod(start, end, (radius, radius), flat, wide), blend_mm) for start, end in pairwise(way))
 
 
 def sample(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cspine.phantom.grid import Part
 from cspine.phantom.person import Person
-from cspine.phantom.solids import Cropped, Ellipsoid, Place, Rod, Shell, by
+from cspine.phantom.solids import SIDES, Cropped, Ellipsoid, Place, Rod, Shell, by
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,9 @@ class Hard:
     frame: npt.NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
 
 
-_SIDES = (-1.0, 1.0)
-
-
 def skull(person: Person) -> Iterator[Hard]:
     """Yield the bones of the head."""
-    big = 1.0 + 0.05 * person.size
+    big = person.scale
     vault = Ellipsoid((0.0, 2.0, 80.0 * big), (69.0 * big, 90.0 * big, 76.0 * big))
     half = np.array([[-120.0, -20.0, -20.0], [120.0, 120.0, 200.0]])
     base = [
@@ -48,7 +45,7 @@ def skull(person: Person) -> Iterator[Hard]:
         Part(Rod((0.0, -10.0, 11.0), (0.0, -32.0, 32.0), (5.0, 8.0), 2.2, (1, 0, 0)), 4.0),  # clivus
         Part(Rod((-40.0, -14.0, 27.0), (40.0, -14.0, 27.0), (4.0, 4.0), 1.6, (0, 1, 0)), 4.0),
     ]
-    for side in _SIDES:
+    for side in SIDES:
         mirror = np.array([side, 1.0, 1.0])
         base += [
             Part(Rod(mirror * (14.0, -14.0, 22.0), mirror * (50.0, 2.0, 26.0), (7.0, 10.0)), 4.0),  # petrous bone
@@ -56,10 +53,10 @@ def skull(person: Person) -> Iterator[Hard]:
             Part(Rod(mirror * (13.0, 22.0, 14.0), mirror * (18.0, 44.0, 20.0), (3.5, 4.0), 2.4, (1, 0, 0)), 4.0),
         ]
     base.append(Part(Ellipsoid((0.0, 12.0, 14.0), (15.0, 18.0, 16.0)), 2.0, cut=True))  # foramen magnum
-    for side in _SIDES:
+    for side in SIDES:
         base.append(Part(Ellipsoid((side * 16.5, 0.0, 13.6), (6.6, 11.0, 8.0)), 3.0))  # condyles
     yield Hard(tuple(base), 1.6, 1350.0, 550.0)
-    for side in _SIDES:
+    for side in SIDES:
         mirror = np.array([side, 1.0, 1.0])
         mastoid = Part(Rod(mirror * (50.0, 6.0, 22.0), mirror * (49.0, 8.0, -2.0), (12.0, 6.0)))
         yield Hard((mastoid,), 1.4, 1200.0, -150.0)  # air cells
@@ -73,7 +70,7 @@ def skull(person: Person) -> Iterator[Hard]:
 
 def _jaws(big: float) -> Iterator[Hard]:
     mandible = []
-    for side in _SIDES:
+    for side in SIDES:
         mirror = np.array([side, 1.0, 1.0]) * (big, big, 1.0)
         head, angle = mirror * (50.0, -24.0, 16.0), mirror * (46.0, -32.0, -34.0)
         molar, chin = mirror * (27.0, -64.0, -44.0), mirror * (7.0, -92.0, -50.0)
@@ -87,7 +84,7 @@ def _jaws(big: float) -> Iterator[Hard]:
     mandible.append(Part(Ellipsoid((0.0, -94.0 * big, -54.0), (12.0, 6.5, 10.0)), 4.0))
     yield Hard(tuple(mandible), 2.4, 1450.0, 350.0)
     maxilla = []
-    for side in _SIDES:
+    for side in SIDES:
         mirror = np.array([side, 1.0, 1.0]) * (big, big, 1.0)
         maxilla += [
             Part(Rod(mirror * (26.0, -48.0, -6.0), mirror * (8.0, -86.0, -8.0), (6.0, 5.0), 1.2), 4.0),
@@ -103,7 +100,7 @@ def _jaws(big: float) -> Iterator[Hard]:
 
 def crowns(person: Person) -> list[tuple[Place, Place, float]]:
     """Return each tooth's crown, the end of its root, and its radius."""
-    big, teeth = 1.0 + 0.05 * person.size, []
+    big, teeth = person.scale, []
     for number in range(14):
         angle = np.radians(-72.0 + 144.0 * number / 13)
         x, y = 27.0 * big * np.sin(angle), -52.0 * big - 38.0 * big * np.cos(angle) ** 1.5
@@ -125,21 +122,21 @@ def larynx(person: Person, front: Place, low: Place) -> Iterator[Hard]:
     """
     horn = [
         Part(Rod(front + by(side * 20.0, -8.0, 2.0), front + by(side * 11.0, -36.0, -4.0), (1.6, 2.2), 1.6), 1.0)
-        for side in _SIDES
+        for side in SIDES
     ]
     horn.append(Part(Rod(front + by(-11.0, -36.0, -4.0), front + by(11.0, -36.0, -4.0), (2.4, 2.4), 2.0), 2.0))
     yield Hard(tuple(horn), 0.9, 900.0, 350.0)
     ossified = float(np.clip((person.age - 25.0) / 50.0, 0.05, 1.0))
     plates = [
         Part(Rod(low + by(side * 21.0, -12.0, 20.0), low + by(side * 2.0, -38.0, 16.0), (1.3, 1.3), 9.0), 1.5)
-        for side in _SIDES
+        for side in SIDES
     ]
     yield Hard(tuple(plates), 0.8, 150.0 + 450.0 * ossified, 90.0 + 60.0 * ossified)
     ring = [
         Part(Rod(low + by(-11.0, -14.0, 2.0), low + by(11.0, -14.0, 2.0), (2.0, 2.0), 4.2), 2.0),
         *(
             Part(Rod(low + by(side * 12.0, -15.0, 0.0), low + by(side * 3.0, -34.0, -3.0), (2.0, 1.8), 1.9), 2.0)
-            for side in _SIDES
+            for side in SIDES
         ),
     ]
     yield Hard(tuple(ring), 0.8, 150.0 + 500.0 * ossified, 90.0 + 80.0 * ossified)

@@ -35,11 +35,11 @@ class Soft:
     """Soft tissue, laid out coarsely once and interpolated wherever it is wanted."""
 
     hu: Field
-    affine: npt.NDArray[np.float64]
+    grid: Grid
 
     def on(self, grid: Grid) -> Field:
         """Return HU on a lattice; beyond the layout, as at its border."""
-        k, j, i = Grid(np.linalg.inv(self.affine) @ grid.affine, grid.shape).points().seen((0, 0, 0))
+        k, j, i = Grid(np.linalg.inv(self.grid.affine) @ grid.affine, grid.shape).points().seen((0, 0, 0))
         if k.shape[1:] == (1, 1) and j.shape[::2] == (1, 1) and i.shape[:2] == (1, 1):
             hu = self.hu
             for along, places in ((0, k), (2, i), (1, j)):  # whole rows last, while there are most
@@ -48,13 +48,9 @@ class Soft:
         places = np.stack(np.broadcast_arrays(k, j, i))
         return np.asarray(ndimage.map_coordinates(self.hu, places, order=1, mode="nearest"), np.float32)
 
-    def heights_mm(self) -> npt.NDArray[np.float64]:
-        """Return the height of each plane of the layout."""
-        return np.asarray(self.affine[2, 3] + self.affine[2, 0] * np.arange(len(self.hu)))
-
     def paths_mm(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return what a beam through the spine meets in each plane, as mm of water: from the side, from the front."""
-        _, j, i = (np.linalg.inv(self.affine) @ [0.0, 0.0, 0.0, 1.0])[:3].round().astype(int)
+        _, j, i = (np.linalg.inv(self.grid.affine) @ [0.0, 0.0, 0.0, 1.0])[:3].round().astype(int)
         water = np.maximum(self.hu / 1000 + 1, 0)
         across, along = slice(i - 8, i + 9), slice(j - 8, j + 9)
         sideways, forwards = water[:, along].mean(axis=1), water[:, :, across].mean(axis=2)
@@ -163,7 +159,7 @@ def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.
     spaces = {level: pillar_space(frames, level) for level in STACK if level not in {"C1", "C2"}}
     discs = tuple(_disc(person, frames, level) for level in STACK[1:-1])
     return Neck(
-        person, posture, frames, spaces, Soft(hu, affine), tuple(bones), discs, texture,
+        person, posture, frames, spaces, Soft(hu, grid), tuple(bones), discs, texture,
         variants, fillings, additions.names,
     )  # fmt: skip
 

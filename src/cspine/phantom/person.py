@@ -65,6 +65,11 @@ class Person:
     measures: dict[str, Measures]
     traits: dict[str, dict[str, float]]
 
+    @property
+    def scale(self) -> float:
+        """How many times as large as the mean what is not measured is."""
+        return 1.0 + 0.05 * self.size
+
 
 def draw_person(rng: np.random.Generator, *, age: tuple[float, float] = (18.0, 92.0)) -> Person:
     """Draw a person.

@@ -1,8 +1,8 @@
 """How a neck is held: where each vertebra stands and how it is turned."""
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -13,14 +13,13 @@ from cspine.phantom.axis import dens_middle
 from cspine.phantom.person import STACK, Person
 from cspine.phantom.subaxial import RIM_MM, endplate_arch
 
-_ABOVE: Final = dict(itertools.pairwise(STACK))
+_ABOVE: Final = dict(pairwise(STACK))
 
 _LORDOSIS_SHARE: Final = {"C7": 0.14, "C6": 0.19, "C5": 0.22, "C4": 0.22, "C3": 0.23}
 """How the lordosis from C7 to C2 is spread over the discs above these levels."""
 
 _TURN_SHARE: Final = {"T2": 0.01, "T1": 0.02, "C7": 0.05, "C6": 0.08, "C5": 0.09, "C4": 0.09, "C3": 0.06, "C2": 0.60}
 """How a turn of the head is spread over the joints above these levels: most of it lies between C1 and C2."""
-
 
 _MEAN_WEAR: Final = 0.42
 """Of people of all ages, whose discs the measures are means of."""

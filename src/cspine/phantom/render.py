@@ -1,6 +1,5 @@
 """A neck to Hounsfield units on any lattice: every bone in its own window, soft tissue laid out coarsely beneath."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,11 +8,11 @@ import numpy.typing as npt
 
 from cspine.anatomy import SEGMENT_NUMBERS
 from cspine.phantom.breaking import break_bone
-from cspine.phantom.grid import Grid, Part, sample
+from cspine.phantom.grid import Grid, Part, around, sample
 from cspine.phantom.head import Hard
 from cspine.phantom.neck import Neck
-from cspine.phantom.solids import Box, Ellipsoid, Field, smoothstep
-from cspine.phantom.tissue import BLOOD, DISC
+from cspine.phantom.solids import Field, cover, smoothstep
+from cspine.phantom.tissue import BLOOD, DISC, Organ, paint
 
 _TRABECULAR: Final = {
     "C1": 1.1, "C2": 1.1, "C3": 1.0, "C4": 0.97, "C5": 0.92, "C6": 0.85, "C7": 0.78, "T1": 0.72, "T2": 0.68,
@@ -71,9 +70,9 @@ def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0) -> Rendered:
     for hard in neck.hard:
         _paint_hard(hu, hard, grid)
     for disc, frame in neck.discs:
-        _paint_soft(hu, disc, DISC, grid.seen_from(frame))
+        paint(hu, Organ((Part(disc, 0.0),), DISC, 1.0), grid.seen_from(frame))
     for blood in neck.swelling:
-        _paint_soft(hu, blood, BLOOD, grid)
+        paint(hu, Organ((Part(blood, 0.0),), BLOOD, 1.0), grid)
     for level in neck.levels:
         _paint_vertebra(rendered, neck, level, planes)
     return rendered
@@ -91,24 +90,14 @@ def _planes(grid: Grid, thickness_mm: float) -> list[Grid]:
     return lattices
 
 
-def _around(parts: Iterable[Part]) -> Box:
-    boxes = np.array([part.solid.box() for part in parts if not part.cut])
-    return np.array([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
-
-
 def _edge_mm(grid: Grid) -> np.float32:
     """Return over what length a surface is smoothed so that it does not alias: a voxel within the slice."""
     return np.float32(max(grid.spacing_mm[1:].mean(), 0.25))
 
 
-def _cover(field: Field, edge_mm: np.float32) -> Field:
-    """Return how much of each voxel a solid covers, 0 to 1."""
-    return np.asarray(np.clip(np.float32(0.5) - field / edge_mm, 0, 1))
-
-
 def _paint_hard(hu: Field, hard: Hard, grid: Grid) -> None:
     local = grid.seen_from(hard.frame)
-    window = local.window(_around(hard.parts), 1.0)
+    window = local.window(around(hard.parts), 1.0)
     if window is None:
         return
     field = sample(hard.parts, local.part(window), reach_mm=hard.cortex_mm + 2.0, fine_mm=_HARD_FINE_MM)
@@ -118,21 +107,14 @@ def _paint_hard(hu: Field, hard: Hard, grid: Grid) -> None:
     shell = 1 - smoothstep(-depth, hard.cortex_mm * 0.7, hard.cortex_mm * 1.3)
     value = np.float32(hard.inside_hu) + np.float32(hard.cortex_hu - hard.inside_hu) * shell
     before = here[near]
-    here[near] = before + _cover(depth, edge) * (value - before)
-
-
-def _paint_soft(hu: Field, solid: Ellipsoid, value: float, local: Grid) -> None:
-    window = local.window(solid.box(), 1.0)
-    if window is not None:
-        field = sample([Part(solid, 0.0)], local.part(window), reach_mm=1.0)
-        hu[window] += _cover(field, np.float32(1.0)) * (np.float32(value) - hu[window])
+    here[near] = before + cover(depth, edge) * (value - before)
 
 
 def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, planes: list[Grid]) -> None:
     parts, frame = neck.bone(level), neck.frames[level].affine
     cracks = neck.cracks.get(level, ())
     margin = 1.0 + max((crack.most_mm for crack in (*cracks, *neck.variants.old.get(level, ()))), default=0.0)
-    window = planes[len(planes) // 2].seen_from(frame).window(_around(parts), margin)
+    window = planes[len(planes) // 2].seen_from(frame).window(around(parts), margin)
     if window is None:
         return
     hu, number, share = rendered.hu[window], SEGMENT_NUMBERS[level], np.float32(1 / len(planes))
@@ -143,13 +125,13 @@ def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, planes: list[Gri
         broken = break_bone(parts, part.seen_from(frame), cracks, neck.variants.of(level))
         edge = _edge_mm(part)
         near = broken.field < edge
-        cover = share * _cover(broken.field[near], edge)
+        covering = share * cover(broken.field[near], edge)
         value = _bone_hu(broken.skin, near, part, neck, level)
         if cracks:
             value += np.float32(_CRUSHED_HU) * broken.dense[near]
             gap |= broken.gap
-        painted[near] += cover * value
-        covered[near] += cover
+        painted[near] += covering * value
+        covered[near] += covering
         inside += broken.field < 0
     hu += painted - covered * hu
     rendered.labels[window][2 * inside >= len(planes)] = number

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from cspine.phantom.artefacts import add_metal, darken
+from cspine.phantom.artefacts import add_metal, darken, frequencies
 from cspine.phantom.grid import Grid
 from cspine.phantom.neck import Neck
 from cspine.phantom.render import render
@@ -136,12 +136,13 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
     last = _white(grid.shape[1:], rng)
     moved, shaken = _jolt(scanner)
     beyond = _beyond_circle(grid) if scanner.round_field else None
+    whole = slice(0, grid.shape[1]), slice(0, grid.shape[2])
     for start in range(0, grid.shape[0], _SLAB):
         slab = slice(start, min(start + _SLAB, grid.shape[0]))
-        whole = slice(0, grid.shape[1]), slice(0, grid.shape[2])
-        rendered = render(neck, grid.part((slab, *whole)), thickness_mm=scanner.thickness_mm)
+        part = grid.part((slab, *whole))
+        rendered = render(neck, part, thickness_mm=scanner.thickness_mm)
         labels[slab], fracture[slab] = rendered.labels, rendered.fracture
-        add_metal(rendered.hu, neck.fillings, grid.part((slab, *whole)))
+        add_metal(rendered.hu, neck.fillings, part)
         for k in range(slab.start, slab.stop):
             last = memory * last + np.float32(np.sqrt(1 - memory**2)) * _white(grid.shape[1:], rng)
             plane = rendered.hu[k - start]
@@ -179,10 +180,8 @@ def _filters(scanner: Scanner) -> tuple[Field, Field, Field]:
     Noise of filtered back projection rises with frequency until the kernel takes it away (Riederer, Pelc and Chesler
     1978); that of too few photons through the shoulders runs sideways. Both are scaled to a deviation of 1 HU.
     """
-    rows, columns = scanner.grid.shape[1:]
-    _, pixel_y, pixel_x = scanner.grid.spacing_mm
-    v = fft.fftfreq(rows, pixel_y)[:, None].astype(np.float32)
-    u = fft.rfftfreq(columns, pixel_x)[None, :].astype(np.float32)
+    columns = scanner.grid.shape[2]
+    v, u = (values.astype(np.float32) for values in frequencies(scanner.grid.shape[1:], scanner.grid.spacing_mm[1:]))
     frequency = np.hypot(u, v)
     kernel = transfer(frequency, scanner.resolution_per_mm, scanner.edge)
     noise = np.sqrt(frequency) * kernel
@@ -196,10 +195,8 @@ def _jolt(scanner: Scanner) -> tuple[npt.NDArray[np.complex64] | None, npt.NDArr
     if scanner.jolt is None:
         return None, np.zeros(grid.shape[0], bool)
     low, high, x, y = scanner.jolt
-    rows, columns = grid.shape[1:]
-    v = fft.fftfreq(rows, grid.spacing_mm[1])[:, None]
-    u = fft.rfftfreq(columns, grid.spacing_mm[2])[None, :]
-    at = grid.affine[2, 3] + grid.affine[2, 0] * np.arange(grid.shape[0])
+    v, u = frequencies(grid.shape[1:], grid.spacing_mm[1:])
+    at = grid.heights_mm
     return (0.5 + 0.5 * np.exp(-2j * np.pi * (u * x + v * y))).astype(np.complex64), (at >= low) & (at <= high)
 
 
@@ -233,8 +230,7 @@ def _noise_of_slices(neck: Neck, scanner: Scanner) -> tuple[Field, Field]:
     the exponent, as its current's modulation does.
     """
     side, front = neck.soft.paths_mm()
-    levels = neck.soft.heights_mm()
-    at = scanner.grid.affine[2, 3] + scanner.grid.affine[2, 0] * np.arange(scanner.grid.shape[0])
+    at, levels = scanner.grid.heights_mm, neck.soft.grid.heights_mm
     lost = [np.exp(0.5 * _WATER_PER_MM * np.interp(at, levels, path)) for path in (side, front)]
     calm = float(np.interp(0.0, at, 0.5 * lost[0] + 0.5 * lost[1]))
     noise = (0.5 * lost[0] + 0.5 * lost[1]) / calm

@@ -4,7 +4,7 @@ All lengths are mm, all vectors (x, y, z) in whatever frame the solid is describ
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -19,6 +19,9 @@ Box: TypeAlias = npt.NDArray[np.float64]
 
 _TINY: Final = np.float32(1e-6)
 AXES: Final = np.eye(3)
+
+SIDES: Final = (-1.0, 1.0)
+"""Right and left, to mirror x by."""
 
 
 def by(x: float, y: float, z: float) -> Place:
@@ -234,8 +237,7 @@ class Pillar(Solid):
         """Return the signed distance of points from the surface."""
         x, y, z = points.seen(self.centre)
         a, b = self.half
-        square = _squarish(x / np.float32(a), y / np.float32(b), np.float32(0.6))
-        side = (square - 1) * np.maximum(np.hypot(x, y) / square, np.float32(min(a, b)))
+        side = beside(x, y, x / np.float32(a), y / np.float32(b), np.float32(0.6), min(a, b))
         tilt = np.radians(self.slope_deg)
         level = np.float32(np.cos(tilt)) * z + np.float32(np.sin(tilt)) * y
         caps = np.abs(level) - np.float32(self.height / 2 * np.cos(tilt))
@@ -279,6 +281,17 @@ class Cropped(Solid):
         return field
 
 
+def enclose(boxes: Iterable[Box]) -> Box:
+    """Return the smallest box that holds all of these."""
+    corners = np.array(list(boxes))
+    return np.array([corners[:, 0].min(axis=0), corners[:, 1].max(axis=0)])
+
+
+def cover(field: Field, edge_mm: float | np.float32) -> Field:
+    """Return how much of a place a solid covers, 0 to 1, its surface smoothed over a length."""
+    return np.asarray(np.clip(np.float32(0.5) - field / np.float32(edge_mm), 0, 1))
+
+
 def unite(one: Field, other: Field, blend: float) -> Field:
     """Return the union of two solids, their seam rounded over `blend` mm (a polynomial smooth minimum)."""
     if blend <= 0:
@@ -298,10 +311,23 @@ def smoothstep(values: Field, low: float, high: float) -> Field:
     return np.asarray(share * share * (3 - 2 * share))
 
 
-def _squarish(x: Field, y: Field, square: Field | np.float32) -> Field:
-    """Return a norm of (x, y) between the circle's (square = 0) and a rounded square's (square = 1)."""
-    x, y = x * x, y * y
-    return np.sqrt(np.maximum((x + y) * (1 - square) + np.sqrt(x * x + y * y) * square, _TINY))
+def beside(x: Field, y: Field, across: Field, along: Field, square: Field | np.float32, least_mm: float) -> Field:
+    """Return the distance to an upright block's side, of a cross-section between an ellipse and a rounded rectangle.
+
+    Parameters
+    ----------
+    x, y : arrays
+        In mm.
+    across, along : arrays
+        The same as shares of the block's half extents.
+    square : array or number
+        0 for an ellipse, 1 for a rounded rectangle.
+    least_mm : float
+        The smallest half extent, by which distances are told near the middle.
+    """
+    u, v = across * across, along * along
+    reach = np.sqrt(np.maximum((u + v) * (1 - square) + np.sqrt(u * u + v * v) * square, _TINY))
+    return np.asarray((reach - 1) * np.maximum(np.hypot(x, y) / reach, np.float32(least_mm)))
 
 
 def _from_ellipse(offsets: Sequence[Field], radii: Vector) -> Field:

@@ -104,7 +104,7 @@ def _truth(neck: Neck, scanner: Scanner) -> dict[str, Any]:
         for level, parts in neck.cracks.items()
         for crack in parts
     ]
-    affine, count = scanner.grid.affine, scanner.grid.shape[0]
+    heights = scanner.grid.heights_mm
     return {
         "levels": list(neck.cracks),
         "fractures": fractures,
@@ -119,5 +119,5 @@ def _truth(neck: Neck, scanner: Scanner) -> dict[str, Any]:
             "edge": scanner.edge,
             "noise_hu": scanner.noise_hu,
         },
-        "scanned_z_mm": [float(affine[2, 3]), float(affine[2, 3] + affine[2, 0] * (count - 1))],
+        "scanned_z_mm": [float(heights[0]), float(heights[-1])],
     }

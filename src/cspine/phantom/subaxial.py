@@ -8,6 +8,7 @@ import numpy as np
 
 from cspine.phantom.grid import Part
 from cspine.phantom.solids import (
+    SIDES,
     Box,
     Column,
     Ellipsoid,
@@ -17,12 +18,11 @@ from cspine.phantom.solids import (
     Points,
     Rod,
     Solid,
+    beside,
     by,
     intersect,
     smoothstep,
 )  # fmt: skip
-
-SIDES: Final = (-1.0, 1.0)
 
 JOINT_MM: Final = 2.0
 """Between the facets of neighbouring vertebrae, cartilage included."""
@@ -58,8 +58,6 @@ class Body(Solid):
         How far the ridges at both sides rise above the upper endplate.
     arch : float
         How far the lower endplate rises in its middle.
-    wedge : float
-        By what fraction of its height it is lower in front than behind.
     """
 
     width: float
@@ -68,7 +66,6 @@ class Body(Solid):
     waist: float = 0.10
     uncus: float = 3.0
     arch: float = 1.8
-    wedge: float = 0.0
 
     def box(self) -> Box:
         """Return a box that holds the solid."""
@@ -85,13 +82,11 @@ class Body(Solid):
         across, along = x / half_width, y / half_depth
         square = np.where(y > 0, np.float32(0.85), np.float32(0.25))  # flat behind, round in front
         u, v = across * across, along * along
-        reach = np.sqrt(np.maximum((u + v) * (1 - square) + np.sqrt(u * u + v * v) * square, np.float32(1e-6)))
-        side = (reach - 1) * np.maximum(np.hypot(x, y) / reach, np.float32(min(self.width, *self.depth) / 2))
-        lower_front = np.float32(self.wedge * self.height / 2) * along
+        side = beside(x, y, across, along, square, min(self.width, *self.depth) / 2)
         rise = smoothstep(np.abs(across), 0.62, 0.95) * (np.float32(0.6) + np.float32(0.4) * np.clip(along + 0.5, 0, 1))
-        top = np.float32(self.height / 2 + RIM_MM) + np.float32(self.uncus) * rise + lower_front
+        top = np.float32(self.height / 2 + RIM_MM) + np.float32(self.uncus) * rise
         hollow = np.clip(1 - v, 0, 1) ** 2 * np.clip(1 - np.float32(0.8) * u, 0, 1)
-        bottom = np.float32(-self.height / 2 - RIM_MM) + np.float32(self.arch) * hollow - lower_front
+        bottom = np.float32(-self.height / 2 - RIM_MM) + np.float32(self.arch) * hollow
         bottom = bottom + np.float32(1.6) * smoothstep(np.abs(across), 0.7, 1.0)  # room for the ridges below
         return intersect(side, np.maximum(z - top, bottom - z), 1.2)
 
@@ -124,6 +119,11 @@ class Landmarks:
     tip: Place
     front: Place
     behind: Place
+
+    @property
+    def away(self) -> Place:
+        """The direction of the spinous process, from its root to its tip."""
+        return np.asarray((self.tip - self.root) / np.linalg.norm(self.tip - self.root))
 
 
 def landmarks(level: str, measures: Mapping[str, float], traits: Mapping[str, float]) -> Landmarks:
@@ -202,11 +202,10 @@ def _transverse_process(level: str, at: Landmarks, mirror: Place, width: float) 
 def _spinous_process(level: str, at: Landmarks, traits: Mapping[str, float]) -> Iterator[Part]:
     long, bifid = level in _LONG, traits["bifid"]
     split = 0.0 if long or (level == "C6" and bifid < 0.5) else 0.35 + 0.25 * bifid
-    along = (at.tip - at.root) / np.linalg.norm(at.tip - at.root)
-    fork = at.tip - 4.0 * along if long else at.root + (at.tip - at.root) * (1.0 - split)
+    fork = at.tip - 4.0 * at.away if long else at.root + (at.tip - at.root) * (1.0 - split)
     yield Part(Rod(at.root, fork, (3.0, 2.7), flat=1.75 if long or level == "C6" else 2.0))
     if long:
-        yield Part(Ellipsoid(at.tip - 6.0 * along, (3.2, 3.6, 4.2)))
+        yield Part(Ellipsoid(at.tip - 6.0 * at.away, (3.2, 3.6, 4.2)))
     elif split:
         for side in SIDES:
             end = at.tip + by(side * (3.0 + 2.0 * bifid), -2.8, 0.5)

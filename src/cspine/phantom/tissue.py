@@ -3,24 +3,20 @@
 Places are LPS in mm about C4's body, led by the vertebrae's frames.
 """
 
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
-from cspine.phantom.grid import Grid, Part, sample
-from cspine.phantom.person import Person
+from cspine.phantom.grid import Grid, Part, around, rods, sample
+from cspine.phantom.person import STACK, Person
 from cspine.phantom.posture import Frame
-from cspine.phantom.solids import Ellipsoid, Field, Place, Rod, by, smoothstep
+from cspine.phantom.solids import SIDES, Ellipsoid, Field, Place, Rod, by, cover, smoothstep
 from cspine.phantom.texture import Texture
 
 AIR, LUNG, FAT, CSF, SKIN, CORD = -1000.0, -830.0, -85.0, 12.0, 20.0, 38.0
 MUSCLE, BLOOD, DISC, GLAND = 58.0, 60.0, 95.0, 100.0
 """HU; of ranges in the project's design notes the middles."""
-
-_ORDER: Final[tuple[str, ...]] = ("T2", "T1", "C7", "C6", "C5", "C4", "C3", "C2", "C1")
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class Organ:
 def lay_out(person: Person, frames: Mapping[str, Frame]) -> Layout:
     """Find the places that soft tissue is built about."""
     canal, front = {}, {}
-    for level in _ORDER:
+    for level in STACK:
         measures = person.measures[level]
         if level == "C1":
             canal[level], front[level] = frames[level].to_lps([0, 8.0, 0]), frames[level].to_lps([0, -15.0, 0])
@@ -108,12 +104,10 @@ def soft_tissue(person: Person, layout: Layout, grid: Grid, texture: Texture, rn
 
 def paint(hu: Field, organ: Organ, grid: Grid) -> None:
     """Paint an organ over what is there."""
-    boxes = np.array([part.solid.box() for part in organ.parts if not part.cut])
-    window = grid.window(np.array([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)]), organ.edge_mm)
+    window = grid.window(around(organ.parts), organ.edge_mm)
     if window is None:
         return
-    field = sample(organ.parts, grid.part(window), reach_mm=organ.edge_mm)
-    share = np.clip(np.float32(0.5) - field / np.float32(organ.edge_mm), 0, 1)
+    share = cover(sample(organ.parts, grid.part(window), reach_mm=organ.edge_mm), organ.edge_mm)
     if organ.over is not None:
         share = share * (hu[window] <= organ.over + 50.0)
     hu[window] += share * (np.float32(organ.hu) - hu[window])
@@ -121,19 +115,19 @@ def paint(hu: Field, organ: Organ, grid: Grid) -> None:
 
 def neck_half_mm(person: Person) -> float:
     """Return half the neck's width."""
-    return (54.0 + 16.0 * person.girth) * (1.0 + 0.05 * person.size)
+    return (54.0 + 16.0 * person.girth) * person.scale
 
 
 def _body(person: Person, layout: Layout, rng: np.random.Generator) -> list[Part]:
     """Return the outline of neck, shoulders and head."""
-    big, wide = 1.0 + 0.05 * person.size, neck_half_mm(person)
+    big, wide = person.scale, neck_half_mm(person)
     deep = 1.06 + 0.06 * rng.uniform(-1, 1)
     low, middle, high = (layout.front[level] + by(0, 2.0, 0) for level in ("T1", "C5", "C2"))
     parts = [
         Part(Rod(low + by(0, 6, -25), middle, (wide * 1.22, wide), deep, (0, 1, 0)), 10.0),
         Part(Rod(middle, high + by(0, -4, 12), (wide, wide * 0.98), deep, (0, 1, 0)), 15.0),
     ]
-    for side in (-1.0, 1.0):
+    for side in SIDES:
         shoulder = low + by(side * 115.0 * big, 22.0, -46.0)
         parts.append(Part(Rod(low + by(side * 20, 18, -30), shoulder, (62.0 * big, 60.0 * big), 0.9), 35.0))
     parts.append(Part(Ellipsoid(low + by(0, -8, -90), (150.0 * big, 98.0 * big, 78.0)), 30.0))
@@ -152,7 +146,7 @@ def _organs(layout: Layout, rng: np.random.Generator) -> Iterator[Organ]:
     yield from _canal(layout)
     yield from _airway(layout, rng)
     yield from _vessels(layout, rng)
-    for side in (-1.0, 1.0):
+    for side in SIDES:
         lobe = layout.before("C7", 16.0, side * 19.0)
         yield Organ((Part(Ellipsoid(lobe, (7.0, 9.0, 19.0))),), GLAND)
         apex = layout.before("T2", 2.0, side * 46.0, -16.0 + 6.0 * rng.normal())
@@ -160,12 +154,11 @@ def _organs(layout: Layout, rng: np.random.Generator) -> Iterator[Organ]:
 
 
 def _canal(layout: Layout) -> Iterator[Organ]:
-    chain = [*(layout.canal[level] for level in _ORDER), layout.frames["C0"].to_lps([0, 6.0, 45.0])]
+    chain = [*(layout.canal[level] for level in STACK), layout.frames["C0"].to_lps([0, 6.0, 45.0])]
     low = chain[0] - (chain[1] - chain[0]) * 2
     chain = [low, *chain]
     for hu, radius, flat in ((CSF, 5.6, 1.5), (CORD, 3.7, 1.6)):
-        rods = [Part(Rod(a, b, (radius, radius), flat, (1, 0, 0)), 1.0) for a, b in itertools.pairwise(chain)]
-        yield Organ(tuple(rods), hu)
+        yield Organ(rods(chain, radius, flat, (1, 0, 0)), hu)
 
 
 def _airway(layout: Layout, rng: np.random.Generator) -> Iterator[Organ]:
@@ -188,9 +181,9 @@ def _airway(layout: Layout, rng: np.random.Generator) -> Iterator[Organ]:
     head = layout.frames["C0"]
     nasal = [
         Part(Rod(head.to_lps([side * 5.0, -38, 20]), head.to_lps([side * 6.0, -84, 26]), (3.4, 3.0), 3.4), 0.5)
-        for side in (-1.0, 1.0)
+        for side in SIDES
     ]
-    sinuses = [Part(Ellipsoid(head.to_lps([side * 27.0, -62, 30]), (13.0, 17.0, 16.0)), 0.5) for side in (-1.0, 1.0)]
+    sinuses = [Part(Ellipsoid(head.to_lps([side * 27.0, -62, 30]), (13.0, 17.0, 16.0)), 0.5) for side in SIDES]
     mouth = [Part(Rod(head.to_lps([0, -40, 0]), head.to_lps([0, -78, -4]), (1.2, 1.0), 12.0, (1, 0, 0)), 0.5)]
     yield Organ(tuple(air), AIR, 1.0)
     yield Organ(tuple(nasal + sinuses + mouth), AIR, 1.0)
@@ -198,14 +191,13 @@ def _airway(layout: Layout, rng: np.random.Generator) -> Iterator[Organ]:
 
 def _vessels(layout: Layout, rng: np.random.Generator) -> Iterator[Organ]:
     blood = 48.0 if rng.random() < 0.7 else rng.uniform(180.0, 380.0)
-    for side in (-1.0, 1.0):
+    for side in SIDES:
         for x, y, radius in ((24.0, 9.0, 3.4), (31.0, 5.0, 4.6 + rng.random() * 2.5)):
             chain = [
                 layout.before(level, y, side * (x + jog))
                 for level, jog in (("T2", -8), ("C6", 0), ("C4", 0), ("C1", 3))
             ]
-            rods = [Part(Rod(a, b, (radius, radius)), 1.0) for a, b in itertools.pairwise(chain)]
-            yield Organ(tuple(rods), blood)
+            yield Organ(rods(chain, radius), blood)
         levels = ("C6", "C5", "C4", "C3")
         holes = [layout.frames[level].to_lps([side * 14.6, 1.2, 0]) for level in levels]
-        yield Organ(tuple(Part(Rod(a, b, (1.9, 1.9))) for a, b in itertools.pairwise(holes)), blood, 0.8)
+        yield Organ(rods(holes, 1.9, blend_mm=2.0), blood, 0.8)

@@ -5,23 +5,20 @@ None of it is a fracture, and none of it is in the truth's fractures.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from cspine.phantom.breaking import Flaws
 from cspine.phantom.fracture import Crack, in_plane
-from cspine.phantom.grid import Part
+from cspine.phantom.grid import Part, rods
 from cspine.phantom.head import Hard
 from cspine.phantom.person import Person
 from cspine.phantom.posture import Frame, disc_space
-from cspine.phantom.solids import Ellipsoid, Place, Rod, by
-from cspine.phantom.subaxial import landmarks
+from cspine.phantom.solids import SIDES, Ellipsoid, Place, Rod, by
+from cspine.phantom.subaxial import Landmarks, landmarks
 
 _SUBAXIAL: Final = ("C3", "C4", "C5", "C6", "C7")
-_SIDES: Final = (-1.0, 1.0)
-
 CHANCES: Final[Mapping[str, float]] = {
     "basivertebral canal": 0.6,  # of each body, wide enough to be seen
     "nutrient canal": 0.12,  # of each body, elsewhere
@@ -96,9 +93,13 @@ def draw_variants(person: Person, frames: Mapping[str, Frame], rng: np.random.Ge
     return Variants(shaped, cut, old, tuple(hard), tuple(names))
 
 
+def _at(person: Person, level: str) -> Landmarks:
+    return landmarks(level, person.measures[level], person.traits[level])
+
+
 def _osteophytes(person: Person, level: str, rng: np.random.Generator) -> list[Part]:
     """Return spurs at the rims of a body, and swollen joints."""
-    measures, at = person.measures[level], landmarks(level, person.measures[level], person.traits[level])
+    measures, at = person.measures[level], _at(person, level)
     worn = person.wear * {"C5": 1.3, "C6": 1.3, "C4": 1.0}.get(level, 0.7)
     half, height = measures["body width"] / 2, measures["body height"] / 2
     spurs = []
@@ -107,7 +108,7 @@ def _osteophytes(person: Person, level: str, rng: np.random.Generator) -> list[P
         rim = by(half * np.sin(angle) * 1.02, -at.back * np.cos(angle) * 1.04, up * (height - 0.3))
         size = rng.uniform(0.8, 1.2 + 2.4 * worn)
         spurs.append(Part(Ellipsoid(rim, (size * 1.3, size * 1.1, size * 0.75)), 1.5))
-    for side in _SIDES:
+    for side in SIDES:
         if rng.random() < 0.5 * worn:
             lump = at.pillar * (side, 1.0, 1.0) + by(side * 1.5, rng.uniform(-3, 4), rng.uniform(-5, 5))
             spurs.append(Part(Ellipsoid(lump, (5.5, 4.5 + 2.0 * worn, 4.0)), 2.5))
@@ -115,7 +116,7 @@ def _osteophytes(person: Person, level: str, rng: np.random.Generator) -> list[P
 
 
 def _basivertebral_canal(person: Person, level: str, rng: np.random.Generator) -> Part:
-    back = landmarks(level, person.measures[level], person.traits[level]).back
+    back = _at(person, level).back
     width = rng.uniform(0.5, 1.3)
     start, end = by(0.0, back + 2.0, rng.normal(0, 0.5)), by(rng.normal(0, 0.8), -0.3 * back, rng.normal(0, 0.5))
     return Part(Rod(start, end, (width, 0.25), 1.3), 0.3, cut=True)
@@ -123,8 +124,8 @@ def _basivertebral_canal(person: Person, level: str, rng: np.random.Generator) -
 
 def _nutrient_canal(person: Person, level: str, rng: np.random.Generator) -> Part:
     """Return a thin straight channel from the front of a body inwards, with smooth walls."""
-    at = landmarks(level, person.measures[level], person.traits[level])
-    side = float(rng.choice(_SIDES))
+    at = _at(person, level)
+    side = float(rng.choice(SIDES))
     start = by(side * rng.uniform(1, 6), -at.back - 1.0, rng.normal(0, 1.5))
     end = by(side * rng.uniform(0, 3), rng.uniform(-2, 3), rng.normal(0, 1.5))
     return Part(Rod(start, end, (rng.uniform(0.35, 0.7), 0.2)), 0.2, cut=True)
@@ -153,17 +154,16 @@ def _lined(centre: Place, normal: Place, half: Place, width: float, rng: np.rand
 
 def _unfused(person: Person, level: str, rng: np.random.Generator) -> Crack:
     """Return a growth plate that never closed: of the spinous or transverse process, or a body's front corner."""
-    at = landmarks(level, person.measures[level], person.traits[level])
+    at = _at(person, level)
     width, where = rng.uniform(0.8, 2.0), rng.integers(3)
     if where == 0:
-        away = (at.tip - at.root) / np.linalg.norm(at.tip - at.root)
-        return _lined(at.tip - 4.0 * away, away, np.array([8.0, 9.0, 10.0]), width, rng)
-    side = float(rng.choice(_SIDES))
+        return _lined(at.tip - 4.0 * at.away, at.away, np.array([8.0, 9.0, 10.0]), width, rng)
+    side = float(rng.choice(SIDES))
     if where == 1:
         tip = (at.behind - by(3.0, 0.0, 0.0)) * (side, 1.0, 1.0)
         return _lined(tip, np.array([side * 0.95, 0.2, -0.2]), np.array([6.0, 7.0, 7.0]), width, rng)
     corner = by(
-        rng.normal(0, 2.0), -at.back + 2.2, rng.choice(_SIDES) * (person.measures[level]["body height"] / 2 - 2.0)
+        rng.normal(0, 2.0), -at.back + 2.2, rng.choice(SIDES) * (person.measures[level]["body height"] / 2 - 2.0)
     )
     normal = np.array([0.0, -0.75, 0.66 * np.sign(corner[2])])
     return _lined(corner, normal, np.array([9.0, 4.5, 4.5]), width, rng)
@@ -171,9 +171,8 @@ def _unfused(person: Person, level: str, rng: np.random.Generator) -> Crack:
 
 def _old_fracture(person: Person, level: str, rng: np.random.Generator) -> Crack:
     """Return a spinous process that was broken once and never grew together."""
-    at = landmarks(level, person.measures[level], person.traits[level])
-    away = (at.tip - at.root) / np.linalg.norm(at.tip - at.root)
-    normal = away + rng.normal(0, 0.15, 3)
+    at = _at(person, level)
+    normal = at.away + rng.normal(0, 0.15, 3)
     centre = at.root + rng.uniform(0.4, 0.7) * (at.tip - at.root)
     return _lined(centre, normal / np.linalg.norm(normal), np.array([9.0, 20.0, 18.0]), rng.uniform(1.0, 2.5), rng)
 
@@ -182,18 +181,15 @@ def _ribs(person: Person, frames: Mapping[str, Frame]) -> list[Hard]:
     """Return the beginnings of the first two ribs."""
     ribs = []
     for level in ("T1", "T2"):
-        half, at = (
-            person.measures[level]["body width"] / 2,
-            landmarks(level, person.measures[level], person.traits[level]),
-        )
-        for side in _SIDES:
+        half, at = person.measures[level]["body width"] / 2, _at(person, level)
+        for side in SIDES:
             mirror = np.array([side, 1.0, 1.0])
             way = [
                 by(half + 3.5, at.back + 0.5, 3.5), by(at.front[0] - 4.0, at.front[1] - 4.0, 3.0),
                 by(at.front[0] + 18.0, at.front[1] - 16.0, -4.0), by(at.front[0] + 22.0, at.front[1] - 44.0, -16.0),
             ]  # fmt: skip
-            rods = tuple(Part(Rod(mirror * start, mirror * end, (3.4, 3.4), 1.4), 1.0) for start, end in pairwise(way))
-            ribs.append(Hard(rods, 1.2, 1050.0, 250.0, frames[level].affine))
+            rib = rods([mirror * place for place in way], 3.4, 1.4)
+            ribs.append(Hard(rib, 1.2, 1050.0, 250.0, frames[level].affine))
     return ribs
 
 
@@ -201,12 +197,12 @@ def _calcium(person: Person, frames: Mapping[str, Frame], rng: np.random.Generat
     """Return calcified ligaments and vessels."""
     found = []
     if rng.random() < CHANCES["nuchal calcification"]:
-        place = landmarks("C6", person.measures["C6"], person.traits["C6"]).tip + by(0.0, 5.0, rng.uniform(0, 14))
+        place = _at(person, "C6").tip + by(0.0, 5.0, rng.uniform(0, 14))
         size = rng.uniform(1.5, 4.0)
         found.append(Hard((Part(Ellipsoid(place, (1.5, size * 0.7, size))),), 0.8, 900.0, 450.0, frames["C6"].affine))
         names.append("nuchal calcification")
     if person.age > 55 and rng.random() < CHANCES["calcified carotid"]:
-        for side in _SIDES:
+        for side in SIDES:
             for _ in range(rng.integers(0, 4)):
                 spot = by(side * rng.uniform(21, 27), -9.0 + rng.normal(-9, 2), rng.normal(0, 8))
                 size = rng.uniform(0.7, 2.0)
