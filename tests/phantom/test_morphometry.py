@@ -82,7 +82,7 @@ def measure(person: Person, frames: dict[str, Frame]) -> Iterator[tuple[str, str
     bones = {level: bone_parts(person, level, spaces) for level in STACK}
     for level in ("C3", "C4", "C5", "C6", "C7"):
         yield from ((name, level, value) for name, value in _subaxial(person, level, bones[level]))
-    yield from (("canal depth", "C2", width_of(bones["C2"], [0, 10.5, -6], Y, inside=False)),)
+    yield "canal depth", "C2", width_of(bones["C2"], [0, 10.5, -6], Y, inside=False)
     yield from ((name, "C2", value) for name, value in _axis(person, bones["C2"]))
     yield from ((name, "C1", value) for name, value in _atlas(person, bones["C1"]))
     for level, below in (("C3", "C4"), ("C4", "C5"), ("C5", "C6"), ("C6", "C7")):
@@ -100,8 +100,31 @@ def _subaxial(person: Person, level: str, parts: Parts) -> Iterator[tuple[str, f
     yield "canal depth", width_of(parts, [0, middle, -3.0], Y, inside=False)
     yield "canal width", width_of(parts, [0, middle, 0], X, inside=False)
     yield "spinous process length", _farthest(parts, np.array([0.0, at.arch, -3.6]))
+    start = by(measures["body width"] / 2 - 4.0, at.back - 3.0, 1.2)
+    yield "pedicle width", _isthmus(parts, start, at.pillar - by(0.5, 1.0, -0.5))[0]
     heights = [first(line(parts, at.pillar + by(1.5, y, 0), Z, 16.0), inside=False) for y in (-1.5, 0.5)]
     yield "facet angle", float(np.degrees(np.arctan2(heights[0] - heights[1], 2.0)))
+
+
+def _isthmus(parts: Parts, start: Vector, end: Vector) -> tuple[float, float]:
+    """The width and the height of a pedicle where each is least, between the body and the pillar."""
+    way = np.subtract(end, start)
+    along = way / np.linalg.norm(way)
+    across = np.cross(along, Z) / np.linalg.norm(np.cross(along, Z))
+    return _least(parts, start, way, across), _least(parts, start, way, np.cross(across, along))
+
+
+def _least(parts: Parts, start: Vector, way: npt.NDArray[Any], direction: npt.NDArray[Any]) -> float:
+    """The least extent of bone about the middle third of a way, in one direction."""
+    reach, step = 12.0, 0.25
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = 0.05 * way, step * direction
+    affine[:3, 2] = np.cross(way, direction) / np.linalg.norm(way)
+    affine[:3, 3] = start + 0.3 * way - reach * direction
+    middle = round(reach / step)
+    field = sample(parts, Grid(affine, (8, 2 * middle + 1, 1)), reach_mm=4.0)[:, :, 0]
+    one, other = field[:, middle::-1], field[:, middle:]
+    return float(np.nanmin([first(a, inside=False) + first(b, inside=False) for a, b in zip(one, other, strict=True)]))
 
 
 def _axis(person: Person, parts: Parts) -> Iterator[tuple[str, float]]:
@@ -113,6 +136,11 @@ def _axis(person: Person, parts: Parts) -> Iterator[tuple[str, float]]:
     yield "dens height", reach_of(parts, start, up, 30.0)
     yield "dens depth", width_of(parts, middle, np.cross(up, X), inside=True)
     yield "dens width", width_of(parts, middle, X, inside=True)
+    back = measures["body depth below"] / 2
+    front, behind = by(14.0, 2.5, measures["body height"] / 2 - 4.1), by(measures["canal width"] / 2, back, 0.0)
+    width, height = _isthmus(parts, front, behind + by(4.5, 6.4, -3.0))
+    yield "pedicle width", width
+    yield "pedicle height", height
     yield (
         "body depth below",
         extent_of(parts, -0.45 * measures["body height"] * Z, Y, 0.5 * measures["body depth below"] + 4.0),
@@ -153,8 +181,9 @@ LISTED = [
         ("dens height", "C2"), ("dens depth", "C2"), ("dens width", "C2"), ("body depth below", "C2"),
         ("canal depth", "C2"), ("canal depth", "C1"), ("canal width", "C1"), ("atlas width", "C1"),
         ("anterior arch height", "C1"), ("posterior arch height", "C1"),
+        ("pedicle width", "C2"), ("pedicle height", "C2"),
     }
-    if name != "pedicle width" and (name, level) != ("disc height", "C7")
+    if (name, level) != ("disc height", "C7")
 ]  # fmt: skip
 
 

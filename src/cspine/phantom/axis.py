@@ -40,10 +40,9 @@ def axis(measures: Mapping[str, float], traits: Mapping[str, float]) -> Iterator
         facet = mirror * (15.0, 0.5, height / 2 - 1.6)
         yield Part(Ellipsoid(facet, (7.6, 8.2, 4.8), lean), 3.5)
         yield Part(Rod(mirror * (6.0, 0.0, 4.0), facet - by(0.0, 0.0, 1.5), (5.0, 4.4)), 3.0)
-        thick = measures["pedicle width"] / 2
-        yield Part(
-            Rod(facet + mirror * (-1.0, 2.0, -2.5), mirror * (pillar[0] - 0.5, pillar[1], -3.0), (thick, thick)), 3.0
-        )
+        start, end = facet + mirror * (-1.0, 2.0, -2.5), mirror * (pillar[0] - 0.5, pillar[1], -3.0)
+        thick = measures["pedicle width"] / 2 - 0.2  # the blend adds to it
+        yield Part(Rod(start, end, (thick, thick), flat=measures["pedicle height"] / 2 / thick), 3.0)
         yield Part(Pillar(mirror * pillar, (5.0, 5.2), 10.5, measures["facet angle"], 2.0), 2.5)
         yield Part(
             Rod(
