@@ -55,3 +55,20 @@ def test_a_coarse_volume_has_less_noise_than_a_fine_one(spacing: float) -> None:
     )
 
     assert 1.0 < noise.std() < 30.0
+
+
+def test_a_coarse_volume_goes_on_beyond_the_scan_where_asked() -> None:
+    bare, wide = render_coarse(3, 2, SETTINGS), render_coarse(3, 2, SETTINGS, margin=4)
+    inner = (slice(4, -4),) * 3
+
+    assert wide.hu.shape == tuple(count + 8 for count in bare.hu.shape)
+    np.testing.assert_allclose(wide.affine_lps @ [4, 4, 4, 1], bare.affine_lps @ [0, 0, 0, 1])
+    np.testing.assert_array_equal(wide.labels[inner], bare.labels)
+    assert (wide.labels[:4] == SEGMENT_NUMBERS["T2"]).any()
+
+
+def test_frames_lie_in_their_vertebrae() -> None:
+    coarse = render_coarse(3, 2, SETTINGS, spacing_mm=2.0)
+    for level in ("C2", "C3", "C4", "C5", "C6", "C7"):
+        index = np.linalg.inv(coarse.affine_lps) @ coarse.frames[level] @ [0.0, 0.0, 0.0, 1.0]
+        assert coarse.labels[tuple(np.rint(index[:3]).astype(int))] == SEGMENT_NUMBERS[level]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cspine.anatomy import SEGMENT_NUMBERS
+from cspine.phantom import render_study
 from cspine.phantom.grid import Grid
 from cspine.phantom.neck import Neck, draw_neck
 from cspine.phantom.scanner import Scanner, acquire, draw_scanner, transfer
@@ -168,3 +170,33 @@ def test_a_tilted_scan_is_written_as_it_lies(tmp_path: Path) -> None:
         k, j, i = np.rint(np.linalg.inv(scan.affine) @ [0.0, 0.0, 0.0, 1.0])[:3].astype(int)
         values.append(float(np.median(scan.array[k - 2 : k + 3, j - 3 : j + 4, i - 3 : i + 4])))
     assert values[0] == pytest.approx(values[1], abs=80)
+
+
+def test_some_scans_miss_a_part_of_the_spine_and_say_how_much_of_each_vertebra_they_show() -> None:
+    settings = PhantomSettings(matrix=96, slice_spacing_mm=(1.5, 1.5), prevalence=1.0, odd_matrix=0.0, tilted=0.0)
+    partly = 0
+    for index in range(6):
+        whole = render_study(9, index, settings.model_copy(update={"shortened": 0.0}))
+        short = render_study(9, index, settings.model_copy(update={"shortened": 1.0}))
+        assert min(whole.truth["coverage"].values()) > 0.99
+        assert min(short.truth["coverage"].values()) < 0.98
+        for level, share in short.truth["coverage"].items():
+            voxels, of = (np.count_nonzero(s.labels == SEGMENT_NUMBERS[level]) for s in (short, whole))
+            assert voxels / of == pytest.approx(share, abs=0.03)
+            partly += 0.05 < share < 0.95
+            assert (level in short.truth["centroids"]) == (voxels > 0)
+        broken = {SEGMENT_NUMBERS[level] for level in short.truth["levels"]}
+        assert set(np.unique(short.fracture)) == {0, *broken}
+        assert {fracture["level"] for fracture in short.truth["fractures"]} == set(short.truth["levels"])
+        assert sorted([*short.truth["levels"], *short.truth["levels_out_of_scan"]]) == sorted(whole.truth["levels"])
+    assert partly
+
+
+def test_what_lies_outside_a_round_field_is_not_covered() -> None:
+    affine = np.zeros((4, 4))
+    affine[2, 0] = affine[1, 1] = affine[0, 2] = affine[3, 3] = 1.0
+    small = Scanner(Grid(affine, (3, 11, 11)), 1.0, 0.5, 0.0, 10.0, 0.0)
+    places = np.array([[5.0, 5.0, 1.0], [0.0, 0.0, 1.0], [5.0, 5.0, 3.0], [-0.4, 5.0, 0.0]])
+
+    assert small.covers(places).tolist() == [True, True, False, True]
+    assert replace(small, round_field=True).covers(places).tolist() == [True, False, False, True]

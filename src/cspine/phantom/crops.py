@@ -1,6 +1,6 @@
 """Necks for training without files: coarse volumes and single vertebrae, scanned on the fly, with their truth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +38,8 @@ class Crop:
         Vertebrae as the challenge numbers them; and the same numbers where they are broken.
     cracks : tuple of Crack
         The vertebra's fractures, in its frame; of a coarse volume, all.
+    frames : dict
+        Level to the (4, 4) affine from a vertebra's frame to LPS mm.
     """
 
     level: Level | None
@@ -46,6 +48,7 @@ class Crop:
     labels: npt.NDArray[np.uint8]
     fracture: npt.NDArray[np.uint8]
     cracks: tuple[Crack, ...]
+    frames: Mapping[str, npt.NDArray[np.float64]]
 
 
 def render_vertebrae(
@@ -74,13 +77,28 @@ def render_vertebrae(
         yield _crop(neck, scanner, Grid(affine, (size, size, size)), level, rng)
 
 
-def render_coarse(seed: int, index: int, settings: PhantomSettings, *, spacing_mm: float = 3.0) -> Crop:
-    """Return a study's whole field at a coarse spacing."""
+def render_coarse(
+    seed: int, index: int, settings: PhantomSettings, *, spacing_mm: float = 3.0, margin: int = 0
+) -> Crop:
+    """Return a study's whole field at a coarse spacing.
+
+    Parameters
+    ----------
+    seed, index : int
+        Which study.
+    settings : PhantomSettings
+        Ranges to draw from.
+    spacing_mm : float
+        Between voxels.
+    margin : int
+        By how many voxels the lattice reaches beyond the scan on every side; the neck goes on there.
+    """
     neck, scanner = draw_broken_neck(seed, index, settings)
     affine = scanner.grid.affine.copy()
     scale = spacing_mm / scanner.grid.spacing_mm
     affine[:3, :3] *= scale
-    shape = [max(int(count / factor), 1) for count, factor in zip(scanner.grid.shape, scale.tolist(), strict=True)]
+    affine[:3, 3] -= margin * affine[:3, :3].sum(axis=1)
+    shape = [max(round(count / part), 1) + 2 * margin for count, part in zip(scanner.grid.shape, scale, strict=True)]
     grid = Grid(affine, (shape[0], shape[1], shape[2]))
     return _crop(neck, scanner, grid, None, stream(seed, index, settings, 2))
 
@@ -92,7 +110,8 @@ def _crop(neck: Neck, scanner: Scanner, grid: Grid, level: Level | None, rng: np
     rendered = render(neck, grid, thickness_mm=thickness)
     hu = _scan(rendered, scanner, spacing, rng)
     cracks = neck.cracks.get(level, ()) if level else tuple(crack for found in neck.cracks.values() for crack in found)
-    return Crop(level, hu, grid.affine, rendered.labels, rendered.fracture, cracks)
+    frames = {name: frame.affine for name, frame in neck.frames.items()}
+    return Crop(level, hu, grid.affine, rendered.labels, rendered.fracture, cracks, frames)
 
 
 def _scan(

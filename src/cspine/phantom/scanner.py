@@ -61,6 +61,12 @@ class Scanner:
         """Width of the point spread at half its height, within slices: that of a Gaussian of the same resolution."""
         return 2 * float(np.log(2)) / (np.pi * self.resolution_per_mm)
 
+    def covers(self, places: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Return which places, (n, 3) in LPS mm, lie within its voxels."""
+        index = (places - self.grid.affine[:3, 3]) @ np.linalg.inv(self.grid.affine[:3, :3]).T
+        inside = np.all((index >= -0.5) & (index <= np.array(self.grid.shape) - 0.5), axis=1)
+        return np.asarray(inside & ~_is_beyond(self.grid, index[:, 1], index[:, 2]) if self.round_field else inside)
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -80,12 +86,17 @@ class Scan:
 
 
 def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator) -> Scanner:
-    """Draw a technique and lay its slices from T2 to the skull base."""
+    """Draw a technique and lay its slices from T2 to the skull base; of a few studies from or to somewhere between."""
     field = rng.uniform(*settings.field_mm)
     pixel, spacing = field / settings.matrix, rng.uniform(*settings.slice_spacing_mm)
     overlap = rng.uniform(*settings.overlap)
     bottom = neck.frames["T2"].centre_mm[2] - rng.uniform(0.0, 14.0)
     top = neck.frames["C1"].centre_mm[2] + rng.uniform(18.0, 40.0)
+    if rng.random() < settings.shortened:
+        if rng.random() < 0.6:
+            bottom = rng.uniform(neck.frames["C7"].centre_mm[2] - 12.0, neck.frames["C4"].centre_mm[2])
+        else:
+            top = rng.uniform(neck.frames["C3"].centre_mm[2], neck.frames["C1"].centre_mm[2] + 8.0)
     rows = settings.matrix + (int(rng.choice([-8, 7, 16])) if rng.random() < settings.odd_matrix else 0)
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = spacing, pixel, pixel, 1.0
@@ -201,8 +212,13 @@ def _jolt(scanner: Scanner) -> tuple[npt.NDArray[np.complex64] | None, npt.NDArr
 
 
 def _beyond_circle(grid: Grid) -> npt.NDArray[np.bool_]:
+    j, i = np.ogrid[: grid.shape[1], : grid.shape[2]]
+    return _is_beyond(grid, j, i)
+
+
+def _is_beyond(grid: Grid, j: npt.NDArray[Any], i: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which rows and columns lie outside the largest circle."""
     rows, columns = grid.shape[1:]
-    j, i = np.ogrid[:rows, :columns]
     return np.asarray(np.hypot(j - (rows - 1) / 2, i - (columns - 1) / 2) > min(rows, columns) / 2)
 
 

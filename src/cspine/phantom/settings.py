@@ -39,6 +39,7 @@ class PhantomSettings(Settings):
     hardening: Range = Field((0.0, 1.0), description="How much of the shadow between dense bones is left.")
     tilted: float = Field(0.03, ge=0.0, le=1.0, description="Fraction of studies with a tilted gantry.")
     moved: float = Field(0.08, ge=0.0, le=1.0, description="Fraction of studies in which the patient moved.")
+    shortened: float = Field(0.08, ge=0.0, le=1.0, description="Fraction of studies that miss a part of C1 to C7.")
     round_field: float = Field(0.5, ge=0.0, le=1.0, description="Fraction of studies with padding about a round field.")
     full_headers: float = Field(0.2, ge=0.0, le=1.0, description="Fraction of studies with full DICOM headers.")
     jpeg_lossless: float = Field(0.1, ge=0.0, le=1.0, description="Fraction of studies compressed losslessly.")
@@ -73,6 +74,7 @@ DOMAINS: Final = {
         shoulders=(0.7, 1.5),
         moved=0.15,
         tilted=0.06,
+        shortened=0.12,
         full_headers=0.5,
     ),
 }

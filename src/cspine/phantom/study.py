@@ -8,6 +8,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cspine.anatomy import SEGMENT_NUMBERS
+from cspine.phantom.coverage import coverage
 from cspine.phantom.draw import draw_broken_neck
 from cspine.phantom.fracture import Crack
 from cspine.phantom.neck import Neck
@@ -36,7 +37,7 @@ class PhantomStudy:
         Number of the broken vertebra where it is broken.
     truth : dict
         Person, posture and scanner; per fracture its level, kind, width, displacement, visibility and place; per
-        vertebra its place, axes and centroid.
+        vertebra its place, axes, centroid and the share that is in the scan. Fractures outside the scan are none.
     """
 
     hu: npt.NDArray[np.int16]
@@ -59,7 +60,8 @@ def render_study(seed: int, index: int, settings: PhantomSettings) -> PhantomStu
     """
     neck, scanner = draw_broken_neck(seed, index, settings)
     scan = acquire(neck, scanner, stream(seed, index, settings, 3))
-    truth = _truth(neck, scanner) | {"centroids": _centroids(scan.labels, scanner.grid.affine)}
+    seen = {_LEVELS[number] for number in np.unique(scan.fracture[scan.fracture > 0]).tolist()}
+    truth = _truth(neck, scanner, seen) | {"centroids": _centroids(scan.labels, scanner.grid.affine)}
     return PhantomStudy(scan.hu, scanner.grid.affine, scan.labels, scan.fracture, scanner.thickness_mm, truth)
 
 
@@ -88,7 +90,8 @@ def visibility(crack: Crack, bone_hu: float, scanner: Scanner) -> float:
     return float(1 - np.exp(-(0.06 * ratio + 0.4 * step)))
 
 
-def _truth(neck: Neck, scanner: Scanner) -> dict[str, Any]:
+def _truth(neck: Neck, scanner: Scanner, seen: set[str]) -> dict[str, Any]:
+    """Return what is known of a study; fractured are those levels only whose fractures are in the scan."""
     bone = neck.person.bone
     fractures = [
         {
@@ -103,12 +106,15 @@ def _truth(neck: Neck, scanner: Scanner) -> dict[str, Any]:
         }
         for level, parts in neck.cracks.items()
         for crack in parts
+        if level in seen
     ]
     heights = scanner.grid.heights_mm
     return {
-        "levels": list(neck.cracks),
+        "levels": [level for level in neck.cracks if level in seen],
+        "levels_out_of_scan": [level for level in neck.cracks if level not in seen],
         "fractures": fractures,
         "vertebrae": {level: neck.frames[level].centre_mm.tolist() for level in neck.levels},
+        "coverage": coverage(neck, scanner),
         "axes": {level: neck.frames[level].axes.tolist() for level in neck.levels},
         "variants": list(neck.variants.names),
         "additions": list(neck.additions),
