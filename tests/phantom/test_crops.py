@@ -5,6 +5,7 @@ import pytest
 
 from cspine.anatomy import SEGMENT_NUMBERS, VERTEBRAE
 from cspine.phantom import PhantomSettings, render_coarse, render_study, render_vertebrae
+from cspine.phantom.render import SKULL
 
 SETTINGS = PhantomSettings(matrix=128, slice_spacing_mm=(1.0, 1.0), prevalence=1.0, tilted=0.0)
 
@@ -30,7 +31,8 @@ def test_crops_and_coarse_volumes_are_of_the_study_with_the_same_number() -> Non
     assert {level for level, crop in crops.items() if crop.cracks} == set(study.truth["levels"])
     np.testing.assert_allclose(np.linalg.norm(coarse.affine_lps[:3, :3], axis=0), 3.0)
     to_study = np.linalg.inv(study.affine_lps) @ coarse.affine_lps
-    at = np.argwhere(coarse.labels > 0)
+    assert (coarse.labels == SKULL).any()
+    at = np.argwhere((coarse.labels > 0) & (coarse.labels != SKULL))
     there = np.rint(np.c_[at, np.ones(len(at))] @ to_study.T)[:, :3].astype(int)
     inside = np.all((there >= 0) & (there < study.labels.shape), axis=1)
     same = study.labels[tuple(there[inside].T)] == coarse.labels[tuple(at[inside].T)]

@@ -35,7 +35,8 @@ class Crop:
     affine_lps : (4, 4)
         From ``[k, j, i, 1]`` to LPS mm.
     labels, fracture : (k, j, i) uint8
-        Vertebrae as the challenge numbers them; and the same numbers where they are broken.
+        Vertebrae as the challenge numbers them, and of a coarse volume the head as `SKULL`; and vertebrae's numbers
+        where they are broken.
     cracks : tuple of Crack
         The vertebra's fractures, in its frame; of a coarse volume, all.
     frames : dict
@@ -107,7 +108,7 @@ def _crop(neck: Neck, scanner: Scanner, grid: Grid, level: Level | None, rng: np
     """Render a lattice, with the scanner's resolution and noise brought down to its spacing."""
     spacing = grid.spacing_mm
     thickness = float(max(spacing[0], scanner.thickness_mm)) if level is None else 0.0  # of a crop, the blur does it
-    rendered = render(neck, grid, thickness_mm=thickness)
+    rendered = render(neck, grid, thickness_mm=thickness, label_skull=level is None)
     hu = _scan(rendered, scanner, spacing, rng)
     cracks = neck.cracks.get(level, ()) if level else tuple(crack for found in neck.cracks.values() for crack in found)
     frames = {name: frame.affine for name, frame in neck.frames.items()}

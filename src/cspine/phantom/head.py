@@ -26,6 +26,8 @@ class Hard:
         Within.
     frame : (4, 4)
         From the frame of its parts to LPS.
+    of_skull : bool
+        Whether it is a bone of the head.
     """
 
     parts: tuple[Part, ...]
@@ -33,6 +35,7 @@ class Hard:
     cortex_hu: float
     inside_hu: float
     frame: npt.NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
+    of_skull: bool = False
 
 
 def skull(person: Person) -> Iterator[Hard]:

@@ -154,7 +154,7 @@ def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.
         paint(hu, organ, grid)
     variants = draw_variants(person, frames, rng)
     fillings = tuple(frames["C0"].to_lps(place) for place in additions.fillings)
-    bones = [replace(hard, frame=frames["C0"].affine) for hard in skull(person)]
+    bones = [replace(hard, frame=frames["C0"].affine, of_skull=True) for hard in skull(person)]
     bones += [*larynx(person, layout.front["C3"], layout.front["C6"]), *variants.hard]
     spaces = {level: pillar_space(frames, level) for level in STACK if level not in {"C1", "C2"}}
     discs = tuple(_disc(person, frames, level) for level in STACK[1:-1])

@@ -28,6 +28,9 @@ _DRIFT_MM: Final = (9.0, 9.0, 9.0)
 _CRUSHED_HU: Final = 220.0
 """By how much bone driven into bone is denser."""
 
+SKULL: Final = 255
+"""How bones of the head are labelled where that is asked for; the challenge does not label them."""
+
 _HARD_FINE_MM: Final = 1.2
 """Bones that are no vertebrae are sampled this coarsely."""
 
@@ -44,7 +47,7 @@ class Rendered:
     hu : (k, j, i) float32
         Without scanner: no blur but that of the voxels, no noise.
     labels, fracture : (k, j, i) uint8
-        1-7 C1-C7, 8 T1, 9 T2; and the same numbers where they are broken.
+        1-7 C1-C7, 8 T1, 9 T2, 255 the head where asked for; and the same numbers where they are broken.
     """
 
     hu: Field
@@ -52,7 +55,7 @@ class Rendered:
     fracture: npt.NDArray[np.uint8]
 
 
-def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0) -> Rendered:
+def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bool = False) -> Rendered:
     """Render a neck.
 
     Parameters
@@ -63,12 +66,14 @@ def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0) -> Rendered:
         In LPS, of any direction and spacing.
     thickness_mm : float
         Of its planes, over which they average.
+    label_skull : bool
+        Whether the bones of the head are labelled too.
     """
     hu = np.array(neck.soft.on(grid))
     rendered = Rendered(hu, np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8))
     planes = _planes(grid, thickness_mm)
     for hard in neck.hard:
-        _paint_hard(hu, hard, grid)
+        _paint_hard(hu, hard, grid, rendered.labels if label_skull and hard.of_skull else None)
     for disc, frame in neck.discs:
         paint(hu, Organ((Part(disc, 0.0),), DISC, 1.0), grid.seen_from(frame))
     for blood in neck.swelling:
@@ -95,7 +100,7 @@ def _edge_mm(grid: Grid) -> np.float32:
     return np.float32(max(grid.spacing_mm[1:].mean(), 0.25))
 
 
-def _paint_hard(hu: Field, hard: Hard, grid: Grid) -> None:
+def _paint_hard(hu: Field, hard: Hard, grid: Grid, labels: npt.NDArray[np.uint8] | None) -> None:
     local = grid.seen_from(hard.frame)
     window = local.window(around(hard.parts), 1.0)
     if window is None:
@@ -108,6 +113,8 @@ def _paint_hard(hu: Field, hard: Hard, grid: Grid) -> None:
     value = np.float32(hard.inside_hu) + np.float32(hard.cortex_hu - hard.inside_hu) * shell
     before = here[near]
     here[near] = before + cover(depth, edge) * (value - before)
+    if labels is not None:
+        labels[window][field < 0] = SKULL
 
 
 def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, planes: list[Grid]) -> None:
