@@ -37,8 +37,7 @@ class RunState:
 
 def save_checkpoint(folder: Path, state: RunState) -> None:
     """Write the state atomically."""
-    with atomic_path(folder / FILE) as part:
-        torch.save(vars(state), part)
+    save_state(folder, vars(state))
 
 
 def load_checkpoint(folder: Path) -> RunState | None:
@@ -49,12 +48,25 @@ def load_checkpoint(folder: Path) -> RunState | None:
     InputError
         The file is damaged.
     """
+    state = load_state(folder)
+    return None if state is None else RunState(**state)
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write tensors and numbers atomically."""
+    with atomic_path(folder / FILE) as part:
+        torch.save(state, part)
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """Return what `save_state` wrote, or None where there is nothing; raises as `load_checkpoint` does."""
     path = folder / FILE
     if not path.is_file():
         return None
     try:
-        return RunState(**torch.load(path, map_location="cpu", weights_only=True))
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(
             f"{path}: cannot be read ({type(error).__name__}); delete it to train from the start"
         ) from error
+    return state

@@ -1,0 +1,131 @@
+"""A coarse volume to a map of its vertebrae."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from cspine.anatomy import VERTEBRAE
+from cspine.detect.instances import Instance, find_instances
+from cspine.detect.order import order_levels
+from cspine.reformat.coarse import BORDER, COARSE_MM, CoarseVolume, network_input
+from cspine.reformat.spine_map import SpineMap, Vertebra
+
+Floats = npt.NDArray[np.float64]
+
+_SIDE: Final = 16
+"""The network halves its input four times."""
+
+_BONE: Final = 0.5
+"""Voxels count that are a vertebra's rather than not."""
+
+_VERTEBRAL: Final = slice(1, 9)
+"""Of the network's classes: C1 to C7 and thoracic."""
+
+_UNIT_MM: Final = 10.0
+"""The network tells places in cm."""
+
+_SURE: Final = 40.0
+"""Voxels of one vertebra err together: so many of them count as one that speaks for itself."""
+
+_MOST_WORDS: Final = 6.0
+
+
+@dataclass(frozen=True)
+class Localizer:
+    """A network that finds vertebrae."""
+
+    session: onnxruntime.InferenceSession = field(repr=False)
+
+    def find(self, coarse: CoarseVolume) -> SpineMap:
+        """Find the vertebrae of a coarse volume; none where there are none."""
+        chances, places = self.run(coarse)
+        return assemble(chances, places, coarse)
+
+    def run(self, coarse: CoarseVolume) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return the network's answer on the volume with `BORDER` voxels about it.
+
+        Returns
+        -------
+        chances : (10, k, j, i) float32
+            Background, C1 to C7, thoracic, head.
+        places : (6, k, j, i) float32
+            The way to the vertebra's origin and the place in its frame, x, y and z, in cm.
+        """
+        shape = np.array(coarse.hu.shape) + 2 * BORDER
+        after = -shape % _SIDE + BORDER
+        around = [(BORDER, int(more)) for more in after]
+        scanned = np.pad(np.ones(coarse.hu.shape, np.bool_), around)
+        image = network_input(np.pad(coarse.hu, around), scanned)
+        chances, places = self.session.run(None, {self.session.get_inputs()[0].name: image[None]})
+        k, j, i = shape.tolist()
+        return np.asarray(chances)[0, :, :k, :j, :i], np.asarray(places)[0, :, :k, :j, :i]
+
+
+def assemble(chances: npt.NDArray[np.float32], places: npt.NDArray[np.float32], coarse: CoarseVolume) -> SpineMap:
+    """Gather the network's answer into vertebrae with levels.
+
+    Parameters
+    ----------
+    chances, places : arrays
+        As `Localizer.run` returns them.
+    coarse : CoarseVolume
+        What they are of.
+    """
+    weight = chances[_VERTEBRAL].sum(axis=0)
+    bone = weight > _BONE
+    index = np.argwhere(bone) - BORDER
+    lps = coarse.origin_lps_mm + COARSE_MM * index[:, ::-1]
+    inside = np.all((index >= 0) & (index < coarse.hu.shape), axis=1)
+    told, weights = places[:, bone].T.astype(np.float64) * _UNIT_MM, weight[bone].astype(np.float64)
+    instances = find_instances(lps, told[:, :3], told[:, 3:], weights, COARSE_MM**3)
+    instances = [instance for instance in instances if inside[instance.members].any()]
+    if not instances:
+        return SpineMap(())
+    levels_of = chances[_VERTEBRAL][:, bone]
+    said = np.stack([_level_chances(levels_of, instance, weights) for instance in instances])
+    origins = np.array([instance.frame[:3, 3] for instance in instances])
+    levels, confidence = order_levels(said, np.linalg.norm(np.diff(origins, axis=0), axis=1))
+    names, found = _names(levels.tolist()), []
+    for instance, name, sure in zip(instances, names, confidence.tolist(), strict=True):
+        found.append(_vertebra(instance, name, sure, lps, weights, inside))
+    return SpineMap(tuple(found))
+
+
+def _level_chances(chances: npt.NDArray[np.float32], instance: Instance, weights: Floats) -> Floats:
+    """Return an instance's own chances of each level: the mean logarithm over its voxels, as of a few that speak."""
+    own = chances[:, instance.members].astype(np.float64)
+    share = weights[instance.members] / weights[instance.members].sum()
+    own = own / own.sum(axis=0, keepdims=True)
+    words = min(len(instance.members) / _SURE, _MOST_WORDS)
+    said = words * (np.log(np.maximum(own, 1e-4)) @ share)
+    chance = np.exp(said - said.max())
+    return np.asarray(chance / chance.sum())
+
+
+def _names(levels: list[int]) -> list[str]:
+    """Return names of levels 0 to 7; thoracic ones are counted from the first."""
+    names, thoracic = [], 0
+    for level in levels:
+        if level < len(VERTEBRAE):
+            names.append(str(VERTEBRAE[level]))
+        else:
+            thoracic += 1
+            names.append(f"T{thoracic}")
+    return names
+
+
+def _vertebra(
+    instance: Instance, level: str, confidence: float, lps: Floats, weights: Floats, inside: npt.NDArray[np.bool_]
+) -> Vertebra:
+    members = instance.members
+    seen = members[inside[members]]
+    back = np.linalg.inv(instance.frame)
+    own = lps[members] @ back[:3, :3].T + back[:3, 3]
+    box = np.percentile(own, [1, 99], axis=0) + np.array([[-COARSE_MM / 2], [COARSE_MM / 2]])
+    share = float(weights[seen].sum() / weights[members].sum())
+    centroid = np.average(lps[seen], axis=0, weights=weights[seen])
+    volume = float(weights[seen].sum() * COARSE_MM**3)
+    return Vertebra(level, instance.frame, centroid, box, share, confidence, volume)

@@ -1,0 +1,123 @@
+"""A volume brought down to 3 mm along the patient's axes: what vertebrae are found in."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import highdicom
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from cspine.imaging.pixels import AIR_HU
+
+COARSE_MM: Final = 3.0
+"""Side of a coarse voxel: a vertebral body is four high, a disc one."""
+
+BORDER: Final = 8
+"""Voxels of nothing about a scan, so that what its border cuts off has room to be told."""
+
+_MIDDLE_HU, _REACH_HU = 350.0, 750.0
+"""HU from -400 to 1,100 are told apart: fat to dense bone."""
+
+MOST_VOXELS: Final = 8_000_000
+"""0.5 x 0.5 x 0.86 m."""
+
+
+@dataclass(frozen=True)
+class CoarseVolume:
+    """A scan on cubes of `COARSE_MM`, k towards the head, j to the back, i to the left.
+
+    Attributes
+    ----------
+    hu : (k, j, i) int16
+    origin_lps_mm : (3,)
+        Where the first voxel's centre lies.
+    """
+
+    hu: npt.NDArray[np.int16]
+    origin_lps_mm: npt.NDArray[np.float64]
+
+    @property
+    def affine_lps(self) -> npt.NDArray[np.float64]:
+        """From ``[k, j, i, 1]`` to LPS mm."""
+        return coarse_affine(self.origin_lps_mm)
+
+
+def coarse_affine(origin_lps_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the affine from ``[k, j, i, 1]`` of a coarse volume to LPS mm."""
+    affine = np.zeros((4, 4))
+    affine[2, 0] = affine[1, 1] = affine[0, 2] = COARSE_MM
+    affine[:3, 3], affine[3, 3] = origin_lps_mm, 1.0
+    return affine
+
+
+def network_input(hu: npt.NDArray[np.floating], scanned: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """Return what a localiser looks at: HU brought to -1 to 1, and where anything was scanned.
+
+    Parameters
+    ----------
+    hu : (k, j, i)
+    scanned : (k, j, i) bool
+        Elsewhere HU do not count.
+
+    Returns
+    -------
+    (2, k, j, i) float32
+    """
+    grey = np.clip((hu - np.float32(_MIDDLE_HU)) / np.float32(_REACH_HU), -1, 1)
+    return np.stack([np.where(scanned, grey, -1), scanned]).astype(np.float32)
+
+
+def coarsen(volume: highdicom.Volume) -> CoarseVolume:
+    """Bring a volume down to `COARSE_MM` along the patient's axes.
+
+    Each coarse voxel is the mean over about its size, interpolated linearly; what lies outside the volume is air.
+
+    Parameters
+    ----------
+    volume : highdicom.Volume
+        HU in any orientation; between slices farther apart than `COARSE_MM` it is interpolated.
+
+    Returns
+    -------
+    CoarseVolume
+        It covers the box that holds the volume.
+
+    Raises
+    ------
+    ValueError
+        The box has more than `MOST_VOXELS`, which no neck has.
+    """
+    hu, affine = _averaged(volume)
+    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in volume.spatial_shape], indexing="ij")).reshape(3, -1)
+    box = volume.affine[:3, :3] @ corners + volume.affine[:3, 3:]
+    low, high = box.min(axis=1), box.max(axis=1)
+    shape = np.maximum(np.round((high - low) / COARSE_MM).astype(int), 1)
+    if np.prod(shape.astype(float)) > MOST_VOXELS:
+        raise ValueError(f"the volume is {' x '.join(f'{side:.0f}' for side in high - low)} mm large")
+    origin = (low + high) / 2 - COARSE_MM * (shape - 1) / 2
+    to_index = np.linalg.inv(affine) @ coarse_affine(origin)
+    coarse = np.empty(tuple(shape[::-1]), np.float32)
+    ndimage.affine_transform(
+        hu, to_index[:3, :3], to_index[:3, 3], coarse.shape, output=coarse, order=1, mode="grid-constant", cval=AIR_HU
+    )
+    return CoarseVolume(np.rint(coarse).astype(np.int16), origin)
+
+
+def _averaged(volume: highdicom.Volume) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Return the means over blocks of whole voxels up to `COARSE_MM` large, and their affine."""
+    hu, affine = volume.array, np.array(volume.affine, dtype=np.float64)
+    factors = np.maximum((COARSE_MM / np.array(volume.spacing) + 0.01).astype(int), 1)
+    factors = np.minimum(factors, hu.shape)
+    means = np.stack([_plane_means(hu[k : k + factors[0]], factors[1:]) for k in range(0, len(hu), factors[0])])
+    affine[:3, 3] += affine[:3, :3] @ ((factors - 1) / 2)
+    affine[:3, :3] *= factors
+    return means, affine
+
+
+def _plane_means(planes: npt.NDArray[np.int16], factors: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """Return the mean over some planes and over blocks within them; what is left at the far edges is dropped."""
+    rows, columns = (count // factor for count, factor in zip(planes.shape[1:], factors.tolist(), strict=True))
+    summed = planes.sum(axis=0, dtype=np.int32)[: rows * factors[0], : columns * factors[1]]
+    blocks = summed.reshape(rows, factors[0], columns, factors[1]).sum(axis=(1, 3))
+    return np.asarray(blocks / (len(planes) * factors[0] * factors[1]), np.float32)

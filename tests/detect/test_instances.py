@@ -1,0 +1,67 @@
+"""Voxels that vote for origins become vertebrae with frames."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial.transform import Rotation
+
+from cspine.detect.instances import find_instances, rigid_frame
+
+RNG = np.random.default_rng(3)
+
+
+def frame(x: float, y: float, z: float, turn: tuple[float, float, float]) -> npt.NDArray[np.float64]:
+    made = np.eye(4)
+    made[:3, :3] = Rotation.from_euler("zyx", turn, degrees=True).as_matrix()
+    made[:3, 3] = x, y, z
+    return made
+
+
+FRAMES = [frame(3.0, -5.0, 40.0 - 16.0 * n, (4.0 * n, 2.0, 10.0 - 5.0 * n)) for n in range(4)]
+
+
+def voxels(spread: float) -> tuple[npt.NDArray[Any], ...]:
+    """Places, ways, own places and weights of four vertebrae's voxels, and where each belongs."""
+    own = np.concatenate([RNG.uniform([-20, -8, -6], [20, 38, 6], (300, 3)) for _ in FRAMES])
+    of = np.repeat(np.arange(len(FRAMES)), 300)
+    places = np.stack([FRAMES[n][:3, :3] @ at + FRAMES[n][:3, 3] for n, at in zip(of, own, strict=True)])
+    origins = np.stack([FRAMES[n][:3, 3] for n in of])
+    ways = origins - places + spread * RNG.standard_normal(places.shape)
+    return places, ways, own + spread * RNG.standard_normal(own.shape), np.full(len(own), 0.9), of
+
+
+def test_frames_are_found_from_scattered_votes() -> None:
+    places, ways, own, weights, of = voxels(1.5)
+
+    found = find_instances(places, ways, own, weights, 27.0)
+
+    assert len(found) == len(FRAMES)
+    for number, (instance, true) in enumerate(zip(found, FRAMES, strict=True)):
+        assert np.linalg.norm(instance.frame[:3, 3] - true[:3, 3]) < 0.5
+        turn = Rotation.from_matrix(instance.frame[:3, :3].T @ true[:3, :3])
+        assert np.degrees(turn.magnitude()) < 1.5
+        assert 1.0 < instance.misfit_mm < 4.0
+        assert np.mean(of[instance.members] == number) > 0.98
+        assert len(instance.members) > 290
+
+
+def test_a_few_voxels_are_no_vertebra() -> None:
+    places, ways, own, weights, of = voxels(1.0)
+    few = (of != 2) | (RNG.random(len(of)) < 0.05)
+
+    found = find_instances(places[few], ways[few], own[few], weights[few], 27.0)
+
+    assert len(found) == 3
+    assert not find_instances(places[:0], ways[:0], own[:0], weights[:0], 27.0)
+
+
+def test_a_rigid_frame_is_never_a_mirror_image() -> None:
+    own = RNG.standard_normal((50, 3)) * [20.0, 20.0, 0.01]  # nearly flat: a reflection fits as well
+    places = own @ FRAMES[1][:3, :3].T + FRAMES[1][:3, 3]
+
+    found, misfit = rigid_frame(own, places, np.ones(50))
+
+    assert np.linalg.det(found[:3, :3]) > 0.999
+    np.testing.assert_allclose(found, FRAMES[1], atol=1e-6)
+    assert misfit < 1e-6
