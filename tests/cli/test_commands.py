@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from cspine.anatomy import TARGETS
 from cspine.cli import app
-from cspine.detect.weights import load_weights
+from cspine.detect.baseline import Baseline
 from cspine.evaluate.kaggle import metric_optimal, study_optimal
 from cspine.reformat import CompiledStore
 
@@ -142,7 +142,7 @@ def test_without_the_extra_training_says_what_to_install(trained: Path, tmp_path
 
 
 def test_weights_of_a_run_carry_its_settings(trained: Path) -> None:
-    card = load_weights(trained / "run" / "weights.onnx").card
+    card = Baseline.load(trained / "run" / "weights.onnx").card
 
     assert card.training["epochs"] == 1
     assert len(card.prevalence) == len(card.best_constants) == 8

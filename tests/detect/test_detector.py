@@ -31,7 +31,7 @@ def test_findings_hold_eight_probabilities_and_where_they_come_from(tmp_path: Pa
 
     assert findings.patient_overall is not None
     assert tuple(vertebra.level for vertebra in findings.vertebrae) == VERTEBRAE
-    assert findings.weights.sha256 == detector.weights.sha256
+    assert findings.weights.sha256 == detector.baseline.weights.sha256
     assert findings.series_reasons[0] == "16 axial slices 2.50 mm apart"
     assert "not localised by these weights" in findings.vertebrae[0].reasons
     assert findings.vertebrae[0].coverage is None
@@ -40,10 +40,10 @@ def test_findings_hold_eight_probabilities_and_where_they_come_from(tmp_path: Pa
 
 def test_a_study_gets_the_same_numbers_compiled_first_or_read_directly(tmp_path: Path, detector: Detector) -> None:
     write_series(tmp_path / "in", HU, spacing=SPACING, study="1.2.3")
-    compile_studies(open_root(tmp_path / "in"), tmp_path / "out", detector.weights.card.sagittal)
+    compile_studies(open_root(tmp_path / "in"), tmp_path / "out", detector.baseline.card.sagittal)
 
     direct = detector.read(tmp_path / "in")
-    stored = classify_store(CompiledStore.open(tmp_path / "out"), detector.weights)
+    stored = classify_store(CompiledStore.open(tmp_path / "out"), detector.baseline)
 
     assert direct.patient_overall is not None
     numbers = [direct.patient_overall.probability, *(vertebra.probability for vertebra in direct.vertebrae)]
@@ -52,11 +52,11 @@ def test_a_study_gets_the_same_numbers_compiled_first_or_read_directly(tmp_path:
 
 def test_data_compiled_in_another_way_are_refused(tmp_path: Path, detector: Detector) -> None:
     write_series(tmp_path / "in", HU, spacing=SPACING)
-    other = detector.weights.card.sagittal.model_copy(update={"count": 3})
+    other = detector.baseline.card.sagittal.model_copy(update={"count": 3})
     compile_studies(open_root(tmp_path / "in"), tmp_path / "out", other)
 
     with pytest.raises(SourceError, match="was compiled with settings"):
-        classify_store(CompiledStore.open(tmp_path / "out"), detector.weights)
+        classify_store(CompiledStore.open(tmp_path / "out"), detector.baseline)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-from cspine.detect.weights import load_weights
+from cspine.detect.baseline import Baseline
+from cspine.detect.weights import embedded_bytes
 from cspine.errors import WeightsError
 
 
 def test_embedded_weights_say_that_they_have_seen_phantoms_only() -> None:
-    weights = load_weights()
+    weights = Baseline.load().weights
 
     assert weights.card.phantom_only
     assert "phantom" in weights.card.trained_on
@@ -17,9 +18,7 @@ def test_embedded_weights_say_that_they_have_seen_phantoms_only() -> None:
 
 
 def test_embedded_weights_hold_no_path_of_the_machine_that_made_them() -> None:
-    from importlib import resources
-
-    data = resources.files("cspine.detect").joinpath("embedded", "baseline-cnn.onnx").read_bytes()
+    data = embedded_bytes("baseline-cnn.onnx")
 
     assert b"site-packages" not in data
     assert b"/src/cspine" not in data
@@ -29,9 +28,9 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.onnx").write_bytes(b"\x80\x04 a pickle, say")
 
     with pytest.raises(WeightsError, match=r"w\.onnx: is not an ONNX file"):
-        load_weights(tmp_path / "w.onnx")
+        Baseline.load(tmp_path / "w.onnx")
     with pytest.raises(WeightsError, match=r"none\.onnx: cannot be read"):
-        load_weights(tmp_path / "none.onnx")
+        Baseline.load(tmp_path / "none.onnx")
 
 
 def test_a_network_of_others_is_refused(tmp_path: Path) -> None:
@@ -47,8 +46,8 @@ def test_a_network_of_others_is_refused(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "w.onnx")
 
     with pytest.raises(WeightsError, match="carries no card"):
-        load_weights(tmp_path / "w.onnx")
+        Baseline.load(tmp_path / "w.onnx")
     model.metadata_props.append(onnx.StringStringEntryProto(key="cspine", value='{"format": 99}'))
     onnx.save(model, tmp_path / "x.onnx")
     with pytest.raises(WeightsError, match="card is not valid"):
-        load_weights(tmp_path / "x.onnx")
+        Baseline.load(tmp_path / "x.onnx")

@@ -8,8 +8,8 @@ from tests.support.store import make_store
 from torch import nn
 
 from cspine.anatomy import TARGETS
+from cspine.detect.baseline import Baseline
 from cspine.detect.classify import classify_store, image_probabilities
-from cspine.detect.weights import load_weights
 from cspine.errors import LabelError, OutputTakenError
 from cspine.evaluate.kaggle import metric_optimal, weighted_losses
 from cspine.learn import loop
@@ -73,7 +73,7 @@ def test_training_learns_what_can_be_seen_and_ends_in_weights(tmp_path: Path) ->
     assert len(curve) == summary.epochs
     assert curve["train_loss"].iloc[-1] < 0.5 * curve["train_loss"].iloc[0]
     assert (tmp_path / "run" / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    weights = load_weights(summary.weights)
+    weights = Baseline.load(summary.weights)
     assert weights.card.phantom_only
     assert weights.card.settings_hash
     assert weights.card.prevalence[2] == pytest.approx(0.5, abs=0.1)
@@ -140,7 +140,7 @@ def test_augmentation_changes_images_the_same_way_for_a_seed() -> None:
 
 
 def test_plain_probabilities_undo_the_weight_of_positives(tmp_path: Path) -> None:
-    weights = load_weights(loop.train(make_store(tmp_path / "data"), tmp_path / "run", QUICK).weights)
+    weights = Baseline.load(loop.train(make_store(tmp_path / "data"), tmp_path / "run", QUICK).weights)
     images = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
 
     plain, trained = image_probabilities(weights, images), weights.run(images)

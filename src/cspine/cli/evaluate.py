@@ -11,7 +11,7 @@ from cspine.cli.options import Data, Json, Run
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cspine.detect.weights import Weights
+    from cspine.detect.baseline import Baseline
     from cspine.evaluate.evaluation import Evaluation
 
 _EPILOG = "Example:  cspine evaluate --run runs/baseline --data test-compiled --out evaluation"
@@ -32,21 +32,21 @@ def evaluate_command(
     as_json: Json = False,
 ) -> None:
     """Judge a run's weights on compiled studies: loss, AUC, sensitivity, specificity, with intervals and baselines."""
+    from cspine.detect.baseline import Baseline
     from cspine.detect.classify import classify_store
-    from cspine.detect.weights import load_weights
     from cspine.errors import LabelError
     from cspine.evaluate.evaluation import evaluate
     from cspine.files import claim_folder
     from cspine.reformat.store import CompiledStore
 
     out = out or run / f"evaluation-{data.resolve().name}"
-    store, weights = CompiledStore.open(data), load_weights(run / "weights.onnx")
+    store, weights = CompiledStore.open(data), Baseline.load(run / "weights.onnx")
     truth, patients = _labels(store.manifest())
     if truth.empty:
         raise LabelError(f"{data}: no study has labels; compile a folder with train.csv")
     with progress_bar() as progress:
         probability = classify_store(store, weights, progress=progress).loc[truth.index]
-    identity = {"kind": "evaluation", "weights": weights.sha256, "data": str(data.resolve())}
+    identity = {"kind": "evaluation", "weights": weights.weights.sha256, "data": str(data.resolve())}
     claim_folder(out, "evaluate.json", identity, remedy="choose another --out, or delete it")
     baselines = _constants(weights)
     evaluation = evaluate(truth, probability, patients, baselines=baselines, threshold=threshold, draws=draws)
@@ -69,7 +69,7 @@ def _labels(manifest: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.Series[str]]":
     return studies[list(TARGETS)].astype(int), studies["patient"]
 
 
-def _constants(weights: "Weights") -> dict[str, tuple[float, ...]]:
+def _constants(weights: "Baseline") -> dict[str, tuple[float, ...]]:
     """Return the answers that need no image, from the labels trained on."""
     half = (0.5,) * len(weights.card.targets)
     return {
@@ -95,7 +95,7 @@ def _write(
     evaluation: "Evaluation",
     truth: "pd.DataFrame",
     probability: "pd.DataFrame",
-    weights: "Weights",
+    weights: "Baseline",
     *,
     phantom: bool,
 ) -> str:

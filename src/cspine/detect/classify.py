@@ -7,14 +7,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from cspine.anatomy import TARGETS
-from cspine.detect.weights import Weights
+from cspine.detect.baseline import Baseline
 from cspine.errors import SourceError
 from cspine.evaluate.kaggle import unweighted
 from cspine.progress import Progress, silent
 from cspine.reformat.store import CompiledStore, shrink
 
 
-def image_probabilities(weights: Weights, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+def image_probabilities(weights: Baseline, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Return plain probabilities per image.
 
     A network trained with positives weighted w times settles at p' = wp / (1 + (w - 1)p); this gives p back, so that
@@ -22,7 +22,7 @@ def image_probabilities(weights: Weights, images: npt.NDArray[np.uint8]) -> npt.
 
     Parameters
     ----------
-    weights : Weights
+    weights : Baseline
         What to classify with.
     images : (n, rows, rows) uint8
         Compiled images of any size.
@@ -41,14 +41,14 @@ def study_probabilities(per_image: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
     return np.asarray(per_image.mean(axis=0))
 
 
-def classify_store(store: CompiledStore, weights: Weights, *, progress: Progress = silent) -> pd.DataFrame:
+def classify_store(store: CompiledStore, weights: Baseline, *, progress: Progress = silent) -> pd.DataFrame:
     """Return the plain probabilities of every study of a compiled data set.
 
     Parameters
     ----------
     store : CompiledStore
         Compiled with the settings that the weights were trained with.
-    weights : Weights
+    weights : Baseline
         What to classify with.
     progress : Progress
         Told how many studies are done.
@@ -76,7 +76,7 @@ def classify_store(store: CompiledStore, weights: Weights, *, progress: Progress
 
 
 def _rows(
-    store: CompiledStore, weights: Weights, manifest: pd.DataFrame, progress: Progress
+    store: CompiledStore, weights: Baseline, manifest: pd.DataFrame, progress: Progress
 ) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
     groups = manifest.groupby("study_instance_uid", sort=True)
     for done, (uid, rows) in enumerate(groups):

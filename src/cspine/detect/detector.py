@@ -12,8 +12,8 @@ from PIL import Image
 
 from cspine import __version__
 from cspine.anatomy import VERTEBRAE
+from cspine.detect.baseline import Baseline
 from cspine.detect.classify import image_probabilities, study_probabilities
-from cspine.detect.weights import Weights, load_weights
 from cspine.errors import DecodeError, DicomError, GeometryError, InputError, NotAssessableError, SourceError
 from cspine.findings import Findings, PatientFinding, Refusal, SagittalEvidence, SoftwareIdentity, VertebraFinding
 from cspine.imaging.geometry import MAX_GAP_MM
@@ -55,8 +55,8 @@ class Examination:
 class Detector:
     """Reads studies with one set of weights."""
 
-    def __init__(self, weights: Weights) -> None:
-        self.weights = weights
+    def __init__(self, baseline: Baseline) -> None:
+        self.baseline = baseline
 
     @classmethod
     def load(cls, weights: str | Path | None = None) -> Self:
@@ -67,7 +67,7 @@ class Detector:
         WeightsError
             The weights cannot be used.
         """
-        return cls(load_weights(Path(weights) if weights is not None else None))
+        return cls(Baseline.load(Path(weights) if weights is not None else None))
 
     def read(self, path: str | Path, *, progress: Progress = silent) -> Findings:
         """Read the one study at `path`.
@@ -119,7 +119,7 @@ class Detector:
             study = source.open(progress=progress)
             uid = study.study_instance_uid
             compiled = compile_study(
-                study, self.weights.card.sagittal, series_uid=series_uid, max_gap_mm=max_gap_mm, progress=progress
+                study, self.baseline.card.sagittal, series_uid=series_uid, max_gap_mm=max_gap_mm, progress=progress
             )
             _refuse_thick(compiled)
         except NotAssessableError as error:
@@ -130,10 +130,10 @@ class Detector:
         return self._classified(uid, compiled)
 
     def _classified(self, uid: str, compiled: CompiledStudy) -> Examination:
-        settings = self.weights.card.sagittal
+        settings = self.baseline.card.sagittal
         jpegs = tuple(compiled.sagittal.jpegs(settings.jpeg_quality))
         images = np.stack([np.asarray(Image.open(BytesIO(data))) for data in jpegs])  # as the network was trained
-        per_image = image_probabilities(self.weights, images)
+        per_image = image_probabilities(self.baseline, images)
         overall, *levels = study_probabilities(per_image).tolist()
         strongest = per_image[:, 1:].argmax(axis=0)
         vertebrae = tuple(
@@ -159,7 +159,7 @@ class Detector:
             vertebrae=vertebrae,
             warnings=(*self._about_weights(), NOT_LOCALISED, *compiled.warnings),
             software=SoftwareIdentity(version=__version__),
-            weights=self.weights.identity,
+            weights=self.baseline.weights.identity,
         )
         return Examination(findings, compiled, jpegs, per_image)
 
@@ -171,13 +171,13 @@ class Detector:
             warnings=compiled.warnings if compiled else (),
             refused=refusal,
             software=SoftwareIdentity(version=__version__),
-            weights=self.weights.identity,
+            weights=self.baseline.weights.identity,
         )
-        jpegs = tuple(compiled.sagittal.jpegs(self.weights.card.sagittal.jpeg_quality)) if compiled else ()
+        jpegs = tuple(compiled.sagittal.jpegs(self.baseline.card.sagittal.jpeg_quality)) if compiled else ()
         return Examination(findings, compiled, jpegs, None)
 
     def _about_weights(self) -> tuple[str, ...]:
-        if not self.weights.card.phantom_only:
+        if not self.baseline.card.phantom_only:
             return ()
         return ("the weights have seen phantoms only: the numbers show that the machinery works, nothing clinical",)
 

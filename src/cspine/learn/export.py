@@ -1,8 +1,9 @@
 """A trained network to an ONNX file that carries its own card."""
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -10,7 +11,8 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
-from cspine.detect.weights import METADATA_KEY, WeightsCard, load_weights
+from cspine.detect.card import METADATA_KEY, Card
+from cspine.detect.weights import load_weights
 from cspine.errors import WeightsError
 from cspine.files import write_bytes
 
@@ -18,19 +20,42 @@ _HALF_FROM: Final = 1024
 """Tensors with at least this many numbers are stored in half precision."""
 
 _TOLERANCE: Final = 5e-3
-"""How far a probability may move by storing weights in half precision."""
+"""How far an output may move by storing weights in half precision."""
 
 
-def export_onnx(network: nn.Module, card: WeightsCard, path: Path) -> None:
-    """Write a network with its sigmoid as ONNX, and check that it computes the same.
+@dataclass(frozen=True)
+class Graph:
+    """How a network's ONNX file is to look.
+
+    Attributes
+    ----------
+    network : Module
+        With its last sigmoid or softmax.
+    example : tuple of Tensor
+        Inputs of a size that it takes.
+    inputs, outputs : tuple of str
+        Names.
+    vary : tuple
+        Of each input, the sides that may vary, as ``torch.export`` takes them.
+    """
+
+    network: nn.Module
+    example: tuple[torch.Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    vary: tuple[dict[int, Any], ...]
+
+
+def export_onnx(graph: Graph, card: Card, path: Path) -> None:
+    """Write a network as ONNX, and check that it computes the same.
 
     Large tensors are stored in half precision and computed with in single precision, which halves the file.
 
     Parameters
     ----------
-    network : nn.Module
-        Images (n, 1, size, size) to logits (n, 8).
-    card : WeightsCard
+    graph : Graph
+        The network and its inputs.
+    card : Card
         Kept inside the file.
     path : Path
         Where to write, atomically.
@@ -40,16 +65,15 @@ def export_onnx(network: nn.Module, card: WeightsCard, path: Path) -> None:
     WeightsError
         ONNX Runtime computes something else than the network.
     """
-    network = network.eval().cpu()
-    example = torch.rand(2, 1, card.image_size, card.image_size, generator=torch.Generator().manual_seed(0))
+    network = graph.network.eval().cpu()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's advice to itself
         program = torch.onnx.export(
-            nn.Sequential(network, nn.Sigmoid()),
-            (example,),
-            input_names=["images"],
-            output_names=["probabilities"],
-            dynamic_shapes=({0: torch.export.Dim("images_count")},),
+            network,
+            graph.example,
+            input_names=list(graph.inputs),
+            output_names=list(graph.outputs),
+            dynamic_shapes=graph.vary,
             dynamo=True,
             verbose=False,
         )
@@ -61,7 +85,7 @@ def export_onnx(network: nn.Module, card: WeightsCard, path: Path) -> None:
     model.metadata_props.append(onnx.StringStringEntryProto(key=METADATA_KEY, value=card.model_dump_json()))
     onnx.checker.check_model(model)
     write_bytes(path, model.SerializeToString(deterministic=True))
-    _check_same(network, example, path)
+    _check_same(graph, card, path)
 
 
 def _store_in_half(model: onnx.ModelProto) -> None:
@@ -91,12 +115,13 @@ def _forget_origin(model: onnx.ModelProto) -> None:
         del value.metadata_props[:]
 
 
-def _check_same(network: nn.Module, example: torch.Tensor, path: Path) -> None:
-    grey = (example * 255.0).to(torch.uint8)
+def _check_same(graph: Graph, card: Card, path: Path) -> None:
     with torch.no_grad():
-        expected = torch.sigmoid(network(grey.float() / 255.0)).numpy()
-    found = load_weights(path).run(grey[:, 0].numpy())
-    difference = float(np.abs(found - expected).max())
+        expected = graph.network(*graph.example)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    given = {name: value.numpy() for name, value in zip(graph.inputs, graph.example, strict=True)}
+    found = load_weights(type(card), path).session.run(list(graph.outputs), given)
+    difference = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(found, expected, strict=True))
     if difference > _TOLERANCE:
         path.unlink()
-        raise WeightsError(f"{path}: the exported network's probabilities are off by {difference:.4f}; not kept")
+        raise WeightsError(f"{path}: the exported network's outputs are off by {difference:.4f}; not kept")

@@ -14,13 +14,13 @@ from torch import nn
 
 from cspine import __version__
 from cspine.anatomy import RESEARCH_USE_ONLY
-from cspine.detect.weights import WeightsCard
+from cspine.detect.card import BaselineCard
 from cspine.files import claim_folder, write_text
 from cspine.learn.augment import Augmentation
 from cspine.learn.checkpoint import RunState, load_checkpoint, save_checkpoint
 from cspine.learn.curves import draw_curves, write_curves
 from cspine.learn.data import ImageSet, TrainingData, load_training_data
-from cspine.learn.export import export_onnx
+from cspine.learn.export import Graph, export_onnx
 from cspine.learn.loss import challenge_log_loss
 from cspine.learn.networks import build_network
 from cspine.learn.settings import TrainSettings
@@ -84,7 +84,7 @@ def train(store: CompiledStore, out: Path, settings: TrainSettings, *, progress:
     draw_curves(out, state.curve, title=f"{settings.model}, seed {settings.seed}", phantom=store.is_phantom)
     network = build_network(settings.model, dropout=settings.dropout)
     network.load_state_dict(state.best_network)
-    export_onnx(network, _card(store, data, settings, state), out / WEIGHTS_FILE)
+    export_onnx(_graph(network, settings.image_size), _card(store, data, settings, state), out / WEIGHTS_FILE)
     return TrainSummary(state.epoch, state.best_epoch, state.best_loss, resumed_from, out / WEIGHTS_FILE)
 
 
@@ -175,11 +175,16 @@ def _row(epoch: int, train_loss: float, tune_loss: float, seconds: float) -> dic
     }
 
 
-def _card(store: CompiledStore, data: TrainingData, settings: TrainSettings, state: RunState) -> WeightsCard:
+def _graph(network: nn.Module, size: int) -> Graph:
+    example = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
+    several = {0: torch.export.Dim("images_count")}
+    return Graph(nn.Sequential(network, nn.Sigmoid()), (example,), ("images",), ("probabilities",), (several,))
+
+
+def _card(store: CompiledStore, data: TrainingData, settings: TrainSettings, state: RunState) -> BaselineCard:
     studies = int((data.split == "train").sum())
     kind = "phantom studies (no patient)" if store.is_phantom else "studies"
-    return WeightsCard(
-        name=settings.model,
+    return BaselineCard(
         trained_on=f"{studies} {kind}, seed {settings.seed}, epoch {state.best_epoch}",
         phantom_only=store.is_phantom,
         software=__version__,

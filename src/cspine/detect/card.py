@@ -1,0 +1,50 @@
+"""What weights say of themselves; kept inside the ONNX file."""
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cspine.anatomy import TARGETS
+from cspine.reformat.coarse import BORDER, COARSE_MM
+from cspine.reformat.sagittal import SagittalSettings
+
+METADATA_KEY: Final = "cspine"
+"""Where in the ONNX file's metadata the card lies."""
+
+
+class Card(BaseModel):
+    """What every network's weights say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str = Field(description="The network's name, such as baseline-cnn.")
+    trained_on: str = Field(description="What the weights have seen, for people.")
+    phantom_only: bool = Field(description="Whether they have seen nothing but phantoms.")
+    software: str = Field(description="Version of cspine that trained them.")
+    training: dict[str, Any] = Field(description="Settings of the training.")
+    settings_hash: str = Field(description="Hash of the training's and the compiling's settings.")
+    data_hash: str = Field(description="Hash of what was trained on.")
+    statement: str = Field(description="What they may be used for.")
+
+
+class BaselineCard(Card):
+    """Of the notebook's network."""
+
+    name: Literal["baseline-cnn"] = "baseline-cnn"
+    image_size: int = Field(ge=16, le=1024, description="Rows and columns of the input.")
+    sagittal: SagittalSettings = Field(description="How the images they saw were compiled.")
+    targets: tuple[str, ...] = Field(TARGETS, description="What the outputs are, in order.")
+    positive_weight: float = Field(
+        2.0, gt=0.0, description="Weight of positives in training; taken out again to give plain probabilities."
+    )
+    prevalence: tuple[float, ...] = Field(description="Fraction of positive studies per target in training.")
+    best_constants: tuple[float, ...] = Field(description="Per target, the constant with the least loss in training.")
+
+
+class LocalizerCard(Card):
+    """Of the network that finds vertebrae."""
+
+    name: Literal["localizer"] = "localizer"
+    spacing_mm: float = Field(COARSE_MM, gt=0.0, description="Side of a voxel of the input.")
+    border: int = Field(BORDER, ge=0, description="Voxels of nothing about the scan.")
