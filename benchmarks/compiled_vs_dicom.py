@@ -50,13 +50,13 @@ def main() -> None:
 def _prepare(work: Path, studies: int) -> None:
     from cspine.imaging.layout import open_root
     from cspine.phantom import PhantomSettings, synthesize
-    from cspine.reformat import SagittalSettings
     from cspine.reformat.compile import compile_studies
+    from cspine.reformat.study import STRAIGHT
     from cspine.scale import default_workers
 
     settings = PhantomSettings(matrix=256)
     synthesize(work / "dicom", studies=studies, seed=11, settings=settings, workers=default_workers())
-    compile_studies(open_root(work / "dicom"), work / "compiled", SagittalSettings(), workers=default_workers())
+    compile_studies(open_root(work / "dicom"), work / "compiled", STRAIGHT, workers=default_workers())
 
 
 def _epoch(work: Path, way: str) -> dict[str, float]:
@@ -97,7 +97,7 @@ def _batches(work: Path, way: str, store: Any, manifest: Any) -> Iterator[tuple[
             images = store.read_images(rows["path"], 64)
         else:
             volume = volumes[uid] if volumes is not None else _volume(work / "dicom" / "train_images" / uid, way)
-            images = _reformat(volume, store.settings)
+            images = _reformat(volume, store.settings.sagittal)
         yield images, torch.from_numpy(rows[list(TARGETS)].to_numpy(np.float32))
 
 

@@ -231,11 +231,10 @@ def _cspine_coarse(folder: Path) -> Callable[[], Any]:
 
 def _cspine_compile(folder: Path) -> Callable[[], Any]:
     from cspine.imaging import discover
-    from cspine.reformat import SagittalSettings
-    from cspine.reformat.study import compile_study
+    from cspine.reformat.study import STRAIGHT, compile_study
 
-    settings = SagittalSettings()
-    return lambda: compile_study(discover(folder).studies[0], settings).sagittal.jpegs(settings.jpeg_quality)
+    quality = STRAIGHT.settings.sagittal.jpeg_quality
+    return lambda: compile_study(discover(folder).studies[0], STRAIGHT).sagittal.jpegs(quality)
 
 
 def _simpleitk(folder: Path) -> Callable[[], Any]:

@@ -14,6 +14,7 @@ from cspine.errors import SourceError
 from cspine.imaging.layout import open_root
 from cspine.reformat import CompiledStore
 from cspine.reformat.compile import compile_studies
+from cspine.reformat.study import Compiler, CompileSettings
 
 HU = neck((16, 32, 40), (6.0, 3.0, 3.0))
 SPACING = (2.5, 3.0, 3.0)
@@ -40,7 +41,7 @@ def test_findings_hold_eight_probabilities_and_where_they_come_from(tmp_path: Pa
 
 def test_a_study_gets_the_same_numbers_compiled_first_or_read_directly(tmp_path: Path, detector: Detector) -> None:
     write_series(tmp_path / "in", HU, spacing=SPACING, study="1.2.3")
-    compile_studies(open_root(tmp_path / "in"), tmp_path / "out", detector.baseline.card.sagittal)
+    compile_studies(open_root(tmp_path / "in"), tmp_path / "out", Compiler(detector.baseline.card.images))
 
     direct = detector.read(tmp_path / "in")
     stored = classify_store(CompiledStore.open(tmp_path / "out"), detector.baseline)
@@ -52,7 +53,8 @@ def test_a_study_gets_the_same_numbers_compiled_first_or_read_directly(tmp_path:
 
 def test_data_compiled_in_another_way_are_refused(tmp_path: Path, detector: Detector) -> None:
     write_series(tmp_path / "in", HU, spacing=SPACING)
-    other = detector.baseline.card.sagittal.model_copy(update={"count": 3})
+    sagittal = detector.baseline.card.sagittal.model_copy(update={"count": 3})
+    other = Compiler(CompileSettings(follow=False, sagittal=sagittal, levels=None))
     compile_studies(open_root(tmp_path / "in"), tmp_path / "out", other)
 
     with pytest.raises(SourceError, match="was compiled with settings"):

@@ -157,6 +157,18 @@ def test_ranges_and_step_give_the_same_voxels_as_cropping_the_whole(tmp_path: Pa
     np.testing.assert_allclose(part.affine @ [1, 1, 1, 1], whole.affine @ [4, 5, 2, 1])
 
 
+def test_slices_may_have_a_step_of_their_own(tmp_path: Path) -> None:
+    write_series(tmp_path, HU)
+    whole = load_volume(tmp_path)
+
+    part = load_volume(tmp_path, slices=slice(1, None, 3))
+
+    np.testing.assert_array_equal(part.array, whole.array[1::3])
+    np.testing.assert_allclose(part.affine @ [2, 3, 4, 1], whole.affine @ [7, 3, 4, 1])
+    with pytest.raises(GeometryError, match="must be 1 or more"):
+        load_volume(tmp_path, slices=slice(None, None, -1))
+
+
 def test_only_the_slices_asked_for_are_decoded(tmp_path: Path) -> None:
     paths = write_series(tmp_path, HU)
     paths[-1].write_bytes(paths[-1].read_bytes()[:-100])  # the last slice cannot be decoded

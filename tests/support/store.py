@@ -8,8 +8,9 @@ import pandas as pd
 from cspine.anatomy import TARGETS
 from cspine.reformat.sagittal import SagittalSettings, encode_jpeg
 from cspine.reformat.store import CompiledStore, pseudonym
+from cspine.reformat.study import CompileSettings
 
-SETTINGS = SagittalSettings(count=2, pixels=64)
+SETTINGS = CompileSettings(follow=False, sagittal=SagittalSettings(count=2, pixels=64), levels=None)
 
 
 def make_store(folder: Path, studies: int = 24, *, seed: int = 0, labelled: bool = True) -> CompiledStore:
@@ -25,7 +26,8 @@ def make_store(folder: Path, studies: int = 24, *, seed: int = 0, labelled: bool
         if fractured:
             images[:, 16:48, 16:48] += 150
         jpegs = [encode_jpeg(image, 90) for image in images]
-        store.write_study(uid, jpegs, _record(uid, jpegs))
+        files = {f"{place:02d}.jpg": data for place, data in enumerate(jpegs)}
+        store.write_study(uid, files, _record(uid, jpegs))
     labels = pd.DataFrame.from_dict(rows, orient="index").rename_axis("StudyInstanceUID").astype("int8")
     store.finish(labels if labelled else None)
     return CompiledStore.open(folder)

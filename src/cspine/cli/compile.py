@@ -47,12 +47,19 @@ def compile_command(
     from cspine.imaging.layout import open_root
     from cspine.reformat.compile import compile_studies
     from cspine.reformat.sagittal import SagittalSettings
+    from cspine.reformat.study import Compiler, CompileSettings
 
     with progress_bar() as progress:
         root = open_root(path, progress=progress)
-        settings = SagittalSettings(count=count)
+        settings = CompileSettings(follow=False, sagittal=SagittalSettings(count=count), levels=None)
         summary = compile_studies(
-            root, out, settings, series_uids=series or (), max_gap_mm=max_gap_mm, workers=workers, progress=progress
+            root,
+            out,
+            Compiler(settings),
+            series_uids=series or (),
+            max_gap_mm=max_gap_mm,
+            workers=workers,
+            progress=progress,
         )
     if as_json:
         print_json({**vars(summary), "times_smaller": summary.times_smaller})

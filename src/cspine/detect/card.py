@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cspine.anatomy import TARGETS
 from cspine.reformat.coarse import BORDER, COARSE_MM
 from cspine.reformat.sagittal import SagittalSettings
+from cspine.reformat.study import CompileSettings
 
 METADATA_KEY: Final = "cspine"
 """Where in the ONNX file's metadata the card lies."""
@@ -34,12 +35,22 @@ class BaselineCard(Card):
     name: Literal["baseline-cnn"] = "baseline-cnn"
     image_size: int = Field(ge=16, le=1024, description="Rows and columns of the input.")
     sagittal: SagittalSettings = Field(description="How the images they saw were compiled.")
+    follow: bool = Field(False, description="Whether those images followed the spine.")
     targets: tuple[str, ...] = Field(TARGETS, description="What the outputs are, in order.")
     positive_weight: float = Field(
         2.0, gt=0.0, description="Weight of positives in training; taken out again to give plain probabilities."
     )
     prevalence: tuple[float, ...] = Field(description="Fraction of positive studies per target in training.")
     best_constants: tuple[float, ...] = Field(description="Per target, the constant with the least loss in training.")
+
+    @property
+    def images(self) -> CompileSettings:
+        """What is compiled for them."""
+        return CompileSettings(follow=self.follow, sagittal=self.sagittal, levels=None)
+
+    def fits(self, settings: CompileSettings) -> bool:
+        """Tell whether images compiled in this way are those that they saw."""
+        return (settings.follow, settings.sagittal) == (self.follow, self.sagittal)
 
 
 class LocalizerCard(Card):

@@ -66,10 +66,10 @@ def classify_store(store: CompiledStore, weights: Baseline, *, progress: Progres
     manifest = store.manifest()
     if manifest.empty:
         raise SourceError(f"{store.folder}: holds no compiled images; see studies.parquet for the reasons")
-    if store.settings != weights.card.sagittal:
+    if not weights.card.fits(store.settings):
         raise SourceError(
-            f"{store.folder}: was compiled with settings {store.settings.hash}, the weights were trained on "
-            f"{weights.card.sagittal.hash}; compile it again with the same settings"
+            f"{store.folder}: was compiled with settings {store.settings.hash}, the weights saw images of "
+            f"{weights.card.images.hash}; compile it again with the same settings"
         )
     rows = dict(_rows(store, weights, manifest, progress))
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis("StudyInstanceUID")

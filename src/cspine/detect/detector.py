@@ -19,7 +19,7 @@ from cspine.findings import Findings, PatientFinding, Refusal, SagittalEvidence,
 from cspine.imaging.geometry import MAX_GAP_MM
 from cspine.imaging.layout import StudySource, open_root
 from cspine.progress import Progress, silent
-from cspine.reformat.study import THICK_MM, CompiledStudy, compile_study
+from cspine.reformat.study import THICK_MM, CompiledStudy, Compiler, compile_study
 
 _CODES: Final[tuple[tuple[type[InputError], str], ...]] = (
     (GeometryError, "geometry"),
@@ -119,7 +119,11 @@ class Detector:
             study = source.open(progress=progress)
             uid = study.study_instance_uid
             compiled = compile_study(
-                study, self.baseline.card.sagittal, series_uid=series_uid, max_gap_mm=max_gap_mm, progress=progress
+                study,
+                Compiler(self.baseline.card.images),
+                series_uid=series_uid,
+                max_gap_mm=max_gap_mm,
+                progress=progress,
             )
             _refuse_thick(compiled)
         except NotAssessableError as error:

@@ -11,6 +11,8 @@ from cspine.progress import Progress, silent
 
 LABELS_FILE: Final = "train.csv"
 IMAGE_FOLDERS: Final = ("train_images", "test_images")
+BOXES_FILE: Final = "train_bounding_boxes.csv"
+FRACTURES_FOLDER: Final = "fractures"
 PHANTOM_MARKER: Final = "phantom.json"
 """The file that the phantom leaves in the data sets it writes."""
 
@@ -63,12 +65,18 @@ class StudyRoot:
         The challenge's train.csv, where it lies there.
     is_phantom : bool
         Whether the phantom made it.
+    boxes_path : Path or None
+        The challenge's train_bounding_boxes.csv, where it lies beside the labels.
+    fractures_path : Path or None
+        A folder of label maps of fractures, as the phantom writes them, where it lies there.
     """
 
     path: Path
     studies: tuple[StudySource, ...]
     labels_path: Path | None
     is_phantom: bool
+    boxes_path: Path | None = None
+    fractures_path: Path | None = None
 
 
 def open_root(path: Path, *, progress: Progress = silent) -> StudyRoot:
@@ -101,7 +109,17 @@ def open_root(path: Path, *, progress: Progress = silent) -> StudyRoot:
         labels = path / LABELS_FILE
         labels_path = labels if labels.is_file() and name == IMAGE_FOLDERS[0] else None
         studies = tuple(StudySource(folder.name, folder=folder) for folder in folders)
-        return StudyRoot(path, studies, labels_path, is_phantom)
+        if labels_path is None:
+            return StudyRoot(path, studies, None, is_phantom)
+        boxes, fractures = path / BOXES_FILE, path / FRACTURES_FOLDER
+        return StudyRoot(
+            path,
+            studies,
+            labels_path,
+            is_phantom,
+            boxes_path=boxes if boxes.is_file() else None,
+            fractures_path=fractures if fractures.is_dir() else None,
+        )
     if (path / LABELS_FILE).is_file():
         raise SourceError(f"{path}: has {LABELS_FILE} but no {IMAGE_FOLDERS[0]}/ beside it; unpack the images there")
     found = discover_files(list_images(path), origin=str(path), progress=progress).studies

@@ -83,7 +83,7 @@ def load_volume(
         rows larger as they move.
     slices : slice or (start, stop), optional
         The slices to keep, counted along the normal; only these are decoded, or, where slices are resampled, those
-        that they are made of.
+        that they are made of. A slice may have a step of its own, which then counts instead of `step`.
     step : int
         Keep every `step`-th slice, row and column, without averaging; only JPEG 2000, which can be decoded at a
         fraction of its resolution, then gives its own low-pass at those pixels.
@@ -114,7 +114,7 @@ def load_volume(
     series = source if isinstance(source, Series) else _only_series(Path(source), series_uid, progress)
     grid = check_loadable(series, max_gap_mm=max_gap_mm)
     headers = [series.headers[index] for index in series.stack.order]
-    keep = (_as_slice(slices, step), _as_slice(rows, step), slice(None, None, step))
+    keep = (_as_slices(slices, step), _as_slice(rows, step), slice(None, None, step))
     array = read_planes(headers, grid, keep, progress)
     if not array.size:
         raise GeometryError(f"{headers[0].file.name}: no slices or rows are left by the ranges asked for")
@@ -207,8 +207,16 @@ def _as_slice(kept: Range, step: int) -> slice:
     if isinstance(kept, tuple):
         return slice(kept[0], kept[1], step)
     if kept.step not in {None, 1}:
-        raise GeometryError("a range has a step of its own; use load_volume's step")
+        raise GeometryError("a range of rows has a step of its own; use load_volume's step")
     return slice(kept.start, kept.stop, step)
+
+
+def _as_slices(kept: Range, step: int) -> slice:
+    if not isinstance(kept, slice) or kept.step is None:
+        return _as_slice(kept, step)
+    if kept.step < 1:
+        raise GeometryError(f"the slices' step is {kept.step}, but must be 1 or more")
+    return kept
 
 
 def _crop_affine(affine: npt.NDArray[np.float64], keep: _Kept, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -216,5 +224,5 @@ def _crop_affine(affine: npt.NDArray[np.float64], keep: _Kept, shape: tuple[int,
     start = np.array([keep[0].indices(shape[0])[0], keep[1].indices(shape[1])[0], 0.0, 1.0])
     cropped = affine.copy()
     cropped[:3, 3] = (affine @ start)[:3]
-    cropped[:3, :3] *= keep[0].step or 1
+    cropped[:3, :3] *= [part.step or 1 for part in keep]
     return cropped

@@ -26,7 +26,7 @@ from scipy import ndimage
 
 from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.files import claim_folder, read_json, write_bytes, write_json, write_text
-from cspine.imaging.layout import LABELS_FILE, PHANTOM_MARKER
+from cspine.imaging.layout import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER
 from cspine.labels import BOX_COLUMNS, STUDY
 from cspine.phantom.dicom import Identity, draw_writing, instance_numbers, write_slices
 from cspine.phantom.settings import PhantomSettings, stream
@@ -36,8 +36,6 @@ from cspine.scale import run_over
 
 _NIFTI_HEAD_BYTES: Final = 352
 """Of a file that holds header and data: 348, and 4 to say that no extension follows."""
-
-BOXES_FILE: Final = "train_bounding_boxes.csv"
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def _write_study(task: _Task) -> None:
     part.replace(task.images)
     _write_mask(study.labels, study.affine_lps, task.out / "segmentations" / f"{uid}.nii")
     if study.fracture.any():
-        _write_mask(study.fracture, study.affine_lps, task.out / "fractures" / f"{uid}.nii.gz")
+        _write_mask(study.fracture, study.affine_lps, task.out / FRACTURES_FOLDER / f"{uid}.nii.gz")
     truth = {
         "study_instance_uid": uid,
         **study.truth,

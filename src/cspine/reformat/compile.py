@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from cspine.errors import CspineError, SourceError
 from cspine.imaging.geometry import MAX_GAP_MM
 from cspine.imaging.layout import StudyRoot, StudySource
 from cspine.imaging.volume import Provenance
-from cspine.labels import match_labels, read_labels
+from cspine.labels import STUDY, match_labels, read_boxes, read_labels
 from cspine.progress import Progress, silent
-from cspine.reformat.sagittal import SagittalSettings
+from cspine.reformat.evidence import Boxed, FindBroken, Segmented, encode_cells
 from cspine.reformat.store import CompiledStore, pseudonym, study_key
-from cspine.reformat.study import CompiledStudy, compile_study
+from cspine.reformat.study import CompiledStudy, CompiledVolume, Compiler, CompileSettings, compile_study
 from cspine.scale import Outcome, run_over
 
 
@@ -47,12 +48,14 @@ class _Task:
     store: CompiledStore
     series_uids: frozenset[str]
     max_gap_mm: float
+    compiler: Compiler
+    find_broken: FindBroken | None
 
 
 def compile_studies(
     root: StudyRoot,
     out: Path,
-    settings: SagittalSettings,
+    compiler: Compiler,
     *,
     series_uids: Collection[str] = (),
     max_gap_mm: float = MAX_GAP_MM,
@@ -70,8 +73,8 @@ def compile_studies(
         Of `cspine.imaging.layout.open_root`.
     out : Path
         The data set's folder.
-    settings : SagittalSettings
-        How the images are made.
+    compiler : Compiler
+        How each is compiled.
     series_uids : collection of str
         Series to be read instead of the best of their studies.
     max_gap_mm : float
@@ -96,7 +99,7 @@ def compile_studies(
     """
     labels = read_labels(root.labels_path) if root.labels_path else None
     source = str(root.path.resolve()) + "".join(f" --series {uid}" for uid in sorted(series_uids))
-    store = CompiledStore.create(out, settings, source=source, is_phantom=root.is_phantom)
+    store = CompiledStore.create(out, compiler.settings, source=source, is_phantom=root.is_phantom)
     sources = list(root.studies)
     without_labels = 0
     if labels is not None:
@@ -105,12 +108,32 @@ def compile_studies(
         sources += [StudySource(uid) for uid in match.labels_without_studies]
     records = {source.study_instance_uid: store.record(study_key(source.study_instance_uid)) for source in sources}
     open_sources = [source for source in sources if not _is_done(records[source.study_instance_uid])]
-    tasks = [_Task(source, store, frozenset(series_uids), max_gap_mm) for source in open_sources]
+    boxes = _boxes(root)
+    tasks = [
+        _Task(source, store, frozenset(series_uids), max_gap_mm, compiler, _truth(root, boxes, source))
+        for source in open_sources
+    ]
     for outcome in run_over(_compile_one, tasks, workers=workers, progress=progress):
         records[outcome.item.source.study_instance_uid] = _recorded(outcome)
     store.finish(labels)
     _check_all_found(series_uids, records.values())
     return _summary(list(records.values()), len(sources) - len(open_sources), without_labels)
+
+
+def _boxes(root: StudyRoot) -> dict[str, Boxed]:
+    """Return the boxes of each study, where label maps of fractures do not say more."""
+    if root.boxes_path is None or root.fractures_path is not None:
+        return {}
+    return {str(uid): Boxed.of(rows) for uid, rows in read_boxes(root.boxes_path).groupby(STUDY)}
+
+
+def _truth(root: StudyRoot, boxes: dict[str, Boxed], source: StudySource) -> FindBroken | None:
+    """Return what tells where a study is broken, or None."""
+    uid = source.study_instance_uid
+    if root.fractures_path is None:
+        return boxes.get(uid)
+    found = next(root.fractures_path.glob(f"{escape(uid)}.nii*"), None)
+    return Segmented(found) if found else None
 
 
 def _check_all_found(series_uids: Collection[str], records: Iterable[dict[str, Any] | None]) -> None:
@@ -130,9 +153,16 @@ def _compile_one(task: _Task) -> dict[str, Any]:
     study = task.source.open()
     uid = task.source.study_instance_uid
     asked = next((s.series_instance_uid for s in study.series if s.series_instance_uid in task.series_uids), None)
-    compiled = compile_study(study, task.store.settings, series_uid=asked, max_gap_mm=task.max_gap_mm)
-    jpegs = compiled.sagittal.jpegs(task.store.settings.jpeg_quality)
+    settings = task.store.settings
+    compiled = compile_study(
+        study,
+        task.compiler,
+        find_broken=task.find_broken,
+        series_uid=asked,
+        max_gap_mm=task.max_gap_mm,
+    )
     key = study_key(uid)
+    files, rows = image_files(compiled.images, key, settings)
     record = {
         "study_instance_uid": uid,
         "series_instance_uid": compiled.series.series_instance_uid,
@@ -141,13 +171,13 @@ def _compile_one(task: _Task) -> dict[str, Any]:
         "reason": None,
         "warnings": list(compiled.warnings),
         **_geometry(compiled),
-        "bytes_out": sum(len(data) for data in jpegs),
+        "bytes_out": sum(len(data) for data in files.values()),
         "seconds": time.perf_counter() - started,
         "software": __version__,
-        "images": _image_rows(compiled, jpegs, key, task.store.settings),
+        **rows,
     }
-    task.store.write_study(key, jpegs, record)
-    return {**record, "images": []}
+    task.store.write_study(key, files, record)
+    return {name: value for name, value in record.items() if name not in rows}
 
 
 def _geometry(compiled: CompiledStudy) -> dict[str, Any]:
@@ -164,28 +194,52 @@ def _geometry(compiled: CompiledStudy) -> dict[str, Any]:
         "tilt_deg": stack.tilt_deg,
         "kernel": first.kernel,
         "transfer_syntax": ", ".join(provenance.transfer_syntaxes),
-        "spine_support": compiled.spine.support,
+        "spine_support": compiled.images.support,
         "bytes_in": provenance.bytes_read,
     }
 
 
-def _image_rows(
-    compiled: CompiledStudy, jpegs: list[bytes], key: str, settings: SagittalSettings
-) -> list[dict[str, Any]]:
-    sagittal = compiled.sagittal
-    return [
+def image_files(
+    images: CompiledVolume, key: str, settings: CompileSettings
+) -> tuple[dict[str, bytes], dict[str, list[dict[str, Any]]]]:
+    """Return a study's files by name, and the rows about them of the data set's tables."""
+    sagittal = images.sagittal
+    files = {f"{number:02d}.jpg": data for number, data in enumerate(sagittal.jpegs(settings.sagittal.jpeg_quality))}
+    rows = [
         {
             "image": number,
-            "path": f"images/{key}/{number:02d}.jpg",
+            "path": f"images/{key}/{name}",
             "x_lps_mm": float(sagittal.x_lps_mm[number]),
-            "offset_mm": float(settings.offsets_mm[number]),
+            "offset_mm": float(sagittal.offsets_mm[number]),
             "top_z_mm": sagittal.top_z_mm,
             "front_y_mm": sagittal.front_y_mm,
             "pixel_mm": sagittal.pixel_mm,
             "bytes": len(data),
         }
-        for number, data in enumerate(jpegs)
+        for number, (name, data) in enumerate(files.items())
     ]
+    levels = []
+    for views in images.levels:
+        if images.spine is None:  # pragma: no cover - views are of vertebrae that were found
+            raise AssertionError("views of vertebrae that were not sought")
+        vertebra = images.spine[views.level]
+        name, data = f"{views.level}.jpg", views.mosaic()
+        files[name] = data
+        broken = (images.broken or {}).get(views.level)
+        if broken is not None and broken.any():
+            files[f"{views.level}.png"] = encode_cells(broken)
+        levels.append(
+            {
+                "level": views.level,
+                "path": f"images/{key}/{name}",
+                "evidence_path": f"images/{key}/{views.level}.png" if f"{views.level}.png" in files else None,
+                "share": vertebra.share,
+                "confidence": vertebra.confidence,
+                "box_lps": views.box_lps.ravel().tolist(),
+                "bytes": len(data),
+            }
+        )
+    return files, {"images": rows, "levels": levels}
 
 
 def _recorded(outcome: Outcome[_Task, dict[str, Any]]) -> dict[str, Any]:

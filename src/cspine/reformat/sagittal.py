@@ -10,8 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import Field, model_validator
 
+from cspine.reformat.course import SpineCourse
 from cspine.reformat.planes import PlaneSamples, mean_planes
 from cspine.reformat.spine import SpineCurve
+from cspine.reformat.window import Window, to_grey
 from cspine.settings import Settings
 
 
@@ -38,6 +40,11 @@ class SagittalSettings(Settings):
         return self
 
     @property
+    def window(self) -> Window:
+        """What of the HU becomes grey."""
+        return Window(centre_hu=self.window_centre_hu, width_hu=self.window_width_hu)
+
+    @property
     def offsets_mm(self) -> npt.NDArray[np.float64]:
         """Where the images lie from the spine's centre, from the patient's right to the left."""
         if self.count == 1:
@@ -54,18 +61,34 @@ class SagittalSet:
     images : (count, pixels, pixels) uint8
         Row 0 at the head, column 0 anterior, from the patient's right to the left; windowed to bone.
     x_lps_mm : (count,)
-        The LPS x at which each image's plane lies.
+        The LPS x at which each image's plane lies; of curved images, amid the spine.
+    offsets_mm : (count,)
+        How far left of the spine's middle each image lies.
     top_z_mm, front_y_mm : float
-        LPS z of the first row's centre, LPS y of the first column's centre.
+        LPS z of the first row's centre, LPS y of the first column's centre; of curved images, amid the spine.
     pixel_mm : float
         Side of a pixel, the same in both directions.
+    course : SpineCourse or None
+        What curved images follow; None where they are planes.
     """
 
     images: npt.NDArray[np.uint8]
     x_lps_mm: npt.NDArray[np.float64]
+    offsets_mm: npt.NDArray[np.float64]
     top_z_mm: float
     front_y_mm: float
     pixel_mm: float
+    course: SpineCourse | None = None
+
+    def pixels_of(self, lps_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return where points, (n, 3) in LPS mm, are seen: (n, 3) mm left of the middle image, row, column."""
+        points = np.asarray(lps_mm, dtype=np.float64).reshape(-1, 3)
+        if self.course is None:
+            aside, y, z = points[:, 0] - (self.x_lps_mm[0] - self.offsets_mm[0]), points[:, 1], points[:, 2]
+        else:
+            aside, behind, z = self.course.place(points).T
+            y = behind + self.course.middle_lps_mm[1]
+        return np.stack([aside, (self.top_z_mm - z) / self.pixel_mm, (y - self.front_y_mm) / self.pixel_mm], axis=1)
 
     def jpegs(self, quality: int) -> list[bytes]:
         """Return each image as a grey JPEG."""
@@ -97,12 +120,12 @@ def compile_sagittal(volume: highdicom.Volume, spine: SpineCurve, settings: Sagi
     pixel = side / settings.pixels
     x = centre_x + settings.offsets_mm
     top, front = centre_z + (side - pixel) / 2, centre_y - (side - pixel) / 2
-    along_x = _sub_samples(settings.slab_mm, volume, axis=0)
-    along_y, along_z = _sub_samples(pixel, volume, axis=1), _sub_samples(pixel, volume, axis=2)
+    along_x = sub_samples(settings.slab_mm, volume, axis=0)
+    along_y, along_z = sub_samples(pixel, volume, axis=1), sub_samples(pixel, volume, axis=2)
     steps = np.arange(settings.pixels) * pixel
     samples = PlaneSamples(x=x[:, None] + along_x, y=front + steps[:, None] + along_y, z=top - steps[:, None] - along_z)
-    images = _window(mean_planes(volume, samples), settings)
-    return SagittalSet(images, x, float(top), float(front), float(pixel))
+    images = to_grey(mean_planes(volume, samples), settings.window)
+    return SagittalSet(images, x, settings.offsets_mm, float(top), float(front), float(pixel))
 
 
 def encode_jpeg(image: npt.NDArray[np.uint8], quality: int) -> bytes:
@@ -112,15 +135,16 @@ def encode_jpeg(image: npt.NDArray[np.uint8], quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _sub_samples(length_mm: float, volume: highdicom.Volume, *, axis: int) -> npt.NDArray[np.float64]:
+def sub_samples(length_mm: float, volume: highdicom.Volume, *, axis: int) -> npt.NDArray[np.float64]:
     """Return where to sample within a length centred on 0, about once per voxel along an LPS axis, four at most."""
     voxel = float(np.max(np.abs(volume.affine[axis, :3])))
     count = int(np.clip(round(length_mm / voxel), 1, 4))
     return (np.arange(count) - (count - 1) / 2) * length_mm / count
 
 
-def _window(hu: npt.NDArray[np.floating], settings: SagittalSettings) -> npt.NDArray[np.uint8]:
-    """Map the window linearly to 0..255, as DICOM's LINEAR_EXACT does (PS3.3 C.11.2.1.3.2)."""
-    grey = (hu - settings.window_centre_hu) / settings.window_width_hu + 0.5
-    levels: npt.NDArray[np.uint8] = np.rint(np.clip(grey, 0.0, 1.0) * 255.0).astype(np.uint8)
-    return levels
+def scanned_heights(volume: highdicom.Volume) -> tuple[float, float]:
+    """Return the lowest and the highest LPS z that was scanned, half a slice beyond the outermost included."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in volume.spatial_shape], indexing="ij")).reshape(3, -1)
+    z = volume.affine[2, :3] @ corners + volume.affine[2, 3]
+    half = 0.5 * float(np.abs(volume.affine[2, :3]).max())
+    return float(z.min()) - half, float(z.max()) + half

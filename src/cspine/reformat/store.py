@@ -4,9 +4,12 @@
 
     DATASET/
       dataset.json        what the data set is: settings, their hash, source
-      images/KEY/00.jpg   the compiled images of one study
+      images/KEY/00.jpg   the sagittal images of one study
+      images/KEY/C1.jpg   a mosaic of the planes through one vertebra
+      images/KEY/C1.png   the cells of those planes in which it is broken, where that is known
       records/KEY.json    what became of one study; written last, so that a record means the images are whole
-      manifest.parquet    one row per image
+      manifest.parquet    one row per sagittal image
+      levels.parquet      one row per study and vertebra that was found
       studies.parquet     one row per study, broken ones with their reason
 """
 
@@ -14,7 +17,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,10 +32,10 @@ from PIL import Image
 from cspine.anatomy import TARGETS
 from cspine.errors import InputError, SourceError
 from cspine.files import atomic_path, claim_folder, read_json, write_bytes, write_json
-from cspine.reformat.sagittal import SagittalSettings
+from cspine.reformat.study import CompileSettings
 
 MARKER: Final = "dataset.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
 _SAFE_UID: Final = re.compile(r"[0-9][0-9.]{0,63}")
 
 
@@ -59,11 +62,11 @@ class CompiledStore:
     """A compiled data set, to be written study by study or read as a whole."""
 
     folder: Path
-    settings: SagittalSettings
+    settings: CompileSettings
     is_phantom: bool
 
     @classmethod
-    def create(cls, folder: Path, settings: SagittalSettings, *, source: str, is_phantom: bool) -> "CompiledStore":
+    def create(cls, folder: Path, settings: CompileSettings, *, source: str, is_phantom: bool) -> "CompiledStore":
         """Begin a data set, or go on with it where the same job began it.
 
         Raises
@@ -100,7 +103,7 @@ class CompiledStore:
             raise SourceError(f"{folder}: was compiled by another version; compile it again")
         if not (folder / "manifest.parquet").is_file():
             raise SourceError(f"{folder}: is not finished; run the same `cspine compile` again")
-        return cls(folder, SagittalSettings.model_validate(identity["settings"]), bool(identity["phantom"]))
+        return cls(folder, CompileSettings.model_validate(identity["settings"]), bool(identity["phantom"]))
 
     def record(self, key: str) -> dict[str, Any] | None:
         """Return what became of a study in an earlier run, or None."""
@@ -110,8 +113,17 @@ class CompiledStore:
         record: dict[str, Any] = read_json(path)
         return record
 
-    def write_study(self, key: str, jpegs: Iterable[bytes], record: dict[str, Any]) -> None:
+    def write_study(self, key: str, files: Mapping[str, bytes], record: dict[str, Any]) -> None:
         """Write a study's images and then its record; neither is there without the other when this is done.
+
+        Parameters
+        ----------
+        key : str
+            Of `study_key`.
+        files : dict
+            Name to content.
+        record : dict
+            What became of the study; ``images`` and ``levels`` are the rows of the tables.
 
         Raises
         ------
@@ -122,8 +134,8 @@ class CompiledStore:
         for folder in (final, part):
             if folder.exists():
                 shutil.rmtree(folder)
-        for number, data in enumerate(jpegs):
-            write_bytes(part / f"{number:02d}.jpg", data)
+        for name, data in files.items():
+            write_bytes(part / name, data)
         part.replace(final)
         self.write_record(key, record)
 
@@ -140,9 +152,12 @@ class CompiledStore:
             Indexed by StudyInstanceUID, columns `TARGETS`.
         """
         records = [read_json(path) for path in sorted((self.folder / "records").glob("*.json"))]
-        images = [{**_common(record), **image} for record in records for image in record.get("images", [])]
-        studies = [{name: value for name, value in record.items() if name != "images"} for record in records]
+        images, levels = (
+            [{**_common(record), **row} for record in records for row in record.get(part, [])] for part in _PARTS
+        )
+        studies = [{name: value for name, value in record.items() if name not in _PARTS} for record in records]
         self._write_table("studies.parquet", _with_labels(pd.DataFrame(studies), labels))
+        self._write_table("levels.parquet", _with_labels(pd.DataFrame(levels, columns=_LEVEL_COLUMNS), labels))
         self._write_table("manifest.parquet", _with_labels(pd.DataFrame(images, columns=_IMAGE_COLUMNS), labels))
 
     def _write_table(self, name: str, table: pd.DataFrame) -> None:
@@ -153,8 +168,12 @@ class CompiledStore:
             pq.write_table(arrow, part)
 
     def manifest(self) -> pd.DataFrame:
-        """Return one row per image; labels are nullable integers."""
+        """Return one row per sagittal image; labels are nullable integers."""
         return self._read_table("manifest.parquet")
+
+    def levels(self) -> pd.DataFrame:
+        """Return one row per study and vertebra that was found."""
+        return self._read_table("levels.parquet")
 
     def studies(self) -> pd.DataFrame:
         """Return one row per study."""
@@ -208,6 +227,14 @@ _IMAGE_COLUMNS: Final = [
     "study_instance_uid", "series_instance_uid", "patient", "image", "path", "x_lps_mm", "offset_mm", "top_z_mm",
     "front_y_mm", "pixel_mm", "bytes",
 ]  # fmt: skip
+
+
+_LEVEL_COLUMNS: Final = [
+    "study_instance_uid", "series_instance_uid", "patient", "level", "path", "evidence_path", "share", "confidence",
+    "box_lps", "bytes",
+]  # fmt: skip
+
+_PARTS: Final = ("images", "levels")
 
 
 def _common(record: dict[str, Any]) -> dict[str, Any]:

@@ -1,19 +1,94 @@
-"""One study to its compiled images: found, chosen, loaded, reformatted."""
+"""One study to its compiled images: found, chosen, loaded, localised, reformatted."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Self
 
+import highdicom
 import numpy as np
+from pydantic import Field, model_validator
 
+from cspine.anatomy import VERTEBRAE
+from cspine.errors import NotAssessableError
 from cspine.imaging.choice import SeriesChoice, choose_series
 from cspine.imaging.geometry import MAX_GAP_MM, Stack
 from cspine.imaging.series import Series, Study
 from cspine.imaging.volume import Provenance, load_volume
 from cspine.progress import Progress, silent
+from cspine.reformat.course import SpineCourse
+from cspine.reformat.curved import compile_curved
+from cspine.reformat.evidence import Broken, FindBroken, evidence_cells
+from cspine.reformat.level_views import LevelViews, LevelViewSettings, box_frame, compile_level
 from cspine.reformat.sagittal import SagittalSet, SagittalSettings, compile_sagittal
-from cspine.reformat.spine import SpineCurve, trace_spine
+from cspine.reformat.spine import trace_spine
+from cspine.reformat.spine_map import SpineMap
+from cspine.settings import Settings
 
 THICK_MM = 3.0
 """Slices farther apart than this hide most fractures: the challenge's are 1 mm at most."""
+
+Locate = Callable[[highdicom.Volume], SpineMap]
+"""Finds the vertebrae of a volume."""
+
+
+class CompileSettings(Settings):
+    """Which images a study becomes."""
+
+    follow: bool = Field(True, description="Whether sagittal images follow the spine; else they are planes.")
+    sagittal: SagittalSettings = Field(SagittalSettings(), description="The sagittal images of the whole spine.")
+    levels: LevelViewSettings | None = Field(LevelViewSettings(), description="Each vertebra's own images, or none.")
+
+    @model_validator(mode="after")
+    def _levels_are_found(self) -> Self:
+        if self.levels is not None and not self.follow:
+            raise ValueError("vertebrae's own images need follow, since their vertebrae must be found")
+        return self
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """How studies are compiled.
+
+    Attributes
+    ----------
+    settings : CompileSettings
+        Which images are made.
+    locate : Locate or None
+        Finds vertebrae; needed where images follow the spine. Where studies are compiled by several processes it goes
+        to each of them.
+    """
+
+    settings: CompileSettings
+    locate: Locate | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.follow and self.locate is None:
+            raise ValueError("images that follow the spine need a locator")
+
+
+STRAIGHT = Compiler(CompileSettings(follow=False, levels=None))
+"""The notebook's own way: parallel planes through the whole neck, and nothing localised."""
+
+
+@dataclass(frozen=True)
+class CompiledVolume:
+    """A volume's compiled images.
+
+    Attributes
+    ----------
+    spine : SpineMap or None
+        Where vertebrae were found; None where none were sought.
+    support : float or None
+        How much of a spine there is, where none were sought.
+    broken : dict or None
+        Level to the cells of its planes in which it is broken, of `evidence_cells`; None where that is not known.
+    """
+
+    spine: SpineMap | None
+    support: float | None
+    sagittal: SagittalSet
+    levels: tuple[LevelViews, ...]
+    broken: Mapping[str, Broken] | None = None
 
 
 @dataclass(frozen=True)
@@ -22,8 +97,7 @@ class CompiledStudy:
 
     choice: SeriesChoice
     provenance: Provenance
-    spine: SpineCurve
-    sagittal: SagittalSet
+    images: CompiledVolume
     warnings: tuple[str, ...]
 
     @property
@@ -36,11 +110,17 @@ class CompiledStudy:
         """How its slices lie."""
         return self.choice.chosen.stack
 
+    @property
+    def sagittal(self) -> SagittalSet:
+        """The sagittal images."""
+        return self.images.sagittal
+
 
 def compile_study(
     study: Study,
-    settings: SagittalSettings,
+    compiler: Compiler,
     *,
+    find_broken: FindBroken | None = None,
     series_uid: str | None = None,
     max_gap_mm: float = MAX_GAP_MM,
     progress: Progress = silent,
@@ -51,8 +131,10 @@ def compile_study(
     ----------
     study : Study
         Of `cspine.imaging.discover`.
-    settings : SagittalSettings
-        How the images are made.
+    compiler : Compiler
+        How.
+    find_broken : FindBroken, optional
+        Tells where it is known to be broken.
     series_uid : str, optional
         Read this series instead of the best.
     max_gap_mm : float
@@ -69,16 +151,43 @@ def compile_study(
     InputError
         Nothing in it can be read; the sentence says why.
     NotAssessableError
-        It was read, but shows no bone or too little height.
+        It was read, but shows no cervical spine, no bone or too little height.
     """
     choice = choose_series(study, series_uid=series_uid)
     volume = load_volume(choice.chosen, max_gap_mm=max_gap_mm, progress=progress)
     if volume.provenance is None:  # pragma: no cover - load_volume always tells
         raise AssertionError("load_volume gave no provenance")
-    spine = trace_spine(volume)
-    sagittal = compile_sagittal(volume, spine, settings)
+    images = compile_volume(volume, compiler)
+    if find_broken is not None and (broken := find_broken(choice.chosen, volume)) is not None:
+        cells: dict[str, Broken] = {
+            views.level: evidence_cells(broken, volume.inverse_affine, views) for views in images.levels
+        }
+        images = replace(images, broken=cells)
     warnings = [*volume.provenance.repairs, *_unlike_the_challenge(choice.chosen.stack)]
-    return CompiledStudy(choice, volume.provenance, spine, sagittal, tuple(warnings))
+    return CompiledStudy(choice, volume.provenance, images, tuple(warnings))
+
+
+def compile_volume(volume: highdicom.Volume, compiler: Compiler) -> CompiledVolume:
+    """Reformat a volume; errors are those of `compile_study`."""
+    settings = compiler.settings
+    if compiler.locate is None or not settings.follow:
+        trace = trace_spine(volume)
+        return CompiledVolume(None, trace.support, compile_sagittal(volume, trace, settings.sagittal), ())
+    spine = compiler.locate(volume)
+    if not any(spine.cervical.values()):
+        raise NotAssessableError("no-cervical-spine", "no cervical vertebra was found in the scan")
+    sagittal = compile_curved(volume, SpineCourse.of(spine), settings.sagittal)
+    return CompiledVolume(spine, None, sagittal, _levels(volume, spine, settings.levels))
+
+
+def _levels(volume: highdicom.Volume, spine: SpineMap, settings: LevelViewSettings | None) -> tuple[LevelViews, ...]:
+    """Return the views of each vertebra of which anything was scanned."""
+    if settings is None:
+        return ()
+    shown = [(level, spine.cervical[level]) for level in VERTEBRAE if spine.coverage(level) != "absent"]
+    return tuple(
+        compile_level(volume, level, box_frame(found, level), settings) for level, found in shown if found is not None
+    )
 
 
 def _unlike_the_challenge(stack: Stack) -> list[str]:

@@ -1,0 +1,75 @@
+"""Sagittal images that follow the spine: the midline stays the midline in a turned or tilted neck."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import highdicom
+import numpy as np
+from scipy import ndimage
+
+from cspine.imaging.pixels import AIR_HU
+from cspine.reformat.course import Floats, SpineCourse
+from cspine.reformat.sagittal import SagittalSet, SagittalSettings, scanned_heights, sub_samples
+from cspine.reformat.window import to_grey
+from cspine.scale import default_workers
+
+
+def compile_curved(volume: highdicom.Volume, course: SpineCourse, settings: SagittalSettings) -> SagittalSet:
+    """Reformat a volume into sheets along the spine.
+
+    Each sheet lies a fixed way left or right of the canal's, along the vertebrae's own left; a pixel is the mean of the
+    voxels that it covers.
+
+    Parameters
+    ----------
+    volume : highdicom.Volume
+        HU ``[k, j, i]`` with an affine to LPS mm.
+    course : SpineCourse
+        Of the same volume.
+    settings : SagittalSettings
+        Number, spread, size and window.
+
+    Returns
+    -------
+    SagittalSet
+        What lies outside the scan is black.
+    """
+    low, high = scanned_heights(volume)
+    side = max(settings.field_mm, high - low)
+    pixel = side / settings.pixels
+    top, front = (low + high) / 2 + (side - pixel) / 2, -(side - pixel) / 2
+    steps = np.arange(settings.pixels) * pixel
+    z = (top - steps[:, None] - sub_samples(pixel, volume, axis=2)).ravel()
+    behind = (front + steps[:, None] + sub_samples(pixel, volume, axis=1)).ravel()
+    across = sub_samples(settings.slab_mm, volume, axis=0)
+    canal, left, back = (_to_index(volume, values) for values in course.at(z))
+    depth = course.depth(course.at(z)[0])
+    start = canal + volume.inverse_affine[:3, 3] - depth[:, None] * back
+
+    def sheet(offset: float) -> Floats:
+        total = np.zeros((len(z), len(behind)), np.float32)
+        hu = np.empty_like(total)
+        for more in across.tolist():
+            row = start + (offset + more) * left
+            index = [row[:, axis, None] + back[:, axis, None] * behind[None, :] for axis in range(3)]
+            ndimage.map_coordinates(volume.array, index, output=hu, order=1, mode="constant", cval=AIR_HU)
+            total += hu
+        count = settings.pixels
+        return np.asarray(total.reshape(count, -1, count, len(behind) // count).mean(axis=(1, 3)) / len(across))
+
+    with ThreadPoolExecutor(default_workers()) as threads:
+        hu = np.stack(list(threads.map(sheet, settings.offsets_mm.tolist())))
+    middle = course.middle_lps_mm
+    return SagittalSet(
+        images=to_grey(hu, settings.window),
+        x_lps_mm=middle[0] + settings.offsets_mm,
+        offsets_mm=settings.offsets_mm,
+        top_z_mm=float(top),
+        front_y_mm=float(front + middle[1]),
+        pixel_mm=float(pixel),
+        course=course,
+    )
+
+
+def _to_index(volume: highdicom.Volume, vectors: Floats) -> Floats:
+    """Turn ways in LPS mm, (n, 3), into ways in voxels."""
+    return np.asarray(vectors @ volume.inverse_affine[:3, :3].T)

@@ -1,0 +1,232 @@
+"""Each vertebra through its own images: planes along its own axes, at a fixed size, whatever the scan's."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Final, Literal, Self, get_args
+
+import highdicom
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import Field, model_validator
+from scipy import ndimage
+
+from cspine.anatomy import Level
+from cspine.errors import InputError
+from cspine.imaging.pixels import AIR_HU
+from cspine.reformat.sagittal import encode_jpeg
+from cspine.reformat.spine_map import Vertebra
+from cspine.reformat.window import Window, to_grey
+from cspine.scale import default_workers
+from cspine.settings import Settings
+
+Plane = Literal["sagittal", "coronal", "axial"]
+PLANES: Final[tuple[Plane, ...]] = get_args(Plane)
+
+CHANNELS: Final = 3
+"""Neighbouring planes that make one view."""
+
+_CENTRE_MM: Final[dict[Level, tuple[float, float, float]]] = {
+    "C1": (0.0, 8.0, 0.0),
+    "C2": (0.0, 17.0, 4.0),
+    "C3": (0.0, 15.0, 0.0),
+    "C4": (0.0, 15.0, 0.0),
+    "C5": (0.0, 15.0, 0.0),
+    "C6": (0.0, 17.0, -2.0),
+    "C7": (0.0, 21.0, -3.0),
+}
+"""The middle of each vertebra's box in its own frame: between the 5th and 95th percentile of where bone ends in 150
+phantoms (C7's spinous process reaches 52 mm behind its origin)."""
+
+_ACROSS: Final = {"sagittal": (1, 2), "coronal": (0, 2), "axial": (0, 1)}
+"""The axes of the frame that a plane's columns and rows run along."""
+
+_ACROSS_MM: Final = 0.6
+
+_NORMAL: Final = {"sagittal": 0, "coronal": 1, "axial": 2}
+
+
+class LevelViewSettings(Settings):
+    """How a vertebra's views are made."""
+
+    sagittal: int = Field(5, ge=0, le=30, description="Sagittal views of each vertebra.")
+    coronal: int = Field(5, ge=0, le=30, description="Coronal views of each vertebra.")
+    axial: int = Field(5, ge=0, le=30, description="Axial views of each vertebra.")
+    pixels: int = Field(112, ge=32, le=512, multiple_of=16, description="Rows and columns of a view.")
+    pixel_mm: float = Field(0.6, gt=0.0, le=4.0, description="Side of a pixel; finer than a CT of the neck resolves.")
+    slab_mm: float = Field(1.2, ge=0.0, le=10.0, description="Thickness that is averaged across a plane.")
+    reach_mm: tuple[float, float, float] = Field(
+        (60.0, 52.0, 36.0), description="Over which sagittal, coronal and axial planes are spread, evenly."
+    )
+    window: Window = Field(Window(), description="What of the HU becomes grey.")
+    jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality, as Pillow counts it.")
+
+    @model_validator(mode="after")
+    def _some_view(self) -> Self:
+        if not self.views:
+            raise ValueError("at least one of sagittal, coronal and axial must be more than 0")
+        return self
+
+    @property
+    def views(self) -> int:
+        """Views of each vertebra."""
+        return self.sagittal + self.coronal + self.axial
+
+    @property
+    def planes(self) -> tuple[tuple[Plane, float], ...]:
+        """Each plane's kind and how far from the box's middle it lies, mm; three after each other make a view."""
+        found: list[tuple[Plane, float]] = []
+        for plane, reach in zip(PLANES, self.reach_mm, strict=True):
+            count = CHANNELS * int(getattr(self, plane))
+            found += [(plane, reach * ((number + 0.5) / count - 0.5)) for number in range(count)]
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class LevelViews:
+    """The planes through one vertebra.
+
+    Attributes
+    ----------
+    level : str
+        C1 to C7.
+    images : (planes, pixels, pixels) uint8
+        Row 0 at the head (of axial planes: in front), column 0 in front (of coronal and axial planes: on the
+        patient's right).
+    box_lps : (4, 4)
+        From mm in the vertebra's frame, counted from its box's middle, to LPS mm.
+    settings : LevelViewSettings
+        How they were made.
+    """
+
+    level: Level
+    images: npt.NDArray[np.uint8]
+    box_lps: npt.NDArray[np.float64]
+    settings: LevelViewSettings
+
+    @property
+    def views(self) -> npt.NDArray[np.uint8]:
+        """The planes as views, (views, 3, pixels, pixels)."""
+        return self.images.reshape(-1, CHANNELS, *self.images.shape[1:])
+
+    def lps(self, plane: int, row: npt.ArrayLike, column: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return where pixels of a plane lie, (..., 3) in LPS mm."""
+        kind, offset = self.settings.planes[plane]
+        own = _places(kind, np.asarray([offset]), np.asarray(row, float), np.asarray(column, float), self.settings)
+        return np.asarray(own[..., 0, :] @ self.box_lps[:3, :3].T + self.box_lps[:3, 3])
+
+    def own(self, plane: int) -> npt.NDArray[np.float64]:
+        """Return where a plane is sampled, (rows, columns, samples across, 3) mm in the box."""
+        return _sampled(self.settings, plane)
+
+    def mosaic(self) -> bytes:
+        """Return all planes side by side as one grey JPEG, a row of tiles for each kind."""
+        return encode_jpeg(_tiled(self.images, self.settings), self.settings.jpeg_quality)
+
+
+def box_frame(vertebra: Vertebra, level: Level) -> npt.NDArray[np.float64]:
+    """Return the affine from mm in a vertebra's frame, counted from its box's middle, to LPS mm."""
+    affine = vertebra.frame_lps.copy()
+    affine[:3, 3] = (vertebra.frame_lps @ [*_CENTRE_MM[level], 1.0])[:3]
+    return affine
+
+
+def compile_level(
+    volume: highdicom.Volume, level: Level, box_lps: npt.NDArray[np.float64], settings: LevelViewSettings
+) -> LevelViews:
+    """Cut a vertebra's planes out of a volume.
+
+    Parameters
+    ----------
+    volume : highdicom.Volume
+        HU in any orientation.
+    level : str
+        C1 to C7.
+    box_lps : (4, 4)
+        Of `box_frame`.
+    settings : LevelViewSettings
+        Which planes, how large, which window.
+
+    Returns
+    -------
+    LevelViews
+        What lies outside the scan is black.
+    """
+    images = np.empty((len(settings.planes), settings.pixels, settings.pixels), np.uint8)
+    to_index = volume.inverse_affine @ box_lps
+
+    def cut(number: int) -> None:
+        own = _sampled(settings, number)
+        index = np.moveaxis(own @ to_index[:3, :3].T + to_index[:3, 3], -1, 0)
+        hu = np.empty(own.shape[:-1], np.float32)
+        ndimage.map_coordinates(volume.array, index, output=hu, order=1, mode="constant", cval=AIR_HU)
+        images[number] = to_grey(hu.mean(axis=-1), settings.window)
+
+    with ThreadPoolExecutor(default_workers()) as threads:
+        list(threads.map(cut, range(len(images))))
+    return LevelViews(level, images, box_lps, settings)
+
+
+def split_mosaic(data: bytes, name: str, settings: LevelViewSettings) -> npt.NDArray[np.uint8]:
+    """Return the planes of a mosaic, (planes, pixels, pixels).
+
+    Raises
+    ------
+    InputError
+        It is no such mosaic; `name` is named.
+    """
+    size, kinds = settings.pixels, [count for count in _counts(settings) if count]
+    shape = (len(kinds) * size, max(kinds) * size)
+    try:
+        with Image.open(BytesIO(data)) as image:
+            if image.size != shape[::-1] or image.format != "JPEG":
+                raise InputError(f"{name}: is no mosaic of {shape[1]} x {shape[0]} pixels; compile the study again")
+            grey = np.asarray(image.convert("L"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{name}: cannot be read as JPEG; delete its record and compile again") from error
+    tiles = grey.reshape(len(kinds), size, max(kinds), size).swapaxes(1, 2)
+    return np.concatenate([row[:count] for row, count in zip(tiles, kinds, strict=True)])
+
+
+def _counts(settings: LevelViewSettings) -> list[int]:
+    return [CHANNELS * int(getattr(settings, plane)) for plane in PLANES]
+
+
+def _tiled(images: npt.NDArray[np.uint8], settings: LevelViewSettings) -> npt.NDArray[np.uint8]:
+    """Lay planes out, a row of tiles for each kind; a tile's sides are whole JPEG blocks, so none runs into another."""
+    size, counts = settings.pixels, _counts(settings)
+    canvas = np.zeros((sum(count > 0 for count in counts), max(counts), size, size), np.uint8)
+    start, row = 0, 0
+    for count in counts:
+        if count:
+            canvas[row, :count] = images[start : start + count]
+            start, row = start + count, row + 1
+    return canvas.swapaxes(1, 2).reshape(canvas.shape[0] * size, -1)
+
+
+def _sampled(settings: LevelViewSettings, number: int) -> npt.NDArray[np.float64]:
+    """Return where a plane is sampled: each pixel's middle, and across the plane about every 0.6 mm."""
+    kind, offset = settings.planes[number]
+    rows, columns = np.mgrid[: settings.pixels, : settings.pixels].astype(float)
+    count = int(np.clip(round(settings.slab_mm / _ACROSS_MM), 1, 8))
+    across = (np.arange(count) - (count - 1) / 2) * settings.slab_mm / count
+    return _places(kind, offset + across, rows, columns, settings)
+
+
+def _places(
+    kind: Plane,
+    offsets_mm: npt.NDArray[np.float64],
+    row: npt.NDArray[np.float64],
+    column: npt.NDArray[np.float64],
+    settings: LevelViewSettings,
+) -> npt.NDArray[np.float64]:
+    """Return where pixels lie in the box, (..., offsets, 3) mm from its middle."""
+    middle = (settings.pixels - 1) / 2
+    across, down = _ACROSS[kind]
+    towards = 1.0 if kind == "axial" else -1.0  # rows run from front to back, else from the head down
+    own = np.empty((*row.shape, len(offsets_mm), 3))
+    own[..., _NORMAL[kind]] = offsets_mm
+    own[..., across] = ((column - middle) * settings.pixel_mm)[..., None]
+    own[..., down] = (towards * (row - middle) * settings.pixel_mm)[..., None]
+    return own
