@@ -1,16 +1,22 @@
 """A coarse volume to a map of its vertebrae."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Final
 
+import highdicom
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from cspine.anatomy import VERTEBRAE
+from cspine.detect.card import LocalizerCard
+from cspine.detect.chain import confidence, find_chain
 from cspine.detect.instances import Instance, find_instances
-from cspine.detect.order import order_levels
-from cspine.reformat.coarse import BORDER, COARSE_MM, CoarseVolume, network_input
+from cspine.detect.weights import Weights, load_weights
+from cspine.errors import WeightsError
+from cspine.reformat.coarse import BORDER, COARSE_MM, CoarseVolume, coarsen, network_input
 from cspine.reformat.spine_map import SpineMap, Vertebra
 
 Floats = npt.NDArray[np.float64]
@@ -32,12 +38,55 @@ _SURE: Final = 40.0
 
 _MOST_WORDS: Final = 6.0
 
+_DOUBTFUL_MM3: Final = 700.0
+"""So much bone is as likely a vertebra as not; a whole one has 7,000 or more."""
+
+_MOST_WORTH: Final = 6.0
+_MISFIT_MM: Final = 4.0
+
 
 @dataclass(frozen=True)
 class Localizer:
-    """A network that finds vertebrae."""
+    """A network that finds vertebrae.
 
-    session: onnxruntime.InferenceSession = field(repr=False)
+    Attributes
+    ----------
+    weights : Weights
+        What it computes with.
+    path : Path or None
+        Where they lie; None of those that come with cspine. A process that is sent a localizer loads it from there.
+    """
+
+    weights: Weights[LocalizerCard] = field(repr=False)
+    path: Path | None
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> "Localizer":
+        """Load the network; the embedded one where no path is given.
+
+        Raises
+        ------
+        WeightsError
+            The file cannot be used.
+        """
+        weights = load_weights(LocalizerCard, path)
+        if (weights.card.spacing_mm, weights.card.border) != (COARSE_MM, BORDER) or len(weights.input_shape) != 5:
+            raise WeightsError(f"{path or weights.card.name}: its network does not fit its own card; get it again")
+        return cls(weights, path)
+
+    def __reduce__(self) -> tuple[Callable[[Path | None], "Localizer"], tuple[Path | None]]:
+        """Pickle as the place of the weights."""
+        return (_loaded, (self.path,))
+
+    def __call__(self, volume: highdicom.Volume) -> SpineMap:
+        """Find the vertebrae of a volume of HU; none where there are none.
+
+        Raises
+        ------
+        NotAssessableError
+            ``implausible-size``: the headers' lengths are those of no CT.
+        """
+        return self.find(coarsen(volume))
 
     def find(self, coarse: CoarseVolume) -> SpineMap:
         """Find the vertebrae of a coarse volume; none where there are none."""
@@ -59,9 +108,14 @@ class Localizer:
         around = [(BORDER, int(more)) for more in after]
         scanned = np.pad(np.ones(coarse.hu.shape, np.bool_), around)
         image = network_input(np.pad(coarse.hu, around), scanned)
-        chances, places = self.session.run(None, {self.session.get_inputs()[0].name: image[None]})
+        chances, places = self.weights.session.run(["chances", "places"], {"image": image[None]})
         k, j, i = shape.tolist()
         return np.asarray(chances)[0, :, :k, :j, :i], np.asarray(places)[0, :, :k, :j, :i]
+
+
+@cache
+def _loaded(path: Path | None) -> Localizer:
+    return Localizer.load(path)
 
 
 def assemble(chances: npt.NDArray[np.float32], places: npt.NDArray[np.float32], coarse: CoarseVolume) -> SpineMap:
@@ -86,12 +140,22 @@ def assemble(chances: npt.NDArray[np.float32], places: npt.NDArray[np.float32], 
         return SpineMap(())
     levels_of = chances[_VERTEBRAL][:, bone]
     said = np.stack([_level_chances(levels_of, instance, weights) for instance in instances])
-    origins = np.array([instance.frame[:3, 3] for instance in instances])
-    levels, confidence = order_levels(said, np.linalg.norm(np.diff(origins, axis=0), axis=1))
-    names, found = _names(levels.tolist()), []
-    for instance, name, sure in zip(instances, names, confidence.tolist(), strict=True):
-        found.append(_vertebra(instance, name, sure, lps, weights, inside))
-    return SpineMap(tuple(found))
+    frames = np.array([instance.frame for instance in instances])
+    worth = np.array([_worth(instance, weights) for instance in instances])
+    members, levels = find_chain(said, frames, worth)
+    sure = confidence(said[members], frames[members], levels)
+    return SpineMap(
+        tuple(
+            _vertebra(instances[member], name, chance, lps, weights, inside)
+            for member, name, chance in zip(members.tolist(), _names(levels.tolist()), sure.tolist(), strict=True)
+        )
+    )
+
+
+def _worth(instance: Instance, weights: Floats) -> float:
+    """Return an instance's log-odds to be a vertebra: the more bone and the better it agrees on a frame, the higher."""
+    bone = float(weights[instance.members].sum()) * COARSE_MM**3
+    return min(2.0 * float(np.log(bone / _DOUBTFUL_MM3)), _MOST_WORTH) - 0.5 * (instance.misfit_mm / _MISFIT_MM) ** 2
 
 
 def _level_chances(chances: npt.NDArray[np.float32], instance: Instance, weights: Floats) -> Floats:

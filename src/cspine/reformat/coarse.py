@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from cspine.errors import NotAssessableError
 from cspine.imaging.pixels import AIR_HU
 
 COARSE_MM: Final = 3.0
@@ -85,8 +86,8 @@ def coarsen(volume: highdicom.Volume) -> CoarseVolume:
 
     Raises
     ------
-    ValueError
-        The box has more than `MOST_VOXELS`, which no neck has.
+    NotAssessableError
+        ``implausible-size``: the box has more than `MOST_VOXELS`, which no neck has.
     """
     hu, affine = _averaged(volume)
     corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in volume.spatial_shape], indexing="ij")).reshape(3, -1)
@@ -94,7 +95,8 @@ def coarsen(volume: highdicom.Volume) -> CoarseVolume:
     low, high = box.min(axis=1), box.max(axis=1)
     shape = np.maximum(np.round((high - low) / COARSE_MM).astype(int), 1)
     if np.prod(shape.astype(float)) > MOST_VOXELS:
-        raise ValueError(f"the volume is {' x '.join(f'{side:.0f}' for side in high - low)} mm large")
+        sides = " x ".join(f"{side / 1000:.1f}" for side in high - low)
+        raise NotAssessableError("implausible-size", f"by its headers the scan is {sides} m large, which no neck is")
     origin = (low + high) / 2 - COARSE_MM * (shape - 1) / 2
     to_index = np.linalg.inv(affine) @ coarse_affine(origin)
     coarse = np.empty(tuple(shape[::-1]), np.float32)

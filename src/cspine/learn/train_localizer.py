@@ -1,0 +1,102 @@
+"""A localiser from coarse volumes: split, trained, exported."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import nn
+
+from cspine import __version__
+from cspine.anatomy import RESEARCH_USE_ONLY
+from cspine.detect.card import LocalizerCard
+from cspine.errors import LabelError
+from cspine.files import claim_folder
+from cspine.learn.coarse_batches import CLASSES
+from cspine.learn.curves import draw_curves
+from cspine.learn.export import Graph, export_onnx
+from cspine.learn.fit import FitSettings, Fitted, fit
+from cspine.learn.localizer import LocalizerLesson, build_localizer
+from cspine.learn.loop import MARKER, WEIGHTS_FILE
+from cspine.progress import Progress, silent
+from cspine.settings import digest
+
+_HELD_OUT: Final = 1 / 12
+
+_SIDE: Final = 16
+"""The network halves its input four times."""
+
+_LONGEST: Final = 64
+"""Times that, at most, along a side."""
+
+
+class _Answer(nn.Module):
+    """The network with its classes as chances."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        outputs = self.network(image)
+        return torch.softmax(outputs[:, :CLASSES], dim=1), outputs[:, CLASSES:]
+
+
+def train_localizer(
+    examples: Sequence[Path], out: Path, settings: FitSettings, *, phantom: bool, progress: Progress = silent
+) -> Fitted:
+    """Train a localiser; ends in ``weights.onnx``, and goes on where an interrupted run stopped.
+
+    Parameters
+    ----------
+    examples : sequence of Path
+        Files of `cspine.learn.coarse_set.CoarseExample`, one per patient; the first twelfth of them is held out.
+    out : Path
+        The run's folder.
+    settings : FitSettings
+        How it is trained.
+    phantom : bool
+        Whether the examples are phantoms.
+    progress : Progress
+        Told how many epochs are done.
+
+    Raises
+    ------
+    LabelError
+        There are too few examples.
+    OutputTakenError
+        `out` holds something else, or a run with other settings or examples.
+    DiskFullError, OutputError
+        `out` cannot be written.
+    """
+    held = max(round(len(examples) * _HELD_OUT), 1)
+    if len(examples) - held < settings.batch:
+        raise LabelError(
+            f"{len(examples)} coarse volumes are too few to train on {settings.batch} at a time and hold some out; "
+            "give more studies"
+        )
+    tune, train = examples[:held], examples[held:]
+    data_hash = digest([path.name for path in examples])[:16]
+    identity = {"format": 1, "kind": "localizer run", "settings": settings.model_dump(mode="json"), "data": data_hash}
+    claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
+    fitted = fit(build_localizer, LocalizerLesson(train, tune, settings), out, settings, progress=progress)
+    draw_curves(out, fitted.curve, title=f"localizer, seed {settings.seed}", phantom=phantom)
+    kind = "phantom necks (no patient)" if phantom else "necks"
+    card = LocalizerCard(
+        trained_on=f"{len(train)} {kind}, seed {settings.seed}, epoch {fitted.best_epoch}",
+        phantom_only=phantom,
+        software=__version__,
+        training=settings.model_dump(mode="json"),
+        settings_hash=settings.hash,
+        data_hash=data_hash,
+        statement=RESEARCH_USE_ONLY,
+    )
+    export_onnx(_graph(fitted.network), card, out / WEIGHTS_FILE)
+    return fitted
+
+
+def _graph(network: nn.Module) -> Graph:
+    side = 2 * _SIDE
+    example = torch.rand(1, 2, side, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    vary = {2 + axis: _SIDE * torch.export.Dim(name, min=1, max=_LONGEST) for axis, name in enumerate(("k", "j", "i"))}
+    return Graph(_Answer(network), (example,), ("image",), ("chances", "places"), (vary,))
