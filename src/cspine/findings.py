@@ -74,6 +74,41 @@ class WeightsIdentity(_Part):
     trained_on: Annotated[str, Field(description="What data the weights have seen.")]
 
 
+Place = tuple[float, float, float]
+Row = tuple[float, float, float, float]
+
+
+class LocatedVertebra(_Part):
+    """One vertebra that was found."""
+
+    level: Annotated[str, Field(pattern=r"^(C[1-7]|T[0-9]+)$", description="T1 and so on are counted from C7 down.")]
+    coverage: Coverage
+    share: Annotated[Probability, Field(description="How much of it was scanned.")]
+    confidence: Annotated[Probability, Field(description="How sure its level is.")]
+    centroid_lps_mm: Annotated[Place, Field(description="Middle of what of it was scanned, LPS in mm.")]
+    frame_lps: Annotated[
+        tuple[Row, Row, Row, Row],
+        Field(description="From its own frame (x left, y back, z up, origin amid the body) to LPS, in mm."),
+    ]
+    box_mm: Annotated[tuple[Place, Place], Field(description="Corners of what it fills in its own frame.")]
+
+
+class Spine(_Part):
+    """Which vertebrae were found in one study, and where."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    statement: Literal["Research use only. Not a medical device. Not for diagnosis."] = RESEARCH_USE_ONLY
+    study_instance_uid: str
+    series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None
+    series_reasons: Annotated[tuple[str, ...], Field(description="What it is and why it was read.")] = ()
+    vertebrae: Annotated[tuple[LocatedVertebra, ...], Field(description="From the head down.")] = ()
+    coverage: Annotated[dict[Level, Coverage], Field(description="How much of C1 to C7 was scanned.")] = {}
+    warnings: tuple[str, ...] = ()
+    refused: Refusal | None = None
+    software: SoftwareIdentity
+    weights: WeightsIdentity
+
+
 class Findings(_Part):
     """What was found in one study."""
 

@@ -14,18 +14,13 @@ from cspine import __version__
 from cspine.anatomy import VERTEBRAE
 from cspine.detect.baseline import Baseline
 from cspine.detect.classify import image_probabilities, study_probabilities
-from cspine.errors import DecodeError, DicomError, GeometryError, InputError, NotAssessableError, SourceError
+from cspine.detect.refusals import refusal_of
+from cspine.errors import InputError, NotAssessableError, SourceError
 from cspine.findings import Findings, PatientFinding, Refusal, SagittalEvidence, SoftwareIdentity, VertebraFinding
 from cspine.imaging.geometry import MAX_GAP_MM
 from cspine.imaging.layout import StudySource, open_root
 from cspine.progress import Progress, silent
 from cspine.reformat.study import THICK_MM, CompiledStudy, Compiler, compile_study
-
-_CODES: Final[tuple[tuple[type[InputError], str], ...]] = (
-    (GeometryError, "geometry"),
-    (DecodeError, "pixels"),
-    (DicomError, "no-series"),
-)
 
 NOT_LOCALISED: Final = (
     "these weights do not localise vertebrae: whether C1 to C7 are in the field of view was not checked"
@@ -126,11 +121,8 @@ class Detector:
                 progress=progress,
             )
             _refuse_thick(compiled)
-        except NotAssessableError as error:
-            return self._refused(uid, compiled, Refusal(code=error.code, reason=error.reason))
-        except InputError as error:
-            code = next((code for kind, code in _CODES if isinstance(error, kind)), "unreadable")
-            return self._refused(uid, compiled, Refusal(code=code, reason=str(error)))
+        except (NotAssessableError, InputError) as error:
+            return self._refused(uid, compiled, refusal_of(error))
         return self._classified(uid, compiled)
 
     def _classified(self, uid: str, compiled: CompiledStudy) -> Examination:

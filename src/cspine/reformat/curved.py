@@ -1,9 +1,11 @@
 """Sagittal images that follow the spine: the midline stays the midline in a turned or tilted neck."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import highdicom
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from cspine.imaging.pixels import AIR_HU
@@ -11,6 +13,9 @@ from cspine.reformat.course import Floats, SpineCourse
 from cspine.reformat.sagittal import SagittalSet, SagittalSettings, scanned_heights, sub_samples
 from cspine.reformat.window import to_grey
 from cspine.scale import default_workers
+
+_BODIES_MM: Final = (10.0, 12.0, 14.0, 16.0, 18.0)
+"""So far before the canal's middle lie the bodies."""
 
 
 def compile_curved(volume: highdicom.Volume, course: SpineCourse, settings: SagittalSettings) -> SagittalSet:
@@ -68,6 +73,25 @@ def compile_curved(volume: highdicom.Volume, course: SpineCourse, settings: Sagi
         pixel_mm=float(pixel),
         course=course,
     )
+
+
+def coronal_sheet(
+    volume: highdicom.Volume, course: SpineCourse, like: SagittalSet, settings: SagittalSettings
+) -> npt.NDArray[np.uint8]:
+    """Return the sheet through the bodies, seen from the front: rows as in a sagittal image, the patient's right first.
+
+    Its columns are as many as the sagittal image's, of the same size, with the canal in the middle.
+    """
+    count = like.images.shape[1]
+    steps = np.arange(count) * like.pixel_mm
+    canal, left, back = (_to_index(volume, values) for values in course.at(like.top_z_mm - steps))
+    aside = steps - like.pixel_mm * (count - 1) / 2
+    total = np.zeros((count, count), np.float32)
+    for before in _BODIES_MM:
+        row = canal + volume.inverse_affine[:3, 3] - before * back
+        index = [row[:, axis, None] + left[:, axis, None] * aside[None, :] for axis in range(3)]
+        total += ndimage.map_coordinates(volume.array, index, np.float32, order=1, mode="constant", cval=AIR_HU)
+    return to_grey(total / len(_BODIES_MM), settings.window)
 
 
 def _to_index(volume: highdicom.Volume, vectors: Floats) -> Floats:

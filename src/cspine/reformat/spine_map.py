@@ -8,6 +8,7 @@ import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 
 from cspine.anatomy import VERTEBRAE
+from cspine.errors import NotAssessableError
 from cspine.findings import Coverage
 
 Floats = npt.NDArray[np.float64]
@@ -92,6 +93,17 @@ class SpineMap:
         """C1 to C7, None where it was not found."""
         found = {vertebra.level: vertebra for vertebra in self.vertebrae}
         return {level: found.get(level) for level in VERTEBRAE}
+
+    def require_cervical(self) -> None:
+        """Refuse a scan without a neck.
+
+        Raises
+        ------
+        NotAssessableError
+            ``no-cervical-spine``.
+        """
+        if all(self.coverage(level) == "absent" for level in VERTEBRAE):
+            raise NotAssessableError("no-cervical-spine", "no cervical vertebra was found in the scan")
 
     def coverage(self, level: str) -> Coverage:
         """Return how much of a level was scanned."""

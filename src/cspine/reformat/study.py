@@ -9,7 +9,6 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cspine.anatomy import VERTEBRAE
-from cspine.errors import NotAssessableError
 from cspine.imaging.choice import SeriesChoice, choose_series
 from cspine.imaging.geometry import MAX_GAP_MM, Stack
 from cspine.imaging.series import Series, Study
@@ -174,8 +173,7 @@ def compile_volume(volume: highdicom.Volume, compiler: Compiler) -> CompiledVolu
         trace = trace_spine(volume)
         return CompiledVolume(None, trace.support, compile_sagittal(volume, trace, settings.sagittal), ())
     spine = compiler.locate(volume)
-    if not any(spine.cervical.values()):
-        raise NotAssessableError("no-cervical-spine", "no cervical vertebra was found in the scan")
+    spine.require_cervical()
     sagittal = compile_curved(volume, SpineCourse.of(spine), settings.sagittal)
     return CompiledVolume(spine, None, sagittal, _levels(volume, spine, settings.levels))
 

@@ -1,0 +1,89 @@
+"""``cspine localize``: which vertebrae are in a scan, and where."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cspine.cli.app import (
+    DONE,
+    SOME_FAILED,
+    app,
+    inert,
+    out,
+    print_json,
+    progress_bar,
+    say,
+    say_error,
+    say_research_only,
+    sentences,
+)
+from cspine.cli.options import MAX_GAP, Json, MaxGap, SeriesUid
+
+if TYPE_CHECKING:
+    from cspine.findings import Spine
+
+_EPILOG = "Examples:  cspine localize study/   |   cspine localize study.zip --out spine"
+
+
+@app.command("localize", epilog=_EPILOG)
+@sentences
+def localize_command(
+    path: Annotated[Path, typer.Argument(help="A study: a folder, a zip or a file; or a folder of many studies.")],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Folder for spine.json and spine.png; of many studies, one each.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="An ONNX file of a localizer; the embedded one if left out.")
+    ] = None,
+    series: SeriesUid = None,
+    max_gap_mm: MaxGap = MAX_GAP,
+    as_json: Json = False,
+) -> int:
+    """Find C1 to C7 and what lies below: place, how much of each was scanned, how sure its level is.
+
+    Only the slices that this takes are decoded. Exit code 1 says that a study shows no cervical vertebra, or cannot be
+    read.
+    """
+    from cspine.detect.localize import Localizer
+    from cspine.report.spines import locate_studies
+
+    with progress_bar() as progress:
+        spines = locate_studies(
+            path, Localizer.load(weights), out_dir, series_uid=series, max_gap_mm=max_gap_mm, progress=progress
+        )
+    if as_json:
+        print_json([spine.model_dump(mode="json") for spine in spines])
+    else:
+        for spine in spines:
+            _show(spine)
+        if out_dir is not None:
+            say(f"written: {out_dir}")
+    say_research_only()
+    return SOME_FAILED if any(spine.refused for spine in spines) else DONE
+
+
+def _show(spine: "Spine") -> None:
+    """Print a study's vertebrae as a table, or why there are none."""
+    from rich.table import Table
+
+    out.print(f"\n[bold]Study[/] {inert(spine.study_instance_uid)}")
+    if spine.series_reasons:
+        out.print(f"read: {inert(', '.join(spine.series_reasons))}", soft_wrap=True)
+    if spine.refused is not None:
+        say_error(f"no answer: {spine.refused.reason}")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("level", "scanned", "share", "sure", "middle, LPS mm"):
+        table.add_column(name, justify="left" if name in {"level", "scanned"} else "right")
+    for vertebra in spine.vertebrae:
+        x, y, z = vertebra.centroid_lps_mm
+        share, sure = f"{100 * vertebra.share:.0f} %", f"{100 * vertebra.confidence:.0f} %"
+        table.add_row(vertebra.level, vertebra.coverage, share, sure, f"{x:.1f}  {y:.1f}  {z:.1f}")
+    found = {vertebra.level for vertebra in spine.vertebrae}
+    for level in spine.coverage:
+        if level not in found:
+            table.add_row(level, "absent", "", "", "")
+    out.print(table)
+    for warning in spine.warnings:
+        out.print(f"warning: {inert(warning)}", style="yellow", soft_wrap=True)
