@@ -76,14 +76,15 @@ def _show(spine: "Spine") -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("level", "scanned", "share", "sure", "middle, LPS mm"):
         table.add_column(name, justify="left" if name in {"level", "scanned"} else "right")
-    for vertebra in spine.vertebrae:
+    found = {vertebra.level: vertebra for vertebra in spine.vertebrae}
+    for level in dict.fromkeys([*spine.coverage, *found]):
+        if level not in found:
+            table.add_row(level, "absent", "", "", "")
+            continue
+        vertebra = found[level]
         x, y, z = vertebra.centroid_lps_mm
         share, sure = f"{100 * vertebra.share:.0f} %", f"{100 * vertebra.confidence:.0f} %"
         table.add_row(vertebra.level, vertebra.coverage, share, sure, f"{x:.1f}  {y:.1f}  {z:.1f}")
-    found = {vertebra.level for vertebra in spine.vertebrae}
-    for level in spine.coverage:
-        if level not in found:
-            table.add_row(level, "absent", "", "", "")
     out.print(table)
     for warning in spine.warnings:
         out.print(f"warning: {inert(warning)}", style="yellow", soft_wrap=True)

@@ -30,7 +30,7 @@ FindBroken = Callable[[Series, Volume], Broken | None]
 """Returns what is known of a series' volume; None where nothing is."""
 
 
-def evidence_cells(broken: Broken, inverse_affine: npt.NDArray[np.float64], views: LevelViews) -> Broken:
+def evidence_cells(broken: Broken, inverse_affine: npt.NDArray[np.floating], views: LevelViews) -> Broken:
     """Return the cells of a vertebra's planes in which it is broken.
 
     Parameters

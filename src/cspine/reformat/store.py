@@ -231,7 +231,7 @@ _IMAGE_COLUMNS: Final = [
 
 _LEVEL_COLUMNS: Final = [
     "study_instance_uid", "series_instance_uid", "patient", "level", "path", "evidence_path", "share", "confidence",
-    "box_lps", "bytes",
+    "centroid_lps_mm", "kinds", "box_lps", "bytes",
 ]  # fmt: skip
 
 _PARTS: Final = ("images", "levels")

@@ -1,0 +1,171 @@
+"""Phantoms straight to a compiled data set, without DICOM on the way: a study takes a megabyte instead of 150."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import highdicom
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cspine import __version__
+from cspine.anatomy import OVERALL, VERTEBRAE
+from cspine.errors import NotAssessableError
+from cspine.files import read_json, write_json
+from cspine.imaging.pixels import AIR_HU
+from cspine.labels import STUDY
+from cspine.phantom import PhantomSettings, render_study
+from cspine.phantom.dicom import Identity
+from cspine.phantom.study import PhantomStudy
+from cspine.progress import Progress, silent
+from cspine.reformat.compile import image_files
+from cspine.reformat.evidence import Broken, evidence_cells
+from cspine.reformat.store import CompiledStore, pseudonym, study_key
+from cspine.reformat.study import CompiledVolume, Compiler, compile_volume
+from cspine.scale import run_over
+
+TRUTH_FOLDER: Final = "truth"
+"""Beside the compiled images: a JSON per study, as `cspine.phantom.study.PhantomStudy.truth`."""
+
+_STILL_ROWS: Final = 1e-4
+
+
+@dataclass(frozen=True)
+class _Task:
+    store: CompiledStore
+    compiler: Compiler
+    seed: int
+    index: int
+    settings: PhantomSettings
+
+    @property
+    def uid(self) -> str:
+        return Identity(self.seed, self.index, self.settings.domain).study_uid
+
+    @property
+    def truth_path(self) -> Path:
+        return self.store.folder / TRUTH_FOLDER / f"{study_key(self.uid)}.json"
+
+
+def write_phantom_store(
+    out: Path,
+    compiler: Compiler,
+    *,
+    studies: int,
+    seed: int,
+    settings: PhantomSettings | None = None,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> CompiledStore:
+    """Draw, scan and compile phantoms in memory; an interrupted run goes on where it stopped.
+
+    Parameters
+    ----------
+    out : Path
+        The data set's folder.
+    compiler : Compiler
+        How each is compiled; vertebrae are localised as in any scan.
+    studies : int
+        How many; study i is the same whatever their number.
+    seed : int
+        The same seed gives the same studies.
+    settings : PhantomSettings, optional
+        Ranges to draw from.
+    workers : int
+        Processes to use.
+    progress : Progress
+        Told how many studies are done.
+
+    Raises
+    ------
+    OutputTakenError
+        `out` holds something else.
+    DiskFullError, OutputError
+        `out` cannot be written.
+    """
+    settings = settings or PhantomSettings()
+    source = f"phantoms of seed {seed}, settings {settings.hash}"
+    store = CompiledStore.create(out, compiler.settings, source=source, is_phantom=True)
+    tasks = [_Task(store, compiler, seed, index, settings) for index in range(studies)]
+    missing = [task for task in tasks if store.record(study_key(task.uid)) is None]
+    for outcome in run_over(_write, missing, workers=workers, progress=progress):
+        outcome.get()
+    truths = {task.uid: read_json(task.truth_path) for task in tasks}
+    rows = {uid: {level: int(level in truth["levels"]) for level in VERTEBRAE} for uid, truth in truths.items()}
+    labels = pd.DataFrame.from_dict(rows, orient="index").rename_axis(STUDY)
+    labels[OVERALL] = labels.max(axis=1)
+    store.finish(labels.astype("int8"))
+    return CompiledStore.open(out)
+
+
+def _write(task: _Task) -> None:
+    """Make one study in a worker; its record is written last."""
+    started = time.perf_counter()
+    study, key = render_study(task.seed, task.index, task.settings), study_key(task.uid)
+    volume = straight(study.hu, study.affine_lps)
+    write_json(task.truth_path, {"study_instance_uid": task.uid, **study.truth})
+    common: dict[str, Any] = {
+        "study_instance_uid": task.uid,
+        "series_instance_uid": None,
+        "patient": pseudonym(None, task.uid),
+        "slices": len(study.hu),
+        "pixel_spacing_mm": float(volume.spacing[1]),
+        "slice_spacing_mm": float(volume.spacing[0]),
+        "software": __version__,
+    }
+    try:
+        images = compile_volume(volume, task.compiler)
+    except NotAssessableError as error:
+        task.store.write_record(key, {**common, "status": "failed", "reason": error.reason})
+        return
+    files, rows = image_files(_with_truth(images, study), key, task.store.settings)
+    for row in rows["levels"]:
+        row["kinds"] = _kinds(study, row["level"])
+    record = {
+        **common,
+        "status": "compiled",
+        "reason": None,
+        "bytes_in": int(study.hu.nbytes),
+        "bytes_out": sum(len(data) for data in files.values()),
+        "seconds": time.perf_counter() - started,
+        **rows,
+    }
+    task.store.write_study(key, files, record)
+
+
+def straight(hu: npt.NDArray[np.int16], affine_lps: npt.NDArray[np.float64]) -> highdicom.Volume:
+    """Return a scan's slices as a straight volume, as `cspine.imaging.load_volume` makes one of a tilted gantry's."""
+    step, down = affine_lps[:3, 0], affine_lps[:3, 1]
+    drift = float(step @ down / (down @ down))  # rows by which each slice lies lower than the last
+    if abs(drift) < _STILL_ROWS:
+        return highdicom.Volume(hu, affine_lps, "PATIENT")
+    slices, rows = hu.shape[:2]
+    first = int(np.floor(min(0.0, drift * (slices - 1))))
+    canvas = np.full((slices, rows + int(np.ceil(abs(drift) * (slices - 1))), hu.shape[2]), AIR_HU, np.int16)
+    for k in range(slices):
+        at = drift * k - first
+        whole, part = int(at), at - int(at)
+        canvas[k, whole : whole + rows] = hu[k]
+        if part:
+            mixed = hu[k, :-1] * np.float32(part) + hu[k, 1:] * np.float32(1 - part)
+            canvas[k, whole + 1 : whole + rows] = np.rint(mixed)
+    affine = affine_lps.copy()
+    affine[:3, 0] = step - drift * down
+    affine[:3, 3] += first * down
+    return highdicom.Volume(canvas, affine, "PATIENT")
+
+
+def _with_truth(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:
+    inverse = np.linalg.inv(study.affine_lps)
+    broken: dict[str, Broken] = {
+        views.level: evidence_cells(study.fracture, inverse, views)
+        for views in images.levels
+        if views.level in study.truth["levels"]
+    }
+    return CompiledVolume(images.spine, images.support, images.sagittal, images.levels, broken)
+
+
+def _kinds(study: PhantomStudy, level: str) -> str:
+    return ";".join(sorted({part["kind"] for part in study.truth["fractures"] if part["level"] == level}))
