@@ -1,0 +1,202 @@
+"""Necks of a compiled data set, as the level network sees them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.errors import LabelError
+from cspine.learn.level_network import STRIDE
+from cspine.learn.view_augment import Views, augment
+from cspine.reformat.evidence import CELL_PIXELS, read_cells
+from cspine.reformat.level_views import CHANNELS, PLANES, LevelViewSettings, split_mosaic
+from cspine.reformat.store import CompiledStore
+
+_POOLED: Final = STRIDE // CELL_PIXELS
+
+
+@dataclass(frozen=True)
+class NeckFiles:
+    """Where a neck's views lie, and what is true of it.
+
+    Attributes
+    ----------
+    study : str
+        StudyInstanceUID.
+    mosaics : dict
+        Level to file, of vertebrae that were found.
+    cells : dict
+        Level to file, of those that are broken where it is known.
+    kinds : dict
+        Level to kinds of fracture, where they are known.
+    truth : (8,) int
+        Columns `TARGETS`.
+    """
+
+    study: str
+    patient: str
+    mosaics: dict[str, Path]
+    cells: dict[str, Path]
+    kinds: dict[str, tuple[str, ...]]
+    truth: tuple[int, ...]
+
+
+def list_necks(store: CompiledStore) -> list[NeckFiles]:
+    """Return the labelled necks of a store whose vertebrae have views, sorted by study.
+
+    Raises
+    ------
+    LabelError
+        There are none.
+    """
+    table = store.levels().dropna(subset=list(TARGETS))
+    if table.empty:
+        raise LabelError(
+            f"{store.folder}: holds no vertebrae with labels; compile a folder with train.csv, without --straight"
+        )
+    return [_neck(store, str(study), rows) for study, rows in table.groupby("study_instance_uid", sort=True)]
+
+
+def _neck(store: CompiledStore, study: str, rows: pd.DataFrame) -> NeckFiles:
+    def files(column: str) -> dict[str, Path]:
+        known = rows[rows[column].notna()]
+        return {str(level): store.folder / str(path) for level, path in zip(known["level"], known[column], strict=True)}
+
+    known = rows[rows["kinds"].notna()]
+    kinds = zip(known["level"], known["kinds"], strict=True)
+    return NeckFiles(
+        study,
+        str(rows["patient"].iloc[0]),
+        files("path"),
+        files("evidence_path"),
+        {str(level): tuple(part for part in str(said).split(";") if part) for level, said in kinds},
+        tuple(int(rows[target].iloc[0]) for target in TARGETS),
+    )
+
+
+def kinds_of(necks: Sequence[NeckFiles]) -> tuple[str, ...]:
+    """Return every kind of fracture that is named, sorted; one without meaning where none is."""
+    return tuple(sorted({kind for neck in necks for kinds in neck.kinds.values() for kind in kinds})) or ("unnamed",)
+
+
+def spread_views(settings: LevelViewSettings, counts: tuple[int, int, int] | None = None) -> npt.NDArray[np.intp]:
+    """Return the numbers of views to look at: all, or so many of each kind, spread evenly.
+
+    >>> spread_views(LevelViewSettings(), (1, 1, 1)).tolist()
+    [2, 7, 12]
+    """
+    available = [int(getattr(settings, plane)) for plane in PLANES]
+    chosen, start = [], 0
+    for there, wanted in zip(available, counts or available, strict=True):
+        taken = min(wanted, there)
+        chosen.append(start + ((np.arange(taken) + 0.5) * there / max(taken, 1)).astype(np.intp))
+        start += there
+    return np.concatenate(chosen)
+
+
+class LevelData(Dataset[dict[str, torch.Tensor]]):
+    """Necks on disk as tensors.
+
+    Parameters
+    ----------
+    necks : sequence of NeckFiles
+        Which.
+    settings : LevelViewSettings
+        How their views were made.
+    kinds : tuple of str
+        Of `kinds_of`.
+    views : (int, int, int) or None
+        Sagittal, coronal and axial views to look at; all where None.
+    seed : int or None
+        Draws which views, and how they are changed, for one epoch; None looks plainly at views spread evenly.
+    """
+
+    def __init__(
+        self,
+        necks: Sequence[NeckFiles],
+        settings: LevelViewSettings,
+        kinds: tuple[str, ...],
+        views: tuple[int, int, int] | None,
+        seed: int | None,
+    ) -> None:
+        self.necks, self.settings, self.kinds, self.views, self.seed = necks, settings, kinds, views, seed
+
+    def __len__(self) -> int:
+        """Return the number of necks."""
+        return len(self.necks)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        """Return one neck: images, planes, offsets, present, truth, cells, knows_cells, kinds, knows_kinds."""
+        neck = self.necks[number]
+        chosen = self._chosen(number)
+        views = load_views(neck, self.settings, chosen)
+        if self.seed is not None:
+            views = augment(views, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
+        truth = dict(zip(TARGETS, neck.truth, strict=True))
+        known = [level in neck.cells or not truth[level] for level in VERTEBRAE]
+        kinds = [[float(kind in neck.kinds.get(level, ())) for kind in self.kinds] for level in VERTEBRAE]
+        return {
+            "images": views.images,
+            "planes": views.planes,
+            "offsets": views.offsets_mm,
+            "present": torch.tensor([level in neck.mosaics for level in VERTEBRAE]),
+            "truth": torch.tensor([truth[OVERALL], *(truth[level] for level in VERTEBRAE)], dtype=torch.float32),
+            "cells": nn.functional.max_pool2d(views.cells, _POOLED),
+            "knows_cells": torch.tensor(known),
+            "kinds": torch.tensor(kinds),
+            "knows_kinds": torch.tensor([level in neck.kinds for level in VERTEBRAE]),
+        }
+
+    def _chosen(self, number: int) -> npt.NDArray[np.intp]:
+        if self.seed is None or self.views is None:
+            return spread_views(self.settings, self.views)
+        rng = np.random.default_rng([self.seed, number])
+        chosen, start = [], 0
+        for plane, wanted in zip(PLANES, self.views, strict=True):
+            there = int(getattr(self.settings, plane))
+            chosen.append(start + np.sort(rng.permutation(there)[:wanted]))
+            start += there
+        return np.concatenate(chosen)
+
+
+def load_views(neck: NeckFiles, settings: LevelViewSettings, chosen: npt.NDArray[np.intp]) -> Views:
+    """Read a neck's views from disk; of vertebrae that were not found all is black.
+
+    Raises
+    ------
+    InputError
+        A file is missing or damaged.
+    """
+    count, size, cells = len(chosen), settings.pixels, settings.pixels // CELL_PIXELS
+    images = np.zeros((len(VERTEBRAE), count, CHANNELS, size, size), np.uint8)
+    broken = np.zeros((len(VERTEBRAE), count, cells, cells), np.uint8)
+    for number, level in enumerate(VERTEBRAE):
+        if level in neck.mosaics:
+            path = neck.mosaics[level]
+            tiles = split_mosaic(path.read_bytes(), str(path), settings)
+            images[number] = tiles.reshape(-1, CHANNELS, size, size)[chosen]
+        if level in neck.cells:
+            found = read_cells(neck.cells[level], settings)
+            broken[number] = found.reshape(-1, CHANNELS, cells, cells).max(axis=1)[chosen]
+    planes, offsets = view_places(settings)
+    return Views(
+        torch.from_numpy(images).float() / 255.0,
+        torch.from_numpy(planes[chosen]),
+        torch.from_numpy(offsets[chosen]),
+        torch.from_numpy(broken).float(),
+    )
+
+
+def view_places(settings: LevelViewSettings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return each view's kind, an index of `PLANES`, and how far its middle plane lies from the box's middle, mm."""
+    middle = settings.planes[CHANNELS // 2 :: CHANNELS]
+    planes = np.array([PLANES.index(plane) for plane, _ in middle], np.int64)
+    return planes, np.array([offset for _, offset in middle], np.float32)

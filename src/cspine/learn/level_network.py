@@ -1,0 +1,220 @@
+"""The network that looks at each vertebra through its views, and then at the neck as a whole."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import nn
+
+from cspine.anatomy import VERTEBRAE
+from cspine.reformat.level_views import CHANNELS, PLANES
+
+LEVELS: Final = len(VERTEBRAE)
+
+STRIDE: Final = 8
+"""Pixels of a view for a cell of evidence."""
+
+_REACH_MM: Final = 30.0
+"""Offsets of views are told in this unit."""
+
+_LEAST: Final = 1e-6
+
+
+@dataclass(frozen=True)
+class LevelOutputs:
+    """What the network says of n necks.
+
+    Attributes
+    ----------
+    levels : (n, 7)
+        Logits of a fracture, positives weighted as in the challenge.
+    overall : (n,)
+        Logits of any fracture.
+    kinds : (n, 7, kinds)
+        Logits of each kind of fracture.
+    evidence : (n, 7, views, rows, columns)
+        Logits of each cell of each view to be broken.
+    """
+
+    levels: torch.Tensor
+    overall: torch.Tensor
+    kinds: torch.Tensor
+    evidence: torch.Tensor
+
+
+class ViewEncoder(nn.Module):
+    """One view to a vector and a map: a small residual network (He et al. 2016) with a second look at stride 8.
+
+    Parameters
+    ----------
+    widths : (int, int, int, int)
+        Channels at strides 2, 4, 8 and 16.
+    size : int
+        Of the vector.
+    """
+
+    def __init__(self, widths: tuple[int, int, int, int], size: int) -> None:
+        super().__init__()
+        a, b, c, d = widths
+        self.early = nn.Sequential(_conv(CHANNELS, a, 3, 2), _Block(a, b, 2), _Block(b, b, 1), _Block(b, c, 2))
+        self.middle = _Block(c, c, 1)
+        self.late = nn.Sequential(_Block(c, d, 2), _Block(d, d, 1))
+        self.down = nn.Conv2d(d, c, 1)
+        self.merge = _conv(c, c, 3, 1)
+        self.evidence = nn.Conv2d(c, 1, 1)
+        self.vector = nn.Sequential(nn.Linear(d + c + 1, size), nn.ReLU())
+
+    def forward(self, views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return vectors, (n, size), and evidence, (n, rows / 8, columns / 8), of views, (n, 3, rows, columns)."""
+        fine = self.middle(self.early(views))
+        coarse = self.late(fine)
+        raised = nn.functional.interpolate(self.down(coarse), scale_factor=2.0, mode="nearest")
+        merged = self.merge(fine + raised)
+        evidence = self.evidence(merged)
+        share = torch.softmax(evidence.flatten(2), dim=2)
+        seen = (merged.flatten(2) * share).sum(dim=2)
+        strongest = evidence.flatten(1).amax(dim=1, keepdim=True)
+        return self.vector(torch.cat([coarse.mean(dim=(2, 3)), seen, strongest], dim=1)), evidence[:, 0]
+
+
+class LevelNetwork(nn.Module):
+    """Views of seven vertebrae to the chance that each is broken.
+
+    Every view goes through the same encoder; gated attention (Ilse, Tomczak and Welling 2018) gathers a vertebra's
+    views, a transformer lets vertebrae look at each other, and the neck's chance lies between its worst vertebra's and
+    what seven independent ones would have.
+
+    Parameters
+    ----------
+    kinds : int
+        Kinds of fracture told apart.
+    widths : (int, int, int, int)
+        Of the encoder.
+    size : int
+        Of the vectors.
+    layers : int
+        Of the transformer.
+    dropout : float
+        Share of a vector's parts dropped in training.
+    """
+
+    def __init__(
+        self,
+        kinds: int,
+        *,
+        widths: tuple[int, int, int, int] = (24, 48, 96, 160),
+        size: int = 128,
+        layers: int = 2,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.encoder = ViewEncoder(widths, size)
+        self.plane = nn.Embedding(len(PLANES), size)
+        self.offset = nn.Sequential(nn.Linear(1, size), nn.ReLU(), nn.Linear(size, size))
+        self.gate, self.worth = nn.Linear(size, size), nn.Linear(size, size)
+        self.share = nn.Linear(size, 1)
+        self.level = nn.Parameter(torch.randn(LEVELS, size) * 0.02)
+        self.layers = nn.ModuleList(_Layer(size, dropout) for _ in range(layers))
+        self.dropout = nn.Dropout(dropout)
+        self.broken = nn.Linear(2 * size + 1, 1)
+        self.kinds = nn.Linear(2 * size + 1, kinds)
+        self.between = nn.Linear(size, 1)
+
+    def forward(
+        self, views: torch.Tensor, planes: torch.Tensor, offsets: torch.Tensor, present: torch.Tensor
+    ) -> LevelOutputs:
+        """Return what is said of n necks.
+
+        Parameters
+        ----------
+        views : (n, 7, v, 3, rows, columns)
+            Grey values from 0 to 1.
+        planes : (n, v) int
+            Each view's kind, an index of `PLANES`.
+        offsets : (n, v)
+            How far each view's middle plane lies from the box's middle, mm.
+        present : (n, 7) bool
+            Which vertebrae are there; of others nothing is said.
+        """
+        count, seen = views.shape[0], views.shape[2]
+        vectors, evidence = self.encoder(views.flatten(0, 2))
+        where = self.plane(planes) + self.offset(offsets[:, :, None] / _REACH_MM)
+        vectors = vectors.view(count, LEVELS, seen, -1) + where[:, None]
+        share = self.share(torch.tanh(self.worth(vectors)) * torch.sigmoid(self.gate(vectors)))
+        own = (vectors * torch.softmax(share, dim=2)).sum(dim=2)
+        evidence = evidence.view(count, LEVELS, seen, *evidence.shape[1:])
+        strongest = evidence.flatten(2).amax(dim=2)[:, :, None]
+        context = own + self.level
+        for layer in self.layers:
+            context = layer(context, present)
+        said = torch.cat([self.dropout(own), self.dropout(context), strongest], dim=2)
+        levels = self.broken(said)[:, :, 0]
+        there = present.to(context.dtype)[:, :, None]
+        neck = (context * there).sum(dim=1) / there.sum(dim=1).clamp(min=1.0)
+        overall = overall_logit(levels, self.between(neck)[:, 0], present)
+        return LevelOutputs(levels, overall, self.kinds(said), evidence)
+
+
+def overall_logit(levels: torch.Tensor, between: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Return the logit of any fracture, never below any level's.
+
+    Parameters
+    ----------
+    levels : (n, 7)
+        Logits.
+    between : (n,)
+        Where between the greatest of the levels' chances (all fractures come together) and one minus the product of
+        their counterparts (each by itself) it lies, as a logit.
+    present : (n, 7) bool
+    """
+    chances = torch.sigmoid(levels.float()) * present
+    greatest = chances.amax(dim=1)
+    apart = 1 - torch.prod(1 - chances, dim=1)
+    chance = greatest + torch.sigmoid(between.float()) * (apart - greatest)
+    return torch.logit(chance.clamp(_LEAST, 1 - _LEAST))
+
+
+class _Block(nn.Module):
+    """Two convolutions and a way around them."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.first = _conv(before, after, 3, stride)
+        self.second = nn.Sequential(nn.Conv2d(after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after))
+        same = before == after and stride == 1
+        self.around = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.second(self.first(images)) + self.around(images))
+
+
+class _Layer(nn.Module):
+    """Attention between vertebrae that are there, and a step of their own (Vaswani et al. 2017, norms first)."""
+
+    def __init__(self, size: int, dropout: float, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.after = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.ask, self.out = nn.Linear(size, 3 * size), nn.Linear(size, size)
+        self.step = nn.Sequential(nn.Linear(size, 2 * size), nn.ReLU(), nn.Dropout(dropout), nn.Linear(2 * size, size))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, vectors: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        count, levels, size = vectors.shape
+        asked = self.ask(self.before(vectors)).view(count, levels, 3, self.heads, size // self.heads)
+        query, key, value = asked.permute(2, 0, 3, 1, 4)
+        fits = query @ key.transpose(-1, -2) / (size // self.heads) ** 0.5
+        hidden = torch.where(present, 0.0, -1e4).to(fits.dtype)
+        told = torch.softmax(fits + hidden[:, None, None, :], dim=-1) @ value
+        vectors = vectors + self.dropout(self.out(told.transpose(1, 2).reshape(count, levels, size)))
+        stepped: torch.Tensor = vectors + self.dropout(self.step(self.after(vectors)))
+        return stepped
+
+
+def _conv(before: int, after: int, kernel: int, stride: int) -> nn.Sequential:
+    layer = nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(after), nn.ReLU(inplace=True))

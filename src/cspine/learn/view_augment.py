@@ -1,0 +1,115 @@
+"""What is changed at random in a neck's views, all in one place: posture, side, scanner."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import nn
+
+from cspine.reformat.level_views import PLANES
+
+_SAGITTAL: Final = PLANES.index("sagittal")
+
+_TURN_RAD: Final = 0.14
+"""Frames are found within some degrees; fractured necks lie in worse ways (8 degrees)."""
+
+_SCALE: Final = 0.1
+_SHIFT: Final = 0.09
+"""Of half a view: 3 mm."""
+
+_GAIN: Final = 0.15
+_LIFT: Final = 0.05
+_BENT: Final = 0.2
+"""Of the logarithm of a gamma: bone mineral and tube voltage."""
+
+_NOISE: Final = 0.035
+"""Of the window: 70 HU."""
+
+
+@dataclass
+class Views:
+    """One neck's views with their truth, as they are changed.
+
+    Attributes
+    ----------
+    images : (7, v, 3, rows, columns) float
+        Grey values from 0 to 1.
+    planes : (v,) int
+    offsets_mm : (v,)
+    cells : (7, v, cells, cells) float
+        Where it is broken.
+    """
+
+    images: torch.Tensor
+    planes: torch.Tensor
+    offsets_mm: torch.Tensor
+    cells: torch.Tensor
+
+
+def augment(views: Views, generator: torch.Generator) -> Views:
+    """Return a neck's views as another patient's on another scanner might be.
+
+    Half of the necks are mirrored; each view is turned, scaled and moved a little; the neck's contrast, sharpness and
+    noise change as a whole.
+    """
+    if _draw(generator) < 0.5:
+        views = mirrored(views)
+    views = _moved(views, generator)
+    views.images = _rescanned(views.images, generator)
+    return views
+
+
+def mirrored(views: Views) -> Views:
+    """Return the views of the neck's mirror image: left is right, and nothing else changes."""
+    sagittal = views.planes == _SAGITTAL
+    images, cells = views.images.flip(-1), views.cells.flip(-1)
+    images[:, sagittal] = views.images[:, sagittal].flip(2)  # seen from the same side, neighbours the other way round
+    cells[:, sagittal] = views.cells[:, sagittal]
+    offsets = torch.where(sagittal, -views.offsets_mm, views.offsets_mm)
+    return Views(images, views.planes, offsets, cells)
+
+
+def _moved(views: Views, generator: torch.Generator) -> Views:
+    levels, seen = views.images.shape[:2]
+    count = levels * seen
+    turn = _TURN_RAD * _even(generator, count)
+    scale = torch.exp(_SCALE * _even(generator, count))
+    cosine, sine = scale * torch.cos(turn), scale * torch.sin(turn)
+    shift = _SHIFT * _even(generator, 2 * count).view(2, count)
+    affine = torch.stack(
+        [torch.stack([cosine, -sine, shift[0]], dim=1), torch.stack([sine, cosine, shift[1]], dim=1)], dim=1
+    )
+    images = _sampled(views.images.flatten(0, 1), affine, "bilinear")
+    cells = _sampled(views.cells.flatten(0, 1)[:, None], affine, "bilinear")[:, 0]
+    return Views(
+        images.view(views.images.shape), views.planes, views.offsets_mm, (cells > 0.35).float().view(views.cells.shape)
+    )
+
+
+def _sampled(images: torch.Tensor, affine: torch.Tensor, mode: str) -> torch.Tensor:
+    grid = nn.functional.affine_grid(affine, list(images.shape), align_corners=False)
+    return nn.functional.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
+
+
+def _rescanned(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    bent = torch.exp(_BENT * _even(generator, 1))
+    images = images.clamp(0.0, 1.0) ** bent
+    images = images * (1 + _GAIN * _even(generator, 1)) + _LIFT * _even(generator, 1)
+    flat = images.flatten(0, 2)[:, None]
+    if _draw(generator) < 0.35:  # a softer kernel, or a sharper one
+        soft = nn.functional.avg_pool2d(flat, 3, 1, 1, count_include_pad=False)
+        flat = flat + (soft - flat) * (0.5 + 0.8 * _even(generator, 1))
+    noise = torch.randn(flat.shape, generator=generator)
+    if _draw(generator) < 0.5:  # noise with the grain of a soft kernel
+        noise = 2.0 * nn.functional.avg_pool2d(noise, 3, 1, 1)
+    flat = flat + _NOISE * _draw(generator) * noise
+    return flat[:, 0].view(images.shape).clamp(0.0, 1.0)
+
+
+def _draw(generator: torch.Generator) -> float:
+    return float(torch.rand(1, generator=generator))
+
+
+def _even(generator: torch.Generator, count: int) -> torch.Tensor:
+    """Return numbers between -1 and 1."""
+    return torch.rand(count, generator=generator) * 2 - 1
