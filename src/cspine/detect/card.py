@@ -5,7 +5,10 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cspine.anatomy import TARGETS
+from cspine.evaluate.calibration import Calibration
+from cspine.findings import Probability
 from cspine.reformat.coarse import BORDER, COARSE_MM
+from cspine.reformat.level_views import LevelViewSettings
 from cspine.reformat.sagittal import SagittalSettings
 from cspine.reformat.study import CompileSettings
 
@@ -51,6 +54,46 @@ class BaselineCard(Card):
     def fits(self, settings: CompileSettings) -> bool:
         """Tell whether images compiled in this way are those that they saw."""
         return (settings.follow, settings.sagittal) == (self.follow, self.sagittal)
+
+
+class OperatingPoint(BaseModel):
+    """A threshold with what it did on patients that were left out of training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["rule-out", "triage"]
+    meaning: str = Field(description="What was asked of it.")
+    threshold: Probability = Field(description="Calibrated probability from which on it says 'suspicious'.")
+    sensitivity: Probability
+    specificity: Probability
+
+
+class LevelsCard(Card):
+    """Of the network that looks at each vertebra through its views."""
+
+    name: Literal["levels"] = "levels"
+    sagittal: SagittalSettings = Field(description="How the sagittal images beside them are compiled.")
+    views: LevelViewSettings = Field(description="How the views they saw were compiled.")
+    seen: tuple[int, int, int] = Field(description="Sagittal, coronal and axial views of each vertebra they look at.")
+    kinds: tuple[str, ...] = Field(description="Kinds of fracture told apart, in order.")
+    localizer_sha256: str = Field(description="Of the localizer that found the vertebrae they saw.")
+    positive_weight: float = Field(2.0, gt=0.0, description="Weight of positives in training; taken out again.")
+    prevalence: tuple[float, ...] = Field(description="Fraction of positive studies per target in training.")
+    calibration_level: Calibration = Field(description="From raw to calibrated probability of a level.")
+    calibration_overall: Calibration = Field(description="And of the patient.")
+    calibrated_for: Probability = Field(description="Fraction of fractured patients that calibration supposes.")
+    calibrated_on: str = Field(description="Which patients it was fitted on.")
+    points_level: tuple[OperatingPoint, ...] = Field(description="Operating points of levels.")
+    points_overall: tuple[OperatingPoint, ...] = Field(description="Operating points of patients.")
+
+    @property
+    def images(self) -> CompileSettings:
+        """What is compiled for them."""
+        return CompileSettings(sagittal=self.sagittal, levels=self.views)
+
+    def fits(self, settings: CompileSettings) -> bool:
+        """Tell whether images compiled in this way are those that they saw."""
+        return settings.levels == self.views
 
 
 class LocalizerCard(Card):

@@ -1,7 +1,6 @@
 """The network that looks at each vertebra through its views, and then at the neck as a whole."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import nn
@@ -20,8 +19,7 @@ _REACH_MM: Final = 30.0
 _LEAST: Final = 1e-6
 
 
-@dataclass(frozen=True)
-class LevelOutputs:
+class LevelOutputs(NamedTuple):
     """What the network says of n necks.
 
     Attributes

@@ -1,0 +1,133 @@
+"""What the level network learns: the challenge's loss, where it is broken, and how."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from cspine.evaluate.metrics import auc
+from cspine.learn.fit import TUNE_LOSS, Batch, FitSettings, Loader
+from cspine.learn.level_data import LevelData, NeckFiles
+from cspine.learn.level_network import LevelOutputs
+from cspine.learn.loss import target_weights
+from cspine.reformat.level_views import LevelViewSettings
+
+_EVIDENCE_WEIGHT: Final = 1.0
+_BROKEN_CELL: Final = 6.0
+"""A broken cell weighs as much as so many that are whole: they are few."""
+
+_KINDS_WEIGHT: Final = 0.2
+
+_STUDY_WEIGHT: Final = 14.0
+"""Of a study without fractures in the challenge: 7 overall and 7 times 1."""
+
+
+def level_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
+    """Return the challenge's loss of a batch of `LevelData`, of the vertebrae that are there."""
+    said = torch.cat([outputs.overall[:, None], outputs.levels], dim=1).float()
+    truth, present = batch["truth"], batch["present"]
+    losses = nn.functional.binary_cross_entropy_with_logits(said, truth, reduction="none")
+    seen = torch.cat([present.any(dim=1, keepdim=True), present], dim=1)
+    return (losses * target_weights(truth) * seen).sum(dim=1).mean() / _STUDY_WEIGHT
+
+
+def evidence_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
+    """Return cross-entropy and Dice of cells, where it is known which are broken."""
+    known = (batch["knows_cells"] & batch["present"])[:, :, None, None, None]
+    said, truth = outputs.evidence.float(), batch["cells"]
+    losses = nn.functional.binary_cross_entropy_with_logits(said, truth, reduction="none")
+    weight = torch.where(truth > 0, _BROKEN_CELL, 1.0) * known
+    entropy = (losses * weight).sum() / weight.sum().clamp(min=1.0)
+    chance, real = torch.sigmoid(said) * known, truth * known
+    overlap = 2 * (chance * real).sum() + 1.0
+    return entropy + 0.3 * (1 - overlap / (chance.sum() + real.sum() + 1.0))
+
+
+def kinds_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
+    """Return the cross-entropy of the kinds of fracture, where they are known."""
+    known = (batch["knows_kinds"] & batch["present"])[:, :, None].float()
+    losses = nn.functional.binary_cross_entropy_with_logits(outputs.kinds.float(), batch["kinds"], reduction="none")
+    return (losses * known).sum() / (known.sum() * losses.shape[2]).clamp(min=1.0)
+
+
+class LevelLesson:
+    """Reading necks through their views.
+
+    Parameters
+    ----------
+    train, tune : sequence of NeckFiles
+        Of different patients.
+    views : LevelViewSettings
+        How their views were made.
+    kinds : tuple of str
+        Kinds of fracture told apart.
+    seen : (int, int, int)
+        Sagittal, coronal and axial views that are drawn anew for each neck and epoch.
+    settings : FitSettings
+        Batch and seed.
+    """
+
+    def __init__(
+        self,
+        train: Sequence[NeckFiles],
+        tune: Sequence[NeckFiles],
+        views: LevelViewSettings,
+        kinds: tuple[str, ...],
+        seen: tuple[int, int, int],
+        settings: FitSettings,
+    ) -> None:
+        self._train, self._tune, self._views, self._kinds = train, tune, views, kinds
+        self._seen, self._settings = seen, settings
+
+    def examples(self, epoch: int) -> Loader:
+        """Return the training necks of an epoch, each changed in its own way."""
+        seed = self._settings.seed * 100_003 + epoch + 1
+        return self._loader(LevelData(self._train, self._views, self._kinds, self._seen, seed), seed)
+
+    def tuning(self) -> Loader:
+        """Return the held-out necks as they are, through the same number of views."""
+        return self._loader(LevelData(self._tune, self._views, self._kinds, self._seen, None), None)
+
+    def _loader(self, data: LevelData, seed: int | None) -> Loader:
+        return DataLoader(
+            data,
+            batch_size=self._settings.batch,
+            shuffle=seed is not None,
+            drop_last=seed is not None,
+            num_workers=self._settings.workers,
+            generator=torch.Generator().manual_seed(seed or 0),
+        )
+
+    def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """Return what the network is given."""
+        return batch["images"], batch["planes"], batch["offsets"], batch["present"]
+
+    def loss(self, outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
+        """Return the mean loss of a batch."""
+        evidence, kinds = evidence_loss(outputs, batch), kinds_loss(outputs, batch)
+        return level_loss(outputs, batch) + _EVIDENCE_WEIGHT * evidence + _KINDS_WEIGHT * kinds
+
+    def judge(self, answers: Iterable[tuple[LevelOutputs, Batch]]) -> dict[str, float]:
+        """Return the held-out necks' challenge loss, the loss of evidence, and areas under both ROC curves."""
+        losses, evidence, overall, levels = [], [], [], []
+        for outputs, batch in answers:
+            losses.append((float(level_loss(outputs, batch)), len(batch["truth"])))
+            evidence.append(float(evidence_loss(outputs, batch)))
+            overall.append((batch["truth"][:, 0].cpu().numpy(), outputs.overall.float().cpu().numpy()))
+            there = batch["present"].cpu().numpy()
+            truth, said = batch["truth"][:, 1:].cpu().numpy(), outputs.levels.float().cpu().numpy()
+            levels.append((truth[there], said[there]))
+        count = sum(number for _, number in losses)
+        return {
+            TUNE_LOSS: sum(loss * number for loss, number in losses) / max(count, 1),
+            "evidence_loss": float(np.mean(evidence)),
+            "patient_auc": _auc(overall),
+            "level_auc": _auc(levels),
+        }
+
+
+def _auc(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    return auc(np.concatenate([truth for truth, _ in parts]), np.concatenate([said for _, said in parts]))
