@@ -9,10 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cspine.anatomy import RESEARCH_USE_ONLY, VERTEBRAE, Level
 
-SCHEMA_VERSION: Final = "1.0"
+SCHEMA_VERSION: Final = "2.0"
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Coverage = Literal["whole", "cut", "absent"]
+Place = tuple[float, float, float]
+Row = tuple[float, float, float, float]
 
 
 class _Part(BaseModel):
@@ -30,25 +32,69 @@ class SagittalEvidence(_Part):
     probability: Annotated[Probability, Field(description="The level's probability from this image alone.")]
 
 
+class SlicePlace(_Part):
+    """A place in a DICOM slice."""
+
+    sop_instance_uid: str
+    instance_number: Annotated[int | None, Field(description="InstanceNumber, where the slice has one.")]
+    frame: Annotated[int, Field(ge=1, description="Frame within the file, from 1.")]
+    row: Annotated[float, Field(description="Pixels from the first row's middle, downwards.")]
+    column: Annotated[float, Field(description="Pixels from the first column's middle, to the right.")]
+
+
+class ViewEvidence(_Part):
+    """The place in a vertebra's own image that speaks most for a fracture."""
+
+    kind: Literal["level-view"] = "level-view"
+    plane: Annotated[Literal["sagittal", "coronal", "axial"], Field(description="Along the vertebra's own axes.")]
+    offset_mm: Annotated[float, Field(description="Of the plane from the middle of the vertebra's box.")]
+    row: Annotated[float, Field(description="Pixel of the view.")]
+    column: Annotated[float, Field(description="Pixel of the view.")]
+    point_lps_mm: Annotated[Place, Field(description="The place in the patient, LPS in mm.")]
+    slice: Annotated[SlicePlace | None, Field(description="The nearest slice, or null where the place is outside.")]
+    strength: Annotated[Probability, Field(description="How broken the network finds the place.")]
+
+
+class KindFinding(_Part):
+    """How likely a kind of fracture is."""
+
+    name: str
+    probability: Probability
+
+
+OperatingPointName = Literal["rule-out", "triage"]
+
+
 class PatientFinding(_Part):
     """Whether any cervical vertebra is fractured."""
 
-    probability: Annotated[Probability, Field(description="Probability that C1-C7 hold any fracture.")]
+    probability: Annotated[Probability, Field(description="Calibrated probability that C1-C7 hold any fracture.")]
+    raw_probability: Annotated[
+        Probability | None, Field(description="Before calibration; what `cspine submit` transforms.")
+    ] = None
+    above: Annotated[tuple[OperatingPointName, ...], Field(description="Operating points that it reaches.")] = ()
 
 
 class VertebraFinding(_Part):
     """Whether one vertebra is fractured."""
 
     level: Level
-    probability: Annotated[Probability, Field(description="Probability that this vertebra is fractured.")]
+    probability: Annotated[
+        Probability | None,
+        Field(description="Calibrated probability that this vertebra is fractured; null where it is absent."),
+    ]
+    raw_probability: Annotated[Probability | None, Field(description="Before calibration.")] = None
+    above: Annotated[tuple[OperatingPointName, ...], Field(description="Operating points that it reaches.")] = ()
     coverage: Annotated[
         Coverage | None,
         Field(description="How much of the vertebra was scanned; null where the weights do not localise."),
     ] = None
-    centroid_lps_mm: Annotated[
-        tuple[float, float, float] | None, Field(description="Centre of the vertebra, LPS in mm, or null.")
-    ] = None
-    evidence: Annotated[tuple[SagittalEvidence, ...], Field(description="What speaks for the number.")] = ()
+    confidence: Annotated[Probability | None, Field(description="How sure its level is, or null.")] = None
+    centroid_lps_mm: Annotated[Place | None, Field(description="Centre of the vertebra, LPS in mm, or null.")] = None
+    kinds: Annotated[tuple[KindFinding, ...], Field(description="Most likely kinds, where any is suspected.")] = ()
+    evidence: Annotated[
+        tuple[SagittalEvidence | ViewEvidence, ...], Field(description="What speaks for the number, strongest first.")
+    ] = ()
     reasons: Annotated[tuple[str, ...], Field(description="Why the number may not be relied on.")] = ()
 
 
@@ -74,10 +120,6 @@ class WeightsIdentity(_Part):
     trained_on: Annotated[str, Field(description="What data the weights have seen.")]
 
 
-Place = tuple[float, float, float]
-Row = tuple[float, float, float, float]
-
-
 class LocatedVertebra(_Part):
     """One vertebra that was found."""
 
@@ -96,7 +138,7 @@ class LocatedVertebra(_Part):
 class Spine(_Part):
     """Which vertebrae were found in one study, and where."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.0"] = "1.0"
     statement: Literal["Research use only. Not a medical device. Not for diagnosis."] = RESEARCH_USE_ONLY
     study_instance_uid: str
     series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None
@@ -112,7 +154,7 @@ class Spine(_Part):
 class Findings(_Part):
     """What was found in one study."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["2.0"] = SCHEMA_VERSION
     statement: Literal["Research use only. Not a medical device. Not for diagnosis."] = RESEARCH_USE_ONLY
     study_instance_uid: str
     series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None
@@ -123,6 +165,7 @@ class Findings(_Part):
     refused: Refusal | None = None
     software: SoftwareIdentity
     weights: WeightsIdentity
+    localizer: Annotated[WeightsIdentity | None, Field(description="Which weights found the vertebrae.")] = None
 
     @model_validator(mode="after")
     def _whole_or_refused(self) -> Self:

@@ -96,7 +96,9 @@ def _on_disk(folder: Path, data: bytes) -> Path:
 
 def test_describe_reads_the_challenges_layout_and_a_compiled_data_set(tmp_path: Path) -> None:
     assert run("synth", "--out", tmp_path / "data", "--studies", 3, "--matrix", 64, "--workers", 1).exit_code == 0
-    assert run("compile", tmp_path / "data", "--out", tmp_path / "compiled", "--workers", 1).exit_code == 0
+    assert (
+        run("compile", tmp_path / "data", "--straight", "--out", tmp_path / "compiled", "--workers", 1).exit_code == 0
+    )
 
     raw, compiled = (
         json.loads(run("describe", tmp_path / name, "--out", tmp_path / f"{name}-figures", "--json").stdout)

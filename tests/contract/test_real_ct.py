@@ -94,7 +94,9 @@ def test_philips_study_says_which_series_it_read_and_why_not_the_others(real_dat
         "a localizer", "slices 5.00 mm apart, coarser than the chosen 1.00 mm",
     }  # fmt: skip
     _, output, findings = predict(real_data / "philips-study", tmp_path / "out")
-    assert "whether C1 to C7 are in the field of view was not checked" in output
+    assert findings.refused is not None
+    assert findings.refused.code == "no-cervical-spine"
+    assert "no cervical vertebra was found in the scan" in output
     assert findings.series_instance_uid == choice.chosen.series_instance_uid
 
 

@@ -9,6 +9,7 @@ from tests.support.dicom import neck, write_series
 from cspine import Detector, Findings
 from cspine.anatomy import VERTEBRAE
 from cspine.cli import app
+from cspine.detect.baseline import Baseline
 from cspine.detect.classify import classify_store
 from cspine.errors import SourceError
 from cspine.imaging.layout import open_root
@@ -17,12 +18,13 @@ from cspine.reformat.compile import compile_studies
 from cspine.reformat.study import Compiler, CompileSettings
 
 HU = neck((16, 32, 40), (6.0, 3.0, 3.0))
+BASELINE = Baseline.load()
 SPACING = (2.5, 3.0, 3.0)
 
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector.load()
+    return Detector.load("baseline-cnn")
 
 
 def test_findings_hold_eight_probabilities_and_where_they_come_from(tmp_path: Path, detector: Detector) -> None:
@@ -32,7 +34,7 @@ def test_findings_hold_eight_probabilities_and_where_they_come_from(tmp_path: Pa
 
     assert findings.patient_overall is not None
     assert tuple(vertebra.level for vertebra in findings.vertebrae) == VERTEBRAE
-    assert findings.weights.sha256 == detector.baseline.weights.sha256
+    assert findings.weights.sha256 == detector.reader.weights.sha256
     assert findings.series_reasons[0] == "16 axial slices 2.50 mm apart"
     assert "not localised by these weights" in findings.vertebrae[0].reasons
     assert findings.vertebrae[0].coverage is None
@@ -41,24 +43,25 @@ def test_findings_hold_eight_probabilities_and_where_they_come_from(tmp_path: Pa
 
 def test_a_study_gets_the_same_numbers_compiled_first_or_read_directly(tmp_path: Path, detector: Detector) -> None:
     write_series(tmp_path / "in", HU, spacing=SPACING, study="1.2.3")
-    compile_studies(open_root(tmp_path / "in"), tmp_path / "out", Compiler(detector.baseline.card.images))
+    compile_studies(open_root(tmp_path / "in"), tmp_path / "out", Compiler(BASELINE.card.images))
 
     direct = detector.read(tmp_path / "in")
-    stored = classify_store(CompiledStore.open(tmp_path / "out"), detector.baseline)
+    stored = classify_store(CompiledStore.open(tmp_path / "out"), BASELINE)
 
     assert direct.patient_overall is not None
-    numbers = [direct.patient_overall.probability, *(vertebra.probability for vertebra in direct.vertebrae)]
+    levels = [vertebra.probability for vertebra in direct.vertebrae]
+    numbers = [direct.patient_overall.probability, *(value for value in levels if value is not None)]
     np.testing.assert_allclose(stored.loc["1.2.3"].to_numpy(), numbers, rtol=1e-12)
 
 
-def test_data_compiled_in_another_way_are_refused(tmp_path: Path, detector: Detector) -> None:
+def test_data_compiled_in_another_way_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path / "in", HU, spacing=SPACING)
-    sagittal = detector.baseline.card.sagittal.model_copy(update={"count": 3})
+    sagittal = BASELINE.card.sagittal.model_copy(update={"count": 3})
     other = Compiler(CompileSettings(follow=False, sagittal=sagittal, levels=None))
     compile_studies(open_root(tmp_path / "in"), tmp_path / "out", other)
 
     with pytest.raises(SourceError, match="was compiled with settings"):
-        classify_store(CompiledStore.open(tmp_path / "out"), detector.baseline)
+        classify_store(CompiledStore.open(tmp_path / "out"), BASELINE)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +108,8 @@ def test_json_on_standard_output_is_json_and_nothing_else(tmp_path: Path) -> Non
     write_series(tmp_path / "in", HU, spacing=SPACING)
     calls = (
         ["inspect", str(tmp_path / "in"), "--json"],
-        ["compile", str(tmp_path / "in"), "--out", str(tmp_path / "compiled"), "--json"],
-        ["predict", str(tmp_path / "in"), "--out", str(tmp_path / "result"), "--json"],
+        ["compile", str(tmp_path / "in"), "--straight", "--out", str(tmp_path / "compiled"), "--json"],
+        ["predict", str(tmp_path / "in"), "--weights", "baseline-cnn", "--out", str(tmp_path / "result"), "--json"],
     )
     for call in calls:
         result = CliRunner().invoke(app, call, catch_exceptions=False)

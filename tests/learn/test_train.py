@@ -9,7 +9,7 @@ from torch import nn
 
 from cspine.anatomy import TARGETS
 from cspine.detect.baseline import Baseline
-from cspine.detect.classify import classify_store, image_probabilities
+from cspine.detect.classify import classify_store
 from cspine.errors import LabelError, OutputTakenError
 from cspine.evaluate.kaggle import metric_optimal, weighted_losses
 from cspine.learn import loop
@@ -143,7 +143,7 @@ def test_plain_probabilities_undo_the_weight_of_positives(tmp_path: Path) -> Non
     weights = Baseline.load(loop.train(make_store(tmp_path / "data"), tmp_path / "run", QUICK).weights)
     images = np.random.default_rng(0).integers(0, 255, (3, 64, 64), dtype=np.uint8)
 
-    plain, trained = image_probabilities(weights, images), weights.run(images)
+    plain, trained = weights.image_probabilities(images), weights.run(images)
 
     np.testing.assert_allclose(2 * plain / (1 + plain), trained)
     assert plain.shape == (3, len(TARGETS))

@@ -21,6 +21,7 @@ from cspine.cli.options import MAX_GAP, WORKERS, Json, MaxGap, Workers
 
 if TYPE_CHECKING:
     from cspine.reformat.compile import CompileSummary
+    from cspine.reformat.study import Compiler
 
 _EPILOG = "Examples:  cspine compile rsna/ --out compiled   |   cspine compile studies/ --out compiled --count 15"
 _SHOWN = 10
@@ -32,6 +33,12 @@ def compile_command(
     path: Annotated[Path, typer.Argument(help="The challenge's folder (train_images/), or any folder of studies.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the compiled data set; resumed if begun before.")],
     count: Annotated[int, typer.Option("--count", min=1, max=99, help="Sagittal images per study.")] = 9,
+    straight: Annotated[
+        bool, typer.Option("--straight", help="The notebook's own way: parallel planes, and nothing is localised.")
+    ] = False,
+    levels: Annotated[
+        bool, typer.Option("--levels/--no-levels", help="Whether each vertebra gets images of its own.")
+    ] = True,
     series: Annotated[
         list[str] | None,
         typer.Option("--series", help="Read the series with this UID instead of its study's best; may be repeated."),
@@ -40,22 +47,23 @@ def compile_command(
     max_gap_mm: MaxGap = MAX_GAP,
     as_json: Json = False,
 ) -> int:
-    """Compile every study into a few sagittal JPEGs and a Parquet manifest with the labels.
+    """Compile every study into small JPEGs and Parquet tables with the labels.
+
+    The sagittal images follow the spine, so that the midline stays the midline in a turned or tilted neck; each
+    vertebra gets planes along its own axes as well, in one mosaic.
 
     Run the same command again after an interruption and it goes on where it stopped.
     """
     from cspine.imaging.layout import open_root
     from cspine.reformat.compile import compile_studies
-    from cspine.reformat.sagittal import SagittalSettings
-    from cspine.reformat.study import Compiler, CompileSettings
 
     with progress_bar() as progress:
         root = open_root(path, progress=progress)
-        settings = CompileSettings(follow=False, sagittal=SagittalSettings(count=count), levels=None)
+        compiler = _compiler(count, straight=straight, levels=levels)
         summary = compile_studies(
             root,
             out,
-            Compiler(settings),
+            compiler,
             series_uids=series or (),
             max_gap_mm=max_gap_mm,
             workers=workers,
@@ -66,6 +74,19 @@ def compile_command(
     else:
         _show(summary, out)
     return SOME_FAILED if summary.failed else DONE
+
+
+def _compiler(count: int, *, straight: bool, levels: bool) -> "Compiler":
+    from cspine.detect.localize import Localizer
+    from cspine.reformat.level_views import LevelViewSettings
+    from cspine.reformat.sagittal import SagittalSettings
+    from cspine.reformat.study import Compiler, CompileSettings
+
+    sagittal = SagittalSettings(count=count)
+    if straight:
+        return Compiler(CompileSettings(follow=False, sagittal=sagittal, levels=None))
+    views = LevelViewSettings() if levels else None
+    return Compiler(CompileSettings(sagittal=sagittal, levels=views), Localizer.load())
 
 
 def _show(summary: "CompileSummary", folder: Path) -> None:

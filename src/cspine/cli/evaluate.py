@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cspine.detect.baseline import Baseline
+    from cspine.detect.level_reader import LevelReader
     from cspine.evaluate.evaluation import Evaluation
 
 _EPILOG = "Example:  cspine evaluate --run runs/baseline --data test-compiled --out evaluation"
@@ -32,15 +33,15 @@ def evaluate_command(
     as_json: Json = False,
 ) -> None:
     """Judge a run's weights on compiled studies: loss, AUC, sensitivity, specificity, with intervals and baselines."""
-    from cspine.detect.baseline import Baseline
     from cspine.detect.classify import classify_store
+    from cspine.detect.readers import load_reader
     from cspine.errors import LabelError
     from cspine.evaluate.evaluation import evaluate
     from cspine.files import claim_folder
     from cspine.reformat.store import CompiledStore
 
     out = out or run / f"evaluation-{data.resolve().name}"
-    store, weights = CompiledStore.open(data), Baseline.load(run / "weights.onnx")
+    store, weights = CompiledStore.open(data), load_reader(run / "weights.onnx")
     truth, patients = _labels(store.manifest())
     if truth.empty:
         raise LabelError(f"{data}: no study has labels; compile a folder with train.csv")
@@ -69,9 +70,11 @@ def _labels(manifest: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.Series[str]]":
     return studies[list(TARGETS)].astype(int), studies["patient"]
 
 
-def _constants(weights: "Baseline") -> dict[str, tuple[float, ...]]:
+def _constants(weights: "Baseline | LevelReader") -> dict[str, tuple[float, ...]]:
     """Return the answers that need no image, from the labels trained on."""
-    half = (0.5,) * len(weights.card.targets)
+    from cspine.anatomy import TARGETS
+
+    half = (0.5,) * len(TARGETS)
     return {
         "all 0.5": half,
         "training prevalence": weights.card.prevalence,
@@ -95,7 +98,7 @@ def _write(
     evaluation: "Evaluation",
     truth: "pd.DataFrame",
     probability: "pd.DataFrame",
-    weights: "Baseline",
+    weights: "Baseline | LevelReader",
     *,
     phantom: bool,
 ) -> str:

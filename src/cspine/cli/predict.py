@@ -32,8 +32,8 @@ def predict_command(
     path: Annotated[Path, typer.Argument(help="A study: a folder, a zip or a file; or a folder of many studies.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for findings.json and report.html.")],
     weights: Annotated[
-        Path | None, typer.Option("--weights", help="An ONNX file of cspine train; the embedded ones if left out.")
-    ] = None,
+        str, typer.Option("--weights", help="A name that `cspine weights` lists, or an ONNX file of cspine train.")
+    ] = "levels",
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     as_json: Json = False,
@@ -74,10 +74,19 @@ def show_findings(findings: "Findings") -> None:
     table.add_column("level")
     table.add_column("probability", justify="right")
     table.add_column("")
-    rows = [("C1-C7, any", findings.patient_overall.probability)]
-    rows += [(vertebra.level, vertebra.probability) for vertebra in findings.vertebrae]
-    for name, probability in rows:
-        table.add_row(name, f"{100 * probability:.1f} %", "█" * round(30 * probability))
+    table.add_column("scanned")
+    table.add_column("")
+    overall = findings.patient_overall
+    table.add_row("C1-C7, any", *_bar(overall.probability), "", ", ".join(overall.above))
+    for vertebra in findings.vertebrae:
+        said = "; ".join([*vertebra.above, *vertebra.reasons])
+        table.add_row(vertebra.level, *_bar(vertebra.probability), vertebra.coverage or "", inert(said))
     out.print(table)
     for warning in findings.warnings:
         out.print(f"warning: {inert(warning)}", style="yellow", soft_wrap=True)
+
+
+def _bar(probability: float | None) -> tuple[str, str]:
+    if probability is None:
+        return "-", ""
+    return f"{100 * probability:.1f} %", "█" * round(30 * probability)

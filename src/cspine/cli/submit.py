@@ -37,13 +37,13 @@ def submit_command(
     as_json: Json = False,
 ) -> None:
     """Write the challenge's submission file: row_id and fractured, eight rows per study."""
-    from cspine.detect.baseline import Baseline
     from cspine.detect.classify import classify_store
+    from cspine.detect.readers import load_reader
     from cspine.evaluate.kaggle import metric_optimal, study_optimal, submission
     from cspine.files import write_text
     from cspine.reformat.store import CompiledStore
 
-    weights = Baseline.load(run / "weights.onnx")
+    weights = load_reader(run / "weights.onnx")
     with progress_bar() as progress:
         probability = classify_store(CompiledStore.open(data), weights, progress=progress)
     values = probability.to_numpy()

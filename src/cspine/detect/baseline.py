@@ -1,15 +1,28 @@
 """The notebook's network, as weights that run."""
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from cspine.anatomy import TARGETS
+from cspine.anatomy import TARGETS, VERTEBRAE
 from cspine.detect.card import BaselineCard
+from cspine.detect.localize import Localizer
+from cspine.detect.reading import Reading
 from cspine.detect.weights import Weights, load_weights
 from cspine.errors import WeightsError
+from cspine.evaluate.kaggle import unweighted
+from cspine.findings import PatientFinding, SagittalEvidence, VertebraFinding
+from cspine.reformat.store import shrink
+from cspine.reformat.study import CompiledStudy, Compiler
+
+NOT_LOCALISED: Final = (
+    "these weights do not localise vertebrae: whether C1 to C7 are in the field of view was not checked"
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +51,56 @@ class Baseline:
         """What the weights say of themselves."""
         return self.weights.card
 
+    @property
+    def compiler(self) -> Compiler:
+        """How studies are compiled for it; the notebook's network sees straight images, and localises nothing."""
+        return Compiler(self.card.images, Localizer.load() if self.card.follow else None)
+
+    def read(self, compiled: CompiledStudy) -> Reading:
+        """Say what is found in a study: the mean over its images, and for each level the one that says most."""
+        quality = self.card.sagittal.jpeg_quality
+        shown = [np.asarray(Image.open(BytesIO(data))) for data in compiled.sagittal.jpegs(quality)]  # as in training
+        per_image = self.image_probabilities(np.stack(shown))
+        overall, *levels = study_probabilities(per_image).tolist()
+        strongest = per_image[:, 1:].argmax(axis=0)
+        vertebrae = tuple(
+            VertebraFinding(
+                level=level,
+                probability=probability,
+                raw_probability=probability,
+                evidence=(
+                    SagittalEvidence(
+                        image=int(image),
+                        x_lps_mm=float(compiled.sagittal.x_lps_mm[image]),
+                        probability=float(per_image[image, 1 + number]),
+                    ),
+                ),
+                reasons=("not localised by these weights",),
+            )
+            for number, (level, probability, image) in enumerate(zip(VERTEBRAE, levels, strongest, strict=True))
+        )
+        patient = PatientFinding(probability=overall, raw_probability=overall)
+        return Reading(patient, vertebrae, warnings=(NOT_LOCALISED,))
+
+    def image_probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return plain probabilities per image.
+
+        A network trained with positives weighted w times settles at p' = wp / (1 + (w - 1)p); this gives p back, so
+        that the number reads as a probability. The challenge's metric wants p' again: `cspine submit --transform`.
+
+        Parameters
+        ----------
+        images : (n, rows, rows) uint8
+            Compiled images of any size.
+
+        Returns
+        -------
+        (n, 8) float
+            Columns `TARGETS`.
+        """
+        small = np.stack([shrink(image, self.card.image_size) for image in images])
+        return np.asarray(unweighted(self.run(small), positive_weight=self.card.positive_weight))
+
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return the network's own outputs.
 
@@ -53,3 +116,8 @@ class Baseline:
         batch = (images[:, None].astype(np.float32)) / np.float32(255.0)
         session = self.weights.session
         return np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0], dtype=np.float64)
+
+
+def study_probabilities(per_image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return a study's probabilities: the mean over its images, (n, 8) to (8,)."""
+    return np.asarray(per_image.mean(axis=0))

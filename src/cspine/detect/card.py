@@ -79,10 +79,12 @@ class LevelsCard(Card):
     localizer_sha256: str = Field(description="Of the localizer that found the vertebrae they saw.")
     positive_weight: float = Field(2.0, gt=0.0, description="Weight of positives in training; taken out again.")
     prevalence: tuple[float, ...] = Field(description="Fraction of positive studies per target in training.")
+    best_constants: tuple[float, ...] = Field(description="Per target, the constant with the least loss in training.")
     calibration_level: Calibration = Field(description="From raw to calibrated probability of a level.")
     calibration_overall: Calibration = Field(description="And of the patient.")
     calibrated_for: Probability = Field(description="Fraction of fractured patients that calibration supposes.")
     calibrated_on: str = Field(description="Which patients it was fitted on.")
+    absent_chance: Probability = Field(description="How often a vertebra that was not found was fractured by label.")
     points_level: tuple[OperatingPoint, ...] = Field(description="Operating points of levels.")
     points_overall: tuple[OperatingPoint, ...] = Field(description="Operating points of patients.")
 

@@ -1,54 +1,33 @@
-"""Images of a study to its eight probabilities."""
+"""Compiled studies to their eight probabilities."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cspine.anatomy import TARGETS
-from cspine.detect.baseline import Baseline
+from cspine.anatomy import TARGETS, Level
+from cspine.detect.baseline import Baseline, study_probabilities
+from cspine.detect.level_reader import LevelReader
 from cspine.errors import SourceError
-from cspine.evaluate.kaggle import unweighted
 from cspine.progress import Progress, silent
-from cspine.reformat.store import CompiledStore, shrink
+from cspine.reformat.level_views import LevelViews, split_mosaic
+from cspine.reformat.store import CompiledStore
+
+Row = tuple[str, npt.NDArray[np.float64]]
 
 
-def image_probabilities(weights: Baseline, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return plain probabilities per image.
-
-    A network trained with positives weighted w times settles at p' = wp / (1 + (w - 1)p); this gives p back, so that
-    the number reads as a probability. The challenge's metric wants p' again: `cspine submit --transform`.
-
-    Parameters
-    ----------
-    weights : Baseline
-        What to classify with.
-    images : (n, rows, rows) uint8
-        Compiled images of any size.
-
-    Returns
-    -------
-    (n, 8) float
-        Columns `TARGETS`.
-    """
-    small = np.stack([shrink(image, weights.card.image_size) for image in images])
-    return np.asarray(unweighted(weights.run(small), positive_weight=weights.card.positive_weight))
-
-
-def study_probabilities(per_image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return a study's probabilities: the mean over its images, (n, 8) to (8,)."""
-    return np.asarray(per_image.mean(axis=0))
-
-
-def classify_store(store: CompiledStore, weights: Baseline, *, progress: Progress = silent) -> pd.DataFrame:
-    """Return the plain probabilities of every study of a compiled data set.
+def classify_store(
+    store: CompiledStore, reader: Baseline | LevelReader, *, progress: Progress = silent
+) -> pd.DataFrame:
+    """Classify every compiled study.
 
     Parameters
     ----------
     store : CompiledStore
         Compiled with the settings that the weights were trained with.
-    weights : Baseline
+    reader : Baseline or LevelReader
         What to classify with.
     progress : Progress
         Told how many studies are done.
@@ -56,7 +35,8 @@ def classify_store(store: CompiledStore, weights: Baseline, *, progress: Progres
     Returns
     -------
     DataFrame
-        Indexed by StudyInstanceUID, columns `TARGETS`.
+        Indexed by StudyInstanceUID, columns `TARGETS`: plain probabilities, calibrated where the weights are; of a
+        vertebra that was not found, how often such a one is fractured.
 
     Raises
     ------
@@ -66,21 +46,55 @@ def classify_store(store: CompiledStore, weights: Baseline, *, progress: Progres
     manifest = store.manifest()
     if manifest.empty:
         raise SourceError(f"{store.folder}: holds no compiled images; see studies.parquet for the reasons")
-    if not weights.card.fits(store.settings):
+    if not reader.card.fits(store.settings):
         raise SourceError(
             f"{store.folder}: was compiled with settings {store.settings.hash}, the weights saw images of "
-            f"{weights.card.images.hash}; compile it again with the same settings"
+            f"{reader.card.images.hash}; compile it again with the same settings"
         )
-    rows = dict(_rows(store, weights, manifest, progress))
+    if isinstance(reader, Baseline):
+        rows = dict(_of_images(store, reader, manifest, progress))
+    else:
+        rows = dict(_of_levels(store, reader, manifest, progress))
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis("StudyInstanceUID")
 
 
-def _rows(
-    store: CompiledStore, weights: Baseline, manifest: pd.DataFrame, progress: Progress
-) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
+def _of_images(store: CompiledStore, reader: Baseline, manifest: pd.DataFrame, progress: Progress) -> Iterator[Row]:
     groups = manifest.groupby("study_instance_uid", sort=True)
     for done, (uid, rows) in enumerate(groups):
         progress("classify", done, len(groups))
-        images = store.read_images(rows["path"], weights.card.image_size)
-        yield str(uid), study_probabilities(image_probabilities(weights, images))
+        images = store.read_images(rows["path"], reader.card.image_size)
+        yield str(uid), study_probabilities(reader.image_probabilities(images))
     progress("classify", len(groups), len(groups))
+
+
+def _of_levels(store: CompiledStore, reader: LevelReader, manifest: pd.DataFrame, progress: Progress) -> Iterator[Row]:
+    tables = dict(iter(store.levels().groupby("study_instance_uid")))
+    studies = sorted(set(manifest["study_instance_uid"].astype(str)))
+    for done, uid in enumerate(studies):
+        progress("classify", done, len(studies))
+        scores = reader.scores(read_views(store, tables[uid]) if uid in tables else ())
+        levels = reader.card.calibration_level.apply(scores.levels)
+        overall = reader.card.calibration_overall.apply([scores.overall])
+        yield uid, np.concatenate([overall, np.where(np.isnan(levels), reader.card.absent_chance, levels)])
+    progress("classify", len(studies), len(studies))
+
+
+def read_views(store: CompiledStore, rows: pd.DataFrame) -> tuple[LevelViews, ...]:
+    """Return the views of a study's vertebrae, from its rows of `CompiledStore.levels`.
+
+    Raises
+    ------
+    InputError
+        A mosaic is missing or damaged.
+    SourceError
+        The data set holds no views.
+    """
+    settings = store.settings.levels
+    if settings is None:
+        raise SourceError(f"{store.folder}: was compiled without vertebrae's own images; compile it again with them")
+    found = []
+    for row in rows.itertuples():
+        images = split_mosaic((store.folder / str(row.path)).read_bytes(), str(row.path), settings)
+        box = np.asarray(row.box_lps, np.float64).reshape(4, 4)
+        found.append(LevelViews(cast("Level", str(row.level)), images, box, settings))
+    return tuple(found)

@@ -2,29 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Final, Self
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-
 from cspine import __version__
-from cspine.anatomy import VERTEBRAE
-from cspine.detect.baseline import Baseline
-from cspine.detect.classify import image_probabilities, study_probabilities
+from cspine.detect.localize import Localizer
+from cspine.detect.readers import load_reader
+from cspine.detect.reading import Reader, Reading
 from cspine.detect.refusals import refusal_of
 from cspine.errors import InputError, NotAssessableError, SourceError
-from cspine.findings import Findings, PatientFinding, Refusal, SagittalEvidence, SoftwareIdentity, VertebraFinding
+from cspine.findings import Findings, Refusal, SoftwareIdentity, WeightsIdentity
+from cspine.imaging.choice import SeriesChoice, choose_series
 from cspine.imaging.geometry import MAX_GAP_MM
 from cspine.imaging.layout import StudySource, open_root
+from cspine.imaging.loadable import check_loadable
 from cspine.progress import Progress, silent
-from cspine.reformat.study import THICK_MM, CompiledStudy, Compiler, compile_study
+from cspine.reformat.study import THICK_MM, CompiledStudy, compile_choice
 
-NOT_LOCALISED: Final = (
-    "these weights do not localise vertebrae: whether C1 to C7 are in the field of view was not checked"
-)
+DEFAULT: Final = "levels"
+"""The weights that are used where none are named."""
 
 
 @dataclass(frozen=True)
@@ -35,34 +31,43 @@ class Examination:
     ----------
     compiled : CompiledStudy or None
         None where the study could not be compiled.
-    jpegs : tuple of bytes
-        The compiled images as the network saw them.
-    probabilities : (n, 8) float or None
-        Per image, columns `TARGETS`; None where the study is refused.
+    reading : Reading or None
+        What the network said; None where the study is refused.
     """
 
     findings: Findings
     compiled: CompiledStudy | None
-    jpegs: tuple[bytes, ...]
-    probabilities: npt.NDArray[np.float64] | None
+    reading: Reading | None
 
 
 class Detector:
     """Reads studies with one set of weights."""
 
-    def __init__(self, baseline: Baseline) -> None:
-        self.baseline = baseline
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self._compiler = reader.compiler
 
     @classmethod
-    def load(cls, weights: str | Path | None = None) -> Self:
-        """Load a detector; with the embedded phantom-trained weights where none are named.
+    def load(cls, weights: str | Path = DEFAULT) -> Self:
+        """Load a detector.
+
+        Parameters
+        ----------
+        weights : str or Path
+            A file, or the name of weights at hand (`cspine weights` lists them); the embedded phantom-trained ones
+            where omitted.
 
         Raises
         ------
         WeightsError
             The weights cannot be used.
         """
-        return cls(Baseline.load(Path(weights) if weights is not None else None))
+        return cls(load_reader(weights))
+
+    @property
+    def _localizer(self) -> WeightsIdentity | None:
+        locate = self._compiler.locate
+        return locate.weights.identity if isinstance(locate, Localizer) else None
 
     def read(self, path: str | Path, *, progress: Progress = silent) -> Findings:
         """Read the one study at `path`.
@@ -109,76 +114,52 @@ class Detector:
             A study that cannot be read or judged has findings with a refusal.
         """
         uid = source.study_instance_uid
-        compiled = None
+        choice, compiled = None, None
         try:
             study = source.open(progress=progress)
             uid = study.study_instance_uid
-            compiled = compile_study(
-                study,
-                Compiler(self.baseline.card.images),
-                series_uid=series_uid,
-                max_gap_mm=max_gap_mm,
-                progress=progress,
-            )
-            _refuse_thick(compiled)
+            choice = choose_series(study, series_uid=series_uid)
+            check_loadable(choice.chosen, max_gap_mm=max_gap_mm)
+            _refuse_thick(choice)
+            compiled = compile_choice(choice, self._compiler, max_gap_mm=max_gap_mm, progress=progress)
         except (NotAssessableError, InputError) as error:
-            return self._refused(uid, compiled, refusal_of(error))
-        return self._classified(uid, compiled)
+            return self._refused(uid, choice, refusal_of(error))
+        return self._read(uid, compiled)
 
-    def _classified(self, uid: str, compiled: CompiledStudy) -> Examination:
-        settings = self.baseline.card.sagittal
-        jpegs = tuple(compiled.sagittal.jpegs(settings.jpeg_quality))
-        images = np.stack([np.asarray(Image.open(BytesIO(data))) for data in jpegs])  # as the network was trained
-        per_image = image_probabilities(self.baseline, images)
-        overall, *levels = study_probabilities(per_image).tolist()
-        strongest = per_image[:, 1:].argmax(axis=0)
-        vertebrae = tuple(
-            VertebraFinding(
-                level=level,
-                probability=probability,
-                evidence=(
-                    SagittalEvidence(
-                        image=int(image),
-                        x_lps_mm=float(compiled.sagittal.x_lps_mm[image]),
-                        probability=float(per_image[image, 1 + number]),
-                    ),
-                ),
-                reasons=("not localised by these weights",),
-            )
-            for number, (level, probability, image) in enumerate(zip(VERTEBRAE, levels, strongest, strict=True))
-        )
+    def _read(self, uid: str, compiled: CompiledStudy) -> Examination:
+        reading = self.reader.read(compiled)
         findings = Findings(
             study_instance_uid=uid,
             series_instance_uid=compiled.series.series_instance_uid,
             series_reasons=compiled.choice.reasons,
-            patient_overall=PatientFinding(probability=overall),
-            vertebrae=vertebrae,
-            warnings=(*self._about_weights(), NOT_LOCALISED, *compiled.warnings),
+            patient_overall=reading.patient,
+            vertebrae=reading.vertebrae,
+            warnings=(*self._about_weights(), *reading.warnings, *compiled.warnings),
             software=SoftwareIdentity(version=__version__),
-            weights=self.baseline.weights.identity,
+            weights=self.reader.weights.identity,
+            localizer=self._localizer,
         )
-        return Examination(findings, compiled, jpegs, per_image)
+        return Examination(findings, compiled, reading)
 
-    def _refused(self, uid: str, compiled: CompiledStudy | None, refusal: Refusal) -> Examination:
+    def _refused(self, uid: str, choice: SeriesChoice | None, refusal: Refusal) -> Examination:
         findings = Findings(
             study_instance_uid=uid,
-            series_instance_uid=compiled.series.series_instance_uid if compiled else None,
-            series_reasons=compiled.choice.reasons if compiled else (),
-            warnings=compiled.warnings if compiled else (),
+            series_instance_uid=choice.chosen.series_instance_uid if choice else None,
+            series_reasons=choice.reasons if choice else (),
             refused=refusal,
             software=SoftwareIdentity(version=__version__),
-            weights=self.baseline.weights.identity,
+            weights=self.reader.weights.identity,
+            localizer=self._localizer,
         )
-        jpegs = tuple(compiled.sagittal.jpegs(self.baseline.card.sagittal.jpeg_quality)) if compiled else ()
-        return Examination(findings, compiled, jpegs, None)
+        return Examination(findings, None, None)
 
     def _about_weights(self) -> tuple[str, ...]:
-        if not self.baseline.card.phantom_only:
+        if not self.reader.weights.card.phantom_only:
             return ()
         return ("the weights have seen phantoms only: the numbers show that the machinery works, nothing clinical",)
 
 
-def _refuse_thick(compiled: CompiledStudy) -> None:
+def _refuse_thick(choice: SeriesChoice) -> None:
     """Refuse slices between which a fracture hides.
 
     Raises
@@ -186,7 +167,7 @@ def _refuse_thick(compiled: CompiledStudy) -> None:
     NotAssessableError
         ``too-thick``.
     """
-    stack = compiled.stack
+    stack = choice.chosen.stack
     if stack.spacing_mm > THICK_MM:
         raise NotAssessableError(
             "too-thick",

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import onnxruntime
 from pydantic import ValidationError
@@ -68,17 +68,33 @@ def load_weights(kind: type[CardT], path: Path | None = None, *, threads: int = 
     """
     embedded = f"{kind.model_fields['name'].default}.onnx"
     name = str(path) if path else f"embedded {embedded}"
-    data = _read(path, name) if path else embedded_bytes(embedded)
+    data = read_file(path, name) if path else embedded_bytes(embedded)
+    session = _session(data, name, threads)
+    return Weights(_card(kind, session, name), hashlib.sha256(data).hexdigest(), session)
+
+
+def card_name(path: Path) -> str:
+    """Return which network a weights file holds, by its card.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged or not written by cspine.
+    """
+    told = _told(_session(read_file(path, str(path)), str(path), 1), str(path))
+    return str(told.get("name")) if isinstance(told, dict) else ""
+
+
+def _session(data: bytes, name: str, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise WeightsError(
             f"{name}: is not an ONNX file that can be run; get it again or train with `cspine train`"
         ) from error
-    return Weights(_card(kind, session, name), hashlib.sha256(data).hexdigest(), session)
 
 
 def embedded_bytes(name: str) -> bytes:
@@ -86,7 +102,8 @@ def embedded_bytes(name: str) -> bytes:
     return resources.files("cspine.detect").joinpath("embedded", name).read_bytes()
 
 
-def _read(path: Path, name: str) -> bytes:
+def read_file(path: Path, name: str) -> bytes:
+    """Return a weights file's bytes; raises WeightsError."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise WeightsError(f"{name}: is larger than {MAX_BYTES // 2**20} MiB; it is no file of ours")
@@ -96,16 +113,25 @@ def _read(path: Path, name: str) -> bytes:
 
 
 def _card(kind: type[CardT], session: onnxruntime.InferenceSession, name: str) -> CardT:
+    told = _told(session, name)
+    wanted = kind.model_fields["name"].default
+    if isinstance(told, dict) and told.get("name", wanted) != wanted:
+        raise WeightsError(f"{name}: holds another network than {wanted}; name a file of that one")
+    try:
+        return kind.model_validate(told)
+    except ValidationError as error:
+        raise WeightsError(
+            f"{name}: its card is not valid; use a file written by this version's `cspine train`"
+        ) from error
+
+
+def _told(session: onnxruntime.InferenceSession, name: str) -> Any:  # noqa: ANN401 - whatever the file holds
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         raise WeightsError(f"{name}: carries no card of cspine; use a file written by `cspine train`")
-    wanted = kind.model_fields["name"].default
     try:
-        told = json.loads(text)
-        if isinstance(told, dict) and told.get("name", wanted) != wanted:
-            raise WeightsError(f"{name}: holds another network than {wanted}; name a file of that one")
-        return kind.model_validate(told)
-    except (ValidationError, ValueError) as error:
+        return json.loads(text)
+    except ValueError as error:
         raise WeightsError(
             f"{name}: its card is not valid; use a file written by this version's `cspine train`"
         ) from error

@@ -17,7 +17,7 @@ from cspine.errors import LabelError
 from cspine.learn.level_network import STRIDE
 from cspine.learn.view_augment import Views, augment
 from cspine.reformat.evidence import CELL_PIXELS, read_cells
-from cspine.reformat.level_views import CHANNELS, PLANES, LevelViewSettings, split_mosaic
+from cspine.reformat.level_views import CHANNELS, PLANES, LevelViewSettings, split_mosaic, view_numbers, view_places
 from cspine.reformat.store import CompiledStore
 
 _POOLED: Final = STRIDE // CELL_PIXELS
@@ -87,21 +87,6 @@ def kinds_of(necks: Sequence[NeckFiles]) -> tuple[str, ...]:
     return tuple(sorted({kind for neck in necks for kinds in neck.kinds.values() for kind in kinds})) or ("unnamed",)
 
 
-def spread_views(settings: LevelViewSettings, counts: tuple[int, int, int] | None = None) -> npt.NDArray[np.intp]:
-    """Return the numbers of views to look at: all, or so many of each kind, spread evenly.
-
-    >>> spread_views(LevelViewSettings(), (1, 1, 1)).tolist()
-    [2, 7, 12]
-    """
-    available = [int(getattr(settings, plane)) for plane in PLANES]
-    chosen, start = [], 0
-    for there, wanted in zip(available, counts or available, strict=True):
-        taken = min(wanted, there)
-        chosen.append(start + ((np.arange(taken) + 0.5) * there / max(taken, 1)).astype(np.intp))
-        start += there
-    return np.concatenate(chosen)
-
-
 class LevelData(Dataset[dict[str, torch.Tensor]]):
     """Necks on disk as tensors.
 
@@ -157,7 +142,7 @@ class LevelData(Dataset[dict[str, torch.Tensor]]):
 
     def _chosen(self, number: int) -> npt.NDArray[np.intp]:
         if self.seed is None or self.views is None:
-            return spread_views(self.settings, self.views)
+            return view_numbers(self.settings, self.views)
         rng = np.random.default_rng([self.seed, number])
         chosen, start = [], 0
         for plane, wanted in zip(PLANES, self.views, strict=True):
@@ -193,10 +178,3 @@ def load_views(neck: NeckFiles, settings: LevelViewSettings, chosen: npt.NDArray
         torch.from_numpy(offsets[chosen]),
         torch.from_numpy(broken).float(),
     )
-
-
-def view_places(settings: LevelViewSettings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return each view's kind, an index of `PLANES`, and how far its middle plane lies from the box's middle, mm."""
-    middle = settings.planes[CHANNELS // 2 :: CHANNELS]
-    planes = np.array([PLANES.index(plane) for plane, _ in middle], np.int64)
-    return planes, np.array([offset for _, offset in middle], np.float32)

@@ -19,7 +19,7 @@ from cspine.detect.card import LevelsCard, OperatingPoint
 from cspine.errors import LabelError
 from cspine.evaluate.calibrate import fit_calibration
 from cspine.evaluate.calibration import Calibration
-from cspine.evaluate.kaggle import unweighted
+from cspine.evaluate.kaggle import best_constants, unweighted
 from cspine.evaluate.points import choose_points
 from cspine.evaluate.split import split_patients
 from cspine.files import claim_folder, write_text
@@ -125,7 +125,7 @@ def train_levels(
     draw_curves(out, fitted.curve, title=f"levels, seed {settings.seed}", phantom=store.is_phantom)
     raw = predict_necks(fitted.network, tune, views, settings.views)
     raw.to_csv(out / PREDICTIONS_FILE)
-    trained = np.array([neck.truth for neck in train]).mean(axis=0)
+    trained = np.array([neck.truth for neck in train])
     who = "phantom necks (no patient)" if store.is_phantom else "patients"
     card = LevelsCard(
         trained_on=f"{len(train)} {who}, seed {settings.seed}, epoch {fitted.best_epoch}",
@@ -137,7 +137,8 @@ def train_levels(
         kinds=kinds,
         localizer_sha256=localizer_sha256,
         positive_weight=_POSITIVE_WEIGHT,
-        prevalence=tuple(trained.tolist()),
+        prevalence=tuple(trained.mean(axis=0).tolist()),
+        best_constants=tuple(best_constants(trained).tolist()),
         calibrated_for=settings.prevalence,
         calibrated_on=f"{len(tune)} {who} held out of training (fold {settings.fold} of {settings.folds})",
         **_calibrated(raw, tune, settings.prevalence),
@@ -192,6 +193,7 @@ def _calibrated(raw: pd.DataFrame, necks: Sequence[NeckFiles], prevalence: float
     return {
         "calibration_level": level,
         "calibration_overall": overall,
+        "absent_chance": (float(truth[:, 1:][~there].sum()) + 0.5) / (float((~there).sum()) + 10.0),
         "points_level": _points(level, level_truth, level_said),
         "points_overall": _points(overall, truth[:, 0], said[:, 0]),
     }

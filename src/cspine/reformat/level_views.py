@@ -125,6 +125,28 @@ class LevelViews:
         return encode_jpeg(_tiled(self.images, self.settings), self.settings.jpeg_quality)
 
 
+def view_numbers(settings: LevelViewSettings, counts: tuple[int, int, int] | None = None) -> npt.NDArray[np.intp]:
+    """Return the numbers of views to look at: all, or so many of each kind, spread evenly.
+
+    >>> view_numbers(LevelViewSettings(), (1, 1, 1)).tolist()
+    [2, 7, 12]
+    """
+    available = [int(getattr(settings, plane)) for plane in PLANES]
+    chosen, start = [], 0
+    for there, wanted in zip(available, counts or available, strict=True):
+        taken = min(wanted, there)
+        chosen.append(start + ((np.arange(taken) + 0.5) * there / max(taken, 1)).astype(np.intp))
+        start += there
+    return np.concatenate(chosen)
+
+
+def view_places(settings: LevelViewSettings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return each view's kind, an index of `PLANES`, and how far its middle plane lies from the box's middle, mm."""
+    middle = settings.planes[CHANNELS // 2 :: CHANNELS]
+    planes = np.array([PLANES.index(plane) for plane, _ in middle], np.int64)
+    return planes, np.array([offset for _, offset in middle], np.float32)
+
+
 def box_frame(vertebra: Vertebra, level: Level) -> npt.NDArray[np.float64]:
     """Return the affine from mm in a vertebra's frame, counted from its box's middle, to LPS mm."""
     affine = vertebra.frame_lps.copy()

@@ -153,6 +153,18 @@ def compile_study(
         It was read, but shows no cervical spine, no bone or too little height.
     """
     choice = choose_series(study, series_uid=series_uid)
+    return compile_choice(choice, compiler, find_broken=find_broken, max_gap_mm=max_gap_mm, progress=progress)
+
+
+def compile_choice(
+    choice: SeriesChoice,
+    compiler: Compiler,
+    *,
+    find_broken: FindBroken | None = None,
+    max_gap_mm: float = MAX_GAP_MM,
+    progress: Progress = silent,
+) -> CompiledStudy:
+    """Read the chosen series and reformat it; parameters and errors are those of `compile_study`."""
     volume = load_volume(choice.chosen, max_gap_mm=max_gap_mm, progress=progress)
     if volume.provenance is None:  # pragma: no cover - load_volume always tells
         raise AssertionError("load_volume gave no provenance")

@@ -8,11 +8,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from cspine.anatomy import COLOURS, RESEARCH_USE_ONLY
 from cspine.detect.detector import Examination
+from cspine.detect.reading import EvidencePicture
 from cspine.files import write_text
-from cspine.reformat.sagittal import SagittalSet
 from cspine.reformat.study import CompiledStudy
+from cspine.report.overlay import evidence_png, marks
 
 _TEMPLATE: Final = "study.html"
+_QUALITY: Final = 90
 
 
 def render_report(examination: Examination) -> str:
@@ -37,7 +39,8 @@ def render_report(examination: Examination) -> str:
         findings=examination.findings,
         statement=RESEARCH_USE_ONLY,
         colours=COLOURS,
-        images=_images(examination.jpegs, compiled.sagittal) if compiled else [],
+        images=_images(compiled) if compiled else [],
+        suspicious=_suspicious(examination),
         facts=_facts(compiled) if compiled else {},
     )
 
@@ -52,17 +55,50 @@ def write_report(examination: Examination, path: Path) -> None:
     write_text(path, render_report(examination))
 
 
-def _images(jpegs: tuple[bytes, ...], sagittal: SagittalSet) -> list[dict[str, Any]]:
-    middle = float(sagittal.x_lps_mm.mean())
+def _images(compiled: CompiledStudy) -> list[dict[str, Any]]:
+    sagittal, spine = compiled.sagittal, compiled.images.spine
     return [
         {
-            "source": "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii"),
+            "source": _inline(data, "jpeg"),
             "number": number + 1,
-            "x_mm": float(x),
-            "place": _place(float(x) - middle),
+            "x_mm": float(sagittal.x_lps_mm[number]),
+            "place": _place(float(sagittal.offsets_mm[number])),
+            "pixels": sagittal.images.shape[1],
+            "marks": marks(sagittal, spine, number) if spine else [],
         }
-        for number, (data, x) in enumerate(zip(jpegs, sagittal.x_lps_mm, strict=True))
+        for number, data in enumerate(sagittal.jpegs(_QUALITY))
     ]
+
+
+def _suspicious(examination: Examination) -> list[dict[str, Any]]:
+    """Return the vertebrae that reach an operating point, each with its strongest views."""
+    reading = examination.reading
+    if reading is None:
+        return []
+    found = []
+    for vertebra in reading.vertebrae:
+        shown = [picture for picture in reading.pictures if picture.level == vertebra.level]
+        if shown:
+            views = [{"source": _inline(evidence_png(picture), "png"), **_told(picture)} for picture in shown]
+            found.append({"vertebra": vertebra, "views": views})
+    return sorted(found, key=lambda each: -(each["vertebra"].probability or 0.0))
+
+
+def _told(picture: EvidencePicture) -> dict[str, str]:
+    evidence = picture.evidence
+    told = [f"{evidence.plane}, {100 * evidence.strength:.0f} %"]
+    if evidence.slice is not None:
+        number = evidence.slice.instance_number
+        named = f"slice {number}" if number is not None else "the nearest slice"
+        if evidence.slice.frame > 1:
+            named += f", frame {evidence.slice.frame}"
+        told.append(f"{named}, row {evidence.slice.row:.0f}, column {evidence.slice.column:.0f}")
+    x, y, z = evidence.point_lps_mm
+    return {"caption": "; ".join(told), "point": f"LPS {x:.1f}, {y:.1f}, {z:.1f} mm"}
+
+
+def _inline(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")
 
 
 def _place(offset_mm: float) -> str:

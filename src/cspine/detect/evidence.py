@@ -1,0 +1,88 @@
+"""From a network's map of a view to a place in the patient and in a DICOM slice."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from cspine.findings import SlicePlace, ViewEvidence
+from cspine.imaging.header import SliceHeader
+from cspine.imaging.series import Series
+from cspine.reformat.level_views import CHANNELS, LevelViews
+
+Floats = npt.NDArray[np.float64]
+
+_SMOOTH_CELLS: Final = 0.5
+
+
+def strongest_place(views: LevelViews, view: int, strength: npt.NDArray[np.float32], series: Series) -> ViewEvidence:
+    """Return the place of a view that speaks most for a fracture.
+
+    Parameters
+    ----------
+    views : LevelViews
+        Of the vertebra.
+    view : int
+        Which of its views.
+    strength : (rows / 8, columns / 8)
+        Of that view, 0 to 1.
+    series : Series
+        What the views were made from.
+    """
+    row, column = _peak(strength, views.settings.pixels / strength.shape[0])
+    plane = CHANNELS * view + CHANNELS // 2
+    kind, offset = views.settings.planes[plane]
+    point = views.lps(plane, np.asarray(row), np.asarray(column))
+    x, y, z = point.tolist()
+    return ViewEvidence(
+        plane=kind,
+        offset_mm=offset,
+        row=row,
+        column=column,
+        point_lps_mm=(x, y, z),
+        slice=slice_place(series, point),
+        strength=float(np.clip(strength.max(), 0.0, 1.0)),
+    )
+
+
+def _peak(strength: npt.NDArray[np.float32], cell: float) -> tuple[float, float]:
+    """Return the row and column, in pixels, where a map is strongest: the middle of mass about its highest cell."""
+    smooth = ndimage.gaussian_filter(strength.astype(np.float64), _SMOOTH_CELLS)
+    row, column = np.unravel_index(int(smooth.argmax()), smooth.shape)
+    rows, columns = (
+        slice(max(int(at) - 1, 0), min(int(at) + 2, count))
+        for at, count in zip((row, column), smooth.shape, strict=True)
+    )
+    about = smooth[rows, columns] ** 2
+    r, c = np.mgrid[rows, columns]
+    total = max(float(about.sum()), 1e-12)
+    middle = (float((r * about).sum()) / total, float((c * about).sum()) / total)
+    return (middle[0] + 0.5) * cell - 0.5, (middle[1] + 0.5) * cell - 0.5
+
+
+def slice_place(series: Series, point_lps_mm: Floats) -> SlicePlace | None:
+    """Return where a point lies in the nearest of a series' slices; None where that slice does not show it."""
+    stack = series.stack
+    headers = [series.headers[index] for index in stack.order]
+    nearest = int(np.argmin(np.abs(stack.along_mm - (point_lps_mm - stack.origin_mm) @ stack.normal)))
+    header = headers[nearest]
+    if header.position_mm is None:
+        return None
+    way = point_lps_mm - np.array(header.position_mm)
+    row_mm, column_mm = stack.pixel_spacing_mm
+    row, column = float(way @ stack.column_direction) / row_mm, float(way @ stack.row_direction) / column_mm
+    gap = max(stack.spacing_mm, 1e-6)
+    if abs(float(way @ stack.normal)) > gap or not _shows(header, row, column):
+        return None
+    return SlicePlace(
+        sop_instance_uid=header.sop_instance_uid,
+        instance_number=header.instance_number,
+        frame=header.frame + 1,
+        row=row,
+        column=column,
+    )
+
+
+def _shows(header: SliceHeader, row: float, column: float) -> bool:
+    return -0.5 <= row < (header.rows or 0) - 0.5 and -0.5 <= column < (header.columns or 0) - 0.5

@@ -1,0 +1,64 @@
+"""What a network says of one compiled study."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cspine.anatomy import Level
+from cspine.detect.weights import Weights
+from cspine.findings import PatientFinding, VertebraFinding, ViewEvidence
+from cspine.reformat.study import CompiledStudy, Compiler
+
+
+@dataclass(frozen=True)
+class EvidencePicture:
+    """A vertebra's view with what speaks for a fracture in it.
+
+    Attributes
+    ----------
+    level : str
+    evidence : ViewEvidence
+        The strongest place.
+    image : (rows, columns) uint8
+        The view's middle plane.
+    strength : (rows / 8, columns / 8) float
+        How broken each cell is found, 0 to 1.
+    """
+
+    level: Level
+    evidence: ViewEvidence
+    image: npt.NDArray[np.uint8]
+    strength: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is said of a study, with what it is seen from.
+
+    Attributes
+    ----------
+    pictures : tuple of EvidencePicture
+        Of suspicious vertebrae, the strongest first.
+    """
+
+    patient: PatientFinding
+    vertebrae: tuple[VertebraFinding, ...]
+    warnings: tuple[str, ...] = ()
+    pictures: tuple[EvidencePicture, ...] = ()
+
+
+class Reader(Protocol):
+    """A network that reads compiled studies."""
+
+    @property
+    def weights(self) -> Weights[Any]:
+        """What it computes with."""
+
+    @property
+    def compiler(self) -> Compiler:
+        """How studies are compiled for it."""
+
+    def read(self, compiled: CompiledStudy) -> Reading:
+        """Say what is found in a study."""

@@ -1,0 +1,70 @@
+"""What is drawn over images: names and frames of vertebrae, and what speaks for a fracture."""
+
+from io import BytesIO
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cspine.anatomy import COLOURS
+from cspine.detect.reading import EvidencePicture
+from cspine.reformat.sagittal import SagittalSet
+from cspine.reformat.spine_map import SpineMap
+
+_ENLARGED: Final = 2
+"""Pixels of the picture for one of the view."""
+
+_WARM: Final = (255.0, 60.0, 0.0)
+_MOST: Final = 0.55
+"""The image shines through the strongest evidence."""
+
+_OTHERS: Final = "#BBBBBB"
+
+_NEAR_MM: Final = 12.0
+"""Vertebrae are named on images that pass this near their middle."""
+
+
+def marks(sagittal: SagittalSet, spine: SpineMap, image: int) -> list[dict[str, Any]]:
+    """Return the vertebrae to be marked on a sagittal image: name, colour, place of the name, corners of the frame.
+
+    Places are in pixels of the image.
+    """
+    found = []
+    for vertebra in spine.vertebrae:
+        low, high = vertebra.box_mm
+        corners = np.array([[0, low[1], low[2]], [0, high[1], low[2]], [0, high[1], high[2]], [0, low[1], high[2]]])
+        own = np.vstack([np.zeros(3), corners])
+        lps = own @ vertebra.frame_lps[:3, :3].T + vertebra.frame_lps[:3, 3]
+        aside, rows, columns = sagittal.pixels_of(lps).T
+        if abs(aside[0] - sagittal.offsets_mm[image]) > _NEAR_MM:
+            continue
+        places = np.stack([columns, rows], axis=1) + 0.5
+        found.append(
+            {
+                "name": vertebra.level,
+                "colour": next((c for level, c in COLOURS.items() if level == vertebra.level), _OTHERS),
+                "x": float(places[0, 0]),
+                "y": float(places[0, 1]),
+                "corners": " ".join(f"{x:.1f},{y:.1f}" for x, y in places[1:]),
+                "cut": vertebra.coverage == "cut",
+            }
+        )
+    return found
+
+
+def evidence_png(picture: EvidencePicture) -> bytes:
+    """Return a view with its evidence laid over in red, as PNG, twice as large."""
+    rows, columns = picture.image.shape
+    size = (columns * _ENLARGED, rows * _ENLARGED)
+    grey = np.asarray(Image.fromarray(picture.image).resize(size, Image.Resampling.BICUBIC), np.float32)
+    strength = Image.fromarray(picture.strength.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+    share = (np.clip(np.asarray(strength), 0.0, 1.0) * _MOST)[..., None]
+    coloured = grey[..., None] * (1 - share) + np.array(_WARM, np.float32) * share
+    return _png(np.rint(coloured).astype(np.uint8))
+
+
+def _png(image: npt.NDArray[np.uint8]) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
