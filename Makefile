@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check lint types docs wheel embedded clean
+.PHONY: demo test check lint types docs wheel embedded weights clean
 
 demo: .venv/.base
 	rm -rf demo
@@ -32,6 +32,10 @@ wheel: .venv/.dev
 # The study and the weights that come with cspine, made again from their seeds.
 embedded: .venv/.dev
 	$(BIN)/python -m benchmarks.embedded
+
+# The networks' weights that come with cspine, trained again on phantoms from their seeds (hours).
+weights: .venv/.dev
+	$(BIN)/python -m benchmarks.weights
 
 .venv/.python:
 	$(PYTHON) -c 'import sys; sys.exit("cspine needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'

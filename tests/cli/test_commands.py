@@ -28,7 +28,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a compiled data set 'data' and a run 'run' trained on it for one epoch."""
     folder = tmp_path_factory.mktemp("trained")
     make_store(folder / "data", 16)
-    assert run("train", "--data", folder / "data", "--out", folder / "run", "--epochs", 1).exit_code == 0
+    assert (
+        run(
+            "train", "--data", folder / "data", "--out", folder / "run", "--model", "baseline-cnn", "--epochs", 1
+        ).exit_code
+        == 0
+    )
     return folder
 
 
@@ -154,7 +159,7 @@ def test_weights_of_a_run_carry_its_settings(trained: Path) -> None:
 def test_folders_that_are_no_data_set_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
-    result = run("train", "--data", tmp_path / "empty", "--out", tmp_path / "run")
+    result = run("train", "--data", tmp_path / "empty", "--out", tmp_path / "run", "--model", "baseline-cnn")
 
     assert result.exit_code == 2
     assert "is not a compiled data set; make one with `cspine compile`" in result.stderr

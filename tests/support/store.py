@@ -8,7 +8,7 @@ import pandas as pd
 from cspine.anatomy import TARGETS
 from cspine.reformat.sagittal import SagittalSettings, encode_jpeg
 from cspine.reformat.store import CompiledStore, pseudonym
-from cspine.reformat.study import CompileSettings
+from cspine.reformat.study import Compiler, CompileSettings
 
 SETTINGS = CompileSettings(follow=False, sagittal=SagittalSettings(count=2, pixels=64), levels=None)
 
@@ -16,7 +16,7 @@ SETTINGS = CompileSettings(follow=False, sagittal=SagittalSettings(count=2, pixe
 def make_store(folder: Path, studies: int = 24, *, seed: int = 0, labelled: bool = True) -> CompiledStore:
     """Write a store in which studies with a C2 fracture show a bright square."""
     rng = np.random.default_rng(seed)
-    store = CompiledStore.create(folder, SETTINGS, source="nowhere", is_phantom=True)
+    store = CompiledStore.create(folder, Compiler(SETTINGS), source="nowhere", is_phantom=True)
     rows = {}
     for number in range(studies):
         uid = f"1.2.{seed}.{number}"

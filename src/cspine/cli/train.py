@@ -1,7 +1,7 @@
 """``cspine train``: a network from compiled images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -9,7 +9,12 @@ from cspine.cli.app import app, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import Data, Json
 from cspine.errors import InputError, MissingExtraError
 
-_EPILOG = "Example:  cspine train --data compiled --model baseline-cnn --out runs/baseline"
+if TYPE_CHECKING:
+    from cspine.progress import Progress
+
+_EPILOG = "Example:  cspine train --data compiled --model levels --out runs/levels"
+
+Model = Literal["levels", "localizer", "baseline-cnn"]
 
 
 @app.command("train", epilog=_EPILOG)
@@ -17,52 +22,108 @@ _EPILOG = "Example:  cspine train --data compiled --model baseline-cnn --out run
 def train_command(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run; resumed if begun before.")],
-    model: Annotated[str, typer.Option("--model", help="Which network: baseline-cnn.")] = "baseline-cnn",
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Most passes over the images.")] = 40,
-    patience: Annotated[int, typer.Option("--patience", min=1, help="Epochs without progress before stopping.")] = 8,
-    batch: Annotated[int, typer.Option("--batch", min=2, help="Images per step.")] = 64,
-    learning_rate: Annotated[float, typer.Option("--learning-rate", help="Adam's first step size.")] = 1e-3,
+    model: Annotated[
+        Model, typer.Option("--model", help="Which network; a localizer learns from a folder with segmentations/.")
+    ] = "levels",
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the data, at most.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=2, help="Examples per step and process.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="The optimiser's first or highest step size.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides split, first weights and order.")] = 0,
-    augment: Annotated[bool, typer.Option("--augment", help="Shift, turn and rescale images at random.")] = False,
+    folds: Annotated[
+        int | None, typer.Option("--folds", min=2, help="Of levels: parts that patients fall into.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option("--fold", min=0, help="Of levels: the part that is held out.")] = None,
+    accumulate: Annotated[
+        int | None, typer.Option("--accumulate", min=1, help="Steps whose gradients are added up; not of the baseline.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="32-true, bf16-mixed or 16-mixed; not of the baseline.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", min=1, help="Of the baseline: epochs without progress before stopping.")
+    ] = None,
+    augment: Annotated[
+        bool | None, typer.Option("--augment", help="Of the baseline: shift, turn and rescale images at random.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a network on a compiled data set; ends in RUN/weights.onnx.
+    """Train a network; ends in RUN/weights.onnx.
 
-    Patients are split once, stratified by label; training stops early on the held-out ones. An interrupted run goes
-    on at its last epoch. Needs the extra: pip install "cspine[train]".
+    levels and baseline-cnn learn from a compiled data set, a localizer from the challenge's folder with segmentations.
+    Patients are split, stratified by label; the held-out ones choose the epoch and calibrate. An interrupted run goes
+    on at its last epoch. On several GPUs: torchrun --nproc-per-node=N -m cspine train ... Needs the extra:
+    pip install "cspine[train]".
     """
-    from pydantic import ValidationError
-
+    given = {
+        "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed, "folds": folds, "fold": fold,
+        "accumulate": accumulate, "precision": precision, "patience": patience, "augment": augment,
+    }  # fmt: skip
+    given = {name: value for name, value in given.items() if value is not None}
     try:
-        from cspine.learn.loop import train
+        run = {"levels": _levels, "localizer": _localizer, "baseline-cnn": _baseline}[model]
+        with progress_bar() as progress:
+            summary = run(data, out, given, progress)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f'training needs {error.name}, which is not installed; run: pip install "cspine[train]"'
         ) from error
+    if as_json:
+        print_json(summary)
+        return
+    resumed = f" (went on from epoch {summary['resumed_from']})" if summary["resumed_from"] else ""
+    say(
+        f"{summary['epochs']} epochs{resumed}; best held-out loss {summary['best_loss']:.4f} at {summary['best_epoch']}"
+    )
+    say(f"weights: {summary['weights']}, curves: {out / 'curves.png'}")
+    say_research_only()
+
+
+def _levels(data: Path, out: Path, given: dict[str, Any], progress: "Progress") -> dict[str, Any]:
+    from cspine.learn.train_levels import LevelTrainSettings, train_levels
+    from cspine.reformat.store import CompiledStore
+
+    summary = train_levels(CompiledStore.open(data), out, _settings(LevelTrainSettings, given), progress=progress)
+    return {**vars(summary), "weights": str(summary.weights)}
+
+
+def _localizer(data: Path, out: Path, given: dict[str, Any], progress: "Progress") -> dict[str, Any]:
+    from cspine.imaging.layout import PHANTOM_MARKER
+    from cspine.learn.coarse_set import write_segmented_set
+    from cspine.learn.fit import TUNE_LOSS, FitSettings
+    from cspine.learn.train_localizer import train_localizer
+    from cspine.scale import default_workers
+
+    settings = _settings(FitSettings, given)
+    files = write_segmented_set(out / "coarse", data, workers=default_workers(), progress=progress)
+    phantom = (data / PHANTOM_MARKER).is_file()
+    fitted = train_localizer(files, out / "run", settings, phantom=phantom, progress=progress)
+    return {
+        "epochs": len(fitted.curve),
+        "best_epoch": fitted.best_epoch,
+        "best_loss": min(row[TUNE_LOSS] for row in fitted.curve),
+        "resumed_from": fitted.resumed_from,
+        "weights": str(out / "run" / "weights.onnx"),
+    }
+
+
+def _baseline(data: Path, out: Path, given: dict[str, Any], progress: "Progress") -> dict[str, Any]:
+    from cspine.learn.loop import train
     from cspine.learn.settings import TrainSettings
     from cspine.reformat.store import CompiledStore
 
+    summary = train(CompiledStore.open(data), out, _settings(TrainSettings, given), progress=progress)
+    return {**vars(summary), "weights": str(summary.weights)}
+
+
+def _settings(kind: type[Any], given: dict[str, Any]) -> Any:  # noqa: ANN401 - a Settings of the kind asked for
+    from pydantic import ValidationError
+
     try:
-        settings = TrainSettings.model_validate(
-            {
-                "model": model,
-                "epochs": epochs,
-                "patience": patience,
-                "batch": batch,
-                "learning_rate": learning_rate,
-                "seed": seed,
-                "augment": augment,
-            }
-        )
+        return kind.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from error
-    with progress_bar() as progress:
-        summary = train(CompiledStore.open(data), out, settings, progress=progress)
-    if as_json:
-        print_json({**vars(summary), "weights": str(summary.weights)})
-        return
-    resumed = f" (went on from epoch {summary.resumed_from})" if summary.resumed_from else ""
-    say(f"{summary.epochs} epochs{resumed}; best held-out loss {summary.best_loss:.4f} at epoch {summary.best_epoch}")
-    say(f"weights: {summary.weights}, curves: {out / 'curves.png'}")
-    say_research_only()
+        name = str(first["loc"][0]).replace("_", "-")
+        what = "is no option of this network" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InputError(f"--{name}: {what}; see cspine train --help") from error

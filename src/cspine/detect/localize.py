@@ -74,6 +74,11 @@ class Localizer:
             raise WeightsError(f"{path or weights.card.name}: its network does not fit its own card; get it again")
         return cls(weights, path)
 
+    @property
+    def sha256(self) -> str:
+        """Of the weights."""
+        return self.weights.sha256
+
     def __reduce__(self) -> tuple[Callable[[Path | None], "Localizer"], tuple[Path | None]]:
         """Pickle as the place of the weights."""
         return (_loaded, (self.path,))

@@ -87,7 +87,7 @@ def write_phantom_store(
     """
     settings = settings or PhantomSettings()
     source = f"phantoms of seed {seed}, settings {settings.hash}"
-    store = CompiledStore.create(out, compiler.settings, source=source, is_phantom=True)
+    store = CompiledStore.create(out, compiler, source=source, is_phantom=True)
     tasks = [_Task(store, compiler, seed, index, settings) for index in range(studies)]
     missing = [task for task in tasks if store.record(study_key(task.uid)) is None]
     for outcome in run_over(_write, missing, workers=workers, progress=progress):

@@ -75,7 +75,6 @@ def train_levels(
     out: Path,
     settings: LevelTrainSettings,
     *,
-    localizer_sha256: str,
     progress: Progress = silent,
 ) -> LevelSummary:
     """Train a level network; an interrupted run goes on where its last epoch ended.
@@ -88,8 +87,6 @@ def train_levels(
         The run's folder: checkpoint, curves, split, what was said of held-out patients, and ``weights.onnx``.
     settings : LevelTrainSettings
         How.
-    localizer_sha256 : str
-        Of the localizer that found the vertebrae.
     progress : Progress
         Told how many epochs are done.
 
@@ -106,7 +103,7 @@ def train_levels(
         raise LabelError(
             f"fold {settings.fold} is none of {settings.folds}, which are counted from 0; name a lower one"
         )
-    if store.settings.levels is None:
+    if store.settings.levels is None or store.localizer_sha256 is None:
         raise LabelError(f"{store.folder}: was compiled without vertebrae's own images; compile it without --straight")
     necks, views = list_necks(store), store.settings.levels
     split = _split(necks, settings)
@@ -135,7 +132,7 @@ def train_levels(
         views=views,
         seen=settings.views,
         kinds=kinds,
-        localizer_sha256=localizer_sha256,
+        localizer_sha256=store.localizer_sha256,
         positive_weight=_POSITIVE_WEIGHT,
         prevalence=tuple(trained.mean(axis=0).tolist()),
         best_constants=tuple(best_constants(trained).tolist()),

@@ -99,7 +99,7 @@ def compile_studies(
     """
     labels = read_labels(root.labels_path) if root.labels_path else None
     source = str(root.path.resolve()) + "".join(f" --series {uid}" for uid in sorted(series_uids))
-    store = CompiledStore.create(out, compiler.settings, source=source, is_phantom=root.is_phantom)
+    store = CompiledStore.create(out, compiler, source=source, is_phantom=root.is_phantom)
     sources = list(root.studies)
     without_labels = 0
     if labels is not None:

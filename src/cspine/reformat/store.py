@@ -32,7 +32,7 @@ from PIL import Image
 from cspine.anatomy import TARGETS
 from cspine.errors import InputError, SourceError
 from cspine.files import atomic_path, claim_folder, read_json, write_bytes, write_json
-from cspine.reformat.study import CompileSettings
+from cspine.reformat.study import Compiler, CompileSettings
 
 MARKER: Final = "dataset.json"
 FORMAT: Final = 2
@@ -59,14 +59,25 @@ def pseudonym(patient_id: str | None, study_uid: str) -> str:
 
 @dataclass(frozen=True)
 class CompiledStore:
-    """A compiled data set, to be written study by study or read as a whole."""
+    """A compiled data set, to be written study by study or read as a whole.
+
+    Attributes
+    ----------
+    settings : CompileSettings
+        How its images were made.
+    is_phantom : bool
+        Whether all in it is phantom.
+    localizer_sha256 : str or None
+        Of the network that found its vertebrae; None where none were sought.
+    """
 
     folder: Path
     settings: CompileSettings
     is_phantom: bool
+    localizer_sha256: str | None = None
 
     @classmethod
-    def create(cls, folder: Path, settings: CompileSettings, *, source: str, is_phantom: bool) -> "CompiledStore":
+    def create(cls, folder: Path, compiler: Compiler, *, source: str, is_phantom: bool) -> "CompiledStore":
         """Begin a data set, or go on with it where the same job began it.
 
         Raises
@@ -74,18 +85,21 @@ class CompiledStore:
         OutputTakenError
             The folder holds something else, or the same with other settings or from another source.
         """
+        settings = compiler.settings
+        localizer = compiler.locate.sha256 if compiler.locate else None
         identity = {
             "format": FORMAT,
             "kind": "compiled",
             "settings": settings.model_dump(mode="json"),
             "settings_hash": settings.hash,
+            "localizer_sha256": localizer,
             "source": source,
             "phantom": is_phantom,
         }
         claim_folder(folder, MARKER, identity, remedy="choose another --out, or delete it")
         for leftover in (folder / "images").glob(".*.part"):
             shutil.rmtree(leftover)
-        return cls(folder, settings, is_phantom)
+        return cls(folder, settings, is_phantom, localizer)
 
     @classmethod
     def open(cls, folder: Path) -> "CompiledStore":
@@ -103,7 +117,8 @@ class CompiledStore:
             raise SourceError(f"{folder}: was compiled by another version; compile it again")
         if not (folder / "manifest.parquet").is_file():
             raise SourceError(f"{folder}: is not finished; run the same `cspine compile` again")
-        return cls(folder, CompileSettings.model_validate(identity["settings"]), bool(identity["phantom"]))
+        settings = CompileSettings.model_validate(identity["settings"])
+        return cls(folder, settings, bool(identity["phantom"]), identity["localizer_sha256"])
 
     def record(self, key: str) -> dict[str, Any] | None:
         """Return what became of a study in an earlier run, or None."""

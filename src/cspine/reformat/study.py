@@ -1,8 +1,8 @@
 """One study to its compiled images: found, chosen, loaded, localised, reformatted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Protocol, Self
 
 import highdicom
 import numpy as np
@@ -26,8 +26,16 @@ from cspine.settings import Settings
 THICK_MM = 3.0
 """Slices farther apart than this hide most fractures: the challenge's are 1 mm at most."""
 
-Locate = Callable[[highdicom.Volume], SpineMap]
-"""Finds the vertebrae of a volume."""
+
+class Locate(Protocol):
+    """Finds the vertebrae of a volume."""
+
+    @property
+    def sha256(self) -> str:
+        """Of what it computes with: the same hash finds the same vertebrae."""
+
+    def __call__(self, volume: highdicom.Volume) -> SpineMap:
+        """Return the vertebrae; none where there are none."""
 
 
 class CompileSettings(Settings):

@@ -1,0 +1,109 @@
+"""The localizer's and the level network's weights that come with the package, made again from seeds.
+
+Run: ``make weights`` or ``python -m benchmarks.weights --work runs/weights``; interrupted, it goes on where it stopped.
+Everything is drawn: coarse phantoms for the localizer, then whole phantom studies that the finished localizer finds
+vertebrae in, for the level network. What was chosen lies in ``benchmarks/recipes``, beside the learning curves.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import cspine
+from cspine.anatomy import RESEARCH_USE_ONLY
+from cspine.phantom import PhantomSettings
+from cspine.scale import default_workers
+
+SHIPPED = Path(cspine.__file__).parent / "detect" / "embedded"
+RECIPES = Path(__file__).parent / "recipes"
+
+COARSE: dict[str, Any] = {"studies": 1600, "seed": 1001}
+LOCALIZER: dict[str, Any] = {"epochs": 8, "batch": 4, "seed": 1}
+
+STUDIES: dict[str, Any] = {"studies": 1200, "seed": 2001}
+PREVALENCE = 0.75
+"""Of the studies trained on; calibration takes it back to the challenge's."""
+
+LEVELS: dict[str, Any] = {"seed": 1}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/weights"), help="where data and runs go (3 GB)")
+    parser.add_argument("--only", choices=["localizer", "levels"], help="make one of them")
+    options = parser.parse_args()
+    if options.only != "levels":
+        make_localizer(options.work)
+    if options.only != "localizer":
+        make_levels(options.work)
+    write_sums()
+
+
+def make_localizer(work: Path) -> None:
+    from cspine.learn.coarse_set import write_phantom_set
+    from cspine.learn.fit import FitSettings
+    from cspine.learn.train_localizer import train_localizer
+
+    started = time.time()
+    files = write_phantom_set(work / "coarse", workers=default_workers(), progress=tell, **COARSE)
+    settings = FitSettings(**LOCALIZER)
+    train_localizer(files, work / "localizer", settings, phantom=True, progress=tell)
+    keep(work / "localizer", "localizer", {"data": COARSE, "fit": settings.model_dump(mode="json")}, started)
+
+
+def make_levels(work: Path) -> None:
+    from cspine.detect.localize import Localizer
+    from cspine.learn.phantom_store import write_phantom_store
+    from cspine.learn.train_levels import LevelTrainSettings, train_levels
+    from cspine.reformat.study import Compiler, CompileSettings
+
+    started = time.time()
+    localizer = Localizer.load()
+    drawn = PhantomSettings(prevalence=PREVALENCE)
+    store = write_phantom_store(
+        work / "levels-data",
+        Compiler(CompileSettings(), localizer),
+        settings=drawn,
+        workers=default_workers(),
+        progress=tell,
+        **STUDIES,
+    )
+    settings = LevelTrainSettings(**LEVELS)
+    train_levels(store, work / "levels", settings, progress=tell)
+    made = {"data": {**STUDIES, "prevalence": PREVALENCE}, "fit": settings.model_dump(mode="json")}
+    keep(work / "levels", "levels", {**made, "localizer_sha256": localizer.weights.sha256}, started)
+
+
+def keep(run: Path, name: str, made: dict[str, Any], started: float) -> None:
+    """Copy a run's weights into the package, and what tells how they came about into the recipes."""
+    SHIPPED.mkdir(exist_ok=True)
+    shutil.copyfile(run / "weights.onnx", SHIPPED / f"{name}.onnx")
+    RECIPES.mkdir(exist_ok=True)
+    for file in ("curves.csv", "curves.png"):
+        shutil.copyfile(run / file, RECIPES / f"{name}-{file}")
+    recipe = {
+        "statement": RESEARCH_USE_ONLY,
+        **made,
+        "software": cspine.__version__,
+        "sha256": hashlib.sha256((SHIPPED / f"{name}.onnx").read_bytes()).hexdigest(),
+        "seconds": round(time.time() - started),
+    }
+    (RECIPES / f"{name}.json").write_text(json.dumps(recipe, indent=2) + "\n")
+
+
+def write_sums() -> None:
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in sorted(SHIPPED.glob("*.onnx"))]
+    (SHIPPED / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+
+
+def tell(stage: str, done: int, total: int, /) -> None:
+    if done % max(total // 20, 1) == 0:
+        print(f"{time.strftime('%H:%M:%S')} {stage}: {done} of {total}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
