@@ -1,0 +1,229 @@
+"""The level network: what it is given, what it says, and that it learns what can be seen."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.support.views import VIEWS, make_views
+
+from cspine.anatomy import TARGETS, VERTEBRAE
+from cspine.detect.classify import classify_store
+from cspine.detect.level_reader import LevelReader
+from cspine.detect.localize import Localizer
+from cspine.errors import LabelError, OutputTakenError
+from cspine.evaluate.metrics import auc
+from cspine.learn import fit as fitting
+from cspine.learn.checkpoint import save_state
+from cspine.learn.level_data import LevelData, kinds_of, list_necks, load_views
+from cspine.learn.level_lesson import evidence_loss, level_loss
+from cspine.learn.level_network import LevelNetwork, LevelOutputs, overall_logit
+from cspine.learn.train_levels import LevelTrainSettings, train_levels
+from cspine.learn.view_augment import augment, mirrored
+from cspine.reformat.level_views import view_numbers
+
+QUICK = LevelTrainSettings(epochs=6, batch=4, folds=4, workers=0, views=(1, 1, 1), precision="32-true", average=0.9)
+
+
+def inputs(count: int = 2, views: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(count, 7, views, 3, 32, 32, generator=generator)
+    present = torch.ones(count, 7, dtype=torch.bool)
+    return images, torch.arange(views).expand(count, -1) % 3, torch.zeros(count, views), present
+
+
+def test_shapes_are_as_said() -> None:
+    found = LevelNetwork(5).eval()(*inputs())
+
+    assert found.levels.shape == (2, 7)
+    assert found.overall.shape == (2,)
+    assert found.kinds.shape == (2, 7, 5)
+    assert found.evidence.shape == (2, 7, 3, 4, 4)
+
+
+def test_absent_vertebrae_say_nothing_to_the_others() -> None:
+    network = LevelNetwork(2).eval()
+    images, planes, offsets, present = inputs()
+    present[:, 6] = False
+    other = images.clone()
+    other[:, 6] = 1.0 - other[:, 6]
+
+    first, second = network(images, planes, offsets, present), network(other, planes, offsets, present)
+
+    torch.testing.assert_close(first.levels[:, :6], second.levels[:, :6])
+    torch.testing.assert_close(first.overall, second.overall)
+    assert not torch.allclose(first.levels[:, 6], second.levels[:, 6])
+
+
+def test_the_order_of_views_does_not_matter() -> None:
+    network = LevelNetwork(2).eval()
+    images, planes, offsets, present = inputs()
+    order = torch.tensor([2, 0, 1])
+
+    first = network(images, planes, offsets, present)
+    second = network(images[:, :, order], planes[:, order], offsets[:, order], present)
+
+    torch.testing.assert_close(first.levels, second.levels, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("between", [-20.0, 0.0, 20.0])
+def test_the_patient_is_never_less_suspicious_than_a_vertebra(between: float) -> None:
+    levels = torch.randn(200, 7, generator=torch.Generator().manual_seed(3)) * 2
+    present = torch.ones(200, 7, dtype=torch.bool)
+
+    overall = torch.sigmoid(overall_logit(levels, torch.full((200,), between), present))
+
+    chances = torch.sigmoid(levels)
+    assert torch.all(overall >= chances.amax(dim=1) - 1e-6)
+    assert torch.all(overall <= 1 - torch.prod(1 - chances, dim=1) + 1e-6)
+
+
+def test_absent_vertebrae_do_not_make_a_patient_suspicious() -> None:
+    levels = torch.full((1, 7), -4.0)
+    levels[0, 6] = 8.0
+    present = torch.ones(1, 7, dtype=torch.bool)
+    present[0, 6] = False
+
+    assert torch.sigmoid(overall_logit(levels, torch.zeros(1), present)).item() < 0.15
+
+
+def test_the_loss_has_the_challenges_weights_and_leaves_out_what_is_absent() -> None:
+    truth = torch.tensor([[1.0, 0, 1, 0, 0, 0, 0, 0]])
+    present = torch.ones(1, 7, dtype=torch.bool)
+    outputs = LevelOutputs(torch.zeros(1, 7), torch.zeros(1), torch.zeros(1, 7, 1), torch.zeros(1, 7, 1, 1, 1))
+
+    whole = level_loss(outputs, {"truth": truth, "present": present})
+    present[0, 1] = False  # C2, which is broken, weighs 2
+    without = level_loss(outputs, {"truth": truth, "present": present})
+
+    unit = float(np.log(2.0)) / 14
+    assert whole.item() == pytest.approx((14 + 2 + 6) * unit)
+    assert (whole - without).item() == pytest.approx(2 * unit)
+
+
+def test_evidence_counts_only_where_it_is_known() -> None:
+    nowhere = torch.full((1, 7, 2, 4, 4), -3.0)
+    outputs = LevelOutputs(torch.zeros(1, 7), torch.zeros(1), torch.zeros(1, 7, 1), nowhere)
+    batch = {
+        "cells": torch.zeros(1, 7, 2, 4, 4),
+        "knows_cells": torch.ones(1, 7, dtype=torch.bool),
+        "present": torch.ones(1, 7, dtype=torch.bool),
+    }
+    before = evidence_loss(outputs, batch)
+    batch["cells"][0, 3] = 1.0
+    batch["knows_cells"][0, 3] = False
+
+    assert evidence_loss(outputs, batch).item() == pytest.approx(before.item(), rel=0.05)
+    batch["knows_cells"][0, 3] = True
+    assert evidence_loss(outputs, batch).item() > 2 * before.item()
+
+
+def test_necks_are_read_with_their_truth(tmp_path: Path) -> None:
+    necks = list_necks(make_views(tmp_path, 4))
+
+    assert [neck.study for neck in necks] == ["1.3.0.0", "1.3.0.1", "1.3.0.2", "1.3.0.3"]
+    assert necks[0].truth == (1, 1, 0, 0, 0, 0, 0, 0)
+    assert set(necks[0].mosaics) == set(VERTEBRAE) - {"C7"}
+    assert list(necks[0].cells) == ["C1"]
+    assert kinds_of(necks) == ("lamina",)
+    example = LevelData(necks, VIEWS, ("lamina",), None, None)[0]
+    assert example["images"].shape == (7, 3, 3, 32, 32)
+    assert example["cells"].shape == (7, 3, 4, 4)
+    assert example["cells"][0].sum() == 3 * 2 * 4  # rows 1 and 2, columns 0 to 3
+    assert not example["cells"][1:].any()
+    assert example["present"].tolist() == [True] * 6 + [False]
+    assert example["kinds"][0].tolist() == [1.0]
+    assert example["images"][6].max() == 0.0
+
+
+def test_a_neck_without_labels_is_none(tmp_path: Path) -> None:
+    store = make_views(tmp_path, 2)
+    store.finish(None)
+
+    with pytest.raises(LabelError, match="no vertebrae with labels"):
+        list_necks(store)
+
+
+def test_views_change_anew_each_epoch_and_alike_for_a_seed(tmp_path: Path) -> None:
+    necks = list_necks(make_views(tmp_path, 2))
+
+    first, again, later = (LevelData(necks, VIEWS, ("lamina",), (1, 1, 1), seed)[0] for seed in (1, 1, 2))
+
+    torch.testing.assert_close(first["images"], again["images"])
+    assert not torch.allclose(first["images"], later["images"])
+    assert first["images"].min() >= 0.0
+    assert first["images"].max() <= 1.0
+
+
+def test_the_mirror_image_of_a_mirror_image_is_the_neck(tmp_path: Path) -> None:
+    (neck,) = list_necks(make_views(tmp_path, 1))
+    views = load_views(neck, VIEWS, view_numbers(VIEWS))
+    views.images[:, :, :, :, :5] = 0.9  # no longer the same both ways
+
+    once, twice = mirrored(views), mirrored(mirrored(views))
+
+    torch.testing.assert_close(twice.images, views.images)
+    torch.testing.assert_close(twice.cells, views.cells)
+    torch.testing.assert_close(twice.offsets_mm, views.offsets_mm)
+    torch.testing.assert_close(once.images[:, 0], views.images[:, 0].flip(1))  # sagittal: neighbours change places
+    torch.testing.assert_close(once.images[:, 1:], views.images[:, 1:].flip(-1))
+
+
+def test_truth_moves_with_what_it_marks(tmp_path: Path) -> None:
+    (neck,) = list_necks(make_views(tmp_path, 1))
+    for seed in range(8):
+        views = augment(load_views(neck, VIEWS, view_numbers(VIEWS)), torch.Generator().manual_seed(seed))
+        dark = torch.nn.functional.avg_pool2d(views.images[0, :, 1], 4) < 0.35
+        inner = slice(1, -1)
+        marked = views.cells[0][:, inner, inner] > 0
+        overlap = (dark[:, inner, inner] & marked).sum() / marked.sum()
+        assert overlap > 0.6, seed
+
+
+def test_training_learns_what_can_be_seen_and_ends_in_weights(tmp_path: Path) -> None:
+    store = make_views(tmp_path / "data", 48)
+
+    summary = train_levels(store, tmp_path / "run", QUICK)
+
+    reader = LevelReader.load(summary.weights, Localizer.load())
+    new = make_views(tmp_path / "new", 16, seed=5)
+    said = classify_store(new, reader)
+    truth = new.studies().set_index("study_instance_uid").loc[said.index, list(TARGETS)].to_numpy(int)
+    assert auc(truth[:, 0], said.to_numpy()[:, 0]) > 0.9
+    assert auc(truth[:, 1:7].ravel(), said.to_numpy()[:, 1:7].ravel()) > 0.9
+    card = reader.card
+    assert card.phantom_only
+    assert card.kinds == ("lamina",)
+    assert card.localizer_sha256 == "0" * 64
+    assert said["C7"].nunique() == 1  # absent everywhere
+    assert said["C7"].iloc[0] == card.absent_chance < 0.2
+    assert (tmp_path / "run" / "out-of-fold.csv").read_text().count("\n") == 13
+    with pytest.raises(OutputTakenError):
+        train_levels(store, tmp_path / "run", QUICK.model_copy(update={"seed": 3}))
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_views(tmp_path / "data", 16)
+    settings = QUICK.model_copy(update={"epochs": 3})
+    whole = train_levels(store, tmp_path / "whole", settings)
+    count, save = itertools.count(1), save_state
+
+    def stop_after_two(folder: Path, state: dict[str, object]) -> None:
+        save(folder, state)
+        if next(count) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "save_state", stop_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        train_levels(store, tmp_path / "cut", settings)
+    monkeypatch.setattr(fitting, "save_state", save)
+    cut = train_levels(store, tmp_path / "cut", settings)
+
+    assert cut.resumed_from == 2
+    assert cut.weights.read_bytes() == whole.weights.read_bytes()
+
+
+def test_a_fold_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match="fold 4 is none of 4"):
+        train_levels(make_views(tmp_path / "data", 8), tmp_path / "run", QUICK.model_copy(update={"fold": 4}))
