@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cspine import __version__
-from cspine.anatomy import OVERALL, VERTEBRAE
+from cspine.anatomy import OVERALL, SEGMENT_NUMBERS, VERTEBRAE
 from cspine.errors import NotAssessableError
 from cspine.files import read_json, write_json
 from cspine.imaging.pixels import AIR_HU
@@ -30,6 +30,9 @@ TRUTH_FOLDER: Final = "truth"
 """Beside the compiled images: a JSON per study, as `cspine.phantom.study.PhantomStudy.truth`."""
 
 _STILL_ROWS: Final = 1e-4
+
+_PLACES: Final = 600
+"""Places kept of each fracture: every 1 mm of the largest ones."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _write(task: _Task) -> None:
     started = time.perf_counter()
     study, key = render_study(task.seed, task.index, task.settings), study_key(task.uid)
     volume = straight(study.hu, study.affine_lps)
-    write_json(task.truth_path, {"study_instance_uid": task.uid, **study.truth})
+    write_json(task.truth_path, {"study_instance_uid": task.uid, **study.truth, "broken_lps_mm": _broken(study)})
     common: dict[str, Any] = {
         "study_instance_uid": task.uid,
         "series_instance_uid": None,
@@ -165,6 +168,17 @@ def _with_truth(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:
         if views.level in study.truth["levels"]
     }
     return CompiledVolume(images.spine, images.support, images.sagittal, images.levels, broken)
+
+
+def _broken(study: PhantomStudy) -> dict[str, list[list[float]]]:
+    """Return places at which each broken vertebra is broken, LPS mm: all of its voxels, or so many of them."""
+    found = {}
+    for level in study.truth["levels"]:
+        index = np.argwhere(study.fracture == SEGMENT_NUMBERS[level])
+        some = index[:: max(len(index) // _PLACES, 1)]
+        lps = some @ study.affine_lps[:3, :3].T + study.affine_lps[:3, 3]
+        found[level] = np.round(lps, 1).tolist()
+    return found
 
 
 def _kinds(study: PhantomStudy, level: str) -> str:

@@ -1,7 +1,7 @@
 """A phantom study: a neck with its fractures, scanned, and the truth about it."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,11 @@ from cspine.phantom.scanner import Scanner, acquire
 from cspine.phantom.settings import PhantomSettings, stream
 
 _LEVELS: Final = {number: level for level, number in SEGMENT_NUMBERS.items()}
+
+VisibilityWord = Literal["occult", "subtle", "clear", "obvious"]
+
+_WORDS: Final[tuple[tuple[float, VisibilityWord], ...]] = ((0.5, "occult"), (0.75, "subtle"), (0.9, "clear"))
+"""Below each value, that word. Declared before any network was judged by them; no reader has calibrated them."""
 
 _SOFT_HU: Final = 40.0
 """What fills a gap: blood."""
@@ -75,6 +80,15 @@ def _centroids(labels: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64]) -
     return found
 
 
+def visibility_word(value: float) -> VisibilityWord:
+    """Return the word for a visibility.
+
+    >>> visibility_word(0.3), visibility_word(0.6), visibility_word(0.8), visibility_word(0.95)
+    ('occult', 'subtle', 'clear', 'obvious')
+    """
+    return next((word for limit, word in _WORDS if value < limit), "obvious")
+
+
 def visibility(crack: Crack, bone_hu: float, scanner: Scanner) -> float:
     """Return how well a fracture can be seen, from 0 (occult) to 1 (obvious).
 
@@ -100,7 +114,8 @@ def _truth(neck: Neck, scanner: Scanner, seen: set[str]) -> dict[str, Any]:
             "width_mm": crack.width_mm,
             "displacement_mm": float(np.linalg.norm(crack.shift_mm)),
             "height_loss_mm": crack.crush_mm,
-            "visibility": visibility(crack, 0.5 * (bone.cortex_hu + bone.trabecular_hu), scanner),
+            "visibility": (value := visibility(crack, 0.5 * (bone.cortex_hu + bone.trabecular_hu), scanner)),
+            "visibility_word": visibility_word(value),
             "centre_lps_mm": neck.frames[level].to_lps(crack.centre_mm).tolist(),
             "normal_lps": (neck.frames[level].axes @ crack.normal).tolist(),
         }
