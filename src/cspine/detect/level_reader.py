@@ -151,7 +151,7 @@ class LevelReader:
             centroid_lps_mm=(x, y, z),
             kinds=tuple(KindFinding(name=self.card.kinds[kind], probability=float(kinds[kind])) for kind in likely),
             evidence=tuple(picture.evidence for picture in shown),
-            reasons=_reasons(vertebra),
+            reasons=(*_reasons(vertebra), *images.faults.get(level, ())),
         )
 
     def _pictures(

@@ -235,6 +235,7 @@ def image_files(
                 "evidence_path": f"images/{key}/{views.level}.png" if f"{views.level}.png" in files else None,
                 "share": vertebra.share,
                 "confidence": vertebra.confidence,
+                "faults": "; ".join(images.faults.get(views.level, ())),
                 "centroid_lps_mm": vertebra.centroid_lps_mm.tolist(),
                 "box_lps": views.box_lps.ravel().tolist(),
                 "bytes": len(data),

@@ -246,7 +246,7 @@ _IMAGE_COLUMNS: Final = [
 
 _LEVEL_COLUMNS: Final = [
     "study_instance_uid", "series_instance_uid", "patient", "level", "path", "evidence_path", "share", "confidence",
-    "centroid_lps_mm", "kinds", "box_lps", "bytes",
+    "faults", "centroid_lps_mm", "kinds", "box_lps", "bytes",
 ]  # fmt: skip
 
 _PARTS: Final = ("images", "levels")

@@ -1,7 +1,7 @@
 """One study to its compiled images: found, chosen, loaded, localised, reformatted."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import highdicom
@@ -18,6 +18,7 @@ from cspine.reformat.course import SpineCourse
 from cspine.reformat.curved import compile_curved
 from cspine.reformat.evidence import Broken, FindBroken, evidence_cells
 from cspine.reformat.level_views import LevelViews, LevelViewSettings, box_frame, compile_level
+from cspine.reformat.quality import faults
 from cspine.reformat.sagittal import SagittalSet, SagittalSettings, compile_sagittal
 from cspine.reformat.spine import trace_spine
 from cspine.reformat.spine_map import SpineMap
@@ -89,6 +90,8 @@ class CompiledVolume:
         How much of a spine there is, where none were sought.
     broken : dict or None
         Level to the cells of its planes in which it is broken, of `evidence_cells`; None where that is not known.
+    faults : dict
+        Level to what keeps it from being judged, of `cspine.reformat.quality.faults`.
     """
 
     spine: SpineMap | None
@@ -96,6 +99,7 @@ class CompiledVolume:
     sagittal: SagittalSet
     levels: tuple[LevelViews, ...]
     broken: Mapping[str, Broken] | None = None
+    faults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,9 @@ def compile_volume(volume: highdicom.Volume, compiler: Compiler) -> CompiledVolu
     spine = compiler.locate(volume)
     spine.require_cervical()
     sagittal = compile_curved(volume, SpineCourse.of(spine), settings.sagittal)
-    return CompiledVolume(spine, None, sagittal, _levels(volume, spine, settings.levels))
+    levels = _levels(volume, spine, settings.levels)
+    found = faults(volume, [spine[views.level] for views in levels]) if levels else {}
+    return CompiledVolume(spine, None, sagittal, levels, faults=found)
 
 
 def _levels(volume: highdicom.Volume, spine: SpineMap, settings: LevelViewSettings | None) -> tuple[LevelViews, ...]:
