@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
-from cspine.detect.instances import find_instances, rigid_frame
+from cspine.detect.instances import Voxels, find_instances, rigid_frame
 
 RNG = np.random.default_rng(3)
 
@@ -21,20 +21,26 @@ def frame(x: float, y: float, z: float, turn: tuple[float, float, float]) -> npt
 FRAMES = [frame(3.0, -5.0, 40.0 - 16.0 * n, (4.0 * n, 2.0, 10.0 - 5.0 * n)) for n in range(4)]
 
 
-def voxels(spread: float) -> tuple[npt.NDArray[Any], ...]:
-    """Places, ways, own places and weights of four vertebrae's voxels, and where each belongs."""
+def voxels(spread: float) -> tuple[Voxels, npt.NDArray[Any]]:
+    """Four vertebrae's voxels, C3 to C6, and which each belongs to."""
     own = np.concatenate([RNG.uniform([-20, -8, -6], [20, 38, 6], (300, 3)) for _ in FRAMES])
     of = np.repeat(np.arange(len(FRAMES)), 300)
     places = np.stack([FRAMES[n][:3, :3] @ at + FRAMES[n][:3, 3] for n, at in zip(of, own, strict=True)])
     origins = np.stack([FRAMES[n][:3, 3] for n in of])
     ways = origins - places + spread * RNG.standard_normal(places.shape)
-    return places, ways, own + spread * RNG.standard_normal(own.shape), np.full(len(own), 0.9), of
+    chances = np.full((len(own), 8), 0.01)
+    chances[np.arange(len(own)), of + 2] = 0.85
+    return Voxels(places, ways, own + spread * RNG.standard_normal(own.shape), chances, 27.0), of
+
+
+def part(every: Voxels, chosen: npt.NDArray[np.bool_]) -> Voxels:
+    return Voxels(every.places[chosen], every.ways[chosen], every.own[chosen], every.chances[chosen], every.mm3)
 
 
 def test_frames_are_found_from_scattered_votes() -> None:
-    places, ways, own, weights, of = voxels(1.5)
+    every, of = voxels(1.5)
 
-    found = find_instances(places, ways, own, weights, 27.0)
+    found = find_instances(every)
 
     assert len(found) == len(FRAMES)
     for number, (instance, true) in enumerate(zip(found, FRAMES, strict=True)):
@@ -47,13 +53,30 @@ def test_frames_are_found_from_scattered_votes() -> None:
 
 
 def test_a_few_voxels_are_no_vertebra() -> None:
-    places, ways, own, weights, of = voxels(1.0)
+    every, of = voxels(1.0)
     few = (of != 2) | (RNG.random(len(of)) < 0.05)
 
-    found = find_instances(places[few], ways[few], own[few], weights[few], 27.0)
+    assert len(find_instances(part(every, few))) == 3
+    assert not find_instances(part(every, of < 0))
 
-    assert len(found) == 3
-    assert not find_instances(places[:0], ways[:0], own[:0], weights[:0], 27.0)
+
+def test_levels_part_vertebrae_whose_votes_run_together() -> None:
+    every, of = voxels(3.5)  # votes of neighbours, 16 mm apart, overlap
+
+    found = find_instances(every)
+
+    assert len(found) == len(FRAMES)
+    assert np.mean([np.mean(of[instance.members] == number) for number, instance in enumerate(found)]) > 0.97
+
+
+def test_two_vertebrae_that_are_told_one_level_stay_two() -> None:
+    every, of = voxels(1.5)
+    chances = every.chances.copy()
+    chances[of == 2] = chances[of == 1][0]  # the third is taken for another of the second's level
+
+    found = find_instances(Voxels(every.places, every.ways, every.own, chances, every.mm3))
+
+    assert len(found) == len(FRAMES)
 
 
 def test_a_rigid_frame_is_never_a_mirror_image() -> None:

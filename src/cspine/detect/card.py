@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cspine.anatomy import TARGETS
+from cspine.detect.shape import Shape
 from cspine.evaluate.calibration import Calibration
 from cspine.findings import Probability
 from cspine.reformat.coarse import BORDER, COARSE_MM
@@ -104,3 +105,4 @@ class LocalizerCard(Card):
     name: Literal["localizer"] = "localizer"
     spacing_mm: float = Field(COARSE_MM, gt=0.0, description="Side of a voxel of the input.")
     border: int = Field(BORDER, ge=0, description="Voxels of nothing about the scan.")
+    shapes: dict[str, Shape] = Field(description="How vertebrae that they saw fill their frames, by level.")

@@ -12,8 +12,26 @@ Floats = npt.NDArray[np.float64]
 _SPREAD_MM: Final = 3.0
 """Votes for one vertebra's origin scatter about so much."""
 
-_REACH_MM: Final = 9.0
-"""A voxel belongs to the nearest vertebra that it votes for from within this."""
+_NEAR_MM: Final = 10.0
+"""Voxels farther from the origin than this vote worse: their word counts half, and less the farther they are."""
+
+_PEAK_MM: Final = 2.0
+"""By so much votes are blurred to find where they gather: neighbours' peaks stay apart."""
+
+_REACH_MM: Final = 12.0
+"""Votes farther from every origin than this belong to none."""
+
+_SAME_MM: Final = 6.0
+"""Two origins nearer to each other are one vertebra's: the lowest vertebrae's lie 9 apart."""
+
+_TWO_MM: Final = 10.0
+"""Votes of one vertebra, parted at their middle, have means nearer than this."""
+
+_DOUBT: Final = 0.02
+"""Chance at least that a voxel's class is another than its vertebra's."""
+
+_ROUNDS: Final = 4
+"""Of giving voxels to vertebrae and placing these anew; nothing moves after three."""
 
 _LEAST_MM3: Final = 900.0
 """Less bone is no vertebra: a tenth of one."""
@@ -38,13 +56,11 @@ class Instance:
     misfit_mm: float
 
 
-def find_instances(places: Floats, ways: Floats, own: Floats, weights: Floats, voxel_mm3: float) -> list[Instance]:
-    """Gather voxels into vertebrae, from the head down.
+@dataclass(frozen=True)
+class Voxels:
+    """What a localiser says of the voxels that are a vertebra's.
 
-    Each voxel votes for where its vertebra's origin is; the votes' peaks are the vertebrae. Its frame is the rigid
-    motion that brings its voxels' places in the frame onto their places in the scan.
-
-    Parameters
+    Attributes
     ----------
     places : (n, 3)
         LPS mm.
@@ -52,42 +68,137 @@ def find_instances(places: Floats, ways: Floats, own: Floats, weights: Floats, v
         From there to the vertebra's origin, mm.
     own : (n, 3)
         The same places in the vertebra's frame, mm.
-    weights : (n,)
-        How sure each voxel is to be of a vertebra.
-    voxel_mm3 : float
-        Of one voxel.
+    chances : (n, classes)
+        Of being each level's; rows sum to at most 1, which is how sure the voxel is to be of a vertebra at all.
+    mm3 : float
+        Volume of one.
     """
-    if not len(places):
+
+    places: Floats
+    ways: Floats
+    own: Floats
+    chances: Floats
+    mm3: float
+
+    @property
+    def votes(self) -> Floats:
+        """Where each voxel takes its vertebra's origin to be, (n, 3), LPS mm."""
+        return self.places + self.ways
+
+    @property
+    def weights(self) -> Floats:
+        """How sure each voxel is to be of a vertebra, (n,)."""
+        return np.asarray(self.chances.sum(axis=1))
+
+
+def find_instances(voxels: Voxels) -> list[Instance]:
+    """Gather voxels into vertebrae, from the head down.
+
+    Each voxel votes for where its vertebra's origin is, and for its level. The votes of each level gather at peaks;
+    peaks of different levels at one place are one vertebra. Then voxels are given to the vertebra that they fit best,
+    by place and by level, and vertebrae are placed anew, in turns (Dempster's expectation and maximisation, 1977, with
+    the hard choice). A vertebra's frame is the rigid motion that brings its voxels' places in the frame onto their
+    places in the scan.
+    """
+    if not len(voxels.places):
         return []
-    votes = places + ways
-    peaks = _peaks(votes, weights, _LEAST_MM3 / voxel_mm3)
-    if not len(peaks):
-        return []
-    distance = np.linalg.norm(votes[:, None] - peaks[None], axis=2)
-    nearest = np.where(distance.min(axis=1) <= _REACH_MM, distance.argmin(axis=1), -1)
+    votes, weights = voxels.votes, voxels.weights
+    least = _LEAST_MM3 / voxels.mm3
+    near = 1.0 / (1.0 + (np.linalg.norm(voxels.ways, axis=1) / _NEAR_MM) ** 2)
+    origins, profiles = _first(votes, voxels.chances * near[:, None], least)
+    given = np.full(len(votes), -1)
+    for _ in range(_ROUNDS):
+        if not len(origins):
+            return []
+        given = _given(votes, voxels.chances, origins, profiles)
+        groups = [np.flatnonzero(given == number) for number in range(len(origins))]
+        groups = [part for group in groups for part in _halves(group, votes, weights * near, least)]
+        groups = [group for group in groups if weights[group].sum() >= least]
+        origins = np.array([np.median(votes[group], axis=0) for group in groups]).reshape(-1, 3)
+        profiles = np.array([voxels.chances[group].sum(axis=0) for group in groups]).reshape(len(groups), -1)
+        alone = _apart(origins, profiles.sum(axis=1).tolist())
+        origins, profiles = origins[alone], profiles[alone]
+    given = _given(votes, voxels.chances, origins, profiles)
     found = []
-    for number in range(len(peaks)):
-        members = np.flatnonzero(nearest == number)
-        if weights[members].sum() * voxel_mm3 < _LEAST_MM3:
+    for number in range(len(origins)):
+        members = np.flatnonzero(given == number)
+        if weights[members].sum() < least:
             continue
-        frame, misfit = rigid_frame(own[members], places[members], weights[members])
+        frame, misfit = rigid_frame(voxels.own[members], voxels.places[members], weights[members])
         found.append(Instance(members, frame, misfit))
     return sorted(found, key=lambda instance: -float(instance.frame[2, 3]))
 
 
-def _peaks(votes: Floats, weights: Floats, least: float) -> Floats:
-    """Return where votes gather, (m, 3), most first; nearer than a vertebra's height to a larger peak is none."""
-    step = _SPREAD_MM / 2
+def _first(votes: Floats, chances: Floats, least: float) -> tuple[Floats, Floats]:
+    """Return where the votes of each level gather, (m, 3), and how much each level says so there, (m, classes)."""
+    step = _PEAK_MM / 2
     low = votes.min(axis=0) - 3 * _SPREAD_MM
     shape = np.ceil((votes.max(axis=0) - low + 3 * _SPREAD_MM) / step).astype(int) + 1
-    count = np.zeros(shape)
-    np.add.at(count, tuple(np.rint((votes - low) / step).astype(int).T), weights)
-    density = ndimage.gaussian_filter(count, _SPREAD_MM / step, mode="constant")
-    highest = ndimage.maximum_filter(density, size=int(_REACH_MM / step) | 1)
+    cells = tuple(np.rint((votes - low) / step).astype(int).T)
     # So many votes, scattered as far as they may be, still reach this density.
-    floor = least / ((2 * np.pi) ** 1.5 * (2 * _SPREAD_MM / step) ** 3)
-    at = np.argwhere((density == highest) & (density > floor))
-    return np.asarray(low + step * at)
+    floor = least / ((2 * np.pi) ** 1.5 * (2 * _SPREAD_MM / step) ** 3) / 4
+    at, level_of, height = [], [], []
+    for level in range(chances.shape[1]):
+        count = np.zeros(shape)
+        np.add.at(count, cells, chances[:, level])
+        density = ndimage.gaussian_filter(count, _PEAK_MM / step, mode="constant")
+        highest = ndimage.maximum_filter(density, size=int(2 * _SAME_MM / step) | 1)
+        for peak in np.argwhere((density == highest) & (density > floor)):
+            at.append(low + step * peak)
+            level_of.append(level)
+            height.append(float(density[tuple(peak)]))
+    origins = np.array(at).reshape(-1, 3)
+    alone = _apart(origins, height)
+    profiles = np.zeros((len(alone), chances.shape[1]))
+    profiles[np.arange(len(alone)), [level_of[n] for n in alone]] = 1.0
+    return origins[alone], profiles
+
+
+def _halves(
+    group: npt.NDArray[np.intp], votes: Floats, words: Floats, least: float
+) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return the two vertebrae that one group of voxels votes for, or the group where it is one.
+
+    Two means along the line on which the votes scatter most: those of one vertebra come out much nearer to each
+    other than two vertebrae are.
+    """
+    if len(group) < 2:
+        return (group,)
+    word = words[group] / words[group].sum()
+    middle = word @ votes[group]
+    _, _, axes = np.linalg.svd((votes[group] - middle) * np.sqrt(word)[:, None], full_matrices=False)
+    along = (votes[group] - middle) @ axes[0]
+    upper = along > 0
+    means: tuple[float, ...] = (0.0, 0.0)
+    for _ in range(_ROUNDS):
+        if not upper.any() or upper.all():
+            return (group,)
+        means = (
+            float(np.average(along[~upper], weights=word[~upper])),
+            float(np.average(along[upper], weights=word[upper])),
+        )
+        upper = along > sum(means) / 2
+    parts = group[upper], group[~upper]
+    apart = means[1] - means[0] >= _TWO_MM and all(words[part].sum() >= least / 4 for part in parts)
+    return parts if apart else (group,)
+
+
+def _apart(origins: Floats, masses: list[float]) -> list[int]:
+    """Return the numbers of the origins that no heavier one is near to."""
+    kept: list[int] = []
+    for number in np.argsort(masses)[::-1].tolist():
+        if all(np.linalg.norm(origins[number] - origins[other]) >= _SAME_MM for other in kept):
+            kept.append(number)
+    return kept
+
+
+def _given(votes: Floats, chances: Floats, origins: Floats, profiles: Floats) -> npt.NDArray[np.intp]:
+    """Return the vertebra that each voxel fits best, -1 where none is near, (n,)."""
+    share = profiles / profiles.sum(axis=1, keepdims=True)
+    agree = np.log(_DOUBT + (chances / chances.sum(axis=1, keepdims=True)) @ share.T)
+    distance = np.linalg.norm(votes[:, None] - origins[None], axis=2)
+    fit = np.where(distance <= _REACH_MM, agree - 0.5 * (distance / _SPREAD_MM) ** 2, -np.inf)
+    return np.where(np.isfinite(fit).any(axis=1), fit.argmax(axis=1), -1)
 
 
 def rigid_frame(own: Floats, places: Floats, weights: Floats) -> tuple[Floats, float]:

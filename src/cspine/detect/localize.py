@@ -1,6 +1,6 @@
 """A coarse volume to a map of its vertebrae."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,8 @@ import numpy.typing as npt
 from cspine.anatomy import VERTEBRAE
 from cspine.detect.card import LocalizerCard
 from cspine.detect.chain import confidence, find_chain
-from cspine.detect.instances import Instance, find_instances
+from cspine.detect.instances import Instance, Voxels, find_instances
+from cspine.detect.shape import Shape
 from cspine.detect.weights import Weights, load_weights
 from cspine.errors import WeightsError
 from cspine.reformat.coarse import BORDER, COARSE_MM, CoarseVolume, coarsen, network_input
@@ -96,7 +97,7 @@ class Localizer:
     def find(self, coarse: CoarseVolume) -> SpineMap:
         """Find the vertebrae of a coarse volume; none where there are none."""
         chances, places = self.run(coarse)
-        return assemble(chances, places, coarse)
+        return assemble(chances, places, coarse, self.weights.card.shapes)
 
     def run(self, coarse: CoarseVolume) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return the network's answer on the volume with `BORDER` voxels about it.
@@ -111,8 +112,7 @@ class Localizer:
         shape = np.array(coarse.hu.shape) + 2 * BORDER
         after = -shape % _SIDE + BORDER
         around = [(BORDER, int(more)) for more in after]
-        scanned = np.pad(np.ones(coarse.hu.shape, np.bool_), around)
-        image = network_input(np.pad(coarse.hu, around), scanned)
+        image = network_input(np.pad(coarse.hu, around), np.pad(coarse.scanned, around))
         chances, places = self.weights.session.run(["chances", "places"], {"image": image[None]})
         k, j, i = shape.tolist()
         return np.asarray(chances)[0, :, :k, :j, :i], np.asarray(places)[0, :, :k, :j, :i]
@@ -123,7 +123,12 @@ def _loaded(path: Path | None) -> Localizer:
     return Localizer.load(path)
 
 
-def assemble(chances: npt.NDArray[np.float32], places: npt.NDArray[np.float32], coarse: CoarseVolume) -> SpineMap:
+def assemble(
+    chances: npt.NDArray[np.float32],
+    places: npt.NDArray[np.float32],
+    coarse: CoarseVolume,
+    shapes: Mapping[str, Shape],
+) -> SpineMap:
     """Gather the network's answer into vertebrae with levels.
 
     Parameters
@@ -132,29 +137,56 @@ def assemble(chances: npt.NDArray[np.float32], places: npt.NDArray[np.float32], 
         As `Localizer.run` returns them.
     coarse : CoarseVolume
         What they are of.
+    shapes : dict
+        Level to how such vertebrae fill their frames.
     """
     weight = chances[_VERTEBRAL].sum(axis=0)
     bone = weight > _BONE
     index = np.argwhere(bone) - BORDER
     lps = coarse.origin_lps_mm + COARSE_MM * index[:, ::-1]
-    inside = np.all((index >= 0) & (index < coarse.hu.shape), axis=1)
-    told, weights = places[:, bone].T.astype(np.float64) * _UNIT_MM, weight[bone].astype(np.float64)
-    instances = find_instances(lps, told[:, :3], told[:, 3:], weights, COARSE_MM**3)
+    inside = coarse.covers(lps)
+    told, levels_of = places[:, bone].T.astype(np.float64) * _UNIT_MM, chances[_VERTEBRAL][:, bone].astype(np.float64)
+    voxels = Voxels(lps, told[:, :3], told[:, 3:], levels_of.T, COARSE_MM**3)
+    weights = voxels.weights
+    instances = find_instances(voxels)
     instances = [instance for instance in instances if inside[instance.members].any()]
     if not instances:
         return SpineMap(())
-    levels_of = chances[_VERTEBRAL][:, bone]
     said = np.stack([_level_chances(levels_of, instance, weights) for instance in instances])
     frames = np.array([instance.frame for instance in instances])
     worth = np.array([_worth(instance, weights) for instance in instances])
     members, levels = find_chain(said, frames, worth)
     sure = confidence(said[members], frames[members], levels)
+    found = _Found(lps, weights, inside)
+    row = zip(members.tolist(), _names(levels.tolist()), sure.tolist(), strict=True)
+    vertebrae = [(name, chance, instances[member]) for member, name, chance in row]
     return SpineMap(
         tuple(
-            _vertebra(instances[member], name, chance, lps, weights, inside)
-            for member, name, chance in zip(members.tolist(), _names(levels.tolist()), sure.tolist(), strict=True)
+            _vertebra(name, chance, instance, found, _share(shapes, name, instance, found, coarse))
+            for name, chance, instance in vertebrae
         )
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Voxels of vertebrae: places in LPS mm, how sure each is to be one, and whether it was scanned."""
+
+    lps: Floats
+    weights: Floats
+    inside: npt.NDArray[np.bool_]
+
+
+def _share(shapes: Mapping[str, Shape], level: str, instance: Instance, found: _Found, coarse: CoarseVolume) -> float:
+    """Return how much of a vertebra was scanned.
+
+    Where its shape is known, from its frame alone: of what lies beyond the scan the network cannot tell how much it is.
+    """
+    shape = shapes.get(level, shapes.get("T1") if level.startswith("T") else None)
+    if shape is not None:
+        return shape.share(instance.frame, coarse.covers)
+    members = instance.members
+    return float(found.weights[members][found.inside[members]].sum() / found.weights[members].sum())
 
 
 def _worth(instance: Instance, weights: Floats) -> float:
@@ -163,9 +195,9 @@ def _worth(instance: Instance, weights: Floats) -> float:
     return min(2.0 * float(np.log(bone / _DOUBTFUL_MM3)), _MOST_WORTH) - 0.5 * (instance.misfit_mm / _MISFIT_MM) ** 2
 
 
-def _level_chances(chances: npt.NDArray[np.float32], instance: Instance, weights: Floats) -> Floats:
+def _level_chances(chances: Floats, instance: Instance, weights: Floats) -> Floats:
     """Return an instance's own chances of each level: the mean logarithm over its voxels, as of a few that speak."""
-    own = chances[:, instance.members].astype(np.float64)
+    own = chances[:, instance.members]
     share = weights[instance.members] / weights[instance.members].sum()
     own = own / own.sum(axis=0, keepdims=True)
     words = min(len(instance.members) / _SURE, _MOST_WORDS)
@@ -186,15 +218,12 @@ def _names(levels: list[int]) -> list[str]:
     return names
 
 
-def _vertebra(
-    instance: Instance, level: str, confidence: float, lps: Floats, weights: Floats, inside: npt.NDArray[np.bool_]
-) -> Vertebra:
+def _vertebra(level: str, confidence: float, instance: Instance, found: _Found, share: float) -> Vertebra:
     members = instance.members
-    seen = members[inside[members]]
+    seen = members[found.inside[members]]
     back = np.linalg.inv(instance.frame)
-    own = lps[members] @ back[:3, :3].T + back[:3, 3]
+    own = found.lps[members] @ back[:3, :3].T + back[:3, 3]
     box = np.percentile(own, [1, 99], axis=0) + np.array([[-COARSE_MM / 2], [COARSE_MM / 2]])
-    share = float(weights[seen].sum() / weights[members].sum())
-    centroid = np.average(lps[seen], axis=0, weights=weights[seen])
-    volume = float(weights[seen].sum() * COARSE_MM**3)
+    centroid = np.average(found.lps[seen], axis=0, weights=found.weights[seen])
+    volume = float(found.weights[seen].sum() * COARSE_MM**3)
     return Vertebra(level, instance.frame, centroid, box, share, confidence, volume)

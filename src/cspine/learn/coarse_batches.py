@@ -35,8 +35,12 @@ PATCH: Final = (80, 64, 64)
 _TURN_DEG: Final = (14.0, 9.0, 14.0)
 """Most by which necks are turned about z, y and x more than they are."""
 
-_CUT: Final = 0.35
-"""Share of patches in which a part of the spine lies outside the scan."""
+_CUTS: Final = (0.3, 0.4, 0.3)
+"""Share of patches that are cut off at no end, one and two ends more than the scan already is."""
+
+_CONTRAST: Final = (0.7, 1.3)
+_OFFSET_HU: Final = 60.0
+"""HU are stretched and shifted by so much: more than scanners differ, so that shape counts."""
 
 _LEAST_FIELD: Final = 10
 """Planes that are left of a scan that is cut, 30 mm."""
@@ -85,8 +89,8 @@ def draw_view(example: CoarseExample, rng: np.random.Generator, shape: Sequence[
     centre = np.linalg.solve(matrix, (low + high) / 2 - shift)
     half = (high - low) / 2 / scale
     field = np.array([centre - half * rng.uniform(0.85, 1.0, 3), centre + half * rng.uniform(0.85, 1.0, 3)])
-    if rng.random() < _CUT:
-        axis, end = int(rng.choice([0, 0, 0, 1, 2])), int(rng.integers(2))
+    for _ in range(int(rng.choice(3, p=_CUTS))):
+        axis, end = int(rng.choice([0, 0, 0, 0, 1, 2])), int(rng.integers(2))
         least = _LEAST_FIELD if axis == 0 else 30
         if field[1, axis] - field[0, axis] > least:
             at = rng.uniform(field[0, axis] + least, field[1, axis])
@@ -130,7 +134,7 @@ def look(
     field = _box(view.field, shape)
     inside = field & known
     if rng is not None:
-        hu = hu * rng.uniform(0.85, 1.15) + rng.normal(0.0, 30.0)
+        hu = hu * rng.uniform(*_CONTRAST) + rng.uniform(-_OFFSET_HU, _OFFSET_HU)
         if rng.random() < 0.3:
             hu = ndimage.gaussian_filter(hu, rng.uniform(0.2, 0.7, 3), truncate=2.0)
         hu += rng.uniform(0.0, 45.0) * rng.standard_normal(shape, dtype=np.float32)

@@ -4,24 +4,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
 from cspine import __version__
 from cspine.anatomy import RESEARCH_USE_ONLY
 from cspine.detect.card import LocalizerCard
+from cspine.detect.shape import Shape, mean_shape
 from cspine.errors import LabelError
 from cspine.files import claim_folder
 from cspine.learn.coarse_batches import CLASSES
+from cspine.learn.coarse_set import FRAMED, CoarseExample
 from cspine.learn.curves import draw_curves
 from cspine.learn.export import Graph, export_onnx
 from cspine.learn.fit import FitSettings, Fitted, fit
 from cspine.learn.localizer import LocalizerLesson, build_localizer
 from cspine.learn.loop import MARKER, WEIGHTS_FILE
 from cspine.progress import Progress, silent
+from cspine.reformat.coarse import COARSE_MM
 from cspine.settings import digest
 
 _HELD_OUT: Final = 1 / 12
+
+_SHAPED: Final = 300
+"""Examples that mean shapes are taken of."""
 
 _SIDE: Final = 16
 """The network halves its input four times."""
@@ -90,9 +98,32 @@ def train_localizer(
         settings_hash=settings.hash,
         data_hash=data_hash,
         statement=RESEARCH_USE_ONLY,
+        shapes=mean_shapes(train[:_SHAPED]),
     )
     export_onnx(_graph(fitted.network), card, out / WEIGHTS_FILE)
     return fitted
+
+
+def mean_shapes(examples: Sequence[Path]) -> dict[str, Shape]:
+    """Return how vertebrae fill their frames on average, by level; of levels whose frames are nowhere known, nothing.
+
+    Parameters
+    ----------
+    examples : sequence of Path
+        Files of `CoarseExample`.
+    """
+    found: dict[str, list[npt.NDArray[np.float64]]] = {}
+    for path in examples:
+        example = CoarseExample.load(path)
+        for number, (level, frame) in enumerate(zip(FRAMED, example.frames, strict=True), start=1):
+            index = np.argwhere(example.labels == number)
+            last = np.array(example.labels.shape) - 1
+            if not len(index) or not np.isfinite(frame).all() or np.any((index == 0) | (index == last)):
+                continue  # what reaches the lattice's border is not whole
+            back = np.linalg.inv(frame)
+            lps = example.origin_lps_mm + COARSE_MM * index[:, ::-1]
+            found.setdefault(level, []).append(lps @ back[:3, :3].T + back[:3, 3])
+    return {level: mean_shape(vertebrae, COARSE_MM**3) for level, vertebrae in found.items()}
 
 
 def _graph(network: nn.Module) -> Graph:

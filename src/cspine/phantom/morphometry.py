@@ -34,6 +34,9 @@ class Measure:
 MOST_SPREADS: Final = 2.5
 """Nobody is drawn further from the mean than this many standard deviations."""
 
+_LEAST: Final = 0.4
+"""Of a measure's mean; less than any person has."""
+
 _BY_PERSON, _BY_MEASURE = 0.6, 0.5
 """How far one person's measures go together: through size, and through the same measure at other levels."""
 
@@ -80,7 +83,7 @@ MORPHOMETRY: Final[Mapping[str, Mapping[str, Measure]]] = {
 Measures = dict[str, float]
 
 
-def draw_measures(rng: np.random.Generator, *, size: float) -> dict[str, Measures]:
+def draw_measures(rng: np.random.Generator, *, size: float, spread: float = 1.0) -> dict[str, Measures]:
     """Draw one person's measures.
 
     Parameters
@@ -89,6 +92,9 @@ def draw_measures(rng: np.random.Generator, *, size: float) -> dict[str, Measure
         Where chance comes from.
     size : float
         How large the person is, in standard deviations among people.
+    spread : float
+        How many times as much as in people the measures differ; beyond 1 they are such as nobody has, which teaches a
+        network more than people would.
 
     Returns
     -------
@@ -103,6 +109,6 @@ def draw_measures(rng: np.random.Generator, *, size: float) -> dict[str, Measure
         alone = own if by_person else np.sqrt(1 - _BY_MEASURE**2)
         for level, measure in levels.items():
             off = by_person * size + _BY_MEASURE * common + alone * rng.normal()
-            drawn = measure.mean + measure.spread * float(np.clip(off, -MOST_SPREADS, MOST_SPREADS))
-            person.setdefault(level, {})[name] = drawn
+            drawn = measure.mean + spread * measure.spread * float(np.clip(off, -MOST_SPREADS, MOST_SPREADS))
+            person.setdefault(level, {})[name] = max(drawn, _LEAST * measure.mean)
     return person

@@ -129,7 +129,7 @@ def bone_parts(person: Person, level: str, spaces_mm: Mapping[str, float]) -> li
     return list(subaxial(level, measures, traits, spaces_mm[level]))
 
 
-def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.0, 92.0)) -> Neck:
+def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.0, 92.0), spread: float = 1.0) -> Neck:
     """Draw a person, a posture and all soft tissue.
 
     Parameters
@@ -138,8 +138,10 @@ def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.
         Where chance comes from.
     age_years : (float, float)
         The youngest and oldest.
+    spread : float
+        How many times as much as in people the measures differ.
     """
-    person, posture = draw_person(rng, age=age_years), draw_posture(rng)
+    person, posture = draw_person(rng, age=age_years, spread=spread), draw_posture(rng)
     frames, texture = stand(person, posture, rng), draw_texture(rng)
     layout = lay_out(person, frames)
     affine = np.zeros((4, 4))

@@ -71,7 +71,7 @@ class Person:
         return 1.0 + 0.05 * self.size
 
 
-def draw_person(rng: np.random.Generator, *, age: tuple[float, float] = (18.0, 92.0)) -> Person:
+def draw_person(rng: np.random.Generator, *, age: tuple[float, float] = (18.0, 92.0), spread: float = 1.0) -> Person:
     """Draw a person.
 
     Parameters
@@ -80,12 +80,14 @@ def draw_person(rng: np.random.Generator, *, age: tuple[float, float] = (18.0, 9
         Where chance comes from.
     age : (float, float)
         The youngest and oldest.
+    spread : float
+        How many times as much as in people the measures differ.
     """
     female = bool(rng.random() < 0.5)
     years = float(rng.uniform(*age))
     size = (-_SEX_SIZE if female else _SEX_SIZE) + float(np.sqrt(1 - _SEX_SIZE**2) * rng.normal())
     wear = float(np.clip((years - 30) / 60 + rng.normal(0, 0.2), 0, 1))
-    measures = draw_measures(rng, size=size)
+    measures = draw_measures(rng, size=size, spread=spread)
     common = {trait: rng.random() for trait in _TRAITS}
     traits = {
         level: {trait: float(np.clip(0.5 * common[trait] + 0.5 * rng.random(), 0, 1)) for trait in _TRAITS}

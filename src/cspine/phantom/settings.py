@@ -22,6 +22,7 @@ class PhantomSettings(Settings):
         description="Fraction of studies with a fracture; the challenge's by default.",
     )
     age_years: Range = Field((18.0, 85.0), description="Age of the people.")
+    spread: float = Field(1.0, ge=0.0, le=2.0, description="How many times as much as in people measures differ.")
     lateral_offset_mm: float = Field(15.0, ge=0.0, description="The spine lies up to this far off the field's middle.")
     gap_mm: Range = Field((0.4, 2.5), description="Width of a crack, in mm; its logarithm is drawn.")
     displacement_mm: Range = Field((0.0, 4.0), description="How far a fragment is moved at most, in mm.")

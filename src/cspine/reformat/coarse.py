@@ -40,15 +40,25 @@ class CoarseVolume:
     hu : (k, j, i) int16
     origin_lps_mm : (3,)
         Where the first voxel's centre lies.
+    scanned : (k, j, i) bool
+        Which voxels the scan covers; beyond a tilted one there are others.
     """
 
     hu: npt.NDArray[np.int16]
     origin_lps_mm: npt.NDArray[np.float64]
+    scanned: npt.NDArray[np.bool_]
 
     @property
     def affine_lps(self) -> npt.NDArray[np.float64]:
         """From ``[k, j, i, 1]`` to LPS mm."""
         return coarse_affine(self.origin_lps_mm)
+
+    def covers(self, lps_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Return which places, (n, 3) LPS mm, were scanned."""
+        index = np.rint((lps_mm - self.origin_lps_mm)[:, ::-1] / COARSE_MM).astype(np.intp)
+        within = np.all((index >= 0) & (index < self.hu.shape), axis=1)
+        within[within] = self.scanned[tuple(index[within].T)]
+        return np.asarray(within)
 
 
 def coarse_affine(origin_lps_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -110,7 +120,20 @@ def coarsen(volume: highdicom.Volume) -> CoarseVolume:
     ndimage.affine_transform(
         hu, to_index[:3, :3], to_index[:3, 3], coarse.shape, output=coarse, order=1, mode="grid-constant", cval=AIR_HU
     )
-    return CoarseVolume(np.rint(coarse).astype(np.int16), origin)
+    return CoarseVolume(np.rint(coarse).astype(np.int16), origin, _scanned(volume, origin, coarse.shape))
+
+
+def _scanned(
+    volume: highdicom.Volume, origin_lps_mm: npt.NDArray[np.float64], shape: tuple[int, ...]
+) -> npt.NDArray[np.bool_]:
+    """Return which coarse voxels have their middles in a volume."""
+    to_index = np.linalg.inv(volume.affine) @ coarse_affine(origin_lps_mm)
+    scanned = np.ones(shape, np.bool_)
+    axes = np.ogrid[tuple(slice(count) for count in shape)]
+    for row, count in zip(to_index, volume.spatial_shape, strict=False):
+        at = row[3] + sum(along * step for along, step in zip(row[:3].tolist(), axes, strict=True))
+        scanned &= (at >= -0.5) & (at <= count - 0.5)
+    return scanned
 
 
 def load_thinned(series: Series, *, max_gap_mm: float = MAX_GAP_MM, progress: Progress = silent) -> Volume:
