@@ -54,6 +54,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors of writing at `path`, by whatever is called in the block, into ours.
+
+    Raises
+    ------
+    DiskFullError
+        There is no space left.
+    OutputError
+        It cannot be written for another reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _as_output_error(path, error) from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically; raises as `atomic_path` does."""
     with atomic_path(path) as part:

@@ -1,22 +1,26 @@
 """Every kind of fracture is a real gap or a real loss of height, where the truth says, and nowhere else."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import ndimage
 
 from cspine.anatomy import SEGMENT_NUMBERS, VERTEBRAE, Level
 from cspine.phantom import PhantomSettings
 from cspine.phantom.breaking import break_bone
+from cspine.phantom.draw import draw_broken_neck
 from cspine.phantom.fracture import Crack, draw_cracks, sites
 from cspine.phantom.grid import Grid
 from cspine.phantom.neck import Neck, draw_neck
 from cspine.phantom.render import render
 from cspine.phantom.scanner import Scanner, draw_scanner
+from cspine.phantom.settings import DOMAINS
 from cspine.phantom.solids import by
-from cspine.phantom.study import visibility
+from cspine.phantom.study import known_fractures, visibility
 
 WIDE = PhantomSettings(gap_mm=(1.2, 1.5), displacement_mm=(1.0, 3.0))
 STEP = 0.5
@@ -39,14 +43,20 @@ def around(level: str) -> Grid:
 
 
 def broken(level: Level, kind: str) -> tuple[Crack, ...]:
-    settings = WIDE.model_copy(
-        update={"fracture_mix": {site.kind: float(site.kind == kind) for site in sites(level, neck().person)}}
-    )
-    rng = np.random.default_rng(4)
+    """A plain fracture of a kind: displaced, and impacted only where the kind always is."""
+    rng, crushed = np.random.default_rng(4), kind == "body compression"
     while True:
-        cracks = draw_cracks(level, neck().person, settings, rng)
-        if cracks[0].crush_mm or np.linalg.norm(cracks[0].shift_mm) > 0.8:
+        cracks = draw_cracks(level, neck().person, WIDE, rng, kind=kind)
+        if bool(cracks[0].crush_mm) == crushed and (crushed or np.linalg.norm(cracks[0].shift_mm) > 0.8):
             return cracks
+
+
+def pieces_mm3(level: Level, cracks: tuple[Crack, ...]) -> list[float]:
+    """The sizes of the pieces that a vertebra is in, the largest first; crumbs under 30 cubic mm are none."""
+    grid = around(level).seen_from(neck().frames[level].affine)
+    labels, _ = ndimage.label(break_bone(neck().bone(level), grid, cracks).field < 0)
+    sizes = np.bincount(labels.ravel())[1:] * STEP**3
+    return sorted((size for size in sizes.tolist() if size > 30.0), reverse=True)
 
 
 @pytest.mark.parametrize(("level", "kind"), KINDS)
@@ -79,6 +89,67 @@ def test_a_fracture_is_where_the_truth_says_and_nowhere_else(level: Level, kind:
     np.testing.assert_array_equal(whole.labels == 0, (whole.labels == 0) & ~(whole.labels > 9))
     others = (whole.labels != SEGMENT_NUMBERS[level]) & (torn.labels != SEGMENT_NUMBERS[level])
     np.testing.assert_array_equal(whole.labels[others], torn.labels[others])
+
+
+LOOSE = [(level, site.kind) for level in ("C2", "C5", "C7") for site in sites(level, neck().person) if site.loose]
+
+
+@pytest.mark.parametrize(("level", "kind"), LOOSE)
+def test_a_loose_fragment_is_a_piece_of_its_own(level: Level, kind: str) -> None:
+    (crack,) = broken(level, kind)
+    parted = replace(crack, shift_mm=2.0 * crack.normal, turn_rad=np.zeros(3))  # rough faces that slide may touch
+
+    whole, torn = pieces_mm3(level, ()), pieces_mm3(level, (parted,))
+    assert len(whole) == 1
+    assert len(torn) == 2
+    assert torn[1] > 80.0
+
+
+def test_a_jefferson_fracture_breaks_both_arches_and_its_lateral_masses_part() -> None:
+    cracks = broken("C1", "Jefferson burst")
+
+    assert len(pieces_mm3("C1", cracks)) == 4
+    assert sorted(np.sign(crack.centre_mm[:2]).tolist() for crack in cracks) == [[-1, -1], [-1, 1], [1, -1], [1, 1]]
+    assert all(np.sign(crack.shift_mm[0]) == np.sign(crack.centre_mm[0]) for crack in cracks)
+
+
+def test_bursts_are_never_partial_and_some_dens_fractures_are_impacted() -> None:
+    rng = np.random.default_rng(5)
+
+    drawn = [draw_cracks("C2", neck().person, WIDE, rng, kind="dens type III")[0] for _ in range(200)]
+    assert 0.15 < np.mean([crack.crush_mm > 0 for crack in drawn]) < 0.35
+    for _ in range(60):
+        assert draw_cracks("C1", neck().person, WIDE, rng, kind="Jefferson burst")[0].shift_mm.any()
+
+
+def test_some_vertebrae_are_broken_in_two_ways() -> None:
+    rng = np.random.default_rng(6)
+
+    kinds = [{crack.kind for crack in draw_cracks("C5", neck().person, WIDE, rng)} for _ in range(300)]
+
+    assert {len(found) for found in kinds} == {1, 2}
+    assert 0.12 < np.mean([len(found) == 2 for found in kinds]) < 0.28
+    with pytest.raises(ValueError, match="C5 has no fractures of the kind 'hangman'"):
+        draw_cracks("C5", neck().person, WIDE, rng, kind="hangman")
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.25, 0.5, 0.75])
+def test_a_fine_crack_along_slices_is_as_dark_wherever_they_lie(offset: float) -> None:
+    crack = replace(
+        broken("C2", "dens type II")[0], width_mm=0.4, shift_mm=np.zeros(3), turn_rad=np.zeros(3), extent_mm=90.0,
+        normal=np.array([0.0, 0.0, 1.0]), waves=np.zeros((1, 4)),
+    )  # fmt: skip
+    frame = neck().frames["C2"].affine
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = 0.75, 0.22, 0.22, 1.0
+    affine[:3, 3] = crack.centre_mm - by(1.1, 1.1, 3.0 + 0.75 * offset)
+    grid = Grid(frame @ affine, (9, 11, 11))
+
+    whole = render(neck(), grid, thickness_mm=0.75).hu
+    lost = (whole - render(neck().broken({"C2": (crack,)}), grid, thickness_mm=0.75).hu).sum(axis=0) * 0.75
+
+    expected = 0.4 * (whole.mean() - 40.0)  # the gap is filled with blood
+    assert lost.mean() == pytest.approx(expected, rel=0.35)
 
 
 @pytest.mark.parametrize(("level", "kind"), [("C2", "dens type II"), ("C7", "spinous process"), ("C5", "teardrop")])
@@ -134,17 +205,17 @@ def test_a_compressed_body_is_lower_in_front() -> None:
 
     lost = {y: top(y, ()) - top(y, (crack,)) for y in (-0.38 * depth, 0.38 * depth)}
     front, behind = lost.values()
-    assert front > behind + 0.8
-    assert 1.5 < front <= 4.1
+    assert front > behind + 1.5
+    assert 3.0 < front <= 4.1
     assert top(0.0, ()) == pytest.approx(height / 2, abs=1.0)
 
 
 def test_partial_cracks_end_within_the_bone() -> None:
     rng = np.random.default_rng(1)
-    drawn = [crack for _ in range(200) for crack in draw_cracks("C6", neck().person, WIDE, rng)]
-    partial = [crack for crack in drawn if not crack.crush_mm and not crack.shift_mm.any()]
+    drawn = [draw_cracks("C6", neck().person, WIDE, rng, kind="lamina")[0] for _ in range(200)]
+    partial = [crack for crack in drawn if not crack.shift_mm.any()]
 
-    assert 0.15 < len(partial) / len(drawn) < 0.45
+    assert 0.25 < len(partial) / len(drawn) < 0.45
     crack = partial[0]
     affine = np.diag([0.5, 0.5, 0.5, 1.0])
     affine[:3, 3] = crack.centre_mm - 15.0
@@ -170,7 +241,7 @@ def test_the_mix_of_fractures_can_be_tuned() -> None:
 def test_visibility_grows_with_width_and_displacement_and_falls_with_noise() -> None:
     scanner: Scanner = draw_scanner(neck(), PhantomSettings(matrix=128), np.random.default_rng(0))
     (crack,) = broken("C7", "spinous process")
-    crack = replace(crack, width_mm=0.5, shift_mm=np.zeros(3))
+    crack = replace(crack, width_mm=0.25, shift_mm=np.zeros(3))
 
     def seen(crack: Crack, scanner: Scanner = scanner) -> float:
         return visibility(crack, 700.0, scanner)
@@ -180,6 +251,19 @@ def test_visibility_grows_with_width_and_displacement_and_falls_with_noise() -> 
     assert seen(replace(crack, shift_mm=np.array([3.0, 0, 0]))) > seen(crack) + 0.05
     assert seen(crack, replace(scanner, noise_hu=4 * scanner.noise_hu)) < seen(crack) - 0.1
     assert seen(crack, replace(scanner, thickness_mm=6.0)) < seen(crack) - 0.05
+    assert visibility(crack, 700.0, scanner, 4 * scanner.noise_hu) < seen(crack) - 0.1  # where it lies it is noisier
+
+
+@pytest.mark.parametrize("domain", ["source", "hidden"])
+def test_fractures_are_from_occult_to_obvious(domain: str) -> None:
+    words = Counter()
+    settings = DOMAINS[domain].model_copy(update={"prevalence": 1.0})  # type: ignore[index]
+    for index in range(30):
+        drawn, scanner = draw_broken_neck(44, index, settings)
+        words.update(found["visibility_word"] for found in known_fractures(drawn, scanner))
+
+    assert set(words) == {"occult", "subtle", "clear", "obvious"}
+    assert max(words.values()) < 0.6 * words.total()
 
 
 def test_truth_holds_every_fracture_of_a_study_and_its_boxes_enclose_it() -> None:
@@ -192,6 +276,7 @@ def test_truth_holds_every_fracture_of_a_study_and_its_boxes_enclose_it() -> Non
         truth = study.truth
         assert {fracture["level"] for fracture in truth["fractures"]} == set(truth["levels"])
         assert all(0.0 <= fracture["visibility"] <= 1.0 for fracture in truth["fractures"])
+        assert all(0.1 <= fracture["scanned"] <= 1.0 for fracture in truth["fractures"])
         boxes: npt.NDArray[np.bool_] = np.zeros(study.hu.shape, bool)
         for box in _boxes(study, "1.2.3", upward=True):
             rows = slice(int(box["y"]), int(box["y"] + box["height"]))

@@ -1,12 +1,16 @@
+import errno
+import json
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk  # noqa: N813 - its own custom
+from pydicom import dcmread
 
 from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES, SEGMENT_NUMBERS, TARGETS, VERTEBRAE
-from cspine.errors import OutputTakenError
+from cspine.errors import DiskFullError, OutputTakenError
 from cspine.imaging import load_segmentation, load_volume
 from cspine.labels import read_boxes, read_labels
 from cspine.phantom import PhantomSettings, PhantomStudy, render_study, synthesize
@@ -105,25 +109,61 @@ def test_dicom_nifti_and_boxes_are_of_the_same_voxels(data: Path) -> None:
     at = np.argwhere(drawn.labels > 0)[::50]
     stored = np.rint(np.c_[at, np.ones(len(at))] @ to_stored.T)[:, :3].astype(int)
     np.testing.assert_array_equal(np.asarray(image.dataobj)[tuple(stored.T)], drawn.labels[tuple(at.T)])
+    boxed = np.zeros(drawn.hu.shape, bool)
     for box in boxes[boxes["StudyInstanceUID"] == uid].itertuples():
         (path,) = (data / "train_images" / uid).glob(f"{box.slice_number}.dcm")
         k = _place(path, drawn)
         rows = slice(int(box.y), int(box.y + box.height))
         columns = slice(int(box.x), int(box.x + box.width))
         assert (drawn.fracture[k, rows, columns] > 0).any()
+        boxed[k, rows, columns] = True
+    assert boxed[drawn.fracture > 0].all()  # the table's boxes hold every voxel of every crack, in the files' slices
+    told = json.loads((data / "truth" / f"{uid}.json").read_text())["boxes"]
+    assert {box["level"] for box in told} == set(drawn.truth["levels"])
+    assert len(told) == (boxes["StudyInstanceUID"] == uid).sum()
+
+
+def test_masks_lie_on_the_slices_for_other_readers_too(data: Path) -> None:
+    uid = next(path.stem for path in sorted((data / "segmentations").iterdir()))
+
+    mask = sitk.ReadImage(str(data / "segmentations" / f"{uid}.nii"))
+    volume = load_volume(data / "train_images" / uid)
+
+    assert sorted(mask.GetSpacing()) == pytest.approx(sorted(volume.spacing), rel=1e-4)
+    at = np.argwhere(load_segmentation(data / "segmentations" / f"{uid}.nii", volume) == 4)[::37]
+    for index in at.tolist():
+        place = (volume.affine @ [*index, 1.0])[:3].tolist()
+        assert mask.GetPixel(mask.TransformPhysicalPointToIndex(place)) == 4
+
+
+def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("cspine.phantom.dataset.write_slices", full)
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        synthesize(tmp_path / "out", studies=1, seed=1, settings=SMALL)
+    assert not list((tmp_path / "out").glob("truth/*"))
+
+
+def test_padding_about_a_round_field_is_air_to_whoever_reads_it(tmp_path: Path) -> None:
+    settings = SMALL.model_copy(update={"round_field": 1.0, "full_headers": 1.0, "jpeg_lossless": 0.0, "tilted": 0.0})
+    synthesize(tmp_path / "out", studies=1, seed=4, settings=settings)
+    (folder,) = (tmp_path / "out" / "train_images").iterdir()
+    first = dcmread(folder / "1.dcm")
+
+    assert (first.PixelPaddingValue, first.PixelRepresentation) == (-2000, 1)
+    assert (first.pixel_array[0, 0], first.PatientSex in {"F", "M"}) == (-2000, True)
+    np.testing.assert_array_equal(load_volume(folder).array, render_study(4, 0, settings).hu)
 
 
 def _place(path: Path, drawn: PhantomStudy) -> int:
-    from pydicom import dcmread
-
     z = float(dcmread(path, stop_before_pixels=True).ImagePositionPatient[2])
     k: int = round((z - drawn.affine_lps[2, 3]) / drawn.affine_lps[2, 0])
     return k
 
 
 def test_headers_and_slice_directions_vary(data: Path) -> None:
-    from pydicom import dcmread
-
     full, upward, syntaxes = set(), set(), set()
     for folder in (data / "train_images").iterdir():
         first, last = (dcmread(folder / f"{n}.dcm") for n in (1, len(list(folder.iterdir()))))

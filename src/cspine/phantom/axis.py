@@ -14,6 +14,10 @@ DENS_LEAN_DEG: Final = 8.0
 """How far the dens leans back."""
 
 
+AXIS_WIDTH_MM: Final = 17.5
+"""Of the body of C2, at its lower end."""
+
+
 def dens_foot(measures: Mapping[str, float]) -> float:
     """Return the height at which the dens begins, above the body's middle."""
     return measures["body height"] / 2 - 0.5
@@ -29,7 +33,9 @@ def axis(measures: Mapping[str, float], traits: Mapping[str, float]) -> Iterator
     """Yield the parts of C2; `measures` and `traits` as for `subaxial`."""
     height, back = measures["body height"], measures["body depth below"] / 2
     canal_half, canal_depth = measures["canal width"] / 2, measures["canal depth"]
-    body = Body(17.5, (13.0, measures["body depth below"]), height, waist=0.10, uncus=0.0, arch=endplate_arch(traits))
+    body = Body(
+        AXIS_WIDTH_MM, (13.0, measures["body depth below"]), height, waist=0.10, uncus=0.0, arch=endplate_arch(traits)
+    )
     yield Part(body)
     yield from _dens(measures)
     pillar = np.array([canal_half + 5.0, back + 6.4, -height / 2 + 2.0])

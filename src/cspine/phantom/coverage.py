@@ -1,15 +1,19 @@
-"""How much of each vertebra a scan shows."""
+"""How much of each vertebra and of each fracture a scan shows."""
 
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from cspine.anatomy import VERTEBRAE
+from cspine.phantom.fracture import Crack
 from cspine.phantom.grid import Grid, around, sample
 from cspine.phantom.neck import Neck
 from cspine.phantom.scanner import Scanner
+from cspine.phantom.solids import Box
 
 _STEP_MM: Final = 1.5
+_CRACK_STEP_MM: Final = 1.0
 
 
 def coverage(neck: Neck, scanner: Scanner) -> dict[str, float]:
@@ -31,12 +35,31 @@ def coverage(neck: Neck, scanner: Scanner) -> dict[str, float]:
 
 
 def _share(neck: Neck, level: str, scanner: Scanner) -> float:
-    parts, frame = neck.bone(level), neck.frames[level]
-    low, high = around(parts)
+    parts = neck.bone(level)
+    grid = _lattice(around(parts), _STEP_MM)
+    return _covered(neck, level, scanner, grid, sample(parts, grid) < 0)
+
+
+def crack_coverage(neck: Neck, level: str, crack: Crack, scanner: Scanner) -> float:
+    """Return the share of a crack that lies within a scan, from 0 to 1."""
+    grid = _lattice(crack.box(), _CRACK_STEP_MM)
+    points = grid.points()
+    near = crack.within(points) & (np.abs(crack.side(points)) < _CRACK_STEP_MM)
+    if not crack.crush_mm:
+        near &= crack.half_gap(points) > 0
+    return _covered(neck, level, scanner, grid, near & (sample(neck.bone(level), grid) < 0))
+
+
+def _lattice(box: Box, step_mm: float) -> Grid:
     affine = np.zeros((4, 4))
-    affine[2, 0] = affine[1, 1] = affine[0, 2] = _STEP_MM
-    affine[:, 3] = [*low, 1.0]
-    k, j, i = np.ceil((high - low) / _STEP_MM).astype(int)[::-1].tolist()
-    inside = np.argwhere(sample(parts, Grid(affine, (k + 1, j + 1, i + 1))) < 0)
-    places = inside @ (frame.affine @ affine)[:3, :3].T + (frame.affine @ affine)[:3, 3]
-    return float(np.mean(scanner.covers(places)))
+    affine[2, 0] = affine[1, 1] = affine[0, 2] = step_mm
+    affine[:, 3] = [*box[0], 1.0]
+    k, j, i = np.ceil((box[1] - box[0]) / step_mm).astype(int)[::-1].tolist()
+    return Grid(affine, (k + 1, j + 1, i + 1))
+
+
+def _covered(neck: Neck, level: str, scanner: Scanner, grid: Grid, chosen: npt.NDArray[np.bool_]) -> float:
+    """Return which share of some points of a lattice in a vertebra's frame was scanned; 0 of none."""
+    to_lps = neck.frames[level].affine @ grid.affine
+    places = np.argwhere(chosen) @ to_lps[:3, :3].T + to_lps[:3, 3]
+    return float(np.mean(scanner.covers(places))) if len(places) else 0.0

@@ -24,12 +24,12 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
-from cspine.files import claim_folder, read_json, write_bytes, write_json, write_text
+from cspine.anatomy import OVERALL, SEGMENT_NUMBERS, TARGETS, VERTEBRAE
+from cspine.files import claim_folder, output_errors, read_json, write_bytes, write_json, write_text
 from cspine.imaging.layout import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER
 from cspine.labels import BOX_COLUMNS, STUDY
 from cspine.phantom.dicom import Identity, draw_writing, instance_numbers, write_slices
-from cspine.phantom.settings import PhantomSettings, stream
+from cspine.phantom.settings import GENERATOR, PhantomSettings, stream
 from cspine.phantom.study import PhantomStudy, render_study
 from cspine.progress import Progress, silent
 from cspine.scale import run_over
@@ -107,7 +107,13 @@ def synthesize(
         `out` cannot be written.
     """
     settings = settings or PhantomSettings()
-    identity = {"kind": "phantom", "seed": seed, "studies": studies, "settings": settings.model_dump(mode="json")}
+    identity = {
+        "kind": "phantom",
+        "generator": GENERATOR,
+        "seed": seed,
+        "studies": studies,
+        "settings": settings.model_dump(mode="json"),
+    }
     claim_folder(out, PHANTOM_MARKER, identity, remedy="choose another --out, or delete it")
     tasks = [_Task(out, seed, index, settings) for index in range(studies)]
     missing = [task for task in tasks if not task.truth_path.is_file()]
@@ -126,11 +132,12 @@ def _write_study(task: _Task) -> None:
     study, uid = render_study(task.seed, task.index, task.settings), task.identity.study_uid
     writing = draw_writing(stream(task.seed, task.index, task.settings, 1), task.settings)
     part = task.images.with_name(f".{task.images.name}.part")
-    for folder in (part, task.images):
-        if folder.exists():
-            shutil.rmtree(folder)
-    write_slices(study, task.identity, part, writing)
-    part.replace(task.images)
+    with output_errors(task.images):
+        for folder in (part, task.images):
+            if folder.exists():
+                shutil.rmtree(folder)
+        write_slices(study, task.identity, part, writing)
+        part.replace(task.images)
     _write_mask(study.labels, study.affine_lps, task.out / "segmentations" / f"{uid}.nii")
     if study.fracture.any():
         _write_mask(study.fracture, study.affine_lps, task.out / FRACTURES_FOLDER / f"{uid}.nii.gz")
@@ -154,6 +161,7 @@ def _label_row(truth: dict[str, Any]) -> dict[str, Any]:
 def _write_mask(mask: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64], path: Path) -> None:
     """Write labels with sagittal slices first, so that only the affine tells where voxels lie, as in RSNA's."""
     affine_lps = affine[:, [2, 0, 1, 3]].copy()  # axes i, k, j
+    spacing = np.linalg.norm(affine_lps[:3, :3], axis=0)
     affine_lps[:3, 3] += affine_lps[:3, 1] * (mask.shape[0] - 1)
     affine_lps[:3, 1] *= -1  # k runs from the head down
     # NIfTI counts its first axis fastest: a row of the mask stays a row, which copies well.
@@ -161,7 +169,12 @@ def _write_mask(mask: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64], pa
     header = nibabel.Nifti1Header()
     header.set_data_dtype(np.uint8)
     header.set_data_shape(stored.shape[::-1])
-    header.set_sform(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps, code=1)
+    header.set_zooms(spacing)
+    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps
+    header.set_sform(to_ras, code=1)
+    steps = affine_lps[:3, :3] / spacing
+    if np.allclose(steps.T @ steps, np.eye(3), atol=1e-6):  # of a tilted scan the sform alone can tell
+        header.set_qform(to_ras, code=1)
     header.set_xyzt_units("mm")
     header["magic"], header["vox_offset"] = b"n+1", _NIFTI_HEAD_BYTES
     head = header.binaryblock.ljust(_NIFTI_HEAD_BYTES, b"\0")
@@ -170,13 +183,17 @@ def _write_mask(mask: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64], pa
 
 
 def _boxes(study: PhantomStudy, uid: str, *, upward: bool) -> list[dict[str, Any]]:
-    """Return a box for every connected piece of crack in every slice, in pixels."""
+    """Return a box for every connected piece of a vertebra's cracks in every slice, in pixels, with its level."""
     numbers = instance_numbers(len(study.hu), upward=upward)
     boxes = []
     for k in np.flatnonzero(study.fracture.any(axis=(1, 2))).tolist():
-        pieces, _ = ndimage.label(ndimage.binary_dilation(study.fracture[k] > 0, iterations=3))
-        for rows, columns in ndimage.find_objects(pieces):
-            box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start, numbers[k])
-            boxes.append({STUDY: uid, **dict(zip(BOX_COLUMNS, (float(value) for value in box), strict=True))})
-            boxes[-1]["slice_number"] = numbers[k]
+        for level in VERTEBRAE:
+            broken = study.fracture[k] == SEGMENT_NUMBERS[level]
+            if not broken.any():
+                continue
+            pieces, _ = ndimage.label(ndimage.binary_dilation(broken, iterations=3))
+            for rows, columns in ndimage.find_objects(pieces):
+                box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+                sides = dict(zip(BOX_COLUMNS, (float(value) for value in box), strict=False))
+                boxes.append({STUDY: uid, **sides, "slice_number": numbers[k], "level": level})
     return boxes

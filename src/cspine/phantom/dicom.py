@@ -2,17 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import imagecodecs
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, JPEGLosslessSV1, generate_uid
 
+from cspine.phantom.scanner import outside_circle
 from cspine.phantom.settings import PhantomSettings
 from cspine.phantom.study import PhantomStudy
+
+_SHARP_MM: Final = 0.85
+"""Kernels that blur less are called bone kernels."""
+
+_PADDING: Final = -2000
 
 
 @dataclass(frozen=True)
@@ -92,31 +98,28 @@ def write_slices(study: PhantomStudy, identity: Identity, folder: Path, writing:
         How.
     """
     folder.mkdir(parents=True)
+    dataset = _common(study, identity)
+    if writing.full_header:
+        _complete(dataset, study, identity)
     for k, number in enumerate(instance_numbers(len(study.hu), upward=writing.upward)):
-        dataset = _dataset(study, identity, k, number)
-        if writing.full_header:
-            _complete(dataset, identity)
+        _place(dataset, study, k, number, identity.sop_uid(number))
         if writing.compressed:
-            _compress(dataset, study.hu[k])
+            _compress(dataset)
         pydicom.dcmwrite(folder / f"{number}.dcm", dataset, enforce_file_format=True)
 
 
-def _dataset(study: PhantomStudy, identity: Identity, k: int, number: int) -> Dataset:
+def _common(study: PhantomStudy, identity: Identity) -> Dataset:
+    """Return what all slices share."""
     affine = study.affine_lps
-    position = affine @ [k, 0, 0, 1]
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID(identity.sop_uid(number))
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.SOPInstanceUID = identity.sop_uid(number)
     dataset.PatientID = identity.study_uid
     dataset.StudyInstanceUID = identity.study_uid
     dataset.PatientName = "PHANTOM"
     dataset.SeriesInstanceUID = identity.series_uid
     dataset.SliceThickness = f"{study.thickness_mm:.6g}"
-    dataset.InstanceNumber = number
-    dataset.ImagePositionPatient = [f"{value:.6g}" for value in position[:3]]
     rows, columns = (affine[:3, axis] / np.linalg.norm(affine[:3, axis]) for axis in (1, 2))
     dataset.ImageOrientationPatient = [f"{value + 0.0:.6g}" for value in (*columns, *rows)]
     dataset.PixelSpacing = [f"{np.linalg.norm(affine[:3, axis]):.8g}" for axis in (1, 2)]
@@ -125,26 +128,53 @@ def _dataset(study: PhantomStudy, identity: Identity, k: int, number: int) -> Da
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
     dataset.WindowCenter, dataset.WindowWidth = 500, 2000
     dataset.RescaleIntercept, dataset.RescaleSlope = -1024, 1
-    dataset.PixelData = (study.hu[k].astype(np.int32) + 1024).astype("<u2").tobytes()
-    dataset["PixelData"].VR = "OW"
     return dataset
 
 
-def _compress(dataset: Dataset, hu: npt.NDArray[np.int16]) -> None:
-    frame = imagecodecs.jpeg8_encode((hu + 1024).astype(np.uint16), lossless=True, predictor=1, bitspersample=16)
+def _place(dataset: Dataset, study: PhantomStudy, k: int, number: int, sop_uid: str) -> None:
+    """Make a data set that of a slice."""
+    position = study.affine_lps @ [k, 0, 0, 1]
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(sop_uid)
+    dataset.SOPInstanceUID = sop_uid
+    dataset.InstanceNumber = number
+    dataset.ImagePositionPatient = [f"{value:.6g}" for value in position[:3]]
+    if "SliceLocation" in dataset:
+        dataset.SliceLocation = f"{position[2]:.6g}"
+    stored = study.hu[k].astype(np.int32) + 1024
+    if "PixelPaddingValue" in dataset:
+        stored[outside_circle(study.hu.shape[1:])] = _PADDING
+    dataset.PixelData = stored.astype("<i2" if dataset.PixelRepresentation else "<u2").tobytes()
+    dataset["PixelData"].VR = "OW"
+
+
+def _compress(dataset: Dataset) -> None:
+    pixels = np.frombuffer(dataset.PixelData, "<u2").reshape(dataset.Rows, dataset.Columns)
+    frame = imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=16)
     dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     dataset.PixelData = encapsulate([bytes(frame)])
     dataset["PixelData"].VR = "OB"
 
 
-def _complete(dataset: Dataset, identity: Identity) -> None:
+def _complete(dataset: Dataset, study: PhantomStudy, identity: Identity) -> None:
+    """Add what scanners write and the challenge leaves out; of a person only what is drawn."""
+    person, scanner = study.truth["person"], study.truth["scanner"]
     dataset.SOPClassUID = CTImageStorage
     dataset.Modality = "CT"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     dataset.Manufacturer = "cspine phantom"
     dataset.BodyPartExamined = "CSPINE"
     dataset.PatientPosition = "HFS"
+    dataset.PatientSex, dataset.PatientAge = person["sex"], f"{int(person['age_years']):03d}Y"
+    dataset.PatientBirthDate = dataset.StudyDate = dataset.StudyTime = ""
+    dataset.AccessionNumber = dataset.StudyID = dataset.ReferringPhysicianName = ""
     dataset.KVP = 120
-    dataset.ConvolutionKernel = "BONE"
+    dataset.ConvolutionKernel = "BONE" if scanner["blur_mm"] < _SHARP_MM else "STANDARD"
     dataset.FrameOfReferenceUID = identity.frame_of_reference_uid
-    dataset.SeriesNumber = 1
+    dataset.PositionReferenceIndicator = ""
+    dataset.SeriesNumber, dataset.AcquisitionNumber = 1, 1
+    dataset.SliceLocation = ""
+    dataset.GantryDetectorTilt = f"{np.degrees(np.arcsin(float(dataset.ImageOrientationPatient[5]))):.6g}"
+    if study.round_field:  # padded by a value that no tissue has, as some makers do
+        dataset.PixelRepresentation = 1
+        dataset.PixelPaddingValue = _PADDING
+        dataset["PixelPaddingValue"].VR = "SS"

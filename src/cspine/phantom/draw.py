@@ -19,7 +19,7 @@ def draw_broken_neck(seed: int, index: int, settings: PhantomSettings) -> tuple[
     """
     rng = stream(seed, index, settings)
     levels = draw_levels(rng, settings.prevalence)
-    neck = draw_neck(rng, age_years=settings.age_years, spread=settings.spread)
+    neck = draw_neck(rng, age_years=settings.age_years, spread=settings.spread, posture=settings.posture)
     cracks: dict[str, tuple[Crack, ...]] = {level: draw_cracks(level, neck.person, settings, rng) for level in levels}
     scanner = draw_scanner(neck, settings, rng)
     return neck.broken(cracks), scanner

@@ -1,6 +1,6 @@
 """Fractures: which kinds there are, where they run, how wide they gape and how fragments lie."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,11 +9,14 @@ import numpy.typing as npt
 
 from cspine.anatomy import Level
 from cspine.phantom.atlas import front_of_canal
-from cspine.phantom.axis import dens_foot
+from cspine.phantom.axis import DENS_LEAN_DEG, dens_foot
 from cspine.phantom.person import Person
 from cspine.phantom.settings import PhantomSettings
-from cspine.phantom.solids import Box, Cloud, Field, Place, Points, by, smoothstep
+from cspine.phantom.solids import SIDES, Box, Cloud, Field, Place, Points, by, smoothstep
 from cspine.phantom.subaxial import Landmarks, landmarks
+
+_FRONT_MM: Final = 3.0
+"""By so much the box of a crushed body reaches beyond its front."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Crack:
     through : bool
         Whether the fragment is loose, so that all of it moves alike; else it bends, less with distance.
     crush_mm : float
-        By how much bone above the surface has sunk into it; it is dense there, and there is no gap.
+        By how much bone above the surface has sunk into it in front; it is dense there, and there is no gap.
     waves : (n, 4)
         Amplitude in mm, wave number in 1/mm, phase and direction angle of the surface's roughness.
     """
@@ -85,10 +88,7 @@ class Crack:
     def whence(self, points: Points) -> Points:
         """Return where the bone at these points of the fragment was before it moved."""
         x, y, z = points.seen(self.centre_mm)
-        share: Field | np.float32 = np.float32(1.0)
-        if not self.through:
-            reach = [np.abs(offset) / np.float32(half) for offset, half in zip((x, y, z), self.half_mm, strict=True)]
-            share = 1 - smoothstep(np.maximum(np.maximum(reach[0], reach[1]), reach[2]), 0.45, 0.95)
+        share = self._share((x, y, z))
         a, b, c = (np.float32(angle) for angle in self.turn_rad)
         turned = (b * z - c * y, c * x - a * z, a * y - b * x)
         moved = [
@@ -96,9 +96,21 @@ class Crack:
             for values, place, part, shift in zip((x, y, z), self.centre_mm, turned, self.shift_mm, strict=True)
         ]
         if self.crush_mm:
-            wedge = np.clip(np.float32(0.5) - y / np.float32(2 * self.half_mm[1]), 0, 1)
+            back = np.float32(self.half_mm[1])
+            wedge = np.clip((back - y) / np.float32(2 * back - _FRONT_MM), 0, 1)
             moved[2] = moved[2] + share * np.float32(self.crush_mm) * wedge
         return Cloud(moved[0], moved[1], moved[2])
+
+    def _share(self, offsets: Sequence[Field]) -> Field | np.float32:
+        """Return how far bone at some way from the centre goes along with the fragment."""
+        if self.through:
+            return np.float32(1.0)
+        halves = self.half_mm.astype(np.float32)
+        reach: list[Field] = [np.abs(offset) / half for offset, half in zip(offsets, halves, strict=True)]
+        if self.crush_mm:  # all of what lies above sinks, and what grows from its sides bends
+            aside, above = 1 - smoothstep(reach[0], 0.85, 1.0), 1 - smoothstep(reach[2], 0.45, 0.95)
+            return np.asarray(aside * above, np.float32)
+        return np.asarray(1 - smoothstep(np.maximum(np.maximum(reach[0], reach[1]), reach[2]), 0.45, 0.95))
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,8 @@ class Site:
         Whether the fragment is wholly within the box and moves as one.
     crush : bool
         Whether bone is driven into bone.
+    impacted : float
+        How often it is so where the fragment else is parted.
     """
 
     kind: str
@@ -127,6 +141,7 @@ class Site:
     paired: bool = False
     loose: bool = False
     crush: bool = False
+    impacted: float = 0.0
 
 
 def sites(level: Level, person: Person) -> tuple[Site, ...]:
@@ -153,17 +168,19 @@ def _atlas_sites(measures: Mapping[str, float], dens_depth: float) -> tuple[Site
 
 def _axis_sites(measures: Mapping[str, float]) -> tuple[Site, ...]:
     foot, height = dens_foot(measures), measures["dens height"]
-    reach = (9.0, 9.0, height)
-    tip, neck = np.array([0.0, 0.0, foot + 0.75 * height]), np.array([0.0, -1.0, foot + 0.8])
+    lean, half = np.tan(np.radians(DENS_LEAN_DEG)), measures["dens width"] / 2 + 1.0
+    tip = np.array([0.0, 0.75 * height * lean - 1.0, foot + 0.75 * height])
+    neck = np.array([0.0, 4.6 * lean - 1.0, foot + 4.6])  # above the facets' masses, or these would hold it
     part = np.array([0.5 * measures["canal width"] + 4.5, 7.5, -1.0])
     return (
         Site("dens type I", 0.02, tip, (0.1, 0.2, 0.97), (7.0, 7.0, 8.0), loose=True),
-        Site("dens type II", 0.52, neck, (0.0, 0.2, 0.98), reach, loose=True),
-        Site("dens type III", 0.23, np.array([0.0, 0.0, foot - 4.0]), (0.0, 0.15, 0.99), (11.0, 9.0, 12.0)),
+        Site("dens type II", 0.54, neck, (0.0, 0.2, 0.98), (half, 10.0, height + 3.0), loose=True, impacted=0.1),
+        Site("dens type III", 0.23, np.array([0.0, 0.0, foot - 4.0]), (0.0, 0.15, 0.99), (11.0, 9.0, 12.0),
+             impacted=0.25),
         Site("hangman", 0.11, part, (0.4, 0.9, 0.1), (7.0, 7.0, 9.0), paired=True),
-        Site("body", 0.06, np.array([0.0, 0.0, -3.0]), (0.95, 0.2, 0.2), (9.0, 9.0, 10.0)),
-        Site("lamina", 0.06, np.array([8.0, 19.0, -5.0]), (-0.75, 0.66, 0.0), (7.0, 7.0, 9.0)),
-    )
+        Site("body", 0.05, np.array([0.0, 0.0, -3.0]), (0.95, 0.2, 0.2), (9.0, 9.0, 10.0)),
+        Site("lamina", 0.05, np.array([8.0, 19.0, -5.0]), (-0.75, 0.66, 0.0), (7.0, 7.0, 9.0)),
+    )  # fmt: skip
 
 
 def _subaxial_sites(measures: Mapping[str, float], at: Landmarks) -> tuple[Site, ...]:
@@ -172,14 +189,14 @@ def _subaxial_sites(measures: Mapping[str, float], at: Landmarks) -> tuple[Site,
     spinous = at.root + 0.55 * (at.tip - at.root)
     pedicle = np.array([0.5 * (width - 2.0 + at.pillar[0]), at.back + 1.0, 1.0])
     length = float(np.linalg.norm(at.tip - at.root))
-    outer = at.front * 0.5 + at.behind * 0.5 - by(4.5, 0.0, 0.0)
+    outer = at.front * 0.5 + at.behind * 0.5 - by(1.5, 0.0, 0.0)  # beyond the pillar
     lower_front = np.array([0.0, -at.back + 3.2, -height + 3.0])
     return (
         Site("body compression", 0.17, np.array([0.0, -2.0, 0.25 * height]), (0.0, -0.15, 0.99),
              (width + 2.0, at.back + 1.0, height + 5.0), crush=True),
         Site("body burst", 0.09, np.array([0.0, 1.0, 0.0]), (0.96, 0.2, 0.1), (width, at.back + 1.5, height + 2.0)),
         Site("teardrop", 0.09, lower_front, (0.0, -0.75, -0.66), (width * 0.8, 5.5, 6.0)),
-        Site("facet", 0.20, at.pillar, (0.0, 0.4, 0.92), (8.0, 9.0, 10.0)),
+        Site("facet", 0.20, at.pillar, (0.0, 0.4, 0.92), (8.0, 9.0, 10.0), impacted=0.2),
         Site("lamina", 0.17, lamina, (-0.75, 0.66, 0.0), (7.0, 7.0, 9.0)),
         Site("pedicle", 0.07, pedicle, (0.85, 0.5, 0.0), (5.5, 6.0, 7.0)),
         Site("spinous process", 0.14, spinous, (0.0, float(at.away[1]), float(at.away[2])),
@@ -189,22 +206,90 @@ def _subaxial_sites(measures: Mapping[str, float], at: Landmarks) -> tuple[Site,
 
 
 BURST: Final = "body burst"
+JEFFERSON: Final = "Jefferson burst"
 
-PARTIAL: Final = 0.3
+BLEEDING: Final = frozenset(
+    {"anterior arch", JEFFERSON, "lateral mass", "dens type I", "dens type II", "dens type III", "hangman", "body",
+     "body compression", BURST, "teardrop", "facet", "pedicle"}
+)  # fmt: skip
+"""Kinds that bleed into the tissue before the spine; behind the canal blood goes elsewhere."""
+
+PARTIAL: Final = 0.35
 """Share of fractures whose crack ends within the bone."""
 
+_SECOND: Final = 0.2
+"""Share of broken vertebrae with a fracture of a second kind."""
 
-def draw_cracks(level: Level, person: Person, settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:
-    """Draw one fracture of a level: one crack, or two for the paired kinds."""
+_IMPACTED_MM: Final = (0.8, 2.5)
+
+
+def draw_cracks(
+    level: Level,
+    person: Person,
+    settings: PhantomSettings,
+    rng: np.random.Generator,
+    *,
+    kind: str | None = None,
+) -> tuple[Crack, ...]:
+    """Draw the fractures of a broken vertebra: one kind, sometimes two.
+
+    Parameters
+    ----------
+    level : str
+        C1 to C7.
+    person : Person
+        Whose vertebra.
+    settings : PhantomSettings
+        Widths, displacements and the mix of kinds.
+    rng : numpy Generator
+        Where chance comes from.
+    kind : str, optional
+        Draw one fracture of this kind; those of `sites`.
+
+    Raises
+    ------
+    ValueError
+        The level has no fractures of this kind.
+    """
     choices = sites(level, person)
+    if kind is not None:
+        choices = tuple(site for site in choices if site.kind == kind)
+        if not choices:
+            raise ValueError(f"{level} has no fractures of the kind {kind!r}")
+        return _fracture(choices[0], person, settings, rng)
     weights = np.array([site.share * settings.fracture_mix.get(site.kind, 1.0) for site in choices])
-    site = choices[rng.choice(len(choices), p=weights / weights.sum())]
-    first_side = 1.0 if site.centre[0] == 0.0 else float(rng.choice([-1.0, 1.0]))
-    partial = not site.crush and bool(rng.random() < PARTIAL)
-    cracks = tuple(
-        _crack(site, side, settings, rng, partial=partial) for side in ((1.0, -1.0) if site.paired else (first_side,))
-    )
-    return cracks if site.kind != BURST or partial else (*cracks, *_burst(cracks[0], settings, rng))
+    several = rng.random() < _SECOND and np.count_nonzero(weights) > 1
+    chosen = rng.choice(len(choices), size=1 + several, replace=False, p=weights / weights.sum())
+    return tuple(crack for number in chosen.tolist() for crack in _fracture(choices[number], person, settings, rng))
+
+
+def _fracture(site: Site, person: Person, settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:
+    """Draw a fracture of one kind: one crack, or several."""
+    first_side = 1.0 if site.centre[0] == 0.0 else float(rng.choice(SIDES))
+    crushed = site.crush or bool(rng.random() < site.impacted)
+    bursts = site.kind in {BURST, JEFFERSON}  # what ends within the bone bursts nothing
+    partial = not crushed and not bursts and bool(rng.random() < PARTIAL)
+    site = replace(site, crush=crushed)
+    sides = (1.0, -1.0) if site.paired else (first_side,)
+    cracks = tuple(_crack(site, side, settings, rng, partial=partial) for side in sides)
+    if site.kind == BURST:
+        return (*cracks, *_burst(cracks[0], settings, rng))
+    if site.kind == JEFFERSON:
+        (front,) = (other for other in sites("C1", person) if other.kind == "anterior arch")
+        front = replace(front, kind=JEFFERSON)
+        cracks = (*cracks, *(_crack(front, side, settings, rng, partial=False) for side in sides))
+        return _spread(cracks, settings, rng)
+    return cracks
+
+
+def _spread(cracks: tuple[Crack, ...], settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:
+    """Return the cracks of a burst ring, whose lateral masses go outwards, each as one."""
+    out = {side: float(rng.uniform(0.25, 1.0)) * max(settings.displacement_mm[1], 1.0) for side in SIDES}
+    moved = []
+    for crack in cracks:
+        side = float(np.sign(crack.centre_mm[0]))
+        moved.append(replace(crack, shift_mm=by(side * out[side], 0.0, 0.0), turn_rad=np.zeros(3)))
+    return tuple(moved)
 
 
 def _burst(split: Crack, settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:
@@ -234,7 +319,7 @@ def _burst(split: Crack, settings: PhantomSettings, rng: np.random.Generator) ->
 
 def _crack(site: Site, side: float, settings: PhantomSettings, rng: np.random.Generator, *, partial: bool) -> Crack:
     mirror = np.array([side, 1.0, 1.0])
-    normal = np.asarray(site.normal) * mirror + rng.normal(0.0, 0.12, 3)
+    normal = np.asarray(site.normal) * mirror + rng.normal(0.0, 0.1, 3)
     normal /= np.linalg.norm(normal)
     half = np.asarray(site.half_mm, float)
     low, high = np.log(settings.gap_mm)
@@ -244,6 +329,8 @@ def _crack(site: Site, side: float, settings: PhantomSettings, rng: np.random.Ge
     moved = float(rng.uniform(*settings.displacement_mm)) * (0.0 if partial else rng.random())
     shift = slide / np.linalg.norm(slide) * moved + normal * width * (0.0 if partial or site.crush else 0.5)
     turn = rng.normal(0.0, np.radians(4.0), 3) * (moved > 0)
+    if site.loose and not partial:
+        half = half + np.abs(shift)  # so that it is not cut off where it has gone
     extent = float(np.linalg.norm(half)) * 2.0
     if partial:
         extent = float(half.min()) * rng.uniform(0.6, 1.0)
@@ -252,13 +339,14 @@ def _crack(site: Site, side: float, settings: PhantomSettings, rng: np.random.Ge
     )
     waves[:, 0] *= np.minimum(0.5 / waves[:, 1], 1.0)
     centre = np.asarray(site.centre) * mirror + rng.normal(0.0, 0.5, 3)
-    if partial:  # the crack starts at the surface
+    if partial:  # the crack lies towards one side of the bone, through whose surface it comes
         across, up = in_plane(normal)
         angle = rng.uniform(0, 2 * np.pi)
         centre = centre + (np.cos(angle) * across + np.sin(angle) * up) * half.min() * 0.4
     crush = 0.0
     if site.crush:
-        crush, shift, turn, width = float(rng.uniform(*settings.crush_mm)), np.zeros(3), np.zeros(3), 0.0
+        sunk = settings.crush_mm if site.impacted == 0.0 else _IMPACTED_MM
+        crush, shift, turn, width = float(rng.uniform(*sunk)), np.zeros(3), np.zeros(3), 0.0
     return Crack(site.kind, centre, normal, half, width, extent, shift, turn, site.loose and not partial, crush, waves)
 
 

@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from cspine.phantom.additions import draw_additions
 from cspine.phantom.atlas import atlas
-from cspine.phantom.axis import axis
-from cspine.phantom.fracture import Crack
+from cspine.phantom.axis import AXIS_WIDTH_MM, axis
+from cspine.phantom.fracture import BLEEDING, Crack
 from cspine.phantom.grid import Grid, Part
 from cspine.phantom.head import Hard, crowns, larynx, skull
 from cspine.phantom.person import STACK, Person, draw_person
@@ -108,7 +108,8 @@ class Neck:
         """Return the neck with these fractures, and with what they do to the tissue before them."""
         swelling = []
         for level, found in cracks.items():
-            force = max(float(np.linalg.norm(crack.shift_mm)) + crack.crush_mm for crack in found)
+            bleeding = [crack for crack in found if crack.kind in BLEEDING]
+            force = max((float(np.linalg.norm(crack.shift_mm)) + crack.crush_mm for crack in bleeding), default=0.0)
             before = self.frames[level].to_lps([0.0, -11.0 if level != "C1" else -15.0, 0.0])
             if force > _SWELLING_FROM_MM:
                 swelling.append(Ellipsoid(before, (15.0, 2.5 + 1.2 * min(force, 6.0), 19.0)))
@@ -129,7 +130,13 @@ def bone_parts(person: Person, level: str, spaces_mm: Mapping[str, float]) -> li
     return list(subaxial(level, measures, traits, spaces_mm[level]))
 
 
-def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.0, 92.0), spread: float = 1.0) -> Neck:
+def draw_neck(
+    rng: np.random.Generator,
+    *,
+    age_years: tuple[float, float] = (18.0, 92.0),
+    spread: float = 1.0,
+    posture: float = 1.0,
+) -> Neck:
     """Draw a person, a posture and all soft tissue.
 
     Parameters
@@ -140,9 +147,11 @@ def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.
         The youngest and oldest.
     spread : float
         How many times as much as in people the measures differ.
+    posture : float
+        How many times as much as usual the neck is bent and turned.
     """
-    person, posture = draw_person(rng, age=age_years, spread=spread), draw_posture(rng)
-    frames, texture = stand(person, posture, rng), draw_texture(rng)
+    person, held = draw_person(rng, age=age_years, spread=spread), draw_posture(rng, spread=posture)
+    frames, texture = stand(person, held, rng), draw_texture(rng)
     layout = lay_out(person, frames)
     affine = np.zeros((4, 4))
     affine[2, 0] = affine[1, 1] = affine[0, 2] = _SOFT_MM
@@ -161,7 +170,7 @@ def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.
     spaces = {level: pillar_space(frames, level) for level in STACK if level not in {"C1", "C2"}}
     discs = tuple(_disc(person, frames, level) for level in STACK[1:-1])
     return Neck(
-        person, posture, frames, spaces, Soft(hu, grid), tuple(bones), discs, texture,
+        person, held, frames, spaces, Soft(hu, grid), tuple(bones), discs, texture,
         variants, fillings, additions.names,
     )  # fmt: skip
 
@@ -169,7 +178,7 @@ def draw_neck(rng: np.random.Generator, *, age_years: tuple[float, float] = (18.
 def _disc(person: Person, frames: Mapping[str, Frame], level: str) -> tuple[Ellipsoid, npt.NDArray[np.float64]]:
     """Return the disc below a level and its frame; it reaches into the endplates, which cover it."""
     measures = person.measures[level]
-    half = measures["body width"] / 2 if level != "C2" else 8.7
+    half = measures.get("body width", AXIS_WIDTH_MM) / 2
     affine = frames[level].affine
     affine[:3, 3] = frames[level].to_lps([0, 0, -(measures["body height"] + disc_space(person, level)) / 2])
     radii = (half * 1.05, measures["body depth below"] / 2 * 1.05, disc_space(person, level) + 3.5)

@@ -1,5 +1,6 @@
 """A neck to Hounsfield units on any lattice: every bone in its own window, soft tissue laid out coarsely beneath."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,19 +9,20 @@ import numpy.typing as npt
 
 from cspine.anatomy import SEGMENT_NUMBERS
 from cspine.phantom.breaking import break_bone
+from cspine.phantom.fracture import Crack
 from cspine.phantom.grid import Grid, Part, around, sample
 from cspine.phantom.head import Hard
 from cspine.phantom.neck import Neck
 from cspine.phantom.solids import Field, cover, smoothstep
 from cspine.phantom.tissue import BLOOD, DISC, Organ, paint
 
-_TRABECULAR: Final = {
+TRABECULAR: Final = {
     "C1": 1.1, "C2": 1.1, "C3": 1.0, "C4": 0.97, "C5": 0.92, "C6": 0.85, "C7": 0.78, "T1": 0.72, "T2": 0.68,
 }  # fmt: skip
 """Spongy bone's density against C3's; it falls to the feet."""
 
-_GRAIN_MM: Final = (1.6, 0.75, 0.75)
-"""Of trabecular bone as CT shows it, along z, y and x."""
+_GRAIN_MM: Final = (2.8, 0.8, 0.8)
+"""Of trabecular bone as CT shows it, along z, y and x: bars mostly stand upright, as the load does."""
 
 _DRIFT_MM: Final = (9.0, 9.0, 9.0)
 """Over which density and the shell's thickness change."""
@@ -36,6 +38,9 @@ _HARD_FINE_MM: Final = 1.2
 
 _STEP_MM: Final = 0.75
 """Slices are averaged over planes at most this far apart."""
+
+_LEAST_STEP_MM: Final = 0.3
+"""And where a fine crack along them might fall between planes, this far."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,6 @@ def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bo
     """
     hu = np.array(neck.soft.on(grid))
     rendered = Rendered(hu, np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8))
-    planes = _planes(grid, thickness_mm)
     for hard in neck.hard:
         _paint_hard(hu, hard, grid, rendered.labels if label_skull and hard.of_skull else None)
     for disc, frame in neck.discs:
@@ -79,20 +83,33 @@ def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bo
     for blood in neck.swelling:
         paint(hu, Organ((Part(blood, 0.0),), BLOOD, 1.0), grid)
     for level in neck.levels:
-        _paint_vertebra(rendered, neck, level, planes)
+        _paint_vertebra(rendered, neck, level, grid, thickness_mm)
     return rendered
 
 
-def _planes(grid: Grid, thickness_mm: float) -> list[Grid]:
-    """Return the lattices over which slices of a thickness are averaged."""
-    count = max(int(np.ceil(thickness_mm / _STEP_MM)), 1)
-    along = grid.affine[:3, 0] / np.linalg.norm(grid.affine[:3, 0])
+def _planes(grid: Grid, thickness_mm: float, step_mm: float) -> list[Grid]:
+    """Return the lattices over which slices of a thickness are averaged, along their normal."""
+    count = max(int(np.ceil(thickness_mm / step_mm - 1e-6)), 1)
+    along = _normal(grid)
     lattices = []
     for number in range(count):
         affine = grid.affine.copy()
         affine[:3, 3] += along * thickness_mm * ((number + 0.5) / count - 0.5)
         lattices.append(Grid(affine, grid.shape))
     return lattices
+
+
+def _step_mm(grid: Grid, frame: npt.NDArray[np.float64], cracks: Iterable[Crack]) -> float:
+    """Return how far apart a vertebra's planes may lie: no farther than its gaps are high."""
+    along = frame[:3, :3].T @ _normal(grid)
+    heights = [crack.width_mm / max(abs(float(crack.normal @ along)), 0.1) for crack in cracks if not crack.crush_mm]
+    return float(np.clip(min(heights, default=_STEP_MM), _LEAST_STEP_MM, _STEP_MM))
+
+
+def _normal(grid: Grid) -> npt.NDArray[np.float64]:
+    """Return the unit normal of a lattice's planes."""
+    along = np.cross(grid.affine[:3, 2], grid.affine[:3, 1])
+    return np.asarray(along / np.linalg.norm(along))
 
 
 def _edge_mm(grid: Grid) -> np.float32:
@@ -117,13 +134,14 @@ def _paint_hard(hu: Field, hard: Hard, grid: Grid, labels: npt.NDArray[np.uint8]
         labels[window][field < 0] = SKULL
 
 
-def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, planes: list[Grid]) -> None:
+def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, grid: Grid, thickness_mm: float) -> None:
     parts, frame = neck.bone(level), neck.frames[level].affine
     cracks = neck.cracks.get(level, ())
     margin = 1.0 + max((crack.most_mm for crack in (*cracks, *neck.variants.old.get(level, ()))), default=0.0)
-    window = planes[len(planes) // 2].seen_from(frame).window(around(parts), margin)
+    window = grid.seen_from(frame).window(around(parts), margin + thickness_mm / 2)
     if window is None:
         return
+    planes = _planes(grid, thickness_mm, _step_mm(grid, frame, cracks))
     hu, number, share = rendered.hu[window], SEGMENT_NUMBERS[level], np.float32(1 / len(planes))
     painted, covered = np.zeros_like(hu), np.zeros_like(hu)
     inside, gap = np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, bool)
@@ -154,7 +172,7 @@ def _bone_hu(skin: Field, near: npt.NDArray[np.bool_], part: Grid, neck: Neck, l
     shell = np.float32(bone.endplate_mm) + np.float32(bone.cortex_mm - bone.endplate_mm) * arch
     compact = 1 - smoothstep(-skin[near] - shell * (1 + np.float32(0.3) * slow), -0.25, 0.25)
     seen = np.float32(min(1.0, 0.7 / part.spacing_mm.max()))  # coarse voxels average the grain away
-    spongy = np.float32(bone.trabecular_hu * _TRABECULAR[level]) * (
+    spongy = np.float32(bone.trabecular_hu * TRABECULAR[level]) * (
         1 + np.float32(0.27) * seen * fine + np.float32(0.10) * slow
     )
     return np.asarray(spongy + (np.float32(bone.cortex_hu) - spongy) * compact, np.float32)

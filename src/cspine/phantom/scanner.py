@@ -1,6 +1,7 @@
 """A CT scanner: its field, slices, kernel, dose, and what shoulders do to it."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -65,7 +66,9 @@ class Scanner:
         """Return which places, (n, 3) in LPS mm, lie within its voxels."""
         index = (places - self.grid.affine[:3, 3]) @ np.linalg.inv(self.grid.affine[:3, :3]).T
         inside = np.all((index >= -0.5) & (index <= np.array(self.grid.shape) - 0.5), axis=1)
-        return np.asarray(inside & ~_is_beyond(self.grid, index[:, 1], index[:, 2]) if self.round_field else inside)
+        return np.asarray(
+            inside & ~_is_outside(self.grid.shape[1:], index[:, 1], index[:, 2]) if self.round_field else inside
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class Scan:
 def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator) -> Scanner:
     """Draw a technique and lay its slices from T2 to the skull base; of a few studies from or to somewhere between."""
     field = rng.uniform(*settings.field_mm)
-    pixel, spacing = field / settings.matrix, rng.uniform(*settings.slice_spacing_mm)
+    rows, columns = _matrix(settings, rng)
+    pixel, spacing = field / columns, rng.uniform(*settings.slice_spacing_mm)
     overlap = rng.uniform(*settings.overlap)
     bottom = neck.frames["T2"].centre_mm[2] - rng.uniform(0.0, 14.0)
     top = neck.frames["C1"].centre_mm[2] + rng.uniform(18.0, 40.0)
@@ -97,7 +101,6 @@ def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator
             bottom = rng.uniform(neck.frames["C7"].centre_mm[2] - 12.0, neck.frames["C4"].centre_mm[2])
         else:
             top = rng.uniform(neck.frames["C3"].centre_mm[2], neck.frames["C1"].centre_mm[2] + 8.0)
-    rows = settings.matrix + (int(rng.choice([-8, 7, 16])) if rng.random() < settings.odd_matrix else 0)
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = spacing, pixel, pixel, 1.0
     aside = rng.uniform(-1, 1) * settings.lateral_offset_mm
@@ -107,7 +110,7 @@ def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator
         tilt = np.radians(rng.uniform(-18.0, 18.0))  # the gantry turns about x, the table moves on along z
         affine[:3, 1] = pixel * np.array([0.0, np.cos(tilt), np.sin(tilt)])
         affine[2, 3] -= affine[2, 1] * (rows - 1) / 2
-    grid = Grid(affine, (int((top - bottom) / spacing) + 1, rows, settings.matrix))
+    grid = Grid(affine, (int((top - bottom) / spacing) + 1, rows, columns))
     jolt = None
     if rng.random() < settings.moved:
         start = float(rng.uniform(bottom, top))
@@ -126,6 +129,17 @@ def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator
     )
 
 
+def _matrix(settings: PhantomSettings, rng: np.random.Generator) -> tuple[int, int]:
+    """Draw rows and columns: the challenge has studies of 768 x 768 and of 512 x 519 too."""
+    matrix = settings.matrix
+    if rng.random() >= settings.odd_matrix:
+        return matrix, matrix
+    large = matrix * 3 // 2
+    odd = [(matrix - 8, matrix), (matrix + 7, matrix), (matrix, matrix + 7), (large, large)]
+    rows, columns = odd[int(rng.integers(len(odd)))]
+    return rows, columns
+
+
 def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
     """Scan a neck.
 
@@ -142,11 +156,11 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
     hu = np.empty(grid.shape, np.int16)
     labels, fracture = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
     kernel, spectrum, streaks = _filters(scanner)
-    level, streak = _noise_of_slices(neck, scanner)
+    level, streak = noise_of_slices(neck, scanner)
     memory = float(np.clip(1 - grid.spacing_mm[0] / scanner.thickness_mm, 0, 0.9))  # overlapping slices share noise
     last = _white(grid.shape[1:], rng)
     moved, shaken = _jolt(scanner)
-    beyond = _beyond_circle(grid) if scanner.round_field else None
+    beyond = outside_circle(grid.shape[1:]) if scanner.round_field else None
     whole = slice(0, grid.shape[1]), slice(0, grid.shape[2])
     for start in range(0, grid.shape[0], _SLAB):
         slab = slice(start, min(start + _SLAB, grid.shape[0]))
@@ -165,7 +179,7 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
             np.rint(scanned, out=scanned)
             hu[k] = np.clip(scanned, LOWEST_HU, HIGHEST_HU, out=scanned)
             if beyond is not None:
-                hu[k][beyond] = LOWEST_HU
+                hu[k][beyond], labels[k][beyond], fracture[k][beyond] = LOWEST_HU, 0, 0
     return Scan(hu, labels, fracture)
 
 
@@ -211,14 +225,16 @@ def _jolt(scanner: Scanner) -> tuple[npt.NDArray[np.complex64] | None, npt.NDArr
     return (0.5 + 0.5 * np.exp(-2j * np.pi * (u * x + v * y))).astype(np.complex64), (at >= low) & (at <= high)
 
 
-def _beyond_circle(grid: Grid) -> npt.NDArray[np.bool_]:
-    j, i = np.ogrid[: grid.shape[1], : grid.shape[2]]
-    return _is_beyond(grid, j, i)
+@lru_cache(maxsize=4)
+def outside_circle(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """Return which pixels of a slice of so many rows and columns lie outside its largest circle."""
+    j, i = np.ogrid[: shape[0], : shape[1]]
+    return _is_outside(shape, j, i)
 
 
-def _is_beyond(grid: Grid, j: npt.NDArray[Any], i: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def _is_outside(shape: tuple[int, ...], j: npt.NDArray[Any], i: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Return which rows and columns lie outside the largest circle."""
-    rows, columns = grid.shape[1:]
+    rows, columns = shape
     return np.asarray(np.hypot(j - (rows - 1) / 2, i - (columns - 1) / 2) > min(rows, columns) / 2)
 
 
@@ -234,12 +250,18 @@ def _of_unit_deviation(spectrum: Field, columns: int) -> Field:
 
 
 def _white(shape: tuple[int, int], rng: np.random.Generator) -> npt.NDArray[np.complex64]:
-    """Return the transform of white noise with a deviation of 1."""
-    return np.asarray(fft.rfft2(rng.standard_normal(shape, dtype=np.float32)), np.complex64)
+    """Return the transform of white noise with a deviation of 1: white noise itself, which saves the transform.
+
+    Its first and last column should mirror themselves and do not, which the way back evens out.
+    """
+    rows, columns = shape
+    parts = rng.standard_normal((rows, columns // 2 + 1, 2), dtype=np.float32)
+    parts *= np.float32(np.sqrt(rows * columns / 2))
+    return parts.view(np.complex64)[..., 0]
 
 
-def _noise_of_slices(neck: Neck, scanner: Scanner) -> tuple[Field, Field]:
-    """Return the deviation of noise and of streaks in each slice.
+def noise_of_slices(neck: Neck, scanner: Scanner) -> tuple[Field, Field]:
+    """Return the deviation of noise and of streaks in each slice, HU.
 
     Noise goes with the root of what the beam loses (Beer's law), on average over a beam from the side and one from the
     front; what the beam from the side loses more becomes streaks. The tube gives more where more is lost, which halves

@@ -23,14 +23,17 @@ class PhantomSettings(Settings):
     )
     age_years: Range = Field((18.0, 85.0), description="Age of the people.")
     spread: float = Field(1.0, ge=0.0, le=2.0, description="How many times as much as in people measures differ.")
+    posture: float = Field(
+        1.0, ge=0.0, le=2.0, description="How many times as much as usual necks are bent and turned."
+    )
     lateral_offset_mm: float = Field(15.0, ge=0.0, description="The spine lies up to this far off the field's middle.")
-    gap_mm: Range = Field((0.4, 2.5), description="Width of a crack, in mm; its logarithm is drawn.")
+    gap_mm: Range = Field((0.15, 2.5), description="Width of a crack, in mm; its logarithm is drawn.")
     displacement_mm: Range = Field((0.0, 4.0), description="How far a fragment is moved at most, in mm.")
     crush_mm: Range = Field((1.5, 5.0), description="Height a compressed body has lost in front, in mm.")
     fracture_mix: dict[str, float] = Field({}, description="How many times as frequent a kind is as in the literature.")
     matrix: int = Field(512, ge=64, le=768, description="Rows and columns of a slice.")
-    odd_matrix: float = Field(0.02, ge=0.0, le=1.0, description="Fraction of studies with other numbers of rows.")
-    field_mm: Range = Field((110.0, 220.0), description="Side of a slice, in mm.")
+    odd_matrix: float = Field(0.02, ge=0.0, le=1.0, description="Fraction of studies with other numbers of pixels.")
+    field_mm: Range = Field((98.0, 220.0), description="Side of a slice, in mm.")
     slice_spacing_mm: Range = Field((0.5, 1.25), description="Between slices, in mm.")
     overlap: Range = Field((1.0, 1.7), description="Thickness of a slice over the distance between slices.")
     resolution_per_mm: Range = Field((0.38, 0.65), description="Where the kernel passes half, in line pairs per mm.")
@@ -49,6 +52,9 @@ class PhantomSettings(Settings):
     )
 
 
+GENERATOR: Final = 3
+"""Counts how phantoms of the same seed and settings were drawn; sets that another began are not gone on with."""
+
 _STREAMS: Final = {"source": 0, "hidden": 100}
 """So that study 3 of one domain is another person than study 3 of the other."""
 
@@ -63,12 +69,14 @@ DOMAINS: Final = {
     "hidden": PhantomSettings(
         domain="hidden",
         age_years=(30.0, 95.0),
-        gap_mm=(0.3, 2.0),
+        spread=1.15,
+        posture=1.3,
+        gap_mm=(0.12, 2.0),
         displacement_mm=(0.0, 3.0),
         fracture_mix={"facet": 1.6, "lamina": 1.4, "body compression": 1.6, "dens type II": 0.7, "hangman": 1.5},
-        field_mm=(130.0, 280.0),
+        field_mm=(130.0, 360.0),
         slice_spacing_mm=(0.6, 2.0),
-        overlap=(1.0, 1.3),
+        overlap=(1.0, 1.5),
         resolution_per_mm=(0.33, 0.75),
         edge=(0.0, 1.2),
         noise_hu=(20.0, 75.0),

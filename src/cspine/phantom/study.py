@@ -8,11 +8,12 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cspine.anatomy import SEGMENT_NUMBERS
-from cspine.phantom.coverage import coverage
+from cspine.phantom.coverage import coverage, crack_coverage
 from cspine.phantom.draw import draw_broken_neck
 from cspine.phantom.fracture import Crack
 from cspine.phantom.neck import Neck
-from cspine.phantom.scanner import Scanner, acquire
+from cspine.phantom.render import TRABECULAR
+from cspine.phantom.scanner import Scanner, acquire, noise_of_slices
 from cspine.phantom.settings import PhantomSettings, stream
 
 _LEVELS: Final = {number: level for level, number in SEGMENT_NUMBERS.items()}
@@ -24,6 +25,9 @@ _WORDS: Final[tuple[tuple[float, VisibilityWord], ...]] = ((0.5, "occult"), (0.7
 
 _SOFT_HU: Final = 40.0
 """What fills a gap: blood."""
+
+LEAST_SCANNED: Final = 0.1
+"""A fracture of which less was scanned is none of the study's."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class PhantomStudy:
         From ``[k, j, i, 1]`` to LPS mm.
     labels : (k, j, i) uint8
         1-7 C1-C7, 8 T1, 9 T2, as the challenge numbers them.
+    round_field : bool
+        Whether what lies outside a slice's largest circle is padding.
     fracture : (k, j, i) uint8
         Number of the broken vertebra where it is broken.
     truth : dict
@@ -50,6 +56,7 @@ class PhantomStudy:
     labels: npt.NDArray[np.uint8]
     fracture: npt.NDArray[np.uint8]
     thickness_mm: float
+    round_field: bool
     truth: dict[str, Any]
 
 
@@ -65,9 +72,15 @@ def render_study(seed: int, index: int, settings: PhantomSettings) -> PhantomStu
     """
     neck, scanner = draw_broken_neck(seed, index, settings)
     scan = acquire(neck, scanner, stream(seed, index, settings, 3))
-    seen = {_LEVELS[number] for number in np.unique(scan.fracture[scan.fracture > 0]).tolist()}
-    truth = _truth(neck, scanner, seen) | {"centroids": _centroids(scan.labels, scanner.grid.affine)}
-    return PhantomStudy(scan.hu, scanner.grid.affine, scan.labels, scan.fracture, scanner.thickness_mm, truth)
+    fractures = known_fractures(neck, scanner)
+    marked = {_LEVELS[number] for number in np.unique(scan.fracture[scan.fracture > 0]).tolist()}
+    fractures = [found for found in fractures if found["level"] in marked]
+    for level in marked - {found["level"] for found in fractures}:  # too little of it was scanned to be judged
+        scan.fracture[scan.fracture == SEGMENT_NUMBERS[level]] = 0
+    truth = _truth(neck, scanner, fractures) | {"centroids": _centroids(scan.labels, scanner.grid.affine)}
+    return PhantomStudy(
+        scan.hu, scanner.grid.affine, scan.labels, scan.fracture, scanner.thickness_mm, scanner.round_field, truth
+    )
 
 
 def _centroids(labels: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64]) -> dict[str, list[float]]:
@@ -89,41 +102,73 @@ def visibility_word(value: float) -> VisibilityWord:
     return next((word for limit, word in _WORDS if value < limit), "obvious")
 
 
-def visibility(crack: Crack, bone_hu: float, scanner: Scanner) -> float:
+def visibility(crack: Crack, bone_hu: float, scanner: Scanner, noise_hu: float | None = None) -> float:
     """Return how well a fracture can be seen, from 0 (occult) to 1 (obvious).
 
     What a gap takes from the bone's HU once the scanner has spread it over its point spread (slices included), over the
     noise, grows with the root of the independent places along the crack (Rose 1948); a step or a loss of height adds
     its size over the point spread.
+
+    Parameters
+    ----------
+    crack : Crack
+        The fracture, or one of its cracks.
+    bone_hu : float
+        Of the bone that it runs through.
+    scanner : Scanner
+        Blur and slices.
+    noise_hu : float, optional
+        Deviation of noise and streaks where it lies; the scanner's at C4 where left out.
     """
     spread = float(np.hypot(scanner.blur_mm, 0.5 * scanner.thickness_mm))
     left = (bone_hu - _SOFT_HU) * (1 - np.exp(-crack.width_mm / spread))
     reach = min(crack.extent_mm, float(crack.half_mm.min()))
-    ratio = left / scanner.noise_hu * np.sqrt(max(reach / spread, 1.0))
-    step = (float(np.linalg.norm(crack.shift_mm)) + 2.0 * crack.crush_mm) / spread
+    ratio = left / (noise_hu or scanner.noise_hu) * np.sqrt(max(reach / spread, 1.0))
+    slid = crack.shift_mm - (crack.shift_mm @ crack.normal) * crack.normal  # along the normal it widens the gap
+    step = (float(np.linalg.norm(slid)) + 2.0 * crack.crush_mm) / spread
     return float(1 - np.exp(-(0.06 * ratio + 0.4 * step)))
 
 
-def _truth(neck: Neck, scanner: Scanner, seen: set[str]) -> dict[str, Any]:
+def known_fractures(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
+    """Return what is known of each fracture of which enough was scanned."""
+    noise = np.hypot(*noise_of_slices(neck, scanner)).astype(np.float64)
+    found = []
+    for level, cracks in neck.cracks.items():
+        for kind in dict.fromkeys(crack.kind for crack in cracks):
+            own = [crack for crack in cracks if crack.kind == kind]
+            shares = [crack_coverage(neck, level, crack, scanner) for crack in own]
+            if max(shares) >= LEAST_SCANNED:
+                found.append(_fracture(neck, scanner, noise, level, own) | {"scanned": max(shares)})
+    return found
+
+
+def _fracture(
+    neck: Neck, scanner: Scanner, noise: npt.NDArray[np.float64], level: str, cracks: list[Crack]
+) -> dict[str, Any]:
+    """Return what is known of one fracture, from its cracks."""
+    bone, frame = neck.person.bone, neck.frames[level]
+    bone_hu = 0.5 * (bone.cortex_hu + bone.trabecular_hu * TRABECULAR[level])
+    places = [frame.to_lps(crack.centre_mm) for crack in cracks]
+    here = [float(np.interp(place[2], scanner.grid.heights_mm, noise)) for place in places]
+    value = max(visibility(crack, bone_hu, scanner, about) for crack, about in zip(cracks, here, strict=True))
+    return {
+        "level": level,
+        "kind": cracks[0].kind,
+        "width_mm": max(crack.width_mm for crack in cracks),
+        "displacement_mm": max(float(np.linalg.norm(crack.shift_mm)) for crack in cracks),
+        "height_loss_mm": max(crack.crush_mm for crack in cracks),
+        "visibility": value,
+        "visibility_word": visibility_word(value),
+        "noise_hu": max(here),
+        "centre_lps_mm": places[0].tolist(),
+        "normal_lps": (frame.axes @ cracks[0].normal).tolist(),
+        "cracks": len(cracks),
+    }
+
+
+def _truth(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what is known of a study; fractured are those levels only whose fractures are in the scan."""
-    bone = neck.person.bone
-    fractures = [
-        {
-            "level": level,
-            "kind": crack.kind,
-            "width_mm": crack.width_mm,
-            "displacement_mm": float(np.linalg.norm(crack.shift_mm)),
-            "height_loss_mm": crack.crush_mm,
-            "visibility": (value := visibility(crack, 0.5 * (bone.cortex_hu + bone.trabecular_hu), scanner)),
-            "visibility_word": visibility_word(value),
-            "centre_lps_mm": neck.frames[level].to_lps(crack.centre_mm).tolist(),
-            "normal_lps": (neck.frames[level].axes @ crack.normal).tolist(),
-        }
-        for level, parts in neck.cracks.items()
-        for crack in parts
-        if level in seen
-    ]
-    heights = scanner.grid.heights_mm
+    heights, seen = scanner.grid.heights_mm, {found["level"] for found in fractures}
     return {
         "levels": [level for level in neck.cracks if level in seen],
         "levels_out_of_scan": [level for level in neck.cracks if level not in seen],

@@ -15,16 +15,19 @@ _SIDE = 96
 """Voxels of a block; a power of two would let neighbouring slices of a scan fall on the same planes."""
 
 
+_BLOCKS = 6
+
 _FAR = 32 * _SIDE
 """Blocks begin this far off, in voxels."""
 
 
 @dataclass(frozen=True)
 class Texture:
-    """Noise of mean 0 and deviation 1 that no two people share: a block, and where theirs begins."""
+    """Noise of mean 0 and deviation 1: one of a few blocks, and where in it a person's begins."""
 
     start: tuple[float, float, float]
     grain: float = 2.5
+    block: int = 0
 
     def on(self, grid: Grid, *, scale: tuple[float, float, float]) -> Field:
         """Return the noise on a lattice, interpolated.
@@ -38,7 +41,9 @@ class Texture:
         """
         x, y, z = grid.points().seen((0, 0, 0))
         places = np.stack(np.broadcast_arrays(*self._places((z, y, x), scale)))
-        return np.asarray(ndimage.map_coordinates(_block(self.grain), places, order=1, mode="grid-wrap"), np.float32)
+        return np.asarray(
+            ndimage.map_coordinates(_block(self.grain, self.block), places, order=1, mode="grid-wrap"), np.float32
+        )
 
     def at(
         self, grid: Grid, where: npt.NDArray[np.bool_], scales: Sequence[tuple[float, float, float]]
@@ -47,7 +52,7 @@ class Texture:
         x, y, z = (np.broadcast_to(values, where.shape)[where] for values in grid.points().seen((0, 0, 0)))
         for scale in scales:
             k, j, i = (values.astype(np.int32) for values in self._places((z, y, x), scale))
-            yield _block(self.grain).ravel()[((k % _SIDE) * _SIDE + j % _SIDE) * _SIDE + i % _SIDE]
+            yield _block(self.grain, self.block).ravel()[((k % _SIDE) * _SIDE + j % _SIDE) * _SIDE + i % _SIDE]
 
     def _places(self, zyx: Sequence[Field], scale: tuple[float, float, float]) -> list[Field]:
         """Return where in the block points lie; never below 0, so that whole numbers are cut towards their floor."""
@@ -58,15 +63,15 @@ class Texture:
 
 
 def draw_texture(rng: np.random.Generator, grain: float = 2.5) -> Texture:
-    """Draw a place in the block."""
+    """Draw a block and a place in it."""
     z, y, x = rng.uniform(0, _SIDE, 3).tolist()
-    return Texture((z, y, x), grain)
+    return Texture((z, y, x), grain, int(rng.integers(_BLOCKS)))
 
 
 @cache
-def _block(grain: float) -> npt.NDArray[np.float32]:
+def _block(grain: float, number: int) -> npt.NDArray[np.float32]:
     """Return a periodic block whose structures are about `grain` voxels wide, without slow changes."""
-    noise = np.random.default_rng(int(grain * 1000)).standard_normal((_SIDE,) * 3, dtype=np.float32)
+    noise = np.random.default_rng([int(grain * 1000), number]).standard_normal((_SIDE,) * 3, dtype=np.float32)
     fine = ndimage.gaussian_filter(noise, grain / 2.5, mode="wrap")
     block = fine - ndimage.gaussian_filter(noise, grain * 1.2, mode="wrap")
     return np.asarray(block / block.std(), np.float32)

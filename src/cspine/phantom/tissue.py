@@ -15,6 +15,7 @@ from cspine.phantom.solids import SIDES, Ellipsoid, Field, Place, Rod, by, cover
 from cspine.phantom.texture import Texture
 
 AIR, LUNG, FAT, CSF, SKIN, CORD = -1000.0, -830.0, -85.0, 12.0, 20.0, 38.0
+BRAIN = 36.0
 MUSCLE, BLOOD, DISC, GLAND = 58.0, 60.0, 95.0, 100.0
 """HU; of ranges in the project's design notes the middles."""
 
@@ -143,6 +144,8 @@ def _body(person: Person, layout: Layout, rng: np.random.Generator) -> list[Part
 
 
 def _organs(layout: Layout, rng: np.random.Generator) -> Iterator[Organ]:
+    head = layout.frames["C0"]
+    yield Organ((Part(Ellipsoid(head.to_lps([0.0, 2.0, 80.0]), (66.0, 87.0, 73.0), head.axes)),), BRAIN)
     yield from _canal(layout)
     yield from _airway(layout, rng)
     yield from _vessels(layout, rng)

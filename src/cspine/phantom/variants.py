@@ -9,6 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from cspine.phantom.atlas import front_of_canal
+from cspine.phantom.axis import AXIS_WIDTH_MM, dens_foot
 from cspine.phantom.breaking import Flaws
 from cspine.phantom.fracture import Crack, in_plane
 from cspine.phantom.grid import Part, rods
@@ -16,9 +18,12 @@ from cspine.phantom.head import Hard
 from cspine.phantom.person import Person
 from cspine.phantom.posture import Frame, disc_space
 from cspine.phantom.solids import SIDES, Ellipsoid, Place, Rod, by
-from cspine.phantom.subaxial import Landmarks, landmarks
+from cspine.phantom.subaxial import PILLAR_HALF_MM, Landmarks, landmarks
 
 _SUBAXIAL: Final = ("C3", "C4", "C5", "C6", "C7")
+_OLD: Final = 55
+"""Years from which on ligaments and vessels turn to stone."""
+
 CHANCES: Final[Mapping[str, float]] = {
     "basivertebral canal": 0.6,  # of each body, wide enough to be seen
     "nutrient canal": 0.12,  # of each body, elsewhere
@@ -27,7 +32,12 @@ CHANCES: Final[Mapping[str, float]] = {
     "unfused apophysis": 0.05,
     "old fracture": 0.05,
     "nuchal calcification": 0.07,
+    "ossified anterior ligament": 0.12,  # of the old
+    "ossified posterior ligament": 0.025,
+    "ossified stylohyoid ligament": 0.05,
     "calcified carotid": 0.5,  # of the old
+    "anterior cleft of the atlas": 0.005,
+    "os odontoideum": 0.005,
 }
 """How often each is drawn; where the literature gives no figure, often enough to be learnt."""
 
@@ -67,34 +77,42 @@ def draw_variants(person: Person, frames: Mapping[str, Frame], rng: np.random.Ge
     holes: dict[str, list[Part]] = {level: [] for level in frames}
     names: list[str] = []
     for level in _SUBAXIAL:
-        parts[level] += _osteophytes(person, level, rng)
+        spurs = _osteophytes(person, level, rng)
+        parts[level] += spurs
+        if spurs:
+            names.append(f"osteophytes {level}")
         if rng.random() < CHANCES["basivertebral canal"]:
             holes[level].append(_basivertebral_canal(person, level, rng))
+            names.append(f"basivertebral canal {level}")
         if rng.random() < CHANCES["nutrient canal"]:
             holes[level].append(_nutrient_canal(person, level, rng))
             names.append(f"nutrient canal {level}")
     if rng.random() < CHANCES["block vertebra"]:
         level = str(rng.choice(["C2", "C3", "C4", "C5", "C6"]))
-        parts[level].append(_bridge(person, level))
+        parts[level] += _bridge(person, level)
         names.append(f"block vertebra below {level}")
     if rng.random() < CHANCES["cleft of the atlas"]:
         back = person.measures["C1"]["canal depth"] - person.measures["C2"]["dens depth"] / 2
         gap = Ellipsoid(by(rng.normal(0, 1.0), back, 0.0), (rng.uniform(0.8, 3.0), 9.0, 12.0))
         parts["C1"].append(Part(gap, 1.0, cut=True))
         names.append("cleft of the atlas")
+    if rng.random() < CHANCES["anterior cleft of the atlas"]:
+        front = front_of_canal(person.measures["C2"]["dens depth"])
+        gap = Ellipsoid(by(rng.normal(0, 1.0), front - 3.0, 0.0), (rng.uniform(0.8, 2.0), 7.0, 12.0))
+        parts["C1"].append(Part(gap, 1.0, cut=True))
+        names.append("anterior cleft of the atlas")
     old: dict[str, tuple[Crack, ...]] = {}
     for name, draw in (("unfused apophysis", _unfused), ("old fracture", _old_fracture)):
         if rng.random() < CHANCES[name]:
             level = str(rng.choice(_SUBAXIAL))
-            old[level] = (draw(person, level, rng),)
+            old[level] = (*old.get(level, ()), draw(person, level, rng))
             names.append(f"{name} {level}")
+    if rng.random() < CHANCES["os odontoideum"]:
+        old["C2"] = (_os_odontoideum(person, rng),)
+        names.append("os odontoideum")
     hard = [*_ribs(person, frames), *_calcium(person, frames, rng, names)]
     shaped, cut = ({level: tuple(found) for level, found in parts_.items()} for parts_ in (parts, holes))
     return Variants(shaped, cut, old, tuple(hard), tuple(names))
-
-
-def _at(person: Person, level: str) -> Landmarks:
-    return landmarks(level, person.measures[level], person.traits[level])
 
 
 def _osteophytes(person: Person, level: str, rng: np.random.Generator) -> list[Part]:
@@ -131,13 +149,16 @@ def _nutrient_canal(person: Person, level: str, rng: np.random.Generator) -> Par
     return Part(Rod(start, end, (rng.uniform(0.35, 0.7), 0.2)), 0.2, cut=True)
 
 
-def _bridge(person: Person, level: str) -> Part:
-    """Return bone in the place of the disc below a level."""
+def _bridge(person: Person, level: str) -> list[Part]:
+    """Return bone in the place of the disc below a level, with a waist, and of the joints behind it."""
     measures = person.measures[level]
-    width = measures.get("body width", 17.5)
+    width = measures.get("body width", AXIS_WIDTH_MM)
     drop = measures["body height"] / 2 + disc_space(person, level) / 2
     depth = measures["body depth below"] / 2
-    return Part(Ellipsoid(by(0.0, 0.0, -drop), (0.46 * width, 0.95 * depth, disc_space(person, level) + 1.0)), 2.0)
+    radii = (0.46 * width, 0.95 * depth, disc_space(person, level) + 1.0)
+    joint = by(measures["canal width"] / 2 + PILLAR_HALF_MM, depth + 6.4, -0.5 * measures["body height"] - 1.5)
+    joints = [Ellipsoid(joint * (side, 1.0, 1.0), (4.8, 4.5, 4.5)) for side in SIDES]
+    return [Part(solid, 2.0) for solid in (Ellipsoid(by(0.0, 0.0, -drop), radii), *joints)]
 
 
 def _lined(centre: Place, normal: Place, half: Place, width: float, rng: np.random.Generator) -> Crack:
@@ -177,6 +198,14 @@ def _old_fracture(person: Person, level: str, rng: np.random.Generator) -> Crack
     return _lined(centre, normal / np.linalg.norm(normal), np.array([9.0, 20.0, 18.0]), rng.uniform(1.0, 2.5), rng)
 
 
+def _os_odontoideum(person: Person, rng: np.random.Generator) -> Crack:
+    """Return a dens that never grew onto its body, or was broken off long ago: a wide smooth gap."""
+    measures = person.measures["C2"]
+    height = measures["dens height"]
+    centre = by(0.0, -0.4, dens_foot(measures) + rng.uniform(4.0, 6.0))
+    return _lined(centre, np.array([0.0, 0.14, 0.99]), np.array([7.5, 10.0, height + 3.0]), rng.uniform(1.5, 3.5), rng)
+
+
 def _ribs(person: Person, frames: Mapping[str, Frame]) -> list[Hard]:
     """Return the beginnings of the first two ribs."""
     ribs = []
@@ -201,12 +230,44 @@ def _calcium(person: Person, frames: Mapping[str, Frame], rng: np.random.Generat
         size = rng.uniform(1.5, 4.0)
         found.append(Hard((Part(Ellipsoid(place, (1.5, size * 0.7, size))),), 0.8, 900.0, 450.0, frames["C6"].affine))
         names.append("nuchal calcification")
-    if person.age > 55 and rng.random() < CHANCES["calcified carotid"]:
-        for side in SIDES:
-            for _ in range(rng.integers(0, 4)):
-                spot = by(side * rng.uniform(21, 27), -9.0 + rng.normal(-9, 2), rng.normal(0, 8))
-                size = rng.uniform(0.7, 2.0)
-                plaque = Part(Ellipsoid(spot, (size, size, 1.5 * size)))
-                found.append(Hard((plaque,), 1.0, 900.0, 700.0, frames["C4"].affine))
-        names.append("calcified carotid")
+    if person.age > _OLD and rng.random() < CHANCES["ossified anterior ligament"]:
+        found.append(_ossified(person, frames, rng, behind=False))
+        names.append("ossified anterior ligament")
+    if rng.random() < CHANCES["ossified posterior ligament"]:
+        found.append(_ossified(person, frames, rng, behind=True))
+        names.append("ossified posterior ligament")
+    if rng.random() < CHANCES["ossified stylohyoid ligament"]:
+        side = float(rng.choice(SIDES))
+        way = [by(side * 26.0, -22.0, -12.0), by(side * 23.0, -32.0, -34.0)]
+        found.append(Hard(rods(way, rng.uniform(1.0, 2.0)), 0.8, 900.0, 500.0, frames["C0"].affine))
+        names.append("ossified stylohyoid ligament")
+    if person.age > _OLD and rng.random() < CHANCES["calcified carotid"]:
+        plaques = [_plaque(side, rng) for side in SIDES for _ in range(rng.integers(0, 4))]
+        found += [Hard((plaque,), 1.0, 900.0, 700.0, frames["C4"].affine) for plaque in plaques]
+        if plaques:
+            names.append("calcified carotid")
     return found
+
+
+def _plaque(side: float, rng: np.random.Generator) -> Part:
+    spot = by(side * rng.uniform(21, 27), -9.0 + rng.normal(-9, 2), rng.normal(0, 8))
+    size = rng.uniform(0.7, 2.0)
+    return Part(Ellipsoid(spot, (size, size, 1.5 * size)))
+
+
+def _ossified(person: Person, frames: Mapping[str, Frame], rng: np.random.Generator, *, behind: bool) -> Hard:
+    """Return a longitudinal ligament of some levels turned to bone: before the bodies, or behind them in the canal."""
+    first = int(rng.integers(0, len(_SUBAXIAL) - 1))
+    levels = _SUBAXIAL[first : first + int(rng.integers(2, 5))]
+    thick = rng.uniform(1.0, 2.2)
+    way = []
+    for level in levels:
+        back, aside = _at(person, level).back, rng.normal(0.0, 1.0)
+        y = back + 0.8 * thick if behind else -back - 0.8 * thick
+        half = 0.5 * person.measures[level]["body height"]
+        way += [frames[level].to_lps([aside, y, z]) for z in (half, -half)]
+    return Hard(rods(way, thick, 2.2, (1, 0, 0)), 0.8, 950.0, 550.0)
+
+
+def _at(person: Person, level: str) -> Landmarks:
+    return landmarks(level, person.measures[level], person.traits[level])
