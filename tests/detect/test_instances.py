@@ -69,6 +69,18 @@ def test_levels_part_vertebrae_whose_votes_run_together() -> None:
     assert np.mean([np.mean(of[instance.members] == number) for number, instance in enumerate(found)]) > 0.97
 
 
+def test_votes_for_far_off_cost_nothing_and_change_nothing() -> None:
+    every, _ = voxels(1.5)
+    stray = RNG.normal(0.0, 3000.0, (40, 3))
+    more = Voxels(
+        np.concatenate([every.places, np.zeros((40, 3))]), np.concatenate([every.ways, stray]),
+        np.concatenate([every.own, stray]), np.concatenate([every.chances, np.full((40, 8), 0.1)]), every.mm3,
+    )  # fmt: skip
+
+    for one, other in zip(find_instances(more), find_instances(every), strict=True):
+        np.testing.assert_allclose(one.frame, other.frame, atol=0.05)
+
+
 def test_two_vertebrae_that_are_told_one_level_stay_two() -> None:
     every, of = voxels(1.5)
     chances = every.chances.copy()

@@ -256,8 +256,8 @@ def test_visibility_grows_with_width_and_displacement_and_falls_with_noise() -> 
 
 @pytest.mark.parametrize("domain", ["source", "hidden"])
 def test_fractures_are_from_occult_to_obvious(domain: str) -> None:
-    words = Counter()
-    settings = DOMAINS[domain].model_copy(update={"prevalence": 1.0})  # type: ignore[index]
+    words: Counter[str] = Counter()
+    settings = DOMAINS[domain].model_copy(update={"prevalence": 1.0})
     for index in range(30):
         drawn, scanner = draw_broken_neck(44, index, settings)
         words.update(found["visibility_word"] for found in known_fractures(drawn, scanner))

@@ -104,5 +104,5 @@ class LocalizerCard(Card):
 
     name: Literal["localizer"] = "localizer"
     spacing_mm: float = Field(COARSE_MM, gt=0.0, description="Side of a voxel of the input.")
-    border: int = Field(BORDER, ge=0, description="Voxels of nothing about the scan.")
+    border: tuple[int, int, int] = Field(BORDER, description="Voxels of nothing about the scan, along z, y and x.")
     shapes: dict[str, Shape] = Field(description="How vertebrae that they saw fill their frames, by level.")

@@ -33,6 +33,9 @@ _DOUBT: Final = 0.02
 _ROUNDS: Final = 4
 """Of giving voxels to vertebrae and placing these anew; nothing moves after three."""
 
+_MOST_MM: Final = 300.0
+"""A neck with the thoracic vertebrae beneath it is not longer."""
+
 _LEAST_MM3: Final = 900.0
 """Less bone is no vertebra: a tenth of one."""
 
@@ -131,27 +134,38 @@ def find_instances(voxels: Voxels) -> list[Instance]:
 
 def _first(votes: Floats, chances: Floats, least: float) -> tuple[Floats, Floats]:
     """Return where the votes of each level gather, (m, 3), and how much each level says so there, (m, classes)."""
-    step = _PEAK_MM / 2
-    low = votes.min(axis=0) - 3 * _SPREAD_MM
-    shape = np.ceil((votes.max(axis=0) - low + 3 * _SPREAD_MM) / step).astype(int) + 1
-    cells = tuple(np.rint((votes - low) / step).astype(int).T)
+    peaks = [_peaks(votes, chances[:, level], least) for level in range(chances.shape[1])]
+    level_of = np.repeat(np.arange(len(peaks)), [len(at) for at, _ in peaks])
+    origins = np.concatenate([at for at, _ in peaks])
+    alone = _apart(origins, np.concatenate([height for _, height in peaks]).tolist())
+    profiles = np.zeros((len(alone), chances.shape[1]))
+    profiles[np.arange(len(alone)), level_of[alone]] = 1.0
+    return origins[alone], profiles
+
+
+def _peaks(votes: Floats, words: Floats, least: float) -> tuple[Floats, Floats]:
+    """Return where votes of some weights gather, (m, 3), and how densely, (m,).
+
+    They are counted in cells about most of them: a few that lie far off may lie anywhere.
+    """
+    said = words > _DOUBT
+    none = np.empty((0, 3)), np.empty(0)
+    if words[said].sum() < least / 8:
+        return none
+    votes, words, step = votes[said], words[said], _PEAK_MM / 2
+    low, high = np.percentile(votes, [1, 99], axis=0) + 3 * _SPREAD_MM * np.array([[-1], [1]])
+    high = np.minimum(high, low + _MOST_MM)
+    cells = np.rint((votes - low) / step).astype(int)
+    shape = np.ceil((high - low) / step).astype(int) + 1
+    within = np.all((cells >= 0) & (cells < shape), axis=1)
+    count = np.zeros(shape)
+    np.add.at(count, tuple(cells[within].T), words[within])
+    density = ndimage.gaussian_filter(count, _PEAK_MM / step, mode="constant")
+    highest = ndimage.maximum_filter(density, size=int(2 * _SAME_MM / step) | 1)
     # So many votes, scattered as far as they may be, still reach this density.
     floor = least / ((2 * np.pi) ** 1.5 * (2 * _SPREAD_MM / step) ** 3) / 4
-    at, level_of, height = [], [], []
-    for level in range(chances.shape[1]):
-        count = np.zeros(shape)
-        np.add.at(count, cells, chances[:, level])
-        density = ndimage.gaussian_filter(count, _PEAK_MM / step, mode="constant")
-        highest = ndimage.maximum_filter(density, size=int(2 * _SAME_MM / step) | 1)
-        for peak in np.argwhere((density == highest) & (density > floor)):
-            at.append(low + step * peak)
-            level_of.append(level)
-            height.append(float(density[tuple(peak)]))
-    origins = np.array(at).reshape(-1, 3)
-    alone = _apart(origins, height)
-    profiles = np.zeros((len(alone), chances.shape[1]))
-    profiles[np.arange(len(alone)), [level_of[n] for n in alone]] = 1.0
-    return origins[alone], profiles
+    found = np.argwhere((density == highest) & (density > floor))
+    return low + step * found, density[tuple(found.T)]
 
 
 def _halves(

@@ -109,9 +109,9 @@ class Localizer:
         places : (6, k, j, i) float32
             The way to the vertebra's origin and the place in its frame, x, y and z, in cm.
         """
-        shape = np.array(coarse.hu.shape) + 2 * BORDER
+        shape = np.array(coarse.hu.shape) + 2 * np.array(BORDER)
         after = -shape % _SIDE + BORDER
-        around = [(BORDER, int(more)) for more in after]
+        around = list(zip(BORDER, after.tolist(), strict=True))
         image = network_input(np.pad(coarse.hu, around), np.pad(coarse.scanned, around))
         chances, places = self.weights.session.run(["chances", "places"], {"image": image[None]})
         k, j, i = shape.tolist()
@@ -142,7 +142,7 @@ def assemble(
     """
     weight = chances[_VERTEBRAL].sum(axis=0)
     bone = weight > _BONE
-    index = np.argwhere(bone) - BORDER
+    index = np.argwhere(bone) - np.array(BORDER)
     lps = coarse.origin_lps_mm + COARSE_MM * index[:, ::-1]
     inside = coarse.covers(lps)
     told, levels_of = places[:, bone].T.astype(np.float64) * _UNIT_MM, chances[_VERTEBRAL][:, bone].astype(np.float64)

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field
 
 Floats = npt.NDArray[np.float64]
 Inside = Callable[[Floats], npt.NDArray[np.bool_]]
@@ -27,13 +27,6 @@ class Shape(BaseModel):
     cells: tuple[Cell, ...] = Field(
         min_length=1, max_length=4000, description="Number of each cell along x, y and z, and how much of it is bone."
     )
-    _places: Floats = PrivateAttr()
-    _weights: Floats = PrivateAttr()
-
-    def model_post_init(self, _context: object, /) -> None:
-        """Work out where the cells lie."""
-        values = np.array(self.cells, np.float64)
-        self._places, self._weights = CELL_MM * (values[:, :3] + 0.5), values[:, 3]
 
     def share(self, frame_lps: Floats, inside: Inside) -> float:
         """Return how much of the vertebra lies inside something.
@@ -45,8 +38,10 @@ class Shape(BaseModel):
         inside : callable
             Tells of places, (n, 3) LPS mm, which are inside.
         """
-        lps = self._places @ frame_lps[:3, :3].T + frame_lps[:3, 3]
-        return float(self._weights[inside(lps)].sum() / self._weights.sum())
+        values = np.array(self.cells, np.float64)
+        places, bone = CELL_MM * (values[:, :3] + 0.5), values[:, 3]
+        lps = places @ frame_lps[:3, :3].T + frame_lps[:3, 3]
+        return float(bone[inside(lps)].sum() / bone.sum())
 
 
 def mean_shape(vertebrae: list[Floats], voxel_mm3: float) -> Shape:

@@ -138,7 +138,7 @@ def look(
         if rng.random() < 0.3:
             hu = ndimage.gaussian_filter(hu, rng.uniform(0.2, 0.7, 3), truncate=2.0)
         hu += rng.uniform(0.0, 45.0) * rng.standard_normal(shape, dtype=np.float32)
-    wide = view.field + np.array([[-BORDER], [BORDER]])
+    wide = view.field + np.stack([np.negative(BORDER), BORDER])
     known &= _box(wide, shape)
     classes = _classes(labels)
     classes[~known] = UNKNOWN

@@ -15,6 +15,7 @@ from cspine.imaging.segmentation import load_segmentation
 from cspine.imaging.volume import load_volume
 from cspine.phantom import PhantomSettings, render_coarse
 from cspine.phantom.render import SKULL
+from cspine.phantom.settings import GENERATOR
 from cspine.progress import Progress, silent
 from cspine.reformat.coarse import COARSE_MM, coarsen
 from cspine.scale import run_over
@@ -159,7 +160,8 @@ def write_phantom_set(
         `out` cannot be written.
     """
     settings = settings or PhantomSettings()
-    identity = {"kind": "coarse phantoms", "seed": seed, "settings": settings.model_dump(mode="json")}
+    drawn = {"generator": GENERATOR, "seed": seed, "settings": settings.model_dump(mode="json")}
+    identity = {"kind": "coarse phantoms", **drawn}
     claim_folder(out, MARKER, identity, remedy="choose another folder, or delete it")
     tasks = [_Task(out / f"{index:06d}.npz", phantom_example, (seed, index, settings)) for index in range(studies)]
     return _write_all(tasks, workers, progress)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,10 @@ from cspine.anatomy import RESEARCH_USE_ONLY
 from cspine.detect.card import LocalizerCard
 from cspine.detect.shape import Shape, mean_shape
 from cspine.errors import LabelError
-from cspine.files import claim_folder
+from cspine.files import claim_folder, read_json
 from cspine.learn.coarse_batches import CLASSES
 from cspine.learn.coarse_set import FRAMED, CoarseExample
+from cspine.learn.coarse_set import MARKER as SET_MARKER
 from cspine.learn.curves import draw_curves
 from cspine.learn.export import Graph, export_onnx
 from cspine.learn.fit import FitSettings, Fitted, fit
@@ -26,7 +27,8 @@ from cspine.progress import Progress, silent
 from cspine.reformat.coarse import COARSE_MM
 from cspine.settings import digest
 
-_HELD_OUT: Final = 1 / 12
+_HELD_OUT: Final = 12
+"""One in so many examples chooses the epoch."""
 
 _SHAPED: Final = 300
 """Examples that mean shapes are taken of."""
@@ -58,7 +60,7 @@ def train_localizer(
     Parameters
     ----------
     examples : sequence of Path
-        Files of `cspine.learn.coarse_set.CoarseExample`, one per patient; the first twelfth of them is held out.
+        Files of `cspine.learn.coarse_set.CoarseExample`, one per patient; one in twelve is held out.
     out : Path
         The run's folder.
     settings : FitSettings
@@ -77,14 +79,14 @@ def train_localizer(
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    held = max(round(len(examples) * _HELD_OUT), 1)
-    if len(examples) - held < settings.batch:
+    tune = examples[::_HELD_OUT]
+    train = [path for number, path in enumerate(examples) if number % _HELD_OUT]
+    if len(train) < settings.batch:
         raise LabelError(
             f"{len(examples)} coarse volumes are too few to train on {settings.batch} at a time and hold some out; "
             "give more studies"
         )
-    tune, train = examples[:held], examples[held:]
-    data_hash = digest([path.name for path in examples])[:16]
+    data_hash = digest([_origin(path) for path in examples])[:16]
     identity = {"format": 1, "kind": "localizer run", "settings": settings.model_dump(mode="json"), "data": data_hash}
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
     fitted = fit(build_localizer, LocalizerLesson(train, tune, settings), out, settings, progress=progress)
@@ -102,6 +104,12 @@ def train_localizer(
     )
     export_onnx(_graph(fitted.network), card, out / WEIGHTS_FILE)
     return fitted
+
+
+def _origin(path: Path) -> list[Any]:
+    """Return what an example is of: its name, and how its set was made."""
+    marker = path.parent / SET_MARKER
+    return [path.name, read_json(marker) if marker.is_file() else None]
 
 
 def mean_shapes(examples: Sequence[Path]) -> dict[str, Shape]:

@@ -21,8 +21,8 @@ COARSE_MM: Final = 3.0
 THIN_MM: Final = COARSE_MM / 2
 """Two slices to a coarse voxel show it almost as well as all."""
 
-BORDER: Final = 8
-"""Voxels of nothing about a scan, so that what its border cuts off has room to be told."""
+BORDER: Final = (8, 2, 2)
+"""Voxels of nothing before and after a scan along k, j and i, so that what it cuts off has room to be told."""
 
 _MIDDLE_HU, _REACH_HU = 350.0, 750.0
 """HU from -400 to 1,100 are told apart: fat to dense bone."""
@@ -162,15 +162,26 @@ def _averaged(volume: highdicom.Volume) -> tuple[npt.NDArray[np.float32], npt.ND
     hu, affine = volume.array, np.array(volume.affine, dtype=np.float64)
     factors = np.maximum((COARSE_MM / np.array(volume.spacing) + 0.01).astype(int), 1)
     factors = np.minimum(factors, hu.shape)
-    means = np.stack([_plane_means(hu[k : k + factors[0]], factors[1:]) for k in range(0, len(hu), factors[0])])
+    thick = int(factors[0])
+    starts = range(0, len(hu), thick)
+    means = np.stack([_plane_means(_full(hu[k : k + thick], thick), factors[1:]) for k in starts])
     affine[:3, 3] += affine[:3, :3] @ ((factors - 1) / 2)
     affine[:3, :3] *= factors
     return means, affine
 
 
+def _full(planes: npt.NDArray[np.int16], count: int) -> npt.NDArray[np.int16]:
+    """Return so many planes or columns: the last are repeated where the volume ends amid a block."""
+    missing = count - len(planes)
+    return planes if missing <= 0 else np.concatenate([planes, np.repeat(planes[-1:], missing, axis=0)])
+
+
 def _plane_means(planes: npt.NDArray[np.int16], factors: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-    """Return the mean over some planes and over blocks within them; what is left at the far edges is dropped."""
-    rows, columns = (count // factor for count, factor in zip(planes.shape[1:], factors.tolist(), strict=True))
-    summed = planes.sum(axis=0, dtype=np.int32)[: rows * factors[0], : columns * factors[1]]
+    """Return the mean over some planes and over blocks within them; the last blocks go on as the slice ends."""
+    rows, columns = (-(-count // factor) for count, factor in zip(planes.shape[1:], factors.tolist(), strict=True))
+    summed = planes.sum(axis=0, dtype=np.int32)
+    over = np.array([rows, columns]) * factors - summed.shape
+    if over.any():
+        summed = np.pad(summed, [(0, int(after)) for after in over], mode="edge")
     blocks = summed.reshape(rows, factors[0], columns, factors[1]).sum(axis=(1, 3))
     return np.asarray(blocks / (len(planes) * factors[0] * factors[1]), np.float32)
