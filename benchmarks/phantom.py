@@ -98,11 +98,10 @@ def sheet(path: Path) -> None:
 
 def _draw(neck: Neck, level: Level, kind: str) -> tuple[Crack, ...]:
     """Draw a plain fracture of a kind, on the left where it has a side."""
-    only = {site.kind: float(site.kind == kind) for site in sites(level, neck.person)}
-    settings = PhantomSettings(gap_mm=(1.0, 1.6), displacement_mm=(1.5, 4.0), fracture_mix=only)
+    settings = PhantomSettings(gap_mm=(1.0, 1.6), displacement_mm=(1.5, 4.0))
     rng = np.random.default_rng(SEED)
     while True:
-        cracks = draw_cracks(level, neck.person, settings, rng)
+        cracks = draw_cracks(level, neck.person, settings, rng, kind=kind)
         if cracks[0].centre_mm[0] > -2.0 and (cracks[0].crush_mm or np.linalg.norm(cracks[0].shift_mm) > 0.8):
             return cracks
 

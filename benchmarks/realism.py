@@ -124,8 +124,8 @@ def _measure_phantom(neck: Neck, scanner: Scanner, scan: Scan) -> Picture:
 def _skin_behind(hu: Hu, at: Box) -> Box:
     """Return a few voxels of fat, just under the skin behind the neck."""
     k, j, i = (part.start for part in at)
-    inside = np.flatnonzero(hu[k, :, i] > -300)
-    last = int(inside[inside < j + 110 / PIXEL_MM].max())
+    air = np.flatnonzero(hu[k, j:, i] < -300)  # a cushion or a table may follow it
+    last = j + (int(air[0]) - 1 if len(air) else hu.shape[1] - 1 - j)
     return slice(k - 3, k + 4), slice(last - 6, last - 3), slice(i - 3, i + 4)
 
 

@@ -82,7 +82,12 @@ def measure(person: Person, frames: dict[str, Frame]) -> Iterator[tuple[str, str
     bones = {level: bone_parts(person, level, spaces) for level in STACK}
     for level in ("C3", "C4", "C5", "C6", "C7"):
         yield from ((name, level, value) for name, value in _subaxial(person, level, bones[level]))
+    measures = person.measures["C2"]
+    middle = measures["body depth below"] / 2 + measures["canal depth"] / 2
     yield "canal depth", "C2", width_of(bones["C2"], [0, 10.5, -6], Y, inside=False)
+    yield "canal width", "C2", width_of(bones["C2"], [0, middle, -4.0], X, inside=False)
+    behind = measures["body depth below"] / 2 + measures["canal depth"]
+    yield "spinous process length", "C2", _farthest(bones["C2"], np.array([0.0, behind, -6.0]))
     yield from ((name, "C2", value) for name, value in _axis(person, bones["C2"]))
     yield from ((name, "C1", value) for name, value in _atlas(person, bones["C1"]))
     for level, below in (("C3", "C4"), ("C4", "C5"), ("C5", "C6"), ("C6", "C7")):
@@ -179,6 +184,7 @@ LISTED = [
     for level in levels
     if level in {"C3", "C4", "C5", "C6", "C7"} or (name, level) in {
         ("dens height", "C2"), ("dens depth", "C2"), ("dens width", "C2"), ("body depth below", "C2"),
+        ("canal width", "C2"), ("spinous process length", "C2"),
         ("canal depth", "C2"), ("canal depth", "C1"), ("canal width", "C1"), ("atlas width", "C1"),
         ("anterior arch height", "C1"), ("posterior arch height", "C1"),
         ("pedicle width", "C2"), ("pedicle height", "C2"),

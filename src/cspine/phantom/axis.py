@@ -93,6 +93,7 @@ def _dens(measures: Mapping[str, float]) -> Iterator[Part]:
 
 
 def _spinous_process(length: float, start: float, traits: Mapping[str, float]) -> Iterator[Part]:
+    length -= 0.8  # its tips are thick
     root, tip = np.array([0.0, start + 2.0, -6.0]), np.array([0.0, start + length * 0.93, -6.0 - length * 0.37])
     fork = root + (tip - root) * 0.5
     yield Part(Rod(root, fork, (3.4, 3.4), flat=1.7))
