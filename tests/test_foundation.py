@@ -20,7 +20,7 @@ from cspine.settings import Settings
 
 WHO = {
     "software": SoftwareIdentity(version="0"),
-    "weights": WeightsIdentity(name="w", sha256="0" * 64, trained_on="nothing"),
+    "weights": WeightsIdentity(name="w", sha256="0" * 64, trained_on="nothing", phantom_only=True),
 }
 
 

@@ -53,6 +53,11 @@ class ViewEvidence(_Part):
     point_lps_mm: Annotated[Place, Field(description="The place in the patient, LPS in mm.")]
     slice: Annotated[SlicePlace | None, Field(description="The nearest slice, or null where the place is outside.")]
     strength: Annotated[Probability, Field(description="How broken the network finds the place.")]
+    map: Annotated[
+        tuple[tuple[Probability, ...], ...],
+        Field(description="How broken it finds each cell of the view, row by row; cells are 8 pixels wide."),
+    ] = ()
+    pixel_mm: Annotated[float | None, Field(description="Side of a pixel of the view.")] = None
 
 
 class KindFinding(_Part):
@@ -73,6 +78,7 @@ class PatientFinding(_Part):
         Probability | None, Field(description="Before calibration; what `cspine submit` transforms.")
     ] = None
     above: Annotated[tuple[OperatingPointName, ...], Field(description="Operating points that it reaches.")] = ()
+    reasons: Annotated[tuple[str, ...], Field(description="Why the number may not be relied on.")] = ()
 
 
 class VertebraFinding(_Part):
@@ -118,6 +124,7 @@ class WeightsIdentity(_Part):
     name: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the weights file.")]
     trained_on: Annotated[str, Field(description="What data the weights have seen.")]
+    phantom_only: Annotated[bool, Field(description="Whether they have seen nothing but phantoms.")]
 
 
 class LocatedVertebra(_Part):
@@ -133,6 +140,7 @@ class LocatedVertebra(_Part):
         Field(description="From its own frame (x left, y back, z up, origin amid the body) to LPS, in mm."),
     ]
     box_mm: Annotated[tuple[Place, Place], Field(description="Corners of what it fills in its own frame.")]
+    canal_lps_mm: Annotated[Place, Field(description="Middle of the vertebral canal at its height, LPS in mm.")]
 
 
 class Spine(_Part):
@@ -145,6 +153,9 @@ class Spine(_Part):
     series_reasons: Annotated[tuple[str, ...], Field(description="What it is and why it was read.")] = ()
     vertebrae: Annotated[tuple[LocatedVertebra, ...], Field(description="From the head down.")] = ()
     coverage: Annotated[dict[Level, Coverage], Field(description="How much of C1 to C7 was scanned.")] = {}
+    canal_lps_mm: Annotated[
+        tuple[Place, ...], Field(description="The canal's middle from the first vertebra to the last, every 2 mm.")
+    ] = ()
     warnings: tuple[str, ...] = ()
     refused: Refusal | None = None
     software: SoftwareIdentity

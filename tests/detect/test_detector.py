@@ -34,7 +34,7 @@ def test_findings_hold_eight_probabilities_and_where_they_come_from(tmp_path: Pa
 
     assert findings.patient_overall is not None
     assert tuple(vertebra.level for vertebra in findings.vertebrae) == VERTEBRAE
-    assert findings.weights.sha256 == detector.reader.weights.sha256
+    assert findings.weights.sha256 == detector.reader.identity.sha256
     assert findings.series_reasons[0] == "16 axial slices 2.50 mm apart"
     assert "not localised by these weights" in findings.vertebrae[0].reasons
     assert findings.vertebrae[0].coverage is None

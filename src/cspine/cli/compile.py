@@ -17,7 +17,8 @@ from cspine.cli.app import (
     sentences,
     size,
 )
-from cspine.cli.options import MAX_GAP, WORKERS, Json, MaxGap, Workers
+from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, Workers, three_counts
+from cspine.errors import InputError
 
 if TYPE_CHECKING:
     from cspine.reformat.compile import CompileSummary
@@ -39,6 +40,10 @@ def compile_command(
     levels: Annotated[
         bool, typer.Option("--levels/--no-levels", help="Whether each vertebra gets images of its own.")
     ] = True,
+    views: Annotated[
+        str | None, typer.Option("--views", help="Sagittal, coronal and axial images of each vertebra; 5,5,5.")
+    ] = None,
+    localizer: Localizer = None,
     series: Annotated[
         list[str] | None,
         typer.Option("--series", help="Read the series with this UID instead of its study's best; may be repeated."),
@@ -59,7 +64,7 @@ def compile_command(
 
     with progress_bar() as progress:
         root = open_root(path, progress=progress)
-        compiler = _compiler(count, straight=straight, levels=levels)
+        compiler = _compiler(count, views, localizer, straight=straight, levels=levels)
         summary = compile_studies(
             root,
             out,
@@ -76,8 +81,8 @@ def compile_command(
     return SOME_FAILED if summary.failed else DONE
 
 
-def _compiler(count: int, *, straight: bool, levels: bool) -> "Compiler":
-    from cspine.detect.localize import Localizer
+def _compiler(count: int, views: str | None, localizer: str | None, *, straight: bool, levels: bool) -> "Compiler":
+    from cspine.detect.localizers import load_localizer
     from cspine.reformat.level_views import LevelViewSettings
     from cspine.reformat.sagittal import SagittalSettings
     from cspine.reformat.study import Compiler, CompileSettings
@@ -85,8 +90,11 @@ def _compiler(count: int, *, straight: bool, levels: bool) -> "Compiler":
     sagittal = SagittalSettings(count=count)
     if straight:
         return Compiler(CompileSettings(follow=False, sagittal=sagittal, levels=None))
-    views = LevelViewSettings() if levels else None
-    return Compiler(CompileSettings(sagittal=sagittal, levels=views), Localizer.load())
+    sagittals, coronals, axials = three_counts("--views", views) if views else (5, 5, 5)
+    if not sagittals + coronals + axials:
+        raise InputError("--views 0,0,0: names no view; use --no-levels to make none")
+    chosen = LevelViewSettings(sagittal=sagittals, coronal=coronals, axial=axials) if levels else None
+    return Compiler(CompileSettings(sagittal=sagittal, levels=chosen), load_localizer(localizer))
 
 
 def _show(summary: "CompileSummary", folder: Path) -> None:

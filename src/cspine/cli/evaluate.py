@@ -47,7 +47,7 @@ def evaluate_command(
         raise LabelError(f"{data}: no study has labels; compile a folder with train.csv")
     with progress_bar() as progress:
         probability = classify_store(store, weights, progress=progress).loc[truth.index]
-    identity = {"kind": "evaluation", "weights": weights.weights.sha256, "data": str(data.resolve())}
+    identity = {"kind": "evaluation", "weights": weights.identity.sha256, "data": str(data.resolve())}
     claim_folder(out, "evaluate.json", identity, remedy="choose another --out, or delete it")
     baselines = _constants(weights)
     evaluation = evaluate(truth, probability, patients, baselines=baselines, threshold=threshold, draws=draws)

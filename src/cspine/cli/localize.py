@@ -18,7 +18,7 @@ from cspine.cli.app import (
     say_research_only,
     sentences,
 )
-from cspine.cli.options import MAX_GAP, Json, MaxGap, SeriesUid
+from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, SeriesUid
 
 if TYPE_CHECKING:
     from cspine.findings import Spine
@@ -33,9 +33,7 @@ def localize_command(
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Folder for spine.json and spine.png; of many studies, one each.")
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option("--weights", help="An ONNX file of a localizer; the embedded one if left out.")
-    ] = None,
+    localizer: Localizer = None,
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     as_json: Json = False,
@@ -45,12 +43,12 @@ def localize_command(
     Only the slices that this takes are decoded. Exit code 1 says that a study shows no cervical vertebra, or cannot be
     read.
     """
-    from cspine.detect.localize import Localizer
+    from cspine.detect.localizers import load_localizer
     from cspine.report.spines import locate_studies
 
     with progress_bar() as progress:
         spines = locate_studies(
-            path, Localizer.load(weights), out_dir, series_uid=series, max_gap_mm=max_gap_mm, progress=progress
+            path, load_localizer(localizer), out_dir, series_uid=series, max_gap_mm=max_gap_mm, progress=progress
         )
     if as_json:
         print_json([spine.model_dump(mode="json") for spine in spines])

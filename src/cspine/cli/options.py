@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cspine.errors import InputError
 from cspine.imaging.geometry import MAX_GAP_MM
 from cspine.scale import default_workers
 
@@ -16,8 +17,27 @@ MaxGap = Annotated[
 SeriesUid = Annotated[
     str | None, typer.Option("--series", help="Read the series with this UID instead of the best; see cspine inspect.")
 ]
+Localizer = Annotated[
+    str | None,
+    typer.Option("--localizer", help="A localizer's name or ONNX file; the one that comes with cspine if left out."),
+]
 Data = Annotated[Path, typer.Option("--data", help="A compiled data set (of cspine compile).")]
 Run = Annotated[Path, typer.Option("--run", help="A training run (of cspine train).")]
 
 WORKERS = default_workers()
 MAX_GAP = MAX_GAP_MM
+
+
+def three_counts(option: str, text: str) -> tuple[int, int, int]:
+    """Return three whole numbers that are given with commas between.
+
+    Raises
+    ------
+    InputError
+        They are none.
+    """
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and len(part) < 4 for part in parts):
+        raise InputError(f"{option} {text}: takes numbers of sagittal, coronal and axial views, such as 3,3,3")
+    sagittal, coronal, axial = (int(part) for part in parts)
+    return sagittal, coronal, axial

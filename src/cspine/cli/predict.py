@@ -18,7 +18,7 @@ from cspine.cli.app import (
     say_research_only,
     sentences,
 )
-from cspine.cli.options import MAX_GAP, Json, MaxGap, SeriesUid
+from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, SeriesUid
 
 if TYPE_CHECKING:
     from cspine.findings import Findings
@@ -32,8 +32,15 @@ def predict_command(
     path: Annotated[Path, typer.Argument(help="A study: a folder, a zip or a file; or a folder of many studies.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for findings.json and report.html.")],
     weights: Annotated[
-        str, typer.Option("--weights", help="A name that `cspine weights` lists, or an ONNX file of cspine train.")
-    ] = "levels",
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            help="A name that `cspine weights` lists, or an ONNX file of cspine train; repeated, answers are averaged.",
+            show_default="levels",
+        ),
+    ] = None,
+    localizer: Localizer = None,
+    flips: Annotated[bool, typer.Option("--flips", help="Look at each neck in a mirror too, and average.")] = False,
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     as_json: Json = False,
@@ -47,7 +54,7 @@ def predict_command(
     from cspine.report.folder import write_studies
 
     with progress_bar() as progress:
-        detector = Detector.load(weights)
+        detector = Detector.load(*(weights or ()), localizer=localizer, flips=flips)
         findings = write_studies(detector, path, out_dir, series_uid=series, max_gap_mm=max_gap_mm, progress=progress)
     if as_json:
         print_json([study.model_dump(mode="json") for study in findings])
@@ -77,7 +84,8 @@ def show_findings(findings: "Findings") -> None:
     table.add_column("scanned")
     table.add_column("")
     overall = findings.patient_overall
-    table.add_row("C1-C7, any", *_bar(overall.probability), "", ", ".join(overall.above))
+    said = "; ".join([*overall.above, *overall.reasons])
+    table.add_row("C1-C7, any", *_bar(overall.probability), "", inert(said))
     for vertebra in findings.vertebrae:
         said = "; ".join([*vertebra.above, *vertebra.reasons])
         table.add_row(vertebra.level, *_bar(vertebra.probability), vertebra.coverage or "", inert(said))

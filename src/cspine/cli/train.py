@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cspine.cli.app import app, print_json, progress_bar, say, say_research_only, sentences
-from cspine.cli.options import Data, Json
+from cspine.cli.options import Data, Json, three_counts
 from cspine.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from cspine.progress import Progress
 
 _EPILOG = "Example:  cspine train --data compiled --model levels --out runs/levels"
+
+_PHANTOM_SEED = 7_000
 
 Model = Literal["levels", "localizer", "baseline-cnn"]
 
@@ -35,6 +37,16 @@ def train_command(
         int | None, typer.Option("--folds", min=2, help="Of levels: parts that patients fall into.")
     ] = None,
     fold: Annotated[int | None, typer.Option("--fold", min=0, help="Of levels: the part that is held out.")] = None,
+    all_folds: Annotated[
+        bool, typer.Option("--all-folds", help="Of levels: a network for each part held out, calibrated together.")
+    ] = False,
+    views: Annotated[
+        str | None, typer.Option("--views", help="Of levels: sagittal, coronal and axial views, such as 3,3,3.")
+    ] = None,
+    phantoms: Annotated[
+        int,
+        typer.Option("--phantoms", min=0, help="Of a localizer: phantoms to learn from beside the studies."),
+    ] = 600,
     accumulate: Annotated[
         int | None, typer.Option("--accumulate", min=1, help="Steps whose gradients are added up; not of the baseline.")
     ] = None,
@@ -56,19 +68,25 @@ def train_command(
     on at its last epoch. On several GPUs: torchrun --nproc-per-node=N -m cspine train ... Needs the extra:
     pip install "cspine[train]".
     """
-    given = {
+    given: dict[str, Any] = {
         "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed, "folds": folds, "fold": fold,
         "accumulate": accumulate, "precision": precision, "patience": patience, "augment": augment,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
+    if all_folds:
+        given["fold"] = None
+    if views is not None:
+        given["views"] = three_counts("--views", views)
     try:
         run = {"levels": _levels, "localizer": _localizer, "baseline-cnn": _baseline}[model]
         with progress_bar() as progress:
-            summary = run(data, out, given, progress)
+            summary = run(data, out, given | ({"phantoms": phantoms} if model == "localizer" else {}), progress)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f'training needs {error.name}, which is not installed; run: pip install "cspine[train]"'
         ) from error
+    if summary is None:
+        return  # another of torchrun's processes tells
     if as_json:
         print_json(summary)
         return
@@ -76,35 +94,45 @@ def train_command(
     say(
         f"{summary['epochs']} epochs{resumed}; best held-out loss {summary['best_loss']:.4f} at {summary['best_epoch']}"
     )
-    say(f"weights: {summary['weights']}, curves: {out / 'curves.png'}")
+    say(f"weights: {', '.join(summary['weights'])}")
+    say(f"curves: {Path(summary['weights'][0]).parent / 'curves.png' if not all_folds else out / 'fold-*/curves.png'}")
     say_research_only()
 
 
-def _levels(data: Path, out: Path, given: dict[str, Any], progress: "Progress") -> dict[str, Any]:
+def _levels(data: Path, out: Path, given: dict[str, Any], progress: "Progress") -> dict[str, Any] | None:
     from cspine.learn.train_levels import LevelTrainSettings, train_levels
     from cspine.reformat.store import CompiledStore
 
     summary = train_levels(CompiledStore.open(data), out, _settings(LevelTrainSettings, given), progress=progress)
-    return {**vars(summary), "weights": str(summary.weights)}
+    return {**vars(summary), "weights": [str(path) for path in summary.weights]} if summary else None
 
 
-def _localizer(data: Path, out: Path, given: dict[str, Any], progress: "Progress") -> dict[str, Any]:
+def _localizer(data: Path, out: Path, given: dict[str, Any], progress: "Progress") -> dict[str, Any] | None:
     from cspine.imaging.layout import PHANTOM_MARKER
-    from cspine.learn.coarse_set import write_segmented_set
+    from cspine.learn.coarse_set import write_phantom_set, write_segmented_set
     from cspine.learn.fit import TUNE_LOSS, FitSettings
     from cspine.learn.train_localizer import train_localizer
     from cspine.scale import default_workers
 
-    settings = _settings(FitSettings, given)
-    files = write_segmented_set(out / "coarse", data, workers=default_workers(), progress=progress)
+    phantoms = given.pop("phantoms")
+    settings, workers = _settings(FitSettings, given), default_workers()
+    if not phantoms and not (data / PHANTOM_MARKER).is_file():
+        raise InputError("--phantoms 0: segmentations do not tell how vertebrae are turned, phantoms do; give some")
+    files = write_segmented_set(out / "coarse", data, workers=workers, progress=progress)
+    if phantoms:
+        seed = settings.seed + _PHANTOM_SEED
+        drawn = write_phantom_set(out / "phantoms", studies=phantoms, seed=seed, workers=workers, progress=progress)
+        files = [*files, *drawn]
     phantom = (data / PHANTOM_MARKER).is_file()
     fitted = train_localizer(files, out / "run", settings, phantom=phantom, progress=progress)
+    if fitted is None:
+        return None
     return {
         "epochs": len(fitted.curve),
         "best_epoch": fitted.best_epoch,
         "best_loss": min(row[TUNE_LOSS] for row in fitted.curve),
         "resumed_from": fitted.resumed_from,
-        "weights": str(out / "run" / "weights.onnx"),
+        "weights": [str(out / "run" / "weights.onnx")],
     }
 
 
@@ -114,7 +142,7 @@ def _baseline(data: Path, out: Path, given: dict[str, Any], progress: "Progress"
     from cspine.reformat.store import CompiledStore
 
     summary = train(CompiledStore.open(data), out, _settings(TrainSettings, given), progress=progress)
-    return {**vars(summary), "weights": str(summary.weights)}
+    return {**vars(summary), "weights": [str(summary.weights)]}
 
 
 def _settings(kind: type[Any], given: dict[str, Any]) -> Any:  # noqa: ANN401 - a Settings of the kind asked for

@@ -16,7 +16,7 @@ from cspine.detect.reading import Reading
 from cspine.detect.weights import Weights, load_weights
 from cspine.errors import WeightsError
 from cspine.evaluate.kaggle import unweighted
-from cspine.findings import PatientFinding, SagittalEvidence, VertebraFinding
+from cspine.findings import PatientFinding, SagittalEvidence, VertebraFinding, WeightsIdentity
 from cspine.reformat.store import shrink
 from cspine.reformat.study import CompiledStudy, Compiler
 
@@ -45,6 +45,11 @@ class Baseline:
         if weights.input_shape[1:] != (1, size, size) or weights.card.targets != TARGETS:
             raise WeightsError(f"{path or weights.card.name}: its network does not fit its own card; get it again")
         return cls(weights)
+
+    @property
+    def identity(self) -> WeightsIdentity:
+        """What findings say of the weights."""
+        return self.weights.identity
 
     @property
     def card(self) -> BaselineCard:

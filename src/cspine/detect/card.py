@@ -58,7 +58,10 @@ class BaselineCard(Card):
 
 
 class OperatingPoint(BaseModel):
-    """A threshold with what it did on patients that were left out of training."""
+    """A threshold with what it did on the patients that it was chosen on, whom the weights were not trained on.
+
+    The calibration and, of a single fold, the epoch were chosen on the same patients: on others it does a little worse.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

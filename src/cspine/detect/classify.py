@@ -73,9 +73,8 @@ def _of_levels(store: CompiledStore, reader: LevelReader, manifest: pd.DataFrame
     for done, uid in enumerate(studies):
         progress("classify", done, len(studies))
         scores = reader.scores(read_views(store, tables[uid]) if uid in tables else ())
-        levels = reader.card.calibration_level.apply(scores.levels)
-        overall = reader.card.calibration_overall.apply([scores.overall])
-        yield uid, np.concatenate([overall, np.where(np.isnan(levels), reader.card.absent_chance, levels)])
+        levels, overall = reader.calibrated(scores)
+        yield uid, np.array([overall, *np.where(np.isnan(levels), reader.card.absent_chance, levels).tolist()])
     progress("classify", len(studies), len(studies))
 
 

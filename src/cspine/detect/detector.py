@@ -8,7 +8,7 @@ from typing import Final, Self
 from cspine import __version__
 from cspine.detect.localize import Localizer
 from cspine.detect.readers import load_reader
-from cspine.detect.reading import Reader, Reading
+from cspine.detect.reading import Reader, Reading, about_weights
 from cspine.detect.refusals import refusal_of
 from cspine.errors import InputError, NotAssessableError, SourceError
 from cspine.findings import Findings, Refusal, SoftwareIdentity, WeightsIdentity
@@ -48,21 +48,25 @@ class Detector:
         self._compiler = reader.compiler
 
     @classmethod
-    def load(cls, weights: str | Path = DEFAULT) -> Self:
+    def load(cls, *weights: str | Path, localizer: str | None = None, flips: bool = False) -> Self:
         """Load a detector.
 
         Parameters
         ----------
-        weights : str or Path
+        *weights : str or Path
             A file, or the name of weights at hand (`cspine weights` lists them); the embedded phantom-trained ones
-            where omitted.
+            where omitted. The answers of several level networks are averaged.
+        localizer : str, optional
+            A localizer's name or file; the one that the weights were trained with where omitted.
+        flips : bool
+            Whether level networks look at necks in a mirror too.
 
         Raises
         ------
         WeightsError
             The weights cannot be used.
         """
-        return cls(load_reader(weights))
+        return cls(load_reader(*(weights or (DEFAULT,)), localizer=localizer, flips=flips))
 
     @property
     def _localizer(self) -> WeightsIdentity | None:
@@ -136,7 +140,7 @@ class Detector:
             vertebrae=reading.vertebrae,
             warnings=(*self._about_weights(), *reading.warnings, *compiled.warnings),
             software=SoftwareIdentity(version=__version__),
-            weights=self.reader.weights.identity,
+            weights=self.reader.identity,
             localizer=self._localizer,
         )
         return Examination(findings, compiled, reading)
@@ -146,17 +150,16 @@ class Detector:
             study_instance_uid=uid,
             series_instance_uid=choice.chosen.series_instance_uid if choice else None,
             series_reasons=choice.reasons if choice else (),
+            warnings=self._about_weights(),
             refused=refusal,
             software=SoftwareIdentity(version=__version__),
-            weights=self.reader.weights.identity,
+            weights=self.reader.identity,
             localizer=self._localizer,
         )
         return Examination(findings, None, None)
 
     def _about_weights(self) -> tuple[str, ...]:
-        if not self.reader.weights.card.phantom_only:
-            return ()
-        return ("the weights have seen phantoms only: the numbers show that the machinery works, nothing clinical",)
+        return about_weights(self.reader.identity, self._localizer)
 
 
 def _refuse_thick(choice: SeriesChoice) -> None:

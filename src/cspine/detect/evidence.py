@@ -43,6 +43,8 @@ def strongest_place(views: LevelViews, view: int, strength: npt.NDArray[np.float
         point_lps_mm=(x, y, z),
         slice=slice_place(series, point),
         strength=float(np.clip(strength.max(), 0.0, 1.0)),
+        map=tuple(tuple(row) for row in np.clip(strength.astype(np.float64), 0.0, 1.0).round(2).tolist()),
+        pixel_mm=views.settings.pixel_mm,
     )
 
 

@@ -1,5 +1,6 @@
 """The level network: each vertebra through its views, and what they say together."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,19 +12,18 @@ from cspine.anatomy import VERTEBRAE, Level
 from cspine.detect.card import LevelsCard, OperatingPoint
 from cspine.detect.evidence import strongest_place
 from cspine.detect.localize import Localizer
+from cspine.detect.localizers import find_localizer
 from cspine.detect.reading import EvidencePicture, Reading
 from cspine.detect.weights import Weights, load_weights
 from cspine.errors import WeightsError
+from cspine.evaluate.calibration import calibrate_necks, logit, sigmoid
 from cspine.evaluate.kaggle import unweighted
-from cspine.findings import KindFinding, OperatingPointName, PatientFinding, VertebraFinding
+from cspine.findings import KindFinding, OperatingPointName, PatientFinding, VertebraFinding, WeightsIdentity
 from cspine.reformat.level_views import CHANNELS, PLANES, LevelViews, view_numbers, view_places
 from cspine.reformat.spine_map import Vertebra
 from cspine.reformat.study import CompiledStudy, CompiledVolume, Compiler
 
 Floats = npt.NDArray[np.float64]
-
-_PICTURES: Final = 3
-"""Views shown of each suspicious vertebra: the strongest of each plane."""
 
 _KINDS: Final = 3
 
@@ -52,45 +52,72 @@ class Scores:
 
 @dataclass(frozen=True)
 class LevelReader:
-    """A level network with the localizer that finds its vertebrae.
+    """A level network, or several that are averaged, with the localizer that finds their vertebrae.
 
     Attributes
     ----------
-    weights : Weights
-        Of the level network.
+    members : tuple of Weights
+        Of level networks that look at the same views; their logits are averaged.
     localizer : Localizer
+    flips : bool
+        Whether necks are looked at in a mirror too, and both answers averaged.
     """
 
-    weights: Weights[LevelsCard]
+    members: tuple[Weights[LevelsCard], ...]
     localizer: Localizer
+    flips: bool = False
 
     @classmethod
-    def load(cls, path: Path | None = None, localizer: Localizer | None = None) -> "LevelReader":
-        """Load the network; the embedded one where no path is given.
+    def load(cls, *paths: Path | None, localizer: Localizer | None = None, flips: bool = False) -> "LevelReader":
+        """Load networks; the embedded one where no path is given.
+
+        Parameters
+        ----------
+        *paths : Path or None
+            Files; None for the embedded one.
+        localizer : Localizer, optional
+            Finds their vertebrae; where left out, the one at hand that found those that they saw, or the embedded one.
+        flips : bool
+            As the attribute.
 
         Raises
         ------
         WeightsError
-            The file cannot be used.
+            A file cannot be used, or they do not look at the same.
         """
-        weights = load_weights(LevelsCard, path)
-        size = weights.card.views.pixels
-        if weights.input_shape[1] != len(VERTEBRAE) or weights.input_shape[3:] != (CHANNELS, size, size):
-            raise WeightsError(f"{path or weights.card.name}: its network does not fit its own card; get it again")
-        return cls(weights, localizer or Localizer.load())
+        members = tuple(load_weights(LevelsCard, path) for path in paths or (None,))
+        first = members[0].card
+        for weights, path in zip(members, paths or (None,), strict=True):
+            size, card, name = weights.card.views.pixels, weights.card, path or weights.card.name
+            if weights.input_shape[1] != len(VERTEBRAE) or weights.input_shape[3:] != (CHANNELS, size, size):
+                raise WeightsError(f"{name}: its network does not fit its own card; get it again")
+            if (card.views, card.seen, card.kinds) != (first.views, first.seen, first.kinds):
+                raise WeightsError(f"{name}: looks at other views than the first; average networks of one training")
+        return cls(members, localizer or find_localizer(first.localizer_sha256), flips)
 
     @property
     def card(self) -> LevelsCard:
-        """What the weights say of themselves."""
-        return self.weights.card
+        """What the weights say of themselves; of several, the first."""
+        return self.members[0].card
+
+    @property
+    def identity(self) -> WeightsIdentity:
+        """What findings say of the weights."""
+        if len(self.members) == 1:
+            return self.members[0].identity
+        joined = hashlib.sha256("".join(weights.sha256 for weights in self.members).encode()).hexdigest()
+        told = "; ".join(weights.card.trained_on for weights in self.members)
+        return self.members[0].identity.model_copy(
+            update={"sha256": joined, "trained_on": f"{len(self.members)} networks averaged: {told}"}
+        )
 
     @property
     def compiler(self) -> Compiler:
         """How studies are compiled for it."""
-        return Compiler(self.card.images, self.localizer)
+        return Compiler(self.card.images, self.localizer, seen=self.card.seen)
 
     def scores(self, levels: tuple[LevelViews, ...]) -> Scores:
-        """Return what the network says of a neck's views."""
+        """Return what the networks say of a neck's views, which have gone through JPEG as in training."""
         chosen = view_numbers(self.card.views, self.card.seen)
         planes, offsets = view_places(self.card.views)
         size = self.card.views.pixels
@@ -100,44 +127,59 @@ class LevelReader:
             number = VERTEBRAE.index(views.level)
             present[number] = True
             np.divide(views.views[chosen], np.float32(255.0), out=images[number])
-        given = {
-            "views": images[None],
-            "planes": planes[chosen][None],
-            "offsets": offsets[chosen][None],
-            "present": present[None],
-        }
-        said, overall, kinds, evidence = self.weights.session.run(["levels", "overall", "kinds", "evidence"], given)
+        neck = _Neck(images, planes[chosen], offsets[chosen], present)
+        answers = [_ask(weights, neck) for weights in self.members]
+        if self.flips:
+            answers += [_mirrored_back(_ask(weights, _mirrored(neck)), neck) for weights in self.members]
         weight = self.card.positive_weight
-        plain = np.where(present, unweighted(said[0].astype(np.float64), positive_weight=weight), np.nan)
-        together = float(unweighted(overall.astype(np.float64), positive_weight=weight)[0])
-        return Scores(plain, together, kinds[0].astype(np.float64), evidence[0])
+        said, overall = (sigmoid(np.mean([logit(answer[part]) for answer in answers], axis=0)) for part in (0, 1))
+        kinds, evidence = (np.mean([answer[part] for answer in answers], axis=0) for part in (2, 3))
+        plain = np.where(present, unweighted(said, positive_weight=weight), np.nan)
+        return Scores(plain, float(unweighted(overall, positive_weight=weight)), kinds, evidence.astype(np.float32))
+
+    def calibrated(self, scores: Scores) -> tuple[Floats, float]:
+        """Return calibrated probabilities of C1 to C7, NaN where absent, and of the patient."""
+        level, overall = self.card.calibration_level, self.card.calibration_overall
+        of_levels, of_patient = calibrate_necks(level, overall, scores.levels, scores.overall)
+        return of_levels, float(of_patient)
 
     def read(self, compiled: CompiledStudy) -> Reading:
         """Say what is found in a study."""
-        scores = self.scores(compiled.images.levels)
-        raw = {level: float(value) for level, value in zip(VERTEBRAE, scores.levels, strict=True)}
-        overall = float(self.card.calibration_overall.apply(scores.overall))
-        patient = PatientFinding(
-            probability=overall, raw_probability=scores.overall, above=_above(self.card.points_overall, overall)
-        )
-        views = {found.level: found for found in compiled.images.levels}
+        levels = tuple(views.stored() for views in compiled.images.levels)
+        scores = self.scores(levels)
+        calibrated, overall = self.calibrated(scores)
+        views = {found.level: found for found in levels}
         vertebrae, pictures = [], []
         for number, level in enumerate(VERTEBRAE):
             if level not in views:
                 vertebrae.append(_absent(compiled.images, level))
                 continue
             shown = self._pictures(views[level], scores.evidence[number], compiled)
-            finding = self._vertebra(level, raw[level], scores.kinds[number], compiled.images, shown)
-            vertebrae.append(finding)
-            if finding.above:
-                pictures += shown
-        return Reading(patient, tuple(vertebrae), pictures=tuple(pictures))
+            both = float(scores.levels[number]), float(calibrated[number])
+            vertebrae.append(self._vertebra(level, both, scores.kinds[number], compiled.images, shown))
+            pictures += shown
+        patient = PatientFinding(
+            probability=overall,
+            raw_probability=scores.overall,
+            above=_above(self.card.points_overall, overall),
+            reasons=_about_patient(vertebrae),
+        )
+        return Reading(patient, tuple(vertebrae), self._warnings(), tuple(pictures))
+
+    def _warnings(self) -> tuple[str, ...]:
+        if self.card.localizer_sha256 == self.localizer.sha256:
+            return ()
+        return ("the vertebrae were found by another localizer than those that the weights were trained on",)
 
     def _vertebra(
-        self, level: Level, raw: float, kinds: Floats, images: CompiledVolume, shown: list[EvidencePicture]
+        self,
+        level: Level,
+        probabilities: tuple[float, float],
+        kinds: Floats,
+        images: CompiledVolume,
+        shown: list[EvidencePicture],
     ) -> VertebraFinding:
-        vertebra = _of(images, level)
-        probability = float(self.card.calibration_level.apply(raw))
+        vertebra, (raw, probability) = _of(images, level), probabilities
         above = _above(self.card.points_level, probability)
         likely: list[int] = np.argsort(-kinds)[:_KINDS].tolist() if above else []
         x, y, z = vertebra.centroid_lps_mm.tolist()
@@ -168,7 +210,60 @@ class LevelReader:
                 place = strongest_place(views, view, evidence[best], compiled.series)
                 image = views.images[CHANNELS * view + CHANNELS // 2]
                 found.append(EvidencePicture(views.level, place, image, evidence[best]))
-        return sorted(found, key=lambda picture: -picture.evidence.strength)[:_PICTURES]
+        return sorted(found, key=lambda picture: -picture.evidence.strength)
+
+
+Answer = tuple[Floats, Floats, Floats, Floats]
+"""Levels, overall, kinds and evidence, as chances."""
+
+
+@dataclass(frozen=True)
+class _Neck:
+    """What a network is given of one neck; the shapes are those of `cspine.learn.level_network`, without the first."""
+
+    images: npt.NDArray[np.float32]
+    planes: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.float32]
+    present: npt.NDArray[np.bool_]
+
+
+def _ask(weights: Weights[LevelsCard], neck: _Neck) -> Answer:
+    given = {"views": neck.images, "planes": neck.planes, "offsets": neck.offsets, "present": neck.present}
+    batch = {name: np.asarray(value)[None] for name, value in given.items()}
+    said = weights.session.run(["levels", "overall", "kinds", "evidence"], batch)
+    levels, overall, kinds, evidence = (np.asarray(values, np.float64)[0] for values in said)
+    return levels, overall, kinds, evidence
+
+
+def _mirrored(neck: _Neck) -> _Neck:
+    """Return the neck's mirror image: left is right."""
+    sagittal = neck.planes == PLANES.index("sagittal")
+    images = neck.images[..., ::-1].copy()
+    images[:, sagittal] = neck.images[:, sagittal, ::-1]  # seen from the same side, neighbours the other way round
+    offsets = np.where(sagittal, -neck.offsets, neck.offsets).astype(np.float32)
+    return _Neck(images, neck.planes, offsets, neck.present)
+
+
+def _mirrored_back(answer: Answer, neck: _Neck) -> Answer:
+    """Return what was said of a mirror image as of the neck itself."""
+    levels, overall, kinds, evidence = answer
+    aside = neck.planes != PLANES.index("sagittal")
+    back = evidence.copy()
+    back[:, aside] = evidence[:, aside, :, ::-1]
+    return levels, overall, kinds, back
+
+
+def _about_patient(vertebrae: list[VertebraFinding]) -> tuple[str, ...]:
+    """Return why the patient's number may not be relied on: what it does not speak of."""
+    found = []
+    for words, chosen in (
+        ("not in the scan", [each.level for each in vertebrae if each.coverage == "absent"]),
+        ("only partly in the scan", [each.level for each in vertebrae if each.coverage == "cut"]),
+        ("spoilt or uncertain", [each.level for each in vertebrae if each.coverage == "whole" and each.reasons]),
+    ):
+        if chosen:
+            found.append(f"{words}: {', '.join(chosen)}")
+    return tuple(found)
 
 
 def _above(points: tuple[OperatingPoint, ...], probability: float) -> tuple[OperatingPointName, ...]:

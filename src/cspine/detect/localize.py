@@ -156,6 +156,8 @@ def assemble(
     frames = np.array([instance.frame for instance in instances])
     worth = np.array([_worth(instance, weights) for instance in instances])
     members, levels = find_chain(said, frames, worth)
+    if worth[members].sum() <= 0:
+        return SpineMap(())  # what was found is less likely a spine than not
     sure = confidence(said[members], frames[members], levels)
     found = _Found(lps, weights, inside)
     row = zip(members.tolist(), _names(levels.tolist()), sure.tolist(), strict=True)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from cspine import __version__
 from cspine.anatomy import VERTEBRAE
 from cspine.detect.localize import Localizer
+from cspine.detect.reading import about_weights
 from cspine.detect.refusals import refusal_of
 from cspine.errors import InputError, NotAssessableError
 from cspine.findings import LocatedVertebra, Place, Refusal, Row, SoftwareIdentity, Spine
@@ -84,7 +85,8 @@ def locate_study(
         series_reasons=choice.reasons if choice else (),
         vertebrae=tuple(_told(vertebra) for vertebra in found.vertebrae),
         coverage={} if refused else {level: found.coverage(level) for level in VERTEBRAE},
-        warnings=warnings,
+        canal_lps_mm=tuple(_place(point) for point in found.canal()),
+        warnings=(*about_weights(localizer.weights.identity), *warnings),
         refused=refused,
         software=SoftwareIdentity(version=__version__),
         weights=localizer.weights.identity,
@@ -102,6 +104,7 @@ def _told(vertebra: Vertebra) -> LocatedVertebra:
         centroid_lps_mm=_place(vertebra.centroid_lps_mm),
         frame_lps=(a, b, c, d),
         box_mm=(_place(vertebra.box_mm[0]), _place(vertebra.box_mm[1])),
+        canal_lps_mm=_place(vertebra.canal_lps_mm),
     )
 
 

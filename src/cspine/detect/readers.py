@@ -4,24 +4,35 @@ from pathlib import Path
 
 from cspine.detect.baseline import Baseline
 from cspine.detect.level_reader import LevelReader
+from cspine.detect.localizers import load_localizer
 from cspine.detect.shelf import resolve
 from cspine.errors import WeightsError
 
 
-def load_reader(weights: str | Path) -> Baseline | LevelReader:
-    """Load the network that weights are of.
+def load_reader(*weights: str | Path, localizer: str | None = None, flips: bool = False) -> Baseline | LevelReader:
+    """Load the network, or the networks to be averaged, that weights are of.
 
     Parameters
     ----------
-    weights : str or Path
-        A file, or the name of weights at hand (`cspine weights` lists them).
+    *weights : str or Path
+        Files, or names of weights at hand (`cspine weights` lists them).
+    localizer : str, optional
+        The localizer to find vertebrae with; that of the weights where left out.
+    flips : bool
+        Whether level networks look at necks in a mirror too.
 
     Raises
     ------
     WeightsError
-        The weights cannot be used, or tell no fractures.
+        The weights cannot be used, tell no fractures, or cannot be averaged.
     """
-    network, path = resolve(weights)
-    if network == "localizer":
-        raise WeightsError(f"{weights}: finds vertebrae but tells no fractures; `cspine localize` takes it")
-    return Baseline.load(path) if network == "baseline-cnn" else LevelReader.load(path)
+    found = [resolve(each) for each in weights]
+    for name, (network, _) in zip(weights, found, strict=True):
+        if network == "localizer":
+            raise WeightsError(f"{name}: finds vertebrae but tells no fractures; `cspine localize` takes it")
+        if network != "levels" and (len(found) > 1 or flips or localizer is not None):
+            raise WeightsError(f"{name}: averages, flips and localizers are for level networks; this is {network}")
+    paths = [path for _, path in found]
+    if found[0][0] == "baseline-cnn":
+        return Baseline.load(paths[0])
+    return LevelReader.load(*paths, localizer=load_localizer(localizer) if localizer else None, flips=flips)

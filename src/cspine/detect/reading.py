@@ -1,14 +1,13 @@
 """What a network says of one compiled study."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cspine.anatomy import Level
-from cspine.detect.weights import Weights
-from cspine.findings import PatientFinding, VertebraFinding, ViewEvidence
+from cspine.findings import PatientFinding, VertebraFinding, ViewEvidence, WeightsIdentity
 from cspine.reformat.study import CompiledStudy, Compiler
 
 
@@ -40,7 +39,7 @@ class Reading:
     Attributes
     ----------
     pictures : tuple of EvidencePicture
-        Of suspicious vertebrae, the strongest first.
+        Of every vertebra that was looked at, from the head down; of each the strongest of each plane first.
     """
 
     patient: PatientFinding
@@ -49,12 +48,19 @@ class Reading:
     pictures: tuple[EvidencePicture, ...] = ()
 
 
+def about_weights(*identities: WeightsIdentity | None) -> tuple[str, ...]:
+    """Return the warning that weights deserve of which some have seen phantoms only."""
+    if not any(identity is not None and identity.phantom_only for identity in identities):
+        return ()
+    return ("the weights have seen phantoms only: the numbers show that the machinery works, nothing clinical",)
+
+
 class Reader(Protocol):
     """A network that reads compiled studies."""
 
     @property
-    def weights(self) -> Weights[Any]:
-        """What it computes with."""
+    def identity(self) -> WeightsIdentity:
+        """What findings say of its weights."""
 
     @property
     def compiler(self) -> Compiler:

@@ -121,13 +121,23 @@ def install(path: Path, name: str, sha256: str | None = None) -> Shelved:
 
 def list_shelf() -> list[Shelved]:
     """Return all weights at hand, each loaded and held against the hash that it came with."""
-    sums = dict(line.split()[::-1] for line in embedded_bytes(SUMS_FILE).decode().splitlines())
+    sums = embedded_sums()
     found = [_shelved(name, None, sums.get(f"{name}.onnx")) for name in KINDS]
-    folder = weights_folder()
+    return found + [_shelved(path.stem, path, noted) for path, noted in shelved_paths()]
+
+
+def embedded_sums() -> dict[str, str]:
+    """Return the hashes of the files that come with cspine, by name."""
+    return dict(line.split()[::-1] for line in embedded_bytes(SUMS_FILE).decode().splitlines())
+
+
+def shelved_paths() -> list[tuple[Path, str | None]]:
+    """Return the files that were installed, each with the hash noted then."""
+    folder, found = weights_folder(), []
     for path in sorted(folder.glob("*.onnx")) if folder.is_dir() else []:
         note = path.with_suffix(".sha256")
         words = note.read_text("utf-8", "replace").split() if note.is_file() else []
-        found.append(_shelved(path.stem, path, words[0] if words else None))
+        found.append((path, words[0] if words else None))
     return found
 
 

@@ -41,7 +41,10 @@ class Weights(Generic[CardT]):
     @property
     def identity(self) -> WeightsIdentity:
         """What findings say of the weights."""
-        return WeightsIdentity(name=self.card.name, sha256=self.sha256, trained_on=self.card.trained_on)
+        card = self.card
+        return WeightsIdentity(
+            name=card.name, sha256=self.sha256, trained_on=card.trained_on, phantom_only=card.phantom_only
+        )
 
     @property
     def input_shape(self) -> tuple[int | str | None, ...]:

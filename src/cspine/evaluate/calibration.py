@@ -47,6 +47,25 @@ class Calibration(BaseModel):
         return np.asarray(np.clip(found, EPSILON, 1 - EPSILON))
 
 
+def calibrate_necks(
+    level: Calibration, overall: Calibration, levels: npt.ArrayLike, patients: npt.ArrayLike
+) -> tuple[Floats, Floats]:
+    """Return calibrated probabilities of levels and of patients; no patient's is below any of the levels'.
+
+    Parameters
+    ----------
+    level, overall : Calibration
+        Each fitted by itself.
+    levels : (n, 7)
+        Raw; NaN where a vertebra is absent.
+    patients : (n,)
+        Raw.
+    """
+    of_levels = level.apply(levels)
+    worst = np.max(np.nan_to_num(of_levels, nan=0.0), axis=-1)
+    return of_levels, np.maximum(overall.apply(patients), worst)
+
+
 def logit(probability: Floats) -> Floats:
     """Return ln p/(1 - p), of probabilities kept 1e-7 from 0 and 1."""
     inner = np.clip(probability, 1e-7, 1 - 1e-7)

@@ -6,8 +6,6 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from cspine.evaluate.metrics import sensitivity_specificity
-
 RULE_OUT_SENSITIVITY: Final = 0.97
 """A scan called clear is then fractured in a few of a hundred fractured ones only."""
 
@@ -26,7 +24,9 @@ class Point:
     specificity: float
 
 
-def choose_points(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Point, ...]:
+def choose_points(
+    truth: npt.ArrayLike, probability: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> tuple[Point, ...]:
     """Return both operating points; none where one class is missing.
 
     Parameters
@@ -35,24 +35,21 @@ def choose_points(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Poi
         0 and 1.
     probability : (n,)
         Calibrated, of cases that were not trained on.
+    weights : (n,), optional
+        How much each case counts, where they are not as frequent as among those that shall be judged.
     """
     y, p = np.asarray(truth) > 0, np.asarray(probability, np.float64)
+    w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     if not y.any() or y.all():
         return ()
-    missed = np.quantile(p[y], 1 - RULE_OUT_SENSITIVITY, method="lower")
-    alarmed = np.nextafter(np.quantile(p[~y], TRIAGE_SPECIFICITY, method="higher"), 1.0)
+    missed = np.quantile(p[y], 1 - RULE_OUT_SENSITIVITY, weights=w[y], method="inverted_cdf")
+    alarmed = np.nextafter(np.quantile(p[~y], TRIAGE_SPECIFICITY, weights=w[~y], method="inverted_cdf"), 1.0)
+
+    def point(name: Literal["rule-out", "triage"], meaning: str, at: float) -> Point:
+        found, cleared = np.average(p[y] >= at, weights=w[y]), np.average(p[~y] < at, weights=w[~y])
+        return Point(name, meaning, at, float(found), float(cleared))
+
     return (
-        _point("rule-out", f"sensitivity of {RULE_OUT_SENSITIVITY:.0%} at least", float(missed), y, p),
-        _point("triage", f"specificity of {TRIAGE_SPECIFICITY:.0%} at least", float(alarmed), y, p),
+        point("rule-out", f"sensitivity of {RULE_OUT_SENSITIVITY:.0%} at least", float(missed)),
+        point("triage", f"specificity of {TRIAGE_SPECIFICITY:.0%} at least", float(alarmed)),
     )
-
-
-def _point(
-    name: Literal["rule-out", "triage"],
-    meaning: str,
-    threshold: float,
-    truth: npt.NDArray[np.bool_],
-    probability: npt.NDArray[np.float64],
-) -> Point:
-    sensitivity, specificity = sensitivity_specificity(truth, probability, threshold)
-    return Point(name, meaning, threshold, sensitivity, specificity)

@@ -1,5 +1,6 @@
-"""The loop that every network but the baseline is trained by: one processor, one GPU, or many, without a change."""
+"""The loop that every network but the baseline is trained by: on one processor, one GPU, or many by torchrun."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from lightning_fabric import Fabric
 from pydantic import Field
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
 
+from cspine.errors import InputError
+from cspine.files import claim_folder
 from cspine.learn.checkpoint import load_state, save_state
 from cspine.learn.curves import write_curves
 from cspine.progress import Progress, silent
@@ -20,6 +24,9 @@ from cspine.settings import Settings
 
 Batch = dict[str, torch.Tensor]
 Loader = DataLoader[Batch]
+
+MARKER: Final = "run.json"
+"""In a run's folder, it tells which run that is."""
 
 TUNE_LOSS: Final = "tune_loss"
 """What the best epoch has the least of."""
@@ -36,16 +43,27 @@ class FitSettings(Settings):
     warm_up: float = Field(0.05, ge=0.0, lt=1.0, description="Share of the run in which the step size rises.")
     average: float = Field(0.995, ge=0.0, lt=1.0, description="Decay of the running mean of weights; 0 for none.")
     clip: float = Field(1.0, gt=0.0, description="Greatest norm of a gradient.")
-    precision: str = Field("bf16-mixed", pattern=r"^(32-true|bf16-mixed|16-mixed)$", description="As Fabric names it.")
+    precision: str = Field("bf16-mixed", pattern=r"^(32-true|bf16-mixed)$", description="As Fabric names it.")
     workers: int = Field(1, ge=0, le=64, description="Processes that make examples.")
     seed: int = Field(0, ge=0, description="Decides first weights, order and chance.")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of the training examples a process sees: the `rank`-th of `count`."""
+
+    rank: int = 0
+    count: int = 1
+
+
+WHOLE: Final = Share()
 
 
 class Lesson(Protocol):
     """What is learnt: where examples come from, and what is wrong with an answer."""
 
-    def examples(self, epoch: int) -> Loader:
-        """Return the training examples of an epoch, counted from 0."""
+    def examples(self, epoch: int, share: Share) -> Loader:
+        """Return a share of the training examples of an epoch, counted from 0."""
 
     def tuning(self) -> Loader:
         """Return the held-out examples."""
@@ -58,6 +76,36 @@ class Lesson(Protocol):
 
     def judge(self, answers: Iterable[tuple[Any, Batch]]) -> Mapping[str, float]:
         """Return figures about the answers to the held-out examples, `TUNE_LOSS` among them."""
+
+
+def load_batches(data: Dataset[Batch], settings: FitSettings, seed: int | None = None, share: Share = WHOLE) -> Loader:
+    """Return a loader of examples.
+
+    Parameters
+    ----------
+    data : Dataset
+        All examples.
+    settings : FitSettings
+        Batch and workers.
+    seed : int, optional
+        Decides the order; the data's own where left out.
+    share : Share
+        Which of them, of every epoch others.
+    """
+    if seed is None:
+        return DataLoader(data, batch_size=settings.batch, num_workers=settings.workers)
+    shared: DistributedSampler[Batch] | None = None
+    if share.count > 1:
+        shared = DistributedSampler(data, share.count, share.rank, seed=seed, drop_last=True)
+    return DataLoader(
+        data,
+        batch_size=settings.batch,
+        shuffle=shared is None,
+        sampler=shared,
+        drop_last=True,
+        num_workers=settings.workers,
+        generator=torch.Generator().manual_seed(seed),
+    )
 
 
 @dataclass(frozen=True)
@@ -82,13 +130,42 @@ class Fitted:
     curve: list[dict[str, float]]
 
 
+def open_fabric(settings: FitSettings) -> Fabric:
+    """Start what a run computes on: one processor or GPU, or those that torchrun has started a process for each.
+
+    Without torchrun it is one, on a machine with several GPUs too.
+    """
+    fabric = Fabric(
+        accelerator="auto",
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+        precision=_known(settings),
+    )
+    fabric.launch()
+    return fabric
+
+
+def claim_run(fabric: Fabric, out: Path, identity: dict[str, Any]) -> None:
+    """Take a run's folder, once for all processes; raises as `cspine.files.claim_folder` does."""
+    with fabric.rank_zero_first():
+        claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
+
+
 def fit(
-    build: Callable[[], nn.Module], lesson: Lesson, out: Path, settings: FitSettings, *, progress: Progress = silent
-) -> Fitted:
+    fabric: Fabric,
+    build: Callable[[], nn.Module],
+    lesson: Lesson,
+    out: Path,
+    settings: FitSettings,
+    *,
+    progress: Progress = silent,
+) -> Fitted | None:
     """Train a network; a run that was interrupted goes on where its last epoch ended.
 
     Parameters
     ----------
+    fabric : Fabric
+        Of `open_fabric`.
     build : callable
         Returns a new network.
     lesson : Lesson
@@ -100,21 +177,25 @@ def fit(
     progress : Progress
         Told how many epochs are done.
 
+    Returns
+    -------
+    Fitted or None
+        None in all processes but the first, which alone writes.
+
     Raises
     ------
     InputError
-        The checkpoint is damaged.
+        The checkpoint is damaged, or the loss was no number in any epoch.
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    fabric = Fabric(accelerator="auto", devices="auto" if torch.cuda.is_available() else 1, precision=_known(settings))
-    fabric.launch()
     torch.manual_seed(settings.seed)
     run = _Run(fabric, _laid_out(build()), settings)
     stored = load_state(out)
     if stored is not None:
         run.restore(stored)
     resumed_from = run.epoch
+    fabric.barrier()  # before the first writes a checkpoint that a slower one would read
     while run.epoch < settings.epochs:
         progress("epochs", run.epoch, settings.epochs)
         run.one_epoch(lesson)
@@ -123,6 +204,10 @@ def fit(
             write_curves(out, run.curve)
         fabric.barrier()
     progress("epochs", settings.epochs, settings.epochs)
+    if not fabric.is_global_zero:
+        return None
+    if not run.best_epoch:
+        raise InputError(f"{out}: the held-out loss was no number in any epoch; train with a lower --learning-rate")
     network = build()
     network.load_state_dict(run.best)
     return Fitted(network, run.best_epoch, resumed_from, run.curve)
@@ -179,9 +264,11 @@ class _Run:
         """Pass over the examples once, and judge."""
         started = time.perf_counter()
         torch.manual_seed(self.settings.seed * 100_003 + self.epoch)
-        loader = self.fabric.setup_dataloaders(lesson.examples(self.epoch))
+        share = Share(self.fabric.global_rank, self.fabric.world_size)
+        examples = lesson.examples(self.epoch, share)
+        loader = self.fabric.setup_dataloaders(examples, use_distributed_sampler=False)
         trained = self._train(lesson, loader)
-        judged = self.judge(lesson)
+        judged = self.fabric.broadcast(self.judge(lesson) if self.fabric.is_global_zero else {})
         self.epoch += 1
         row = {"epoch": float(self.epoch), "train_loss": trained, **judged}
         row["seconds"] = time.perf_counter() - started
@@ -192,12 +279,13 @@ class _Run:
     def _train(self, lesson: Lesson, loader: Any) -> float:  # noqa: ANN401 - Fabric's wrapped loader
         self.model.train()
         total, count = 0.0, 0
-        last = len(loader) - 1
+        last, together = len(loader) - 1, self.settings.accumulate
         for number, batch in enumerate(loader):
-            moves = (number + 1) % self.settings.accumulate == 0 or number == last
+            moves = (number + 1) % together == 0 or number == last
+            of = min(together, last + 1 - number // together * together)  # the last steps may be fewer
             with self.fabric.no_backward_sync(self.model, enabled=not moves):
                 loss = lesson.loss(self.model(*lesson.inputs(batch)), batch)
-                self.fabric.backward(loss / self.settings.accumulate)
+                self.fabric.backward(loss / of)
             total, count = total + float(loss.detach()), count + 1
             if moves:
                 self._move((self.epoch + (number + 1) / len(loader)) / self.settings.epochs)
@@ -222,7 +310,7 @@ class _Run:
     def judge(self, lesson: Lesson) -> dict[str, float]:
         """Return the lesson's figures about the averaged network."""
         network = self.fabric.to_device(self._averaged()).eval()
-        loader: Any = self.fabric.setup_dataloaders(lesson.tuning())
+        loader: Any = self.fabric.setup_dataloaders(lesson.tuning(), use_distributed_sampler=False)
 
         def answers() -> Iterable[tuple[Any, Batch]]:
             for batch in loader:

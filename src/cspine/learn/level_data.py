@@ -126,7 +126,8 @@ class LevelData(Dataset[dict[str, torch.Tensor]]):
         if self.seed is not None:
             views = augment(views, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
         truth = dict(zip(TARGETS, neck.truth, strict=True))
-        known = [level in neck.cells or not truth[level] for level in VERTEBRAE]
+        # A neighbour's box may reach into a whole vertebra: of such cells nothing is known.
+        known = [(level in neck.cells) == bool(truth[level]) for level in VERTEBRAE]
         kinds = [[float(kind in neck.kinds.get(level, ())) for kind in self.kinds] for level in VERTEBRAE]
         return {
             "images": views.images,

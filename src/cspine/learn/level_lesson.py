@@ -6,10 +6,9 @@ from typing import Final
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from cspine.evaluate.metrics import auc
-from cspine.learn.fit import TUNE_LOSS, Batch, FitSettings, Loader
+from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, FitSettings, Loader, Share, load_batches
 from cspine.learn.level_data import LevelData, NeckFiles
 from cspine.learn.level_network import LevelOutputs
 from cspine.learn.loss import target_weights
@@ -82,24 +81,16 @@ class LevelLesson:
         self._train, self._tune, self._views, self._kinds = train, tune, views, kinds
         self._seen, self._settings = seen, settings
 
-    def examples(self, epoch: int) -> Loader:
-        """Return the training necks of an epoch, each changed in its own way."""
+    def examples(self, epoch: int, share: Share = WHOLE) -> Loader:
+        """Return training necks of an epoch, each changed in its own way."""
         seed = self._settings.seed * 100_003 + epoch + 1
-        return self._loader(LevelData(self._train, self._views, self._kinds, self._seen, seed), seed)
+        data = LevelData(self._train, self._views, self._kinds, self._seen, seed)
+        return load_batches(data, self._settings, seed, share)
 
     def tuning(self) -> Loader:
         """Return the held-out necks as they are, through the same number of views."""
-        return self._loader(LevelData(self._tune, self._views, self._kinds, self._seen, None), None)
-
-    def _loader(self, data: LevelData, seed: int | None) -> Loader:
-        return DataLoader(
-            data,
-            batch_size=self._settings.batch,
-            shuffle=seed is not None,
-            drop_last=seed is not None,
-            num_workers=self._settings.workers,
-            generator=torch.Generator().manual_seed(seed or 0),
-        )
+        data = LevelData(self._tune, self._views, self._kinds, self._seen, None)
+        return load_batches(data, self._settings)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
         """Return what the network is given."""

@@ -8,10 +8,9 @@ import torch
 from monai.losses import DiceLoss
 from monai.networks.nets import UNet
 from torch import nn
-from torch.utils.data import DataLoader
 
 from cspine.learn.coarse_batches import CLASSES, HEAD, THORACIC, TO_UNIT_MM, UNKNOWN, CoarseData
-from cspine.learn.fit import TUNE_LOSS, Batch, FitSettings, Loader
+from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, FitSettings, Loader, Share, load_batches
 
 PLACES: Final = 6
 """The way to a vertebra's origin, and the place in its frame."""
@@ -80,24 +79,14 @@ class LocalizerLesson:
         self._train, self._tune, self._settings = train, tune, settings
         self._loss = LocalizerLoss()
 
-    def examples(self, epoch: int) -> Loader:
-        """Return the training examples of an epoch, each turned and cut in its own way."""
+    def examples(self, epoch: int, share: Share = WHOLE) -> Loader:
+        """Return training examples of an epoch, each turned and cut in its own way."""
         seed = self._settings.seed * 100_003 + epoch + 1
-        return self._loader(CoarseData(self._train, seed), seed)
+        return load_batches(CoarseData(self._train, seed), self._settings, seed, share)
 
     def tuning(self) -> Loader:
         """Return the held-out examples, turned and cut alike in every epoch."""
-        return self._loader(CoarseData(self._tune, _TUNE_SEED), None)
-
-    def _loader(self, data: CoarseData, seed: int | None) -> Loader:
-        return DataLoader(
-            data,
-            batch_size=self._settings.batch,
-            shuffle=seed is not None,
-            drop_last=seed is not None,
-            num_workers=self._settings.workers,
-            generator=torch.Generator().manual_seed(seed or 0),
-        )
+        return load_batches(CoarseData(self._tune, _TUNE_SEED), self._settings)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
         """Return what the network is given."""

@@ -21,6 +21,7 @@ from cspine.learn.checkpoint import RunState, load_checkpoint, save_checkpoint
 from cspine.learn.curves import draw_curves, write_curves
 from cspine.learn.data import ImageSet, TrainingData, load_training_data
 from cspine.learn.export import Graph, export_onnx
+from cspine.learn.fit import MARKER
 from cspine.learn.loss import challenge_log_loss
 from cspine.learn.networks import build_network
 from cspine.learn.settings import TrainSettings
@@ -28,7 +29,6 @@ from cspine.progress import Progress, silent
 from cspine.reformat.store import CompiledStore
 from cspine.settings import digest
 
-MARKER: Final = "run.json"
 SPLIT_FILE: Final = "split.csv"
 WEIGHTS_FILE: Final = "weights.onnx"
 

@@ -18,6 +18,7 @@ from cspine.imaging.pixels import AIR_HU
 from cspine.labels import STUDY
 from cspine.phantom import PhantomSettings, render_study
 from cspine.phantom.dicom import Identity
+from cspine.phantom.settings import GENERATOR
 from cspine.phantom.study import PhantomStudy
 from cspine.progress import Progress, silent
 from cspine.reformat.compile import image_files
@@ -89,7 +90,7 @@ def write_phantom_store(
         `out` cannot be written.
     """
     settings = settings or PhantomSettings()
-    source = f"phantoms of seed {seed}, settings {settings.hash}"
+    source = f"phantoms of generator {GENERATOR}, seed {seed}, settings {settings.hash}"
     store = CompiledStore.create(out, compiler, source=source, is_phantom=True)
     tasks = [_Task(store, compiler, seed, index, settings) for index in range(studies)]
     missing = [task for task in tasks if store.record(study_key(task.uid)) is None]

@@ -18,25 +18,25 @@ from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES, OVERALL, RESE
 from cspine.detect.card import LevelsCard, OperatingPoint
 from cspine.errors import LabelError
 from cspine.evaluate.calibrate import fit_calibration
-from cspine.evaluate.calibration import Calibration
+from cspine.evaluate.calibration import calibrate_necks
 from cspine.evaluate.kaggle import best_constants, unweighted
 from cspine.evaluate.points import choose_points
 from cspine.evaluate.split import split_patients
-from cspine.files import claim_folder, write_text
+from cspine.files import write_text
 from cspine.learn.curves import draw_curves
 from cspine.learn.export import Graph, export_onnx
-from cspine.learn.fit import FitSettings, fit
+from cspine.learn.fit import FitSettings, Fitted, claim_run, fit, open_fabric
 from cspine.learn.level_data import LevelData, NeckFiles, kinds_of, list_necks
 from cspine.learn.level_lesson import LevelLesson
 from cspine.learn.level_network import LEVELS, LevelNetwork, LevelOutputs
-from cspine.learn.loop import MARKER, SPLIT_FILE, WEIGHTS_FILE
+from cspine.learn.loop import SPLIT_FILE, WEIGHTS_FILE
 from cspine.progress import Progress, silent
 from cspine.reformat.level_views import CHANNELS, LevelViewSettings
 from cspine.reformat.store import CompiledStore
 from cspine.settings import digest
 
 PREDICTIONS_FILE: Final = "out-of-fold.csv"
-"""What each fold's network said of the patients that it was not trained on."""
+"""What was said of patients by networks that were not trained on them."""
 
 PREVALENCE: Final = CHALLENGE_POSITIVES[OVERALL] / CHALLENGE_STUDIES
 
@@ -55,19 +55,38 @@ class LevelTrainSettings(FitSettings):
         (3, 3, 3), description="Sagittal, coronal and axial views of each vertebra: in training drawn anew each time."
     )
     folds: int = Field(5, ge=2, le=50, description="Parts that patients are split into.")
-    fold: int = Field(0, ge=0, description="The part that this run is not trained on, but tuned and calibrated.")
+    fold: int | None = Field(
+        0,
+        ge=0,
+        description="The part that is not trained on but calibrated; all in turn where null.",
+    )
     prevalence: float = Field(PREVALENCE, gt=0.0, lt=1.0, description="Fraction of fractured patients calibrated for.")
 
 
 @dataclass(frozen=True)
 class LevelSummary:
-    """How a run ended; the loss is the challenge's, on the held-out patients."""
+    """How a run ended, of several folds the last one's; the loss is the challenge's, on the held-out patients.
+
+    Attributes
+    ----------
+    weights : tuple of Path
+        One file for each fold that was trained.
+    """
 
     epochs: int
     best_epoch: int
     best_loss: float
     resumed_from: int
-    weights: Path
+    weights: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one fold's training gave, and what its network says of the patients that it was not trained on."""
+
+    fitted: Fitted
+    train: Sequence[NeckFiles]
+    raw: pd.DataFrame
 
 
 def train_levels(
@@ -76,19 +95,25 @@ def train_levels(
     settings: LevelTrainSettings,
     *,
     progress: Progress = silent,
-) -> LevelSummary:
-    """Train a level network; an interrupted run goes on where its last epoch ended.
+) -> LevelSummary | None:
+    """Train a level network, or one for each fold; an interrupted run goes on where its last epoch ended.
 
     Parameters
     ----------
     store : CompiledStore
         With labels and vertebrae's views.
     out : Path
-        The run's folder: checkpoint, curves, split, what was said of held-out patients, and ``weights.onnx``.
+        The run's folder: checkpoint, curves, split, what was said of held-out patients, and ``weights.onnx``; of all
+        folds, a folder for each and ``weights-0.onnx`` and so on, calibrated together.
     settings : LevelTrainSettings
         How.
     progress : Progress
         Told how many epochs are done.
+
+    Returns
+    -------
+    LevelSummary or None
+        None in all of torchrun's processes but the first, which alone writes.
 
     Raises
     ------
@@ -99,54 +124,86 @@ def train_levels(
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    if settings.fold >= settings.folds:
+    if settings.fold is not None and settings.fold >= settings.folds:
         raise LabelError(
             f"fold {settings.fold} is none of {settings.folds}, which are counted from 0; name a lower one"
         )
     if store.settings.levels is None or store.localizer_sha256 is None:
         raise LabelError(f"{store.folder}: was compiled without vertebrae's own images; compile it without --straight")
-    necks, views = list_necks(store), store.settings.levels
-    split = _split(necks, settings)
-    data_hash = digest([store.settings.hash, *[[neck.study, *neck.truth] for neck in necks]])[:16]
-    identity = {"format": 1, "kind": "levels run", "settings": settings.model_dump(mode="json"), "data": data_hash}
-    claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
+    necks = list_necks(store)
+    split, kinds = _split(necks, settings), kinds_of(necks)
+    data_hash = digest([store.settings.hash, store.localizer_sha256, *[[neck.study, *neck.truth] for neck in necks]])
+    identity = {"format": 2, "kind": "levels run", "settings": settings.model_dump(mode="json"), "data": data_hash[:16]}
+    fabric = open_fabric(settings)
+    claim_run(fabric, out, identity)
+    folds = range(settings.folds) if settings.fold is None else (settings.fold,)
+    parts = []
+    for number in folds:
+        held = (split == number).to_dict()
+        train, tune = ([neck for neck in necks if held[neck.study] is out_] for out_ in (False, True))
+        if len(train) < settings.batch * fabric.world_size or not tune:
+            raise LabelError(f"{store.folder}: {len(necks)} necks are too few for {settings.folds} folds; compile more")
+        lesson = LevelLesson(train, tune, store.settings.levels, kinds, settings.views, settings)
+        where = out if settings.fold is not None else out / f"fold-{number}"
+        fitted = fit(fabric, lambda: LevelNetwork(len(kinds)), lesson, where, settings, progress=progress)
+        if fitted is not None:
+            draw_curves(where, fitted.curve, title=f"levels, seed {settings.seed}", phantom=store.is_phantom)
+            raw = predict_necks(fitted.network, tune, store.settings.levels, settings.views)
+            parts.append(_Part(fitted, train, raw))
+    if not parts:
+        return None
     write_text(out / SPLIT_FILE, split.rename("fold").rename_axis("StudyInstanceUID").to_csv())
-    held = split == settings.fold
-    train = [neck for neck in necks if not held[neck.study]]
-    tune = [neck for neck in necks if held[neck.study]]
-    if len(train) < settings.batch or not tune:
-        raise LabelError(f"{store.folder}: {len(necks)} necks are too few for {settings.folds} folds; compile more")
-    kinds = kinds_of(necks)
-    lesson = LevelLesson(train, tune, views, kinds, settings.views, settings)
-    fitted = fit(lambda: LevelNetwork(len(kinds)), lesson, out, settings, progress=progress)
-    draw_curves(out, fitted.curve, title=f"levels, seed {settings.seed}", phantom=store.is_phantom)
-    raw = predict_necks(fitted.network, tune, views, settings.views)
-    raw.to_csv(out / PREDICTIONS_FILE)
-    trained = np.array([neck.truth for neck in train])
+    return _finish(store, out, settings, parts, necks, kinds, data_hash[:16])
+
+
+def _finish(
+    store: CompiledStore,
+    out: Path,
+    settings: LevelTrainSettings,
+    parts: Sequence[_Part],
+    necks: Sequence[NeckFiles],
+    kinds: tuple[str, ...],
+    data_hash: str,
+) -> LevelSummary:
+    """Calibrate on what no network was trained on, and export."""
+    views, localizer = store.settings.levels, store.localizer_sha256
+    if views is None or localizer is None:  # pragma: no cover - train_levels has looked
+        raise AssertionError("a store without views was trained on")
+    raw = pd.concat([part.raw for part in parts])
+    write_text(out / PREDICTIONS_FILE, raw.to_csv())
+    known = {neck.study: neck for neck in necks}
+    calibrated = _calibrated(raw, [known[str(study)] for study in raw.index], settings.prevalence)
     who = "phantom necks (no patient)" if store.is_phantom else "patients"
-    card = LevelsCard(
-        trained_on=f"{len(train)} {who}, seed {settings.seed}, epoch {fitted.best_epoch}",
-        phantom_only=store.is_phantom,
-        software=__version__,
-        sagittal=store.settings.sagittal,
-        views=views,
-        seen=settings.views,
-        kinds=kinds,
-        localizer_sha256=store.localizer_sha256,
-        positive_weight=_POSITIVE_WEIGHT,
-        prevalence=tuple(trained.mean(axis=0).tolist()),
-        best_constants=tuple(best_constants(trained).tolist()),
-        calibrated_for=settings.prevalence,
-        calibrated_on=f"{len(tune)} {who} held out of training (fold {settings.fold} of {settings.folds})",
-        **_calibrated(raw, tune, settings.prevalence),
-        training=settings.model_dump(mode="json"),
-        settings_hash=digest([settings.hash, store.settings.hash])[:16],
-        data_hash=data_hash,
-        statement=RESEARCH_USE_ONLY,
-    )
-    export_onnx(level_graph(fitted.network, views, settings.views), card, out / WEIGHTS_FILE)
-    least = min(row["tune_loss"] for row in fitted.curve)
-    return LevelSummary(len(fitted.curve), fitted.best_epoch, least, fitted.resumed_from, out / WEIGHTS_FILE)
+    which = f"all {settings.folds} folds" if settings.fold is None else f"fold {settings.fold} of {settings.folds}"
+    held = f"{len(raw)} {who} held out of training ({which})"
+    files = []
+    for number, part in enumerate(parts):
+        trained = np.array([neck.truth for neck in part.train])
+        card = LevelsCard(
+            trained_on=f"{len(part.train)} {who}, seed {settings.seed}, epoch {part.fitted.best_epoch}",
+            phantom_only=store.is_phantom,
+            software=__version__,
+            sagittal=store.settings.sagittal,
+            views=views,
+            seen=settings.views,
+            kinds=kinds,
+            localizer_sha256=localizer,
+            positive_weight=_POSITIVE_WEIGHT,
+            prevalence=tuple(trained.mean(axis=0).tolist()),
+            best_constants=tuple(best_constants(trained).tolist()),
+            calibrated_for=settings.prevalence,
+            calibrated_on=held,
+            **calibrated,
+            training=settings.model_dump(mode="json"),
+            settings_hash=digest([settings.hash, store.settings.hash])[:16],
+            data_hash=data_hash,
+            statement=RESEARCH_USE_ONLY,
+        )
+        files.append(out / (WEIGHTS_FILE if len(parts) == 1 else f"weights-{number}.onnx"))
+        export_onnx(level_graph(part.fitted.network, views, settings.views), card, files[-1])
+    last = parts[-1].fitted
+    least = min(row["tune_loss"] for row in last.curve)
+    return LevelSummary(len(last.curve), last.best_epoch, least, last.resumed_from, tuple(files))
 
 
 def _split(necks: Sequence[NeckFiles], settings: LevelTrainSettings) -> "pd.Series[int]":
@@ -187,28 +244,21 @@ def _calibrated(raw: pd.DataFrame, necks: Sequence[NeckFiles], prevalence: float
     level_truth, level_said = truth[:, 1:][there], said[:, 1:][there]
     overall = fit_calibration(truth[:, 0], said[:, 0], patients, weight)
     level = fit_calibration(level_truth, level_said, patients[rows], weight[rows])
+    of_levels, of_patients = calibrate_necks(level, overall, said[:, 1:], said[:, 0])
+    absent = np.broadcast_to(weight[:, None], there.shape)[~there]
     return {
         "calibration_level": level,
         "calibration_overall": overall,
-        "absent_chance": (float(truth[:, 1:][~there].sum()) + 0.5) / (float((~there).sum()) + 10.0),
-        "points_level": _points(level, level_truth, level_said),
-        "points_overall": _points(overall, truth[:, 0], said[:, 0]),
+        "absent_chance": (float(truth[:, 1:][~there] @ absent) + 0.5) / (float(absent.sum()) + 10.0),
+        "points_level": _points(level_truth, of_levels[there], weight[rows]),
+        "points_overall": _points(truth[:, 0], of_patients, weight),
     }
 
 
 def _points(
-    calibration: Calibration, truth: npt.NDArray[np.int64], raw: npt.NDArray[np.float64]
+    truth: npt.NDArray[np.int64], probability: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]
 ) -> tuple[OperatingPoint, ...]:
-    return tuple(
-        OperatingPoint(
-            name=point.name,
-            meaning=point.meaning,
-            threshold=point.threshold,
-            sensitivity=point.sensitivity,
-            specificity=point.specificity,
-        )
-        for point in choose_points(truth, calibration.apply(raw))
-    )
+    return tuple(OperatingPoint(**vars(point)) for point in choose_points(truth, probability, weight))
 
 
 class _Answer(nn.Module):

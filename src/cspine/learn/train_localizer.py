@@ -14,15 +14,15 @@ from cspine.anatomy import RESEARCH_USE_ONLY
 from cspine.detect.card import LocalizerCard
 from cspine.detect.shape import Shape, mean_shape
 from cspine.errors import LabelError
-from cspine.files import claim_folder, read_json
+from cspine.files import read_json
 from cspine.learn.coarse_batches import CLASSES
 from cspine.learn.coarse_set import FRAMED, CoarseExample
 from cspine.learn.coarse_set import MARKER as SET_MARKER
 from cspine.learn.curves import draw_curves
 from cspine.learn.export import Graph, export_onnx
-from cspine.learn.fit import FitSettings, Fitted, fit
+from cspine.learn.fit import FitSettings, Fitted, claim_run, fit, open_fabric
 from cspine.learn.localizer import LocalizerLesson, build_localizer
-from cspine.learn.loop import MARKER, WEIGHTS_FILE
+from cspine.learn.loop import WEIGHTS_FILE
 from cspine.progress import Progress, silent
 from cspine.reformat.coarse import COARSE_MM
 from cspine.settings import digest
@@ -54,7 +54,7 @@ class _Answer(nn.Module):
 
 def train_localizer(
     examples: Sequence[Path], out: Path, settings: FitSettings, *, phantom: bool, progress: Progress = silent
-) -> Fitted:
+) -> Fitted | None:
     """Train a localiser; ends in ``weights.onnx``, and goes on where an interrupted run stopped.
 
     Parameters
@@ -69,6 +69,11 @@ def train_localizer(
         Whether the examples are phantoms.
     progress : Progress
         Told how many epochs are done.
+
+    Returns
+    -------
+    Fitted or None
+        None in all of torchrun's processes but the first, which alone writes.
 
     Raises
     ------
@@ -88,8 +93,11 @@ def train_localizer(
         )
     data_hash = digest([_origin(path) for path in examples])[:16]
     identity = {"format": 1, "kind": "localizer run", "settings": settings.model_dump(mode="json"), "data": data_hash}
-    claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
-    fitted = fit(build_localizer, LocalizerLesson(train, tune, settings), out, settings, progress=progress)
+    fabric = open_fabric(settings)
+    claim_run(fabric, out, identity)
+    fitted = fit(fabric, build_localizer, LocalizerLesson(train, tune, settings), out, settings, progress=progress)
+    if fitted is None:
+        return None
     draw_curves(out, fitted.curve, title=f"localizer, seed {settings.seed}", phantom=phantom)
     kind = "phantom necks (no patient)" if phantom else "necks"
     card = LocalizerCard(

@@ -1,7 +1,7 @@
 """Each vertebra through its own images: planes along its own axes, at a fixed size, whatever the scan's."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Final, Literal, Self, get_args
 
@@ -45,6 +45,8 @@ _ACROSS: Final = {"sagittal": (1, 2), "coronal": (0, 2), "axial": (0, 1)}
 _ACROSS_MM: Final = 0.6
 
 _NORMAL: Final = {"sagittal": 0, "coronal": 1, "axial": 2}
+_TOWARDS: Final = {"sagittal": -1.0, "coronal": -1.0, "axial": 1.0}
+"""Rows run from the head down, of axial planes from front to back."""
 
 
 class LevelViewSettings(Settings):
@@ -120,6 +122,10 @@ class LevelViews:
         """Return where a plane is sampled, (rows, columns, samples across, 3) mm in the box."""
         return _sampled(self.settings, plane)
 
+    def stored(self) -> "LevelViews":
+        """Return the views as they come back from a compiled data set."""
+        return replace(self, images=split_mosaic(self.mosaic(), self.level, self.settings))
+
     def mosaic(self) -> bytes:
         """Return all planes side by side as one grey JPEG, a row of tiles for each kind."""
         return encode_jpeg(_tiled(self.images, self.settings), self.settings.jpeg_quality)
@@ -155,7 +161,12 @@ def box_frame(vertebra: Vertebra, level: Level) -> npt.NDArray[np.float64]:
 
 
 def compile_level(
-    volume: highdicom.Volume, level: Level, box_lps: npt.NDArray[np.float64], settings: LevelViewSettings
+    volume: highdicom.Volume,
+    level: Level,
+    box_lps: npt.NDArray[np.float64],
+    settings: LevelViewSettings,
+    *,
+    seen: tuple[int, int, int] | None = None,
 ) -> LevelViews:
     """Cut a vertebra's planes out of a volume.
 
@@ -169,25 +180,51 @@ def compile_level(
         Of `box_frame`.
     settings : LevelViewSettings
         Which planes, how large, which window.
+    seen : (int, int, int), optional
+        Of each kind so many views, as `view_numbers` chooses them; the others stay black.
 
     Returns
     -------
     LevelViews
         What lies outside the scan is black.
     """
-    images = np.empty((len(settings.planes), settings.pixels, settings.pixels), np.uint8)
+    images = np.zeros((len(settings.planes), settings.pixels, settings.pixels), np.uint8)
     to_index = volume.inverse_affine @ box_lps
 
     def cut(number: int) -> None:
-        own = _sampled(settings, number)
-        index = np.moveaxis(own @ to_index[:3, :3].T + to_index[:3, 3], -1, 0)
-        hu = np.empty(own.shape[:-1], np.float32)
-        ndimage.map_coordinates(volume.array, index, output=hu, order=1, mode="constant", cval=AIR_HU)
-        images[number] = to_grey(hu.mean(axis=-1), settings.window)
+        images[number] = to_grey(_cut(volume.array, to_index, settings.planes[number], settings), settings.window)
 
+    chosen = CHANNELS * view_numbers(settings, seen)[:, None] + np.arange(CHANNELS)
     with ThreadPoolExecutor(default_workers()) as threads:
-        list(threads.map(cut, range(len(images))))
+        list(threads.map(cut, chosen.ravel().tolist()))
     return LevelViews(level, images, box_lps, settings)
+
+
+def _cut(
+    hu: npt.NDArray[np.int16],
+    to_index: npt.NDArray[np.float64],
+    plane: tuple[Plane, float],
+    settings: LevelViewSettings,
+) -> npt.NDArray[np.float32]:
+    """Return a plane's HU; where its pixels lie is a sum of a term for rows, one for columns and one across."""
+    kind, offset = plane
+    across, down = _ACROSS[kind]
+    steps = (np.arange(settings.pixels) - (settings.pixels - 1) / 2) * settings.pixel_mm
+    columns, rows = to_index[:3, across, None] * steps, _TOWARDS[kind] * to_index[:3, down, None] * steps
+    flat = rows[:, :, None] + columns[:, None, :] + to_index[:3, 3, None, None]
+    through = _through(settings)
+    total, part = np.zeros(flat.shape[1:], np.float32), np.empty(flat.shape[1:], np.float32)
+    for more in through.tolist():
+        index = flat + (to_index[:3, _NORMAL[kind]] * (offset + more))[:, None, None]
+        ndimage.map_coordinates(hu, index, output=part, order=1, mode="constant", cval=AIR_HU)
+        total += part
+    return total / np.float32(len(through))
+
+
+def _through(settings: LevelViewSettings) -> npt.NDArray[np.float64]:
+    """Return how far before and behind a plane it is sampled, mm: about every 0.6."""
+    count = int(np.clip(round(settings.slab_mm / _ACROSS_MM), 1, 8))
+    return (np.arange(count) - (count - 1) / 2) * settings.slab_mm / count
 
 
 def split_mosaic(data: bytes, name: str, settings: LevelViewSettings) -> npt.NDArray[np.uint8]:
@@ -228,12 +265,10 @@ def _tiled(images: npt.NDArray[np.uint8], settings: LevelViewSettings) -> npt.ND
 
 
 def _sampled(settings: LevelViewSettings, number: int) -> npt.NDArray[np.float64]:
-    """Return where a plane is sampled: each pixel's middle, and across the plane about every 0.6 mm."""
+    """Return where a plane is sampled: each pixel's middle, and before and behind it."""
     kind, offset = settings.planes[number]
     rows, columns = np.mgrid[: settings.pixels, : settings.pixels].astype(float)
-    count = int(np.clip(round(settings.slab_mm / _ACROSS_MM), 1, 8))
-    across = (np.arange(count) - (count - 1) / 2) * settings.slab_mm / count
-    return _places(kind, offset + across, rows, columns, settings)
+    return _places(kind, offset + _through(settings), rows, columns, settings)
 
 
 def _places(
@@ -246,9 +281,8 @@ def _places(
     """Return where pixels lie in the box, (..., offsets, 3) mm from its middle."""
     middle = (settings.pixels - 1) / 2
     across, down = _ACROSS[kind]
-    towards = 1.0 if kind == "axial" else -1.0  # rows run from front to back, else from the head down
     own = np.empty((*row.shape, len(offsets_mm), 3))
     own[..., _NORMAL[kind]] = offsets_mm
     own[..., across] = ((column - middle) * settings.pixel_mm)[..., None]
-    own[..., down] = (towards * (row - middle) * settings.pixel_mm)[..., None]
+    own[..., down] = (_TOWARDS[kind] * (row - middle) * settings.pixel_mm)[..., None]
     return own

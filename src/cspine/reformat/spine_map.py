@@ -19,6 +19,9 @@ WHOLE_FROM: Final = 0.95
 ABSENT_BELOW: Final = 0.05
 """And as absent where less than this was."""
 
+_LEAST_SURE: Final = 0.5
+"""Where no vertebra is cervical with at least this confidence, the scan is taken for one of something else."""
+
 _CANAL_BEHIND_MM: Final = {"C1": 7.2, "C2": 14.8}
 _CANAL_BEHIND_BODY_MM: Final = 14.4
 """From a vertebra's origin to the canal's middle: half a body (15.5) and half a canal (13)."""
@@ -102,8 +105,13 @@ class SpineMap:
         NotAssessableError
             ``no-cervical-spine``.
         """
-        if all(self.coverage(level) == "absent" for level in VERTEBRAE):
+        shown = [self[level] for level in VERTEBRAE if self.coverage(level) != "absent"]
+        if not shown:
             raise NotAssessableError("no-cervical-spine", "no cervical vertebra was found in the scan")
+        if max(vertebra.confidence for vertebra in shown) < _LEAST_SURE:
+            raise NotAssessableError(
+                "no-cervical-spine", "vertebrae were found in the scan, but none that is likely to be cervical"
+            )
 
     def coverage(self, level: str) -> Coverage:
         """Return how much of a level was scanned."""

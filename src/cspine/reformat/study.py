@@ -1,7 +1,8 @@
 """One study to its compiled images: found, chosen, loaded, localised, reformatted."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol, Self
 
 import highdicom
@@ -64,10 +65,13 @@ class Compiler:
     locate : Locate or None
         Finds vertebrae; needed where images follow the spine. Where studies are compiled by several processes it goes
         to each of them.
+    seen : (int, int, int) or None
+        Of vertebrae's views only so many of each kind are made; all where None.
     """
 
     settings: CompileSettings
     locate: Locate | None = None
+    seen: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.settings.follow and self.locate is None:
@@ -88,6 +92,8 @@ class CompiledVolume:
         Where vertebrae were found; None where none were sought.
     support : float or None
         How much of a spine there is, where none were sought.
+    make_sagittal : callable
+        Makes `sagittal`; a network that looks at vertebrae has no need of it.
     broken : dict or None
         Level to the cells of its planes in which it is broken, of `evidence_cells`; None where that is not known.
     faults : dict
@@ -96,10 +102,15 @@ class CompiledVolume:
 
     spine: SpineMap | None
     support: float | None
-    sagittal: SagittalSet
+    make_sagittal: Callable[[], SagittalSet]
     levels: tuple[LevelViews, ...]
     broken: Mapping[str, Broken] | None = None
     faults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def sagittal(self) -> SagittalSet:
+        """The sagittal images, made when they are first asked for."""
+        return self.make_sagittal()
 
 
 @dataclass(frozen=True)
@@ -195,22 +206,26 @@ def compile_volume(volume: highdicom.Volume, compiler: Compiler) -> CompiledVolu
     settings = compiler.settings
     if compiler.locate is None or not settings.follow:
         trace = trace_spine(volume)
-        return CompiledVolume(None, trace.support, compile_sagittal(volume, trace, settings.sagittal), ())
+        straight = compile_sagittal(volume, trace, settings.sagittal)
+        return CompiledVolume(None, trace.support, lambda: straight, ())
     spine = compiler.locate(volume)
     spine.require_cervical()
-    sagittal = compile_curved(volume, SpineCourse.of(spine), settings.sagittal)
-    levels = _levels(volume, spine, settings.levels)
+    course = SpineCourse.of(spine)
+    levels = _levels(volume, spine, compiler)
     found = faults(volume, [spine[views.level] for views in levels]) if levels else {}
-    return CompiledVolume(spine, None, sagittal, levels, faults=found)
+    return CompiledVolume(spine, None, lambda: compile_curved(volume, course, settings.sagittal), levels, faults=found)
 
 
-def _levels(volume: highdicom.Volume, spine: SpineMap, settings: LevelViewSettings | None) -> tuple[LevelViews, ...]:
+def _levels(volume: highdicom.Volume, spine: SpineMap, compiler: Compiler) -> tuple[LevelViews, ...]:
     """Return the views of each vertebra of which anything was scanned."""
+    settings = compiler.settings.levels
     if settings is None:
         return ()
     shown = [(level, spine.cervical[level]) for level in VERTEBRAE if spine.coverage(level) != "absent"]
     return tuple(
-        compile_level(volume, level, box_frame(found, level), settings) for level, found in shown if found is not None
+        compile_level(volume, level, box_frame(found, level), settings, seen=compiler.seen)
+        for level, found in shown
+        if found is not None
     )
 
 

@@ -60,7 +60,7 @@ def write_studies(
         `out` cannot be written.
     """
     studies = open_root(path, progress=progress).studies
-    identity = {"kind": "predict", "path": str(path.resolve()), "weights": detector.reader.weights.sha256}
+    identity = {"kind": "predict", "path": str(path.resolve()), "weights": detector.reader.identity.sha256}
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
     several = len(studies) > 1
     findings = []

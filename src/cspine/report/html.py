@@ -15,6 +15,8 @@ from cspine.report.overlay import evidence_png, marks
 
 _TEMPLATE: Final = "study.html"
 _QUALITY: Final = 90
+_LEAST_SHOWN: Final = 1
+"""Where no vertebra is suspicious, so many are shown all the same, for the reader to judge the network by."""
 
 
 def render_report(examination: Examination) -> str:
@@ -71,17 +73,18 @@ def _images(compiled: CompiledStudy) -> list[dict[str, Any]]:
 
 
 def _suspicious(examination: Examination) -> list[dict[str, Any]]:
-    """Return the vertebrae that reach an operating point, each with its strongest views."""
+    """Return the vertebrae that reach the triage point, or else the most suspicious, each with its strongest views."""
     reading = examination.reading
-    if reading is None:
+    if reading is None or not reading.pictures:
         return []
     found = []
-    for vertebra in reading.vertebrae:
+    likely = sorted(reading.vertebrae, key=lambda vertebra: -(vertebra.probability or 0.0))
+    for vertebra in [each for each in likely if "triage" in each.above] or likely[:_LEAST_SHOWN]:
         shown = [picture for picture in reading.pictures if picture.level == vertebra.level]
         if shown:
             views = [{"source": _inline(evidence_png(picture), "png"), **_told(picture)} for picture in shown]
             found.append({"vertebra": vertebra, "views": views})
-    return sorted(found, key=lambda each: -(each["vertebra"].probability or 0.0))
+    return found
 
 
 def _told(picture: EvidencePicture) -> dict[str, str]:
