@@ -9,7 +9,7 @@ import SimpleITK as sitk  # noqa: N813 - its own custom
 from typer.testing import CliRunner
 
 from cspine.cli import app
-from cspine.findings import Findings
+from cspine.findings import Findings, Spine
 from cspine.imaging import choose_series, discover, load_volume
 from cspine.reformat import SagittalSettings, compile_sagittal, trace_spine
 
@@ -30,6 +30,52 @@ def test_vtk_head_is_read_and_its_midline_found(real_data: Path, tmp_path: Path)
     assert html.count("data:image/jpeg;base64,") == 9
     assert "VTK^HEAD" not in html
     assert "VTK-HEAD" not in html
+
+
+def located(path: Path, out: Path, *more: str) -> tuple[int, Spine]:
+    result = CliRunner().invoke(app, ["localize", str(path), "--out", str(out), *more], catch_exceptions=False)
+    return result.exit_code, Spine.model_validate_json((out / "spine.json").read_text())
+
+
+# Middles of vtk-head's bodies (of C1: where the dens stands), read off its midsagittal plane, column 130.
+BODIES = {"C1": (53, 152), "C2": (41, 152), "C3": (30, 158), "C4": (20, 160), "C5": (10, 162), "C6": (2, 165)}
+"""Slice and row, in voxels."""
+
+
+def test_vtk_head_has_c1_to_c6_in_order_and_c6_is_cut(real_data: Path, tmp_path: Path) -> None:
+    code, spine = located(real_data / "vtk-head", tmp_path / "out")
+    volume = load_volume(real_data / "vtk-head")
+
+    assert code == 0
+    assert [vertebra.level for vertebra in spine.vertebrae] == ["C1", "C2", "C3", "C4", "C5", "C6"]
+    assert {level: spine.coverage[level] for level in ("C1", "C2", "C3", "C4", "C5")} == dict.fromkeys(
+        ("C1", "C2", "C3", "C4", "C5"), "whole"
+    )
+    assert (spine.coverage["C6"], spine.coverage["C7"]) == ("cut", "absent")
+    assert (tmp_path / "out" / "spine.png").stat().st_size > 50_000
+    to_frame = {vertebra.level: np.linalg.inv(np.array(vertebra.frame_lps)) for vertebra in spine.vertebrae}
+    for vertebra in spine.vertebrae:
+        own = to_frame[vertebra.level] @ [*vertebra.centroid_lps_mm, 1.0]
+        low, high = np.array(vertebra.box_mm)
+        assert ((own[:3] > low) & (own[:3] < high)).all(), vertebra.level
+        body = (volume.affine @ [*BODIES[vertebra.level], 130.0, 1.0])[:3]
+        assert np.linalg.norm(np.array(vertebra.frame_lps)[:3, 3] - body) < 6.0, vertebra.level
+
+
+def test_ge_tilt_shows_no_more_than_the_upper_two(real_data: Path, tmp_path: Path) -> None:
+    _, spine = located(real_data / "ge-tilt", tmp_path / "out", "--max-gap-mm", "7")
+
+    assert {vertebra.level for vertebra in spine.vertebrae} <= {"C1", "C2"}
+    assert (spine.refused is None) == bool(spine.vertebrae)
+
+
+def test_scans_without_a_neck_are_refused(real_data: Path, tmp_path: Path) -> None:
+    for name in ("chest-thick", "philips-study"):
+        code, spine = located(real_data / name, tmp_path / name)
+
+        assert code == 1
+        assert spine.refused is not None
+        assert spine.refused.code == "no-cervical-spine", name
 
 
 def test_vtk_head_sagittal_images_show_the_dens_in_the_midline(real_data: Path) -> None:

@@ -30,10 +30,8 @@ def strongest_place(views: LevelViews, view: int, strength: npt.NDArray[np.float
     series : Series
         What the views were made from.
     """
-    row, column = _peak(strength, views.settings.pixels / strength.shape[0])
-    plane = CHANNELS * view + CHANNELS // 2
-    kind, offset = views.settings.planes[plane]
-    point = views.lps(plane, np.asarray(row), np.asarray(column))
+    kind, offset = views.settings.planes[_middle(view)]
+    row, column, point = strongest_point(views, view, strength)
     x, y, z = point.tolist()
     return ViewEvidence(
         plane=kind,
@@ -46,6 +44,17 @@ def strongest_place(views: LevelViews, view: int, strength: npt.NDArray[np.float
         map=tuple(tuple(row) for row in np.clip(strength.astype(np.float64), 0.0, 1.0).round(2).tolist()),
         pixel_mm=views.settings.pixel_mm,
     )
+
+
+def strongest_point(views: LevelViews, view: int, strength: npt.NDArray[np.float32]) -> tuple[float, float, Floats]:
+    """Return row and column, in pixels, and LPS mm of the place that `strongest_place` tells."""
+    row, column = _peak(strength, views.settings.pixels / strength.shape[0])
+    return row, column, views.lps(_middle(view), np.asarray(row), np.asarray(column))
+
+
+def _middle(view: int) -> int:
+    """Return the number of a view's middle plane."""
+    return CHANNELS * view + CHANNELS // 2
 
 
 def _peak(strength: npt.NDArray[np.float32], cell: float) -> tuple[float, float]:

@@ -1,0 +1,277 @@
+"""What the shipped networks do on the phantom's hidden domain: vertebrae, fractures, where they point, shortcuts.
+
+Declared before the first look: `STUDIES` studies of seed `SEED`, drawn from ``DOMAINS["hidden"]`` as it stands, the
+weights that come with cspine, nothing chosen by any of it. Fractures count by the words that their visibility had
+before any network was trained (`cspine.phantom.study.visibility_word`).
+
+Run: ``python -m benchmarks.hidden --work DIR``; interrupted, it goes on where it stopped. The tables go to standard
+output, the numbers to ``DIR/hidden.json``.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cspine.anatomy import VERTEBRAE
+from cspine.detect.classify import read_views
+from cspine.detect.evidence import strongest_point
+from cspine.detect.level_reader import LevelReader, Scores
+from cspine.evaluate.intervals import Interval, bootstrap_auc, bootstrap_ratio, patient_weights, percentile_interval
+from cspine.evaluate.metrics import auc
+from cspine.evaluate.pointing import froc
+from cspine.files import read_json
+from cspine.learn.phantom_store import TRUTH_FOLDER, write_phantom_store
+from cspine.phantom import DOMAINS
+from cspine.reformat.level_views import LevelViews, view_numbers
+from cspine.reformat.spine_map import coverage_of
+from cspine.reformat.store import CompiledStore, study_key
+from cspine.reformat.study import Compiler, CompileSettings
+from cspine.scale import default_workers
+
+STUDIES, SEED = 200, 9090
+NEAR_MM: Final = 5.0
+CLEAR: Final = ("clear", "obvious")
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Neck:
+    """One study: its truth and what was found in it; arrays are of C1 to C7."""
+
+    uid: str
+    truth: dict[str, Any]
+    rows: dict[str, dict[Any, Any]]
+    views: tuple[LevelViews, ...]
+    slices: int
+    refused: bool
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--studies", type=int, default=STUDIES, help="fewer, for a trial: never of this seed")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--domain", choices=list(DOMAINS), default="hidden")
+    options = parser.parse_args()
+    reader = LevelReader.load()
+    store = write_phantom_store(
+        options.work / "data",
+        Compiler(CompileSettings(), reader.localizer),
+        studies=options.studies,
+        seed=options.seed,
+        settings=DOMAINS[options.domain],
+        workers=default_workers(),
+        progress=tell,
+    )
+    necks = list(read(store))
+    found = {"vertebrae": vertebrae(necks), **fractures(necks, reader)}
+    (options.work / "hidden.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
+    sys.stdout.write(table(found))
+
+
+def tell(stage: str, done: int, total: int, /) -> None:
+    if done % max(total // 20, 1) == 0:
+        print(f"{time.strftime('%H:%M:%S')} {stage}: {done} of {total}", file=sys.stderr, flush=True)
+
+
+def read(store: CompiledStore) -> Iterator[Neck]:
+    tables = {str(uid): rows for uid, rows in store.levels().groupby("study_instance_uid")}
+    for path in sorted((store.folder / TRUTH_FOLDER).glob("*.json")):
+        truth = read_json(path)
+        uid = truth["study_instance_uid"]
+        record = store.record(study_key(uid)) or {}
+        rows = tables.get(uid, pd.DataFrame())
+        views = read_views(store, rows) if len(rows) else ()
+        by_level = {str(row["level"]): dict(row) for _, row in rows.iterrows()}
+        yield Neck(uid, truth, by_level, views, int(record.get("slices", 0)), record.get("status") != "compiled")
+
+
+# --- vertebrae -------------------------------------------------------------------------------------------------------
+
+
+def vertebrae(necks: list[Neck]) -> dict[str, Any]:
+    """Judge levels, centroids and coverage, over every vertebra of which the scan shows something."""
+    right, covered, stated, all_stated, off = [], [], [], [], []
+    for neck in necks:
+        shares = {level: float(neck.truth["coverage"][level]) for level in VERTEBRAE}
+        there = [level for level in VERTEBRAE if coverage_of(shares[level]) != "absent"]
+        misses = [_miss_mm(neck, level) for level in there]
+        right.append(sum(miss <= NEAR_MM for miss in misses))
+        covered.append(len(there))
+        off += [miss for miss in misses if np.isfinite(miss)]
+        words = [
+            coverage_of(float(neck.rows[level]["share"])) if level in neck.rows else "absent" for level in VERTEBRAE
+        ]
+        stated.append(sum(word == coverage_of(shares[level]) for word, level in zip(words, VERTEBRAE, strict=True)))
+        all_stated.append(len(VERTEBRAE))
+    weights = patient_weights([neck.uid for neck in necks])
+    return {
+        "studies": len(necks),
+        "refused": sum(neck.refused for neck in necks),
+        "covered": sum(covered),
+        "right level, centroid within 5 mm": asdict(_ratio(right, covered, weights)),
+        "median error, mm": float(np.median(off)),
+        "95th percentile, mm": float(np.percentile(off, 95)),
+        "coverage stated rightly": asdict(_ratio(stated, all_stated, weights)),
+    }
+
+
+def _miss_mm(neck: Neck, level: str) -> float:
+    """Return how far off a vertebra's middle was found; infinite where it was not."""
+    if level not in neck.rows or level not in neck.truth["centroids"]:
+        return float("inf")
+    return float(np.linalg.norm(np.subtract(neck.rows[level]["centroid_lps_mm"], neck.truth["centroids"][level])))
+
+
+def _ratio(above: list[int], below: list[int], weights: npt.NDArray[np.int32]) -> Interval:
+    return percentile_interval(sum(above) / max(sum(below), 1), bootstrap_ratio(above, below, weights))
+
+
+# --- fractures -------------------------------------------------------------------------------------------------------
+
+
+def fractures(necks: list[Neck], reader: LevelReader) -> dict[str, Any]:
+    """Judge probabilities, where they point to, and what is left of them without the vertebrae."""
+    said = [reader.scores(neck.views) for neck in necks]
+    calibrated = [reader.calibrated(scores) for scores in said]
+    levels, overall = np.array([found for found, _ in calibrated]), np.array([found for _, found in calibrated])
+    blank = [reader.scores(tuple(_blanked(views) for views in neck.views)) for neck in necks]
+    cases = _cases(necks, levels)
+    patients = _patients(necks, overall)
+    result = {
+        "levels": {name: asdict(_auc(cases, chosen)) for name, chosen in _groups(cases).items()},
+        "patients": {
+            "clear or obvious": asdict(_auc(patients, patients["best"].isin([*CLEAR, "none"]))),
+            "all": asdict(_auc(patients, patients["best"] != "")),
+        },
+        "pointing": _pointing(necks, reader, said, levels),
+        "shortcuts": {
+            "vertebrae blanked out, levels": asdict(_auc(_cases(necks, np.array([s.levels for s in blank])))),
+            "number of slices alone, patients": asdict(_auc(_patients(necks, np.array([n.slices for n in necks])))),
+        },
+    }
+    return result | {"mix": {str(word): int(count) for word, count in cases["word"].value_counts().items()}}
+
+
+def _blanked(views: LevelViews) -> LevelViews:
+    """Return a vertebra's views with its inner two thirds black, all of the bone."""
+    images, edge = views.images.copy(), views.settings.pixels // 8
+    images[:, edge:-edge, edge:-edge] = 0
+    return replace(views, images=images)
+
+
+def _cases(necks: list[Neck], levels: Floats) -> pd.DataFrame:
+    """Return a row for each vertebra that was looked at."""
+    rows = []
+    for number, neck in enumerate(necks):
+        for column, level in enumerate(VERTEBRAE):
+            own = [found for found in neck.truth["fractures"] if found["level"] == level]
+            best = max(own, key=lambda found: found["visibility"], default=None)
+            score = float(levels[number, column])
+            if np.isnan(score) and best is None:
+                continue
+            rows.append(
+                {
+                    "patient": neck.uid, "level": level, "truth": int(best is not None),
+                    "score": -1.0 if np.isnan(score) else score,  # what was not found is called whole
+                    "word": best["visibility_word"] if best else "none", "kind": best["kind"] if best else "none",
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _patients(necks: list[Neck], scores: Floats) -> pd.DataFrame:
+    order = ["none", "occult", "subtle", "clear", "obvious"]
+    best = [
+        max((f["visibility_word"] for f in neck.truth["fractures"]), key=order.index, default="none") for neck in necks
+    ]
+    return pd.DataFrame(
+        {
+            "patient": [neck.uid for neck in necks],
+            "truth": [int(word != "none") for word in best],
+            "score": scores,
+            "best": best,
+        }
+    )
+
+
+def _groups(cases: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
+    """Return which cases are held against each other: some of the broken, and all that are whole."""
+    whole = cases["truth"] == 0
+    found = {"clear or obvious": whole | cases["word"].isin(CLEAR), "all": whole | ~whole}
+    for word in ("occult", "subtle", "clear", "obvious"):
+        found[word] = whole | (cases["word"] == word)
+    for level in VERTEBRAE:
+        found[level] = cases["level"] == level
+    for kind in sorted(set(cases["kind"]) - {"none"}):
+        found[kind] = whole | (cases["kind"] == kind)
+    return found
+
+
+def _auc(cases: pd.DataFrame, chosen: "pd.Series[bool] | None" = None) -> Interval:
+    part = cases if chosen is None else cases[chosen]
+    truth, score = part["truth"].to_numpy(), part["score"].to_numpy(np.float64)
+    return percentile_interval(auc(truth, score), bootstrap_auc(truth, score, patient_weights(part["patient"])))
+
+
+def _pointing(necks: list[Neck], reader: LevelReader, said: list[Scores], levels: Floats) -> dict[str, Any]:
+    """Judge whether the strongest place of each vertebra is where that vertebra is broken."""
+    chosen, triage = view_numbers(reader.card.views, reader.card.seen), reader.card.points_level
+    threshold = next(point.threshold for point in triage if point.name == "triage")
+    strength, hits, uids, inside, detected, number = [], [], [], [], [], 0
+    for neck, scores, chances in zip(necks, said, levels, strict=True):
+        for views in neck.views:
+            column = VERTEBRAE.index(views.level)
+            evidence = scores.evidence[column]
+            best = int(evidence.max(axis=(1, 2)).argmax())
+            point = strongest_point(views, int(chosen[best]), evidence[best])[2]
+            broken = neck.truth["broken_lps_mm"].get(views.level)
+            near = broken is not None and float(np.linalg.norm(np.array(broken) - point, axis=1).min()) <= NEAR_MM
+            strength.append(float(chances[column]))
+            hits.append(number if near else -1)
+            number += 1
+            if broken is not None:
+                uids.append(neck.uid)
+                detected.append(int(chances[column] >= threshold))
+                inside.append(int(near and chances[column] >= threshold))
+    weights = patient_weights(uids)
+    curve = froc(strength, hits, broken=sum(len(n.truth["levels"]) for n in necks), studies=len(necks))
+    return {
+        "threshold": threshold,
+        "broken vertebrae looked at": len(uids),
+        "detected": asdict(_ratio(detected, [1] * len(detected), weights)),
+        "place within 5 mm, of detected": asdict(_ratio(inside, detected, weights)),
+        "froc": {f"{alarms} false alarms a study": curve.at(alarms) for alarms in (0.125, 0.25, 0.5, 1.0, 2.0)},
+    }
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def table(found: dict[str, Any]) -> str:
+    lines = ["| what | value (95 % interval) |", "|---|---|"]
+    for part, values in found.items():
+        for name, value in values.items():
+            for more, told in value.items() if name == "froc" else [(name, value)]:
+                lines.append(f"| {part}: {more} | {_told(told)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()
