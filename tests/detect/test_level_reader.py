@@ -99,13 +99,13 @@ def test_a_study_gets_the_same_numbers_compiled_first_or_read_directly(
     direct = Detector(reader).examine(open_root(data).studies[0]).findings
 
     assert direct.patient_overall is not None
-    said = [direct.patient_overall.probability, *(vertebra.probability for vertebra in direct.vertebrae)]
+    said = [direct.patient_overall.probability, *(vertebra.probability or 0.0 for vertebra in direct.vertebrae)]
     np.testing.assert_allclose(stored.loc[direct.study_instance_uid].to_numpy(), said, atol=1e-6)
 
 
 def test_another_localizer_than_the_weights_learnt_with_is_said(data: Path, reader: LevelReader) -> None:
     class Other(Known):
-        sha256 = "f" * 64  # type: ignore[assignment]
+        sha256 = "f" * 64
 
     findings = Detector(LevelReader(reader.members, Other())).read(data)
 

@@ -60,6 +60,29 @@ def test_every_pixel_shows_the_place_that_it_says() -> None:
         np.testing.assert_allclose(image, expected, atol=1.0)
 
 
+def test_sixteen_bits_are_kept_without_loss() -> None:
+    fine = SETTINGS.model_copy(update={"storage": "png16"})
+    views = compile_level(ramp(), "C4", box_frame(VERTEBRA, "C4"), fine)
+    coarse = compile_level(ramp(), "C4", box_frame(VERTEBRA, "C4"), SETTINGS)
+
+    assert views.images.dtype == np.uint16
+    np.testing.assert_allclose(views.images / 257.0, coarse.images, atol=0.51)
+    np.testing.assert_array_equal(split_mosaic(views.mosaic(), "C4", fine), views.images)
+    assert len(views.mosaic()) > 2 * len(coarse.mosaic())
+    with pytest.raises(InputError, match="is no mosaic of"):
+        split_mosaic(coarse.mosaic(), "C4", fine)
+
+
+def test_only_the_views_that_are_looked_at_are_cut() -> None:
+    whole = compile_level(ramp(), "C4", box_frame(VERTEBRA, "C4"), SETTINGS)
+    some = compile_level(ramp(), "C4", box_frame(VERTEBRA, "C4"), SETTINGS, seen=(1, 1, 2))
+
+    chosen = view_numbers(SETTINGS, (1, 1, 2))
+    np.testing.assert_array_equal(some.views[chosen], whole.views[chosen])
+    others = np.setdiff1d(np.arange(SETTINGS.views), chosen)
+    assert not some.views[others].any()
+
+
 def test_views_are_seen_as_radiologists_see_them() -> None:
     views = compile_level(ramp(), "C4", box_frame(VERTEBRA, "C4"), SETTINGS)
     left, back, up = frame()[:3, :3].T

@@ -126,7 +126,7 @@ class LevelReader:
         for views in levels:
             number = VERTEBRAE.index(views.level)
             present[number] = True
-            np.divide(views.views[chosen], np.float32(255.0), out=images[number])
+            np.divide(views.views[chosen], np.float32(self.card.views.brightest), out=images[number])
         neck = _Neck(images, planes[chosen], offsets[chosen], present)
         answers = [_ask(weights, neck) for weights in self.members]
         if self.flips:
@@ -208,8 +208,8 @@ class LevelReader:
                 best = int(places[evidence[places].max(axis=(1, 2)).argmax()])
                 view = int(chosen[best])
                 place = strongest_place(views, view, evidence[best], compiled.series)
-                image = views.images[CHANNELS * view + CHANNELS // 2]
-                found.append(EvidencePicture(views.level, place, image, evidence[best]))
+                grey = views.images[CHANNELS * view + CHANNELS // 2] / (self.card.views.brightest / 255.0)
+                found.append(EvidencePicture(views.level, place, grey.astype(np.uint8), evidence[best]))
         return sorted(found, key=lambda picture: -picture.evidence.strength)
 
 

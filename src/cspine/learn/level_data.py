@@ -162,19 +162,20 @@ def load_views(neck: NeckFiles, settings: LevelViewSettings, chosen: npt.NDArray
         A file is missing or damaged.
     """
     count, size, cells = len(chosen), settings.pixels, settings.pixels // CELL_PIXELS
-    images = np.zeros((len(VERTEBRAE), count, CHANNELS, size, size), np.uint8)
+    images = np.zeros((len(VERTEBRAE), count, CHANNELS, size, size), np.float32)
     broken = np.zeros((len(VERTEBRAE), count, cells, cells), np.uint8)
     for number, level in enumerate(VERTEBRAE):
         if level in neck.mosaics:
             path = neck.mosaics[level]
             tiles = split_mosaic(path.read_bytes(), str(path), settings)
-            images[number] = tiles.reshape(-1, CHANNELS, size, size)[chosen]
+            shown = tiles.reshape(-1, CHANNELS, size, size)[chosen]
+            np.divide(shown, np.float32(settings.brightest), out=images[number])
         if level in neck.cells:
             found = read_cells(neck.cells[level], settings)
             broken[number] = found.reshape(-1, CHANNELS, cells, cells).max(axis=1)[chosen]
     planes, offsets = view_places(settings)
     return Views(
-        torch.from_numpy(images).float() / 255.0,
+        torch.from_numpy(images),
         torch.from_numpy(planes[chosen]),
         torch.from_numpy(offsets[chosen]),
         torch.from_numpy(broken).float(),

@@ -223,7 +223,7 @@ def image_files(
         if images.spine is None:  # pragma: no cover - views are of vertebrae that were found
             raise AssertionError("views of vertebrae that were not sought")
         vertebra = images.spine[views.level]
-        name, data = f"{views.level}.jpg", views.mosaic()
+        name, data = f"{views.level}{views.settings.suffix}", views.mosaic()
         files[name] = data
         broken = (images.broken or {}).get(views.level)
         if broken is not None and broken.any():

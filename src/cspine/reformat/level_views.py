@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 import highdicom
 import numpy as np
@@ -17,12 +17,14 @@ from cspine.errors import InputError
 from cspine.imaging.pixels import AIR_HU
 from cspine.reformat.sagittal import encode_jpeg
 from cspine.reformat.spine_map import Vertebra
-from cspine.reformat.window import Window, to_grey
+from cspine.reformat.window import Window, to_fine_grey, to_grey
 from cspine.scale import default_workers
 from cspine.settings import Settings
 
 Plane = Literal["sagittal", "coronal", "axial"]
 PLANES: Final[tuple[Plane, ...]] = get_args(Plane)
+
+Grey = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 CHANNELS: Final = 3
 """Neighbouring planes that make one view."""
@@ -62,6 +64,7 @@ class LevelViewSettings(Settings):
         (60.0, 52.0, 36.0), description="Over which sagittal, coronal and axial planes are spread, evenly."
     )
     window: Window = Field(Window(), description="What of the HU becomes grey.")
+    storage: Literal["jpeg8", "png16"] = Field("jpeg8", description="JPEG of 8 bits, or PNG of 16 without loss.")
     jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality, as Pillow counts it.")
 
     @model_validator(mode="after")
@@ -69,6 +72,16 @@ class LevelViewSettings(Settings):
         if not self.views:
             raise ValueError("at least one of sagittal, coronal and axial must be more than 0")
         return self
+
+    @property
+    def brightest(self) -> int:
+        """The greatest grey value."""
+        return 255 if self.storage == "jpeg8" else 65535
+
+    @property
+    def suffix(self) -> str:
+        """How files of mosaics end."""
+        return ".jpg" if self.storage == "jpeg8" else ".16.png"
 
     @property
     def views(self) -> int:
@@ -93,7 +106,7 @@ class LevelViews:
     ----------
     level : str
         C1 to C7.
-    images : (planes, pixels, pixels) uint8
+    images : (planes, pixels, pixels) uint8, or uint16 where they are stored so
         Row 0 at the head (of axial planes: in front), column 0 in front (of coronal and axial planes: on the
         patient's right).
     box_lps : (4, 4)
@@ -103,12 +116,12 @@ class LevelViews:
     """
 
     level: Level
-    images: npt.NDArray[np.uint8]
+    images: Grey
     box_lps: npt.NDArray[np.float64]
     settings: LevelViewSettings
 
     @property
-    def views(self) -> npt.NDArray[np.uint8]:
+    def views(self) -> Grey:
         """The planes as views, (views, 3, pixels, pixels)."""
         return self.images.reshape(-1, CHANNELS, *self.images.shape[1:])
 
@@ -127,8 +140,13 @@ class LevelViews:
         return replace(self, images=split_mosaic(self.mosaic(), self.level, self.settings))
 
     def mosaic(self) -> bytes:
-        """Return all planes side by side as one grey JPEG, a row of tiles for each kind."""
-        return encode_jpeg(_tiled(self.images, self.settings), self.settings.jpeg_quality)
+        """Return all planes side by side as one grey image, a row of tiles for each kind."""
+        tiles = _tiled(self.images, self.settings)
+        if self.settings.storage == "jpeg8":
+            return encode_jpeg(tiles.astype(np.uint8), self.settings.jpeg_quality)
+        buffer = BytesIO()
+        Image.fromarray(tiles).save(buffer, "PNG")
+        return buffer.getvalue()
 
 
 def view_numbers(settings: LevelViewSettings, counts: tuple[int, int, int] | None = None) -> npt.NDArray[np.intp]:
@@ -188,11 +206,14 @@ def compile_level(
     LevelViews
         What lies outside the scan is black.
     """
-    images = np.zeros((len(settings.planes), settings.pixels, settings.pixels), np.uint8)
+    fine = settings.storage == "png16"
+    shape = (len(settings.planes), settings.pixels, settings.pixels)
+    images: Grey = np.zeros(shape, np.uint16) if fine else np.zeros(shape, np.uint8)
     to_index = volume.inverse_affine @ box_lps
 
     def cut(number: int) -> None:
-        images[number] = to_grey(_cut(volume.array, to_index, settings.planes[number], settings), settings.window)
+        hu = _cut(volume.array, to_index, settings.planes[number], settings)
+        images[number] = to_fine_grey(hu, settings.window) if fine else to_grey(hu, settings.window)
 
     chosen = CHANNELS * view_numbers(settings, seen)[:, None] + np.arange(CHANNELS)
     with ThreadPoolExecutor(default_workers()) as threads:
@@ -227,7 +248,7 @@ def _through(settings: LevelViewSettings) -> npt.NDArray[np.float64]:
     return (np.arange(count) - (count - 1) / 2) * settings.slab_mm / count
 
 
-def split_mosaic(data: bytes, name: str, settings: LevelViewSettings) -> npt.NDArray[np.uint8]:
+def split_mosaic(data: bytes, name: str, settings: LevelViewSettings) -> Grey:
     """Return the planes of a mosaic, (planes, pixels, pixels).
 
     Raises
@@ -239,11 +260,12 @@ def split_mosaic(data: bytes, name: str, settings: LevelViewSettings) -> npt.NDA
     shape = (len(kinds) * size, max(kinds) * size)
     try:
         with Image.open(BytesIO(data)) as image:
-            if image.size != shape[::-1] or image.format != "JPEG":
+            form = {"jpeg8": ("JPEG", "L"), "png16": ("PNG", "I;16")}[settings.storage]
+            if image.size != shape[::-1] or (image.format, image.mode) != form:
                 raise InputError(f"{name}: is no mosaic of {shape[1]} x {shape[0]} pixels; compile the study again")
-            grey = np.asarray(image.convert("L"))
+            grey: npt.NDArray[Any] = np.asarray(image)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{name}: cannot be read as JPEG; delete its record and compile again") from error
+        raise InputError(f"{name}: cannot be read as an image; delete its record and compile again") from error
     tiles = grey.reshape(len(kinds), size, max(kinds), size).swapaxes(1, 2)
     return np.concatenate([row[:count] for row, count in zip(tiles, kinds, strict=True)])
 
@@ -252,10 +274,10 @@ def _counts(settings: LevelViewSettings) -> list[int]:
     return [CHANNELS * int(getattr(settings, plane)) for plane in PLANES]
 
 
-def _tiled(images: npt.NDArray[np.uint8], settings: LevelViewSettings) -> npt.NDArray[np.uint8]:
+def _tiled(images: Grey, settings: LevelViewSettings) -> Grey:
     """Lay planes out, a row of tiles for each kind; a tile's sides are whole JPEG blocks, so none runs into another."""
     size, counts = settings.pixels, _counts(settings)
-    canvas = np.zeros((sum(count > 0 for count in counts), max(counts), size, size), np.uint8)
+    canvas: npt.NDArray[Any] = np.zeros((sum(count > 0 for count in counts), max(counts), size, size), images.dtype)
     start, row = 0, 0
     for count in counts:
         if count:

@@ -1,0 +1,267 @@
+"""Methods side by side on the same phantoms: what more looks at a vertebra are worth, and what they cost.
+
+Declared before the first look: training on `TRAIN` studies of the source domain, judged on `JUDGED` of the hidden one,
+with the same encoder and epochs for all but the notebook's network; nothing is chosen by the judged studies. The localizer
+that comes with cspine finds all vertebrae.
+
+- ``baseline-cnn``: the notebook's network on nine straight images;
+- ``curved-9``: nine images that follow the spine, through the level network's encoder;
+- ``views-3``, ``views-9``, ``views-15``: each vertebra through 1, 3 or 5 views of each plane;
+- ``views-9-png16``: nine views in 16 bits without loss, for what JPEG of 8 bits costs.
+
+Run: ``python -m benchmarks.side_by_side --work DIR``; interrupted, it goes on where it stopped.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from benchmarks.hidden import tell
+from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.detect.baseline import Baseline
+from cspine.detect.classify import classify_store
+from cspine.detect.level_reader import LevelReader
+from cspine.detect.localize import Localizer
+from cspine.evaluate.intervals import bootstrap_auc, patient_weights, percentile_interval
+from cspine.evaluate.metrics import auc
+from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, Loader, Share, claim_run, fit, load_batches, open_fabric
+from cspine.learn.level_network import ViewEncoder
+from cspine.learn.loop import train
+from cspine.learn.loss import challenge_log_loss
+from cspine.learn.phantom_store import write_phantom_store
+from cspine.learn.settings import TrainSettings
+from cspine.learn.train_levels import LevelTrainSettings, train_levels
+from cspine.phantom import DOMAINS, PhantomSettings
+from cspine.reformat.level_views import LevelViewSettings
+from cspine.reformat.store import CompiledStore
+from cspine.reformat.study import STRAIGHT, Compiler, CompileSettings
+from cspine.scale import default_workers
+
+TRAIN, JUDGED = 400, 200
+TRAIN_SEED, JUDGED_SEED = 3001, 9090
+PREVALENCE, MATRIX, EPOCHS = 0.75, 320, 10
+
+Frame = pd.DataFrame
+Answer = Callable[[CompiledStore], Frame]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--only", choices=list(METHODS), action="append", help="these methods")
+    parser.add_argument("--train", type=int, default=TRAIN)
+    parser.add_argument("--judged", type=int, default=JUDGED)
+    options = parser.parse_args()
+    rows = []
+    for name in options.only or METHODS:
+        compiler, method = METHODS[name]
+        stores = [make(options, which, name, compiler()) for which in ("train", "judged")]
+        started = time.perf_counter()
+        answer, seconds = method(stores[0], options.work / name)
+        rows.append({"method": name, **judge(answer, stores[1]), "seconds_per_epoch": seconds})
+        print(json.dumps(rows[-1]), f"{time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    (options.work / "side-by-side.json").write_text(json.dumps(rows, indent=2) + "\n")
+    sys.stdout.write(pd.DataFrame(rows).to_string() + "\n")
+
+
+def make(options: argparse.Namespace, which: str, method: str, compiler: Compiler) -> CompiledStore:
+    """Return the phantoms of a set as a method sees them; those that see the same share a folder."""
+    kind = {"baseline-cnn": "straight", "views-9-png16": "png16"}.get(method, "curved")
+    narrow = {"prevalence": PREVALENCE, "matrix": MATRIX}
+    settings = PhantomSettings(**narrow) if which == "train" else DOMAINS["hidden"]
+    return write_phantom_store(
+        options.work / f"{which}-{kind}",
+        compiler,
+        studies=options.train if which == "train" else options.judged,
+        seed=TRAIN_SEED if which == "train" else JUDGED_SEED,
+        settings=settings,
+        workers=default_workers(),
+        progress=tell,
+    )
+
+
+def judge(answer: Answer, store: CompiledStore) -> dict[str, Any]:
+    """Return AUC with intervals, bytes a study and seconds a prediction, from compiled images on."""
+    started = time.perf_counter()
+    said = answer(store)
+    seconds = (time.perf_counter() - started) / len(said)
+    studies = store.studies().set_index("study_instance_uid").loc[said.index]
+    truth = studies[list(TARGETS)].to_numpy(int)
+    weights = patient_weights(said.index.to_numpy())
+    overall = percentile_interval(
+        auc(truth[:, 0], said[OVERALL]), bootstrap_auc(truth[:, 0], said[OVERALL].to_numpy(), weights)
+    )
+    flat, scores = truth[:, 1:].ravel(), said[list(VERTEBRAE)].to_numpy().ravel()
+    levels = percentile_interval(auc(flat, scores), bootstrap_auc(flat, scores, np.repeat(weights, 7, axis=1)))
+    return {
+        "patient_auc": [overall.value, overall.low, overall.high],
+        "level_auc": [levels.value, levels.low, levels.high],
+        "bytes_a_study": float(studies["bytes_out"].mean()),
+        "seconds_a_prediction": seconds,
+        "studies": len(said),
+    }
+
+
+# --- methods ---------------------------------------------------------------------------------------------------------
+
+
+def baseline(store: CompiledStore, out: Path) -> tuple[Answer, float]:
+    summary = train(store, out, TrainSettings(seed=1), progress=tell)
+    network = Baseline.load(summary.weights)
+    return lambda judged: classify_store(judged, network), _seconds(out)
+
+
+def levels(views: tuple[int, int, int]) -> Callable[[CompiledStore, Path], tuple[Answer, float]]:
+    def method(store: CompiledStore, out: Path) -> tuple[Answer, float]:
+        summary = train_levels(store, out, LevelTrainSettings(seed=1, epochs=EPOCHS, views=views), progress=tell)
+        if summary is None:  # pragma: no cover - this is one process
+            raise AssertionError("another process writes")
+        reader = LevelReader.load(*summary.weights)
+        return lambda judged: classify_store(judged, reader), _seconds(out)
+
+    return method
+
+
+def curved(store: CompiledStore, out: Path) -> tuple[Answer, float]:
+    settings = LevelTrainSettings(seed=1, epochs=EPOCHS)
+    fabric = open_fabric(settings)
+    claim_run(fabric, out, {"kind": "curved run", "settings": settings.model_dump(mode="json")})
+    data = _images(store)
+    held = [number for number in range(len(data.truth)) if number % settings.folds == settings.fold]
+    kept = [number for number in range(len(data.truth)) if number % settings.folds != settings.fold]
+    fitted = fit(fabric, CurvedNetwork, CurvedLesson(data.part(kept), data.part(held), settings), out, settings)
+    if fitted is None:  # pragma: no cover - this is one process
+        raise AssertionError("another process writes")
+    network = fitted.network.eval()
+
+    def answer(judged: CompiledStore) -> Frame:
+        images = _images(judged)
+        with torch.no_grad():
+            said = [torch.sigmoid(network(_channels(image[None]))).double().numpy()[0] for image in images.images]
+        return pd.DataFrame(said, index=images.uids, columns=list(TARGETS))
+
+    return answer, _seconds(out)
+
+
+def _seconds(out: Path) -> float:
+    return float(pd.read_csv(out / "curves.csv")["seconds"].median())
+
+
+class _Images(Dataset[Batch]):
+    """Nine curved images of each study, in memory."""
+
+    def __init__(
+        self, uids: list[str], images: npt.NDArray[np.uint8], truth: npt.NDArray[np.float32], seed: int | None = None
+    ) -> None:
+        self.uids, self.images, self.truth, self.seed = uids, images, truth, seed
+
+    def part(self, numbers: list[int], seed: int | None = None) -> "_Images":
+        return _Images([self.uids[n] for n in numbers], self.images[numbers], self.truth[numbers], seed)
+
+    def drawn(self, seed: int) -> "_Images":
+        return _Images(self.uids, self.images, self.truth, seed)
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def __getitem__(self, number: int) -> Batch:
+        views = _channels(self.images[number][None])[0]
+        if self.seed is not None:
+            rng = np.random.default_rng([self.seed, number])
+            if rng.random() < 0.5:
+                views = views.flip(0, 1)  # the mirror image: right is left
+            views = (views * float(rng.uniform(0.85, 1.15)) + float(rng.uniform(-0.05, 0.05))).clamp(0, 1)
+            shift = tuple(rng.integers(-8, 9, 2).tolist())
+            views = torch.roll(views, shift, (2, 3))
+        return {"views": views, "truth": torch.from_numpy(self.truth[number])}
+
+
+def _channels(images: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """Return each image with its neighbours as channels, (n, 9, 3, rows, columns)."""
+    grey = torch.from_numpy(images.astype(np.float32) / 255.0)
+    padded = torch.cat([grey[:, :1], grey, grey[:, -1:]], dim=1)
+    return torch.stack([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=2)
+
+
+def _images(store: CompiledStore) -> _Images:
+    groups = dict(iter(store.manifest().groupby("study_instance_uid", sort=True)))
+    uids = [str(uid) for uid in groups]
+    images = np.stack([store.read_images(rows["path"], store.settings.sagittal.pixels) for rows in groups.values()])
+    truth = np.stack([rows[list(TARGETS)].iloc[0].to_numpy(np.float32) for rows in groups.values()])
+    return _Images(uids, images, truth)
+
+
+class CurvedNetwork(nn.Module):
+    """The level network's encoder over nine images of the whole spine, attention, and eight answers."""
+
+    def __init__(self, size: int = 128) -> None:
+        super().__init__()
+        self.encoder = ViewEncoder((24, 48, 96, 160), size)
+        self.place = nn.Parameter(torch.randn(9, size) * 0.02)
+        self.share, self.said = nn.Linear(size, 8), nn.Linear(size, 1)
+
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        """Return logits, (n, 8), of views, (n, 9, 3, rows, columns)."""
+        vectors = self.encoder(views.flatten(0, 1))[0].view(len(views), 9, -1) + self.place
+        share = torch.softmax(self.share(vectors), dim=1)  # each answer looks where it will
+        said: torch.Tensor = self.said(torch.einsum("nvt,nvs->nts", share, vectors))[:, :, 0]
+        return said
+
+
+class CurvedLesson:
+    """Reading necks through nine curved images."""
+
+    def __init__(self, kept: _Images, held: _Images, settings: LevelTrainSettings) -> None:
+        self._kept, self._held, self._settings = kept, held, settings
+
+    def examples(self, epoch: int, share: Share = WHOLE) -> Loader:
+        """Return training necks of an epoch."""
+        seed = self._settings.seed * 100_003 + epoch + 1
+        return load_batches(self._kept.drawn(seed), self._settings, seed, share)
+
+    def tuning(self) -> Loader:
+        """Return the held-out necks."""
+        return load_batches(self._held, self._settings)
+
+    def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """Return what the network is given."""
+        return (batch["views"],)
+
+    def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the challenge's loss."""
+        return challenge_log_loss(outputs.float(), batch["truth"]).mean()
+
+    def judge(self, answers: Iterable[tuple[torch.Tensor, Batch]]) -> dict[str, float]:
+        """Return the held-out loss."""
+        losses = [float(self.loss(outputs, batch)) * len(batch["truth"]) for outputs, batch in answers]
+        return {TUNE_LOSS: sum(losses) / max(len(self._held), 1)}
+
+
+def _localized(storage: str = "jpeg8") -> Compiler:
+    views = LevelViewSettings.model_validate({"storage": storage})
+    return Compiler(CompileSettings(levels=views), Localizer.load())
+
+
+METHODS: Final[dict[str, tuple[Callable[[], Compiler], Callable[[CompiledStore, Path], tuple[Answer, float]]]]] = {
+    "baseline-cnn": (lambda: STRAIGHT, baseline),
+    "curved-9": (_localized, curved),
+    "views-3": (_localized, levels((1, 1, 1))),
+    "views-9": (_localized, levels((3, 3, 3))),
+    "views-15": (_localized, levels((5, 5, 5))),
+    "views-9-png16": (lambda: _localized("png16"), levels((3, 3, 3))),
+}
+
+
+if __name__ == "__main__":
+    main()
