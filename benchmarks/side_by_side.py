@@ -1,8 +1,8 @@
 """Methods side by side on the same phantoms: what more looks at a vertebra are worth, and what they cost.
 
 Declared before the first look: training on `TRAIN` studies of the source domain, judged on `JUDGED` of the hidden one,
-with the same encoder and epochs for all but the notebook's network; nothing is chosen by the judged studies. The localizer
-that comes with cspine finds all vertebrae.
+with the same encoder and epochs for all but the notebook's network; nothing is chosen by the judged studies. The
+localizer that comes with cspine finds all vertebrae.
 
 - ``baseline-cnn``: the notebook's network on nine straight images;
 - ``curved-9``: nine images that follow the spine, through the level network's encoder;
