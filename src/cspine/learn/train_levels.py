@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from lightning_fabric import Fabric
 from pydantic import Field
 from torch import nn
 from torch.utils.data import DataLoader
@@ -128,32 +129,54 @@ def train_levels(
         raise LabelError(
             f"fold {settings.fold} is none of {settings.folds}, which are counted from 0; name a lower one"
         )
-    if store.settings.levels is None or store.localizer_sha256 is None:
-        raise LabelError(f"{store.folder}: was compiled without vertebrae's own images; compile it without --straight")
+    _views_of(store)
     necks = list_necks(store)
-    split, kinds = _split(necks, settings), kinds_of(necks)
+    split = _split(necks, settings)
     data_hash = digest([store.settings.hash, store.localizer_sha256, *[[neck.study, *neck.truth] for neck in necks]])
     identity = {"format": 2, "kind": "levels run", "settings": settings.model_dump(mode="json"), "data": data_hash[:16]}
     fabric = open_fabric(settings)
     claim_run(fabric, out, identity)
-    folds = range(settings.folds) if settings.fold is None else (settings.fold,)
     parts = []
-    for number in folds:
-        held = (split == number).to_dict()
-        train, tune = ([neck for neck in necks if held[neck.study] is out_] for out_ in (False, True))
-        if len(train) < settings.batch * fabric.world_size or not tune:
-            raise LabelError(f"{store.folder}: {len(necks)} necks are too few for {settings.folds} folds; compile more")
-        lesson = LevelLesson(train, tune, store.settings.levels, kinds, settings.views, settings)
+    for number in range(settings.folds) if settings.fold is None else (settings.fold,):
+        held = set(split.index[split == number])
         where = out if settings.fold is not None else out / f"fold-{number}"
-        fitted = fit(fabric, lambda: LevelNetwork(len(kinds)), lesson, where, settings, progress=progress)
-        if fitted is not None:
-            draw_curves(where, fitted.curve, title=f"levels, seed {settings.seed}", phantom=store.is_phantom)
-            raw = predict_necks(fitted.network, tune, store.settings.levels, settings.views)
-            parts.append(_Part(fitted, train, raw))
+        part = _train_fold(fabric, store, necks, held, where, settings, progress)
+        if part is not None:
+            parts.append(part)
     if not parts:
         return None
     write_text(out / SPLIT_FILE, split.rename("fold").rename_axis("StudyInstanceUID").to_csv())
-    return _finish(store, out, settings, parts, necks, kinds, data_hash[:16])
+    return _finish(store, out, settings, parts, necks, data_hash[:16])
+
+
+def _train_fold(
+    fabric: Fabric,
+    store: CompiledStore,
+    necks: Sequence[NeckFiles],
+    held: set[str],
+    out: Path,
+    settings: LevelTrainSettings,
+    progress: Progress,
+) -> _Part | None:
+    """Train on all necks but those that are held out."""
+    train = [neck for neck in necks if neck.study not in held]
+    tune = [neck for neck in necks if neck.study in held]
+    if len(train) < settings.batch * fabric.world_size or not tune:
+        raise LabelError(f"{store.folder}: {len(necks)} necks are too few for {settings.folds} folds; compile more")
+    views, kinds = _views_of(store), kinds_of(necks)
+    lesson = LevelLesson(train, tune, views, kinds, settings.views, settings)
+    fitted = fit(fabric, lambda: LevelNetwork(len(kinds)), lesson, out, settings, progress=progress)
+    if fitted is None:
+        return None
+    draw_curves(out, fitted.curve, title=f"levels, seed {settings.seed}", phantom=store.is_phantom)
+    return _Part(fitted, train, predict_necks(fitted.network, tune, views, settings.views))
+
+
+def _views_of(store: CompiledStore) -> LevelViewSettings:
+    """Return how a store's views were made; raises LabelError where there are none."""
+    if store.settings.levels is None:
+        raise LabelError(f"{store.folder}: was compiled without vertebrae's own images; compile it without --straight")
+    return store.settings.levels
 
 
 def _finish(
@@ -162,13 +185,10 @@ def _finish(
     settings: LevelTrainSettings,
     parts: Sequence[_Part],
     necks: Sequence[NeckFiles],
-    kinds: tuple[str, ...],
     data_hash: str,
 ) -> LevelSummary:
     """Calibrate on what no network was trained on, and export."""
-    views, localizer = store.settings.levels, store.localizer_sha256
-    if views is None or localizer is None:  # pragma: no cover - train_levels has looked
-        raise AssertionError("a store without views was trained on")
+    views = _views_of(store)
     raw = pd.concat([part.raw for part in parts])
     write_text(out / PREDICTIONS_FILE, raw.to_csv())
     known = {neck.study: neck for neck in necks}
@@ -186,8 +206,8 @@ def _finish(
             sagittal=store.settings.sagittal,
             views=views,
             seen=settings.views,
-            kinds=kinds,
-            localizer_sha256=localizer,
+            kinds=kinds_of(necks),
+            localizer_sha256=store.localizer_sha256 or "",
             positive_weight=_POSITIVE_WEIGHT,
             prevalence=tuple(trained.mean(axis=0).tolist()),
             best_constants=tuple(best_constants(trained).tolist()),
