@@ -42,15 +42,18 @@ def main() -> None:
 
 def speeds(studies: int) -> list[str]:
     """Return a row for each speed; one process, one thread."""
-    settings = PhantomSettings(prevalence=1.0, slice_spacing_mm=(0.5, 0.6), tilted=0.0)
-    per_slice, crops, coarse, peaks = [], [], [], []
+    settings = PhantomSettings(prevalence=1.0, slice_spacing_mm=(0.5, 0.6), tilted=0.0, odd_matrix=0.0)
+    per_slice: dict[float, list[float]] = {0.0: [], 1.0: []}
+    crops, coarse, peaks = [], [], []
     for index in range(studies):
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            synthesize(Path(folder) / "data", studies=1, seed=SEED + index, settings=settings)
-            spent = time.perf_counter() - start
-            (images,) = (Path(folder) / "data" / "train_images").iterdir()
-            per_slice.append(spent / len(list(images.iterdir())))
+        for prevalence, spent in per_slice.items():
+            drawn = settings.model_copy(update={"prevalence": prevalence})
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.perf_counter()
+                synthesize(Path(folder) / "data", studies=1, seed=SEED + index, settings=drawn)
+                took = time.perf_counter() - start
+                (images,) = (Path(folder) / "data" / "train_images").iterdir()
+                spent.append(took / len(list(images.iterdir())))
         start = time.perf_counter()
         made = len(list(render_vertebrae(SEED, index, settings)))
         crops.append(made / (time.perf_counter() - start))
@@ -59,7 +62,8 @@ def speeds(studies: int) -> list[str]:
         coarse.append(time.perf_counter() - start)
         peaks.append(_peak_mb())
     return [
-        _line("study of 300 slices of 512 x 512, with DICOM, s", [300 * seconds for seconds in per_slice]),
+        _line("study of 300 slices of 512 x 512 without fractures, with DICOM, s", [300 * s for s in per_slice[0.0]]),
+        _line("the same with fractures, s", [300 * s for s in per_slice[1.0]]),
         _line("vertebra crops (80 voxels of 0.8 mm a side), per s", crops),
         _line("coarse volume (3 mm), s", coarse),
         f"| peak memory after the first and the last of {studies} studies, MB | {peaks[0]:.0f} | {peaks[-1]:.0f} |",

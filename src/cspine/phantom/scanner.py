@@ -19,6 +19,9 @@ LOWEST_HU, HIGHEST_HU = -1024, 3071
 _SLAB: Final = 24
 """Slices rendered at a time: few enough for the processor's cache, many enough to share windows."""
 
+_SILENT: Final = 2e-3
+"""Noise of frequencies that a kernel passes less of than this does not count."""
+
 _WATER_PER_MM: Final = 0.0195
 """Attenuation of water at 70 keV, the mean of a 120 kV beam."""
 
@@ -156,9 +159,11 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
     hu = np.empty(grid.shape, np.int16)
     labels, fracture = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
     kernel, spectrum, streaks = _filters(scanner)
+    half, wide = _band(spectrum)
+    spectrum, streaks = (np.concatenate([part[:half, :wide], part[-half:, :wide]]) for part in (spectrum, streaks))
     level, streak = noise_of_slices(neck, scanner)
     memory = float(np.clip(1 - grid.spacing_mm[0] / scanner.thickness_mm, 0, 0.9))  # overlapping slices share noise
-    last = _white(grid.shape[1:], rng)
+    last = _white(grid.shape[1:], spectrum.shape, rng)
     moved, shaken = _jolt(scanner)
     beyond = outside_circle(grid.shape[1:]) if scanner.round_field else None
     whole = slice(0, grid.shape[1]), slice(0, grid.shape[2])
@@ -169,12 +174,14 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
         labels[slab], fracture[slab] = rendered.labels, rendered.fracture
         add_metal(rendered.hu, neck.fillings, part)
         for k in range(slab.start, slab.stop):
-            last = memory * last + np.float32(np.sqrt(1 - memory**2)) * _white(grid.shape[1:], rng)
+            last = memory * last + np.float32(np.sqrt(1 - memory**2)) * _white(grid.shape[1:], spectrum.shape, rng)
             plane = rendered.hu[k - start]
             image: Any = fft.rfft2(plane)
             darken(image, plane, float(grid.spacing_mm[1]), scanner.hardening)
             image *= kernel * moved if moved is not None and shaken[k] else kernel
-            image += last * (spectrum * np.float32(level[k]) + streaks * np.float32(streak[k]))
+            noise = last * (spectrum * np.float32(level[k]) + streaks * np.float32(streak[k]))
+            image[:half, :wide] += noise[:half]
+            image[-half:, :wide] += noise[half:]
             scanned = fft.irfft2(image, s=grid.shape[1:], overwrite_x=True)
             np.rint(scanned, out=scanned)
             hu[k] = np.clip(scanned, LOWEST_HU, HIGHEST_HU, out=scanned)
@@ -249,14 +256,22 @@ def _of_unit_deviation(spectrum: Field, columns: int) -> Field:
     return np.asarray(spectrum * np.float32(np.sqrt(pixels / power)), np.float32)
 
 
-def _white(shape: tuple[int, int], rng: np.random.Generator) -> npt.NDArray[np.complex64]:
-    """Return the transform of white noise with a deviation of 1: white noise itself, which saves the transform.
+def _band(spectrum: Field) -> tuple[int, int]:
+    """Return how many rows at either end, and how many columns, of a transform hold all noise that counts."""
+    rows, columns = np.nonzero(spectrum > _SILENT * spectrum.max())
+    up = np.minimum(rows, len(spectrum) - rows).max() + 1
+    return int(min(up, len(spectrum) // 2)), int(columns.max()) + 1
 
-    Its first and last column should mirror themselves and do not, which the way back evens out.
+
+def _white(shape: tuple[int, int], part: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.complex64]:
+    """Return a part of the transform of white noise with a deviation of 1.
+
+    It is white noise itself, which saves the transform. Its first column should mirror itself and does not, which the
+    way back evens out.
     """
-    rows, columns = shape
-    parts = rng.standard_normal((rows, columns // 2 + 1, 2), dtype=np.float32)
-    parts *= np.float32(np.sqrt(rows * columns / 2))
+    rows, columns = part
+    parts = rng.standard_normal((rows, columns, 2), dtype=np.float32)
+    parts *= np.float32(np.sqrt(shape[0] * shape[1] / 2))
     return parts.view(np.complex64)[..., 0]
 
 
