@@ -151,7 +151,9 @@ class Spine(_Part):
     study_instance_uid: str
     series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None
     series_reasons: Annotated[tuple[str, ...], Field(description="What it is and why it was read.")] = ()
-    vertebrae: Annotated[tuple[LocatedVertebra, ...], Field(description="From the head down.")] = ()
+    vertebrae: Annotated[
+        tuple[LocatedVertebra, ...], Field(description="Those of which the scan shows something, from the head down.")
+    ] = ()
     coverage: Annotated[dict[Level, Coverage], Field(description="How much of C1 to C7 was scanned.")] = {}
     canal_lps_mm: Annotated[
         tuple[Place, ...], Field(description="The canal's middle from the first vertebra to the last, every 2 mm.")

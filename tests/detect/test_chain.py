@@ -88,7 +88,7 @@ def test_one_vertebra_is_a_row() -> None:
     members, levels = find_chain(chances, column(), WORTH[:1])
 
     assert (members.tolist(), levels.tolist()) == ([0], [4])
-    assert confidence(chances, column(), levels) == pytest.approx([0.7], abs=0.01)
+    assert confidence(chances, column(), levels) == pytest.approx([0.7], abs=0.05)
 
 
 def test_what_follows_c7_is_thoracic() -> None:

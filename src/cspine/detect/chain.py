@@ -34,7 +34,7 @@ _SKIPPED: Final = -4.0
 
 _MOST_SKIPPED: Final = 2
 
-_LEAST: Final = 0.01
+_LEAST: Final = 0.05
 """No vertebra speaks for its level so loudly that neighbours cannot overrule it."""
 
 

@@ -83,7 +83,7 @@ def locate_study(
         study_instance_uid=uid,
         series_instance_uid=choice.chosen.series_instance_uid if choice else None,
         series_reasons=choice.reasons if choice else (),
-        vertebrae=tuple(_told(vertebra) for vertebra in found.vertebrae),
+        vertebrae=tuple(_told(vertebra) for vertebra in found.shown),
         coverage={} if refused else {level: found.coverage(level) for level in VERTEBRAE},
         canal_lps_mm=tuple(_place(point) for point in found.canal()),
         warnings=(*about_weights(localizer.weights.identity), *warnings),

@@ -13,7 +13,7 @@ from cspine.findings import Coverage
 
 Floats = npt.NDArray[np.float64]
 
-WHOLE_FROM: Final = 0.95
+WHOLE_FROM: Final = 0.98
 """A vertebra counts as whole where at least this share of it was scanned."""
 
 ABSENT_BELOW: Final = 0.05
@@ -92,6 +92,11 @@ class SpineMap:
         raise KeyError(level)
 
     @property
+    def shown(self) -> tuple["Vertebra", ...]:
+        """Those of which the scan shows something."""
+        return tuple(vertebra for vertebra in self.vertebrae if vertebra.coverage != "absent")
+
+    @property
     def cervical(self) -> dict[str, Vertebra | None]:
         """C1 to C7, None where it was not found."""
         found = {vertebra.level: vertebra for vertebra in self.vertebrae}
@@ -105,7 +110,7 @@ class SpineMap:
         NotAssessableError
             ``no-cervical-spine``.
         """
-        shown = [self[level] for level in VERTEBRAE if self.coverage(level) != "absent"]
+        shown = [vertebra for vertebra in self.shown if vertebra.level in VERTEBRAE]
         if not shown:
             raise NotAssessableError("no-cervical-spine", "no cervical vertebra was found in the scan")
         if max(vertebra.confidence for vertebra in shown) < _LEAST_SURE:

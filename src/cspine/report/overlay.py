@@ -31,7 +31,7 @@ def marks(sagittal: SagittalSet, spine: SpineMap, image: int) -> list[dict[str, 
     Places are in pixels of the image.
     """
     found = []
-    for vertebra in spine.vertebrae:
+    for vertebra in spine.shown:
         low, high = vertebra.box_mm
         corners = np.array([[0, low[1], low[2]], [0, high[1], low[2]], [0, high[1], high[2]], [0, low[1], high[2]]])
         own = np.vstack([np.zeros(3), corners])

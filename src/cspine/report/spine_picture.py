@@ -58,7 +58,7 @@ def draw_spine(location: Location) -> Image.Image | None:
         large = Image.fromarray(sheet).resize((side, side), Image.Resampling.BICUBIC)
         picture.paste(large.convert("RGB"), (number * side, 0))
     pen = ImageDraw.Draw(picture)
-    for vertebra in location.found.vertebrae:
+    for vertebra in location.found.shown:
         for number, axes in enumerate((_SIDE, _FRONT)):
             seen = _seen(sagittal, vertebra, axes, from_front=bool(number)) * _SCALE + [number * side, 0]
             _outline(pen, seen, vertebra)
