@@ -37,7 +37,7 @@ def located(path: Path, out: Path, *more: str) -> tuple[int, Spine]:
     return result.exit_code, Spine.model_validate_json((out / "spine.json").read_text())
 
 
-# Middles of vtk-head's bodies (of C1: where the dens stands), read off its midsagittal plane, column 130.
+# Middles of vtk-head's bodies (of C1: where the dens stands), read off its midsagittal plane, column 126.
 BODIES = {"C1": (53, 152), "C2": (41, 152), "C3": (30, 158), "C4": (20, 160), "C5": (10, 162), "C6": (2, 165)}
 """Slice and row, in voxels."""
 
@@ -58,7 +58,7 @@ def test_vtk_head_has_c1_to_c6_in_order_and_c6_is_cut(real_data: Path, tmp_path:
         own = to_frame[vertebra.level] @ [*vertebra.centroid_lps_mm, 1.0]
         low, high = np.array(vertebra.box_mm)
         assert ((own[:3] > low) & (own[:3] < high)).all(), vertebra.level
-        body = (volume.affine @ [*BODIES[vertebra.level], 130.0, 1.0])[:3]
+        body = (volume.affine @ [*BODIES[vertebra.level], 126.0, 1.0])[:3]
         assert np.linalg.norm(np.array(vertebra.frame_lps)[:3, 3] - body) < 6.0, vertebra.level
 
 
