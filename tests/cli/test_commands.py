@@ -131,7 +131,9 @@ def test_an_unknown_network_is_named(trained: Path, tmp_path: Path) -> None:
     result = run("train", "--data", trained / "data", "--out", tmp_path / "run", "--model", "gpt")
 
     assert result.exit_code == 2
-    assert "'gpt' is not one of 'levels', 'localizer', 'baseline-cnn'" in " ".join(result.stderr.split())
+    assert "'gpt' is not one of 'levels', 'localizer', 'baseline-cnn'" in " ".join(
+        result.stderr.replace("│", " ").split()
+    )
     assert not (tmp_path / "run").exists()
 
 
