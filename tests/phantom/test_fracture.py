@@ -19,7 +19,7 @@ from cspine.phantom.neck import Neck, draw_neck
 from cspine.phantom.render import render
 from cspine.phantom.scanner import Scanner, draw_scanner
 from cspine.phantom.settings import DOMAINS
-from cspine.phantom.solids import by
+from cspine.phantom.solids import Cloud, by
 from cspine.phantom.study import known_fractures, visibility
 
 WIDE = PhantomSettings(gap_mm=(1.2, 1.5), displacement_mm=(1.0, 3.0))
@@ -49,6 +49,13 @@ def broken(level: Level, kind: str) -> tuple[Crack, ...]:
         cracks = draw_cracks(level, neck().person, WIDE, rng, kind=kind)
         if bool(cracks[0].crush_mm) == crushed and (crushed or np.linalg.norm(cracks[0].shift_mm) > 0.8):
             return cracks
+
+
+def bone_of(level: Level, cracks: tuple[Crack, ...]) -> npt.NDArray[np.float64]:
+    """Places of bone in the vertebra's frame, (n, 3)."""
+    grid = around(level).seen_from(neck().frames[level].affine)
+    index = np.argwhere(break_bone(neck().bone(level), grid, cracks).field < 0)
+    return index @ grid.affine[:3, :3].T + grid.affine[:3, 3]
 
 
 def pieces_mm3(level: Level, cracks: tuple[Crack, ...]) -> list[float]:
@@ -108,9 +115,44 @@ def test_a_loose_fragment_is_a_piece_of_its_own(level: Level, kind: str) -> None
 def test_a_jefferson_fracture_breaks_both_arches_and_its_lateral_masses_part() -> None:
     cracks = broken("C1", "Jefferson burst")
 
+    whole, torn = (bone_of("C1", found) for found in ((), cracks))
+
     assert len(pieces_mm3("C1", cracks)) == 4
-    assert sorted(np.sign(crack.centre_mm[:2]).tolist() for crack in cracks) == [[-1, -1], [-1, 1], [1, -1], [1, 1]]
-    assert all(np.sign(crack.shift_mm[0]) == np.sign(crack.centre_mm[0]) for crack in cracks)
+    out = {float(np.sign(crack.centre_mm[0])): abs(float(crack.shift_mm[0])) for crack in cracks}
+    assert set(out) == {-1.0, 1.0}
+    for side, shift in out.items():  # each lateral mass has gone outwards by as much as is said
+        reach = [(side * places[:, 0]).max() for places in (whole, torn)]
+        assert reach[1] - reach[0] == pytest.approx(shift, abs=STEP)
+
+
+def test_a_fragment_that_leaves_opens_a_gap_as_wide_as_it_has_gone() -> None:
+    (crack,) = broken("C2", "dens type II")
+    moved = replace(crack, width_mm=0.8, shift_mm=3.0 * crack.normal, turn_rad=np.zeros(3), waves=crack.waves * 0)
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 3] = crack.normal * 0.02, crack.centre_mm - 2.0 * crack.normal
+    affine[:3, 1:3] = np.linalg.svd(crack.normal[None])[2][1:].T
+    found = break_bone(neck().bone("C2"), Grid(affine, (301, 1, 1)), (moved,))
+
+    assert moved.gap_mm == pytest.approx(3.4)
+    assert (found.field[:, 0, 0] > 0).sum() * 0.02 == pytest.approx(moved.gap_mm, abs=0.1)
+    assert found.gap[:, 0, 0].sum() * 0.02 == pytest.approx(moved.gap_mm, abs=0.1)
+
+
+def test_impacted_joints_tear_nothing_at_the_border_of_what_sinks() -> None:
+    rng = np.random.default_rng(3)
+    crack = next(
+        crack for _ in range(200) if (crack := draw_cracks("C5", neck().person, WIDE, rng, kind="facet")[0]).crush_mm
+    )
+    y = crack.half_mm[1] * np.linspace(-0.999, 0.999, 400)
+    cloud = Cloud(
+        np.full(400, crack.centre_mm[0], np.float32), (crack.centre_mm[1] + y).astype(np.float32),
+        np.full(400, crack.centre_mm[2], np.float32),
+    )  # fmt: skip
+    sunk = crack.whence(cloud).seen(crack.centre_mm)[2]
+
+    assert sunk.max() > 0.3 * crack.crush_mm
+    assert abs(sunk[0]) < 0.05
+    assert np.abs(np.diff(sunk)).max() < 0.1
 
 
 def test_bursts_are_never_partial_and_some_dens_fractures_are_impacted() -> None:
@@ -276,7 +318,8 @@ def test_truth_holds_every_fracture_of_a_study_and_its_boxes_enclose_it() -> Non
         truth = study.truth
         assert {fracture["level"] for fracture in truth["fractures"]} == set(truth["levels"])
         assert all(0.0 <= fracture["visibility"] <= 1.0 for fracture in truth["fractures"])
-        assert all(0.1 <= fracture["scanned"] <= 1.0 for fracture in truth["fractures"])
+        for level in truth["levels"]:
+            assert max(found["scanned"] for found in truth["fractures"] if found["level"] == level) >= 0.1
         boxes: npt.NDArray[np.bool_] = np.zeros(study.hu.shape, bool)
         for box in _boxes(study, "1.2.3", upward=True):
             rows = slice(int(box["y"]), int(box["y"] + box["height"]))

@@ -11,7 +11,7 @@ from cspine.anatomy import SEGMENT_NUMBERS
 from cspine.phantom import render_study
 from cspine.phantom.grid import Grid
 from cspine.phantom.neck import Neck, draw_neck
-from cspine.phantom.scanner import Scanner, acquire, draw_scanner, transfer
+from cspine.phantom.scanner import Scanner, _band, _filters, _white, acquire, draw_scanner, transfer
 from cspine.phantom.settings import DOMAINS, PhantomSettings
 from cspine.phantom.solids import by
 
@@ -42,6 +42,23 @@ def test_noise_has_the_deviation_that_is_asked_for(neck: Neck) -> None:
 
     assert middle.std() == pytest.approx(30.0, rel=0.08)
     assert abs(middle.mean()) < 0.5
+
+
+@pytest.mark.parametrize("columns", [96, 192])
+def test_streaks_have_their_deviation_whatever_the_field(columns: int) -> None:
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])[:, [2, 1, 0, 3]]
+    drawn = Scanner(Grid(affine, (4, columns, columns)), 1.0, 0.4, 0.0, 10.0, 1.0)
+    _, _, streaks = _filters(drawn)
+    half, wide = _band(streaks)
+    part = np.concatenate([streaks[:half, :wide], streaks[-half:, :wide]])
+    rng, image = np.random.default_rng(1), np.zeros((60, columns, columns))
+    for plane in image:
+        whole = np.zeros((columns, columns // 2 + 1), np.complex64)
+        noise = _white((columns, columns), part.shape, rng) * part
+        whole[:half, :wide], whole[-half:, :wide] = noise[:half], noise[half:]
+        plane[:] = np.fft.irfft2(whole, s=(columns, columns))
+
+    assert image.std() == pytest.approx(1.0, abs=0.04)
 
 
 def test_noise_is_coloured_by_the_kernel(neck: Neck) -> None:

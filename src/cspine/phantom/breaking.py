@@ -116,7 +116,14 @@ def _break(
                 # A voxel is broken where the surface passes through it, however fine the crack.
                 through = np.float32(0.5 * np.abs(crack.normal @ local.affine[:3, :3]).sum())
                 broken.gap[window] |= whole & within & (near < np.maximum(half, through))
-        points = _undo(points, crack, inside & (side > 0))
+        fragment = inside & (side > 0)
+        before = _undo(points, crack, fragment)
+        if not crack.crush_mm and crack.gap_mm > crack.width_mm:  # it has left the other side behind
+            left = np.minimum(side, -crack.side(before))
+            np.maximum(opened, left, out=opened, where=fragment)
+            if number >= len(old):
+                broken.gap[window] |= whole & fragment & (left > 0)
+        points = before
     np.copyto(broken.skin[window], skin, where=touched)
     np.copyto(broken.field[window], np.maximum(skin, opened), where=touched)
 

@@ -193,7 +193,15 @@ def _boxes(study: PhantomStudy, uid: str, *, upward: bool) -> list[dict[str, Any
                 continue
             pieces, _ = ndimage.label(ndimage.binary_dilation(broken, iterations=3))
             for rows, columns in ndimage.find_objects(pieces):
-                box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-                sides = dict(zip(BOX_COLUMNS, (float(value) for value in box), strict=False))
-                boxes.append({STUDY: uid, **sides, "slice_number": numbers[k], "level": level})
+                boxes.append(
+                    {
+                        STUDY: uid,
+                        "x": float(columns.start),
+                        "y": float(rows.start),
+                        "width": float(columns.stop - columns.start),
+                        "height": float(rows.stop - rows.start),
+                        "slice_number": numbers[k],
+                        "level": level,
+                    }
+                )
     return boxes

@@ -19,6 +19,9 @@ _FRONT_MM: Final = 3.0
 """By so much the box of a crushed body reaches beyond its front."""
 
 
+_SUNK_BODIES: Final = frozenset({"body compression", "body burst"})
+
+
 @dataclass(frozen=True)
 class Crack:
     """One broken surface through a part of a vertebra, in the vertebra's frame.
@@ -65,6 +68,11 @@ class Crack:
         turned = float(np.linalg.norm(self.turn_rad)) * float(np.linalg.norm(self.half_mm))
         return float(np.linalg.norm(self.shift_mm)) + turned + self.crush_mm
 
+    @property
+    def gap_mm(self) -> float:
+        """How wide the gap is once the fragment has moved: what it has gone from the other side counts."""
+        return self.width_mm / 2 + max(self.width_mm / 2, float(self.shift_mm @ self.normal))
+
     def side(self, points: Points) -> Field:
         """Return the distance from the rough surface in mm, positive on the fragment's side."""
         u, v, flat = points.seen(self.centre_mm, [*in_plane(self.normal), self.normal])
@@ -109,6 +117,8 @@ class Crack:
         reach: list[Field] = [np.abs(offset) / half for offset, half in zip(offsets, halves, strict=True)]
         if self.crush_mm:  # all of what lies above sinks, and what grows from its sides bends
             aside, above = 1 - smoothstep(reach[0], 0.85, 1.0), 1 - smoothstep(reach[2], 0.45, 0.95)
+            if self.kind not in _SUNK_BODIES:  # those end behind, where they have not sunk
+                aside = aside * (1 - smoothstep(reach[1], 0.85, 1.0))
             return np.asarray(aside * above, np.float32)
         return np.asarray(1 - smoothstep(np.maximum(np.maximum(reach[0], reach[1]), reach[2]), 0.45, 0.95))
 
@@ -161,9 +171,10 @@ def _atlas_sites(measures: Mapping[str, float], dens_depth: float) -> tuple[Site
     return (
         Site("posterior arch", 0.35, behind, (0.85, -0.5, 0.0), (8.0, 8.0, 8.0)),
         Site("anterior arch", 0.20, before, (0.95, 0.3, 0.0), (6.0, 7.0, 8.0)),
-        Site("Jefferson burst", 0.30, behind, (0.85, -0.5, 0.0), (8.0, 8.0, 8.0), paired=True),
+        Site("Jefferson burst", 0.30, np.array([9.5, 0.5 * (front + back), 0.0]), (1.0, 0.0, 0.0), (30.0, 30.0, 14.0),
+             paired=True, loose=True),  # one plane through both arches, the lateral mass beside it
         Site("lateral mass", 0.15, np.array([17.0, 1.0, 0.0]), (0.7, 0.7, 0.1), (9.0, 11.0, 9.0)),
-    )
+    )  # fmt: skip
 
 
 def _axis_sites(measures: Mapping[str, float]) -> tuple[Site, ...]:
@@ -256,14 +267,14 @@ def draw_cracks(
         choices = tuple(site for site in choices if site.kind == kind)
         if not choices:
             raise ValueError(f"{level} has no fractures of the kind {kind!r}")
-        return _fracture(choices[0], person, settings, rng)
+        return _fracture(choices[0], settings, rng)
     weights = np.array([site.share * settings.fracture_mix.get(site.kind, 1.0) for site in choices])
     several = rng.random() < _SECOND and np.count_nonzero(weights) > 1
     chosen = rng.choice(len(choices), size=1 + several, replace=False, p=weights / weights.sum())
-    return tuple(crack for number in chosen.tolist() for crack in _fracture(choices[number], person, settings, rng))
+    return tuple(crack for number in chosen.tolist() for crack in _fracture(choices[number], settings, rng))
 
 
-def _fracture(site: Site, person: Person, settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:
+def _fracture(site: Site, settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:
     """Draw a fracture of one kind: one crack, or several."""
     first_side = 1.0 if site.centre[0] == 0.0 else float(rng.choice(SIDES))
     crushed = site.crush or bool(rng.random() < site.impacted)
@@ -274,22 +285,14 @@ def _fracture(site: Site, person: Person, settings: PhantomSettings, rng: np.ran
     cracks = tuple(_crack(site, side, settings, rng, partial=partial) for side in sides)
     if site.kind == BURST:
         return (*cracks, *_burst(cracks[0], settings, rng))
-    if site.kind == JEFFERSON:
-        (front,) = (other for other in sites("C1", person) if other.kind == "anterior arch")
-        front = replace(front, kind=JEFFERSON)
-        cracks = (*cracks, *(_crack(front, side, settings, rng, partial=False) for side in sides))
-        return _spread(cracks, settings, rng)
-    return cracks
+    return tuple(_spread(crack, settings, rng) for crack in cracks) if site.kind == JEFFERSON else cracks
 
 
-def _spread(cracks: tuple[Crack, ...], settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:
-    """Return the cracks of a burst ring, whose lateral masses go outwards, each as one."""
-    out = {side: float(rng.uniform(0.25, 1.0)) * max(settings.displacement_mm[1], 1.0) for side in SIDES}
-    moved = []
-    for crack in cracks:
-        side = float(np.sign(crack.centre_mm[0]))
-        moved.append(replace(crack, shift_mm=by(side * out[side], 0.0, 0.0), turn_rad=np.zeros(3)))
-    return tuple(moved)
+def _spread(crack: Crack, settings: PhantomSettings, rng: np.random.Generator) -> Crack:
+    """Return a crack of a burst ring, whose lateral mass goes outwards as one."""
+    out = float(rng.uniform(0.25, 1.0)) * max(settings.displacement_mm[1], 1.0)
+    shift = by(float(np.sign(crack.centre_mm[0])) * out, 0.0, 0.0)
+    return replace(crack, shift_mm=shift, half_mm=crack.half_mm + np.abs(shift), turn_rad=np.zeros(3))
 
 
 def _burst(split: Crack, settings: PhantomSettings, rng: np.random.Generator) -> tuple[Crack, ...]:

@@ -266,12 +266,13 @@ def _band(spectrum: Field) -> tuple[int, int]:
 def _white(shape: tuple[int, int], part: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.complex64]:
     """Return a part of the transform of white noise with a deviation of 1.
 
-    It is white noise itself, which saves the transform. Its first column should mirror itself and does not, which the
-    way back evens out.
+    It is white noise itself, which saves the transform. The first column should mirror itself: of one that does not the
+    way back takes half the power, which is put in before.
     """
     rows, columns = part
     parts = rng.standard_normal((rows, columns, 2), dtype=np.float32)
     parts *= np.float32(np.sqrt(shape[0] * shape[1] / 2))
+    parts[:, 0] *= np.float32(np.sqrt(2))
     return parts.view(np.complex64)[..., 0]
 
 

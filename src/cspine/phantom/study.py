@@ -27,7 +27,7 @@ _SOFT_HU: Final = 40.0
 """What fills a gap: blood."""
 
 LEAST_SCANNED: Final = 0.1
-"""A fracture of which less was scanned is none of the study's."""
+"""A vertebra of whose fractures less was scanned is not fractured by the study's labels."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def visibility(crack: Crack, bone_hu: float, scanner: Scanner, noise_hu: float |
         Deviation of noise and streaks where it lies; the scanner's at C4 where left out.
     """
     spread = float(np.hypot(scanner.blur_mm, 0.5 * scanner.thickness_mm))
-    left = (bone_hu - _SOFT_HU) * (1 - np.exp(-crack.width_mm / spread))
+    left = (bone_hu - _SOFT_HU) * (1 - np.exp(-crack.gap_mm / spread))
     reach = min(crack.extent_mm, float(crack.half_mm.min()))
     ratio = left / (noise_hu or scanner.noise_hu) * np.sqrt(max(reach / spread, 1.0))
     slid = crack.shift_mm - (crack.shift_mm @ crack.normal) * crack.normal  # along the normal it widens the gap
@@ -130,15 +130,17 @@ def visibility(crack: Crack, bone_hu: float, scanner: Scanner, noise_hu: float |
 
 
 def known_fractures(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
-    """Return what is known of each fracture of which enough was scanned."""
+    """Return what is known of each fracture of the vertebrae of whose fractures enough was scanned."""
     noise = np.hypot(*noise_of_slices(neck, scanner)).astype(np.float64)
-    found = []
+    found: list[dict[str, Any]] = []
     for level, cracks in neck.cracks.items():
+        shares = {id(crack): crack_coverage(neck, level, crack, scanner) for crack in cracks}
+        if max(shares.values()) < LEAST_SCANNED:
+            continue
         for kind in dict.fromkeys(crack.kind for crack in cracks):
             own = [crack for crack in cracks if crack.kind == kind]
-            shares = [crack_coverage(neck, level, crack, scanner) for crack in own]
-            if max(shares) >= LEAST_SCANNED:
-                found.append(_fracture(neck, scanner, noise, level, own) | {"scanned": max(shares)})
+            scanned = max(shares[id(crack)] for crack in own)
+            found.append(_fracture(neck, scanner, noise, level, own) | {"scanned": scanned})
     return found
 
 
@@ -154,7 +156,7 @@ def _fracture(
     return {
         "level": level,
         "kind": cracks[0].kind,
-        "width_mm": max(crack.width_mm for crack in cracks),
+        "width_mm": max(crack.gap_mm for crack in cracks),
         "displacement_mm": max(float(np.linalg.norm(crack.shift_mm)) for crack in cracks),
         "height_loss_mm": max(crack.crush_mm for crack in cracks),
         "visibility": value,
