@@ -34,7 +34,7 @@ from cspine.phantom import DOMAINS
 from cspine.reformat.level_views import LevelViews, view_numbers
 from cspine.reformat.spine_map import coverage_of
 from cspine.reformat.store import CompiledStore, study_key
-from cspine.reformat.study import Compiler, CompileSettings
+from cspine.reformat.study import Compiler
 from cspine.scale import default_workers
 
 STUDIES, SEED = 200, 9090
@@ -66,7 +66,7 @@ def main() -> None:
     reader = LevelReader.load()
     store = write_phantom_store(
         options.work / "data",
-        Compiler(CompileSettings(), reader.localizer),
+        Compiler(reader.card.images, reader.localizer),
         studies=options.studies,
         seed=options.seed,
         settings=DOMAINS[options.domain],
@@ -164,7 +164,7 @@ def fractures(necks: list[Neck], reader: LevelReader) -> dict[str, Any]:
 
 
 def _blanked(views: LevelViews) -> LevelViews:
-    """Return a vertebra's views with its inner two thirds black, all of the bone."""
+    """Return a vertebra's views with their inner three quarters black, all of the bone."""
     images, edge = views.images.copy(), views.settings.pixels // 8
     images[:, edge:-edge, edge:-edge] = 0
     return replace(views, images=images)

@@ -63,13 +63,15 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=TRAIN)
     parser.add_argument("--judged", type=int, default=JUDGED)
     options = parser.parse_args()
-    rows = []
+    rows: list[dict[str, Any]] = []
+    found = make(options, "judged", "views-9", _localized()).levels()
+    shared = set(found["study_instance_uid"].astype(str))
     for name in options.only or METHODS:
         compiler, method = METHODS[name]
         stores = [make(options, which, name, compiler()) for which in ("train", "judged")]
         started = time.perf_counter()
         answer, seconds = method(stores[0], options.work / name)
-        rows.append({"method": name, **judge(answer, stores[1]), "seconds_per_epoch": seconds})
+        rows.append({"method": name, **judge(answer, stores[1], shared), "seconds_per_epoch": seconds})
         print(json.dumps(rows[-1]), f"{time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     (options.work / "side-by-side.json").write_text(json.dumps(rows, indent=2) + "\n")
     sys.stdout.write(pd.DataFrame(rows).to_string() + "\n")
@@ -91,11 +93,15 @@ def make(options: argparse.Namespace, which: str, method: str, compiler: Compile
     )
 
 
-def judge(answer: Answer, store: CompiledStore) -> dict[str, Any]:
-    """Return AUC with intervals, bytes a study and seconds a prediction, from compiled images on."""
+def judge(answer: Answer, store: CompiledStore, shared: set[str]) -> dict[str, Any]:
+    """Return AUC with intervals, bytes a study and seconds a prediction, from compiled images on.
+
+    Only studies count in which vertebrae were found: others no method but the baseline answers.
+    """
     started = time.perf_counter()
     said = answer(store)
     seconds = (time.perf_counter() - started) / len(said)
+    said = said.loc[[uid for uid in said.index if uid in shared]]
     studies = store.studies().set_index("study_instance_uid").loc[said.index]
     truth = studies[list(TARGETS)].to_numpy(int)
     weights = patient_weights(said.index.to_numpy())

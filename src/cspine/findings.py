@@ -179,6 +179,7 @@ class Findings(_Part):
     software: SoftwareIdentity
     weights: WeightsIdentity
     localizer: Annotated[WeightsIdentity | None, Field(description="Which weights found the vertebrae.")] = None
+    flips: Annotated[bool, Field(description="Whether the neck was looked at in a mirror too.")] = False
 
     @model_validator(mode="after")
     def _whole_or_refused(self) -> Self:

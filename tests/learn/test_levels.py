@@ -289,7 +289,7 @@ def test_two_processes_train_one_network_and_one_of_them_writes(tmp_path: Path) 
     assert LevelReader.load(tmp_path / "run" / "weights.onnx").card.phantom_only
 
 
-def test_processes_see_other_examples_each_epoch_and_together_all() -> None:
+def test_processes_see_other_examples_than_each_other_and_in_each_epoch() -> None:
     data = [{"number": torch.tensor(number)} for number in range(12)]
 
     def order(epoch: int, rank: int) -> list[int]:

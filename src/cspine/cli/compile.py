@@ -18,7 +18,6 @@ from cspine.cli.app import (
     size,
 )
 from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, Workers, three_counts
-from cspine.errors import InputError
 
 if TYPE_CHECKING:
     from cspine.reformat.compile import CompileSummary
@@ -91,8 +90,6 @@ def _compiler(count: int, views: str | None, localizer: str | None, *, straight:
     if straight:
         return Compiler(CompileSettings(follow=False, sagittal=sagittal, levels=None))
     sagittals, coronals, axials = three_counts("--views", views) if views else (5, 5, 5)
-    if not sagittals + coronals + axials:
-        raise InputError("--views 0,0,0: names no view; use --no-levels to make none")
     chosen = LevelViewSettings(sagittal=sagittals, coronal=coronals, axial=axials) if levels else None
     return Compiler(CompileSettings(sagittal=sagittal, levels=chosen), load_localizer(localizer))
 

@@ -24,6 +24,8 @@ Localizer = Annotated[
 Data = Annotated[Path, typer.Option("--data", help="A compiled data set (of cspine compile).")]
 Run = Annotated[Path, typer.Option("--run", help="A training run (of cspine train).")]
 
+MOST_VIEWS = 30
+
 WORKERS = default_workers()
 MAX_GAP = MAX_GAP_MM
 
@@ -37,7 +39,10 @@ def three_counts(option: str, text: str) -> tuple[int, int, int]:
         They are none.
     """
     parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdecimal() and len(part) < 4 for part in parts):
-        raise InputError(f"{option} {text}: takes numbers of sagittal, coronal and axial views, such as 3,3,3")
-    sagittal, coronal, axial = (int(part) for part in parts)
+    counts = [int(part) for part in parts if part.strip().isdecimal() and len(part) < 4]
+    if len(parts) != 3 or len(counts) != 3 or max(counts) > MOST_VIEWS or not any(counts):
+        raise InputError(
+            f"{option} {text}: takes numbers of sagittal, coronal and axial views from 0 to {MOST_VIEWS}, such as 3,3,3"
+        )
+    sagittal, coronal, axial = counts
     return sagittal, coronal, axial

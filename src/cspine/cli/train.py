@@ -51,7 +51,7 @@ def train_command(
         int | None, typer.Option("--accumulate", min=1, help="Steps whose gradients are added up; not of the baseline.")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option("--precision", help="32-true, bf16-mixed or 16-mixed; not of the baseline.")
+        str | None, typer.Option("--precision", help="32-true or bf16-mixed; not of the baseline.")
     ] = None,
     patience: Annotated[
         int | None, typer.Option("--patience", min=1, help="Of the baseline: epochs without progress before stopping.")
@@ -74,6 +74,8 @@ def train_command(
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     if all_folds:
+        if fold is not None:
+            raise InputError("--fold and --all-folds: one part is held out, or each in turn; give one of the two")
         given["fold"] = None
     if views is not None:
         given["views"] = three_counts("--views", views)
@@ -110,21 +112,20 @@ def _levels(data: Path, out: Path, given: dict[str, Any], progress: "Progress") 
 def _localizer(data: Path, out: Path, given: dict[str, Any], progress: "Progress") -> dict[str, Any] | None:
     from cspine.imaging.layout import PHANTOM_MARKER
     from cspine.learn.coarse_set import write_phantom_set, write_segmented_set
-    from cspine.learn.fit import TUNE_LOSS, FitSettings
+    from cspine.learn.fit import TUNE_LOSS, FitSettings, open_fabric
     from cspine.learn.train_localizer import train_localizer
     from cspine.scale import default_workers
 
     phantoms = given.pop("phantoms")
     settings, workers = _settings(FitSettings, given), default_workers()
-    if not phantoms and not (data / PHANTOM_MARKER).is_file():
+    if not phantoms:
         raise InputError("--phantoms 0: segmentations do not tell how vertebrae are turned, phantoms do; give some")
-    files = write_segmented_set(out / "coarse", data, workers=workers, progress=progress)
-    if phantoms:
+    with open_fabric(settings).rank_zero_first():  # of torchrun's processes one makes what all learn from
+        files = write_segmented_set(out / "coarse", data, workers=workers, progress=progress)
         seed = settings.seed + _PHANTOM_SEED
         drawn = write_phantom_set(out / "phantoms", studies=phantoms, seed=seed, workers=workers, progress=progress)
-        files = [*files, *drawn]
     phantom = (data / PHANTOM_MARKER).is_file()
-    fitted = train_localizer(files, out / "run", settings, phantom=phantom, progress=progress)
+    fitted = train_localizer([*files, *drawn], out / "run", settings, phantom=phantom, progress=progress)
     if fitted is None:
         return None
     return {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from cspine import __version__
+from cspine.detect.level_reader import LevelReader
 from cspine.detect.localize import Localizer
 from cspine.detect.readers import load_reader
 from cspine.detect.reading import Reader, Reading, about_weights
@@ -69,7 +70,13 @@ class Detector:
         return cls(load_reader(*(weights or (DEFAULT,)), localizer=localizer, flips=flips))
 
     @property
-    def _localizer(self) -> WeightsIdentity | None:
+    def flips(self) -> bool:
+        """Whether necks are looked at in a mirror too."""
+        return isinstance(self.reader, LevelReader) and self.reader.flips
+
+    @property
+    def localizer(self) -> WeightsIdentity | None:
+        """What findings say of the weights that find vertebrae; None where none does."""
         locate = self._compiler.locate
         return locate.weights.identity if isinstance(locate, Localizer) else None
 
@@ -139,9 +146,10 @@ class Detector:
             patient_overall=reading.patient,
             vertebrae=reading.vertebrae,
             warnings=(*self._about_weights(), *reading.warnings, *compiled.warnings),
+            flips=self.flips,
             software=SoftwareIdentity(version=__version__),
             weights=self.reader.identity,
-            localizer=self._localizer,
+            localizer=self.localizer,
         )
         return Examination(findings, compiled, reading)
 
@@ -154,12 +162,12 @@ class Detector:
             refused=refusal,
             software=SoftwareIdentity(version=__version__),
             weights=self.reader.identity,
-            localizer=self._localizer,
+            localizer=self.localizer,
         )
         return Examination(findings, None, None)
 
     def _about_weights(self) -> tuple[str, ...]:
-        return about_weights(self.reader.identity, self._localizer)
+        return about_weights(self.reader.identity, self.localizer)
 
 
 def _refuse_thick(choice: SeriesChoice) -> None:

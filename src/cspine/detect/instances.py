@@ -33,8 +33,8 @@ _DOUBT: Final = 0.02
 _ROUNDS: Final = 4
 """Of giving voxels to vertebrae and placing these anew; nothing moves after three."""
 
-_MOST_MM: Final = 300.0
-"""A neck with the thoracic vertebrae beneath it is not longer."""
+_MOST_MM: Final = (160.0, 160.0, 300.0)
+"""A neck with the thoracic vertebrae beneath it does not wander farther aside, back and down."""
 
 _LEAST_MM3: Final = 900.0
 """Less bone is no vertebra: a tenth of one."""
@@ -118,9 +118,12 @@ def find_instances(voxels: Voxels) -> list[Instance]:
         groups = [part for group in groups for part in _halves(group, votes, weights * near, least)]
         groups = [group for group in groups if weights[group].sum() >= least]
         origins = np.array([np.median(votes[group], axis=0) for group in groups]).reshape(-1, 3)
-        profiles = np.array([voxels.chances[group].sum(axis=0) for group in groups]).reshape(len(groups), -1)
+        profiles = np.array([voxels.chances[group].sum(axis=0) for group in groups])
+        profiles = profiles.reshape(len(groups), voxels.chances.shape[1])
         alone = _apart(origins, profiles.sum(axis=1).tolist())
         origins, profiles = origins[alone], profiles[alone]
+    if not len(origins):
+        return []
     given = _given(votes, voxels.chances, origins, profiles)
     found = []
     for number in range(len(origins)):

@@ -91,8 +91,10 @@ class LevelReader:
             size, card, name = weights.card.views.pixels, weights.card, path or weights.card.name
             if weights.input_shape[1] != len(VERTEBRAE) or weights.input_shape[3:] != (CHANNELS, size, size):
                 raise WeightsError(f"{name}: its network does not fit its own card; get it again")
-            if (card.views, card.seen, card.kinds) != (first.views, first.seen, first.kinds):
-                raise WeightsError(f"{name}: looks at other views than the first; average networks of one training")
+            if _training_of(card) != _training_of(first):
+                raise WeightsError(
+                    f"{name}: is of another training than the first; average networks of one `train --all-folds`"
+                )
         return cls(members, localizer or find_localizer(first.localizer_sha256), flips)
 
     @property
@@ -211,6 +213,13 @@ class LevelReader:
                 grey = views.images[CHANNELS * view + CHANNELS // 2] / (self.card.views.brightest / 255.0)
                 found.append(EvidencePicture(views.level, place, grey.astype(np.uint8), evidence[best]))
         return sorted(found, key=lambda picture: -picture.evidence.strength)
+
+
+def _training_of(card: LevelsCard) -> list[object]:
+    """Return what networks must share to be averaged; their calibration is that of each by itself."""
+    calibrated = [card.calibration_level, card.calibration_overall, card.points_level, card.points_overall]
+    learnt = [card.views, card.seen, card.kinds, card.localizer_sha256, card.positive_weight, card.phantom_only]
+    return [*learnt, *calibrated]
 
 
 Answer = tuple[Floats, Floats, Floats, Floats]

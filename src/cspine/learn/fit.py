@@ -263,7 +263,7 @@ class _Run:
     def one_epoch(self, lesson: Lesson) -> None:
         """Pass over the examples once, and judge."""
         started = time.perf_counter()
-        torch.manual_seed(self.settings.seed * 100_003 + self.epoch)
+        torch.manual_seed((self.settings.seed * 100_003 + self.epoch) * 1_009 + self.fabric.global_rank)
         share = Share(self.fabric.global_rank, self.fabric.world_size)
         examples = lesson.examples(self.epoch, share)
         loader = self.fabric.setup_dataloaders(examples, use_distributed_sampler=False)
@@ -297,7 +297,7 @@ class _Run:
         rise = min(1.0, share / settings.warm_up) if settings.warm_up else 1.0
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * rise * 0.5 * (1.0 + float(torch.cos(torch.tensor(torch.pi * share))))
-        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=settings.clip)
+        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=settings.clip, error_if_nonfinite=False)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.steps += 1

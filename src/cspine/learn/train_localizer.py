@@ -1,6 +1,7 @@
 """A localiser from coarse volumes: split, trained, exported."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ _HELD_OUT: Final = 12
 """One in so many examples chooses the epoch."""
 
 _SHAPED: Final = 300
-"""Examples that mean shapes are taken of."""
+"""Examples with frames that mean shapes are taken of."""
 
 _SIDE: Final = 16
 """The network halves its input four times."""
@@ -86,20 +87,20 @@ def train_localizer(
     """
     tune = examples[::_HELD_OUT]
     train = [path for number, path in enumerate(examples) if number % _HELD_OUT]
-    if len(train) < settings.batch:
+    fabric = open_fabric(settings)
+    if len(train) < settings.batch * fabric.world_size:
         raise LabelError(
             f"{len(examples)} coarse volumes are too few to train on {settings.batch} at a time and hold some out; "
             "give more studies"
         )
     data_hash = digest([_origin(path) for path in examples])[:16]
     identity = {"format": 1, "kind": "localizer run", "settings": settings.model_dump(mode="json"), "data": data_hash}
-    fabric = open_fabric(settings)
     claim_run(fabric, out, identity)
     fitted = fit(fabric, build_localizer, LocalizerLesson(train, tune, settings), out, settings, progress=progress)
     if fitted is None:
         return None
     draw_curves(out, fitted.curve, title=f"localizer, seed {settings.seed}", phantom=phantom)
-    kind = "phantom necks (no patient)" if phantom else "necks"
+    kind = "phantom necks (no patient)" if phantom else "necks, phantoms among them"
     card = LocalizerCard(
         trained_on=f"{len(train)} {kind}, seed {settings.seed}, epoch {fitted.best_epoch}",
         phantom_only=phantom,
@@ -108,7 +109,7 @@ def train_localizer(
         settings_hash=settings.hash,
         data_hash=data_hash,
         statement=RESEARCH_USE_ONLY,
-        shapes=mean_shapes(train[:_SHAPED]),
+        shapes=mean_shapes(train),
     )
     export_onnx(_graph(fitted.network), card, out / WEIGHTS_FILE)
     return fitted
@@ -129,8 +130,8 @@ def mean_shapes(examples: Sequence[Path]) -> dict[str, Shape]:
         Files of `CoarseExample`.
     """
     found: dict[str, list[npt.NDArray[np.float64]]] = {}
-    for path in examples:
-        example = CoarseExample.load(path)
+    known = (example for path in examples if np.isfinite((example := CoarseExample.load(path)).frames).any())
+    for example in islice(known, _SHAPED):
         for number, (level, frame) in enumerate(zip(FRAMED, example.frames, strict=True), start=1):
             index = np.argwhere(example.labels == number)
             last = np.array(example.labels.shape) - 1

@@ -87,6 +87,8 @@ class CompiledStore:
         """
         settings = compiler.settings
         localizer = compiler.locate.sha256 if compiler.locate else None
+        if compiler.seen is not None:
+            raise ValueError("a data set holds all views; compile it with a compiler that makes them all")
         identity = {
             "format": FORMAT,
             "kind": "compiled",

@@ -60,7 +60,15 @@ def write_studies(
         `out` cannot be written.
     """
     studies = open_root(path, progress=progress).studies
-    identity = {"kind": "predict", "path": str(path.resolve()), "weights": detector.reader.identity.sha256}
+    identity = {
+        "kind": "predict",
+        "path": str(path.resolve()),
+        "weights": detector.reader.identity.sha256,
+        "localizer": detector.localizer.sha256 if detector.localizer else None,
+        "flips": detector.flips,
+        "series": series_uid,
+        "max_gap_mm": max_gap_mm,
+    }
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
     several = len(studies) > 1
     findings = []
