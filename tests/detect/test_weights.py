@@ -1,9 +1,13 @@
+import json
 from pathlib import Path
 
 import onnx
 import pytest
 
 from cspine.detect.baseline import Baseline
+from cspine.detect.level_reader import LevelReader
+from cspine.detect.localize import Localizer
+from cspine.detect.shelf import embedded_sums, list_shelf
 from cspine.detect.weights import embedded_bytes
 from cspine.errors import WeightsError
 
@@ -22,6 +26,18 @@ def test_embedded_weights_hold_no_path_of_the_machine_that_made_them() -> None:
 
     assert b"site-packages" not in data
     assert b"/src/cspine" not in data
+
+
+def test_what_is_shipped_is_what_its_recipes_made_and_fits_together() -> None:
+    recipes = Path(__file__).parents[2] / "benchmarks" / "recipes"
+
+    assert LevelReader.load().card.localizer_sha256 == Localizer.load().sha256
+    for name in ("levels", "localizer"):
+        recipe = json.loads((recipes / f"{name}.json").read_text("utf-8"))
+        assert recipe["sha256"] == embedded_sums()[f"{name}.onnx"]
+        assert (recipes / f"{name}-curves.csv").read_text("utf-8").startswith("epoch,")
+    assert sum(len(embedded_bytes(f"{name}.onnx")) for name in ("levels", "localizer")) < 25e6
+    assert not [each.fault for each in list_shelf() if each.path is None and each.fault]
 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
