@@ -272,7 +272,8 @@ def test_ctrl_c_in_the_middle_and_a_second_run(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "stopped; what is finished stays, run the same command again to go on" in stderr
     assert "Traceback" not in stderr
-    finished = {path.stem for path in (tmp_path / "out" / "records").iterdir()}
+    records = (tmp_path / "out" / "records").iterdir()  # a file that was being written has a name with a dot before
+    finished = {path.stem for path in records if not path.name.startswith(".")}
     assert 0 < len(finished) < len(uids)
     times = {uid: (tmp_path / "out" / "images" / uid / "00.jpg").stat().st_mtime_ns for uid in finished}
 

@@ -66,8 +66,6 @@ def write_studies(
         "weights": detector.reader.identity.sha256,
         "localizer": detector.localizer.sha256 if detector.localizer else None,
         "flips": detector.flips,
-        "series": series_uid,
-        "max_gap_mm": max_gap_mm,
     }
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
     several = len(studies) > 1
