@@ -23,6 +23,7 @@ def shown_commands(name: str) -> list[list[str]]:
 @pytest.mark.parametrize("page", ["README.md", "docs/commands.md"])
 def test_commands_run_as_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CSPINE_WEIGHTS", str(tmp_path / "shelf"))
     commands = shown_commands(page)
     assert len(commands) >= 10
 
