@@ -40,6 +40,18 @@ COLOURS: Final[dict[Level, str]] = {
 }
 """One colour per level: Paul Tol's 'bright' scheme, told apart with colour-blind eyes."""
 
+_OTHERS: Final = "#BBBBBB"
+
+
+def colour_of(level: str) -> str:
+    """Return the colour of a vertebra; thoracic ones share a grey.
+
+    >>> colour_of("C2"), colour_of("T1")
+    ('#66CCEE', '#BBBBBB')
+    """
+    return next((colour for name, colour in COLOURS.items() if name == level), _OTHERS)
+
+
 CHALLENGE_STUDIES: Final = 2019
 """Studies in the challenge's train.csv."""
 

@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float64]
 LEVELS: Final = 8
 """C1 to C7, and the thoracic ones, which follow each other."""
 
-GAPS_MM: Final = np.array([18.6, 17.6, 14.5, 14.5, 14.5, 15.0, 17.0, 19.0])
+_GAPS_MM: Final = np.array([18.6, 17.6, 14.5, 14.5, 14.5, 15.0, 17.0, 19.0])
 """From each level's origin to that of the next, on average; over phantoms and the one real neck at hand."""
 
 _GAP_SPREAD: Final = 0.12
@@ -135,10 +135,10 @@ def steps(above: Floats, below: Floats, size: float = 1.0) -> Floats:
     found = np.full((LEVELS, LEVELS), -np.inf)
     for level in range(LEVELS):
         following = min(level + 1, LEVELS - 1)
-        found[level, following] = fits + _of_gap(gap, size * GAPS_MM[level])
+        found[level, following] = fits + _of_gap(gap, size * _GAPS_MM[level])
         for skipped in range(1, _MOST_SKIPPED + 1):
             if level + skipped + 1 < LEVELS:
-                expected = size * GAPS_MM[level : level + skipped + 1].sum()
+                expected = size * _GAPS_MM[level : level + skipped + 1].sum()
                 found[level, level + skipped + 1] = fits + skipped * _SKIPPED + _of_gap(gap, expected)
     return found
 

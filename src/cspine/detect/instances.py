@@ -109,7 +109,6 @@ def find_instances(voxels: Voxels) -> list[Instance]:
     least = _LEAST_MM3 / voxels.mm3
     near = 1.0 / (1.0 + (np.linalg.norm(voxels.ways, axis=1) / _NEAR_MM) ** 2)
     origins, profiles = _first(votes, voxels.chances * near[:, None], least)
-    given = np.full(len(votes), -1)
     for _ in range(_ROUNDS):
         if not len(origins):
             return []

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cspine.anatomy import COLOURS
+from cspine.anatomy import colour_of
 from cspine.detect.reading import EvidencePicture
 from cspine.reformat.sagittal import SagittalSet
 from cspine.reformat.spine_map import SpineMap
@@ -18,8 +18,6 @@ _ENLARGED: Final = 2
 _WARM: Final = (255.0, 60.0, 0.0)
 _MOST: Final = 0.55
 """The image shines through the strongest evidence."""
-
-_OTHERS: Final = "#BBBBBB"
 
 _NEAR_MM: Final = 12.0
 """Vertebrae are named on images that pass this near their middle."""
@@ -43,7 +41,7 @@ def marks(sagittal: SagittalSet, spine: SpineMap, image: int) -> list[dict[str, 
         found.append(
             {
                 "name": vertebra.level,
-                "colour": next((c for level, c in COLOURS.items() if level == vertebra.level), _OTHERS),
+                "colour": colour_of(vertebra.level),
                 "x": float(places[0, 0]),
                 "y": float(places[0, 1]),
                 "corners": " ".join(f"{x:.1f},{y:.1f}" for x, y in places[1:]),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from cspine.anatomy import COLOURS, RESEARCH_USE_ONLY
+from cspine.anatomy import RESEARCH_USE_ONLY, colour_of
 from cspine.detect.locate import Location
 from cspine.files import write_bytes
 from cspine.reformat.course import SpineCourse
@@ -23,9 +23,6 @@ _SCALE: Final = 3
 """Pixels of the picture for one of the image."""
 
 _SETTINGS: Final = SagittalSettings(count=1, slab_mm=3.0)
-
-_OTHERS: Final = "#BBBBBB"
-"""Of vertebrae that are not cervical."""
 
 _LINE: Final = 2
 _BAND: Final = 40
@@ -98,7 +95,7 @@ def _seen(sagittal: SagittalSet, vertebra: Vertebra, axes: tuple[int, int], *, f
 
 
 def _outline(pen: ImageDraw.ImageDraw, seen: Floats, vertebra: Vertebra) -> None:
-    colour = next((value for level, value in COLOURS.items() if level == vertebra.level), _OTHERS)
+    colour = colour_of(vertebra.level)
     for start, end in pairwise([*seen[:4], seen[0]]):
         _line(pen, start, end, colour, broken=vertebra.coverage == "cut")
     column, row = seen[4].tolist()
