@@ -17,22 +17,16 @@ from cspine.detect.instances import Instance, Voxels, find_instances
 from cspine.detect.shape import Shape
 from cspine.detect.weights import Weights, load_weights
 from cspine.errors import WeightsError
-from cspine.reformat.coarse import BORDER, COARSE_MM, CoarseVolume, coarsen, network_input
+from cspine.reformat.coarse import BORDER, COARSE_MM, HALVED, UNIT_MM, CoarseVolume, coarsen, network_input
 from cspine.reformat.spine_map import SpineMap, Vertebra
 
 Floats = npt.NDArray[np.float64]
-
-_SIDE: Final = 16
-"""The network halves its input four times."""
 
 _BONE: Final = 0.5
 """Voxels count that are a vertebra's rather than not."""
 
 _VERTEBRAL: Final = slice(1, 9)
 """Of the network's classes: C1 to C7 and thoracic."""
-
-_UNIT_MM: Final = 10.0
-"""The network tells places in cm."""
 
 _SURE: Final = 40.0
 """Voxels of one vertebra err together: so many of them count as one that speaks for itself."""
@@ -110,7 +104,7 @@ class Localizer:
             The way to the vertebra's origin and the place in its frame, x, y and z, in cm.
         """
         shape = np.array(coarse.hu.shape) + 2 * np.array(BORDER)
-        after = -shape % _SIDE + BORDER
+        after = -shape % HALVED + BORDER
         around = list(zip(BORDER, after.tolist(), strict=True))
         image = network_input(np.pad(coarse.hu, around), np.pad(coarse.scanned, around))
         chances, places = self.weights.session.run(["chances", "places"], {"image": image[None]})
@@ -145,7 +139,7 @@ def assemble(
     index = np.argwhere(bone) - np.array(BORDER)
     lps = coarse.origin_lps_mm + COARSE_MM * index[:, ::-1]
     inside = coarse.covers(lps)
-    told, levels_of = places[:, bone].T.astype(np.float64) * _UNIT_MM, chances[_VERTEBRAL][:, bone].astype(np.float64)
+    told, levels_of = places[:, bone].T.astype(np.float64) * UNIT_MM, chances[_VERTEBRAL][:, bone].astype(np.float64)
     voxels = Voxels(lps, told[:, :3], told[:, 3:], levels_of.T, COARSE_MM**3)
     weights = voxels.weights
     instances = find_instances(voxels)

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from cspine.imaging.pixels import AIR_HU
 from cspine.learn.coarse_set import SKULL, CoarseExample
-from cspine.reformat.coarse import BORDER, COARSE_MM, network_input
+from cspine.reformat.coarse import BORDER, COARSE_MM, UNIT_MM, network_input
 
 Array = npt.NDArray[np.float32]
 
@@ -25,9 +25,6 @@ THORACIC: Final = 8
 HEAD: Final = 9
 UNKNOWN: Final = 255
 """Nothing is learnt from voxels of this class."""
-
-TO_UNIT_MM: Final = 10.0
-"""Places are told to the network in centimetres, so that they weigh about as much as classes."""
 
 PATCH: Final = (80, 64, 64)
 """Voxels of a training patch: 240 x 192 x 192 mm."""
@@ -177,7 +174,7 @@ def _places(
         origin = back @ ((frame[:3, 3] - example.origin_lps_mm)[::-1] / COARSE_MM - view.shift)
         way = COARSE_MM * (origin[:, None] - index)[::-1]
         k, j, i = at
-        places[:, k, j, i] = np.concatenate([way, own]) / TO_UNIT_MM
+        places[:, k, j, i] = np.concatenate([way, own]) / UNIT_MM
         placed[at] = True
     return places, placed
 

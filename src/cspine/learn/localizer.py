@@ -9,8 +9,9 @@ from monai.losses import DiceLoss
 from monai.networks.nets import UNet
 from torch import nn
 
-from cspine.learn.coarse_batches import CLASSES, HEAD, THORACIC, TO_UNIT_MM, UNKNOWN, CoarseData
+from cspine.learn.coarse_batches import CLASSES, HEAD, THORACIC, UNKNOWN, CoarseData
 from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, FitSettings, Loader, Share, load_batches
+from cspine.reformat.coarse import UNIT_MM
 
 PLACES: Final = 6
 """The way to a vertebra's origin, and the place in its frame."""
@@ -109,7 +110,7 @@ class LocalizerLesson:
                 either[number] += (found.sum() + true.sum()).cpu()
             at = batch["placed"]
             off = (outputs[:, CLASSES : CLASSES + 3].float() - batch["places"][:, :3]).movedim(1, -1)[at]
-            misses.append(TO_UNIT_MM * off.norm(dim=1).cpu())
+            misses.append(UNIT_MM * off.norm(dim=1).cpu())
         dice = (2 * both / either.clamp(min=1))[1:THORACIC].mean()
         return {
             TUNE_LOSS: sum(losses) / max(len(losses), 1),

@@ -25,7 +25,7 @@ from cspine.learn.fit import FitSettings, Fitted, claim_run, fit, open_fabric
 from cspine.learn.localizer import LocalizerLesson, build_localizer
 from cspine.learn.loop import WEIGHTS_FILE
 from cspine.progress import Progress, silent
-from cspine.reformat.coarse import COARSE_MM
+from cspine.reformat.coarse import COARSE_MM, HALVED
 from cspine.settings import digest
 
 _HELD_OUT: Final = 12
@@ -33,9 +33,6 @@ _HELD_OUT: Final = 12
 
 _SHAPED: Final = 300
 """Examples with frames that mean shapes are taken of."""
-
-_SIDE: Final = 16
-"""The network halves its input four times."""
 
 _LONGEST: Final = 64
 """Times that, at most, along a side."""
@@ -144,7 +141,7 @@ def mean_shapes(examples: Sequence[Path]) -> dict[str, Shape]:
 
 
 def _graph(network: nn.Module) -> Graph:
-    side = 2 * _SIDE
+    side = 2 * HALVED
     example = torch.rand(1, 2, side, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    vary = {2 + axis: _SIDE * torch.export.Dim(name, min=1, max=_LONGEST) for axis, name in enumerate(("k", "j", "i"))}
+    vary = {2 + axis: HALVED * torch.export.Dim(name, min=1, max=_LONGEST) for axis, name in enumerate(("k", "j", "i"))}
     return Graph(_Answer(network), (example,), ("image",), ("chances", "places"), (vary,))

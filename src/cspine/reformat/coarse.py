@@ -24,6 +24,12 @@ THIN_MM: Final = COARSE_MM / 2
 BORDER: Final = (8, 2, 2)
 """Voxels of nothing before and after a scan along k, j and i, so that what it cuts off has room to be told."""
 
+HALVED: Final = 16
+"""A localizer halves its input four times: sides are multiples of this."""
+
+UNIT_MM: Final = 10.0
+"""A localizer tells places in cm, so that in training they weigh about as much as classes."""
+
 _MIDDLE_HU, _REACH_HU = 350.0, 750.0
 """HU from -400 to 1,100 are told apart: fat to dense bone."""
 
