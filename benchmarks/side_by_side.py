@@ -37,11 +37,12 @@ from cspine.evaluate.intervals import bootstrap_auc, patient_weights, percentile
 from cspine.evaluate.metrics import auc
 from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, Loader, Share, claim_run, fit, load_batches, open_fabric
 from cspine.learn.level_network import ViewEncoder
+from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.loop import train
 from cspine.learn.loss import challenge_log_loss
 from cspine.learn.phantom_store import write_phantom_store
 from cspine.learn.settings import TrainSettings
-from cspine.learn.train_levels import LevelTrainSettings, train_levels
+from cspine.learn.train_levels import train_levels
 from cspine.phantom import DOMAINS, PhantomSettings
 from cspine.reformat.level_views import LevelViewSettings
 from cspine.reformat.store import CompiledStore
@@ -213,7 +214,7 @@ class CurvedNetwork(nn.Module):
 
     def __init__(self, size: int = 128) -> None:
         super().__init__()
-        self.encoder = ViewEncoder((24, 48, 96, 160), size)
+        self.encoder = ViewEncoder((16, 32, 64, 128), size)
         self.place = nn.Parameter(torch.randn(9, size) * 0.02)
         self.share, self.said = nn.Linear(size, 8), nn.Linear(size, 1)
 

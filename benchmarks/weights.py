@@ -71,8 +71,9 @@ def make_localizer(work: Path) -> None:
 
 def make_levels(work: Path) -> None:
     from cspine.detect.localize import Localizer
+    from cspine.learn.level_settings import LevelTrainSettings
     from cspine.learn.phantom_store import write_phantom_store
-    from cspine.learn.train_levels import LevelTrainSettings, train_levels
+    from cspine.learn.train_levels import train_levels
     from cspine.reformat.study import Compiler, CompileSettings
 
     started, tell = time.time(), teller(work / "levels.log")

@@ -24,7 +24,8 @@ from cspine.learn.fit import Share, load_batches
 from cspine.learn.level_data import LevelData, kinds_of, list_necks, load_views
 from cspine.learn.level_lesson import evidence_loss, level_loss
 from cspine.learn.level_network import LevelNetwork, LevelOutputs, overall_logit
-from cspine.learn.train_levels import LevelSummary, LevelTrainSettings, train_levels
+from cspine.learn.level_settings import LevelTrainSettings
+from cspine.learn.train_levels import LevelSummary, train_levels
 from cspine.learn.view_augment import augment, mirrored
 from cspine.reformat.level_views import LevelViews, view_numbers
 from cspine.reformat.store import CompiledStore

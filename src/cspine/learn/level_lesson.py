@@ -8,15 +8,19 @@ import torch
 from torch import nn
 
 from cspine.evaluate.metrics import auc
-from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, FitSettings, Loader, Share, load_batches
+from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, Loader, Share, load_batches
 from cspine.learn.level_data import LevelData, NeckFiles
 from cspine.learn.level_network import LevelOutputs
+from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.loss import target_weights
+from cspine.learn.mixing import mix_necks
 from cspine.reformat.level_views import LevelViewSettings
 
-_EVIDENCE_WEIGHT: Final = 1.0
+_EVIDENCE_WEIGHT: Final = 2.0
 _BROKEN_CELL: Final = 6.0
 """A broken cell weighs as much as so many that are whole: they are few."""
+
+_OVERLAP_WEIGHT: Final = 0.25
 
 _KINDS_WEIGHT: Final = 0.2
 
@@ -42,7 +46,7 @@ def evidence_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
     entropy = (losses * weight).sum() / weight.sum().clamp(min=1.0)
     chance, real = torch.sigmoid(said) * known, truth * known
     overlap = 2 * (chance * real).sum() + 1.0
-    return entropy + 0.3 * (1 - overlap / (chance.sum() + real.sum() + 1.0))
+    return entropy + _OVERLAP_WEIGHT * (1 - overlap / (chance.sum() + real.sum() + 1.0))
 
 
 def kinds_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
@@ -59,37 +63,40 @@ class LevelLesson:
     ----------
     train, tune : sequence of NeckFiles
         Of different patients.
+    further : sequence of NeckFiles
+        Whose vertebrae are seen only in the first epochs, beside those of `train`, in necks put together of many.
     views : LevelViewSettings
         How their views were made.
     kinds : tuple of str
         Kinds of fracture told apart.
-    seen : (int, int, int)
-        Sagittal, coronal and axial views that are drawn anew for each neck and epoch.
-    settings : FitSettings
-        Batch and seed.
+    settings : LevelTrainSettings
+        Batch, seed, views that are drawn anew for each neck and epoch, and which epochs are the first.
     """
 
     def __init__(
         self,
         train: Sequence[NeckFiles],
         tune: Sequence[NeckFiles],
+        further: Sequence[NeckFiles],
         views: LevelViewSettings,
         kinds: tuple[str, ...],
-        seen: tuple[int, int, int],
-        settings: FitSettings,
+        settings: LevelTrainSettings,
     ) -> None:
-        self._train, self._tune, self._views, self._kinds = train, tune, views, kinds
-        self._seen, self._settings = seen, settings
+        self.train, self.tune = train, tune
+        self._further, self._views, self._kinds, self._settings = further, views, kinds, settings
 
     def examples(self, epoch: int, share: Share = WHOLE) -> Loader:
         """Return training necks of an epoch, each changed in its own way."""
         seed = self._settings.seed * 100_003 + epoch + 1
-        data = LevelData(self._train, self._views, self._kinds, self._seen, seed)
+        necks = self.train
+        if epoch < round(self._settings.mixed * self._settings.epochs):
+            necks = mix_necks([*self.train, *self._further], len(self.train), seed)
+        data = LevelData(necks, self._views, self._kinds, self._settings.views, seed)
         return load_batches(data, self._settings, seed, share)
 
     def tuning(self) -> Loader:
         """Return the held-out necks as they are, through the same number of views."""
-        data = LevelData(self._tune, self._views, self._kinds, self._seen, None)
+        data = LevelData(self.tune, self._views, self._kinds, self._settings.views, None)
         return load_batches(data, self._settings)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:

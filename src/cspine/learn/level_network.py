@@ -100,7 +100,7 @@ class LevelNetwork(nn.Module):
         self,
         kinds: int,
         *,
-        widths: tuple[int, int, int, int] = (24, 48, 96, 160),
+        widths: tuple[int, int, int, int] = (16, 32, 64, 128),
         size: int = 128,
         layers: int = 2,
         dropout: float = 0.1,

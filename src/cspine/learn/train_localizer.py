@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from cspine import __version__
@@ -51,7 +52,13 @@ class _Answer(nn.Module):
 
 
 def train_localizer(
-    examples: Sequence[Path], out: Path, settings: FitSettings, *, phantom: bool, progress: Progress = silent
+    examples: Sequence[Path],
+    out: Path,
+    settings: FitSettings,
+    *,
+    phantom: bool,
+    fabric: Fabric | None = None,
+    progress: Progress = silent,
 ) -> Fitted | None:
     """Train a localiser; ends in ``weights.onnx``, and goes on where an interrupted run stopped.
 
@@ -65,6 +72,8 @@ def train_localizer(
         How it is trained.
     phantom : bool
         Whether the examples are phantoms.
+    fabric : Fabric, optional
+        Of `cspine.learn.fit.open_fabric`, where it was opened before.
     progress : Progress
         Told how many epochs are done.
 
@@ -84,7 +93,7 @@ def train_localizer(
     """
     tune = examples[::_HELD_OUT]
     train = [path for number, path in enumerate(examples) if number % _HELD_OUT]
-    fabric = open_fabric(settings)
+    fabric = fabric or open_fabric(settings)
     if len(train) < settings.batch * fabric.world_size:
         raise LabelError(
             f"{len(examples)} coarse volumes are too few to train on {settings.batch} at a time and hold some out; "

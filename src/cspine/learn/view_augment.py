@@ -9,6 +9,7 @@ from torch import nn
 from cspine.reformat.level_views import PLANES
 
 _SAGITTAL: Final = PLANES.index("sagittal")
+_AXIAL: Final = PLANES.index("axial")
 
 _TURN_RAD: Final = 0.14
 """Frames are found within some degrees; fractured necks lie in worse ways (8 degrees)."""
@@ -22,8 +23,11 @@ _LIFT: Final = 0.05
 _BENT: Final = 0.2
 """Of the logarithm of a gamma: bone mineral and tube voltage."""
 
-_NOISE: Final = 0.035
-"""Of the window: 70 HU."""
+_NOISE: Final = 0.045
+"""Of the window: 90 HU."""
+
+_THICK: Final = 0.35
+"""Share of necks that are blurred along the spine, as thick slices do: over 1.8 mm, or 3 mm."""
 
 
 @dataclass
@@ -49,12 +53,14 @@ class Views:
 def augment(views: Views, generator: torch.Generator) -> Views:
     """Return a neck's views as another patient's on another scanner might be.
 
-    Half of the necks are mirrored; each view is turned, scaled and moved a little; the neck's contrast, sharpness and
-    noise change as a whole.
+    Half of the necks are mirrored; each view is turned, scaled and moved a little; the neck's slices, contrast,
+    sharpness and noise change as a whole.
     """
     if _draw(generator) < 0.5:
         views = mirrored(views)
     views = _moved(views, generator)
+    if _draw(generator) < _THICK:
+        views.images = _thickened(views, generator)
     views.images = _rescanned(views.images, generator)
     return views
 
@@ -89,6 +95,19 @@ def _moved(views: Views, generator: torch.Generator) -> Views:
 def _sampled(images: torch.Tensor, affine: torch.Tensor, mode: str) -> torch.Tensor:
     grid = nn.functional.affine_grid(affine, list(images.shape), align_corners=False)
     return nn.functional.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
+
+
+def _thickened(views: Views, generator: torch.Generator) -> torch.Tensor:
+    """Return images as of thicker slices: along the rows of upright planes, and into each other of axial ones."""
+    share, over = _draw(generator), 3 if _draw(generator) < 0.6 else 5
+    images, axial = views.images.clone(), views.planes == _AXIAL
+    upright = images[:, ~axial]
+    flat = upright.flatten(0, 2)[:, None]
+    thick = nn.functional.avg_pool2d(flat, (over, 1), 1, (over // 2, 0), count_include_pad=False)
+    images[:, ~axial] = upright + share * (thick.view(upright.shape) - upright)
+    level = images[:, axial]
+    images[:, axial] = level + 0.5 * share * (level.mean(dim=2, keepdim=True) - level)
+    return images
 
 
 def _rescanned(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -18,7 +18,7 @@ def draw_broken_neck(seed: int, index: int, settings: PhantomSettings) -> tuple[
         Ranges to draw from.
     """
     rng = stream(seed, index, settings)
-    levels = draw_levels(rng, settings.prevalence)
+    levels = draw_levels(rng, settings.prevalence, settings.further_levels)
     neck = draw_neck(rng, age_years=settings.age_years, spread=settings.spread, posture=settings.posture)
     cracks: dict[str, tuple[Crack, ...]] = {level: draw_cracks(level, neck.person, settings, rng) for level in levels}
     scanner = draw_scanner(neck, settings, rng)

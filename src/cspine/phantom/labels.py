@@ -16,14 +16,26 @@ _NEIGHBOURS: Final = 3.0
 """How much likelier a set of levels is per neighbouring pair in it; pairs in train.csv are mostly neighbours."""
 
 
-def draw_levels(rng: np.random.Generator, prevalence: float) -> tuple[Level, ...]:
-    """Draw the fractured levels of one study, from the head down; none with a chance of 1 - `prevalence`."""
+def draw_levels(rng: np.random.Generator, prevalence: float, further: float = 0.0) -> tuple[Level, ...]:
+    """Draw the fractured levels of one study, from the head down.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+        Chance.
+    prevalence : float
+        With a chance of one minus this there are none.
+    further : float
+        Chance of each other level of a fractured study to be fractured too.
+    """
     positive, which = rng.random() < prevalence, rng.random()
     if not positive:
         return ()
     sets, chances = _sets_and_chances()
     index = min(int(np.searchsorted(np.cumsum(chances), which)), len(sets) - 1)
-    return sets[index]
+    if not further:
+        return sets[index]
+    return tuple(level for level in VERTEBRAE if level in sets[index] or rng.random() < further)
 
 
 @cache

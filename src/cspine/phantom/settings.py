@@ -21,6 +21,12 @@ class PhantomSettings(Settings):
         le=1.0,
         description="Fraction of studies with a fracture; the challenge's by default.",
     )
+    further_levels: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Chance of each other vertebra of a fractured neck to be broken too; in people: none.",
+    )
     age_years: Range = Field((18.0, 85.0), description="Age of the people.")
     spread: float = Field(1.0, ge=0.0, le=2.0, description="How many times as much as in people measures differ.")
     posture: float = Field(

@@ -1,0 +1,73 @@
+"""What ``cspine train`` runs for each network; imports what the training extra brings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from cspine.errors import InputError
+from cspine.imaging.layout import PHANTOM_MARKER
+from cspine.learn.coarse_set import write_phantom_set, write_segmented_set
+from cspine.learn.fit import TUNE_LOSS, FitSettings, open_fabric
+from cspine.learn.level_settings import LevelTrainSettings
+from cspine.learn.loop import train
+from cspine.learn.settings import TrainSettings
+from cspine.learn.train_levels import train_levels
+from cspine.learn.train_localizer import train_localizer
+from cspine.progress import Progress
+from cspine.reformat.store import CompiledStore
+from cspine.scale import default_workers
+
+_PHANTOM_SEED: Final = 7_000
+_PHANTOMS: Final = 600
+"""A localizer learns from so many: segmentations do not tell how vertebrae are turned, phantoms do."""
+
+Run = Callable[[Path, Path, dict[str, Any], Progress], dict[str, Any] | None]
+
+
+def _levels(data: Path, out: Path, given: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
+    further = given.pop("further", None)
+    settings = _settings(LevelTrainSettings, given)
+    more = CompiledStore.open(further) if further else None
+    summary = train_levels(CompiledStore.open(data), out, settings, further=more, progress=progress)
+    return {**vars(summary), "weights": [str(path) for path in summary.weights]} if summary else None
+
+
+def _localizer(data: Path, out: Path, given: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
+    phantoms = given.pop("phantoms", _PHANTOMS)
+    settings, workers = _settings(FitSettings, given), default_workers()
+    fabric = open_fabric(settings)
+    with fabric.rank_zero_first():  # of torchrun's processes one makes what all learn from
+        files = write_segmented_set(out / "coarse", data, workers=workers, progress=progress)
+        seed = settings.seed + _PHANTOM_SEED
+        drawn = write_phantom_set(out / "phantoms", studies=phantoms, seed=seed, workers=workers, progress=progress)
+    phantom = (data / PHANTOM_MARKER).is_file()
+    fitted = train_localizer([*files, *drawn], out / "run", settings, phantom=phantom, fabric=fabric, progress=progress)
+    if fitted is None:
+        return None
+    return {
+        "epochs": len(fitted.curve),
+        "best_epoch": fitted.best_epoch,
+        "best_loss": min(row[TUNE_LOSS] for row in fitted.curve),
+        "resumed_from": fitted.resumed_from,
+        "weights": [str(out / "run" / "weights.onnx")],
+    }
+
+
+def _baseline(data: Path, out: Path, given: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    summary = train(CompiledStore.open(data), out, _settings(TrainSettings, given), progress=progress)
+    return {**vars(summary), "weights": [str(summary.weights)]}
+
+
+def _settings(kind: type[Any], given: dict[str, Any]) -> Any:  # noqa: ANN401 - a Settings of the kind asked for
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        what = "is no option of this network" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InputError(f"--{name}: {what}; see cspine train --help") from error
+
+
+RUNS: Final[dict[str, Run]] = {"levels": _levels, "localizer": _localizer, "baseline-cnn": _baseline}

@@ -1,0 +1,47 @@
+"""A level network as it is exported."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from cspine.learn.export import Graph
+from cspine.learn.level_network import LEVELS, LevelOutputs
+from cspine.reformat.level_views import CHANNELS, LevelViewSettings
+
+
+class _Answer(nn.Module):
+    """The network with its logits as chances."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, views: torch.Tensor, planes: torch.Tensor, offsets: torch.Tensor, present: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        found: LevelOutputs = self.network(views, planes, offsets, present)
+        chances = (found.levels, found.overall, found.kinds, found.evidence)
+        levels, overall, kinds, evidence = (torch.sigmoid(values) for values in chances)
+        return levels, overall, kinds, evidence
+
+
+def level_graph(network: nn.Module, views: LevelViewSettings, seen: tuple[int, int, int]) -> Graph:
+    """Return the network as it is exported: any number of necks, any number of views."""
+    count, side = sum(seen), views.pixels
+    chance = torch.Generator().manual_seed(0)
+    example = (
+        torch.rand(2, LEVELS, count, CHANNELS, side, side, generator=chance),
+        torch.zeros(2, count, dtype=torch.int64),
+        torch.zeros(2, count),
+        torch.ones(2, LEVELS, dtype=torch.bool),
+    )
+    necks, several = torch.export.Dim("necks", min=1, max=64), torch.export.Dim("views", min=1, max=128)
+    vary: tuple[dict[int, Any], ...] = (
+        {0: necks, 2: several},
+        {0: necks, 1: several},
+        {0: necks, 1: several},
+        {0: necks},
+    )
+    inputs, outputs = ("views", "planes", "offsets", "present"), ("levels", "overall", "kinds", "evidence")
+    return Graph(_Answer(network), example, inputs, outputs, vary)

@@ -1,0 +1,36 @@
+"""The choices of a level network's training."""
+
+from typing import Final
+
+from pydantic import Field
+
+from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES, OVERALL
+from cspine.learn.fit import FitSettings
+
+PREVALENCE: Final = CHALLENGE_POSITIVES[OVERALL] / CHALLENGE_STUDIES
+
+
+class LevelTrainSettings(FitSettings):
+    """How a level network is trained."""
+
+    model: str = Field("levels", pattern="^levels$", description="Which network.")
+    epochs: int = Field(30, ge=1, le=10_000, description="Passes over the training necks.")
+    batch: int = Field(2, ge=1, le=4096, description="Necks per step and process.")
+    learning_rate: float = Field(3e-3, gt=0.0, le=1.0, description="AdamW's highest step size.")
+    weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="AdamW's decay.")
+    views: tuple[int, int, int] = Field(
+        (3, 3, 3), description="Sagittal, coronal and axial views of each vertebra: in training drawn anew each time."
+    )
+    mixed: float = Field(
+        0.7,
+        ge=0.0,
+        le=1.0,
+        description="Share of the epochs in which vertebrae of different necks are put together, nearly half broken.",
+    )
+    folds: int = Field(5, ge=2, le=50, description="Parts that patients are split into.")
+    fold: int | None = Field(
+        0,
+        ge=0,
+        description="The part that is not trained on but calibrated; all in turn where null.",
+    )
+    prevalence: float = Field(PREVALENCE, gt=0.0, lt=1.0, description="Fraction of fractured patients calibrated for.")

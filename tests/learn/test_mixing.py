@@ -1,0 +1,88 @@
+"""Necks put together out of many: what is true of a vertebra goes with it, and nearly half are broken."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support.views import make_views
+from typer.testing import CliRunner
+
+from cspine.anatomy import VERTEBRAE
+from cspine.cli import app
+from cspine.detect.level_reader import LevelReader
+from cspine.errors import LabelError
+from cspine.learn.level_data import list_necks
+from cspine.learn.level_settings import LevelTrainSettings
+from cspine.learn.mixing import mix_necks
+from cspine.learn.train_levels import train_levels
+
+
+def test_what_is_known_of_a_vertebra_goes_with_it(tmp_path: Path) -> None:
+    necks = list_necks(make_views(tmp_path, 24))
+    source = {path: (neck, level) for neck in necks for level, path in neck.mosaics.items()}
+
+    mixed = mix_necks(necks, 300, seed=1)
+
+    for made in mixed:
+        assert made.truth[0] == max(made.truth[1:])
+        for place, level in enumerate(VERTEBRAE, start=1):
+            if level not in made.mosaics:
+                assert made.truth[place] == 0
+                continue
+            neck, whose = source[made.mosaics[level]]
+            assert whose == level
+            assert made.truth[place] == neck.truth[place]
+            assert made.cells.get(level) == neck.cells.get(level)
+            assert made.kinds[level] == neck.kinds[level]
+    assert all("C7" not in made.mosaics for made in mixed)  # no neck has it
+    broken = np.array([made.truth for made in mixed])
+    assert broken[:, 1:7].mean() == pytest.approx(0.8 * 0.55 * 0.95, abs=0.04)
+    assert 1 - broken[:, 0].mean() == pytest.approx(0.2, abs=0.08)
+    several = [len({source[path][0].study for path in made.mosaics.values()}) for made in mixed]
+    assert np.mean(several) > 4
+
+
+def test_mixing_depends_on_nothing_but_its_seed(tmp_path: Path) -> None:
+    necks = list_necks(make_views(tmp_path, 12))
+
+    assert mix_necks(necks, 20, seed=1) == mix_necks(necks, 20, seed=1) != mix_necks(necks, 20, seed=2)
+
+
+def test_further_vertebrae_are_learnt_from_and_never_held_out(tmp_path: Path) -> None:
+    make_views(tmp_path / "data", 12)
+    make_views(tmp_path / "more", 8, seed=4)
+    run = [
+        "train", "--data", str(tmp_path / "data"), "--further", str(tmp_path / "more"), "--out", str(tmp_path / "run"),
+        "--epochs", "1", "--batch", "4", "--folds", "3", "--views", "1,1,1", "--precision", "32-true",
+    ]  # fmt: skip
+
+    done = CliRunner().invoke(app, run)
+
+    assert done.exit_code == 0, done.output
+    split = (tmp_path / "run" / "split.csv").read_text()
+    assert split.count("1.3.0.") == 12
+    assert "1.3.4." not in split
+    card = LevelReader.load(tmp_path / "run" / "weights.onnx").card
+    assert "single vertebrae of 8 more" in card.trained_on
+
+
+def test_further_vertebrae_that_were_cut_in_another_way_are_refused(tmp_path: Path) -> None:
+    store, other = make_views(tmp_path / "data", 12), make_views(tmp_path / "more", 8)
+    other = replace(other, localizer_sha256="1" * 64)
+
+    with pytest.raises(LabelError, match=r"more: vertebrae were found or cut in another way than in .*data"):
+        train_levels(store, tmp_path / "run", LevelTrainSettings(), further=other)
+
+
+@pytest.mark.parametrize(
+    ("model", "option"), [("levels", "--patience"), ("levels", "--phantoms"), ("localizer", "--folds")]
+)
+def test_an_option_of_another_network_is_refused(tmp_path: Path, model: str, option: str) -> None:
+    (tmp_path / "data").mkdir()
+    run = ["train", "--data", str(tmp_path / "data"), "--model", model, "--out", str(tmp_path / "run"), option, "3"]
+
+    done = CliRunner().invoke(app, run)
+
+    assert done.exit_code != 0
+    assert f"{option}: is no option of this network" in done.output
