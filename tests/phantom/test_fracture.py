@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from scipy import ndimage
 
-from cspine.anatomy import SEGMENT_NUMBERS, VERTEBRAE, Level
+from cspine.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS, VERTEBRAE, Level
 from cspine.phantom import PhantomSettings
 from cspine.phantom.breaking import break_bone
 from cspine.phantom.draw import draw_broken_neck
@@ -73,9 +73,9 @@ def test_a_fracture_is_where_the_truth_says_and_nowhere_else(level: Level, kind:
     hurt = replace(neck().broken({level: cracks}), swelling=())
     whole, torn = render(neck(), grid), render(hurt, grid)
 
-    gap = torn.fracture > 0
-    assert set(np.unique(torn.fracture)) == {0, SEGMENT_NUMBERS[level]}
-    assert not whole.fracture.any()
+    gap = torn.fractures > 0
+    assert set(np.unique(torn.fractures)) == {0, SEGMENT_NUMBERS[level]}
+    assert not whole.fractures.any()
     assert gap.sum() * STEP**3 > 10.0  # mm3
     changed = np.abs(torn.hu - whole.hu) > 1.0
     reach = np.zeros(grid.shape, bool)
@@ -329,3 +329,25 @@ def test_truth_holds_every_fracture_of_a_study_and_its_boxes_enclose_it() -> Non
     whole = render_study(21, 0, settings.model_copy(update={"prevalence": 0.0}))
     assert not whole.fracture.any()
     assert whole.truth["fractures"] == []
+
+
+def test_two_fractures_of_a_vertebra_have_masks_and_boxes_of_their_own() -> None:
+    from cspine.phantom import render_study
+    from cspine.phantom.dataset import _boxes
+
+    settings = PhantomSettings(matrix=160, slice_spacing_mm=(1.0, 1.0), prevalence=1.0, further_levels=0.5)
+    twice = 0
+    for index in range(3):
+        study = render_study(24, index, settings)
+        found = study.truth["fractures"]
+        values = [fracture["mask_value"] for fracture in found]
+        assert len(set(values)) == len(values)
+        assert set(np.unique(study.fractures)) <= {0, *values}
+        for fracture in found:
+            assert fracture["mask_value"] % FRACTURE_STEP == SEGMENT_NUMBERS[fracture["level"]]
+        boxed = {(box["level"], box["mask_value"]) for box in _boxes(study, "1.2.3", upward=True)}
+        seen = set(np.unique(study.fractures)) - {0}
+        assert boxed == {(f["level"], f["mask_value"]) for f in found if f["mask_value"] in seen}
+        twice += len(seen) - len({value % FRACTURE_STEP for value in seen})
+        assert len(study.truth["levels"]) > 1
+    assert twice > 0

@@ -14,6 +14,7 @@ from cspine.errors import DiskFullError, OutputTakenError
 from cspine.imaging import load_segmentation, load_volume
 from cspine.labels import read_boxes, read_labels
 from cspine.phantom import PhantomSettings, PhantomStudy, render_study, synthesize
+from cspine.phantom.dicom import Identity, Writing, write_slices
 from cspine.phantom.labels import LEVELS_PER_STUDY, draw_levels
 
 SMALL = PhantomSettings(matrix=96, slice_spacing_mm=(1.5, 1.5), prevalence=1.0)
@@ -202,7 +203,7 @@ def test_fracture_masks_are_written_on_the_voxels_of_their_study(data: Path) -> 
     volume = load_volume(data / "train_images" / uid)
     mask = load_segmentation(data / "fractures" / f"{uid}.nii.gz", volume)
 
-    np.testing.assert_array_equal(mask, drawn.fracture)
+    np.testing.assert_array_equal(mask, drawn.fractures)
 
 
 def test_centroids_are_the_middles_of_the_masks(study: PhantomStudy) -> None:
@@ -222,3 +223,25 @@ def test_the_domains_share_no_person_and_no_uid(tmp_path: Path) -> None:
         synthesize(tmp_path / name, studies=1, seed=3, settings=settings)
     uids = {path.name for name in ("source", "hidden") for path in (tmp_path / name / "train_images").iterdir()}
     assert len(uids) == 2
+
+
+@pytest.mark.parametrize(("full", "compressed"), [(False, False), (True, False), (True, True)])
+def test_files_are_those_that_pydicom_writes(tmp_path: Path, study: PhantomStudy, full: bool, compressed: bool) -> None:
+    writing = Writing(upward=True, full_header=full, compressed=compressed)
+
+    write_slices(study, Identity(5, 0), tmp_path / "data", writing)
+
+    for name in ("1.dcm", "2.dcm"):
+        own = tmp_path / "data" / name
+        dcmread(own).save_as(tmp_path / "again.dcm", enforce_file_format=True)
+        assert own.read_bytes() == (tmp_path / "again.dcm").read_bytes()
+
+
+def test_more_levels_break_where_that_is_asked_for() -> None:
+    rng = np.random.default_rng(0)
+
+    drawn = [draw_levels(rng, 1.0, 0.5) for _ in range(2_000)]
+
+    assert all(list(levels) == sorted(levels) for levels in drawn)
+    assert np.mean([len(levels) for levels in drawn]) == pytest.approx(1.5 + 0.5 * 5.5, abs=0.15)
+    assert all(draw_levels(rng, 0.0, 0.5) == () for _ in range(20))

@@ -25,15 +25,15 @@ class Broken:
         Signed distance in mm to what is left of it.
     skin : (k, j, i) float32
         The same as if its gaps were closed: fresh fractures have no compact bone along them.
-    gap : (k, j, i) bool
-        Where it is broken: within the gap, or crushed.
+    gap : (k, j, i) uint8
+        Where it is broken, within the gap or crushed: one more than the place of the crack in their order; 0 elsewhere.
     dense : (k, j, i) float32
         0 to 1: how much denser crushed bone is.
     """
 
     field: Field
     skin: Field
-    gap: npt.NDArray[np.bool_]
+    gap: npt.NDArray[np.uint8]
     dense: Field
 
 
@@ -73,8 +73,8 @@ def break_bone(parts: Sequence[Part], local: Grid, cracks: Sequence[Crack] = (),
     intact, moving = sample(parts, local), (*flaws.old, *cracks)
     if not moving and not flaws.holes:
         nothing = np.zeros((1, 1, 1), np.float32)
-        return Broken(intact, intact, nothing > 0, nothing)
-    broken = Broken(intact.copy(), intact, np.zeros(intact.shape, bool), np.zeros_like(intact))
+        return Broken(intact, intact, nothing.astype(np.uint8), nothing)
+    broken = Broken(intact.copy(), intact, np.zeros(intact.shape, np.uint8), np.zeros_like(intact))
     if moving:
         window = local.window(enclose(crack.box() for crack in moving))
         if window is not None:
@@ -98,12 +98,13 @@ def _break(
     skin = sample(parts, local, warp=lambda points: _whence(points, moving), warp_mm=sum(c.most_mm for c in moving))
     whole, opened, touched = skin < 0, np.full(skin.shape, -np.inf, np.float32), np.zeros(skin.shape, bool)
     points: Points = local.points()
+    gap = broken.gap[window]
     for number in reversed(range(len(moving))):
-        crack = moving[number]
+        crack, own = moving[number], np.uint8(max(number - len(old) + 1, 0))
         inside, side = crack.within(points), crack.side(points)
         near, touched = np.abs(side), touched | inside
         if crack.crush_mm:
-            broken.gap[window] |= whole & inside & (near < _CRUSHED_MM)
+            np.copyto(gap, own, where=whole & inside & (near < _CRUSHED_MM))
             dense = np.where(inside, np.clip(1 - near / np.float32(2 * _CRUSHED_MM), 0, 1), 0)
             np.maximum(broken.dense[window], dense, out=broken.dense[window])
         else:
@@ -115,14 +116,14 @@ def _break(
             else:
                 # A voxel is broken where the surface passes through it, however fine the crack.
                 through = np.float32(0.5 * np.abs(crack.normal @ local.affine[:3, :3]).sum())
-                broken.gap[window] |= whole & within & (near < np.maximum(half, through))
+                np.copyto(gap, own, where=whole & within & (near < np.maximum(half, through)))
         fragment = inside & (side > 0)
         before = _undo(points, crack, fragment)
         if not crack.crush_mm and crack.gap_mm > crack.width_mm:  # it has left the other side behind
             left = np.minimum(side, -crack.side(before))
             np.maximum(opened, left, out=opened, where=fragment)
             if number >= len(old):
-                broken.gap[window] |= whole & fragment & (left > 0)
+                np.copyto(gap, own, where=whole & fragment & (left > 0))
         points = before
     np.copyto(broken.skin[window], skin, where=touched)
     np.copyto(broken.field[window], np.maximum(skin, opened), where=touched)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from cspine.anatomy import VERTEBRAE, Level
+from cspine.anatomy import FRACTURE_STEP, VERTEBRAE, Level
 from cspine.phantom.draw import draw_broken_neck
 from cspine.phantom.fracture import Crack
 from cspine.phantom.grid import Grid
@@ -112,7 +112,7 @@ def _crop(neck: Neck, scanner: Scanner, grid: Grid, level: Level | None, rng: np
     hu = _scan(rendered, scanner, spacing, rng)
     cracks = neck.cracks.get(level, ()) if level else tuple(crack for found in neck.cracks.values() for crack in found)
     frames = {name: frame.affine for name, frame in neck.frames.items()}
-    return Crop(level, hu, grid.affine, rendered.labels, rendered.fracture, cracks, frames)
+    return Crop(level, hu, grid.affine, rendered.labels, rendered.fractures % np.uint8(FRACTURE_STEP), cracks, frames)
 
 
 def _scan(

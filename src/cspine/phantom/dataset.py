@@ -8,7 +8,7 @@
       train_images/UID/N.dcm     slices
       train_bounding_boxes.csv   a box per crack and slice, in pixels
       segmentations/UID.nii      vertebrae, as the challenge numbers them
-      fractures/UID.nii.gz       where vertebrae are broken, of studies with fractures, as the segmentations
+      fractures/UID.nii.gz       where each fracture is, of studies with fractures, by the truth's mask_value
       truth/UID.json             everything else: kinds, widths, displacements, visibility, places
 """
 
@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from cspine.anatomy import OVERALL, SEGMENT_NUMBERS, TARGETS, VERTEBRAE
+from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.files import claim_folder, output_errors, read_json, write_bytes, write_json, write_text
 from cspine.imaging.layout import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER
 from cspine.labels import BOX_COLUMNS, STUDY
@@ -139,8 +139,8 @@ def _write_study(task: _Task) -> None:
         write_slices(study, task.identity, part, writing)
         part.replace(task.images)
     _write_mask(study.labels, study.affine_lps, task.out / "segmentations" / f"{uid}.nii")
-    if study.fracture.any():
-        _write_mask(study.fracture, study.affine_lps, task.out / FRACTURES_FOLDER / f"{uid}.nii.gz")
+    if study.fractures.any():
+        _write_mask(study.fractures, study.affine_lps, task.out / FRACTURES_FOLDER / f"{uid}.nii.gz")
     truth = {
         "study_instance_uid": uid,
         **study.truth,
@@ -183,12 +183,12 @@ def _write_mask(mask: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64], pa
 
 
 def _boxes(study: PhantomStudy, uid: str, *, upward: bool) -> list[dict[str, Any]]:
-    """Return a box for every connected piece of a vertebra's cracks in every slice, in pixels, with its level."""
+    """Return a box for every connected piece of a fracture in every slice, in pixels, with its level and mask value."""
     numbers = instance_numbers(len(study.hu), upward=upward)
     boxes = []
-    for k in np.flatnonzero(study.fracture.any(axis=(1, 2))).tolist():
-        for level in VERTEBRAE:
-            broken = study.fracture[k] == SEGMENT_NUMBERS[level]
+    for k in np.flatnonzero(study.fractures.any(axis=(1, 2))).tolist():
+        for found in study.truth["fractures"]:
+            broken = study.fractures[k] == found["mask_value"]
             if not broken.any():
                 continue
             pieces, _ = ndimage.label(ndimage.binary_dilation(broken, iterations=3))
@@ -201,7 +201,8 @@ def _boxes(study: PhantomStudy, uid: str, *, upward: bool) -> list[dict[str, Any
                         "width": float(columns.stop - columns.start),
                         "height": float(rows.stop - rows.start),
                         "slice_number": numbers[k],
-                        "level": level,
+                        "level": found["level"],
+                        "mask_value": found["mask_value"],
                     }
                 )
     return boxes

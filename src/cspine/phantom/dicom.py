@@ -6,9 +6,11 @@ from typing import Final
 
 import imagecodecs
 import numpy as np
-import pydicom
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element, write_file_meta_info
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, JPEGLosslessSV1, generate_uid
 
 from cspine.phantom.scanner import outside_circle
@@ -19,6 +21,9 @@ _SHARP_MM: Final = 0.85
 """Kernels that blur less are called bone kernels."""
 
 _PADDING: Final = -2000
+
+_OWN: Final = ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "SliceLocation", "PixelData")
+"""What is another in each slice."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +106,30 @@ def write_slices(study: PhantomStudy, identity: Identity, folder: Path, writing:
     dataset = _common(study, identity)
     if writing.full_header:
         _complete(dataset, study, identity)
+    shared: dict[int, bytes] = {}
     for k, number in enumerate(instance_numbers(len(study.hu), upward=writing.upward)):
         _place(dataset, study, k, number, identity.sop_uid(number))
         if writing.compressed:
             _compress(dataset)
-        pydicom.dcmwrite(folder / f"{number}.dcm", dataset, enforce_file_format=True)
+        shared = shared or {element.tag: _encoded(element) for element in dataset if element.keyword not in _OWN}
+        own = {dataset[keyword].tag: _encoded(dataset[keyword]) for keyword in _OWN if keyword in dataset}
+        elements = [encoded for _, encoded in sorted((shared | own).items())]
+        (folder / f"{number}.dcm").write_bytes(b"".join([_preamble(dataset), *elements]))
+
+
+def _preamble(dataset: Dataset) -> bytes:
+    """Return what comes before a file's data set (PS3.10 section 7.1)."""
+    buffer = DicomBytesIO()
+    write_file_meta_info(buffer, dataset.file_meta, enforce_standard=True)
+    return b"\0" * 128 + b"DICM" + buffer.getvalue()
+
+
+def _encoded(element: DataElement) -> bytes:
+    """Return an element as it lies in a file: most are the same in every slice, and are encoded once."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_data_element(buffer, element)
+    return buffer.getvalue()
 
 
 def _common(study: PhantomStudy, identity: Identity) -> Dataset:
@@ -153,6 +177,7 @@ def _compress(dataset: Dataset) -> None:
     dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
     dataset.PixelData = encapsulate([bytes(frame)])
     dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
 
 
 def _complete(dataset: Dataset, study: PhantomStudy, identity: Identity) -> None:

@@ -1,13 +1,13 @@
 """A neck to Hounsfield units on any lattice: every bone in its own window, soft tissue laid out coarsely beneath."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from cspine.anatomy import SEGMENT_NUMBERS
+from cspine.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
 from cspine.phantom.breaking import break_bone
 from cspine.phantom.fracture import Crack
 from cspine.phantom.grid import Grid, Part, around, sample
@@ -51,13 +51,15 @@ class Rendered:
     ----------
     hu : (k, j, i) float32
         Without scanner: no blur but that of the voxels, no noise.
-    labels, fracture : (k, j, i) uint8
-        1-7 C1-C7, 8 T1, 9 T2, 255 the head where asked for; and the same numbers where they are broken.
+    labels : (k, j, i) uint8
+        1-7 C1-C7, 8 T1, 9 T2, 255 the head where asked for.
+    fractures : (k, j, i) uint8
+        The vertebra's number where it is broken, with `FRACTURE_STEP` for each kind of fracture that comes before.
     """
 
     hu: Field
     labels: npt.NDArray[np.uint8]
-    fracture: npt.NDArray[np.uint8]
+    fractures: npt.NDArray[np.uint8]
 
 
 def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bool = False) -> Rendered:
@@ -144,7 +146,7 @@ def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, grid: Grid, thic
     planes = _planes(grid, thickness_mm, _step_mm(grid, frame, cracks))
     hu, number, share = rendered.hu[window], SEGMENT_NUMBERS[level], np.float32(1 / len(planes))
     painted, covered = np.zeros_like(hu), np.zeros_like(hu)
-    inside, gap = np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, bool)
+    inside, gap = np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, np.uint8)
     for lattice in planes:
         part = lattice.part(window)
         broken = break_bone(parts, part.seen_from(frame), cracks, neck.variants.of(level))
@@ -154,13 +156,19 @@ def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, grid: Grid, thic
         value = _bone_hu(broken.skin, near, part, neck, level)
         if cracks:
             value += np.float32(_CRUSHED_HU) * broken.dense[near]
-            gap |= broken.gap
+            np.copyto(gap, broken.gap, where=broken.gap > 0)
         painted[near] += covering * value
         covered[near] += covering
         inside += broken.field < 0
     hu += painted - covered * hu
     rendered.labels[window][2 * inside >= len(planes)] = number
-    rendered.fracture[window][gap] = number
+    np.copyto(rendered.fractures[window], _values(cracks, number)[gap], where=gap > 0)
+
+
+def _values(cracks: Sequence[Crack], number: int) -> npt.NDArray[np.uint8]:
+    """Return what voxels of each crack of a vertebra are marked by; those of one kind are one fracture."""
+    kinds = list(dict.fromkeys(crack.kind for crack in cracks))
+    return np.array([0, *(number + FRACTURE_STEP * kinds.index(crack.kind) for crack in cracks)], np.uint8)
 
 
 def _bone_hu(skin: Field, near: npt.NDArray[np.bool_], part: Grid, neck: Neck, level: str) -> Field:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from cspine.anatomy import SEGMENT_NUMBERS
+from cspine.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
 from cspine.phantom.coverage import coverage, crack_coverage
 from cspine.phantom.draw import draw_broken_neck
 from cspine.phantom.fracture import Crack
@@ -42,10 +42,12 @@ class PhantomStudy:
         From ``[k, j, i, 1]`` to LPS mm.
     labels : (k, j, i) uint8
         1-7 C1-C7, 8 T1, 9 T2, as the challenge numbers them.
+    thickness_mm : float
+        Of a slice.
     round_field : bool
         Whether what lies outside a slice's largest circle is padding.
-    fracture : (k, j, i) uint8
-        Number of the broken vertebra where it is broken.
+    fractures : (k, j, i) uint8
+        Where each fracture is, as its ``mask_value`` in the truth.
     truth : dict
         Person, posture and scanner; per fracture its level, kind, width, displacement, visibility and place; per
         vertebra its place, axes, centroid and the share that is in the scan. Fractures outside the scan are none.
@@ -54,10 +56,15 @@ class PhantomStudy:
     hu: npt.NDArray[np.int16]
     affine_lps: npt.NDArray[np.float64]
     labels: npt.NDArray[np.uint8]
-    fracture: npt.NDArray[np.uint8]
     thickness_mm: float
     round_field: bool
+    fractures: npt.NDArray[np.uint8]
     truth: dict[str, Any]
+
+    @property
+    def fracture(self) -> npt.NDArray[np.uint8]:
+        """Number of the broken vertebra where it is broken, (k, j, i) uint8."""
+        return self.fractures % np.uint8(FRACTURE_STEP)
 
 
 def render_study(seed: int, index: int, settings: PhantomSettings) -> PhantomStudy:
@@ -73,13 +80,13 @@ def render_study(seed: int, index: int, settings: PhantomSettings) -> PhantomStu
     neck, scanner = draw_broken_neck(seed, index, settings)
     scan = acquire(neck, scanner, stream(seed, index, settings, 3))
     fractures = known_fractures(neck, scanner)
-    marked = {_LEVELS[number] for number in np.unique(scan.fracture[scan.fracture > 0]).tolist()}
+    marked = {_LEVELS[value % FRACTURE_STEP] for value in np.unique(scan.fractures[scan.fractures > 0]).tolist()}
     fractures = [found for found in fractures if found["level"] in marked]
     for level in marked - {found["level"] for found in fractures}:  # too little of it was scanned to be judged
-        scan.fracture[scan.fracture == SEGMENT_NUMBERS[level]] = 0
+        scan.fractures[scan.fractures % FRACTURE_STEP == SEGMENT_NUMBERS[level]] = 0
     truth = _truth(neck, scanner, fractures) | {"centroids": _centroids(scan.labels, scanner.grid.affine)}
     return PhantomStudy(
-        scan.hu, scanner.grid.affine, scan.labels, scan.fracture, scanner.thickness_mm, scanner.round_field, truth
+        scan.hu, scanner.grid.affine, scan.labels, scanner.thickness_mm, scanner.round_field, scan.fractures, truth
     )
 
 
@@ -137,10 +144,12 @@ def known_fractures(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
         shares = {id(crack): crack_coverage(neck, level, crack, scanner) for crack in cracks}
         if max(shares.values()) < LEAST_SCANNED:
             continue
-        for kind in dict.fromkeys(crack.kind for crack in cracks):
+        for place, kind in enumerate(dict.fromkeys(crack.kind for crack in cracks)):
             own = [crack for crack in cracks if crack.kind == kind]
             scanned = max(shares[id(crack)] for crack in own)
-            found.append(_fracture(neck, scanner, noise, level, own) | {"scanned": scanned})
+            value = SEGMENT_NUMBERS[level] + FRACTURE_STEP * place
+            told = _fracture(neck, scanner, noise, level, own)
+            found.append(told | {"scanned": scanned, "mask_value": value})
     return found
 
 

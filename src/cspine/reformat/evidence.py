@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from cspine.anatomy import SEGMENT_NUMBERS
+from cspine.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
 from cspine.errors import InputError
 from cspine.imaging.segmentation import load_segmentation
 from cspine.imaging.series import Series
@@ -64,13 +64,13 @@ def evidence_cells(broken: Broken, inverse_affine: npt.NDArray[np.floating], vie
 
 @dataclass(frozen=True)
 class Segmented:
-    """Finds what a label map of fractures says, in the challenge's NIfTI form."""
+    """Finds what a label map of fractures says, in the challenge's NIfTI form, vertebrae by `FRACTURE_STEP`."""
 
     path: Path
 
     def __call__(self, series: Series, volume: Volume) -> Broken:  # noqa: ARG002 - the map says itself where it lies
         """Return the map on the volume's voxels; raises LabelError."""
-        return load_segmentation(self.path, volume)
+        return load_segmentation(self.path, volume) % np.uint8(FRACTURE_STEP)
 
 
 @dataclass(frozen=True)
