@@ -53,7 +53,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(_measure(way, Path(folder))) + "\n")
         return
     for syntax in options.syntaxes:
-        folder = _prepare(options.work, syntax)
+        folder = prepare(options.work, syntax)
         found: dict[str, list[dict[str, float]]] = {way: [] for way in options.ways}
         for _ in range(options.rounds):
             for way in options.ways:
@@ -87,7 +87,7 @@ def _show(syntax: str, found: dict[str, list[dict[str, float]]], rounds: int) ->
 # --- the data --------------------------------------------------------------------------------------------------------
 
 
-def _prepare(work: Path, syntax: str) -> Path:
+def prepare(work: Path, syntax: str) -> Path:
     """Write the series in one transfer syntax, once."""
     folder = work / syntax
     if (folder / "done").exists():

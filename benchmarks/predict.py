@@ -1,0 +1,141 @@
+"""What it takes to read one study: ``cspine predict`` as a command, a warm detector in Python, and where the time goes.
+
+The study is that of ``benchmarks.imaging``, 350 slices of 512 x 512 pixels. The command is timed whole, start of the
+interpreter and report included, with a warm cache. In Python, a detector that has read the study once reads it again,
+in turn with loading alone; stages are timed in the same process. Medians of all rounds, of the transfer syntax named.
+
+Run: ``python -m benchmarks.predict --rounds 7 --work DIR``
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.imaging import SYNTAXES, prepare
+
+COMMAND = "cspine predict, the whole command"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--syntaxes", nargs="*", default=["uncompressed"], choices=SYNTAXES)
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        sys.stdout.write(json.dumps(warm(options.one, options.rounds)) + "\n")
+        return
+    for syntax in options.syntaxes:
+        folder = prepare(options.work, syntax)
+        found: dict[str, list[float]] = {COMMAND: [], "its peak memory, MB": []}
+        for _ in range(options.rounds):
+            seconds, peak = command(folder)
+            found[COMMAND].append(seconds)
+            found["its peak memory, MB"].append(peak)
+        run = [sys.executable, "-m", "benchmarks.predict", "--work", str(options.work), "--rounds", str(options.rounds)]
+        done = subprocess.run([*run, "--one", str(folder)], check=False, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"reading {folder} failed:\n{done.stderr}")
+        found.update(json.loads(done.stdout.splitlines()[-1]))
+        print(f"\n### {syntax}, {options.rounds} rounds\n\n| what | median, s | lowest to highest |\n|---|---|---|")
+        for what, values in found.items():
+            print(f"| {what} | {statistics.median(values):.2f} | {min(values):.2f} to {max(values):.2f} |")
+
+
+def command(folder: Path) -> tuple[float, float]:
+    """Run the command in a process of its own; return its seconds and its peak memory in MB."""
+    with tempfile.TemporaryDirectory() as out:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cspine", "predict", str(folder), "--out", f"{out}/result"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+    if status:
+        sys.exit(f"cspine predict {folder} failed")
+    return seconds, usage.ru_maxrss * 1024 / 1e6
+
+
+def warm(folder: Path, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of a fresh process's start, and of each stage once everything was used before."""
+    spent: dict[str, list[float]] = {}
+
+    @contextmanager
+    def timed(what: str) -> Any:
+        started = time.perf_counter()
+        yield
+        spent.setdefault(what, []).append(time.perf_counter() - started)
+
+    with timed("imports, in a fresh process"):
+        from cspine.detect.detector import Detector
+        from cspine.imaging.choice import choose_series
+        from cspine.imaging.layout import open_root
+        from cspine.imaging.volume import load_volume
+        from cspine.reformat.study import compile_volume
+        from cspine.report.folder import write_examination
+    with timed("loading both networks"):
+        detector = Detector.load()
+    with timed("Detector.read, the first time"):
+        detector.read(folder)
+
+    def load() -> tuple[Any, Any]:
+        study = open_root(folder).studies[0].open()
+        choice = choose_series(study)
+        return choice, load_volume(choice.chosen)
+
+    locate = detector.reader.compiler.locate
+    if locate is None:
+        sys.exit("the default detector has no localizer")
+    for _ in range(rounds):
+        with timed("Detector.read, warm"):
+            detector.read(folder)
+        with timed("of it: discovery, choice, volume (loading alone)"):
+            _, volume = load()
+        with timed("of it: localizer"):
+            spine = locate(volume)
+        ready = replace(detector.reader.compiler, locate=_Known(spine, locate.sha256))
+        with timed("of it: vertebrae's views, metal and motion"):
+            images = compile_volume(volume, ready)
+        source = open_root(folder).studies[0]
+        examination = detector.examine(source)
+        if examination.compiled is None:
+            sys.exit("the study is refused")
+        with timed("of it: level network, calibration, evidence"):
+            detector.reader.read(replace(examination.compiled, images=images))
+        with timed("sagittal images"):
+            _ = images.sagittal
+        with tempfile.TemporaryDirectory() as out, timed("findings and report, sagittal images among them"):
+            write_examination(examination, Path(out))
+    spent["warm read / loading alone"] = [
+        read / alone
+        for read, alone in zip(
+            spent["Detector.read, warm"], spent["of it: discovery, choice, volume (loading alone)"], strict=True
+        )
+    ]
+    return spent
+
+
+class _Known:
+    """A locator that has found the vertebrae before."""
+
+    def __init__(self, spine: Any, sha256: str) -> None:
+        self._spine, self.sha256 = spine, sha256
+
+    def __call__(self, volume: Any) -> Any:  # noqa: ARG002
+        return self._spine
+
+
+if __name__ == "__main__":
+    main()
