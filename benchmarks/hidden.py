@@ -65,7 +65,7 @@ def main() -> None:
     options = parser.parse_args()
     reader = LevelReader.load()
     store = write_phantom_store(
-        options.work / "data",
+        options.work / "judged-curved",  # which `benchmarks.side_by_side` uses too
         Compiler(reader.card.images, reader.localizer),
         studies=options.studies,
         seed=options.seed,

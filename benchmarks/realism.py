@@ -29,6 +29,8 @@ NECKS: Final = 12
 SEED: Final = 77
 PIXEL_MM, SLICE_MM = 0.8, 1.5
 WINDOW_HU: Final = (-450, 1050)
+RADII_PX: Final = (1, 2, 3, 4)
+"""At which distances texture is compared; a body's region is 8 pixels wide."""
 
 Hu = npt.NDArray[np.float64]
 Box = tuple[slice, slice, slice]
@@ -94,7 +96,7 @@ def _draw(number: int) -> tuple[Neck, Scanner, Scan]:
 def _measure_real(hu: Hu) -> Picture:
     regions = {name: np.concatenate([hu[box].ravel() for box in boxes]) for name, boxes in REGIONS.items()}
     edges = [_edge_mm(hu[k, start : stop + 1, 130]) for k, start, stop in EDGES]
-    return Picture(regions, edges, _spectrum(hu[QUIET]), _correlation([hu[box] for box in _BODIES]))
+    return Picture(regions, edges, _spectrum(hu[QUIET]), _texture([hu[box] for box in _BODIES]))
 
 
 def _measure_phantom(neck: Neck, scanner: Scanner, scan: Scan) -> Picture:
@@ -118,7 +120,7 @@ def _measure_phantom(neck: Neck, scanner: Scanner, scan: Scan) -> Picture:
     }
     edges = [_lamina_edge(hu, layout, level, about) for level in ("C2", "C3", "C4", "C5")]
     quiet = about(layout.frames["C0"].to_lps([0.0, 34.0, 30.0]), (3, 12, 12))
-    return Picture(regions, edges, _spectrum(hu[quiet]), _correlation([hu[box] for box in bodies]))
+    return Picture(regions, edges, _spectrum(hu[quiet]), _texture([hu[box] for box in bodies]))
 
 
 def _skin_behind(hu: Hu, at: Box) -> Box:
@@ -157,17 +159,25 @@ def _spectrum(hu: Hu) -> Hu:
     return np.array([*(np.array(steps) / np.sum(steps)), flat.std()])
 
 
-def _correlation(boxes: list[Hu]) -> Hu:
-    """Return the profile of texture: the correlation of voxels 1, 2 and 3 pixels apart, and 1 slice."""
-    values = []
-    for axis, lag in ((2, 1), (2, 2), (2, 3), (0, 1)):
-        pairs = []
-        for box in boxes:
-            flat = box - box.mean()
-            one, other = np.moveaxis(flat, axis, 0)[lag:], np.moveaxis(flat, axis, 0)[:-lag]
-            pairs.append(float((one * other).mean() / (flat**2).mean()))
-        values.append(np.mean(pairs))
-    return np.array(values)
+def _texture(boxes: list[Hu]) -> Hu:
+    """Return the radial profile of texture: correlation at 1 to 4 pixels' distance in any direction; and 1 slice apart.
+
+    Each distance takes all pairs of a slice's voxels that lie within half a pixel of it.
+    """
+    reach = len(RADII_PX)
+    found: list[list[float]] = [[] for _ in range(reach + 1)]
+    for box in boxes:
+        flat = box - box.mean()
+        power = float((flat**2).mean())
+        for down in range(reach + 1):
+            for aside in range(-reach, reach + 1):
+                ring = round(float(np.hypot(down, aside)))
+                if 1 <= ring <= reach and (down or aside > 0):
+                    one = flat[:, down:, max(aside, 0) : flat.shape[2] + min(aside, 0)]
+                    other = flat[:, : flat.shape[1] - down, max(-aside, 0) : flat.shape[2] - max(aside, 0)]
+                    found[ring - 1].append(float((one * other).mean()) / power)
+        found[reach].append(float((flat[1:] * flat[:-1]).mean()) / power)
+    return np.array([np.mean(values) for values in found])
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------
@@ -191,10 +201,11 @@ def _table(real: Picture, phantoms: list[Picture]) -> str:
     measures: dict[str, Callable[[Picture], float]] = {
         "noise, mean frequency, per mm": lambda picture: float(picture.noise[:8] @ middle),
         "noise, deviation, HU": lambda picture: float(picture.noise[8]),
-        "texture, correlation 1 pixel apart": lambda picture: float(picture.grain[0]),
-        "texture, 2 pixels apart": lambda picture: float(picture.grain[1]),
-        "texture, 3 pixels apart": lambda picture: float(picture.grain[2]),
-        "texture, 1 slice apart": lambda picture: float(picture.grain[3]),
+        "texture, correlation at 0.8 mm": lambda picture: float(picture.grain[0]),
+        "texture, at 1.6 mm": lambda picture: float(picture.grain[1]),
+        "texture, at 2.4 mm": lambda picture: float(picture.grain[2]),
+        "texture, at 3.2 mm": lambda picture: float(picture.grain[3]),
+        "texture, 1 slice apart": lambda picture: float(picture.grain[-1]),
     }
     for name, measure in measures.items():
         found = [measure(picture) for picture in phantoms]
@@ -252,16 +263,16 @@ def _spectra(real: Picture, phantoms: list[Picture], path: Path) -> None:
         first.hist(real.regions[name], bins=bins, density=True, color=colour, histtype="step", lw=1.4, label=name)
     first.set(xlabel="HU", yticks=[], title="Tissues: real (lines), phantoms (filled)", yscale="log")
     first.legend(frameon=False, fontsize=7)
-    middle = (np.arange(8) + 0.5) * 0.625 / 8
+    middle, distances = (np.arange(8) + 0.5) * 0.625 / 8, PIXEL_MM * np.array(RADII_PX)
     for picture in phantoms:
         left.plot(middle, picture.noise[:8], color="#bbbbbb", lw=0.8)
-        right.plot([0, 1, 2, 3], [1, *picture.grain[:3]], color="#bbbbbb", lw=0.8)
+        right.plot([0, *distances], [1, *picture.grain[:-1]], color="#bbbbbb", lw=0.8)
     left.plot(middle, np.median([p.noise[:8] for p in phantoms], axis=0), color="#0072b2", label="phantoms, median")
     left.plot(middle, real.noise[:8], color="#d55e00", label="real")
-    right.plot([0, 1, 2, 3], [1, *np.median([p.grain[:3] for p in phantoms], axis=0)], color="#0072b2")
-    right.plot([0, 1, 2, 3], [1, *real.grain[:3]], color="#d55e00")
+    right.plot([0, *distances], [1, *np.median([p.grain[:-1] for p in phantoms], axis=0)], color="#0072b2")
+    right.plot([0, *distances], [1, *real.grain[:-1]], color="#d55e00")
     left.set(xlabel="line pairs per mm", ylabel="share of the noise's power", title="Noise")
-    right.set(xlabel="pixels apart (0.8 mm)", ylabel="correlation", title="Texture of spongy bone")
+    right.set(xlabel="distance, mm", ylabel="correlation", title="Texture of spongy bone: radial profile")
     left.legend(frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)

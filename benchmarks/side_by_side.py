@@ -27,7 +27,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from benchmarks.hidden import tell
+from benchmarks.hidden import SEED, tell
 from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.detect.baseline import Baseline
 from cspine.detect.classify import classify_store
@@ -40,7 +40,7 @@ from cspine.learn.level_network import ViewEncoder
 from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.loop import train
 from cspine.learn.loss import challenge_log_loss
-from cspine.learn.phantom_store import write_phantom_store
+from cspine.learn.phantom_store import write_phantom_stores
 from cspine.learn.settings import TrainSettings
 from cspine.learn.train_levels import train_levels
 from cspine.phantom import DOMAINS, PhantomSettings
@@ -50,8 +50,8 @@ from cspine.reformat.study import STRAIGHT, Compiler, CompileSettings
 from cspine.scale import default_workers
 
 TRAIN, JUDGED = 400, 200
-TRAIN_SEED, JUDGED_SEED = 3001, 9090
-PREVALENCE, MATRIX, EPOCHS = 0.75, 320, 10
+TRAIN_SEED = 3001
+PREVALENCE, MATRIX, EPOCHS = 0.75, 320, 16
 
 Frame = pd.DataFrame
 Answer = Callable[[CompiledStore], Frame]
@@ -64,34 +64,33 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=TRAIN)
     parser.add_argument("--judged", type=int, default=JUDGED)
     options = parser.parse_args()
+    names = options.only or list(METHODS)
+    kinds = {"curved", *(METHODS[name][0] for name in names)}
+    stores = {which: make(options, which, sorted(kinds)) for which in ("train", "judged")}
+    shared = set(stores["judged"]["curved"].levels()["study_instance_uid"].astype(str))
     rows: list[dict[str, Any]] = []
-    found = make(options, "judged", "views-9", _localized()).levels()
-    shared = set(found["study_instance_uid"].astype(str))
-    for name in options.only or METHODS:
-        compiler, method = METHODS[name]
-        stores = [make(options, which, name, compiler()) for which in ("train", "judged")]
+    for name in names:
+        kind, method = METHODS[name]
         started = time.perf_counter()
-        answer, seconds = method(stores[0], options.work / name)
-        rows.append({"method": name, **judge(answer, stores[1], shared), "seconds_per_epoch": seconds})
+        answer, seconds = method(stores["train"][kind], options.work / name)
+        rows.append({"method": name, **judge(answer, stores["judged"][kind], shared), "seconds_per_epoch": seconds})
         print(json.dumps(rows[-1]), f"{time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     (options.work / "side-by-side.json").write_text(json.dumps(rows, indent=2) + "\n")
     sys.stdout.write(pd.DataFrame(rows).to_string() + "\n")
 
 
-def make(options: argparse.Namespace, which: str, method: str, compiler: Compiler) -> CompiledStore:
-    """Return the phantoms of a set as a method sees them; those that see the same share a folder."""
-    kind = {"baseline-cnn": "straight", "views-9-png16": "png16"}.get(method, "curved")
+def make(options: argparse.Namespace, which: str, kinds: list[str]) -> dict[str, CompiledStore]:
+    """Return the phantoms of a set, drawn once, as each kind of method sees them."""
     narrow = {"prevalence": PREVALENCE, "matrix": MATRIX}
-    settings = PhantomSettings(**narrow) if which == "train" else DOMAINS["hidden"]
-    return write_phantom_store(
-        options.work / f"{which}-{kind}",
-        compiler,
+    stores = write_phantom_stores(
+        {options.work / f"{which}-{kind}": KINDS[kind]() for kind in kinds},
         studies=options.train if which == "train" else options.judged,
-        seed=TRAIN_SEED if which == "train" else JUDGED_SEED,
-        settings=settings,
+        seed=TRAIN_SEED if which == "train" else SEED,
+        settings=PhantomSettings(**narrow) if which == "train" else DOMAINS["hidden"],
         workers=default_workers(),
         progress=tell,
     )
+    return dict(zip(kinds, stores, strict=True))
 
 
 def judge(answer: Answer, store: CompiledStore, shared: set[str]) -> dict[str, Any]:
@@ -260,13 +259,19 @@ def _localized(storage: str = "jpeg8") -> Compiler:
     return Compiler(CompileSettings(levels=views), Localizer.load())
 
 
-METHODS: Final[dict[str, tuple[Callable[[], Compiler], Callable[[CompiledStore, Path], tuple[Answer, float]]]]] = {
-    "baseline-cnn": (lambda: STRAIGHT, baseline),
-    "curved-9": (_localized, curved),
-    "views-3": (_localized, levels((1, 1, 1))),
-    "views-9": (_localized, levels((3, 3, 3))),
-    "views-15": (_localized, levels((5, 5, 5))),
-    "views-9-png16": (lambda: _localized("png16"), levels((3, 3, 3))),
+KINDS: Final[dict[str, Callable[[], Compiler]]] = {
+    "straight": lambda: STRAIGHT,
+    "curved": _localized,
+    "png16": lambda: _localized("png16"),
+}
+
+METHODS: Final[dict[str, tuple[str, Callable[[CompiledStore, Path], tuple[Answer, float]]]]] = {
+    "baseline-cnn": ("straight", baseline),
+    "curved-9": ("curved", curved),
+    "views-3": ("curved", levels((1, 1, 1))),
+    "views-9": ("curved", levels((3, 3, 3))),
+    "views-15": ("curved", levels((5, 5, 5))),
+    "views-9-png16": ("png16", levels((3, 3, 3))),
 }
 
 

@@ -10,15 +10,15 @@ from scipy import ndimage
 from cspine.anatomy import VERTEBRAE
 from cspine.files import read_json
 from cspine.imaging import load_volume
-from cspine.learn.phantom_store import straight, write_phantom_store
-from cspine.phantom import PhantomSettings, render_study
+from cspine.learn.phantom_store import straight, write_phantom_store, write_phantom_stores
+from cspine.phantom import PhantomSettings, PhantomStudy, render_study
 from cspine.phantom.dicom import Identity, draw_writing, write_slices
 from cspine.phantom.settings import stream
 from cspine.reformat.evidence import read_cells
 from cspine.reformat.level_views import LevelViewSettings
 from cspine.reformat.sagittal import SagittalSettings
 from cspine.reformat.spine_map import SpineMap, Vertebra
-from cspine.reformat.study import Compiler, CompileSettings
+from cspine.reformat.study import STRAIGHT, Compiler, CompileSettings
 
 SMALL = PhantomSettings(matrix=96, slice_spacing_mm=(2.0, 2.0), prevalence=1.0, shortened=0.0, tilted=0.0)
 VIEWS = LevelViewSettings(sagittal=1, coronal=1, axial=1, pixels=64, pixel_mm=1.2)
@@ -86,6 +86,30 @@ def test_a_store_of_phantoms_holds_views_labels_and_where_it_is_broken(tmp_path:
     before = (tmp_path / "data" / "levels.parquet").read_bytes()
     write_phantom_store(tmp_path / "data", compiler, studies=2, seed=11, settings=SMALL)
     assert (tmp_path / "data" / "levels.parquet").read_bytes() == before
+
+
+def test_one_drawing_is_compiled_in_several_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = CompileSettings(sagittal=SagittalSettings(count=1, pixels=64), levels=VIEWS)
+    drawn: list[int] = []
+
+    def render(seed: int, index: int, settings: PhantomSettings) -> PhantomStudy:
+        drawn.append(index)
+        return render_study(seed, index, settings)
+
+    monkeypatch.setattr("cspine.learn.phantom_store.render_study", render)
+    known = Compiler(settings, Known(11))
+    write_phantom_store(tmp_path / "curved", known, studies=1, seed=11, settings=SMALL)
+    ways = {tmp_path / "curved": known, tmp_path / "straight": STRAIGHT}
+
+    curved, plain = write_phantom_stores(ways, studies=2, seed=11, settings=SMALL)
+
+    assert drawn == [0, 0, 1]  # study 0 was compiled in one of the ways before
+    assert set(curved.studies()["study_instance_uid"]) == set(plain.studies()["study_instance_uid"])
+    assert len(curved.levels()) == 14
+    assert plain.levels().empty
+    again = write_phantom_store(tmp_path / "again", known, studies=2, seed=11, settings=SMALL)
+    for path in sorted((tmp_path / "again" / "images").rglob("*.jpg")):
+        assert path.read_bytes() == (curved.folder / path.relative_to(again.folder)).read_bytes()
 
 
 def test_a_scan_without_a_spine_is_kept_with_its_reason(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Phantoms straight to a compiled data set, without DICOM on the way: a study takes a megabyte instead of 150."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -38,8 +39,10 @@ _PLACES: Final = 600
 
 @dataclass(frozen=True)
 class _Task:
-    store: CompiledStore
-    compiler: Compiler
+    """One study, and the data sets that it is still missing from."""
+
+    stores: tuple[CompiledStore, ...]
+    compilers: tuple[Compiler, ...]
     seed: int
     index: int
     settings: PhantomSettings
@@ -49,8 +52,8 @@ class _Task:
         return Identity(self.seed, self.index, self.settings.domain).study_uid
 
     @property
-    def truth_path(self) -> Path:
-        return self.store.folder / TRUTH_FOLDER / f"{study_key(self.uid)}.json"
+    def key(self) -> str:
+        return study_key(self.uid)
 
 
 def write_phantom_store(
@@ -63,14 +66,28 @@ def write_phantom_store(
     workers: int = 1,
     progress: Progress = silent,
 ) -> CompiledStore:
-    """Draw, scan and compile phantoms in memory; an interrupted run goes on where it stopped.
+    """Draw, scan and compile phantoms in memory; as `write_phantom_stores` of one data set."""
+    (store,) = write_phantom_stores(
+        {out: compiler}, studies=studies, seed=seed, settings=settings, workers=workers, progress=progress
+    )
+    return store
+
+
+def write_phantom_stores(
+    compilers: Mapping[Path, Compiler],
+    *,
+    studies: int,
+    seed: int,
+    settings: PhantomSettings | None = None,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> list[CompiledStore]:
+    """Draw and scan phantoms once and compile them in several ways; an interrupted run goes on where it stopped.
 
     Parameters
     ----------
-    out : Path
-        The data set's folder.
-    compiler : Compiler
-        How each is compiled; vertebrae are localised as in any scan.
+    compilers : mapping of Path to Compiler
+        Each data set's folder, and how it is compiled; vertebrae are localised as in any scan.
     studies : int
         How many; study i is the same whatever their number.
     seed : int
@@ -82,34 +99,70 @@ def write_phantom_store(
     progress : Progress
         Told how many studies are done.
 
+    Returns
+    -------
+    list of CompiledStore
+        One per compiler.
+
     Raises
     ------
     OutputTakenError
-        `out` holds something else.
+        A folder holds something else.
     DiskFullError, OutputError
-        `out` cannot be written.
+        A folder cannot be written.
     """
     settings = settings or PhantomSettings()
     source = f"phantoms of generator {GENERATOR}, seed {seed}, settings {settings.hash}"
-    store = CompiledStore.create(out, compiler, source=source, is_phantom=True)
-    tasks = [_Task(store, compiler, seed, index, settings) for index in range(studies)]
-    missing = [task for task in tasks if store.record(study_key(task.uid)) is None]
+    pairs = [
+        (CompiledStore.create(out, compiler, source=source, is_phantom=True), compiler)
+        for out, compiler in compilers.items()
+    ]
+    whole = [_Task(*_parted(pairs), seed, index, settings) for index in range(studies)]
+    missing = []
+    for task in whole:
+        left = [(store, compiler) for store, compiler in pairs if store.record(task.key) is None]
+        if left:
+            missing.append(_Task(*_parted(left), seed, task.index, settings))
     for outcome in run_over(_write, missing, workers=workers, progress=progress):
         outcome.get()
-    truths = {task.uid: read_json(task.truth_path) for task in tasks}
+    return [_finished(store, whole) for store, _ in pairs]
+
+
+def _parted(
+    pairs: Sequence[tuple[CompiledStore, Compiler]],
+) -> tuple[tuple[CompiledStore, ...], tuple[Compiler, ...]]:
+    return tuple(store for store, _ in pairs), tuple(compiler for _, compiler in pairs)
+
+
+def _finished(store: CompiledStore, tasks: Sequence[_Task]) -> CompiledStore:
+    """Write a data set's tables."""
+    truths = {task.uid: read_json(_truth_path(store, task)) for task in tasks}
     rows = {uid: {level: int(level in truth["levels"]) for level in VERTEBRAE} for uid, truth in truths.items()}
     labels = pd.DataFrame.from_dict(rows, orient="index").rename_axis(STUDY)
     labels[OVERALL] = labels.max(axis=1)
     store.finish(labels.astype("int8"))
-    return CompiledStore.open(out)
+    return CompiledStore.open(store.folder)
+
+
+def _truth_path(store: CompiledStore, task: _Task) -> Path:
+    return store.folder / TRUTH_FOLDER / f"{task.key}.json"
 
 
 def _write(task: _Task) -> None:
-    """Make one study in a worker; its record is written last."""
-    started = time.perf_counter()
-    study, key = render_study(task.seed, task.index, task.settings), study_key(task.uid)
+    """Make one study in a worker."""
+    study = render_study(task.seed, task.index, task.settings)
+    truth = {"study_instance_uid": task.uid, **study.truth, "broken_lps_mm": _broken(study)}
     volume = straight(study.hu, study.affine_lps)
-    write_json(task.truth_path, {"study_instance_uid": task.uid, **study.truth, "broken_lps_mm": _broken(study)})
+    for store, compiler in zip(task.stores, task.compilers, strict=True):
+        write_json(_truth_path(store, task), truth)
+        _compile(store, compiler, task, study, volume)
+
+
+def _compile(
+    store: CompiledStore, compiler: Compiler, task: _Task, study: PhantomStudy, volume: highdicom.Volume
+) -> None:
+    """Compile a study in one way; its record is written last."""
+    started = time.perf_counter()
     common: dict[str, Any] = {
         "study_instance_uid": task.uid,
         "series_instance_uid": None,
@@ -120,11 +173,11 @@ def _write(task: _Task) -> None:
         "software": __version__,
     }
     try:
-        images = compile_volume(volume, task.compiler)
+        images = compile_volume(volume, compiler)
     except NotAssessableError as error:
-        task.store.write_record(key, {**common, "status": "failed", "reason": error.reason})
+        store.write_record(task.key, {**common, "status": "failed", "reason": error.reason})
         return
-    files, rows = image_files(_with_truth(images, study), key, task.store.settings)
+    files, rows = image_files(_with_truth(images, study), task.key, store.settings)
     for row in rows["levels"]:
         row["kinds"] = _kinds(study, row["level"])
     record = {
@@ -136,7 +189,7 @@ def _write(task: _Task) -> None:
         "seconds": time.perf_counter() - started,
         **rows,
     }
-    task.store.write_study(key, files, record)
+    store.write_study(task.key, files, record)
 
 
 def straight(hu: npt.NDArray[np.int16], affine_lps: npt.NDArray[np.float64]) -> highdicom.Volume:
@@ -162,9 +215,9 @@ def straight(hu: npt.NDArray[np.int16], affine_lps: npt.NDArray[np.float64]) -> 
 
 
 def _with_truth(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:
-    inverse = np.linalg.inv(study.affine_lps)
+    inverse, fracture = np.linalg.inv(study.affine_lps), study.fracture
     broken: dict[str, Broken] = {
-        views.level: evidence_cells(study.fracture, inverse, views)
+        views.level: evidence_cells(fracture, inverse, views)
         for views in images.levels
         if views.level in study.truth["levels"]
     }
@@ -173,9 +226,9 @@ def _with_truth(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:
 
 def _broken(study: PhantomStudy) -> dict[str, list[list[float]]]:
     """Return places at which each broken vertebra is broken, LPS mm: all of its voxels, or so many of them."""
-    found = {}
+    found, fracture = {}, study.fracture
     for level in study.truth["levels"]:
-        index = np.argwhere(study.fracture == SEGMENT_NUMBERS[level])
+        index = np.argwhere(fracture == SEGMENT_NUMBERS[level])
         some = index[:: max(len(index) // _PLACES, 1)]
         lps = some @ study.affine_lps[:3, :3].T + study.affine_lps[:3, 3]
         found[level] = np.round(lps, 1).tolist()

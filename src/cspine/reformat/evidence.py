@@ -16,7 +16,7 @@ from cspine.errors import InputError
 from cspine.imaging.segmentation import load_segmentation
 from cspine.imaging.series import Series
 from cspine.imaging.volume import Volume
-from cspine.reformat.level_views import LevelViews, LevelViewSettings
+from cspine.reformat.level_views import LevelViews, LevelViewSettings, sampled_at
 
 Broken = npt.NDArray[np.uint8]
 """A volume's voxels: 0 where nothing is broken, a vertebra's number where it is, `SOME` where it is not said which."""
@@ -50,15 +50,20 @@ def evidence_cells(broken: Broken, inverse_affine: npt.NDArray[np.floating], vie
     settings, number = views.settings, SEGMENT_NUMBERS[views.level]
     count = settings.pixels // CELL_PIXELS
     cells = np.zeros((len(views.images), count, count), np.uint8)
+    there = (broken == number) | (broken == SOME)
+    ends = [np.flatnonzero(there.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    if not len(ends[0]):
+        return cells
+    low, high = (np.array([end[last] for end in ends])[:, None, None] for last in (0, -1))
     to_index = inverse_affine @ views.box_lps
-    for plane, found in enumerate(cells):
-        index = np.rint(views.own(plane) @ to_index[:3, :3].T + to_index[:3, 3]).astype(np.intp)
-        inside = np.all((index >= 0) & (index < broken.shape), axis=-1)
-        k, j, i = index[inside].T
-        values = broken[k, j, i]
-        hit = np.zeros(inside.shape, np.bool_)
-        hit[inside] = (values == number) | (values == SOME)
-        found[:] = hit.any(axis=-1).reshape(count, CELL_PIXELS, count, CELL_PIXELS).any(axis=(1, 3))
+    for place, plane in enumerate(settings.planes):
+        for places in sampled_at(to_index, plane, settings):
+            index = np.rint(places).astype(np.intp)
+            near = np.all((index >= low) & (index <= high), axis=0)
+            k, j, i = index[:, near]
+            hit = np.zeros(near.shape, np.bool_)
+            hit[near] = there[k, j, i]
+            cells[place] |= hit.reshape(count, CELL_PIXELS, count, CELL_PIXELS).any(axis=(1, 3))
     return cells
 
 

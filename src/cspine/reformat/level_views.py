@@ -1,5 +1,6 @@
 """Each vertebra through its own images: planes along its own axes, at a fixed size, whatever the scan's."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -131,10 +132,6 @@ class LevelViews:
         own = _places(kind, np.asarray([offset]), np.asarray(row, float), np.asarray(column, float), self.settings)
         return np.asarray(own[..., 0, :] @ self.box_lps[:3, :3].T + self.box_lps[:3, 3])
 
-    def own(self, plane: int) -> npt.NDArray[np.float64]:
-        """Return where a plane is sampled, (rows, columns, samples across, 3) mm in the box."""
-        return _sampled(self.settings, plane)
-
     def stored(self) -> "LevelViews":
         """Return the views as they come back from a compiled data set."""
         return replace(self, images=split_mosaic(self.mosaic(), self.level, self.settings))
@@ -227,19 +224,37 @@ def _cut(
     plane: tuple[Plane, float],
     settings: LevelViewSettings,
 ) -> npt.NDArray[np.float32]:
-    """Return a plane's HU; where its pixels lie is a sum of a term for rows, one for columns and one across."""
+    """Return a plane's HU, averaged over its thickness."""
+    shape = (settings.pixels, settings.pixels)
+    total, part, layers = np.zeros(shape, np.float32), np.empty(shape, np.float32), 0
+    for index in sampled_at(to_index, plane, settings):
+        ndimage.map_coordinates(hu, index, output=part, order=1, mode="constant", cval=AIR_HU)
+        total += part
+        layers += 1
+    return total / np.float32(layers)
+
+
+def sampled_at(
+    to_index: npt.NDArray[np.float64], plane: tuple[Plane, float], settings: LevelViewSettings
+) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield where a plane is sampled, layer by layer across its thickness: (3, rows, columns) voxels.
+
+    Parameters
+    ----------
+    to_index : (4, 4)
+        From mm in the vertebra's box to voxels.
+    plane : (str, float)
+        Of `LevelViewSettings.planes`.
+    settings : LevelViewSettings
+        How views are made.
+    """
     kind, offset = plane
     across, down = _ACROSS[kind]
     steps = (np.arange(settings.pixels) - (settings.pixels - 1) / 2) * settings.pixel_mm
     columns, rows = to_index[:3, across, None] * steps, _TOWARDS[kind] * to_index[:3, down, None] * steps
     flat = rows[:, :, None] + columns[:, None, :] + to_index[:3, 3, None, None]
-    through = _through(settings)
-    total, part = np.zeros(flat.shape[1:], np.float32), np.empty(flat.shape[1:], np.float32)
-    for more in through.tolist():
-        index = flat + (to_index[:3, _NORMAL[kind]] * (offset + more))[:, None, None]
-        ndimage.map_coordinates(hu, index, output=part, order=1, mode="constant", cval=AIR_HU)
-        total += part
-    return total / np.float32(len(through))
+    for more in _through(settings).tolist():
+        yield flat + (to_index[:3, _NORMAL[kind]] * (offset + more))[:, None, None]
 
 
 def _through(settings: LevelViewSettings) -> npt.NDArray[np.float64]:
@@ -284,13 +299,6 @@ def _tiled(images: Grey, settings: LevelViewSettings) -> Grey:
             canvas[row, :count] = images[start : start + count]
             start, row = start + count, row + 1
     return canvas.swapaxes(1, 2).reshape(canvas.shape[0] * size, -1)
-
-
-def _sampled(settings: LevelViewSettings, number: int) -> npt.NDArray[np.float64]:
-    """Return where a plane is sampled: each pixel's middle, and before and behind it."""
-    kind, offset = settings.planes[number]
-    rows, columns = np.mgrid[: settings.pixels, : settings.pixels].astype(float)
-    return _places(kind, offset + _through(settings), rows, columns, settings)
 
 
 def _places(
