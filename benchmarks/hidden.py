@@ -146,17 +146,22 @@ def fractures(necks: list[Neck], reader: LevelReader) -> dict[str, Any]:
     calibrated = [reader.calibrated(scores) for scores in said]
     levels, overall = np.array([found for found, _ in calibrated]), np.array([found for _, found in calibrated])
     blank = [reader.scores(tuple(_blanked(views) for views in neck.views)) for neck in necks]
-    cases = _cases(necks, levels)
+    cases, blanked = _cases(necks, levels), _cases(necks, np.array([scores.levels for scores in blank]))
     patients = _patients(necks, overall)
     result = {
         "levels": {name: asdict(_auc(cases, chosen)) for name, chosen in _groups(cases).items()},
+        "levels, each against its own": {
+            name: asdict(_auc(_ranked(cases), _groups(cases)[name])) for name in ("clear or obvious", "all")
+        },
         "patients": {
             "clear or obvious": asdict(_auc(patients, patients["best"].isin([*CLEAR, "none"]))),
             "all": asdict(_auc(patients, patients["best"] != "")),
         },
         "pointing": _pointing(necks, reader, said, levels),
         "shortcuts": {
-            "vertebrae blanked out, levels": asdict(_auc(_cases(necks, np.array([s.levels for s in blank])))),
+            "vertebrae blanked out, levels": asdict(_auc(blanked)),
+            "vertebrae blanked out, levels each against its own": asdict(_auc(_ranked(blanked))),
+            "vertebrae blanked out, patients": asdict(_auc(_patients(necks, np.array([s.overall for s in blank])))),
             "number of slices alone, patients": asdict(_auc(_patients(necks, np.array([n.slices for n in necks])))),
         },
     }
@@ -188,6 +193,11 @@ def _cases(necks: list[Neck], levels: Floats) -> pd.DataFrame:
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _ranked(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return cases with scores as ranks among those of the same level: how often a level breaks tells nothing then."""
+    return cases.assign(score=cases.groupby("level")["score"].rank(pct=True))
 
 
 def _patients(necks: list[Neck], scores: Floats) -> pd.DataFrame:
