@@ -31,6 +31,7 @@ from cspine.evaluate.pointing import froc
 from cspine.files import read_json
 from cspine.learn.phantom_store import TRUTH_FOLDER, write_phantom_store
 from cspine.phantom import DOMAINS
+from cspine.phantom.dicom import Identity
 from cspine.reformat.level_views import LevelViews, view_numbers
 from cspine.reformat.spine_map import coverage_of
 from cspine.reformat.store import CompiledStore, study_key
@@ -73,7 +74,7 @@ def main() -> None:
         workers=default_workers(),
         progress=tell,
     )
-    necks = list(read(store))
+    necks = list(read(store, [Identity(options.seed, n, options.domain).study_uid for n in range(options.studies)]))
     found = {"vertebrae": vertebrae(necks), **fractures(necks, reader)}
     (options.work / "hidden.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
     sys.stdout.write(table(found))
@@ -84,11 +85,11 @@ def tell(stage: str, done: int, total: int, /) -> None:
         print(f"{time.strftime('%H:%M:%S')} {stage}: {done} of {total}", file=sys.stderr, flush=True)
 
 
-def read(store: CompiledStore) -> Iterator[Neck]:
+def read(store: CompiledStore, studies: list[str]) -> Iterator[Neck]:
+    """Yield these studies, of a store that may hold others too."""
     tables = {str(uid): rows for uid, rows in store.levels().groupby("study_instance_uid")}
-    for path in sorted((store.folder / TRUTH_FOLDER).glob("*.json")):
-        truth = read_json(path)
-        uid = truth["study_instance_uid"]
+    for uid in sorted(studies):
+        truth = read_json(store.folder / TRUTH_FOLDER / f"{study_key(uid)}.json")
         record = store.record(study_key(uid)) or {}
         rows = tables.get(uid, pd.DataFrame())
         views = read_views(store, rows) if len(rows) else ()
@@ -151,7 +152,7 @@ def fractures(necks: list[Neck], reader: LevelReader) -> dict[str, Any]:
     result = {
         "levels": {name: asdict(_auc(cases, chosen)) for name, chosen in _groups(cases).items()},
         "levels, each against its own": {
-            name: asdict(_auc(_ranked(cases), _groups(cases)[name])) for name in ("clear or obvious", "all")
+            name: asdict(_own_auc(cases[_groups(cases)[name]])) for name in ("clear or obvious", "all")
         },
         "patients": {
             "clear or obvious": asdict(_auc(patients, patients["best"].isin([*CLEAR, "none"]))),
@@ -160,7 +161,7 @@ def fractures(necks: list[Neck], reader: LevelReader) -> dict[str, Any]:
         "pointing": _pointing(necks, reader, said, levels),
         "shortcuts": {
             "vertebrae blanked out, levels": asdict(_auc(blanked)),
-            "vertebrae blanked out, levels each against its own": asdict(_auc(_ranked(blanked))),
+            "vertebrae blanked out, levels each against its own": asdict(_own_auc(blanked)),
             "vertebrae blanked out, patients": asdict(_auc(_patients(necks, np.array([s.overall for s in blank])))),
             "number of slices alone, patients": asdict(_auc(_patients(necks, np.array([n.slices for n in necks])))),
         },
@@ -195,11 +196,6 @@ def _cases(necks: list[Neck], levels: Floats) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _ranked(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return cases with scores as ranks among those of the same level: how often a level breaks tells nothing then."""
-    return cases.assign(score=cases.groupby("level")["score"].rank(pct=True))
-
-
 def _patients(necks: list[Neck], scores: Floats) -> pd.DataFrame:
     order = ["none", "occult", "subtle", "clear", "obvious"]
     best = [
@@ -232,6 +228,28 @@ def _auc(cases: pd.DataFrame, chosen: "pd.Series[bool] | None" = None) -> Interv
     part = cases if chosen is None else cases[chosen]
     truth, score = part["truth"].to_numpy(), part["score"].to_numpy(np.float64)
     return percentile_interval(auc(truth, score), bootstrap_auc(truth, score, patient_weights(part["patient"])))
+
+
+def _own_auc(cases: pd.DataFrame) -> Interval:
+    """Return how often a broken vertebra is called likelier than a whole one of the same level.
+
+    That is each level's AUC, weighted by its pairs; how often a level breaks tells nothing then.
+    """
+    weights = patient_weights(cases["patient"])
+    above = pairs = 0.0
+    draws, drawn = np.zeros(len(weights)), np.zeros(len(weights))
+    for level in VERTEBRAE:
+        own = (cases["level"] == level).to_numpy()
+        truth, score = cases["truth"].to_numpy()[own], cases["score"].to_numpy(np.float64)[own]
+        count = float(truth.sum()) * float((1 - truth).sum())
+        if not count:
+            continue
+        above, pairs = above + count * auc(truth, score), pairs + count
+        of_draw = (weights[:, own] @ truth).astype(float) * (weights[:, own] @ (1 - truth))
+        found = np.nan_to_num(bootstrap_auc(truth, score, weights[:, own]))
+        draws, drawn = draws + of_draw * found, drawn + of_draw
+    value = above / pairs if pairs else float("nan")
+    return percentile_interval(value, draws / np.maximum(drawn, 1.0))
 
 
 def _pointing(necks: list[Neck], reader: LevelReader, said: list[Scores], levels: Floats) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def _view(neck: Neck, level: str, crack: Crack, number: int) -> npt.NDArray[np.u
     low, high = _WINDOW_HU
     grey = np.clip((rendered.hu[0] - low) / (high - low) * 255, 0, 255).astype(np.uint8)
     image = np.dstack([grey, grey, grey])
-    broken = rendered.fractures[0] > 0
+    broken = rendered.fracture_mask[0] > 0
     image[broken & ~np.roll(broken, 1, axis=0)] = (255, 60, 60)
     return image
 

@@ -20,36 +20,38 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.imaging import SYNTAXES, prepare
-
-COMMAND = "cspine predict, the whole command"
+COMMAND, MEMORY = "cspine predict, the whole command", "its peak memory, MB"
+RATIO = "warm read / loading alone, times"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--syntaxes", nargs="*", default=["uncompressed"], choices=SYNTAXES)
+    parser.add_argument("--syntaxes", nargs="*", default=["uncompressed"], help="as benchmarks.imaging names them")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         sys.stdout.write(json.dumps(warm(options.one, options.rounds)) + "\n")
         return
+    from benchmarks.imaging import prepare  # not in the process that is timed: it brings numpy
+
     for syntax in options.syntaxes:
         folder = prepare(options.work, syntax)
-        found: dict[str, list[float]] = {COMMAND: [], "its peak memory, MB": []}
+        found: dict[str, list[float]] = {COMMAND: [], MEMORY: []}
         for _ in range(options.rounds):
             seconds, peak = command(folder)
             found[COMMAND].append(seconds)
-            found["its peak memory, MB"].append(peak)
+            found[MEMORY].append(peak)
         run = [sys.executable, "-m", "benchmarks.predict", "--work", str(options.work), "--rounds", str(options.rounds)]
         done = subprocess.run([*run, "--one", str(folder)], check=False, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"reading {folder} failed:\n{done.stderr}")
         found.update(json.loads(done.stdout.splitlines()[-1]))
-        print(f"\n### {syntax}, {options.rounds} rounds\n\n| what | median, s | lowest to highest |\n|---|---|---|")
+        print(f"\n### {syntax}, {options.rounds} rounds\n\n| what | median | lowest to highest |\n|---|---|---|")
         for what, values in found.items():
-            print(f"| {what} | {statistics.median(values):.2f} | {min(values):.2f} to {max(values):.2f} |")
+            unit = "" if what in {MEMORY, RATIO} else ", s"
+            print(f"| {what}{unit} | {statistics.median(values):.2f} | {min(values):.2f} to {max(values):.2f} |")
 
 
 def command(folder: Path) -> tuple[float, float]:
@@ -118,7 +120,7 @@ def warm(folder: Path, rounds: int) -> dict[str, list[float]]:
             _ = images.sagittal
         with tempfile.TemporaryDirectory() as out, timed("findings and report, sagittal images among them"):
             write_examination(examination, Path(out))
-    spent["warm read / loading alone"] = [
+    spent[RATIO] = [
         read / alone
         for read, alone in zip(
             spent["Detector.read, warm"], spent["of it: discovery, choice, volume (loading alone)"], strict=True

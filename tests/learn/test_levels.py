@@ -26,7 +26,7 @@ from cspine.learn.level_lesson import evidence_loss, level_loss
 from cspine.learn.level_network import LevelNetwork, LevelOutputs, overall_logit
 from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.train_levels import LevelSummary, train_levels
-from cspine.learn.view_augment import augment, mirrored
+from cspine.learn.view_augment import Views, augment, mirrored, thickened
 from cspine.reformat.level_views import LevelViews, view_numbers
 from cspine.reformat.store import CompiledStore
 
@@ -175,6 +175,28 @@ def test_the_mirror_image_of_a_mirror_image_is_the_neck(tmp_path: Path) -> None:
     torch.testing.assert_close(twice.offsets_mm, views.offsets_mm)
     torch.testing.assert_close(once.images[:, 0], views.images[:, 0].flip(1))  # sagittal: neighbours change places
     torch.testing.assert_close(once.images[:, 1:], views.images[:, 1:].flip(-1))
+
+
+def test_thicker_slices_run_along_the_spine_and_into_the_next_plane() -> None:
+    images = torch.zeros(1, 3, 3, 32, 32)
+    images[0, :2, 1, 16] = 1.0  # a row in the sagittal and the coronal view
+    images[0, 2, 0] = 1.0  # the first of the axial planes
+    views = Views(images, torch.arange(3), torch.zeros(3), torch.zeros(1, 3, 8, 8))
+    seen = [thickened(views, torch.Generator().manual_seed(seed)) for seed in range(12)]
+
+    for found in seen:
+        for view in (0, 1):
+            rows = found[0, view, 1, :, 5]
+            assert rows[14:19].sum().item() == pytest.approx(1.0, abs=1e-5)  # spread, and nothing lost
+            assert torch.equal(found[0, view, 1, :, 0], found[0, view, 1, :, 31])  # not along columns
+            assert not found[0, view, 0].any()
+        first, second, third = (found[0, 2, plane, 9, 9].item() for plane in range(3))
+        assert first + second >= 1.0 - 0.16
+        assert 0.0 < second < first
+        assert third == 0.0  # no plane mixes with the next but one
+    assert len({round(found[0, 0, 1, 16, 5].item(), 3) for found in seen}) > 6
+    assert any(found[0, 0, 1, 14, 5] > 0 for found in seen)
+    assert any(found[0, 0, 1, 14, 5] == 0 for found in seen)
 
 
 def test_truth_moves_with_what_it_marks(tmp_path: Path) -> None:

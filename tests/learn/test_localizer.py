@@ -43,7 +43,7 @@ def middles(target: Target) -> dict[int, np.ndarray]:
     for number in range(1, 8):
         at = np.nonzero((target.classes == number) & target.placed)
         if len(at[0]) > 40:
-            way = UNIT_MM * target.places[:3][(slice(None), *at)] / COARSE_MM
+            way = UNIT_MM * target.places[:3, at[0], at[1], at[2]] / COARSE_MM
             found[number] = (np.stack(at)[::-1] + way).T
     return found
 
@@ -60,7 +60,7 @@ def test_all_voxels_of_a_vertebra_tell_one_origin_and_their_own_place(example: C
         origin = ((frame[:3, 3] - example.origin_lps_mm) / COARSE_MM) - view.shift[::-1]
         np.testing.assert_allclose(votes, np.broadcast_to(origin, votes.shape), atol=1e-3)
         at = np.nonzero((target.classes == number) & target.placed)
-        own = UNIT_MM * target.places[3:][(slice(None), *at)]
+        own = UNIT_MM * target.places[3:, at[0], at[1], at[2]]
         lps = frame[:3, :3] @ own + frame[:3, 3:]
         there = example.origin_lps_mm[:, None] + COARSE_MM * (np.stack(at) + view.shift[:, None])[::-1]
         np.testing.assert_allclose(lps, there, atol=1e-3)

@@ -64,15 +64,42 @@ def test_further_vertebrae_are_learnt_from_and_never_held_out(tmp_path: Path) ->
     assert split.count("1.3.0.") == 12
     assert "1.3.4." not in split
     card = LevelReader.load(tmp_path / "run" / "weights.onnx").card
-    assert "single vertebrae of 8 more" in card.trained_on
+    assert "and single vertebrae of 8 other phantom necks" in card.trained_on
+    assert card.phantom_only
 
 
 def test_further_vertebrae_that_were_cut_in_another_way_are_refused(tmp_path: Path) -> None:
     store, other = make_views(tmp_path / "data", 12), make_views(tmp_path / "more", 8)
     other = replace(other, localizer_sha256="1" * 64)
 
+    with pytest.raises(LabelError, match=r"data: holds patients who are in .*data too, 12 of them"):
+        train_levels(store, tmp_path / "run", LevelTrainSettings(), further=store)
+    with pytest.raises(LabelError, match=r"no epoch of 1 mixes necks, so none reads it"):
+        train_levels(
+            store,
+            tmp_path / "run",
+            LevelTrainSettings(epochs=1, mixed=0.1),
+            further=make_views(tmp_path / "x", 8, seed=9),
+        )
     with pytest.raises(LabelError, match=r"more: vertebrae were found or cut in another way than in .*data"):
         train_levels(store, tmp_path / "run", LevelTrainSettings(), further=other)
+
+
+def test_what_was_learnt_from_patients_is_never_called_phantom_only(tmp_path: Path) -> None:
+    store, other = (
+        make_views(tmp_path / "data", 12),
+        replace(make_views(tmp_path / "more", 8, seed=4), is_phantom=False),
+    )
+    settings = LevelTrainSettings(
+        epochs=1, batch=4, folds=3, workers=0, views=(1, 1, 1), precision="32-true", mixed=1.0
+    )
+
+    summary = train_levels(store, tmp_path / "run", settings, further=other)
+
+    assert summary is not None
+    card = LevelReader.load(*summary.weights).card
+    assert not card.phantom_only
+    assert "8 phantom necks (no patient) and single vertebrae of 8 other patients" in card.trained_on
 
 
 @pytest.mark.parametrize(

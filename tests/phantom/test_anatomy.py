@@ -132,7 +132,7 @@ def test_peculiarities_are_drawn_and_are_no_fractures() -> None:
     flawed, whole = render(who, grid), render(plain, grid)
     changed = flawed.hu - whole.hu
 
-    assert not flawed.fractures.any()
+    assert not flawed.fracture_mask.any()
     assert changed.min() < -200  # the gap
     assert changed.max() > 200  # its edges are compact
 

@@ -15,11 +15,11 @@ def test_each_vertebra_is_in_the_middle_of_its_crop() -> None:
 
     assert [crop.level for crop in crops] == list(VERTEBRAE)
     for crop in crops:
-        assert crop.hu.shape == crop.labels.shape == crop.fracture.shape == (64, 64, 64)
+        assert crop.hu.shape == crop.labels.shape == crop.broken.shape == (64, 64, 64)
         own = np.argwhere(crop.labels == SEGMENT_NUMBERS[crop.level or "C1"])
         assert len(own) > 3000
         assert np.abs(own.mean(axis=0) - 31.5).max() < 11.0
-        assert bool(crop.cracks) == bool((crop.fracture == SEGMENT_NUMBERS[crop.level or "C1"]).any())
+        assert bool(crop.cracks) == bool((crop.broken == SEGMENT_NUMBERS[crop.level or "C1"]).any())
         assert crop.hu[crop.labels > 0].mean() > crop.hu[crop.labels == 0].mean() + 200
 
 

@@ -73,9 +73,9 @@ def test_a_fracture_is_where_the_truth_says_and_nowhere_else(level: Level, kind:
     hurt = replace(neck().broken({level: cracks}), swelling=())
     whole, torn = render(neck(), grid), render(hurt, grid)
 
-    gap = torn.fractures > 0
-    assert set(np.unique(torn.fractures)) == {0, SEGMENT_NUMBERS[level]}
-    assert not whole.fractures.any()
+    gap = torn.fracture_mask > 0
+    assert set(np.unique(torn.fracture_mask)) == {0, SEGMENT_NUMBERS[level]}
+    assert not whole.fracture_mask.any()
     assert gap.sum() * STEP**3 > 10.0  # mm3
     changed = np.abs(torn.hu - whole.hu) > 1.0
     reach = np.zeros(grid.shape, bool)
@@ -324,10 +324,10 @@ def test_truth_holds_every_fracture_of_a_study_and_its_boxes_enclose_it() -> Non
         for box in _boxes(study, "1.2.3", upward=True):
             rows = slice(int(box["y"]), int(box["y"] + box["height"]))
             boxes[box["slice_number"] - 1, rows, int(box["x"]) : int(box["x"] + box["width"])] = True
-        assert boxes[study.fracture > 0].all()
-        assert set(np.unique(study.fracture)) - {0} <= {SEGMENT_NUMBERS[level] for level in truth["levels"]}
+        assert boxes[study.broken > 0].all()
+        assert set(np.unique(study.broken)) - {0} <= {SEGMENT_NUMBERS[level] for level in truth["levels"]}
     whole = render_study(21, 0, settings.model_copy(update={"prevalence": 0.0}))
-    assert not whole.fracture.any()
+    assert not whole.broken.any()
     assert whole.truth["fractures"] == []
 
 
@@ -335,19 +335,38 @@ def test_two_fractures_of_a_vertebra_have_masks_and_boxes_of_their_own() -> None
     from cspine.phantom import render_study
     from cspine.phantom.dataset import _boxes
 
-    settings = PhantomSettings(matrix=160, slice_spacing_mm=(1.0, 1.0), prevalence=1.0, further_levels=0.5)
+    settings = PhantomSettings(
+        matrix=160, slice_spacing_mm=(1.0, 1.0), prevalence=1.0, further_levels=0.5, shortened=0.5
+    )
     twice = 0
-    for index in range(3):
+    for index in range(4):
         study = render_study(24, index, settings)
         found = study.truth["fractures"]
         values = [fracture["mask_value"] for fracture in found]
         assert len(set(values)) == len(values)
-        assert set(np.unique(study.fractures)) <= {0, *values}
+        assert set(np.unique(study.fracture_mask)) <= {0, *values}
         for fracture in found:
             assert fracture["mask_value"] % FRACTURE_STEP == SEGMENT_NUMBERS[fracture["level"]]
+            assert fracture["scanned"] >= 0.1
         boxed = {(box["level"], box["mask_value"]) for box in _boxes(study, "1.2.3", upward=True)}
-        seen = set(np.unique(study.fractures)) - {0}
-        assert boxed == {(f["level"], f["mask_value"]) for f in found if f["mask_value"] in seen}
+        assert boxed == {(fracture["level"], fracture["mask_value"]) for fracture in found}
+        seen = set(np.unique(study.fracture_mask)) - {0}
         twice += len(seen) - len({value % FRACTURE_STEP for value in seen})
-        assert len(study.truth["levels"]) > 1
     assert twice > 0
+
+
+def test_cracks_are_numbered_by_their_order_and_old_ones_are_no_fracture() -> None:
+    from cspine.phantom.breaking import Flaws
+
+    first, second, old = (broken("C5", kind)[0] for kind in ("spinous process", "teardrop", "lamina"))
+    grid = around("C5").seen_from(neck().frames["C5"].affine)
+    parts = neck().bone("C5")
+
+    both = break_bone(parts, grid, (first, second), Flaws(old=(old,)))
+    alone = break_bone(parts, grid, (), Flaws(old=(old,)))
+
+    assert set(np.unique(both.gap)) == {0, 1, 2}
+    assert not alone.gap.any()
+    assert (alone.field > alone.skin).any() or not np.array_equal(alone.field, break_bone(parts, grid).field)
+    one = break_bone(parts, grid, (first,)).gap > 0
+    assert (both.gap[one] == 1).mean() > 0.5

@@ -1,5 +1,6 @@
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -7,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk  # noqa: N813 - its own custom
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 
 from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES, SEGMENT_NUMBERS, TARGETS, VERTEBRAE
 from cspine.errors import DiskFullError, OutputTakenError
 from cspine.imaging import load_segmentation, load_volume
 from cspine.labels import read_boxes, read_labels
-from cspine.phantom import PhantomSettings, PhantomStudy, render_study, synthesize
+from cspine.phantom import PhantomSettings, PhantomStudy, dicom, render_study, synthesize
 from cspine.phantom.dicom import Identity, Writing, write_slices
 from cspine.phantom.labels import LEVELS_PER_STUDY, draw_levels
 
@@ -74,7 +75,7 @@ def test_fracture_masks_are_on_the_fractured_levels_and_no_others() -> None:
     for index in range(4):
         drawn = render_study(8, index, SMALL)
         numbers = {SEGMENT_NUMBERS[level] for level in drawn.truth["levels"]}
-        assert set(np.unique(drawn.fracture)) == {0, *numbers}
+        assert set(np.unique(drawn.broken)) == {0, *numbers}
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +117,9 @@ def test_dicom_nifti_and_boxes_are_of_the_same_voxels(data: Path) -> None:
         k = _place(path, drawn)
         rows = slice(int(box.y), int(box.y + box.height))
         columns = slice(int(box.x), int(box.x + box.width))
-        assert (drawn.fracture[k, rows, columns] > 0).any()
+        assert (drawn.broken[k, rows, columns] > 0).any()
         boxed[k, rows, columns] = True
-    assert boxed[drawn.fracture > 0].all()  # the table's boxes hold every voxel of every crack, in the files' slices
+    assert boxed[drawn.broken > 0].all()  # the table's boxes hold every voxel of every crack, in the files' slices
     told = json.loads((data / "truth" / f"{uid}.json").read_text())["boxes"]
     assert {box["level"] for box in told} == set(drawn.truth["levels"])
     assert len(told) == (boxes["StudyInstanceUID"] == uid).sum()
@@ -203,7 +204,7 @@ def test_fracture_masks_are_written_on_the_voxels_of_their_study(data: Path) -> 
     volume = load_volume(data / "train_images" / uid)
     mask = load_segmentation(data / "fractures" / f"{uid}.nii.gz", volume)
 
-    np.testing.assert_array_equal(mask, drawn.fractures)
+    np.testing.assert_array_equal(mask, drawn.fracture_mask)
 
 
 def test_centroids_are_the_middles_of_the_masks(study: PhantomStudy) -> None:
@@ -226,15 +227,23 @@ def test_the_domains_share_no_person_and_no_uid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("full", "compressed"), [(False, False), (True, False), (True, True)])
-def test_files_are_those_that_pydicom_writes(tmp_path: Path, study: PhantomStudy, full: bool, compressed: bool) -> None:
-    writing = Writing(upward=True, full_header=full, compressed=compressed)
+@pytest.mark.parametrize("round_field", [False, True])
+def test_files_are_those_that_pydicom_writes(
+    tmp_path: Path, study: PhantomStudy, full: bool, compressed: bool, round_field: bool
+) -> None:
+    study, identity = replace(study, round_field=round_field), Identity(5, 0)
 
-    write_slices(study, Identity(5, 0), tmp_path / "data", writing)
+    write_slices(study, identity, tmp_path / "data", Writing(upward=True, full_header=full, compressed=compressed))
 
-    for name in ("1.dcm", "2.dcm"):
-        own = tmp_path / "data" / name
-        dcmread(own).save_as(tmp_path / "again.dcm", enforce_file_format=True)
-        assert own.read_bytes() == (tmp_path / "again.dcm").read_bytes()
+    for k in (0, 1, len(study.hu) - 1):
+        expected = dicom._common(study, identity)
+        if full:
+            dicom._complete(expected, study, identity)
+        dicom._place(expected, study, k, k + 1, identity.sop_uid(k + 1))
+        if compressed:
+            dicom._compress(expected)
+        dcmwrite(tmp_path / "expected.dcm", expected, enforce_file_format=True)
+        assert (tmp_path / "data" / f"{k + 1}.dcm").read_bytes() == (tmp_path / "expected.dcm").read_bytes()
 
 
 def test_more_levels_break_where_that_is_asked_for() -> None:

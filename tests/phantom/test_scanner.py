@@ -205,7 +205,7 @@ def test_some_scans_miss_a_part_of_the_spine_and_say_how_much_of_each_vertebra_t
             partly += 0.05 < share < 0.95
             assert (level in short.truth["centroids"]) == (voxels > 0)
         broken = {SEGMENT_NUMBERS[level] for level in short.truth["levels"]}
-        assert set(np.unique(short.fracture)) == {0, *broken}
+        assert set(np.unique(short.broken)) == {0, *broken}
         assert {fracture["level"] for fracture in short.truth["fractures"]} == set(short.truth["levels"])
         assert sorted([*short.truth["levels"], *short.truth["levels_out_of_scan"]]) == sorted(whole.truth["levels"])
     assert partly

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from scipy.spatial.transform import Rotation
 
 from cspine.errors import InputError
-from cspine.reformat.evidence import SOME, encode_cells, evidence_cells, read_cells
+from cspine.reformat.evidence import SOME, Segmented, encode_cells, evidence_cells, read_cells
 from cspine.reformat.level_views import (
     CHANNELS,
     LevelViewSettings,
@@ -179,3 +179,14 @@ def test_cells_are_stored_without_loss(tmp_path: Path) -> None:
     path.write_bytes(b"no picture")
     with pytest.raises(InputError, match="cannot be read as PNG"):
         read_cells(path, SETTINGS)
+
+
+def test_masks_of_fractures_tell_their_vertebra_whichever_of_its_fractures_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = np.array([0, 5, 37, 69, 2, SOME], np.uint8)
+    monkeypatch.setattr("cspine.reformat.evidence.load_segmentation", lambda path, volume: mask)  # noqa: ARG005
+
+    found = Segmented(tmp_path / "mask.nii")(None, None)  # type: ignore[arg-type]
+
+    assert found.tolist() == [0, 5, 5, 5, 2, SOME]

@@ -70,7 +70,7 @@ def train_command(
     given = {
         "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed, "folds": folds, "fold": fold,
         "accumulate": accumulate, "precision": precision, "patience": patience, "augment": augment,
-        "further": further, "phantoms": phantoms, "views": three_counts("--views", views) if views else None,
+        "further": further, "phantoms": phantoms, "views": None if views is None else three_counts("--views", views),
     }  # fmt: skip
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if all_folds:

@@ -89,7 +89,7 @@ class LevelLesson:
         """Return training necks of an epoch, each changed in its own way."""
         seed = self._settings.seed * 100_003 + epoch + 1
         necks = self.train
-        if epoch < round(self._settings.mixed * self._settings.epochs):
+        if epoch < self._settings.mixed_epochs:
             necks = mix_necks([*self.train, *self._further], len(self.train), seed)
         data = LevelData(necks, self._views, self._kinds, self._settings.views, seed)
         return load_batches(data, self._settings, seed, share)

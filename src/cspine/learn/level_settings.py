@@ -25,7 +25,7 @@ class LevelTrainSettings(FitSettings):
         0.7,
         ge=0.0,
         le=1.0,
-        description="Share of the epochs in which vertebrae of different necks are put together, nearly half broken.",
+        description="Share of the epochs, the first ones, in which vertebrae of many necks are put together.",
     )
     folds: int = Field(5, ge=2, le=50, description="Parts that patients are split into.")
     fold: int | None = Field(
@@ -34,3 +34,8 @@ class LevelTrainSettings(FitSettings):
         description="The part that is not trained on but calibrated; all in turn where null.",
     )
     prevalence: float = Field(PREVALENCE, gt=0.0, lt=1.0, description="Fraction of fractured patients calibrated for.")
+
+    @property
+    def mixed_epochs(self) -> int:
+        """So many of the first epochs learn from necks put together."""
+        return round(self.mixed * self.epochs)

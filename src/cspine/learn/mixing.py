@@ -21,7 +21,7 @@ _ABSENT: Final = 0.05
 
 
 def mix_necks(necks: Sequence[NeckFiles], count: int, seed: int) -> list[NeckFiles]:
-    """Return necks of which each vertebra is another patient's, and nearly half are broken.
+    """Return necks whose vertebrae are drawn independently, each from any neck that has one, nearly half broken.
 
     Fractured vertebrae are few, and neighbours tell about each other (a fractured C6 often comes with a fractured C7):
     both draw a network away from looking at the bone. Here neither helps.

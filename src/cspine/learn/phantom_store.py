@@ -89,7 +89,7 @@ def write_phantom_stores(
     compilers : mapping of Path to Compiler
         Each data set's folder, and how it is compiled; vertebrae are localised as in any scan.
     studies : int
-        How many; study i is the same whatever their number.
+        How many at least; study i is the same whatever their number, and one that is there stays.
     seed : int
         The same seed gives the same studies.
     settings : PhantomSettings, optional
@@ -125,7 +125,7 @@ def write_phantom_stores(
             missing.append(_Task(*_parted(left), seed, task.index, settings))
     for outcome in run_over(_write, missing, workers=workers, progress=progress):
         outcome.get()
-    return [_finished(store, whole) for store, _ in pairs]
+    return [_finished(store) for store, _ in pairs]
 
 
 def _parted(
@@ -134,10 +134,12 @@ def _parted(
     return tuple(store for store, _ in pairs), tuple(compiler for _, compiler in pairs)
 
 
-def _finished(store: CompiledStore, tasks: Sequence[_Task]) -> CompiledStore:
-    """Write a data set's tables."""
-    truths = {task.uid: read_json(_truth_path(store, task)) for task in tasks}
-    rows = {uid: {level: int(level in truth["levels"]) for level in VERTEBRAE} for uid, truth in truths.items()}
+def _finished(store: CompiledStore) -> CompiledStore:
+    """Write a data set's tables, of all that lies in it: it may hold more studies than were asked for."""
+    truths = [read_json(path) for path in sorted((store.folder / TRUTH_FOLDER).glob("*.json"))]
+    rows = {
+        truth["study_instance_uid"]: {level: int(level in truth["levels"]) for level in VERTEBRAE} for truth in truths
+    }
     labels = pd.DataFrame.from_dict(rows, orient="index").rename_axis(STUDY)
     labels[OVERALL] = labels.max(axis=1)
     store.finish(labels.astype("int8"))
@@ -215,9 +217,9 @@ def straight(hu: npt.NDArray[np.int16], affine_lps: npt.NDArray[np.float64]) -> 
 
 
 def _with_truth(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:
-    inverse, fracture = np.linalg.inv(study.affine_lps), study.fracture
+    inverse, marked = np.linalg.inv(study.affine_lps), study.broken
     broken: dict[str, Broken] = {
-        views.level: evidence_cells(fracture, inverse, views)
+        views.level: evidence_cells(marked, inverse, views)
         for views in images.levels
         if views.level in study.truth["levels"]
     }
@@ -226,9 +228,9 @@ def _with_truth(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:
 
 def _broken(study: PhantomStudy) -> dict[str, list[list[float]]]:
     """Return places at which each broken vertebra is broken, LPS mm: all of its voxels, or so many of them."""
-    found, fracture = {}, study.fracture
+    found, marked = {}, study.broken
     for level in study.truth["levels"]:
-        index = np.argwhere(fracture == SEGMENT_NUMBERS[level])
+        index = np.argwhere(marked == SEGMENT_NUMBERS[level])
         some = index[:: max(len(index) // _PLACES, 1)]
         lps = some @ study.affine_lps[:3, :3].T + study.affine_lps[:3, 3]
         found[level] = np.round(lps, 1).tolist()

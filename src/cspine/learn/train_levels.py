@@ -61,11 +61,14 @@ class _Material:
         Whose necks are split into folds.
     necks, further : sequence of NeckFiles
         Its necks; and those that are never held out, and give single vertebrae only.
+    further_is_phantom : bool
+        Whether those are phantoms.
     """
 
     store: CompiledStore
     necks: Sequence[NeckFiles]
     further: Sequence[NeckFiles]
+    further_is_phantom: bool
 
     @classmethod
     def of(cls, store: CompiledStore, further: CompiledStore | None) -> "_Material":
@@ -74,14 +77,22 @@ class _Material:
             raise LabelError(
                 f"{store.folder}: was compiled without vertebrae's own images; compile it without --straight"
             )
+        necks = list_necks(store)
         if further is None:
-            return cls(store, list_necks(store), ())
+            return cls(store, necks, (), store.is_phantom)
         if (further.settings.levels, further.localizer_sha256) != (store.settings.levels, store.localizer_sha256):
             raise LabelError(
                 f"{further.folder}: vertebrae were found or cut in another way than in {store.folder}; "
                 "compile both alike"
             )
-        return cls(store, list_necks(store), list_necks(further))
+        more = list_necks(further)
+        both = {neck.patient for neck in necks} & {neck.patient for neck in more}
+        if both:
+            raise LabelError(
+                f"{further.folder}: holds patients who are in {store.folder} too, {len(both)} of them; "
+                "held-out ones would be learnt from, so give others"
+            )
+        return cls(store, necks, more, further.is_phantom)
 
     @property
     def views(self) -> LevelViewSettings:
@@ -99,18 +110,29 @@ class _Material:
     @property
     def who(self) -> str:
         """Whom necks are of."""
-        return "phantom necks (no patient)" if self.store.is_phantom else "patients"
+        return _whose(phantom=self.store.is_phantom)
+
+    @property
+    def beside(self) -> str:
+        """What else is learnt from."""
+        if not self.further:
+            return ""
+        return f" and single vertebrae of {len(self.further)} other {_whose(phantom=self.further_is_phantom)}"
 
     @property
     def phantom_only(self) -> bool:
         """Whether no patient's neck is among them."""
-        return self.store.is_phantom
+        return self.store.is_phantom and self.further_is_phantom
 
     @property
     def hash(self) -> str:
         """Tells whether they are the same."""
         told = [[[neck.study, *neck.truth] for neck in necks] for necks in (self.necks, self.further)]
         return digest([self.store.settings.hash, self.store.localizer_sha256, *told])[:16]
+
+
+def _whose(*, phantom: bool) -> str:
+    return "phantom necks (no patient)" if phantom else "patients"
 
 
 @dataclass(frozen=True)
@@ -166,6 +188,10 @@ def train_levels(
             f"fold {settings.fold} is none of {settings.folds}, which are counted from 0; name a lower one"
         )
     material = _Material.of(store, further)
+    if further is not None and not settings.mixed_epochs:
+        raise LabelError(
+            f"{further.folder}: no epoch of {settings.epochs} mixes necks, so none reads it; train for more"
+        )
     split = _split(material.necks, settings)
     identity = {"format": 3, "kind": "levels run", "settings": settings.model_dump(mode="json"), "data": material.hash}
     fabric = open_fabric(settings)
@@ -203,13 +229,12 @@ def _finish(material: _Material, parts: Sequence[_Part], out: Path, settings: Le
     known = {neck.study: neck for neck in material.necks}
     found = calibrated(raw, [known[str(study)] for study in raw.index], settings.prevalence)
     which = f"all {settings.folds} folds" if settings.fold is None else f"fold {settings.fold} of {settings.folds}"
-    beside = f" and single vertebrae of {len(material.further)} more" if material.further else ""
     files = []
     for number, part in enumerate(parts):
         trained = np.array([neck.truth for neck in part.train])
         epoch = part.fitted.best_epoch
         card = LevelsCard(
-            trained_on=f"{len(part.train)} {material.who}{beside}, seed {settings.seed}, epoch {epoch}",
+            trained_on=f"{len(part.train)} {material.who}{material.beside}, seed {settings.seed}, epoch {epoch}",
             phantom_only=material.phantom_only,
             software=__version__,
             sagittal=material.store.settings.sagittal,

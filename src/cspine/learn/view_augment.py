@@ -8,6 +8,9 @@ from torch import nn
 
 from cspine.reformat.level_views import PLANES
 
+_BESIDE: Final = 0.3
+"""How much of the next planes thicker slices mix into an axial one at most."""
+
 _SAGITTAL: Final = PLANES.index("sagittal")
 _AXIAL: Final = PLANES.index("axial")
 
@@ -27,7 +30,7 @@ _NOISE: Final = 0.045
 """Of the window: 90 HU."""
 
 _THICK: Final = 0.35
-"""Share of necks that are blurred along the spine, as thick slices do: over 1.8 mm, or 3 mm."""
+"""Share of necks that are blurred along the spine as thicker slices do: over 3 pixels or 5, in part or wholly."""
 
 
 @dataclass
@@ -60,7 +63,7 @@ def augment(views: Views, generator: torch.Generator) -> Views:
         views = mirrored(views)
     views = _moved(views, generator)
     if _draw(generator) < _THICK:
-        views.images = _thickened(views, generator)
+        views.images = thickened(views, generator)
     views.images = _rescanned(views.images, generator)
     return views
 
@@ -97,8 +100,8 @@ def _sampled(images: torch.Tensor, affine: torch.Tensor, mode: str) -> torch.Ten
     return nn.functional.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
-def _thickened(views: Views, generator: torch.Generator) -> torch.Tensor:
-    """Return images as of thicker slices: along the rows of upright planes, and into each other of axial ones."""
+def thickened(views: Views, generator: torch.Generator) -> torch.Tensor:
+    """Return images as of thicker slices: along the rows of upright planes, and into the next one of axial planes."""
     share, over = _draw(generator), 3 if _draw(generator) < 0.6 else 5
     images, axial = views.images.clone(), views.planes == _AXIAL
     upright = images[:, ~axial]
@@ -106,7 +109,8 @@ def _thickened(views: Views, generator: torch.Generator) -> torch.Tensor:
     thick = nn.functional.avg_pool2d(flat, (over, 1), 1, (over // 2, 0), count_include_pad=False)
     images[:, ~axial] = upright + share * (thick.view(upright.shape) - upright)
     level = images[:, axial]
-    images[:, axial] = level + 0.5 * share * (level.mean(dim=2, keepdim=True) - level)
+    beside = torch.cat([level[:, :, 1:2], 0.5 * (level[:, :, :1] + level[:, :, 2:]), level[:, :, 1:2]], dim=2)
+    images[:, axial] = level + _BESIDE * share * (beside - level)
     return images
 
 

@@ -104,7 +104,8 @@ def _break(
         inside, side = crack.within(points), crack.side(points)
         near, touched = np.abs(side), touched | inside
         if crack.crush_mm:
-            np.copyto(gap, own, where=whole & inside & (near < _CRUSHED_MM))
+            if number >= len(old):
+                np.copyto(gap, own, where=whole & inside & (near < _CRUSHED_MM))
             dense = np.where(inside, np.clip(1 - near / np.float32(2 * _CRUSHED_MM), 0, 1), 0)
             np.maximum(broken.dense[window], dense, out=broken.dense[window])
         else:

@@ -34,7 +34,7 @@ class Crop:
     hu : (k, j, i) int16
     affine_lps : (4, 4)
         From ``[k, j, i, 1]`` to LPS mm.
-    labels, fracture : (k, j, i) uint8
+    labels, broken : (k, j, i) uint8
         Vertebrae as the challenge numbers them, and of a coarse volume the head as `SKULL`; and vertebrae's numbers
         where they are broken.
     cracks : tuple of Crack
@@ -47,7 +47,7 @@ class Crop:
     hu: npt.NDArray[np.int16]
     affine_lps: npt.NDArray[np.float64]
     labels: npt.NDArray[np.uint8]
-    fracture: npt.NDArray[np.uint8]
+    broken: npt.NDArray[np.uint8]
     cracks: tuple[Crack, ...]
     frames: Mapping[str, npt.NDArray[np.float64]]
 
@@ -112,7 +112,9 @@ def _crop(neck: Neck, scanner: Scanner, grid: Grid, level: Level | None, rng: np
     hu = _scan(rendered, scanner, spacing, rng)
     cracks = neck.cracks.get(level, ()) if level else tuple(crack for found in neck.cracks.values() for crack in found)
     frames = {name: frame.affine for name, frame in neck.frames.items()}
-    return Crop(level, hu, grid.affine, rendered.labels, rendered.fractures % np.uint8(FRACTURE_STEP), cracks, frames)
+    return Crop(
+        level, hu, grid.affine, rendered.labels, rendered.fracture_mask % np.uint8(FRACTURE_STEP), cracks, frames
+    )
 
 
 def _scan(

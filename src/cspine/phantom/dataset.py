@@ -139,8 +139,8 @@ def _write_study(task: _Task) -> None:
         write_slices(study, task.identity, part, writing)
         part.replace(task.images)
     _write_mask(study.labels, study.affine_lps, task.out / "segmentations" / f"{uid}.nii")
-    if study.fractures.any():
-        _write_mask(study.fractures, study.affine_lps, task.out / FRACTURES_FOLDER / f"{uid}.nii.gz")
+    if study.fracture_mask.any():
+        _write_mask(study.fracture_mask, study.affine_lps, task.out / FRACTURES_FOLDER / f"{uid}.nii.gz")
     truth = {
         "study_instance_uid": uid,
         **study.truth,
@@ -186,9 +186,9 @@ def _boxes(study: PhantomStudy, uid: str, *, upward: bool) -> list[dict[str, Any
     """Return a box for every connected piece of a fracture in every slice, in pixels, with its level and mask value."""
     numbers = instance_numbers(len(study.hu), upward=upward)
     boxes = []
-    for k in np.flatnonzero(study.fractures.any(axis=(1, 2))).tolist():
+    for k in np.flatnonzero(study.fracture_mask.any(axis=(1, 2))).tolist():
         for found in study.truth["fractures"]:
-            broken = study.fractures[k] == found["mask_value"]
+            broken = study.fracture_mask[k] == found["mask_value"]
             if not broken.any():
                 continue
             pieces, _ = ndimage.label(ndimage.binary_dilation(broken, iterations=3))

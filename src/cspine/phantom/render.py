@@ -53,13 +53,13 @@ class Rendered:
         Without scanner: no blur but that of the voxels, no noise.
     labels : (k, j, i) uint8
         1-7 C1-C7, 8 T1, 9 T2, 255 the head where asked for.
-    fractures : (k, j, i) uint8
+    fracture_mask : (k, j, i) uint8
         The vertebra's number where it is broken, with `FRACTURE_STEP` for each kind of fracture that comes before.
     """
 
     hu: Field
     labels: npt.NDArray[np.uint8]
-    fractures: npt.NDArray[np.uint8]
+    fracture_mask: npt.NDArray[np.uint8]
 
 
 def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bool = False) -> Rendered:
@@ -162,7 +162,7 @@ def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, grid: Grid, thic
         inside += broken.field < 0
     hu += painted - covered * hu
     rendered.labels[window][2 * inside >= len(planes)] = number
-    np.copyto(rendered.fractures[window], _values(cracks, number)[gap], where=gap > 0)
+    np.copyto(rendered.fracture_mask[window], _values(cracks, number)[gap], where=gap > 0)
 
 
 def _values(cracks: Sequence[Crack], number: int) -> npt.NDArray[np.uint8]:

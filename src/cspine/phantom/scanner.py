@@ -82,13 +82,13 @@ class Scan:
     ----------
     hu : (k, j, i) int16
         k from the feet to the head, j to the back, i to the left.
-    labels, fractures : (k, j, i) uint8
+    labels, fracture_mask : (k, j, i) uint8
         As `cspine.phantom.render.Rendered`.
     """
 
     hu: npt.NDArray[np.int16]
     labels: npt.NDArray[np.uint8]
-    fractures: npt.NDArray[np.uint8]
+    fracture_mask: npt.NDArray[np.uint8]
 
 
 def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator) -> Scanner:
@@ -157,7 +157,7 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
     """
     grid = scanner.grid
     hu = np.empty(grid.shape, np.int16)
-    labels, fractures = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
+    labels, fracture_mask = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
     kernel, spectrum, streaks = _filters(scanner)
     half, wide = _band(spectrum)
     spectrum, streaks = (np.concatenate([part[:half, :wide], part[-half:, :wide]]) for part in (spectrum, streaks))
@@ -171,7 +171,7 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
         slab = slice(start, min(start + _SLAB, grid.shape[0]))
         part = grid.part((slab, *whole))
         rendered = render(neck, part, thickness_mm=scanner.thickness_mm)
-        labels[slab], fractures[slab] = rendered.labels, rendered.fractures
+        labels[slab], fracture_mask[slab] = rendered.labels, rendered.fracture_mask
         add_metal(rendered.hu, neck.fillings, part)
         for k in range(slab.start, slab.stop):
             last = memory * last + np.float32(np.sqrt(1 - memory**2)) * _white(grid.shape[1:], spectrum.shape, rng)
@@ -186,8 +186,8 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
             np.rint(scanned, out=scanned)
             hu[k] = np.clip(scanned, LOWEST_HU, HIGHEST_HU, out=scanned)
             if beyond is not None:
-                hu[k][beyond], labels[k][beyond], fractures[k][beyond] = LOWEST_HU, 0, 0
-    return Scan(hu, labels, fractures)
+                hu[k][beyond], labels[k][beyond], fracture_mask[k][beyond] = LOWEST_HU, 0, 0
+    return Scan(hu, labels, fracture_mask)
 
 
 def transfer(frequency: Field, resolution_per_mm: float, edge: float) -> Field:

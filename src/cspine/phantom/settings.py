@@ -25,7 +25,7 @@ class PhantomSettings(Settings):
         0.0,
         ge=0.0,
         le=1.0,
-        description="Chance of each other vertebra of a fractured neck to be broken too; in people: none.",
+        description="Chance of each other vertebra of a fractured neck to be broken too.",
     )
     age_years: Range = Field((18.0, 85.0), description="Age of the people.")
     spread: float = Field(1.0, ge=0.0, le=2.0, description="How many times as much as in people measures differ.")

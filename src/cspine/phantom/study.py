@@ -27,7 +27,7 @@ _SOFT_HU: Final = 40.0
 """What fills a gap: blood."""
 
 LEAST_SCANNED: Final = 0.1
-"""A vertebra of whose fractures less was scanned is not fractured by the study's labels."""
+"""A fracture of which less was scanned is none of the study's."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PhantomStudy:
         Of a slice.
     round_field : bool
         Whether what lies outside a slice's largest circle is padding.
-    fractures : (k, j, i) uint8
+    fracture_mask : (k, j, i) uint8
         Where each fracture is, as its ``mask_value`` in the truth.
     truth : dict
         Person, posture and scanner; per fracture its level, kind, width, displacement, visibility and place; per
@@ -58,13 +58,13 @@ class PhantomStudy:
     labels: npt.NDArray[np.uint8]
     thickness_mm: float
     round_field: bool
-    fractures: npt.NDArray[np.uint8]
+    fracture_mask: npt.NDArray[np.uint8]
     truth: dict[str, Any]
 
     @property
-    def fracture(self) -> npt.NDArray[np.uint8]:
+    def broken(self) -> npt.NDArray[np.uint8]:
         """Number of the broken vertebra where it is broken, (k, j, i) uint8."""
-        return self.fractures % np.uint8(FRACTURE_STEP)
+        return self.fracture_mask % np.uint8(FRACTURE_STEP)
 
 
 def render_study(seed: int, index: int, settings: PhantomSettings) -> PhantomStudy:
@@ -79,14 +79,13 @@ def render_study(seed: int, index: int, settings: PhantomSettings) -> PhantomStu
     """
     neck, scanner = draw_broken_neck(seed, index, settings)
     scan = acquire(neck, scanner, stream(seed, index, settings, 3))
-    fractures = known_fractures(neck, scanner)
-    marked = {_LEVELS[value % FRACTURE_STEP] for value in np.unique(scan.fractures[scan.fractures > 0]).tolist()}
-    fractures = [found for found in fractures if found["level"] in marked]
-    for level in marked - {found["level"] for found in fractures}:  # too little of it was scanned to be judged
-        scan.fractures[scan.fractures % FRACTURE_STEP == SEGMENT_NUMBERS[level]] = 0
+    marked = set(np.unique(scan.fracture_mask).tolist()) - {0}
+    fractures = [found for found in known_fractures(neck, scanner) if found["mask_value"] in marked]
+    for value in marked - {found["mask_value"] for found in fractures}:  # too little of it was scanned to be judged
+        scan.fracture_mask[scan.fracture_mask == value] = 0
     truth = _truth(neck, scanner, fractures) | {"centroids": _centroids(scan.labels, scanner.grid.affine)}
     return PhantomStudy(
-        scan.hu, scanner.grid.affine, scan.labels, scanner.thickness_mm, scanner.round_field, scan.fractures, truth
+        scan.hu, scanner.grid.affine, scan.labels, scanner.thickness_mm, scanner.round_field, scan.fracture_mask, truth
     )
 
 
@@ -137,16 +136,16 @@ def visibility(crack: Crack, bone_hu: float, scanner: Scanner, noise_hu: float |
 
 
 def known_fractures(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
-    """Return what is known of each fracture of the vertebrae of whose fractures enough was scanned."""
+    """Return what is known of each fracture of which enough was scanned."""
     noise = np.hypot(*noise_of_slices(neck, scanner)).astype(np.float64)
     found: list[dict[str, Any]] = []
     for level, cracks in neck.cracks.items():
         shares = {id(crack): crack_coverage(neck, level, crack, scanner) for crack in cracks}
-        if max(shares.values()) < LEAST_SCANNED:
-            continue
         for place, kind in enumerate(dict.fromkeys(crack.kind for crack in cracks)):
             own = [crack for crack in cracks if crack.kind == kind]
             scanned = max(shares[id(crack)] for crack in own)
+            if scanned < LEAST_SCANNED:
+                continue
             value = SEGMENT_NUMBERS[level] + FRACTURE_STEP * place
             told = _fracture(neck, scanner, noise, level, own)
             found.append(told | {"scanned": scanned, "mask_value": value})

@@ -75,7 +75,8 @@ class Segmented:
 
     def __call__(self, series: Series, volume: Volume) -> Broken:  # noqa: ARG002 - the map says itself where it lies
         """Return the map on the volume's voxels; raises LabelError."""
-        return load_segmentation(self.path, volume) % np.uint8(FRACTURE_STEP)
+        values = load_segmentation(self.path, volume)
+        return np.where(values == SOME, SOME, values % np.uint8(FRACTURE_STEP))
 
 
 @dataclass(frozen=True)
