@@ -158,6 +158,7 @@ def fit(
     out: Path,
     settings: FitSettings,
     *,
+    stage: str = "epochs",
     progress: Progress = silent,
 ) -> Fitted | None:
     """Train a network; a run that was interrupted goes on where its last epoch ended.
@@ -174,6 +175,8 @@ def fit(
         The run's folder: ``checkpoint.pt`` and ``curves.csv`` after each epoch.
     settings : FitSettings
         Epochs, step size and precision.
+    stage : str
+        What `progress` is told that is being counted.
     progress : Progress
         Told how many epochs are done.
 
@@ -197,13 +200,13 @@ def fit(
     resumed_from = run.epoch
     fabric.barrier()  # before the first writes a checkpoint that a slower one would read
     while run.epoch < settings.epochs:
-        progress("epochs", run.epoch, settings.epochs)
+        progress(stage, run.epoch, settings.epochs)
         run.one_epoch(lesson)
         if fabric.is_global_zero:
             save_state(out, run.state())
             write_curves(out, run.curve)
         fabric.barrier()
-    progress("epochs", settings.epochs, settings.epochs)
+    progress(stage, settings.epochs, settings.epochs)
     if not fabric.is_global_zero:
         return None
     if not run.best_epoch:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE, Level
 from cspine.errors import LabelError
 from cspine.learn.level_network import STRIDE
 from cspine.learn.view_augment import Views, augment
@@ -20,7 +20,8 @@ from cspine.reformat.evidence import CELL_PIXELS, read_cells
 from cspine.reformat.level_views import CHANNELS, PLANES, LevelViewSettings, split_mosaic, view_numbers, view_places
 from cspine.reformat.store import CompiledStore
 
-_POOLED: Final = STRIDE // CELL_PIXELS
+POOLED: Final = STRIDE // CELL_PIXELS
+"""Cells of truth along a side of one that the network marks."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class LevelData(Dataset[dict[str, torch.Tensor]]):
             "offsets": views.offsets_mm,
             "present": torch.tensor([level in neck.mosaics for level in VERTEBRAE]),
             "truth": torch.tensor([truth[OVERALL], *(truth[level] for level in VERTEBRAE)], dtype=torch.float32),
-            "cells": nn.functional.max_pool2d(views.cells, _POOLED),
+            "cells": nn.functional.max_pool2d(views.cells, POOLED),
             "knows_cells": torch.tensor(known),
             "kinds": torch.tensor(kinds),
             "knows_kinds": torch.tensor([level in neck.kinds for level in VERTEBRAE]),
@@ -163,20 +164,52 @@ def load_views(neck: NeckFiles, settings: LevelViewSettings, chosen: npt.NDArray
     """
     count, size, cells = len(chosen), settings.pixels, settings.pixels // CELL_PIXELS
     images = np.zeros((len(VERTEBRAE), count, CHANNELS, size, size), np.float32)
-    broken = np.zeros((len(VERTEBRAE), count, cells, cells), np.uint8)
+    broken = np.zeros((len(VERTEBRAE), count, cells, cells), np.float32)
     for number, level in enumerate(VERTEBRAE):
         if level in neck.mosaics:
-            path = neck.mosaics[level]
-            tiles = split_mosaic(path.read_bytes(), str(path), settings)
-            shown = tiles.reshape(-1, CHANNELS, size, size)[chosen]
-            np.divide(shown, np.float32(settings.brightest), out=images[number])
-        if level in neck.cells:
-            found = read_cells(neck.cells[level], settings)
-            broken[number] = found.reshape(-1, CHANNELS, cells, cells).max(axis=1)[chosen]
+            images[number], broken[number] = read_views(neck, level, settings, chosen)
     planes, offsets = view_places(settings)
     return Views(
         torch.from_numpy(images),
         torch.from_numpy(planes[chosen]),
         torch.from_numpy(offsets[chosen]),
-        torch.from_numpy(broken).float(),
+        torch.from_numpy(broken),
     )
+
+
+def read_views(
+    neck: NeckFiles, level: Level, settings: LevelViewSettings, chosen: npt.NDArray[np.intp] | None = None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Read one vertebra's views from disk.
+
+    Parameters
+    ----------
+    neck : NeckFiles
+        Whose.
+    level : str
+        One of its mosaics.
+    settings : LevelViewSettings
+        How views were made.
+    chosen : (v,) int, optional
+        Which views; all where left out.
+
+    Returns
+    -------
+    images : (v, 3, rows, columns) float32
+        From 0 to 1.
+    cells : (v, rows / 4, columns / 4) float32
+        1 where it is broken; all 0 where that is not known.
+
+    Raises
+    ------
+    InputError
+        A file is missing or damaged.
+    """
+    chosen = view_numbers(settings) if chosen is None else chosen
+    path, count = neck.mosaics[level], settings.pixels // CELL_PIXELS
+    tiles = split_mosaic(path.read_bytes(), str(path), settings).reshape(-1, CHANNELS, settings.pixels, settings.pixels)
+    images = np.divide(tiles[chosen], np.float32(settings.brightest), dtype=np.float32)
+    if level not in neck.cells:
+        return images, np.zeros((len(chosen), count, count), np.float32)
+    found = read_cells(neck.cells[level], settings).reshape(-1, CHANNELS, count, count).max(axis=1)
+    return images, np.asarray(found[chosen], np.float32)

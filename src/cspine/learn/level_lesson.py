@@ -83,20 +83,21 @@ class LevelLesson:
         settings: LevelTrainSettings,
     ) -> None:
         self.train, self.tune = train, tune
-        self._further, self._views, self._kinds, self._settings = further, views, kinds, settings
+        self.further, self.views = further, views
+        self._kinds, self._settings = kinds, settings
 
     def examples(self, epoch: int, share: Share = WHOLE) -> Loader:
         """Return training necks of an epoch, each changed in its own way."""
         seed = self._settings.seed * 100_003 + epoch + 1
         necks = self.train
         if epoch < self._settings.mixed_epochs:
-            necks = mix_necks([*self.train, *self._further], len(self.train), seed)
-        data = LevelData(necks, self._views, self._kinds, self._settings.views, seed)
+            necks = mix_necks([*self.train, *self.further], len(self.train), seed)
+        data = LevelData(necks, self.views, self._kinds, self._settings.views, seed)
         return load_batches(data, self._settings, seed, share)
 
     def tuning(self) -> Loader:
         """Return the held-out necks as they are, through the same number of views."""
-        data = LevelData(self.tune, self._views, self._kinds, self._settings.views, None)
+        data = LevelData(self.tune, self.views, self._kinds, self._settings.views, None)
         return load_batches(data, self._settings)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:

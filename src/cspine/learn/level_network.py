@@ -54,7 +54,8 @@ class ViewEncoder(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int], size: int) -> None:
         super().__init__()
         a, b, c, d = widths
-        self.early = nn.Sequential(_conv(CHANNELS, a, 3, 2), _Block(a, b, 2), _Block(b, b, 1), _Block(b, c, 2))
+        fine = _conv(CHANNELS, a, 3, 2), _Block(a, a, 1)  # cracks are one to three pixels wide
+        self.early = nn.Sequential(*fine, _Block(a, b, 2), _Block(b, b, 1), _Block(b, c, 2))
         self.middle = _Block(c, c, 1)
         self.late = nn.Sequential(_Block(c, d, 2), _Block(d, d, 1))
         self.down = nn.Conv2d(d, c, 1)

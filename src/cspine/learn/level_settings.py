@@ -10,16 +10,26 @@ from cspine.learn.fit import FitSettings
 PREVALENCE: Final = CHALLENGE_POSITIVES[OVERALL] / CHALLENGE_STUDIES
 
 
+_VERTEBRAE: Final = 4
+"""Broken ones whose pieces are looked at in the time of one neck."""
+
+
 class LevelTrainSettings(FitSettings):
     """How a level network is trained."""
 
     model: str = Field("levels", pattern="^levels$", description="Which network.")
     epochs: int = Field(30, ge=1, le=10_000, description="Passes over the training necks.")
     batch: int = Field(2, ge=1, le=4096, description="Necks per step and process.")
-    learning_rate: float = Field(3e-3, gt=0.0, le=1.0, description="AdamW's highest step size.")
+    learning_rate: float = Field(1.5e-3, gt=0.0, le=1.0, description="AdamW's highest step size.")
     weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="AdamW's decay.")
     views: tuple[int, int, int] = Field(
         (3, 3, 3), description="Sagittal, coronal and axial views of each vertebra: in training drawn anew each time."
+    )
+    cracks: int = Field(
+        12,
+        ge=0,
+        le=10_000,
+        description="Passes over broken vertebrae that come first: the encoder sees pieces of views.",
     )
     mixed: float = Field(
         0.7,
@@ -34,6 +44,11 @@ class LevelTrainSettings(FitSettings):
         description="The part that is not trained on but calibrated; all in turn where null.",
     )
     prevalence: float = Field(PREVALENCE, gt=0.0, lt=1.0, description="Fraction of fractured patients calibrated for.")
+
+    @property
+    def of_cracks(self) -> "LevelTrainSettings":
+        """How the encoder is trained on pieces: of more vertebrae at a time, since pieces are small."""
+        return self.model_copy(update={"epochs": self.cracks, "batch": _VERTEBRAE * self.batch})
 
     @property
     def mixed_epochs(self) -> int:

@@ -1,12 +1,14 @@
 """A level network from a compiled data set: folds, training, calibration, export."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pandas as pd
+import torch
+from lightning_fabric import Fabric
 
 from cspine import __version__
 from cspine.anatomy import RESEARCH_USE_ONLY, TARGETS
@@ -15,6 +17,7 @@ from cspine.errors import LabelError
 from cspine.evaluate.kaggle import best_constants
 from cspine.evaluate.split import split_patients
 from cspine.files import write_text
+from cspine.learn.crack_pieces import CrackLesson, CrackNetwork
 from cspine.learn.curves import draw_curves
 from cspine.learn.export import export_onnx
 from cspine.learn.fit import Fitted, claim_run, fit, open_fabric
@@ -29,6 +32,11 @@ from cspine.progress import Progress, silent
 from cspine.reformat.level_views import LevelViewSettings
 from cspine.reformat.store import CompiledStore
 from cspine.settings import digest
+
+CRACKS_FOLDER: Final = "cracks"
+"""In a run's folder: the encoder's training on pieces."""
+
+State = dict[str, torch.Tensor]
 
 PREDICTIONS_FILE: Final = "out-of-fold.csv"
 """What was said of patients by networks that were not trained on them."""
@@ -200,7 +208,8 @@ def train_levels(
     for number in range(settings.folds) if settings.fold is None else (settings.fold,):
         lesson = _lesson(material, set(split.index[split == number]), settings, fabric.world_size)
         where = out if settings.fold is not None else out / f"fold-{number}"
-        fitted = fit(fabric, lambda: LevelNetwork(len(material.kinds)), lesson, where, settings, progress=progress)
+        build = _builder(material, _see_cracks(fabric, lesson, where, settings, progress))
+        fitted = fit(fabric, build, lesson, where, settings, progress=progress)
         if fitted is not None:
             draw_curves(where, fitted.curve, title=f"levels, seed {settings.seed}", phantom=material.phantom_only)
             raw = predict_necks(fitted.network, lesson.tune, material.views, settings.views)
@@ -209,6 +218,35 @@ def train_levels(
         return None
     write_text(out / SPLIT_FILE, split.rename("fold").rename_axis("StudyInstanceUID").to_csv())
     return _finish(material, parts, out, settings)
+
+
+def _see_cracks(
+    fabric: Fabric, lesson: LevelLesson, where: Path, settings: LevelTrainSettings, progress: Progress
+) -> State | None:
+    """Return the weights of an encoder that has seen pieces with and without cracks; None where none are known."""
+    pieces = CrackLesson([*lesson.train, *lesson.further], lesson.tune, lesson.views, settings)
+    if not settings.cracks or pieces.is_empty:
+        return None
+    folder, chosen = where / CRACKS_FOLDER, settings.of_cracks
+    folder.mkdir(exist_ok=True, parents=True)
+    fitted = fit(
+        fabric, lambda: CrackNetwork(LevelNetwork(1).encoder), pieces, folder, chosen, stage="cracks", progress=progress
+    )
+    seen = CrackNetwork.encoder_of(fitted.network) if fitted else None
+    state: State | None = fabric.broadcast(seen)
+    return state
+
+
+def _builder(material: _Material, seen: State | None) -> Callable[[], LevelNetwork]:
+    """Return what makes a new network, whose encoder has seen cracks."""
+
+    def build() -> LevelNetwork:
+        network = LevelNetwork(len(material.kinds))
+        if seen is not None:
+            network.encoder.load_state_dict(seen)
+        return network
+
+    return build
 
 
 def _lesson(material: _Material, held: set[str], settings: LevelTrainSettings, processes: int) -> LevelLesson:
