@@ -26,11 +26,11 @@ def test_half_of_the_pieces_hold_a_crack_and_none_of_the_others_does(tmp_path: P
     assert len(pieces) == 4  # every second neck is broken
     for number in range(4):
         batch = pieces[number]
-        assert batch["views"].shape == (16, 3, 32, 32)
+        assert batch["planes"].shape == (16, 1, 32, 32)
         assert batch["cells"].shape == (16, 4, 4)
         assert batch["cells"][:8].flatten(1).amax(dim=1).eq(1.0).all()
         assert not batch["cells"][8:].any()
-        dark = batch["views"][:, 1, 12:20, 4:28].mean(dim=(1, 2))
+        dark = batch["planes"][:, 0, 12:20, 4:28].mean(dim=(1, 2))
         assert (dark[:8] < 0.2).all()
         assert (dark[8:] > 0.5).all()
 
@@ -38,22 +38,22 @@ def test_half_of_the_pieces_hold_a_crack_and_none_of_the_others_does(tmp_path: P
 def test_pieces_of_large_views_are_cut_about_the_crack(tmp_path: Path) -> None:
 
     views = LevelViewSettings(sagittal=1, coronal=1, axial=1, pixels=112)
-    images, cells = np.zeros((3, 3, 112, 112), np.float32), np.zeros((3, 28, 28), np.float32)
-    images[:, :, 8:16, 96:108], cells[:, 2:4, 24:27] = 1.0, 1.0
+    images, cells = np.zeros((9, 112, 112), np.float32), np.zeros((9, 28, 28), np.float32)
+    images[4, 8:16, 96:108], cells[4, 2:4, 24:27] = 1.0, 1.0  # one plane shows it
     necks = list_necks(make_views(tmp_path, 4))
     broken = {(neck.study, level) for neck in necks for level in neck.cells}
     nothing = np.zeros_like(images), np.zeros_like(cells)
     with patch(
-        "cspine.learn.crack_pieces.read_views",
+        "cspine.learn.crack_pieces.read_planes",
         lambda neck, level, _: (images, cells) if (neck.study, level) in broken else nothing,
     ):
         pieces = [CrackPieces(necks, views, seed, change=False)[0] for seed in range(4)]
 
     for batch in pieces:
-        assert batch["views"].shape == (16, 3, 48, 48)
-        shown = batch["views"][:8].amax(dim=(1, 2, 3))
+        assert batch["planes"].shape == (16, 1, 48, 48)
+        shown = batch["planes"][:8].amax(dim=(1, 2, 3))
         assert (shown == 1.0).all()
-        seen = torch.nn.functional.avg_pool2d(batch["views"][:8, 1], 8) > 0
+        seen = torch.nn.functional.avg_pool2d(batch["planes"][:8, 0], 8) > 0
         assert torch.equal(seen & (batch["cells"][:8] > 0), batch["cells"][:8] > 0)  # truth lies where the crack does
     assert len({batch["cells"].sum().item() for batch in pieces}) > 1
 
@@ -61,7 +61,7 @@ def test_pieces_of_large_views_are_cut_about_the_crack(tmp_path: Path) -> None:
 def test_an_epochs_pieces_depend_on_its_seed(tmp_path: Path) -> None:
     necks = list_necks(make_views(tmp_path, 4))
 
-    one, same, other = (CrackPieces(necks, VIEWS, seed, change=True)[0]["views"] for seed in (1, 1, 2))
+    one, same, other = (CrackPieces(necks, VIEWS, seed, change=True)[0]["planes"] for seed in (1, 1, 2))
 
     assert torch.equal(one, same)
     assert not torch.equal(one, other)

@@ -1,4 +1,4 @@
-"""Small pieces of views, half of them with a crack: what an encoder learns to see before it looks at whole necks.
+"""Small pieces of planes, half of them with a crack: what an encoder learns to see before it looks at whole necks.
 
 A crack takes up a hundredth of a vertebra's views. A network that is shown whole ones learns for long where bones break
 and hardly what a break looks like. Here each piece with a crack comes with one from the same place of a whole vertebra
@@ -19,11 +19,12 @@ from torch.utils.data import Dataset
 from cspine.anatomy import VERTEBRAE
 from cspine.evaluate.metrics import auc
 from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, Loader, Share, load_batches
-from cspine.learn.level_data import POOLED, NeckFiles, read_views
+from cspine.learn.level_data import POOLED, NeckFiles, read_planes
+from cspine.learn.level_network import ViewEncoder
 from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.view_augment import Views, augment
 from cspine.reformat.evidence import CELL_PIXELS
-from cspine.reformat.level_views import LevelViewSettings, view_places
+from cspine.reformat.level_views import PLANES, LevelViewSettings
 
 PIECE: Final = 48
 """Rows and columns of a piece at most: 29 mm."""
@@ -35,7 +36,7 @@ _ASIDE: Final = 1 / 3
 """Of a piece: so far off its middle a crack may lie."""
 
 _LEAST_CELLS: Final = 2
-"""Views that show less of a crack are not cut."""
+"""Planes that show less of a crack are not cut."""
 
 _BROKEN_CELL: Final = 3.0
 _OVERLAP: Final = 0.3
@@ -72,37 +73,37 @@ class CrackPieces(Dataset[Batch]):
         return len(self.broken)
 
     def __getitem__(self, number: int) -> Batch:
-        """Return pieces of a broken vertebra and of a whole one: views, (16, 3, n, n); cells, (16, n / 8, n / 8)."""
+        """Return pieces of a broken vertebra and of a whole one: planes, (16, 1, n, n); cells, (16, n / 8, n / 8)."""
         rng = np.random.default_rng([self.seed, number])
         neck, level = self.broken[number]
         other = self.whole[level][int(rng.integers(len(self.whole[level])))]
-        images, cells = read_views(neck, level, self.settings)
-        plain, none = read_views(other, level, self.settings)
-        views, corners = self._places(cells, rng)
-        both = [_cut(images, cells, views, corners, self.settings), _cut(plain, none, views, corners, self.settings)]
+        images, cells = read_planes(neck, level, self.settings)
+        plain, none = read_planes(other, level, self.settings)
+        planes, corners = self._places(cells, rng)
+        both = [_cut(images, cells, planes, corners, self.settings), _cut(plain, none, planes, corners, self.settings)]
         seen, marked = (torch.from_numpy(np.concatenate(part)) for part in zip(*both, strict=True))
-        planes, offsets = (torch.from_numpy(np.tile(part[views], 2)) for part in view_places(self.settings))
-        pieces = Views(seen[None], planes, offsets, marked[None])
+        kinds = torch.tensor([PLANES.index(self.settings.planes[plane][0]) for plane in planes.tolist()] * 2)
+        pieces = Views(seen[None, :, None], kinds, torch.zeros(len(kinds)), marked[None])
         if self.change:
             pieces = augment(pieces, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
-        return {"views": pieces.images[0], "cells": nn.functional.max_pool2d(pieces.cells[0], POOLED)}
+        return {"planes": pieces.images[0], "cells": nn.functional.max_pool2d(pieces.cells[0], POOLED)}
 
     def _places(
         self, cells: npt.NDArray[np.float32], rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Draw views that show a crack, and a corner in each from which a piece holds some of it, in cells."""
+        """Draw planes that show a crack, and a corner in each from which a piece holds some of it, in cells."""
         shown = np.flatnonzero(cells.sum(axis=(1, 2)) >= _LEAST_CELLS)
         if not len(shown):  # it lies between the planes
             shown = np.arange(len(cells))
-        views = rng.choice(shown, _PIECES)
+        planes = rng.choice(shown, _PIECES)
         size = _size(self.settings) // CELL_PIXELS
         last, corners = cells.shape[1] - size, []
-        for view in views:
-            marked = np.argwhere(cells[view])
+        for plane in planes:
+            marked = np.argwhere(cells[plane])
             middle = marked[rng.integers(len(marked))] if len(marked) else np.full(2, cells.shape[1] // 2)
             aside = rng.uniform(-_ASIDE, _ASIDE, 2) * size
             corners.append(np.clip(np.rint(middle - size / 2 + aside), 0, last).astype(np.intp))
-        return views, np.array(corners)
+        return planes, np.array(corners)
 
 
 def _size(settings: LevelViewSettings) -> int:
@@ -112,16 +113,16 @@ def _size(settings: LevelViewSettings) -> int:
 def _cut(
     images: npt.NDArray[np.float32],
     cells: npt.NDArray[np.float32],
-    views: npt.NDArray[np.intp],
+    planes: npt.NDArray[np.intp],
     corners: npt.NDArray[np.intp],
     settings: LevelViewSettings,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     size = _size(settings)
     seen, marked = [], []
-    for view, (row, column) in zip(views.tolist(), corners.tolist(), strict=True):
+    for plane, (row, column) in zip(planes.tolist(), corners.tolist(), strict=True):
         top, left, count = row * CELL_PIXELS, column * CELL_PIXELS, size // CELL_PIXELS
-        seen.append(images[view, :, top : top + size, left : left + size])
-        marked.append(cells[view, row : row + count, column : column + count])
+        seen.append(images[plane, top : top + size, left : left + size])
+        marked.append(cells[plane, row : row + count, column : column + count])
     return np.stack(seen), np.stack(marked)
 
 
@@ -164,7 +165,7 @@ class CrackLesson:
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
         """Return what the network is given."""
-        return (batch["views"].flatten(0, 1),)
+        return (batch["planes"].flatten(0, 1),)
 
     def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return cross-entropy and Dice of the cells."""
@@ -193,11 +194,11 @@ class CrackNetwork(nn.Module):
 
     Parameters
     ----------
-    encoder : nn.Module
+    encoder : ViewEncoder
         Of a `LevelNetwork`.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: ViewEncoder) -> None:
         super().__init__()
         self.encoder = encoder
 
@@ -206,7 +207,6 @@ class CrackNetwork(nn.Module):
         """Return the encoder's weights of a trained one."""
         return {name.removeprefix("encoder."): value for name, value in network.state_dict().items()}
 
-    def forward(self, views: torch.Tensor) -> torch.Tensor:
-        """Return logits of cells, (n, rows / 8, columns / 8), of views, (n, 3, rows, columns)."""
-        evidence: torch.Tensor = self.encoder(views)[1]
-        return evidence
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        """Return logits of cells, (n, rows / 8, columns / 8), of planes, (n, 1, rows, columns)."""
+        return self.encoder.mark(planes)[2]

@@ -205,11 +205,19 @@ def read_views(
     InputError
         A file is missing or damaged.
     """
+    planes, marked = read_planes(neck, level, settings)
     chosen = view_numbers(settings) if chosen is None else chosen
+    images, cells = (values.reshape(-1, CHANNELS, *values.shape[1:])[chosen] for values in (planes, marked))
+    return images, cells.max(axis=1)
+
+
+def read_planes(
+    neck: NeckFiles, level: Level, settings: LevelViewSettings
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Read one vertebra's planes, (p, rows, columns), and cells, (p, rows / 4, columns / 4), as `read_views` does."""
     path, count = neck.mosaics[level], settings.pixels // CELL_PIXELS
-    tiles = split_mosaic(path.read_bytes(), str(path), settings).reshape(-1, CHANNELS, settings.pixels, settings.pixels)
-    images = np.divide(tiles[chosen], np.float32(settings.brightest), dtype=np.float32)
+    tiles = split_mosaic(path.read_bytes(), str(path), settings)
+    images = np.divide(tiles, np.float32(settings.brightest), dtype=np.float32)
     if level not in neck.cells:
-        return images, np.zeros((len(chosen), count, count), np.float32)
-    found = read_cells(neck.cells[level], settings).reshape(-1, CHANNELS, count, count).max(axis=1)
-    return images, np.asarray(found[chosen], np.float32)
+        return images, np.zeros((len(images), count, count), np.float32)
+    return images, read_cells(neck.cells[level], settings).astype(np.float32)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cspine.anatomy import VERTEBRAE
-from cspine.reformat.level_views import CHANNELS, PLANES
+from cspine.reformat.level_views import PLANES
 
 LEVELS: Final = len(VERTEBRAE)
 
@@ -43,6 +43,9 @@ class LevelOutputs(NamedTuple):
 class ViewEncoder(nn.Module):
     """One view to a vector and a map: a small residual network (He et al. 2016) with a second look at stride 8.
 
+    Each of a view's planes is seen by itself, through the same layers: planes lie some millimetres apart, and a crack
+    shows in one of them. What marks a cell most in any plane marks it in the view.
+
     Parameters
     ----------
     widths : (int, int, int, int)
@@ -54,7 +57,7 @@ class ViewEncoder(nn.Module):
     def __init__(self, widths: tuple[int, int, int, int], size: int) -> None:
         super().__init__()
         a, b, c, d = widths
-        fine = _conv(CHANNELS, a, 3, 2), _Block(a, a, 1)  # cracks are one to three pixels wide
+        fine = _conv(1, a, 3, 2), _Block(a, a, 1)  # cracks are one to three pixels wide
         self.early = nn.Sequential(*fine, _Block(a, b, 2), _Block(b, b, 1), _Block(b, c, 2))
         self.middle = _Block(c, c, 1)
         self.late = nn.Sequential(_Block(c, d, 2), _Block(d, d, 1))
@@ -63,17 +66,33 @@ class ViewEncoder(nn.Module):
         self.evidence = nn.Conv2d(c, 1, 1)
         self.vector = nn.Sequential(nn.Linear(d + c + 1, size), nn.ReLU())
 
-    def forward(self, views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return vectors, (n, size), and evidence, (n, rows / 8, columns / 8), of views, (n, 3, rows, columns)."""
-        fine = self.middle(self.early(views))
+    def mark(self, planes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return what is seen in planes, (n, 1, rows, columns), one by one.
+
+        Returns
+        -------
+        coarse : (n, channels, rows / 16, columns / 16)
+        merged : (n, channels, rows / 8, columns / 8)
+        evidence : (n, rows / 8, columns / 8)
+            Logits of each cell to be broken.
+        """
+        fine = self.middle(self.early(planes))
         coarse = self.late(fine)
         raised = nn.functional.interpolate(self.down(coarse), scale_factor=2.0, mode="nearest")
         merged = self.merge(fine + raised)
-        evidence = self.evidence(merged)
-        share = torch.softmax(evidence.flatten(2), dim=2)
-        seen = (merged.flatten(2) * share).sum(dim=2)
+        return coarse, merged, self.evidence(merged)[:, 0]
+
+    def forward(self, views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return vectors, (n, size), and evidence, (n, rows / 8, columns / 8), of views, (n, 3, rows, columns)."""
+        planes = views.shape[1]
+        coarse, merged, marks = self.mark(views.flatten(0, 1)[:, None])
+        evidence = marks.view(-1, planes, *marks.shape[1:])
+        share = torch.softmax(evidence.flatten(1), dim=1)
+        looked = merged.reshape(-1, planes, *merged.shape[1:]).transpose(1, 2).flatten(2)
+        seen = (looked * share[:, None]).sum(dim=2)
+        whole = coarse.mean(dim=(2, 3)).view(-1, planes, coarse.shape[1]).mean(dim=1)
         strongest = evidence.flatten(1).amax(dim=1, keepdim=True)
-        return self.vector(torch.cat([coarse.mean(dim=(2, 3)), seen, strongest], dim=1)), evidence[:, 0]
+        return self.vector(torch.cat([whole, seen, strongest], dim=1)), evidence.amax(dim=1)
 
 
 class LevelNetwork(nn.Module):

@@ -6,7 +6,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from cspine.reformat.level_views import PLANES
+from cspine.reformat.level_views import CHANNELS, PLANES
 
 _BESIDE: Final = 0.3
 """How much of the next planes thicker slices mix into an axial one at most."""
@@ -40,7 +40,7 @@ class Views:
     Attributes
     ----------
     images : (7, v, 3, rows, columns) float
-        Grey values from 0 to 1.
+        Grey values from 0 to 1; of pieces of single planes, (1, v, 1, rows, columns).
     planes : (v,) int
     offsets_mm : (v,)
     cells : (7, v, cells, cells) float
@@ -108,6 +108,8 @@ def thickened(views: Views, generator: torch.Generator) -> torch.Tensor:
     flat = upright.flatten(0, 2)[:, None]
     thick = nn.functional.avg_pool2d(flat, (over, 1), 1, (over // 2, 0), count_include_pad=False)
     images[:, ~axial] = upright + share * (thick.view(upright.shape) - upright)
+    if images.shape[2] < CHANNELS:  # single planes have no neighbours
+        return images
     level = images[:, axial]
     beside = torch.cat([level[:, :, 1:2], 0.5 * (level[:, :, :1] + level[:, :, 2:]), level[:, :, 1:2]], dim=2)
     images[:, axial] = level + _BESIDE * share * (beside - level)
