@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -161,6 +163,40 @@ def test_an_item_that_kills_its_process_is_found_and_the_rest_is_done() -> None:
 
     assert isinstance(outcomes.pop(4).error, WorkerDiedError)
     assert {item: outcome.get() for item, outcome in outcomes.items()} == {1: 10, 2: 20, 6: 60, 7: 70, 8: 80}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, time\n"
+        "from cspine.scale import run_over\n"
+        "def who(item):\n    time.sleep(0.2)\n    return os.getpid()\n"
+        "if __name__ == '__main__':\n"
+        "    for outcome in run_over(who, list(range(9)), workers=2):\n        print(outcome.get(), flush=True)\n"
+        "        time.sleep(0.3 if outcome.item < 8 else 60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    workers = {int(parent.stdout.readline()) for _ in range(4)}
+    assert all(_is_running(worker) for worker in workers)
+
+    parent.kill()
+    parent.wait()
+
+    deadline = time.monotonic() + 20
+    while any(_is_running(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(_is_running(worker) for worker in workers)
+    parent.stdout.close()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

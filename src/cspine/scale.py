@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -140,8 +141,17 @@ def _until_broken(
 def _pool(workers: int) -> ProcessPoolExecutor:
     """Make a pool of fresh processes (fork would copy threads' locks) that leave Ctrl-C to the parent."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_ignore_interrupt)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
 
 
-def _ignore_interrupt() -> None:
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it does: one that is killed cannot tell its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
