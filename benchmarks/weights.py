@@ -40,7 +40,7 @@ FURTHER: dict[str, Any] = {"studies": 600, "seed": 2002}
 MANY: dict[str, float] = {**WIDER, "prevalence": 1.0, "further_levels": 0.5}
 """Necks that give single vertebrae only, three in five of them broken; they are never held out."""
 
-LEVELS: dict[str, Any] = {"seed": 1, "cracks": 8, "epochs": 5, "batch": 1}
+LEVELS: dict[str, Any] = {"seed": 1, "cracks": 8, "epochs": 3, "batch": 1, "workers": 0}
 
 
 def main() -> None:
@@ -101,19 +101,25 @@ def make_levels(work: Path) -> None:
 
 def keep(run: Path, name: str, made: dict[str, Any], started: float) -> None:
     """Copy a run's weights into the package, and what tells how they came about into the recipes."""
+    from cspine.learn.train_levels import CRACKS_FOLDER
+
     SHIPPED.mkdir(exist_ok=True)
     shutil.copyfile(run / "weights.onnx", SHIPPED / f"{name}.onnx")
     RECIPES.mkdir(exist_ok=True)
     for file in ("curves.csv", "curves.png"):
         shutil.copyfile(run / file, RECIPES / f"{name}-{file}")
     shutil.copyfile(run.parent / f"{name}.log", RECIPES / f"{name}.log")
+    seconds = [float(pd.read_csv(run / "curves.csv")["seconds"].sum())]
+    if (run / CRACKS_FOLDER / "curves.csv").is_file():
+        shutil.copyfile(run / CRACKS_FOLDER / "curves.csv", RECIPES / f"{name}-cracks-curves.csv")
+        seconds.append(float(pd.read_csv(run / CRACKS_FOLDER / "curves.csv")["seconds"].sum()))
     recipe = {
         "statement": RESEARCH_USE_ONLY,
         **made,
         "generator": GENERATOR,
         "software": cspine.__version__,
         "sha256": hashlib.sha256((SHIPPED / f"{name}.onnx").read_bytes()).hexdigest(),
-        "seconds_of_training": round(float(pd.read_csv(run / "curves.csv")["seconds"].sum())),
+        "seconds_of_training": round(sum(seconds)),
         "seconds_since_last_started": round(time.time() - started),
     }
     (RECIPES / f"{name}.json").write_text(json.dumps(recipe, indent=2) + "\n")
