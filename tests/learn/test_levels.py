@@ -30,7 +30,9 @@ from cspine.learn.view_augment import Views, augment, mirrored, thickened
 from cspine.reformat.level_views import LevelViews, view_numbers
 from cspine.reformat.store import CompiledStore
 
-QUICK = LevelTrainSettings(epochs=6, batch=4, folds=4, workers=0, views=(1, 1, 1), precision="32-true", average=0.9)
+QUICK = LevelTrainSettings(
+    cracks=2, epochs=6, batch=4, folds=4, workers=0, views=(1, 1, 1), precision="32-true", average=0.9
+)
 
 
 def inputs(count: int = 2, views: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -240,7 +242,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path, monkeypa
 
     def stop_after_two(folder: Path, state: dict[str, object]) -> None:
         save(folder, state)
-        if next(count) == 2:
+        if next(count) == 4:  # two passes over pieces, and two epochs
             raise KeyboardInterrupt
 
     monkeypatch.setattr(fitting, "save_state", stop_after_two)

@@ -201,6 +201,7 @@ class CrackNetwork(nn.Module):
     def __init__(self, encoder: ViewEncoder) -> None:
         super().__init__()
         self.encoder = encoder
+        encoder.vector.requires_grad_(requires_grad=False)  # pieces ask for no vector; torchrun must know
 
     @staticmethod
     def encoder_of(network: nn.Module) -> dict[str, torch.Tensor]:
