@@ -22,6 +22,7 @@ from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, Loader, Share, load_batche
 from cspine.learn.level_data import POOLED, NeckFiles, read_planes
 from cspine.learn.level_network import ViewEncoder
 from cspine.learn.level_settings import LevelTrainSettings
+from cspine.learn.loss import cells_loss
 from cspine.learn.view_augment import Views, augment
 from cspine.reformat.evidence import CELL_PIXELS
 from cspine.reformat.level_views import PLANES, LevelViewSettings
@@ -60,13 +61,17 @@ class CrackPieces(Dataset[Batch]):
 
     def __init__(self, necks: Sequence[NeckFiles], settings: LevelViewSettings, seed: int, *, change: bool) -> None:
         self.settings, self.seed, self.change = settings, seed, change
-        self.broken = [(neck, level) for neck in necks for level in VERTEBRAE if level in neck.cells]
         self.whole: dict[str, list[NeckFiles]] = defaultdict(list)
         for neck in necks:
             for place, level in enumerate(VERTEBRAE, start=1):
                 if level in neck.mosaics and not neck.truth[place]:
                     self.whole[level].append(neck)
-        self.broken = [(neck, level) for neck, level in self.broken if self.whole[level] and level in neck.mosaics]
+        self.broken = [
+            (neck, level)
+            for neck in necks
+            for level in VERTEBRAE
+            if level in neck.cells and level in neck.mosaics and self.whole[level]
+        ]
 
     def __len__(self) -> int:
         """Return the number of broken vertebrae."""
@@ -169,12 +174,7 @@ class CrackLesson:
 
     def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return cross-entropy and Dice of the cells."""
-        said, truth = outputs.float(), batch["cells"].flatten(0, 1)
-        losses = nn.functional.binary_cross_entropy_with_logits(said, truth, reduction="none")
-        weight = torch.where(truth > 0, _BROKEN_CELL, 1.0)
-        chance = torch.sigmoid(said)
-        overlap = (2 * (chance * truth).sum() + 1.0) / (chance.sum() + truth.sum() + 1.0)
-        return (losses * weight).sum() / weight.sum() + _OVERLAP * (1 - overlap)
+        return cells_loss(outputs, batch["cells"].flatten(0, 1), broken=_BROKEN_CELL, overlap=_OVERLAP)
 
     def judge(self, answers: Iterable[tuple[torch.Tensor, Batch]]) -> dict[str, float]:
         """Return the held-out loss, and how well pieces with a crack are told from those without one."""

@@ -165,9 +165,12 @@ def load_views(neck: NeckFiles, settings: LevelViewSettings, chosen: npt.NDArray
     count, size, cells = len(chosen), settings.pixels, settings.pixels // CELL_PIXELS
     images = np.zeros((len(VERTEBRAE), count, CHANNELS, size, size), np.float32)
     broken = np.zeros((len(VERTEBRAE), count, cells, cells), np.float32)
+    own = (CHANNELS * chosen[:, None] + np.arange(CHANNELS)).ravel()
     for number, level in enumerate(VERTEBRAE):
         if level in neck.mosaics:
-            images[number], broken[number] = read_views(neck, level, settings, chosen)
+            shown, marked = read_planes(neck, level, settings, own)
+            images[number] = shown.reshape(count, CHANNELS, size, size)
+            broken[number] = marked.reshape(count, CHANNELS, cells, cells).max(axis=1)
     planes, offsets = view_places(settings)
     return Views(
         torch.from_numpy(images),
@@ -177,10 +180,10 @@ def load_views(neck: NeckFiles, settings: LevelViewSettings, chosen: npt.NDArray
     )
 
 
-def read_views(
+def read_planes(
     neck: NeckFiles, level: Level, settings: LevelViewSettings, chosen: npt.NDArray[np.intp] | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Read one vertebra's views from disk.
+    """Read one vertebra's planes from disk.
 
     Parameters
     ----------
@@ -190,14 +193,14 @@ def read_views(
         One of its mosaics.
     settings : LevelViewSettings
         How views were made.
-    chosen : (v,) int, optional
-        Which views; all where left out.
+    chosen : (p,) int, optional
+        Which planes; all where left out.
 
     Returns
     -------
-    images : (v, 3, rows, columns) float32
+    images : (p, rows, columns) float32
         From 0 to 1.
-    cells : (v, rows / 4, columns / 4) float32
+    cells : (p, rows / 4, columns / 4) float32
         1 where it is broken; all 0 where that is not known.
 
     Raises
@@ -205,19 +208,10 @@ def read_views(
     InputError
         A file is missing or damaged.
     """
-    planes, marked = read_planes(neck, level, settings)
-    chosen = view_numbers(settings) if chosen is None else chosen
-    images, cells = (values.reshape(-1, CHANNELS, *values.shape[1:])[chosen] for values in (planes, marked))
-    return images, cells.max(axis=1)
-
-
-def read_planes(
-    neck: NeckFiles, level: Level, settings: LevelViewSettings
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Read one vertebra's planes, (p, rows, columns), and cells, (p, rows / 4, columns / 4), as `read_views` does."""
+    chosen = np.arange(len(settings.planes)) if chosen is None else chosen
     path, count = neck.mosaics[level], settings.pixels // CELL_PIXELS
-    tiles = split_mosaic(path.read_bytes(), str(path), settings)
+    tiles = split_mosaic(path.read_bytes(), str(path), settings)[chosen]
     images = np.divide(tiles, np.float32(settings.brightest), dtype=np.float32)
     if level not in neck.cells:
-        return images, np.zeros((len(images), count, count), np.float32)
-    return images, read_cells(neck.cells[level], settings).astype(np.float32)
+        return images, np.zeros((len(chosen), count, count), np.float32)
+    return images, read_cells(neck.cells[level], settings)[chosen].astype(np.float32)

@@ -12,14 +12,12 @@ from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, Loader, Share, load_batche
 from cspine.learn.level_data import LevelData, NeckFiles
 from cspine.learn.level_network import LevelOutputs
 from cspine.learn.level_settings import LevelTrainSettings
-from cspine.learn.loss import target_weights
+from cspine.learn.loss import cells_loss, target_weights
 from cspine.learn.mixing import mix_necks
 from cspine.reformat.level_views import LevelViewSettings
 
 _EVIDENCE_WEIGHT: Final = 2.0
 _BROKEN_CELL: Final = 6.0
-"""A broken cell weighs as much as so many that are whole: they are few."""
-
 _OVERLAP_WEIGHT: Final = 0.25
 
 _KINDS_WEIGHT: Final = 0.2
@@ -40,13 +38,7 @@ def level_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
 def evidence_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
     """Return cross-entropy and Dice of cells, where it is known which are broken."""
     known = (batch["knows_cells"] & batch["present"])[:, :, None, None, None]
-    said, truth = outputs.evidence.float(), batch["cells"]
-    losses = nn.functional.binary_cross_entropy_with_logits(said, truth, reduction="none")
-    weight = torch.where(truth > 0, _BROKEN_CELL, 1.0) * known
-    entropy = (losses * weight).sum() / weight.sum().clamp(min=1.0)
-    chance, real = torch.sigmoid(said) * known, truth * known
-    overlap = 2 * (chance * real).sum() + 1.0
-    return entropy + _OVERLAP_WEIGHT * (1 - overlap / (chance.sum() + real.sum() + 1.0))
+    return cells_loss(outputs.evidence, batch["cells"], known, broken=_BROKEN_CELL, overlap=_OVERLAP_WEIGHT)
 
 
 def kinds_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:

@@ -9,7 +9,6 @@ from cspine.learn.fit import FitSettings
 
 PREVALENCE: Final = CHALLENGE_POSITIVES[OVERALL] / CHALLENGE_STUDIES
 
-
 _VERTEBRAE: Final = 4
 """Broken ones whose pieces are looked at in the time of one neck."""
 
@@ -29,7 +28,7 @@ class LevelTrainSettings(FitSettings):
         12,
         ge=0,
         le=10_000,
-        description="Passes over broken vertebrae that come first: the encoder sees pieces of views.",
+        description="Passes over broken vertebrae that come first: the encoder sees pieces of planes.",
     )
     mixed: float = Field(
         0.7,

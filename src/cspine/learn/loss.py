@@ -1,4 +1,4 @@
-"""The challenge's weighted log loss, as a loss to train with."""
+"""What networks are trained by: the challenge's weighted log loss, and the loss of broken cells."""
 
 import torch
 from torch import nn
@@ -34,3 +34,28 @@ def challenge_log_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tenso
     """
     losses = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     return (target_weights(truth) * losses).sum(dim=1) / _NEGATIVE_STUDY
+
+
+def cells_loss(
+    logits: torch.Tensor, truth: torch.Tensor, known: torch.Tensor | float = 1.0, *, broken: float, overlap: float
+) -> torch.Tensor:
+    """Return cross-entropy and Dice of cells that are broken or not, where that is known.
+
+    Parameters
+    ----------
+    logits, truth : same shape
+        Truth is 0 or 1.
+    known : bool, of a shape that goes with theirs, optional
+        Other cells count nothing.
+    broken : float
+        A broken cell weighs as much as so many that are whole: they are few.
+    overlap : float
+        Weight of the Dice loss.
+    """
+    said = logits.float()
+    losses = nn.functional.binary_cross_entropy_with_logits(said, truth, reduction="none")
+    weight = torch.where(truth > 0, broken, 1.0) * known
+    entropy = (losses * weight).sum() / weight.sum().clamp(min=1.0)
+    chance, real = torch.sigmoid(said) * known, truth * known
+    both = 2 * (chance * real).sum() + 1.0
+    return entropy + overlap * (1 - both / (chance.sum() + real.sum() + 1.0))

@@ -1,7 +1,7 @@
 """Phantoms straight to a compiled data set, without DICOM on the way: a study takes a megabyte instead of 150."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -39,10 +39,9 @@ _PLACES: Final = 600
 
 @dataclass(frozen=True)
 class _Task:
-    """One study, and the data sets that it is still missing from."""
+    """One study, and the data sets that it goes into, each with its compiler."""
 
-    stores: tuple[CompiledStore, ...]
-    compilers: tuple[Compiler, ...]
+    ways: tuple[tuple[CompiledStore, Compiler], ...]
     seed: int
     index: int
     settings: PhantomSettings
@@ -54,6 +53,10 @@ class _Task:
     @property
     def key(self) -> str:
         return study_key(self.uid)
+
+    def left(self) -> "_Task":
+        """Return the same study, for those data sets that lack it."""
+        return replace(self, ways=tuple(way for way in self.ways if way[0].record(self.key) is None))
 
 
 def write_phantom_store(
@@ -113,25 +116,15 @@ def write_phantom_stores(
     """
     settings = settings or PhantomSettings()
     source = f"phantoms of generator {GENERATOR}, seed {seed}, settings {settings.hash}"
-    pairs = [
+    ways = [
         (CompiledStore.create(out, compiler, source=source, is_phantom=True), compiler)
         for out, compiler in compilers.items()
     ]
-    whole = [_Task(*_parted(pairs), seed, index, settings) for index in range(studies)]
-    missing = []
-    for task in whole:
-        left = [(store, compiler) for store, compiler in pairs if store.record(task.key) is None]
-        if left:
-            missing.append(_Task(*_parted(left), seed, task.index, settings))
+    tasks = [_Task(tuple(ways), seed, index, settings).left() for index in range(studies)]
+    missing = [task for task in tasks if task.ways]
     for outcome in run_over(_write, missing, workers=workers, progress=progress):
         outcome.get()
-    return [_finished(store) for store, _ in pairs]
-
-
-def _parted(
-    pairs: Sequence[tuple[CompiledStore, Compiler]],
-) -> tuple[tuple[CompiledStore, ...], tuple[Compiler, ...]]:
-    return tuple(store for store, _ in pairs), tuple(compiler for _, compiler in pairs)
+    return [_finished(store) for store, _ in ways]
 
 
 def _finished(store: CompiledStore) -> CompiledStore:
@@ -155,7 +148,7 @@ def _write(task: _Task) -> None:
     study = render_study(task.seed, task.index, task.settings)
     truth = {"study_instance_uid": task.uid, **study.truth, "broken_lps_mm": _broken(study)}
     volume = straight(study.hu, study.affine_lps)
-    for store, compiler in zip(task.stores, task.compilers, strict=True):
+    for store, compiler in task.ways:
         write_json(_truth_path(store, task), truth)
         _compile(store, compiler, task, study, volume)
 
