@@ -67,7 +67,7 @@ def test_the_phantom_is_used_as_its_page_shows() -> None:
     exec(block, names)
 
     assert len([line for line in block.splitlines() if line.strip()]) <= 10
-    assert (names["scan"].fractures > 0).any()
+    assert (names["scan"].fracture_mask > 0).any()
     assert names["scan"].hu.shape == names["scan"].labels.shape
 
 
