@@ -1,9 +1,11 @@
 """Methods side by side on the same phantoms: what more looks at a vertebra are worth, and what they cost.
 
 Declared before the first look: training on `TRAIN` studies of the source domain, judged on `JUDGED` of the hidden one,
-with the same encoder and epochs for all but the notebook's network; nothing is chosen by the judged studies. The
-localizer that comes with cspine finds all vertebrae. Level views are trained as they are by default: in the first seven
-tenths of the epochs vertebrae of many necks are put together, which a method that sees whole necks cannot do.
+with the same epochs for all but the notebook's network; nothing is chosen by the judged studies. All others begin
+with the encoder of the level weights that come with cspine, which has seen single planes with cracks, and with a new
+head: from random weights, so few necks would teach none of them to see a crack. The localizer that comes with cspine
+finds all vertebrae. Level views are trained as they are by default: in the first seven tenths of the epochs vertebrae
+of many necks are put together, which a method that sees whole necks cannot do.
 
 - ``baseline-cnn``: the notebook's network on nine straight images;
 - ``curved-9``: nine images that follow the spine, through the level network's encoder;
@@ -36,13 +38,16 @@ from cspine.detect.level_reader import LevelReader
 from cspine.detect.localize import Localizer
 from cspine.evaluate.intervals import bootstrap_auc, patient_weights, percentile_interval
 from cspine.evaluate.metrics import auc
+from cspine.learn.export import export_onnx
 from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, Loader, Share, claim_run, fit, load_batches, open_fabric
-from cspine.learn.level_network import ViewEncoder
+from cspine.learn.level_graph import level_graph
+from cspine.learn.level_network import LevelNetwork, ViewEncoder
 from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.loop import train
 from cspine.learn.loss import challenge_log_loss
 from cspine.learn.phantom_store import write_phantom_stores
 from cspine.learn.settings import TrainSettings
+from cspine.learn.start import load_start
 from cspine.learn.train_levels import train_levels
 from cspine.phantom import DOMAINS, PhantomSettings
 from cspine.phantom.dicom import Identity
@@ -51,9 +56,9 @@ from cspine.reformat.store import CompiledStore
 from cspine.reformat.study import STRAIGHT, Compiler, CompileSettings
 from cspine.scale import default_workers
 
-TRAIN, JUDGED = 400, 200
+TRAIN, JUDGED = 240, 200
 TRAIN_SEED = 3001
-PREVALENCE, MATRIX, EPOCHS = 0.75, 320, 16
+PREVALENCE, MATRIX, EPOCHS = 0.75, 320, 6
 
 Frame = pd.DataFrame
 Answer = Callable[[CompiledStore], Frame]
@@ -133,13 +138,33 @@ def baseline(store: CompiledStore, out: Path) -> tuple[Answer, float]:
 
 def levels(views: tuple[int, int, int]) -> Callable[[CompiledStore, Path], tuple[Answer, float]]:
     def method(store: CompiledStore, out: Path) -> tuple[Answer, float]:
-        summary = train_levels(store, out, LevelTrainSettings(seed=1, epochs=EPOCHS, views=views), progress=tell)
+        settings = LevelTrainSettings(seed=1, cracks=0, epochs=EPOCHS, views=views)
+        summary = train_levels(store, out, settings, start=begin(out.parent / "begin.onnx"), progress=tell)
         if summary is None:  # pragma: no cover - this is one process
             raise AssertionError("another process writes")
         reader = LevelReader.load(*summary.weights)
         return lambda judged: classify_store(judged, reader), _seconds(out)
 
     return method
+
+
+def begin(path: Path) -> Path:
+    """Write what every level network starts from: the encoder that comes with cspine, and a head that knows nothing."""
+    if not path.is_file():
+        torch.manual_seed(1)
+        card, known = load_start("levels").card, seen_encoder()
+        network = LevelNetwork(len(card.kinds))
+        network.encoder.load_state_dict(known.state_dict())
+        export_onnx(level_graph(network, card.views, card.seen), card, path)
+    return path
+
+
+def seen_encoder() -> ViewEncoder:
+    """Return the encoder of the level weights that come with cspine."""
+    start = load_start("levels")
+    network = LevelNetwork(len(start.card.kinds))
+    start.fill(network, start.card.kinds)
+    return network.encoder
 
 
 def curved(store: CompiledStore, out: Path) -> tuple[Answer, float]:
@@ -216,7 +241,7 @@ class CurvedNetwork(nn.Module):
 
     def __init__(self, size: int = 128) -> None:
         super().__init__()
-        self.encoder = ViewEncoder((16, 32, 64, 128), size)
+        self.encoder = seen_encoder()
         self.place = nn.Parameter(torch.randn(9, size) * 0.02)
         self.share, self.said = nn.Linear(size, 8), nn.Linear(size, 1)
 

@@ -16,15 +16,17 @@ from cspine.anatomy import TARGETS, VERTEBRAE
 from cspine.detect.classify import classify_store, read_views
 from cspine.detect.level_reader import LevelReader
 from cspine.detect.localize import Localizer
-from cspine.errors import LabelError, OutputTakenError
+from cspine.errors import LabelError, OutputTakenError, WeightsError
 from cspine.evaluate.metrics import auc
 from cspine.learn import fit as fitting
 from cspine.learn.checkpoint import save_state
 from cspine.learn.fit import Share, load_batches
 from cspine.learn.level_data import LevelData, kinds_of, list_necks, load_views
+from cspine.learn.level_graph import level_graph
 from cspine.learn.level_lesson import evidence_loss, level_loss
 from cspine.learn.level_network import LevelNetwork, LevelOutputs, overall_logit
 from cspine.learn.level_settings import LevelTrainSettings
+from cspine.learn.start import load_start
 from cspine.learn.train_levels import LevelSummary, train_levels
 from cspine.learn.view_augment import Views, augment, mirrored, thickened
 from cspine.reformat.level_views import LevelViews, view_numbers
@@ -33,6 +35,8 @@ from cspine.reformat.store import CompiledStore
 QUICK = LevelTrainSettings(
     cracks=2, epochs=6, batch=4, folds=4, workers=0, views=(1, 1, 1), precision="32-true", average=0.9
 )
+
+ONCE = QUICK.model_copy(update={"cracks": 0, "epochs": 1})
 
 
 def inputs(count: int = 2, views: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -330,6 +334,64 @@ def trained(store: CompiledStore, out: Path, settings: LevelTrainSettings) -> Le
     summary = train_levels(store, out, settings)
     assert summary is not None
     return summary
+
+
+def test_training_goes_on_from_weights_and_says_so(tmp_path: Path) -> None:
+    store = make_views(tmp_path / "data", 24)
+    first = trained(store, tmp_path / "first", QUICK.model_copy(update={"epochs": 2}))
+    (weights,) = first.weights
+    begun, known = load_start(weights), LevelReader.load(weights)
+    unmoved = QUICK.model_copy(update={"cracks": 0, "epochs": 1, "learning_rate": 1e-12, "average": 0.0})
+    other = make_views(tmp_path / "other", 24, seed=7)
+
+    summary = train_levels(other, tmp_path / "second", unmoved, start=weights)
+
+    assert summary is not None
+    second = LevelReader.load(*summary.weights)
+    assert second.card.started_from == begun.sha256 == known.members[0].sha256
+    assert second.card.trained_on.endswith(f"; before that on {known.card.trained_on}")
+    moved = load_start(summary.weights[0]).state
+    for name, value in begun.state.items():
+        if "running" not in name:  # batch norms see other images
+            torch.testing.assert_close(moved[name], value, atol=2e-3, rtol=2e-3, msg=name)
+
+
+def test_a_network_filled_from_a_file_says_what_the_file_says(tmp_path: Path) -> None:
+    (weights,) = trained(make_views(tmp_path / "data", 16), tmp_path / "run", ONCE).weights
+    begun, network = load_start(weights), LevelNetwork(1)
+    graph = level_graph(network, VIEWS, ONCE.views)
+
+    begun.fill(network, begun.card.kinds)
+
+    with torch.no_grad():
+        said = graph.network.eval()(*graph.example)
+    given = {name: value.numpy() for name, value in zip(graph.inputs, graph.example, strict=True)}
+    told = LevelReader.load(weights).members[0].session.run(list(graph.outputs), given)
+    for one, other in zip(said, told, strict=True):
+        np.testing.assert_allclose(one.numpy(), other, atol=1e-4)
+
+
+def test_of_kinds_of_fracture_those_are_taken_over_that_both_know(tmp_path: Path) -> None:
+    (weights,) = trained(make_views(tmp_path / "data", 16), tmp_path / "run", ONCE).weights
+    begun, network = load_start(weights), LevelNetwork(2)
+    fresh = network.kinds.weight[0].clone()
+
+    begun.fill(network, ("burst", "lamina"))
+
+    torch.testing.assert_close(network.kinds.weight[1], begun.state["kinds.weight"][0])
+    torch.testing.assert_close(network.kinds.weight[0], fresh)
+    torch.testing.assert_close(network.broken.weight, begun.state["broken.weight"])
+
+
+def test_what_a_training_cannot_start_from_is_refused(tmp_path: Path) -> None:
+    store = make_views(tmp_path / "data", 16)
+    (weights,) = trained(store, tmp_path / "run", ONCE).weights
+    with pytest.raises(WeightsError, match="holds the network localizer; name weights of levels"):
+        load_start("localizer")
+    with pytest.raises(LabelError, match="held out now; give the same --seed, --folds and --fold, or other data"):
+        train_levels(store, tmp_path / "again", ONCE.model_copy(update={"fold": 1}), start=weights)
+    with pytest.raises(OutputTakenError):  # a run from random weights is another
+        train_levels(store, tmp_path / "run", ONCE, start=weights)
 
 
 def test_a_fold_that_is_none_is_refused(tmp_path: Path) -> None:

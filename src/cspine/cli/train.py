@@ -42,6 +42,10 @@ def train_command(
         Path | None,
         typer.Option("--further", help="Of levels: more compiled data that single vertebrae are first learnt from."),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", help="Of levels: weights to start from, such as levels, those that come with cspine."),
+    ] = None,
     phantoms: Annotated[
         int | None,
         typer.Option("--phantoms", min=1, help="Of a localizer: phantoms to learn from beside the studies; 600."),
@@ -70,7 +74,8 @@ def train_command(
     given = {
         "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed, "folds": folds, "fold": fold,
         "accumulate": accumulate, "precision": precision, "patience": patience, "augment": augment,
-        "further": further, "phantoms": phantoms, "views": None if views is None else three_counts("--views", views),
+        "further": further, "start": start, "phantoms": phantoms,
+        "views": None if views is None else three_counts("--views", views),
     }  # fmt: skip
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if all_folds:

@@ -27,10 +27,10 @@ Run = Callable[[Path, Path, dict[str, Any], Progress], dict[str, Any] | None]
 
 
 def _levels(data: Path, out: Path, given: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
-    further = given.pop("further", None)
+    further, start = given.pop("further", None), given.pop("start", None)
     settings = _settings(LevelTrainSettings, given)
     more = CompiledStore.open(further) if further else None
-    summary = train_levels(CompiledStore.open(data), out, settings, further=more, progress=progress)
+    summary = train_levels(CompiledStore.open(data), out, settings, further=more, start=start, progress=progress)
     return {**vars(summary), "weights": [str(path) for path in summary.weights]} if summary else None
 
 

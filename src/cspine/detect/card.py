@@ -81,6 +81,7 @@ class LevelsCard(Card):
     seen: tuple[int, int, int] = Field(description="Sagittal, coronal and axial views of each vertebra they look at.")
     kinds: tuple[str, ...] = Field(description="Kinds of fracture told apart, in order.")
     localizer_sha256: str = Field(description="Of the localizer that found the vertebrae they saw.")
+    started_from: str = Field("", description="Hash of the weights that their training started from; empty for none.")
     positive_weight: float = Field(2.0, gt=0.0, description="Weight of positives in training; taken out again.")
     prevalence: tuple[float, ...] = Field(description="Fraction of positive studies per target in training.")
     best_constants: tuple[float, ...] = Field(description="Per target, the constant with the least loss in training.")

@@ -16,6 +16,9 @@ from cspine.detect.weights import load_weights
 from cspine.errors import WeightsError
 from cspine.files import write_bytes
 
+HALF: Final = ".half"
+"""Ends the name of a tensor that is stored in half precision."""
+
 _HALF_FROM: Final = 1024
 """Tensors with at least this many numbers are stored in half precision."""
 
@@ -76,6 +79,7 @@ def export_onnx(graph: Graph, card: Card, path: Path) -> None:
             dynamic_shapes=graph.vary,
             dynamo=True,
             verbose=False,
+            optimize=False,  # ONNX Runtime does; parameters keep their names, and a training can start from them
         )
     if program is None:
         raise WeightsError(f"{path}: the exporter gave no network")
@@ -95,7 +99,7 @@ def _store_in_half(model: onnx.ModelProto) -> None:
         if tensor.data_type != onnx.TensorProto.FLOAT or int(np.prod(tensor.dims)) < _HALF_FROM:
             continue
         name = tensor.name
-        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.half")
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name + HALF)
         model.graph.initializer.remove(tensor)
         model.graph.initializer.append(half)
         casts.append(helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT))

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-import torch
 from lightning_fabric import Fabric
 
 from cspine import __version__
@@ -28,6 +27,7 @@ from cspine.learn.level_lesson import LevelLesson
 from cspine.learn.level_network import LevelNetwork
 from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.loop import SPLIT_FILE, WEIGHTS_FILE
+from cspine.learn.start import Start, State, load_start
 from cspine.progress import Progress, silent
 from cspine.reformat.level_views import LevelViewSettings
 from cspine.reformat.store import CompiledStore
@@ -35,8 +35,6 @@ from cspine.settings import digest
 
 CRACKS_FOLDER: Final = "cracks"
 """In a run's folder: the encoder's training on pieces."""
-
-State = dict[str, torch.Tensor]
 
 PREDICTIONS_FILE: Final = "out-of-fold.csv"
 """What was said of patients by networks that were not trained on them."""
@@ -158,6 +156,7 @@ def train_levels(
     settings: LevelTrainSettings,
     *,
     further: CompiledStore | None = None,
+    start: str | Path | None = None,
     progress: Progress = silent,
 ) -> LevelSummary | None:
     """Train a level network, or one for each fold; an interrupted run goes on where its last epoch ended.
@@ -174,6 +173,9 @@ def train_levels(
     further : CompiledStore, optional
         Of other patients, or phantoms: gives single vertebrae to the epochs in which those of different necks are put
         together, and is never held out.
+    start : str or Path, optional
+        Weights to start from in place of random ones, as `cspine weights` names them or a file. Whom they learnt from
+        should not be in `store`: held-out ones among them would be judged and calibrated on as if they were new.
     progress : Progress
         Told how many epochs are done.
 
@@ -185,7 +187,10 @@ def train_levels(
     Raises
     ------
     LabelError
-        There are too few labelled necks, or `further` was compiled in another way.
+        There are too few labelled necks, `further` or what `start` learnt from was compiled in another way, or `start`
+        learnt from necks that are held out now.
+    WeightsError
+        `start` cannot be started from.
     OutputTakenError
         `out` holds something else, or a run with other settings or data.
     DiskFullError, OutputError
@@ -200,15 +205,19 @@ def train_levels(
         raise LabelError(
             f"{further.folder}: no epoch of {settings.epochs} mixes necks, so none reads it; train for more"
         )
+    begun = _begun(start, material, settings)
     split = _split(material.necks, settings)
     identity = {"format": 3, "kind": "levels run", "settings": settings.model_dump(mode="json"), "data": material.hash}
+    if begun is not None:
+        identity["start"] = begun.sha256
     fabric = open_fabric(settings)
     claim_run(fabric, out, identity)
     parts = []
     for number in range(settings.folds) if settings.fold is None else (settings.fold,):
         lesson = _lesson(material, set(split.index[split == number]), settings, fabric.world_size)
         where = out if settings.fold is not None else out / f"fold-{number}"
-        build = _builder(material, _see_cracks(fabric, lesson, where, settings, progress))
+        build = _builder(material, begun)
+        build = _builder(material, begun, _see_cracks(fabric, lesson, where, settings, build, progress))
         fitted = fit(fabric, build, lesson, where, settings, progress=progress)
         if fitted is not None:
             draw_curves(where, fitted.curve, title=f"levels, seed {settings.seed}", phantom=material.phantom_only)
@@ -217,11 +226,32 @@ def train_levels(
     if not parts:
         return None
     write_text(out / SPLIT_FILE, split.rename("fold").rename_axis("StudyInstanceUID").to_csv())
-    return _finish(material, parts, out, settings)
+    return _finish(material, parts, out, settings, begun)
+
+
+def _begun(start: str | Path | None, material: _Material, settings: LevelTrainSettings) -> Start | None:
+    """Return what training starts from, if from anything; raises as `train_levels` does."""
+    if start is None:
+        return None
+    begun = load_start(start)
+    if begun.card.views != material.views:
+        raise LabelError(f"{start}: looked at vertebrae in another way than {material.store.folder} shows them")
+    before = [begun.card.training.get(name) for name in ("seed", "folds", "fold")]
+    if begun.card.data_hash == material.hash and before != [settings.seed, settings.folds, settings.fold]:
+        raise LabelError(
+            f"{start}: learnt from necks of {material.store.folder} that would be held out now; "
+            "give the same --seed, --folds and --fold, or other data"
+        )
+    return begun
 
 
 def _see_cracks(
-    fabric: Fabric, lesson: LevelLesson, where: Path, settings: LevelTrainSettings, progress: Progress
+    fabric: Fabric,
+    lesson: LevelLesson,
+    where: Path,
+    settings: LevelTrainSettings,
+    build: Callable[[], LevelNetwork],
+    progress: Progress,
 ) -> State | None:
     """Return the weights of an encoder that has seen pieces with and without cracks; None where none are known."""
     pieces = CrackLesson([*lesson.train, *lesson.further], lesson.tune, lesson.views, settings)
@@ -230,18 +260,20 @@ def _see_cracks(
     folder, chosen = where / CRACKS_FOLDER, settings.of_cracks
     folder.mkdir(exist_ok=True, parents=True)
     fitted = fit(
-        fabric, lambda: CrackNetwork(LevelNetwork(1).encoder), pieces, folder, chosen, stage="cracks", progress=progress
+        fabric, lambda: CrackNetwork(build().encoder), pieces, folder, chosen, stage="cracks", progress=progress
     )
     seen = CrackNetwork.encoder_of(fitted.network) if fitted else None
     state: State | None = fabric.broadcast(seen)
     return state
 
 
-def _builder(material: _Material, seen: State | None) -> Callable[[], LevelNetwork]:
-    """Return what makes a new network, whose encoder has seen cracks."""
+def _builder(material: _Material, begun: Start | None, seen: State | None = None) -> Callable[[], LevelNetwork]:
+    """Return what makes a new network, whose encoder has seen cracks where `seen` is given."""
 
     def build() -> LevelNetwork:
         network = LevelNetwork(len(material.kinds))
+        if begun is not None:
+            begun.fill(network, material.kinds)
         if seen is not None:
             network.encoder.load_state_dict(seen)
         return network
@@ -260,7 +292,9 @@ def _lesson(material: _Material, held: set[str], settings: LevelTrainSettings, p
     return LevelLesson(train, tune, material.further, material.views, material.kinds, settings)
 
 
-def _finish(material: _Material, parts: Sequence[_Part], out: Path, settings: LevelTrainSettings) -> LevelSummary:
+def _finish(
+    material: _Material, parts: Sequence[_Part], out: Path, settings: LevelTrainSettings, begun: Start | None
+) -> LevelSummary:
     """Calibrate on what no network was trained on, and export."""
     raw = pd.concat([part.raw for part in parts])
     write_text(out / PREDICTIONS_FILE, raw.to_csv())
@@ -271,9 +305,12 @@ def _finish(material: _Material, parts: Sequence[_Part], out: Path, settings: Le
     for number, part in enumerate(parts):
         trained = np.array([neck.truth for neck in part.train])
         epoch = part.fitted.best_epoch
+        before = f"; before that on {begun.card.trained_on}" if begun else ""
+        whom = f"{len(part.train)} {material.who}{material.beside}, seed {settings.seed}, epoch {epoch}{before}"
         card = LevelsCard(
-            trained_on=f"{len(part.train)} {material.who}{material.beside}, seed {settings.seed}, epoch {epoch}",
-            phantom_only=material.phantom_only,
+            trained_on=whom,
+            phantom_only=material.phantom_only and (begun is None or begun.card.phantom_only),
+            started_from=begun.sha256 if begun else "",
             software=__version__,
             sagittal=material.store.settings.sagittal,
             views=material.views,

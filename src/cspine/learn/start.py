@@ -1,0 +1,109 @@
+"""Weights that a level network's training starts from, in place of random ones."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+
+from cspine.detect.card import LevelsCard
+from cspine.detect.shelf import resolve
+from cspine.detect.weights import embedded_bytes, load_weights, read_file
+from cspine.errors import WeightsError
+from cspine.learn.export import HALF
+from cspine.learn.level_network import LevelNetwork
+
+State = dict[str, torch.Tensor]
+
+LEVELS: Final = "levels"
+
+_NETWORK: Final = "network."
+"""Begins the names of the network's own parameters in a file."""
+
+_COUNTER: Final = "num_batches_tracked"
+"""Of batch norms; told in no file, and of no use with a fixed momentum."""
+
+_KINDS: Final = "kinds."
+
+
+@dataclass(frozen=True)
+class Start:
+    """Parameters of a trained network.
+
+    Attributes
+    ----------
+    card : LevelsCard
+        What the file says of itself.
+    sha256 : str
+        Of the file.
+    state : dict of str to Tensor
+        Named as in `LevelNetwork`.
+    """
+
+    card: LevelsCard
+    sha256: str
+    state: State
+
+    def fill(self, network: LevelNetwork, kinds: Sequence[str]) -> None:
+        """Put the parameters into a new network; of kinds of fracture, those that both know.
+
+        Parameters
+        ----------
+        network : LevelNetwork
+            Of the usual widths.
+        kinds : sequence of str
+            That it tells apart.
+        """
+        known = [(place, self.card.kinds.index(kind)) for place, kind in enumerate(kinds) if kind in self.card.kinds]
+        state = network.state_dict()
+        for name, value in self.state.items():
+            if name.startswith(_KINDS):
+                for place, told in known:
+                    state[name][place] = value[told]
+            else:
+                state[name] = value
+        network.load_state_dict(state)
+
+
+def load_start(weights: str | Path) -> Start:
+    """Return the parameters that weights hold; reading them runs nothing from the file.
+
+    Parameters
+    ----------
+    weights : str or Path
+        A name that `cspine weights` lists, or a file written by `cspine.learn.export.export_onnx`.
+
+    Raises
+    ------
+    WeightsError
+        They are missing, damaged, of another network, or of an earlier version, whose files held parameters merged.
+    """
+    network, path = resolve(weights)
+    if network != LEVELS:
+        raise WeightsError(f"{weights}: holds the network {network}; name weights of {LEVELS}")
+    card = load_weights(LevelsCard, path).card
+    data = read_file(path, str(path)) if path else embedded_bytes(f"{LEVELS}.onnx")
+    state = _parameters(data)
+    wanted = {name: value.shape for name, value in LevelNetwork(len(card.kinds)).state_dict().items()}
+    needed = {name: shape for name, shape in wanted.items() if not name.endswith(_COUNTER)}
+    if any(name not in state or state[name].shape != shape for name, shape in needed.items()):
+        raise WeightsError(
+            f"{weights}: does not hold the parameters of this version's network; "
+            "start from weights that this version wrote"
+        )
+    return Start(card, hashlib.sha256(data).hexdigest(), {name: state[name] for name in needed})
+
+
+def _parameters(data: bytes) -> State:
+    """Return a file's tensors in single precision, by the names that they had in training."""
+    found = {}
+    for tensor in onnx.load_model_from_string(data).graph.initializer:
+        if tensor.name.startswith(_NETWORK) and tensor.data_location != onnx.TensorProto.EXTERNAL:
+            value = numpy_helper.to_array(tensor).astype(np.float32)
+            found[tensor.name.removeprefix(_NETWORK).removesuffix(HALF)] = torch.from_numpy(value)
+    return found
