@@ -32,7 +32,7 @@ from cspine.files import read_json
 from cspine.learn.phantom_store import TRUTH_FOLDER, write_phantom_store
 from cspine.phantom import DOMAINS
 from cspine.phantom.dicom import Identity
-from cspine.reformat.level_views import LevelViews, view_numbers
+from cspine.reformat.level_views import LevelViews
 from cspine.reformat.spine_map import coverage_of
 from cspine.reformat.store import CompiledStore, study_key
 from cspine.reformat.study import Compiler
@@ -254,15 +254,12 @@ def _own_auc(cases: pd.DataFrame) -> Interval:
 
 def _pointing(necks: list[Neck], reader: LevelReader, said: list[Scores], levels: Floats) -> dict[str, Any]:
     """Judge whether the strongest place of each vertebra is where that vertebra is broken."""
-    chosen, triage = view_numbers(reader.card.views, reader.card.seen), reader.card.points_level
-    threshold = next(point.threshold for point in triage if point.name == "triage")
+    threshold = next(point.threshold for point in reader.card.points_level if point.name == "triage")
     strength, hits, uids, inside, detected, number = [], [], [], [], [], 0
     for neck, scores, chances in zip(necks, said, levels, strict=True):
         for views in neck.views:
             column = VERTEBRAE.index(views.level)
-            evidence = scores.evidence[column]
-            best = int(evidence.max(axis=(1, 2)).argmax())
-            point = strongest_point(views, int(chosen[best]), evidence[best])[2]
+            point = strongest_point(views, *reader.strongest(scores.evidence[column]))[2]
             broken = neck.truth["broken_lps_mm"].get(views.level)
             near = broken is not None and float(np.linalg.norm(np.array(broken) - point, axis=1).min()) <= NEAR_MM
             strength.append(float(chances[column]))

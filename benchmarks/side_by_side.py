@@ -81,10 +81,36 @@ def main() -> None:
         kind, method = METHODS[name]
         started = time.perf_counter()
         answer, seconds = method(stores["train"][kind], options.work / name)
-        rows.append({"method": name, **judge(answer, stores["judged"][kind], shared), "seconds_per_epoch": seconds})
+        judged = stores["judged"][kind]
+        costs = {"bytes_a_study": bytes_read(judged, name), "seconds_per_epoch": seconds}
+        rows.append({"method": name, **judge(answer, judged, shared), **costs})
         print(json.dumps(rows[-1]), f"{time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     (options.work / "side-by-side.json").write_text(json.dumps(rows, indent=2) + "\n")
-    sys.stdout.write(pd.DataFrame(rows).to_string() + "\n")
+    sys.stdout.write(table(rows))
+
+
+def bytes_read(store: CompiledStore, name: str) -> float:
+    """Return the bytes of a study that a method looks at; of mosaics, the share of its views."""
+    images = name in ("baseline-cnn", "curved-9")
+    paths = (store.manifest() if images else store.levels())["path"]
+    size = sum((store.folder / str(path)).stat().st_size for path in paths)
+    views = store.settings.levels
+    share = 1.0 if images or views is None else int(name.split("-")[1]) / views.views
+    return share * size / store.manifest()["study_instance_uid"].nunique()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as Markdown."""
+    lines = [
+        "| method | patient AUC | level AUC | bytes a study | s an epoch | s a prediction |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        patient, level = ("{:.3f} ({:.3f} to {:.3f})".format(*row[f"{which}_auc"]) for which in ("patient", "level"))
+        costs = f"{row['bytes_a_study']:,.0f} | {row['seconds_per_epoch']:.1f} | {row['seconds_a_prediction']:.3f}"
+        lines.append(f"| {row['method']} | {patient} | {level} | {costs} |")
+    studies = sorted({row["studies"] for row in rows})
+    return "\n".join([*lines, "", f"Studies: {studies}"]) + "\n"
 
 
 def make(options: argparse.Namespace, which: str, kinds: list[str]) -> dict[str, CompiledStore]:
@@ -102,7 +128,7 @@ def make(options: argparse.Namespace, which: str, kinds: list[str]) -> dict[str,
 
 
 def judge(answer: Answer, store: CompiledStore, shared: set[str]) -> dict[str, Any]:
-    """Return AUC with intervals, bytes a study and seconds a prediction, from compiled images on.
+    """Return AUC with intervals and seconds a prediction, from compiled images on.
 
     Only studies count in which vertebrae were found: others no method but the baseline answers.
     """
@@ -121,7 +147,6 @@ def judge(answer: Answer, store: CompiledStore, shared: set[str]) -> dict[str, A
     return {
         "patient_auc": [overall.value, overall.low, overall.high],
         "level_auc": [levels.value, levels.low, levels.high],
-        "bytes_a_study": float(studies["bytes_out"].mean()),
         "seconds_a_prediction": seconds,
         "studies": len(said),
     }
@@ -138,7 +163,7 @@ def baseline(store: CompiledStore, out: Path) -> tuple[Answer, float]:
 
 def levels(views: tuple[int, int, int]) -> Callable[[CompiledStore, Path], tuple[Answer, float]]:
     def method(store: CompiledStore, out: Path) -> tuple[Answer, float]:
-        settings = LevelTrainSettings(seed=1, cracks=0, epochs=EPOCHS, views=views)
+        settings = LevelTrainSettings(seed=1, cracks=0, epochs=EPOCHS, views=views, seen=views)
         summary = train_levels(store, out, settings, start=begin(out.parent / "begin.onnx"), progress=tell)
         if summary is None:  # pragma: no cover - this is one process
             raise AssertionError("another process writes")

@@ -10,7 +10,7 @@ from tests.support.dicom import write_series
 from cspine.detect.evidence import strongest_place
 from cspine.imaging import choose_series, discover, load_volume
 from cspine.imaging.series import Series
-from cspine.reformat.level_views import CHANNELS, LevelViews, LevelViewSettings, compile_level
+from cspine.reformat.level_views import LevelViews, LevelViewSettings, compile_level
 
 VIEWS = LevelViewSettings(sagittal=3, coronal=3, axial=3, pixels=64, pixel_mm=0.8)
 SPACING = (1.2, 0.9, 0.9)
@@ -45,14 +45,14 @@ def cut(folder: Path, kind: str = "axial") -> tuple[LevelViews, Series]:
 @pytest.mark.parametrize("kind", ["sagittal", "coronal", "axial"])
 def test_the_place_of_what_is_seen_is_where_it_lies(marked: Path, kind: str) -> None:
     views, series = cut(marked, kind)
-    bright = views.views[:, CHANNELS // 2].astype(float)
-    of_kind = [view for view in range(len(bright)) if VIEWS.planes[CHANNELS * view + 1][0] == kind]
-    view = max(of_kind, key=lambda number: float(bright[number].max()))
-    cells = bright[view].reshape(8, 8, 8, 8).mean(axis=(1, 3)) / 255.0
+    bright = views.images.astype(float)
+    of_kind = [plane for plane in range(len(bright)) if VIEWS.planes[plane][0] == kind]
+    plane = max(of_kind, key=lambda number: float(bright[number].sum()))
+    cells = bright[plane].reshape(8, 8, 8, 8).mean(axis=(1, 3)) / 255.0
 
-    place = strongest_place(views, view, cells.astype(np.float32), series)
+    place = strongest_place(views, plane, cells.astype(np.float32), series)
 
-    assert place.plane == kind
+    assert (place.plane, place.offset_mm) == VIEWS.planes[plane]
     true = (load_volume(marked).affine @ [*MARK, 1.0])[:3]
     away = views.box_lps[:3, :3].T @ (np.array(place.point_lps_mm) - true)
     assert np.abs(np.delete(away, NORMAL[kind])).max() < 2.0

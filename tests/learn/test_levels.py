@@ -52,7 +52,7 @@ def test_shapes_are_as_said() -> None:
     assert found.levels.shape == (2, 7)
     assert found.overall.shape == (2,)
     assert found.kinds.shape == (2, 7, 5)
-    assert found.evidence.shape == (2, 7, 3, 4, 4)
+    assert found.evidence.shape == (2, 7, 3, 3, 4, 4)
 
 
 def test_absent_vertebrae_say_nothing_to_the_others() -> None:
@@ -104,7 +104,7 @@ def test_absent_vertebrae_do_not_make_a_patient_suspicious() -> None:
 def test_the_loss_has_the_challenges_weights_and_leaves_out_what_is_absent() -> None:
     truth = torch.tensor([[1.0, 0, 1, 0, 0, 0, 0, 0]])
     present = torch.ones(1, 7, dtype=torch.bool)
-    outputs = LevelOutputs(torch.zeros(1, 7), torch.zeros(1), torch.zeros(1, 7, 1), torch.zeros(1, 7, 1, 1, 1))
+    outputs = LevelOutputs(torch.zeros(1, 7), torch.zeros(1), torch.zeros(1, 7, 1), torch.zeros(1, 7, 1, 3, 1, 1))
 
     whole = level_loss(outputs, {"truth": truth, "present": present})
     present[0, 1] = False  # C2, which is broken, weighs 2
@@ -116,7 +116,7 @@ def test_the_loss_has_the_challenges_weights_and_leaves_out_what_is_absent() -> 
 
 
 def test_evidence_counts_only_where_it_is_known() -> None:
-    nowhere = torch.full((1, 7, 2, 4, 4), -3.0)
+    nowhere = torch.full((1, 7, 2, 3, 4, 4), -3.0)
     outputs = LevelOutputs(torch.zeros(1, 7), torch.zeros(1), torch.zeros(1, 7, 1), nowhere)
     batch = {
         "cells": torch.zeros(1, 7, 2, 4, 4),
@@ -297,8 +297,8 @@ def test_a_neck_and_its_mirror_image_get_the_same_answer_with_flips(tmp_path: Pa
 
     np.testing.assert_allclose(here.levels, there.levels, atol=1e-5)
     np.testing.assert_allclose(here.overall, there.overall, atol=1e-5)
-    np.testing.assert_allclose(here.evidence[:, 1:], there.evidence[:, 1:, :, ::-1], atol=1e-5)
-    np.testing.assert_allclose(here.evidence[:, :1], there.evidence[:, :1], atol=1e-5)
+    np.testing.assert_allclose(here.evidence[:, 1:], there.evidence[:, 1:, ..., ::-1], atol=1e-5)
+    np.testing.assert_allclose(here.evidence[:, :1], there.evidence[:, :1, ::-1], atol=1e-5)
 
 
 def test_two_processes_train_one_network_and_one_of_them_writes(tmp_path: Path) -> None:

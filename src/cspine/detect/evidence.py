@@ -9,29 +9,29 @@ from scipy import ndimage
 from cspine.findings import SlicePlace, ViewEvidence
 from cspine.imaging.header import SliceHeader
 from cspine.imaging.series import Series
-from cspine.reformat.level_views import CHANNELS, LevelViews
+from cspine.reformat.level_views import LevelViews
 
 Floats = npt.NDArray[np.float64]
 
 _SMOOTH_CELLS: Final = 0.5
 
 
-def strongest_place(views: LevelViews, view: int, strength: npt.NDArray[np.float32], series: Series) -> ViewEvidence:
-    """Return the place of a view that speaks most for a fracture.
+def strongest_place(views: LevelViews, plane: int, strength: npt.NDArray[np.float32], series: Series) -> ViewEvidence:
+    """Return the place of a plane that speaks most for a fracture.
 
     Parameters
     ----------
     views : LevelViews
         Of the vertebra.
-    view : int
-        Which of its views.
+    plane : int
+        Which of its planes.
     strength : (rows / 8, columns / 8)
-        Of that view, 0 to 1.
+        Of that plane, 0 to 1.
     series : Series
         What the views were made from.
     """
-    kind, offset = views.settings.planes[_middle(view)]
-    row, column, point = strongest_point(views, view, strength)
+    kind, offset = views.settings.planes[plane]
+    row, column, point = strongest_point(views, plane, strength)
     x, y, z = point.tolist()
     return ViewEvidence(
         plane=kind,
@@ -46,15 +46,10 @@ def strongest_place(views: LevelViews, view: int, strength: npt.NDArray[np.float
     )
 
 
-def strongest_point(views: LevelViews, view: int, strength: npt.NDArray[np.float32]) -> tuple[float, float, Floats]:
+def strongest_point(views: LevelViews, plane: int, strength: npt.NDArray[np.float32]) -> tuple[float, float, Floats]:
     """Return row and column, in pixels, and LPS mm of the place that `strongest_place` tells."""
     row, column = _peak(strength, views.settings.pixels / strength.shape[0])
-    return row, column, views.lps(_middle(view), np.asarray(row), np.asarray(column))
-
-
-def _middle(view: int) -> int:
-    """Return the number of a view's middle plane."""
-    return CHANNELS * view + CHANNELS // 2
+    return row, column, views.lps(plane, np.asarray(row), np.asarray(column))
 
 
 def _peak(strength: npt.NDArray[np.float32], cell: float) -> tuple[float, float]:

@@ -41,7 +41,8 @@ class Scores:
         Plain probabilities; NaN where a vertebra is absent.
     overall : float
     kinds : (7, kinds) float
-    evidence : (7, views, rows / 8, columns / 8) float32
+    evidence : (7, views, 3, rows / 8, columns / 8) float32
+        Of each plane of the views that are looked at.
     """
 
     levels: Floats
@@ -168,6 +169,25 @@ class LevelReader:
         )
         return Reading(patient, tuple(vertebrae), self._warnings(), tuple(pictures))
 
+    def strongest(
+        self, evidence: npt.NDArray[np.float32], among: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[int, npt.NDArray[np.float32]]:
+        """Return the plane that speaks most for a fracture of a vertebra, and its map.
+
+        Parameters
+        ----------
+        evidence : (views, 3, rows / 8, columns / 8)
+            Of that vertebra, from `Scores`.
+        among : (views,) bool, optional
+            Which of the views that are looked at; all where left out.
+        """
+        peaks = evidence.max(axis=(2, 3))
+        if among is not None:
+            peaks[~among] = -1.0
+        view, channel = divmod(int(peaks.argmax()), CHANNELS)
+        chosen = view_numbers(self.card.views, self.card.seen)
+        return CHANNELS * int(chosen[view]) + channel, evidence[view, channel]
+
     def _warnings(self) -> tuple[str, ...]:
         if self.card.localizer_sha256 == self.localizer.sha256:
             return ()
@@ -201,17 +221,15 @@ class LevelReader:
     def _pictures(
         self, views: LevelViews, evidence: npt.NDArray[np.float32], compiled: CompiledStudy
     ) -> list[EvidencePicture]:
-        """Return the strongest view of each plane, the strongest first."""
-        chosen, planes = view_numbers(self.card.views, self.card.seen), view_places(self.card.views)[0]
+        """Return the strongest plane of each kind, the strongest first."""
+        kinds = view_places(self.card.views)[0][view_numbers(self.card.views, self.card.seen)]
         found = []
         for kind in range(len(PLANES)):
-            places = np.flatnonzero(planes[chosen] == kind)
-            if len(places):
-                best = int(places[evidence[places].max(axis=(1, 2)).argmax()])
-                view = int(chosen[best])
-                place = strongest_place(views, view, evidence[best], compiled.series)
-                grey = views.images[CHANNELS * view + CHANNELS // 2] / (self.card.views.brightest / 255.0)
-                found.append(EvidencePicture(views.level, place, grey.astype(np.uint8), evidence[best]))
+            if (kinds == kind).any():
+                plane, strength = self.strongest(evidence, kinds == kind)
+                place = strongest_place(views, plane, strength, compiled.series)
+                grey = views.images[plane] / (self.card.views.brightest / 255.0)
+                found.append(EvidencePicture(views.level, place, grey.astype(np.uint8), strength))
         return sorted(found, key=lambda picture: -picture.evidence.strength)
 
 
@@ -258,7 +276,8 @@ def _mirrored_back(answer: Answer, neck: _Neck) -> Answer:
     levels, overall, kinds, evidence = answer
     aside = neck.planes != PLANES.index("sagittal")
     back = evidence.copy()
-    back[:, aside] = evidence[:, aside, :, ::-1]
+    back[:, aside] = evidence[:, aside, ..., ::-1]
+    back[:, ~aside] = evidence[:, ~aside, ::-1]
     return levels, overall, kinds, back
 
 

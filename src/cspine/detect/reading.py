@@ -21,7 +21,7 @@ class EvidencePicture:
     evidence : ViewEvidence
         The strongest place.
     image : (rows, columns) uint8
-        The view's middle plane.
+        The plane that speaks most for a fracture.
     strength : (rows / 8, columns / 8) float
         How broken each cell is found, 0 to 1.
     """

@@ -36,9 +36,9 @@ def level_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
 
 
 def evidence_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
-    """Return cross-entropy and Dice of cells, where it is known which are broken."""
+    """Return cross-entropy and Dice of views' cells, where it is known which are broken: in any of a view's planes."""
     known = (batch["knows_cells"] & batch["present"])[:, :, None, None, None]
-    return cells_loss(outputs.evidence, batch["cells"], known, broken=_BROKEN_CELL, overlap=_OVERLAP_WEIGHT)
+    return cells_loss(outputs.evidence.amax(dim=3), batch["cells"], known, broken=_BROKEN_CELL, overlap=_OVERLAP_WEIGHT)
 
 
 def kinds_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
@@ -88,8 +88,8 @@ class LevelLesson:
         return load_batches(data, self._settings, seed, share)
 
     def tuning(self) -> Loader:
-        """Return the held-out necks as they are, through the same number of views."""
-        data = LevelData(self.tune, self.views, self._kinds, self._settings.views, None)
+        """Return the held-out necks as they are, through as many views as later ones."""
+        data = LevelData(self.tune, self.views, self._kinds, self._settings.seen_of(self.views), None)
         return load_batches(data, self._settings)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:

@@ -30,8 +30,8 @@ class LevelOutputs(NamedTuple):
         Logits of any fracture.
     kinds : (n, 7, kinds)
         Logits of each kind of fracture.
-    evidence : (n, 7, views, rows, columns)
-        Logits of each cell of each view to be broken.
+    evidence : (n, 7, views, 3, rows, columns)
+        Logits of each cell of each plane to be broken.
     """
 
     levels: torch.Tensor
@@ -44,7 +44,7 @@ class ViewEncoder(nn.Module):
     """One view to a vector and a map: a small residual network (He et al. 2016) with a second look at stride 8.
 
     Each of a view's planes is seen by itself, through the same layers: planes lie some millimetres apart, and a crack
-    shows in one of them. What marks a cell most in any plane marks it in the view.
+    shows in one of them.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class ViewEncoder(nn.Module):
         return coarse, merged, self.evidence(merged)[:, 0]
 
     def forward(self, views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return vectors, (n, size), and evidence, (n, rows / 8, columns / 8), of views, (n, 3, rows, columns)."""
+        """Return vectors, (n, size), and evidence, (n, 3, rows / 8, columns / 8), of views, (n, 3, rows, columns)."""
         planes = views.shape[1]
         coarse, merged, marks = self.mark(views.flatten(0, 1)[:, None])
         evidence = marks.view(-1, planes, *marks.shape[1:])
@@ -92,7 +92,7 @@ class ViewEncoder(nn.Module):
         seen = (looked * share[:, None]).sum(dim=2)
         whole = coarse.mean(dim=(2, 3)).view(-1, planes, coarse.shape[1]).mean(dim=1)
         strongest = evidence.flatten(1).amax(dim=1, keepdim=True)
-        return self.vector(torch.cat([whole, seen, strongest], dim=1)), evidence.amax(dim=1)
+        return self.vector(torch.cat([whole, seen, strongest], dim=1)), evidence
 
 
 class LevelNetwork(nn.Module):

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES, OVERALL
 from cspine.learn.fit import FitSettings
+from cspine.reformat.level_views import LevelViewSettings
 
 PREVALENCE: Final = CHALLENGE_POSITIVES[OVERALL] / CHALLENGE_STUDIES
 
@@ -23,6 +24,9 @@ class LevelTrainSettings(FitSettings):
     weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="AdamW's decay.")
     views: tuple[int, int, int] = Field(
         (3, 3, 3), description="Sagittal, coronal and axial views of each vertebra: in training drawn anew each time."
+    )
+    seen: tuple[int, int, int] | None = Field(
+        None, description="Views that held-out and later necks are looked at through; all there are where null."
     )
     cracks: int = Field(
         12,
@@ -43,6 +47,10 @@ class LevelTrainSettings(FitSettings):
         description="The part that is not trained on but calibrated; all in turn where null.",
     )
     prevalence: float = Field(PREVALENCE, gt=0.0, lt=1.0, description="Fraction of fractured patients calibrated for.")
+
+    def seen_of(self, views: LevelViewSettings) -> tuple[int, int, int]:
+        """Return sagittal, coronal and axial views that held-out and later necks are looked at through."""
+        return self.seen or (views.sagittal, views.coronal, views.axial)
 
     @property
     def of_cracks(self) -> "LevelTrainSettings":

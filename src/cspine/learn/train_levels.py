@@ -221,7 +221,7 @@ def train_levels(
         fitted = fit(fabric, build, lesson, where, settings, progress=progress)
         if fitted is not None:
             draw_curves(where, fitted.curve, title=f"levels, seed {settings.seed}", phantom=material.phantom_only)
-            raw = predict_necks(fitted.network, lesson.tune, material.views, settings.views)
+            raw = predict_necks(fitted.network, lesson.tune, material.views, settings.seen_of(material.views))
             parts.append(_Part(fitted, lesson.train, raw))
     if not parts:
         return None
@@ -300,6 +300,7 @@ def _finish(
     write_text(out / PREDICTIONS_FILE, raw.to_csv())
     known = {neck.study: neck for neck in material.necks}
     found = calibrated(raw, [known[str(study)] for study in raw.index], settings.prevalence)
+    seen = settings.seen_of(material.views)
     which = f"all {settings.folds} folds" if settings.fold is None else f"fold {settings.fold} of {settings.folds}"
     files = []
     for number, part in enumerate(parts):
@@ -314,7 +315,7 @@ def _finish(
             software=__version__,
             sagittal=material.store.settings.sagittal,
             views=material.views,
-            seen=settings.views,
+            seen=seen,
             kinds=material.kinds,
             localizer_sha256=material.store.localizer_sha256 or "",
             positive_weight=POSITIVE_WEIGHT,
@@ -329,7 +330,7 @@ def _finish(
             statement=RESEARCH_USE_ONLY,
         )
         files.append(out / (WEIGHTS_FILE if len(parts) == 1 else f"weights-{number}.onnx"))
-        export_onnx(level_graph(part.fitted.network, material.views, settings.views), card, files[-1])
+        export_onnx(level_graph(part.fitted.network, material.views, seen), card, files[-1])
     last = parts[-1].fitted
     least = min(row["tune_loss"] for row in last.curve)
     return LevelSummary(len(last.curve), last.best_epoch, least, last.resumed_from, tuple(files))
