@@ -6,6 +6,7 @@ shipped.
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -14,11 +15,13 @@ import zipfile
 from pathlib import Path
 
 import cspine
+from cspine.files import read_json
 from cspine.phantom import PhantomSettings, synthesize
 
 HOME = Path(cspine.__file__).parent
 STUDY = HOME / "phantom" / "embedded" / "study.zip"
 WEIGHTS = HOME / "detect" / "embedded" / "baseline-cnn.onnx"
+TRUTH = "truth.json"
 SEED = 7
 SETTINGS = PhantomSettings(
     matrix=160, slice_spacing_mm=(1.5, 1.5), noise_hu=(8.0, 8.0), prevalence=1.0, full_headers=0.0, upward=0.0
@@ -40,11 +43,14 @@ def main() -> None:
 
 
 def make_study(path: Path) -> None:
-    """Write one phantom study as a zip whose bytes depend on the seed and the settings alone."""
+    """Write one phantom study as a zip whose bytes depend on the seed and the settings alone, and its truth beside."""
     path.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         synthesize(Path(folder) / "data", studies=1, seed=SEED, settings=SETTINGS)
         (images,) = (Path(folder) / "data" / "train_images").iterdir()
+        (truth,) = (Path(folder) / "data" / "truth").iterdir()
+        fractures = [{key: each[key] for key in ("level", "kind")} for each in read_json(truth)["fractures"]]
+        path.with_name(TRUTH).write_text(json.dumps({"fractures": fractures}, indent=2) + "\n")
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for file in sorted(images.iterdir(), key=lambda file: int(file.stem)):
                 archive.writestr(zipfile.ZipInfo(f"study/{file.name}", _DATE), file.read_bytes(), zipfile.ZIP_DEFLATED)

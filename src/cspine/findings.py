@@ -3,6 +3,7 @@
 ``Findings.model_json_schema()`` is the published schema of ``findings.json`` (``docs/findings.schema.json``).
 """
 
+from collections.abc import Collection
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -68,6 +69,17 @@ class KindFinding(_Part):
 
 
 OperatingPointName = Literal["rule-out", "triage"]
+
+_IN_WORDS: Final[tuple[tuple[OperatingPointName, str], ...]] = (("triage", "suspicious"), ("rule-out", "not ruled out"))
+
+
+def in_words(above: Collection[OperatingPointName]) -> str:
+    """Return what reaching operating points means, for people; the strongest word alone, none where none is reached.
+
+    >>> in_words(("rule-out", "triage")), in_words(("rule-out",)), in_words(())
+    ('suspicious', 'not ruled out', '')
+    """
+    return next((words for name, words in _IN_WORDS if name in above), "")
 
 
 class PatientFinding(_Part):

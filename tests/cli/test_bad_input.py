@@ -270,7 +270,7 @@ def test_ctrl_c_in_the_middle_and_a_second_run(tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "stopped; what is finished stays, run the same command again to go on" in stderr
+    assert "stopped; nothing is half-written, and synth, compile and train go on when run again" in stderr
     assert "Traceback" not in stderr
     records = (tmp_path / "out" / "records").iterdir()  # a file that was being written has a name with a dot before
     finished = {path.stem for path in records if not path.name.startswith(".")}

@@ -9,6 +9,7 @@ import SimpleITK as sitk  # noqa: N813 - its own custom
 from typer.testing import CliRunner
 
 from cspine.cli import app
+from cspine.errors import GeometryError
 from cspine.findings import Findings, Spine
 from cspine.imaging import choose_series, discover, load_volume
 from cspine.reformat import SagittalSettings, compile_sagittal, trace_spine
@@ -107,13 +108,15 @@ def test_voxels_and_place_are_those_of_simpleitk(real_data: Path) -> None:
         np.testing.assert_allclose(corner[:3], image.TransformIndexToPhysicalPoint((7, 6, 5)), atol=1e-3)
 
 
-def test_ge_tilt_is_refused_for_its_gap_with_the_place(real_data: Path, tmp_path: Path) -> None:
-    code, output, findings = predict(real_data / "ge-tilt", tmp_path / "out")
+def test_ge_tilt_is_refused_for_its_thick_slices_and_its_gap_is_named(real_data: Path, tmp_path: Path) -> None:
+    code, _, findings = predict(real_data / "ge-tilt", tmp_path / "out")
 
     assert code == 1
     assert findings.refused is not None
-    assert findings.refused.code == "geometry"
-    assert "19.dcm and 20.dcm: a 7.0 mm gap between them" in output
+    assert findings.refused.code == "too-thick"
+    assert "slices 4.0 mm apart; at most 3 mm can be judged" in findings.refused.reason
+    with pytest.raises(GeometryError, match=r"19\.dcm and 20\.dcm: a 7\.0 mm gap between them"):
+        load_volume(real_data / "ge-tilt")
 
 
 def test_ge_tilt_can_be_straightened_when_asked(real_data: Path) -> None:

@@ -1,5 +1,6 @@
 """``cspine demo``: the whole way, on a phantom study that comes with cspine."""
 
+import json
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -20,13 +21,16 @@ def demo_command(
     from cspine.imaging.geometry import MAX_GAP_MM
     from cspine.report.folder import write_studies
 
+    embedded = resources.files("cspine.phantom").joinpath("embedded")
+    truth = json.loads(embedded.joinpath("truth.json").read_text("utf-8"))
     with (
-        resources.as_file(resources.files("cspine.phantom").joinpath("embedded", "study.zip")) as study,
+        resources.as_file(embedded.joinpath("study.zip")) as study,
         progress_bar() as progress,
     ):
-        say("A phantom neck (no patient), 16-bit DICOM in a zip, is read in place and compiled to nine images.")
+        say("A phantom neck (no patient), DICOM in a zip, is read in place; its vertebrae are looked at one by one.")
         findings = write_studies(Detector.load(), study, out, max_gap_mm=MAX_GAP_MM, progress=progress)
     show_findings(findings[0])
+    say("In truth broken: " + ", ".join(f"{each['level']} ({each['kind']})" for each in truth["fractures"]) + ".")
     say("A phantom shows that the machinery works; it says nothing about accuracy in patients.")
     say_research_only()
     say(f"Open the report:  {(out / 'report.html').resolve()}")

@@ -72,6 +72,8 @@ def show_findings(findings: "Findings") -> None:
     """Print a study's probabilities as a table, or why there are none."""
     from rich.table import Table
 
+    from cspine.findings import in_words
+
     if findings.series_reasons:
         out.print(f"read: {inert(', '.join(findings.series_reasons))}", soft_wrap=True)
     if findings.refused is not None or findings.patient_overall is None:
@@ -82,12 +84,12 @@ def show_findings(findings: "Findings") -> None:
     table.add_column("probability", justify="right")
     table.add_column("")
     table.add_column("scanned")
-    table.add_column("")
+    table.add_column("remarks")
     overall = findings.patient_overall
-    said = "; ".join([*overall.above, *overall.reasons])
+    said = "; ".join(filter(None, [in_words(overall.above), *overall.reasons]))
     table.add_row("C1-C7, any", *_bar(overall.probability), "", inert(said))
     for vertebra in findings.vertebrae:
-        said = "; ".join([*vertebra.above, *vertebra.reasons])
+        said = "; ".join(filter(None, [in_words(vertebra.above), *vertebra.reasons]))
         table.add_row(vertebra.level, *_bar(vertebra.probability), vertebra.coverage or "", inert(said))
     out.print(table)
     for warning in findings.warnings:

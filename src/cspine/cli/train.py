@@ -64,12 +64,12 @@ def train_command(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a network; ends in RUN/weights.onnx.
+    r"""Train a network; ends in RUN/weights.onnx.
 
     levels and baseline-cnn learn from a compiled data set, a localizer from the challenge's folder with segmentations.
     Patients are split, stratified by label; the held-out ones choose the epoch and calibrate. An interrupted run goes
     on at its last epoch. On several GPUs: torchrun --nproc-per-node=N -m cspine train ... Needs the extra:
-    pip install "cspine[train]".
+    pip install "cspine\[train]".
     """
     given = {
         "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed, "folds": folds, "fold": fold,
@@ -100,6 +100,8 @@ def train_command(
     say(
         f"{summary['epochs']} epochs{resumed}; best held-out loss {summary['best_loss']:.4f} at {summary['best_epoch']}"
     )
+    if not summary.get("calibrated", True):
+        say("too few patients were held out to calibrate on: probabilities stay as the network says them")
     say(f"weights: {', '.join(summary['weights'])}")
     say(f"curves: {Path(summary['weights'][0]).parent / 'curves.png' if not all_folds else out / 'fold-*/curves.png'}")
     say_research_only()

@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cspine.anatomy import TARGETS
+from cspine.anatomy import TARGETS, Level
 from cspine.detect.shape import Shape
 from cspine.evaluate.calibration import Calibration
 from cspine.findings import Probability
@@ -80,6 +80,9 @@ class LevelsCard(Card):
     views: LevelViewSettings = Field(description="How the views they saw were compiled.")
     seen: tuple[int, int, int] = Field(description="Sagittal, coronal and axial views of each vertebra they look at.")
     kinds: tuple[str, ...] = Field(description="Kinds of fracture told apart, in order.")
+    kinds_at: dict[Level, tuple[str, ...]] = Field(
+        default_factory=dict, description="Of each level, the kinds that it was broken in; any where it is not listed."
+    )
     localizer_sha256: str = Field(description="Of the localizer that found the vertebrae they saw.")
     started_from: str = Field("", description="Hash of the weights that their training started from; empty for none.")
     positive_weight: float = Field(2.0, gt=0.0, description="Weight of positives in training; taken out again.")
@@ -89,6 +92,7 @@ class LevelsCard(Card):
     calibration_overall: Calibration = Field(description="And of the patient.")
     calibrated_for: Probability = Field(description="Fraction of fractured patients that calibration supposes.")
     calibrated_on: str = Field(description="Which patients it was fitted on.")
+    too_few: bool = Field(False, description="Whether there were too few patients to calibrate on.")
     absent_chance: Probability = Field(description="How often a vertebra that was not found was fractured by label.")
     points_level: tuple[OperatingPoint, ...] = Field(description="Operating points of levels.")
     points_overall: tuple[OperatingPoint, ...] = Field(description="Operating points of patients.")

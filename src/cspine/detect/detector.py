@@ -130,8 +130,8 @@ class Detector:
             study = source.open(progress=progress)
             uid = study.study_instance_uid
             choice = choose_series(study, series_uid=series_uid)
+            _refuse_thick(choice)  # before missing slices, which would be asked for in vain
             check_loadable(choice.chosen, max_gap_mm=max_gap_mm)
-            _refuse_thick(choice)
             compiled = compile_choice(choice, self._compiler, max_gap_mm=max_gap_mm, progress=progress)
         except (NotAssessableError, InputError) as error:
             return self._refused(uid, choice, refusal_of(error))

@@ -189,9 +189,12 @@ class LevelReader:
         return CHANNELS * int(chosen[view]) + channel, evidence[view, channel]
 
     def _warnings(self) -> tuple[str, ...]:
-        if self.card.localizer_sha256 == self.localizer.sha256:
-            return ()
-        return ("the vertebrae were found by another localizer than those that the weights were trained on",)
+        found = []
+        if self.card.localizer_sha256 != self.localizer.sha256:
+            found.append("the vertebrae were found by another localizer than those that the weights were trained on")
+        if self.card.too_few:
+            found.append("the probabilities are not calibrated: too few patients were held out of training")
+        return tuple(found)
 
     def _vertebra(
         self,
@@ -203,7 +206,6 @@ class LevelReader:
     ) -> VertebraFinding:
         vertebra, (raw, probability) = _of(images, level), probabilities
         above = _above(self.card.points_level, probability)
-        likely: list[int] = np.argsort(-kinds)[:_KINDS].tolist() if above else []
         x, y, z = vertebra.centroid_lps_mm.tolist()
         return VertebraFinding(
             level=level,
@@ -213,9 +215,17 @@ class LevelReader:
             coverage=vertebra.coverage,
             confidence=vertebra.confidence,
             centroid_lps_mm=(x, y, z),
-            kinds=tuple(KindFinding(name=self.card.kinds[kind], probability=float(kinds[kind])) for kind in likely),
+            kinds=self._likely(level, kinds) if above else (),
             evidence=tuple(picture.evidence for picture in shown),
             reasons=(*_reasons(vertebra), *images.faults.get(level, ())),
+        )
+
+    def _likely(self, level: Level, kinds: Floats) -> tuple[KindFinding, ...]:
+        """Return the likeliest kinds of those that this level can be broken in."""
+        known = self.card.kinds_at.get(level, self.card.kinds)
+        ranked = [kind for kind in np.argsort(-kinds).tolist() if self.card.kinds[kind] in known]
+        return tuple(
+            KindFinding(name=self.card.kinds[kind], probability=float(kinds[kind])) for kind in ranked[:_KINDS]
         )
 
     def _pictures(

@@ -11,7 +11,7 @@ from cspine.evaluate.calibration import EPSILON, Calibration, Floats, Method, lo
 _METHODS: Final[tuple[Method, ...]] = get_args(Method)
 
 _FOLDS: Final = 5
-_FEWEST: Final = 20
+FEWEST: Final = 20
 """Positives and negatives that a curve of its own takes; with fewer the scores stay as they are."""
 
 
@@ -44,7 +44,7 @@ def fit_calibration(
     """
     y, p = np.asarray(truth, np.float64), np.asarray(probability, np.float64)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
-    if min(y.sum(), (1 - y).sum()) < _FEWEST:
+    if min(y.sum(), (1 - y).sum()) < FEWEST:
         return Calibration()
     _, who = np.unique(np.asarray(patients), return_inverse=True)
     fold = np.random.default_rng(0).permutation(int(who.max()) + 1)[who] % _FOLDS

@@ -1,5 +1,6 @@
 """A trained network to an ONNX file that carries its own card."""
 
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ def export_onnx(graph: Graph, card: Card, path: Path) -> None:
         ONNX Runtime computes something else than the network.
     """
     network = graph.network.eval().cpu()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it would tell that torchvision is missing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's advice to itself
         program = torch.onnx.export(

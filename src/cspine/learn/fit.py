@@ -1,5 +1,6 @@
 """The loop that every network but the baseline is trained by: on one processor, one GPU, or many by torchrun."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,9 @@ from cspine.settings import Settings
 
 Batch = dict[str, torch.Tensor]
 Loader = DataLoader[Batch]
+
+Tell = Callable[[int, int], None]
+"""Is told how many of an epoch's steps are done."""
 
 MARKER: Final = "run.json"
 """In a run's folder, it tells which run that is."""
@@ -135,6 +139,7 @@ def open_fabric(settings: FitSettings) -> Fabric:
 
     Without torchrun it is one, on a machine with several GPUs too.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would tell of the precision
     fabric = Fabric(
         accelerator="auto",
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
@@ -158,7 +163,7 @@ def fit(
     out: Path,
     settings: FitSettings,
     *,
-    stage: str = "epochs",
+    stage: str = "steps",
     progress: Progress = silent,
 ) -> Fitted | None:
     """Train a network; a run that was interrupted goes on where its last epoch ended.
@@ -178,7 +183,7 @@ def fit(
     stage : str
         What `progress` is told that is being counted.
     progress : Progress
-        Told how many epochs are done.
+        Told how many steps are done, of all epochs.
 
     Returns
     -------
@@ -199,14 +204,16 @@ def fit(
         run.restore(stored)
     resumed_from = run.epoch
     fabric.barrier()  # before the first writes a checkpoint that a slower one would read
+
+    def tell(done: int, of: int) -> None:
+        progress(stage, run.epoch * of + done, settings.epochs * of)
+
     while run.epoch < settings.epochs:
-        progress(stage, run.epoch, settings.epochs)
-        run.one_epoch(lesson)
+        run.one_epoch(lesson, tell)
         if fabric.is_global_zero:
             save_state(out, run.state())
             write_curves(out, run.curve)
         fabric.barrier()
-    progress(stage, settings.epochs, settings.epochs)
     if not fabric.is_global_zero:
         return None
     if not run.best_epoch:
@@ -263,14 +270,14 @@ class _Run:
         self.best, self.curve = state["best"], state["curve"]
         self.epoch, self.steps, self.best_epoch, self.least = state["numbers"]
 
-    def one_epoch(self, lesson: Lesson) -> None:
+    def one_epoch(self, lesson: Lesson, tell: Tell) -> None:
         """Pass over the examples once, and judge."""
         started = time.perf_counter()
         torch.manual_seed((self.settings.seed * 100_003 + self.epoch) * 1_009 + self.fabric.global_rank)
         share = Share(self.fabric.global_rank, self.fabric.world_size)
         examples = lesson.examples(self.epoch, share)
         loader = self.fabric.setup_dataloaders(examples, use_distributed_sampler=False)
-        trained = self._train(lesson, loader)
+        trained = self._train(lesson, loader, tell)
         judged = self.fabric.broadcast(self.judge(lesson) if self.fabric.is_global_zero else {})
         self.epoch += 1
         row = {"epoch": float(self.epoch), "train_loss": trained, **judged}
@@ -279,11 +286,12 @@ class _Run:
         if judged[TUNE_LOSS] < self.least:
             self.least, self.best_epoch, self.best = judged[TUNE_LOSS], self.epoch, _copy(self._averaged())
 
-    def _train(self, lesson: Lesson, loader: Any) -> float:  # noqa: ANN401 - Fabric's wrapped loader
+    def _train(self, lesson: Lesson, loader: Any, tell: Tell) -> float:  # noqa: ANN401 - Fabric's wrapped loader
         self.model.train()
         total, count = 0.0, 0
         last, together = len(loader) - 1, self.settings.accumulate
         for number, batch in enumerate(loader):
+            tell(number, len(loader))
             moves = (number + 1) % together == 0 or number == last
             of = min(together, last + 1 - number // together * together)  # the last steps may be fewer
             with self.fabric.no_backward_sync(self.model, enabled=not moves):
@@ -292,6 +300,7 @@ class _Run:
             total, count = total + float(loss.detach()), count + 1
             if moves:
                 self._move((self.epoch + (number + 1) / len(loader)) / self.settings.epochs)
+        tell(len(loader), len(loader))
         return total / max(count, 1)
 
     def _move(self, share: float) -> None:

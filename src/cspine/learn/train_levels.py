@@ -10,7 +10,7 @@ import pandas as pd
 from lightning_fabric import Fabric
 
 from cspine import __version__
-from cspine.anatomy import RESEARCH_USE_ONLY, TARGETS
+from cspine.anatomy import RESEARCH_USE_ONLY, TARGETS, VERTEBRAE, Level
 from cspine.detect.card import LevelsCard
 from cspine.errors import LabelError
 from cspine.evaluate.kaggle import best_constants
@@ -48,6 +48,8 @@ class LevelSummary:
     ----------
     weights : tuple of Path
         One file for each fold that was trained.
+    calibrated : bool
+        Whether enough patients were held out to calibrate on.
     """
 
     epochs: int
@@ -55,6 +57,7 @@ class LevelSummary:
     best_loss: float
     resumed_from: int
     weights: tuple[Path, ...]
+    calibrated: bool
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ class _Material:
         """List what data sets hold; raises LabelError where they hold nothing, or do not go together."""
         if store.settings.levels is None:
             raise LabelError(
-                f"{store.folder}: was compiled without vertebrae's own images; compile it without --straight"
+                f"{store.folder}: was compiled without vertebrae's own images; "
+                "compile it without --straight and --no-levels"
             )
         necks = list_necks(store)
         if further is None:
@@ -112,6 +116,15 @@ class _Material:
     def kinds(self) -> tuple[str, ...]:
         """Every kind of fracture that is named."""
         return kinds_of([*self.necks, *self.further])
+
+    @property
+    def kinds_at(self) -> dict[Level, tuple[str, ...]]:
+        """Of each level, the kinds of fracture that are named."""
+        found = {
+            level: {kind for neck in (*self.necks, *self.further) for kind in neck.kinds.get(level, ())}
+            for level in VERTEBRAE
+        }
+        return {level: tuple(sorted(kinds)) for level, kinds in found.items() if kinds}
 
     @property
     def who(self) -> str:
@@ -177,7 +190,7 @@ def train_levels(
         Weights to start from in place of random ones, as `cspine weights` names them or a file. Whom they learnt from
         should not be in `store`: held-out ones among them would be judged and calibrated on as if they were new.
     progress : Progress
-        Told how many epochs are done.
+        Told how many steps are done, of all epochs.
 
     Returns
     -------
@@ -260,7 +273,13 @@ def _see_cracks(
     folder, chosen = where / CRACKS_FOLDER, settings.of_cracks
     folder.mkdir(exist_ok=True, parents=True)
     fitted = fit(
-        fabric, lambda: CrackNetwork(build().encoder), pieces, folder, chosen, stage="cracks", progress=progress
+        fabric,
+        lambda: CrackNetwork(build().encoder),
+        pieces,
+        folder,
+        chosen,
+        stage="steps over pieces with cracks",
+        progress=progress,
     )
     seen = CrackNetwork.encoder_of(fitted.network) if fitted else None
     state: State | None = fabric.broadcast(seen)
@@ -317,6 +336,7 @@ def _finish(
             views=material.views,
             seen=seen,
             kinds=material.kinds,
+            kinds_at=material.kinds_at,
             localizer_sha256=material.store.localizer_sha256 or "",
             positive_weight=POSITIVE_WEIGHT,
             prevalence=tuple(trained.mean(axis=0).tolist()),
@@ -333,7 +353,7 @@ def _finish(
         export_onnx(level_graph(part.fitted.network, material.views, seen), card, files[-1])
     last = parts[-1].fitted
     least = min(row["tune_loss"] for row in last.curve)
-    return LevelSummary(len(last.curve), last.best_epoch, least, last.resumed_from, tuple(files))
+    return LevelSummary(len(last.curve), last.best_epoch, least, last.resumed_from, tuple(files), not found["too_few"])
 
 
 def _split(necks: Sequence[NeckFiles], settings: LevelTrainSettings) -> "pd.Series[int]":

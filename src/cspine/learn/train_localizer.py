@@ -75,7 +75,7 @@ def train_localizer(
     fabric : Fabric, optional
         Of `cspine.learn.fit.open_fabric`, where it was opened before.
     progress : Progress
-        Told how many epochs are done.
+        Told how many steps are done, of all epochs.
 
     Returns
     -------

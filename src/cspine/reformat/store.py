@@ -112,6 +112,8 @@ class CompiledStore:
         SourceError
             The folder is no compiled data set, or is not finished.
         """
+        if not folder.exists():
+            raise SourceError(f"{folder}: does not exist; check the path")
         if not (folder / MARKER).is_file():
             raise SourceError(f"{folder}: is not a compiled data set; make one with `cspine compile`")
         identity = read_json(folder / MARKER)

@@ -10,6 +10,7 @@ from cspine.anatomy import COLOURS, RESEARCH_USE_ONLY
 from cspine.detect.detector import Examination
 from cspine.detect.reading import EvidencePicture
 from cspine.files import write_text
+from cspine.findings import in_words
 from cspine.reformat.study import CompiledStudy
 from cspine.report.overlay import evidence_png, marks
 
@@ -43,6 +44,7 @@ def render_report(examination: Examination) -> str:
         colours=COLOURS,
         images=_images(compiled) if compiled else [],
         suspicious=_suspicious(examination),
+        in_words=in_words,
         facts=_facts(compiled) if compiled else {},
     )
 
