@@ -24,7 +24,7 @@ from cspine.learn.fit import Share, load_batches
 from cspine.learn.level_data import LevelData, kinds_of, list_necks, load_views
 from cspine.learn.level_graph import level_graph
 from cspine.learn.level_lesson import evidence_loss, level_loss
-from cspine.learn.level_network import LevelNetwork, LevelOutputs, overall_logit
+from cspine.learn.level_network import LevelNetwork, LevelOutputs, OwnPlace, overall_logit
 from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.start import load_start
 from cspine.learn.train_levels import LevelSummary, train_levels
@@ -99,6 +99,25 @@ def test_absent_vertebrae_do_not_make_a_patient_suspicious() -> None:
     present[0, 6] = False
 
     assert torch.sigmoid(overall_logit(levels, torch.zeros(1), present)).item() < 0.15
+
+
+def test_a_place_in_the_frame_says_the_same_in_planes_of_all_kinds_and_on_both_sides() -> None:
+    torch.manual_seed(3)
+    place = OwnPlace()
+    fresh = place(torch.tensor([[0, 1, 2]]), torch.tensor([[0.0, 5.0, -5.0]]), (14, 14))
+    torch.nn.init.normal_(place.layers[-1].get_parameter("weight"))
+    middles = (torch.arange(14) - 6.5) / 7 * 30.0  # of cells, as offsets are told
+    right, behind, up = 3, 10, 4  # cells from the patient's right, from the front, from below
+    offsets = torch.stack([middles[right], middles[behind], middles[up], -middles[right]])[None]
+
+    said = place(torch.tensor([[0, 1, 2, 0]]), offsets, (14, 14))[0, 2]
+
+    assert not fresh.any()
+    sagittal, coronal, axial = said[0, 13 - up, behind], said[1, 13 - up, right], said[2, behind, right]
+    torch.testing.assert_close(torch.stack([coronal, axial]), sagittal.expand(2))
+    torch.testing.assert_close(said[3], said[0])
+    torch.testing.assert_close(said[1], said[1].flip(1))
+    assert said[0].std() > 0.01
 
 
 def test_the_loss_has_the_challenges_weights_and_leaves_out_what_is_absent() -> None:

@@ -82,11 +82,26 @@ class ViewEncoder(nn.Module):
         merged = self.merge(fine + raised)
         return coarse, merged, self.evidence(merged)[:, 0]
 
-    def forward(self, views: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return vectors, (n, size), and evidence, (n, 3, rows / 8, columns / 8), of views, (n, 3, rows, columns)."""
+    def forward(self, views: torch.Tensor, place: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what is seen in views.
+
+        Parameters
+        ----------
+        views : (n, 3, rows, columns)
+        place : (n, 1, rows / 8, columns / 8), optional
+            What the place of each cell adds to its logit.
+
+        Returns
+        -------
+        vectors : (n, size)
+        evidence : (n, 3, rows / 8, columns / 8)
+            Logits of each cell of each plane.
+        """
         planes = views.shape[1]
         coarse, merged, marks = self.mark(views.flatten(0, 1)[:, None])
         evidence = marks.view(-1, planes, *marks.shape[1:])
+        if place is not None:
+            evidence = evidence + place
         share = torch.softmax(evidence.flatten(1), dim=1)
         looked = merged.reshape(-1, planes, *merged.shape[1:]).transpose(1, 2).flatten(2)
         seen = (looked * share[:, None]).sum(dim=2)
@@ -95,12 +110,65 @@ class ViewEncoder(nn.Module):
         return self.vector(torch.cat([whole, seen, strongest], dim=1)), evidence
 
 
+class OwnPlace(nn.Module):
+    """What the place of a cell in a vertebra's frame says of it: a crack there is the vertebra's own, or a neighbour's.
+
+    A view shows parts of both neighbours, and their cracks look like its own. Left and right are alike. It begins with
+    nothing to say.
+
+    Parameters
+    ----------
+    size : int
+        Of the hidden layers.
+    """
+
+    def __init__(self, size: int = 32) -> None:
+        super().__init__()
+        last = nn.Linear(size, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(nn.Linear(LEVELS + 3, size), nn.ReLU(), nn.Linear(size, size), nn.ReLU(), last)
+
+    def forward(self, planes: torch.Tensor, offsets: torch.Tensor, cells: tuple[int, int]) -> torch.Tensor:
+        """Return what is added to cells' logits, (n, 7, v, rows, columns).
+
+        Parameters
+        ----------
+        planes : (n, v) int
+        offsets : (n, v)
+            As `LevelNetwork` takes them; all three planes of a view count as its middle one.
+        cells : (int, int)
+            Rows and columns of a view.
+        """
+        down, along = (
+            torch.linspace(-1 + 1 / count, 1 - 1 / count, count, dtype=offsets.dtype, device=offsets.device)
+            for count in cells
+        )
+        row, column = down[:, None].expand(cells), along[None, :].expand(cells)
+        off = (offsets / _REACH_MM)[:, :, None, None].expand(*offsets.shape, *cells)
+        of_kind = torch.stack(  # x, y and z, halves of a view, from a plane's own row and column
+            [
+                torch.stack([off, column.expand_as(off), -row.expand_as(off)], dim=-1),  # sagittal
+                torch.stack([column.expand_as(off), off, -row.expand_as(off)], dim=-1),  # coronal
+                torch.stack([column.expand_as(off), row.expand_as(off), off], dim=-1),  # axial
+            ]
+        )
+        is_kind = nn.functional.one_hot(planes, len(PLANES)).permute(2, 0, 1)[..., None, None, None]
+        places = (of_kind * is_kind).sum(dim=0)
+        places = torch.cat([places[..., :1].abs(), places[..., 1:]], dim=-1)[:, None]
+        which = torch.eye(LEVELS, dtype=offsets.dtype, device=offsets.device)[None, :, None, None, None]
+        shape = (offsets.shape[0], LEVELS, offsets.shape[1], *cells)
+        told = torch.cat([which.expand(*shape, LEVELS), places.expand(*shape, 3)], dim=-1)
+        said: torch.Tensor = self.layers(told)[..., 0]
+        return said
+
+
 class LevelNetwork(nn.Module):
     """Views of seven vertebrae to the chance that each is broken.
 
-    Every view goes through the same encoder; gated attention (Ilse, Tomczak and Welling 2018) gathers a vertebra's
-    views, a transformer lets vertebrae look at each other, and the neck's chance lies between its worst vertebra's and
-    what seven independent ones would have.
+    Every view goes through the same encoder, whose cells count by where they lie, too; gated attention (Ilse, Tomczak
+    and Welling 2018) gathers a vertebra's views, a transformer lets vertebrae look at each other, and the neck's chance
+    lies between its worst vertebra's and what seven independent ones would have.
 
     Parameters
     ----------
@@ -127,6 +195,7 @@ class LevelNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = ViewEncoder(widths, size)
+        self.place = OwnPlace()
         self.plane = nn.Embedding(len(PLANES), size)
         self.offset = nn.Sequential(nn.Linear(1, size), nn.ReLU(), nn.Linear(size, size))
         self.gate, self.worth = nn.Linear(size, size), nn.Linear(size, size)
@@ -155,7 +224,9 @@ class LevelNetwork(nn.Module):
             Which vertebrae are there; of others nothing is said.
         """
         count, seen = views.shape[0], views.shape[2]
-        vectors, evidence = self.encoder(views.flatten(0, 2))
+        cells = views.shape[4] // STRIDE, views.shape[5] // STRIDE
+        place = self.place(planes, offsets, cells)
+        vectors, evidence = self.encoder(views.flatten(0, 2), place.flatten(0, 2)[:, None])
         where = self.plane(planes) + self.offset(offsets[:, :, None] / _REACH_MM)
         vectors = vectors.view(count, LEVELS, seen, -1) + where[:, None]
         share = self.share(torch.tanh(self.worth(vectors)) * torch.sigmoid(self.gate(vectors)))
