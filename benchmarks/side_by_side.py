@@ -56,9 +56,9 @@ from cspine.reformat.store import CompiledStore
 from cspine.reformat.study import STRAIGHT, Compiler, CompileSettings
 from cspine.scale import default_workers
 
-TRAIN, JUDGED = 240, 200
+TRAIN, JUDGED = 160, 200
 TRAIN_SEED = 3001
-PREVALENCE, MATRIX, EPOCHS = 0.75, 320, 6
+PREVALENCE, MATRIX, EPOCHS = 0.75, 320, 4
 
 Frame = pd.DataFrame
 Answer = Callable[[CompiledStore], Frame]

@@ -242,12 +242,17 @@ def train_levels(
     return _finish(material, parts, out, settings, begun)
 
 
+def _seen_alike(views: LevelViewSettings) -> LevelViewSettings:
+    """Return how views are made but for how they are stored, which no network sees."""
+    return views.model_copy(update={"storage": "jpeg8", "jpeg_quality": 90})
+
+
 def _begun(start: str | Path | None, material: _Material, settings: LevelTrainSettings) -> Start | None:
     """Return what training starts from, if from anything; raises as `train_levels` does."""
     if start is None:
         return None
     begun = load_start(start)
-    if begun.card.views != material.views:
+    if _seen_alike(begun.card.views) != _seen_alike(material.views):
         raise LabelError(f"{start}: looked at vertebrae in another way than {material.store.folder} shows them")
     before = [begun.card.training.get(name) for name in ("seed", "folds", "fold")]
     if begun.card.data_hash == material.hash and before != [settings.seed, settings.folds, settings.fold]:
