@@ -164,7 +164,7 @@ def baseline(store: CompiledStore, out: Path) -> tuple[Answer, float]:
 def levels(views: tuple[int, int, int]) -> Callable[[CompiledStore, Path], tuple[Answer, float]]:
     def method(store: CompiledStore, out: Path) -> tuple[Answer, float]:
         settings = LevelTrainSettings(seed=1, cracks=0, epochs=EPOCHS, views=views, seen=views)
-        summary = train_levels(store, out, settings, start=begin(out.parent / "begin.onnx"), progress=tell)
+        summary = train_levels(store, out, settings, start=begin(out.parent), progress=tell)
         if summary is None:  # pragma: no cover - this is one process
             raise AssertionError("another process writes")
         reader = LevelReader.load(*summary.weights)
@@ -173,11 +173,14 @@ def levels(views: tuple[int, int, int]) -> Callable[[CompiledStore, Path], tuple
     return method
 
 
-def begin(path: Path) -> Path:
+def begin(folder: Path) -> Path:
     """Write what every level network starts from: the encoder that comes with cspine, and a head that knows nothing."""
+    start = load_start("levels")
+    path = folder / f"begin-{start.sha256[:10]}.onnx"
     if not path.is_file():
         torch.manual_seed(1)
-        card, known = load_start("levels").card, seen_encoder()
+        known, told = seen_encoder(), f"an encoder of {start.sha256[:10]} ({start.card.trained_on}), a head of nothing"
+        card = start.card.model_copy(update={"trained_on": told})
         network = LevelNetwork(len(card.kinds))
         network.encoder.load_state_dict(known.state_dict())
         export_onnx(level_graph(network, card.views, card.seen), card, path)
@@ -195,7 +198,8 @@ def seen_encoder() -> ViewEncoder:
 def curved(store: CompiledStore, out: Path) -> tuple[Answer, float]:
     settings = LevelTrainSettings(seed=1, epochs=EPOCHS)
     fabric = open_fabric(settings)
-    claim_run(fabric, out, {"kind": "curved run", "settings": settings.model_dump(mode="json")})
+    begun = load_start("levels").sha256
+    claim_run(fabric, out, {"kind": "curved run", "start": begun, "settings": settings.model_dump(mode="json")})
     data = _images(store)
     held = [number for number in range(len(data.truth)) if number % settings.folds == settings.fold]
     kept = [number for number in range(len(data.truth)) if number % settings.folds != settings.fold]

@@ -92,7 +92,9 @@ def make_localizer(work: Path) -> None:
 
 
 def make_levels(work: Path) -> None:
+    from cspine.detect.card import LevelsCard
     from cspine.detect.localize import Localizer
+    from cspine.detect.weights import load_weights
     from cspine.learn.level_settings import LevelTrainSettings
     from cspine.learn.phantom_store import write_phantom_store
     from cspine.learn.train_levels import train_levels
@@ -117,6 +119,9 @@ def make_levels(work: Path) -> None:
             store = draw(f"levels-data-{part.studies['seed']}", WIDER, part.studies)
             train_levels(store, run, settings, further=further, start=start, progress=tell)
         start = run / "weights.onnx"
+        card = load_weights(LevelsCard, start).card
+        if (card.training, card.localizer_sha256) != (settings.model_dump(mode="json"), localizer.weights.sha256):
+            raise SystemExit(f"{run}: was trained in another way; delete it, or name another --work")
         data = {**part.studies, **WIDER, "further": {**part.further, **MANY}}
         seconds = keep_curves(run, run.name)
         made.append({"data": data, "fit": settings.model_dump(mode="json"), "seconds_of_training": seconds})

@@ -1,5 +1,6 @@
 """A study is read through its vertebrae's views: what findings say, and that the stored way says the same."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom
@@ -13,6 +14,7 @@ from cspine.detect.level_reader import LevelReader
 from cspine.detect.localize import Localizer
 from cspine.detect.localizers import load_localizer
 from cspine.detect.readers import load_reader
+from cspine.detect.weights import Weights
 from cspine.errors import NotAssessableError, WeightsError
 from cspine.findings import ViewEvidence
 from cspine.imaging.layout import open_root
@@ -101,6 +103,34 @@ def test_a_study_gets_the_same_numbers_compiled_first_or_read_directly(
     assert direct.patient_overall is not None
     said = [direct.patient_overall.probability, *(vertebra.probability or 0.0 for vertebra in direct.vertebrae)]
     np.testing.assert_allclose(stored.loc[direct.study_instance_uid].to_numpy(), said, atol=1e-6)
+
+
+def test_a_level_is_told_only_kinds_that_it_can_have(reader: LevelReader) -> None:
+    kinds = np.linspace(1.0, 0.1, len(reader.card.kinds))
+    card = reader.card.model_copy(update={"kinds_at": {"C1": reader.card.kinds[-1:]}})
+    limited = replace(reader, members=(replace(reader.members[0], card=card),))
+
+    assert [kind.name for kind in limited._likely("C1", kinds)] == [reader.card.kinds[-1]]
+    assert [kind.name for kind in limited._likely("C2", kinds)] == list(reader.card.kinds[:3])
+
+
+def test_the_strongest_plane_is_found_among_those_asked_for(reader: LevelReader) -> None:
+    evidence = np.zeros((15, 3, 14, 14), np.float32)
+    evidence[2, 0, 5, 6], evidence[9, 2, 3, 4] = 0.9, 0.8
+    coronal = np.arange(15) // 5 == 1
+
+    assert reader.strongest(evidence)[0] == 6
+    plane, strength = reader.strongest(evidence, coronal)
+    assert (plane, strength[3, 4]) == (29, np.float32(0.8))
+
+
+def test_weights_that_tell_evidence_in_another_way_are_refused(
+    reader: LevelReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Weights, "outputs", {**reader.members[0].outputs, "evidence": 5})
+
+    with pytest.raises(WeightsError, match="levels: tells evidence in an earlier version's way; train it again"):
+        LevelReader.load()
 
 
 def test_another_localizer_than_the_weights_learnt_with_is_said(data: Path, reader: LevelReader) -> None:

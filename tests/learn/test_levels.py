@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import torch
@@ -24,6 +25,7 @@ from cspine.learn.fit import Share, load_batches
 from cspine.learn.level_data import LevelData, kinds_of, list_necks, load_views
 from cspine.learn.level_graph import level_graph
 from cspine.learn.level_lesson import evidence_loss, level_loss
+from cspine.learn.level_material import Material
 from cspine.learn.level_network import LevelNetwork, LevelOutputs, OwnPlace, overall_logit
 from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.start import load_start
@@ -407,10 +409,65 @@ def test_what_a_training_cannot_start_from_is_refused(tmp_path: Path) -> None:
     (weights,) = trained(store, tmp_path / "run", ONCE).weights
     with pytest.raises(WeightsError, match="holds the network localizer; name weights of levels"):
         load_start("localizer")
-    with pytest.raises(LabelError, match="held out now; give the same --seed, --folds and --fold, or other data"):
-        train_levels(store, tmp_path / "again", ONCE.model_copy(update={"fold": 1}), start=weights)
+    for other in ({"fold": 1}, {"fold": None}, {"seed": 5}):  # some that it learnt from would be held out
+        with pytest.raises(LabelError, match=r"have learnt from \d+ of the patients that are held out now"):
+            train_levels(store, tmp_path / "again", ONCE.model_copy(update=other), start=weights)
+    assert len(load_start(weights).card.learnt_from) == 12
+    with pytest.raises(LabelError, match="shows vertebrae in another way than the weights that are started from saw"):
+        train_levels(store, tmp_path / "again", ONCE, start="levels")
     with pytest.raises(OutputTakenError):  # a run from random weights is another
         train_levels(store, tmp_path / "run", ONCE, start=weights)
+
+
+def test_a_file_with_other_parameters_than_a_networks_cannot_be_started_from(tmp_path: Path) -> None:
+    (weights,) = trained(make_views(tmp_path / "data", 16), tmp_path / "run", ONCE).weights
+    short, text, other = tmp_path / "short.onnx", tmp_path / "text.onnx", tmp_path / "other.onnx"
+    model = onnx.load(weights)
+    spare = onnx.helper.make_tensor("network.spare", onnx.TensorProto.STRING, [1], [b"x"])
+    model.graph.initializer.append(spare)  # ONNX Runtime passes over what no node takes
+    onnx.save(model, text)
+    model.graph.initializer[-1].CopyFrom(onnx.numpy_helper.from_array(np.zeros(8, np.float32), "network.spare"))
+    model.graph.initializer[-1].raw_data = b"123"
+    onnx.save(model, short)
+    old = onnx.load(weights)
+    for tensor in old.graph.initializer:
+        tensor.name = tensor.name.replace("network.gate.", "merged.gate.")
+    for node in old.graph.node:
+        node.input[:] = [name.replace("network.gate.", "merged.gate.") for name in node.input]
+        node.output[:] = [name.replace("network.gate.", "merged.gate.") for name in node.output]
+    onnx.save(old, other)
+
+    assert load_start(text).state.keys() == load_start(weights).state.keys()
+    with pytest.raises(WeightsError, match=r"short\.onnx: its parameters cannot be read"):
+        load_start(short)
+    with pytest.raises(WeightsError, match=r"other\.onnx: does not hold the parameters of this version's network"):
+        load_start(other)
+
+
+def test_kinds_are_united_with_those_of_the_start_and_told_only_where_a_level_can_have_them(tmp_path: Path) -> None:
+    store = make_views(tmp_path / "data", 24)
+    begun = load_start(trained(store, tmp_path / "run", ONCE).weights[0])
+    richer = begun.card.model_copy(update={"kinds": ("burst", "lamina"), "kinds_at": {"C5": ("burst",)}})
+    material = Material.of(store, None, replace(begun, card=richer))
+
+    assert material.kinds == ("burst", "lamina")
+    assert material.kinds_at["C5"] == ("burst", "lamina")
+    assert material.kinds_at["C1"] == ("lamina",)
+    assert "C7" not in material.kinds_at
+
+
+def test_few_held_out_patients_calibrate_nothing_and_it_is_said(tmp_path: Path) -> None:
+    summary = trained(make_views(tmp_path / "data", 16), tmp_path / "run", ONCE)
+
+    assert not summary.calibrated
+    assert LevelReader.load(*summary.weights).card.too_few
+    assert not LevelReader.load().card.too_few
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0), (3, -1, 3)])
+def test_some_views_must_be_looked_at(counts: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="some must be looked at"):
+        LevelTrainSettings(seen=counts)
 
 
 def test_a_fold_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -36,7 +36,12 @@ def train_command(
         bool, typer.Option("--all-folds", help="Of levels: a network for each part held out, calibrated together.")
     ] = False,
     views: Annotated[
-        str | None, typer.Option("--views", help="Of levels: sagittal, coronal and axial views, such as 3,3,3.")
+        str | None,
+        typer.Option("--views", help="Of levels: sagittal, coronal and axial views learnt from at a time: 3,3,3."),
+    ] = None,
+    seen: Annotated[
+        str | None,
+        typer.Option("--seen", help="Of levels: views looked at afterwards, such as 3,3,3; all that there are."),
     ] = None,
     further: Annotated[
         Path | None,
@@ -76,6 +81,7 @@ def train_command(
         "accumulate": accumulate, "precision": precision, "patience": patience, "augment": augment,
         "further": further, "start": start, "phantoms": phantoms,
         "views": None if views is None else three_counts("--views", views),
+        "seen": None if seen is None else three_counts("--seen", seen),
     }  # fmt: skip
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if all_folds:

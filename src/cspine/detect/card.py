@@ -13,6 +13,9 @@ from cspine.reformat.level_views import LevelViewSettings
 from cspine.reformat.sagittal import SagittalSettings
 from cspine.reformat.study import CompileSettings
 
+UNNAMED: Final = "unnamed"
+"""Stands for kinds of fracture where none is named."""
+
 METADATA_KEY: Final = "cspine"
 """Where in the ONNX file's metadata the card lies."""
 
@@ -84,6 +87,7 @@ class LevelsCard(Card):
         default_factory=dict, description="Of each level, the kinds that it was broken in; any where it is not listed."
     )
     localizer_sha256: str = Field(description="Of the localizer that found the vertebrae they saw.")
+    learnt_from: tuple[str, ...] = Field((), description="By what patients are known again whom they learnt from.")
     started_from: str = Field("", description="Hash of the weights that their training started from; empty for none.")
     positive_weight: float = Field(2.0, gt=0.0, description="Weight of positives in training; taken out again.")
     prevalence: tuple[float, ...] = Field(description="Fraction of positive studies per target in training.")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.anatomy import VERTEBRAE, Level
-from cspine.detect.card import LevelsCard, OperatingPoint
+from cspine.detect.card import UNNAMED, LevelsCard, OperatingPoint
 from cspine.detect.evidence import strongest_place
 from cspine.detect.localize import Localizer
 from cspine.detect.localizers import find_localizer
@@ -26,6 +26,9 @@ from cspine.reformat.study import CompiledStudy, CompiledVolume, Compiler
 Floats = npt.NDArray[np.float64]
 
 _KINDS: Final = 3
+
+_AXES: Final = 6
+"""Of evidence: necks, levels, views, planes, rows, columns."""
 
 _UNSURE: Final = 0.8
 """A level less sure than this is said to be uncertain."""
@@ -92,6 +95,8 @@ class LevelReader:
             size, card, name = weights.card.views.pixels, weights.card, path or weights.card.name
             if weights.input_shape[1] != len(VERTEBRAE) or weights.input_shape[3:] != (CHANNELS, size, size):
                 raise WeightsError(f"{name}: its network does not fit its own card; get it again")
+            if weights.outputs.get("evidence") != _AXES:
+                raise WeightsError(f"{name}: tells evidence in an earlier version's way; train it again")
             if _training_of(card) != _training_of(first):
                 raise WeightsError(
                     f"{name}: is of another training than the first; average networks of one `train --all-folds`"
@@ -193,7 +198,7 @@ class LevelReader:
         if self.card.localizer_sha256 != self.localizer.sha256:
             found.append("the vertebrae were found by another localizer than those that the weights were trained on")
         if self.card.too_few:
-            found.append("the probabilities are not calibrated: too few patients were held out of training")
+            found.append("not all probabilities are calibrated: too few patients were held out of training")
         return tuple(found)
 
     def _vertebra(
@@ -222,7 +227,7 @@ class LevelReader:
 
     def _likely(self, level: Level, kinds: Floats) -> tuple[KindFinding, ...]:
         """Return the likeliest kinds of those that this level can be broken in."""
-        known = self.card.kinds_at.get(level, self.card.kinds)
+        known = set(self.card.kinds_at.get(level, self.card.kinds)) - {UNNAMED}
         ranked = [kind for kind in np.argsort(-kinds).tolist() if self.card.kinds[kind] in known]
         return tuple(
             KindFinding(name=self.card.kinds[kind], probability=float(kinds[kind])) for kind in ranked[:_KINDS]

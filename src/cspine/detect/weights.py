@@ -51,6 +51,11 @@ class Weights(Generic[CardT]):
         """The first input's sides; those that may vary are names."""
         return tuple(self.session.get_inputs()[0].shape)
 
+    @property
+    def outputs(self) -> dict[str, int]:
+        """Of each output, how many axes it has."""
+        return {output.name: len(output.shape) for output in self.session.get_outputs()}
+
 
 def load_weights(kind: type[CardT], path: Path | None = None, *, threads: int = 0) -> Weights[CardT]:
     """Load weights from a file, or those that come with cspine.

@@ -24,6 +24,9 @@ HALF: Final = ".half"
 _HALF_FROM: Final = 1024
 """Tensors with at least this many numbers are stored in half precision."""
 
+_FILLS: Final = ("Expand", "ConstantOfShape")
+"""What repeats one number; `_check_same` would see one that is not zero."""
+
 _TOLERANCE: Final = 5e-3
 """How far an output may move by storing weights in half precision."""
 
@@ -102,9 +105,9 @@ def _drop_no_biases(model: onnx.ModelProto) -> None:
     ONNX Runtime merges a batch norm into the convolution before it only where that has no bias, or a stored one;
     merged, the level network takes half the time.
     """
-    stored = {tensor.name for tensor in model.graph.initializer}
+    filled = {name for node in model.graph.node if node.op_type in _FILLS for name in node.output}
     for node in model.graph.node:
-        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] not in stored:
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in filled:
             del node.input[2]
     remove_unused_nodes(model)
 

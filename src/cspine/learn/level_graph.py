@@ -7,7 +7,7 @@ from torch import nn
 
 from cspine.learn.export import Graph
 from cspine.learn.level_network import LEVELS, LevelOutputs
-from cspine.reformat.level_views import CHANNELS, LevelViewSettings
+from cspine.reformat.level_views import CHANNELS, PLANES, LevelViewSettings
 
 
 class _Answer(nn.Module):
@@ -32,8 +32,8 @@ def level_graph(network: nn.Module, views: LevelViewSettings, seen: tuple[int, i
     chance = torch.Generator().manual_seed(0)
     example = (
         torch.rand(2, LEVELS, count, CHANNELS, side, side, generator=chance),
-        torch.zeros(2, count, dtype=torch.int64),
-        torch.zeros(2, count),
+        torch.arange(count).remainder(len(PLANES)).expand(2, -1).contiguous(),
+        torch.linspace(-30.0, 30.0, count).expand(2, -1).contiguous(),
         torch.ones(2, LEVELS, dtype=torch.bool),
     )
     necks, several = torch.export.Dim("necks", min=1, max=64), torch.export.Dim("views", min=1, max=128)

@@ -146,7 +146,7 @@ class OwnPlace(nn.Module):
         )
         row, column = down[:, None].expand(cells), along[None, :].expand(cells)
         off = (offsets / _REACH_MM)[:, :, None, None].expand(*offsets.shape, *cells)
-        of_kind = torch.stack(  # x, y and z, halves of a view, from a plane's own row and column
+        of_kind = torch.stack(  # x, y and z from a plane's own offset, row and column; about 30 mm are 1
             [
                 torch.stack([off, column.expand_as(off), -row.expand_as(off)], dim=-1),  # sagittal
                 torch.stack([column.expand_as(off), off, -row.expand_as(off)], dim=-1),  # coronal

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES, OVERALL
 from cspine.learn.fit import FitSettings
@@ -51,6 +51,13 @@ class LevelTrainSettings(FitSettings):
     def seen_of(self, views: LevelViewSettings) -> tuple[int, int, int]:
         """Return sagittal, coronal and axial views that held-out and later necks are looked at through."""
         return self.seen or (views.sagittal, views.coronal, views.axial)
+
+    @field_validator("views", "seen")
+    @classmethod
+    def _some(cls, counts: tuple[int, int, int] | None) -> tuple[int, int, int] | None:
+        if counts is not None and (min(counts) < 0 or not any(counts)):
+            raise ValueError("sagittal, coronal and axial views are counted from 0, and some must be looked at")
+        return counts
 
     @property
     def of_cracks(self) -> "LevelTrainSettings":

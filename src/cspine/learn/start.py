@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from cspine.detect.card import LevelsCard
@@ -29,6 +30,8 @@ _COUNTER: Final = "num_batches_tracked"
 """Of batch norms; told in no file, and of no use with a fixed momentum."""
 
 _KINDS: Final = "kinds."
+
+_STORED: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,10 @@ def load_start(weights: str | Path) -> Start:
         raise WeightsError(f"{weights}: holds the network {network}; name weights of {LEVELS}")
     card = load_weights(LevelsCard, path).card
     data = read_file(path, str(path)) if path else embedded_bytes(f"{LEVELS}.onnx")
-    state = _parameters(data)
+    try:
+        state = _parameters(data)
+    except (DecodeError, ValueError) as error:
+        raise WeightsError(f"{weights}: its parameters cannot be read; get it again") from error
     wanted = {name: value.shape for name, value in LevelNetwork(len(card.kinds)).state_dict().items()}
     needed = {name: shape for name, shape in wanted.items() if not name.endswith(_COUNTER)}
     if any(name not in state or state[name].shape != shape for name, shape in needed.items()):
@@ -103,7 +109,8 @@ def _parameters(data: bytes) -> State:
     """Return a file's tensors in single precision, by the names that they had in training."""
     found = {}
     for tensor in onnx.load_model_from_string(data).graph.initializer:
-        if tensor.name.startswith(_NETWORK) and tensor.data_location != onnx.TensorProto.EXTERNAL:
+        stored = tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.data_type in _STORED
+        if stored and tensor.name.startswith(_NETWORK):
             value = numpy_helper.to_array(tensor).astype(np.float32)
             found[tensor.name.removeprefix(_NETWORK).removesuffix(HALF)] = torch.from_numpy(value)
     return found

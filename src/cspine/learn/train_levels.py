@@ -10,7 +10,7 @@ import pandas as pd
 from lightning_fabric import Fabric
 
 from cspine import __version__
-from cspine.anatomy import RESEARCH_USE_ONLY, TARGETS, VERTEBRAE, Level
+from cspine.anatomy import RESEARCH_USE_ONLY, TARGETS
 from cspine.detect.card import LevelsCard
 from cspine.errors import LabelError
 from cspine.evaluate.kaggle import best_constants
@@ -21,15 +21,15 @@ from cspine.learn.curves import draw_curves
 from cspine.learn.export import export_onnx
 from cspine.learn.fit import Fitted, claim_run, fit, open_fabric
 from cspine.learn.level_calibration import POSITIVE_WEIGHT, calibrated, predict_necks
-from cspine.learn.level_data import NeckFiles, kinds_of, list_necks
+from cspine.learn.level_data import NeckFiles
 from cspine.learn.level_graph import level_graph
 from cspine.learn.level_lesson import LevelLesson
+from cspine.learn.level_material import Material
 from cspine.learn.level_network import LevelNetwork
 from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.loop import SPLIT_FILE, WEIGHTS_FILE
-from cspine.learn.start import Start, State, load_start
+from cspine.learn.start import State, load_start
 from cspine.progress import Progress, silent
-from cspine.reformat.level_views import LevelViewSettings
 from cspine.reformat.store import CompiledStore
 from cspine.settings import digest
 
@@ -58,100 +58,6 @@ class LevelSummary:
     resumed_from: int
     weights: tuple[Path, ...]
     calibrated: bool
-
-
-@dataclass(frozen=True)
-class _Material:
-    """What is learnt from.
-
-    Attributes
-    ----------
-    store : CompiledStore
-        Whose necks are split into folds.
-    necks, further : sequence of NeckFiles
-        Its necks; and those that are never held out, and give single vertebrae only.
-    further_is_phantom : bool
-        Whether those are phantoms.
-    """
-
-    store: CompiledStore
-    necks: Sequence[NeckFiles]
-    further: Sequence[NeckFiles]
-    further_is_phantom: bool
-
-    @classmethod
-    def of(cls, store: CompiledStore, further: CompiledStore | None) -> "_Material":
-        """List what data sets hold; raises LabelError where they hold nothing, or do not go together."""
-        if store.settings.levels is None:
-            raise LabelError(
-                f"{store.folder}: was compiled without vertebrae's own images; "
-                "compile it without --straight and --no-levels"
-            )
-        necks = list_necks(store)
-        if further is None:
-            return cls(store, necks, (), store.is_phantom)
-        if (further.settings.levels, further.localizer_sha256) != (store.settings.levels, store.localizer_sha256):
-            raise LabelError(
-                f"{further.folder}: vertebrae were found or cut in another way than in {store.folder}; "
-                "compile both alike"
-            )
-        more = list_necks(further)
-        both = {neck.patient for neck in necks} & {neck.patient for neck in more}
-        if both:
-            raise LabelError(
-                f"{further.folder}: holds patients who are in {store.folder} too, {len(both)} of them; "
-                "held-out ones would be learnt from, so give others"
-            )
-        return cls(store, necks, more, further.is_phantom)
-
-    @property
-    def views(self) -> LevelViewSettings:
-        """How views were made."""
-        views = self.store.settings.levels
-        if views is None:  # pragma: no cover - `of` sees to it
-            raise LabelError(f"{self.store.folder}: has no views")
-        return views
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Every kind of fracture that is named."""
-        return kinds_of([*self.necks, *self.further])
-
-    @property
-    def kinds_at(self) -> dict[Level, tuple[str, ...]]:
-        """Of each level, the kinds of fracture that are named."""
-        found = {
-            level: {kind for neck in (*self.necks, *self.further) for kind in neck.kinds.get(level, ())}
-            for level in VERTEBRAE
-        }
-        return {level: tuple(sorted(kinds)) for level, kinds in found.items() if kinds}
-
-    @property
-    def who(self) -> str:
-        """Whom necks are of."""
-        return _whose(phantom=self.store.is_phantom)
-
-    @property
-    def beside(self) -> str:
-        """What else is learnt from."""
-        if not self.further:
-            return ""
-        return f" and single vertebrae of {len(self.further)} other {_whose(phantom=self.further_is_phantom)}"
-
-    @property
-    def phantom_only(self) -> bool:
-        """Whether no patient's neck is among them."""
-        return self.store.is_phantom and self.further_is_phantom
-
-    @property
-    def hash(self) -> str:
-        """Tells whether they are the same."""
-        told = [[[neck.study, *neck.truth] for neck in necks] for necks in (self.necks, self.further)]
-        return digest([self.store.settings.hash, self.store.localizer_sha256, *told])[:16]
-
-
-def _whose(*, phantom: bool) -> str:
-    return "phantom necks (no patient)" if phantom else "patients"
 
 
 @dataclass(frozen=True)
@@ -213,24 +119,24 @@ def train_levels(
         raise LabelError(
             f"fold {settings.fold} is none of {settings.folds}, which are counted from 0; name a lower one"
         )
-    material = _Material.of(store, further)
+    material = Material.of(store, further, load_start(start) if start is not None else None)
     if further is not None and not settings.mixed_epochs:
         raise LabelError(
             f"{further.folder}: no epoch of {settings.epochs} mixes necks, so none reads it; train for more"
         )
-    begun = _begun(start, material, settings)
     split = _split(material.necks, settings)
+    material.check_held_out(set(split.index if settings.fold is None else split.index[split == settings.fold]))
     identity = {"format": 3, "kind": "levels run", "settings": settings.model_dump(mode="json"), "data": material.hash}
-    if begun is not None:
-        identity["start"] = begun.sha256
+    if material.begun is not None:
+        identity["start"] = material.begun.sha256
     fabric = open_fabric(settings)
     claim_run(fabric, out, identity)
     parts = []
     for number in range(settings.folds) if settings.fold is None else (settings.fold,):
         lesson = _lesson(material, set(split.index[split == number]), settings, fabric.world_size)
         where = out if settings.fold is not None else out / f"fold-{number}"
-        build = _builder(material, begun)
-        build = _builder(material, begun, _see_cracks(fabric, lesson, where, settings, build, progress))
+        seen = _see_cracks(fabric, lesson, where, settings, _builder(material), progress)
+        build = _builder(material, seen)
         fitted = fit(fabric, build, lesson, where, settings, progress=progress)
         if fitted is not None:
             draw_curves(where, fitted.curve, title=f"levels, seed {settings.seed}", phantom=material.phantom_only)
@@ -239,28 +145,7 @@ def train_levels(
     if not parts:
         return None
     write_text(out / SPLIT_FILE, split.rename("fold").rename_axis("StudyInstanceUID").to_csv())
-    return _finish(material, parts, out, settings, begun)
-
-
-def _seen_alike(views: LevelViewSettings) -> LevelViewSettings:
-    """Return how views are made but for how they are stored, which no network sees."""
-    return views.model_copy(update={"storage": "jpeg8", "jpeg_quality": 90})
-
-
-def _begun(start: str | Path | None, material: _Material, settings: LevelTrainSettings) -> Start | None:
-    """Return what training starts from, if from anything; raises as `train_levels` does."""
-    if start is None:
-        return None
-    begun = load_start(start)
-    if _seen_alike(begun.card.views) != _seen_alike(material.views):
-        raise LabelError(f"{start}: looked at vertebrae in another way than {material.store.folder} shows them")
-    before = [begun.card.training.get(name) for name in ("seed", "folds", "fold")]
-    if begun.card.data_hash == material.hash and before != [settings.seed, settings.folds, settings.fold]:
-        raise LabelError(
-            f"{start}: learnt from necks of {material.store.folder} that would be held out now; "
-            "give the same --seed, --folds and --fold, or other data"
-        )
-    return begun
+    return _finish(material, parts, out, settings)
 
 
 def _see_cracks(
@@ -291,13 +176,13 @@ def _see_cracks(
     return state
 
 
-def _builder(material: _Material, begun: Start | None, seen: State | None = None) -> Callable[[], LevelNetwork]:
+def _builder(material: Material, seen: State | None = None) -> Callable[[], LevelNetwork]:
     """Return what makes a new network, whose encoder has seen cracks where `seen` is given."""
 
     def build() -> LevelNetwork:
         network = LevelNetwork(len(material.kinds))
-        if begun is not None:
-            begun.fill(network, material.kinds)
+        if material.begun is not None:
+            material.begun.fill(network, material.kinds)
         if seen is not None:
             network.encoder.load_state_dict(seen)
         return network
@@ -305,7 +190,7 @@ def _builder(material: _Material, begun: Start | None, seen: State | None = None
     return build
 
 
-def _lesson(material: _Material, held: set[str], settings: LevelTrainSettings, processes: int) -> LevelLesson:
+def _lesson(material: Material, held: set[str], settings: LevelTrainSettings, processes: int) -> LevelLesson:
     """Return what is learnt from all necks but those that are held out."""
     train = [neck for neck in material.necks if neck.study not in held]
     tune = [neck for neck in material.necks if neck.study in held]
@@ -316,9 +201,7 @@ def _lesson(material: _Material, held: set[str], settings: LevelTrainSettings, p
     return LevelLesson(train, tune, material.further, material.views, material.kinds, settings)
 
 
-def _finish(
-    material: _Material, parts: Sequence[_Part], out: Path, settings: LevelTrainSettings, begun: Start | None
-) -> LevelSummary:
+def _finish(material: Material, parts: Sequence[_Part], out: Path, settings: LevelTrainSettings) -> LevelSummary:
     """Calibrate on what no network was trained on, and export."""
     raw = pd.concat([part.raw for part in parts])
     write_text(out / PREDICTIONS_FILE, raw.to_csv())
@@ -330,12 +213,12 @@ def _finish(
     for number, part in enumerate(parts):
         trained = np.array([neck.truth for neck in part.train])
         epoch = part.fitted.best_epoch
-        before = f"; before that on {begun.card.trained_on}" if begun else ""
-        whom = f"{len(part.train)} {material.who}{material.beside}, seed {settings.seed}, epoch {epoch}{before}"
+        whom = f"{len(part.train)} {material.who}{material.beside}, seed {settings.seed}, epoch {epoch}"
         card = LevelsCard(
-            trained_on=whom,
-            phantom_only=material.phantom_only and (begun is None or begun.card.phantom_only),
-            started_from=begun.sha256 if begun else "",
+            trained_on=f"{whom}{material.before}",
+            phantom_only=material.phantom_only,
+            started_from=material.begun.sha256 if material.begun else "",
+            learnt_from=material.learnt_from(part.train),
             software=__version__,
             sagittal=material.store.settings.sagittal,
             views=material.views,
