@@ -2,7 +2,8 @@
 
 Declared before the first look: `STUDIES` studies of seed `SEED`, drawn from ``DOMAINS["hidden"]`` as it stands, the
 weights that come with cspine, nothing chosen by any of it. Fractures count by the words that their visibility had
-before any network was trained (`cspine.phantom.study.visibility_word`).
+before any network was trained (`cspine.phantom.study.visibility_word`). That look was taken on 26 November 2026, at
+level weights 8f5f45409868: later ones are judged with a ``--seed`` of their own.
 
 Run: ``python -m benchmarks.hidden --work DIR``; interrupted, it goes on where it stopped. The tables go to standard
 output, the numbers to ``DIR/hidden.json``.
