@@ -60,7 +60,12 @@ TRAIN, JUDGED = 160, 200
 TRAIN_SEED = 3001
 PREVALENCE, MATRIX, EPOCHS = 0.75, 320, 4
 
+REFERENCE: Final = "views-9"
+
 Frame = pd.DataFrame
+Drawn = dict[str, tuple[float, npt.NDArray[np.float64]]]
+"""Of patients and levels: an AUC, and the same in each draw of patients."""
+
 Answer = Callable[[CompiledStore], Frame]
 
 
@@ -77,14 +82,18 @@ def main() -> None:
     wanted = {Identity(SEED, number, "hidden").study_uid for number in range(options.judged)}
     shared = wanted & set(stores["judged"]["curved"].levels()["study_instance_uid"].astype(str))
     rows: list[dict[str, Any]] = []
+    drawn: dict[str, Drawn] = {}
     for name in names:
         kind, method = METHODS[name]
         started = time.perf_counter()
         answer, seconds = method(stores["train"][kind], options.work / name)
         judged = stores["judged"][kind]
         costs = {"bytes_a_study": bytes_read(judged, name), "seconds_per_epoch": seconds}
-        rows.append({"method": name, **judge(answer, judged, shared), **costs})
+        found, drawn[name] = judge(answer, judged, shared)
+        rows.append({"method": name, **found, **costs})
         print(json.dumps(rows[-1]), f"{time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    for row in rows if REFERENCE in drawn else ():
+        row.update(less(drawn[row["method"]], drawn[REFERENCE]))
     (options.work / "side-by-side.json").write_text(json.dumps(rows, indent=2) + "\n")
     sys.stdout.write(table(rows))
 
@@ -102,15 +111,18 @@ def bytes_read(store: CompiledStore, name: str) -> float:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
     lines = [
-        "| method | patient AUC | level AUC | bytes a study | s an epoch | s a prediction |",
-        "|---|---|---|---|---|---|",
+        "| method | patient AUC | difference | level AUC | difference | bytes a study | s an epoch | s a prediction |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        patient, level = ("{:.3f} ({:.3f} to {:.3f})".format(*row[f"{which}_auc"]) for which in ("patient", "level"))
+        aucs = []
+        for which in ("patient", "level"):
+            aucs.append("{:.3f} ({:.3f} to {:.3f})".format(*row[f"{which}_auc"]))
+            aucs.append("{:+.3f} ({:+.3f} to {:+.3f})".format(*row.get(f"{which}_less", [float("nan")] * 3)))
         costs = f"{row['bytes_a_study']:,.0f} | {row['seconds_per_epoch']:.1f} | {row['seconds_a_prediction']:.3f}"
-        lines.append(f"| {row['method']} | {patient} | {level} | {costs} |")
+        lines.append(f"| {row['method']} | {' | '.join(aucs)} | {costs} |")
     studies = sorted({row["studies"] for row in rows})
-    return "\n".join([*lines, "", f"Studies: {studies}"]) + "\n"
+    return "\n".join([*lines, "", f"Studies: {studies}. Differences: to {REFERENCE}, in the same draws."]) + "\n"
 
 
 def make(options: argparse.Namespace, which: str, kinds: list[str]) -> dict[str, CompiledStore]:
@@ -127,7 +139,7 @@ def make(options: argparse.Namespace, which: str, kinds: list[str]) -> dict[str,
     return dict(zip(kinds, stores, strict=True))
 
 
-def judge(answer: Answer, store: CompiledStore, shared: set[str]) -> dict[str, Any]:
+def judge(answer: Answer, store: CompiledStore, shared: set[str]) -> tuple[dict[str, Any], Drawn]:
     """Return AUC with intervals and seconds a prediction, from compiled images on.
 
     Only studies count in which vertebrae were found: others no method but the baseline answers.
@@ -139,17 +151,28 @@ def judge(answer: Answer, store: CompiledStore, shared: set[str]) -> dict[str, A
     studies = store.studies().set_index("study_instance_uid").loc[said.index]
     truth = studies[list(TARGETS)].to_numpy(int)
     weights = patient_weights(said.index.to_numpy())
-    overall = percentile_interval(
-        auc(truth[:, 0], said[OVERALL]), bootstrap_auc(truth[:, 0], said[OVERALL].to_numpy(), weights)
-    )
     flat, scores = truth[:, 1:].ravel(), said[list(VERTEBRAE)].to_numpy().ravel()
-    levels = percentile_interval(auc(flat, scores), bootstrap_auc(flat, scores, np.repeat(weights, 7, axis=1)))
-    return {
-        "patient_auc": [overall.value, overall.low, overall.high],
-        "level_auc": [levels.value, levels.low, levels.high],
-        "seconds_a_prediction": seconds,
-        "studies": len(said),
+    drawn = {
+        "patient": (
+            auc(truth[:, 0], said[OVERALL]),
+            bootstrap_auc(truth[:, 0], said[OVERALL].to_numpy(), weights),
+        ),
+        "level": (auc(flat, scores), bootstrap_auc(flat, scores, np.repeat(weights, 7, axis=1))),
     }
+    told = {f"{which}_auc": _interval(*values) for which, values in drawn.items()}
+    return {**told, "seconds_a_prediction": seconds, "studies": len(said)}, drawn
+
+
+def less(one: Drawn, other: Drawn) -> dict[str, list[float]]:
+    """Return by how much an AUC is greater than another method's, in the same draws of patients."""
+    return {
+        f"{which}_less": _interval(one[which][0] - other[which][0], one[which][1] - other[which][1]) for which in one
+    }
+
+
+def _interval(value: float, drawn: npt.NDArray[np.float64]) -> list[float]:
+    found = percentile_interval(value, drawn)
+    return [found.value, found.low, found.high]
 
 
 # --- methods ---------------------------------------------------------------------------------------------------------
