@@ -11,6 +11,7 @@ _HOME = {
     "Evaluation": "evaluation",
     "Interval": "intervals",
     "LabelDescription": "describe",
+    "areas": "delong",
     "challenge_loss": "kaggle",
     "challenge_losses": "kaggle",
     "constant_baselines": "kaggle",
@@ -30,6 +31,7 @@ __all__ = [
     "Evaluation",
     "Interval",
     "LabelDescription",
+    "areas",
     "challenge_loss",
     "challenge_losses",
     "constant_baselines",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from cspine.evaluate.delong import areas
     from cspine.evaluate.describe import LabelDescription, describe_geometry, describe_labels
     from cspine.evaluate.evaluation import Evaluation, evaluate
     from cspine.evaluate.figures import save_figure
