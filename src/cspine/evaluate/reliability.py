@@ -1,0 +1,148 @@
+"""Whether probabilities mean what they say, and what acting on them would be worth."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special, stats
+
+from cspine.errors import InputError
+from cspine.evaluate.calibration import EPSILON
+from cspine.evaluate.intervals import LEVEL, Floats, Interval
+
+_STEPS: Final = 100
+_STILL: Final = 1e-10
+
+
+@dataclass(frozen=True)
+class CalibrationLine:
+    """Logistic regression of the outcome on the probability's logit (Cox, Biometrika 45, 1958, 562).
+
+    Attributes
+    ----------
+    slope : Interval
+        1 is right; below it, probabilities are too extreme.
+    intercept : Interval
+        With the slope held at 1: 0 is right; above it, probabilities are too low (calibration in the large).
+    """
+
+    slope: Interval
+    intercept: Interval
+
+
+def calibration_line(truth: npt.ArrayLike, probability: npt.ArrayLike) -> CalibrationLine:
+    """Return slope and intercept with Wald intervals of independent cases.
+
+    Parameters
+    ----------
+    truth : (n,)
+        0 and 1.
+    probability : (n,)
+
+    Raises
+    ------
+    InputError
+        One class only, or probabilities that separate both classes or are all alike: no line fits.
+    """
+    y, p = _checked(truth, probability)
+    logit = special.logit(np.clip(p, EPSILON, 1 - EPSILON))
+    if y.min() == y.max():
+        raise InputError(f"{len(y)} cases of one class; calibration takes both")
+    if np.ptp(logit) == 0.0:
+        raise InputError("all probabilities are alike; no slope can be told")
+    if logit[y > 0].min() >= logit[y == 0].max() or logit[y > 0].max() <= logit[y == 0].min():
+        raise InputError("the probabilities separate both classes; no slope fits")
+    ones = np.ones(len(y))
+    slope = _fitted(np.stack([logit, ones], axis=1), np.zeros(len(y)), y)[0]
+    intercept = _fitted(ones[:, None], logit, y)[0]
+    return CalibrationLine(slope, intercept)
+
+
+def expected_calibration_error(truth: npt.ArrayLike, probability: npt.ArrayLike, bins: int = 10) -> float:
+    """Return the mean distance between what is said and what happens, over bins that hold equally many cases.
+
+    Naeini, Cooper and Hauskrecht (AAAI 2015) with bins of equal counts, since most probabilities of a fracture are
+    small and bins of equal width would hold nearly all cases in one. Cases with equal probabilities stay in one bin.
+
+    >>> round(expected_calibration_error([0, 1, 1, 1], [0.2, 0.2, 0.9, 0.9], bins=2), 2)
+    0.2
+    """
+    y, p = _checked(truth, probability)
+    if bins < 1:
+        raise InputError(f"{bins} bins; take one or more")
+    which = np.minimum((stats.rankdata(p, "min") - 1) * bins // len(p), bins - 1).astype(int)
+    count = np.bincount(which, minlength=bins)
+    off = np.abs(np.bincount(which, p, bins) - np.bincount(which, y, bins))
+    return float(off.sum() / count.sum())
+
+
+def net_benefit(truth: npt.ArrayLike, probability: npt.ArrayLike, thresholds: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return what acting from each threshold on is worth, in true positives a case (Vickers and Elkin 2006).
+
+    Parameters
+    ----------
+    truth, probability : (n,)
+    thresholds : (t,)
+        Probabilities, above 0 and below 1, at which one is indifferent between acting and not.
+
+    Returns
+    -------
+    (t,), (t,)
+        By these probabilities; and of acting on everybody. Acting on nobody is worth 0.
+
+    >>> own, everybody = net_benefit([1, 0, 0, 1], [0.9, 0.6, 0.1, 0.4], [0.5])
+    >>> float(own[0]), float(everybody[0])
+    (0.0, 0.0)
+    """
+    y, p = _checked(truth, probability)
+    at = np.asarray(thresholds, np.float64)
+    if not ((at > 0) & (at < 1)).all():
+        raise InputError("thresholds of a decision curve lie above 0 and below 1")
+    acts = p >= at[:, None]
+    cost = at / (1 - at)
+    own = (acts & (y > 0)).mean(axis=1) - cost * (acts & (y == 0)).mean(axis=1)
+    return own, y.mean() - cost * (1 - y.mean())
+
+
+def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
+    """Return what a positive and a negative answer are worth where fractures are as common as stated (Bayes).
+
+    >>> ppv, npv = predictive_values(0.9, 0.8, 0.05)
+    >>> round(ppv, 3), round(npv, 4)
+    (0.191, 0.9935)
+    """
+    if not all(0.0 <= value <= 1.0 for value in (sensitivity, specificity, prevalence)):
+        raise InputError("sensitivity, specificity and prevalence lie between 0 and 1")
+    hit, alarm = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    miss, rest = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
+    return _share(hit, alarm), _share(rest, miss)
+
+
+def _share(one: float, other: float) -> float:
+    return one / (one + other) if one + other else float("nan")
+
+
+def _checked(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, Floats]:
+    y, p = np.asarray(truth, np.float64), np.asarray(probability, np.float64)
+    if y.shape != p.shape or not len(y):
+        raise InputError(f"{p.size} probabilities of {y.size} cases; give one for each, of one case at least")
+    if not ((p >= 0) & (p <= 1)).all() or not np.isin(y, (0.0, 1.0)).all():
+        raise InputError("outcomes are 0 or 1, and probabilities lie between")
+    return y, p
+
+
+def _fitted(design: Floats, offset: Floats, y: Floats) -> list[Interval]:
+    """Return a logistic regression's coefficients, by Newton's method, with their intervals."""
+    found = np.zeros(design.shape[1])
+    if design.shape[1] > 1:
+        found[0] = 1.0
+    for _ in range(_STEPS):
+        chance = special.expit(design @ found + offset)
+        bend = (design * (chance * (1 - chance))[:, None]).T @ design
+        step = np.linalg.solve(bend, design.T @ (y - chance))
+        found = found + np.clip(step, -1.0, 1.0)
+        if float(np.abs(step).max()) < _STILL:
+            break
+    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * np.sqrt(np.diag(np.linalg.inv(bend)))
+    return [Interval(float(b), float(b - h), float(b + h)) for b, h in zip(found, half, strict=True)]
