@@ -6,7 +6,6 @@ shipped.
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import zipfile
 from pathlib import Path
 
 import cspine
-from cspine.files import read_json
+from cspine.files import read_json, write_json
 from cspine.phantom import PhantomSettings, synthesize
 
 HOME = Path(cspine.__file__).parent
@@ -50,7 +49,7 @@ def make_study(path: Path) -> None:
         (images,) = (Path(folder) / "data" / "train_images").iterdir()
         (truth,) = (Path(folder) / "data" / "truth").iterdir()
         fractures = [{key: each[key] for key in ("level", "kind")} for each in read_json(truth)["fractures"]]
-        path.with_name(TRUTH).write_text(json.dumps({"fractures": fractures}, indent=2) + "\n")
+        write_json(path.with_name(TRUTH), {"fractures": fractures})
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for file in sorted(images.iterdir(), key=lambda file: int(file.stem)):
                 archive.writestr(zipfile.ZipInfo(f"study/{file.name}", _DATE), file.read_bytes(), zipfile.ZIP_DEFLATED)

@@ -20,6 +20,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ from cspine.learn.loop import train
 from cspine.learn.loss import challenge_log_loss
 from cspine.learn.phantom_store import write_phantom_stores
 from cspine.learn.settings import TrainSettings
-from cspine.learn.start import load_start
+from cspine.learn.start import Start, load_start
 from cspine.learn.train_levels import train_levels
 from cspine.phantom import DOMAINS, PhantomSettings
 from cspine.phantom.dicom import Identity
@@ -198,7 +199,7 @@ def levels(views: tuple[int, int, int]) -> Callable[[CompiledStore, Path], tuple
 
 def begin(folder: Path) -> Path:
     """Write what every level network starts from: the encoder that comes with cspine, and a head that knows nothing."""
-    start = load_start("levels")
+    start = shipped()
     path = folder / f"begin-{start.sha256[:10]}.onnx"
     if not path.is_file():
         torch.manual_seed(1)
@@ -210,18 +211,23 @@ def begin(folder: Path) -> Path:
     return path
 
 
+@cache
+def shipped() -> Start:
+    """Return the level weights that come with cspine."""
+    return load_start("levels")
+
+
 def seen_encoder() -> ViewEncoder:
-    """Return the encoder of the level weights that come with cspine."""
-    start = load_start("levels")
-    network = LevelNetwork(len(start.card.kinds))
-    start.fill(network, start.card.kinds)
+    """Return their encoder, anew."""
+    network = LevelNetwork(len(shipped().card.kinds))
+    shipped().fill(network, shipped().card.kinds)
     return network.encoder
 
 
 def curved(store: CompiledStore, out: Path) -> tuple[Answer, float]:
     settings = LevelTrainSettings(seed=1, epochs=EPOCHS)
     fabric = open_fabric(settings)
-    begun = load_start("levels").sha256
+    begun = shipped().sha256
     claim_run(fabric, out, {"kind": "curved run", "start": begun, "settings": settings.model_dump(mode="json")})
     data = _images(store)
     held = [number for number in range(len(data.truth)) if number % settings.folds == settings.fold]

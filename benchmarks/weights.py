@@ -119,12 +119,12 @@ def make_levels(work: Path) -> None:
             store = draw(f"levels-data-{part.studies['seed']}", WIDER, part.studies)
             train_levels(store, run, settings, further=further, start=start, progress=tell)
         start = run / "weights.onnx"
-        card = load_weights(LevelsCard, start).card
-        if (card.training, card.localizer_sha256) != (settings.model_dump(mode="json"), localizer.weights.sha256):
+        card, chosen = load_weights(LevelsCard, start).card, settings.model_dump(mode="json")
+        if (card.training, card.localizer_sha256) != (chosen, localizer.weights.sha256):
             raise SystemExit(f"{run}: was trained in another way; delete it, or name another --work")
         data = {**part.studies, **WIDER, "further": {**part.further, **MANY}}
         seconds = keep_curves(run, run.name)
-        made.append({"data": data, "fit": settings.model_dump(mode="json"), "seconds_of_training": seconds})
+        made.append({"data": data, "fit": chosen, "seconds_of_training": seconds})
     keep(run, "levels", {"rounds": made, "localizer_sha256": localizer.weights.sha256})
 
 

@@ -135,7 +135,6 @@ def claim_folder(folder: Path, marker: str, identity: dict[str, Any], *, remedy:
         if found == identity:
             return True
         differing = sorted(key for key in {*found, *identity} if found.get(key) != identity.get(key))
-        differing = [key for key in differing if key != "settings_hash"] or differing  # settings are named beside it
         raise OutputTakenError(f"{folder}: began with other {', '.join(differing)}; {remedy}")
     if folder.exists() and not folder.is_dir():
         raise OutputTakenError(f"{folder}: is a file, not a folder; {remedy}")

@@ -107,7 +107,7 @@ def train_command(
         f"{summary['epochs']} epochs{resumed}; best held-out loss {summary['best_loss']:.4f} at {summary['best_epoch']}"
     )
     if not summary.get("calibrated", True):
-        say("too few patients were held out to calibrate on: probabilities stay as the network says them")
+        say("too few patients were held out to calibrate all probabilities")
     say(f"weights: {', '.join(summary['weights'])}")
     say(f"curves: {Path(summary['weights'][0]).parent / 'curves.png' if not all_folds else out / 'fold-*/curves.png'}")
     say_research_only()

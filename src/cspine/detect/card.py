@@ -96,7 +96,7 @@ class LevelsCard(Card):
     calibration_overall: Calibration = Field(description="And of the patient.")
     calibrated_for: Probability = Field(description="Fraction of fractured patients that calibration supposes.")
     calibrated_on: str = Field(description="Which patients it was fitted on.")
-    too_few: bool = Field(False, description="Whether there were too few patients to calibrate on.")
+    too_few: bool = Field(False, description="Whether there were too few patients to calibrate all probabilities on.")
     absent_chance: Probability = Field(description="How often a vertebra that was not found was fractured by label.")
     points_level: tuple[OperatingPoint, ...] = Field(description="Operating points of levels.")
     points_overall: tuple[OperatingPoint, ...] = Field(description="Operating points of patients.")

@@ -74,11 +74,17 @@ def load_weights(kind: type[CardT], path: Path | None = None, *, threads: int = 
     WeightsError
         The file is missing, damaged, not written by cspine, or of another network.
     """
-    embedded = f"{kind.model_fields['name'].default}.onnx"
-    name = str(path) if path else f"embedded {embedded}"
-    data = read_file(path, name) if path else embedded_bytes(embedded)
+    name, data = read_weights(kind, path)
     session = _session(data, name, threads)
     return Weights(_card(kind, session, name), hashlib.sha256(data).hexdigest(), session)
+
+
+def read_weights(kind: type[Card], path: Path | None = None) -> tuple[str, bytes]:
+    """Return what a weights file is called in sentences, and its bytes, unchecked; raises as `load_weights` does."""
+    embedded = f"{kind.model_fields['name'].default}.onnx"
+    if path is None:
+        return f"embedded {embedded}", embedded_bytes(embedded)
+    return str(path), read_file(path, str(path))
 
 
 def card_name(path: Path) -> str:

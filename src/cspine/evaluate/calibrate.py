@@ -6,12 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.isotonic import IsotonicRegression
 
-from cspine.evaluate.calibration import EPSILON, Calibration, Floats, Method, logit, sigmoid
+from cspine.evaluate.calibration import EPSILON, Calibration, Floats, Method, logit
+from cspine.evaluate.logistic import fit_logistic
 
 _METHODS: Final[tuple[Method, ...]] = get_args(Method)
 
 _FOLDS: Final = 5
-FEWEST: Final = 20
+_RIDGE: Final = 1e-2
+_FEWEST: Final = 20
 """Positives and negatives that a curve of its own takes; with fewer the scores stay as they are."""
 
 
@@ -44,12 +46,18 @@ def fit_calibration(
     """
     y, p = np.asarray(truth, np.float64), np.asarray(probability, np.float64)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
-    if min(y.sum(), (1 - y).sum()) < FEWEST:
+    if not enough(y):
         return Calibration()
     _, who = np.unique(np.asarray(patients), return_inverse=True)
     fold = np.random.default_rng(0).permutation(int(who.max()) + 1)[who] % _FOLDS
     losses = [_left_out_loss(method, y, p, w, fold) for method in _METHODS]
     return _fit(_METHODS[int(np.argmin(losses))], y, p, w)
+
+
+def enough(truth: npt.ArrayLike) -> bool:
+    """Tell whether outcomes, (n,) of 0 and 1, hold enough positives and negatives for a curve of their own."""
+    y = np.asarray(truth, np.float64)
+    return bool(min(y.sum(), (1 - y).sum()) >= _FEWEST)
 
 
 def log_loss(truth: npt.ArrayLike, probability: npt.ArrayLike, weights: npt.ArrayLike) -> float:
@@ -73,7 +81,7 @@ def _fit(method: Method, y: Floats, p: Floats, w: Floats) -> Calibration:
         return Calibration()
     if method == "isotonic":
         return _isotonic(y, p, w)
-    slope, offset = _newton(logit(p), y, w, moves=method == "platt")
+    slope, offset = _line(logit(p), y, w, moves=method == "platt")
     return Calibration(method=method, slope=slope, offset=offset)
 
 
@@ -84,18 +92,9 @@ def _isotonic(y: Floats, p: Floats, w: Floats) -> Calibration:
     return Calibration(method="isotonic", raw=tuple(corners[fresh].tolist()), calibrated=tuple(keep[fresh].tolist()))
 
 
-def _newton(x: Floats, y: Floats, w: Floats, *, moves: bool) -> tuple[float, float]:
-    """Return slope and offset of logistic regression on one number, by Newton's method with a light ridge."""
+def _line(x: Floats, y: Floats, w: Floats, *, moves: bool) -> tuple[float, float]:
+    """Return slope and offset of logistic regression on one number, held lightly at that number itself."""
     design = np.stack([x, np.ones_like(x)], axis=1)[:, : 2 if moves else 1]
     start = np.array([1.0, 0.0])[: design.shape[1]]
-    ridge = 1e-2 * np.eye(design.shape[1])
-    found = start.copy()
-    for _ in range(50):
-        chance = sigmoid(design @ found)
-        slope = design.T @ (w * (chance - y)) + ridge @ (found - start)
-        bend = (design * (w * chance * (1 - chance))[:, None]).T @ design + ridge
-        step = np.linalg.solve(bend, slope)
-        found -= np.clip(step, -1.0, 1.0)
-        if float(np.abs(step).max()) < 1e-8:
-            break
+    found, _ = fit_logistic(design, y, start, weights=w, ridge=_RIDGE)
     return max(float(found[0]), 1e-3), float(found[1]) if moves else 0.0

@@ -1,18 +1,15 @@
 """Whether probabilities mean what they say, and what acting on them would be worth."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import stats
 
 from cspine.errors import InputError
-from cspine.evaluate.calibration import EPSILON
+from cspine.evaluate.calibration import EPSILON, logit
 from cspine.evaluate.intervals import LEVEL, Floats, Interval
-
-_STEPS: Final = 100
-_STILL: Final = 1e-10
+from cspine.evaluate.logistic import fit_logistic
 
 
 @dataclass(frozen=True)
@@ -46,17 +43,16 @@ def calibration_line(truth: npt.ArrayLike, probability: npt.ArrayLike) -> Calibr
         One class only, or probabilities that separate both classes or are all alike: no line fits.
     """
     y, p = _checked(truth, probability)
-    logit = special.logit(np.clip(p, EPSILON, 1 - EPSILON))
+    x = logit(np.clip(p, EPSILON, 1 - EPSILON))
     if y.min() == y.max():
         raise InputError(f"{len(y)} cases of one class; calibration takes both")
-    if np.ptp(logit) == 0.0:
+    if np.ptp(x) == 0.0:
         raise InputError("all probabilities are alike; no slope can be told")
-    if logit[y > 0].min() >= logit[y == 0].max() or logit[y > 0].max() <= logit[y == 0].min():
+    if x[y > 0].min() >= x[y == 0].max() or x[y > 0].max() <= x[y == 0].min():
         raise InputError("the probabilities separate both classes; no slope fits")
     ones = np.ones(len(y))
-    slope = _fitted(np.stack([logit, ones], axis=1), np.zeros(len(y)), y)[0]
-    intercept = _fitted(ones[:, None], logit, y)[0]
-    return CalibrationLine(slope, intercept)
+    slope = _first(np.stack([x, ones], axis=1), [1.0, 0.0], 0.0, y)
+    return CalibrationLine(slope, intercept=_first(ones[:, None], [0.0], x, y))
 
 
 def expected_calibration_error(truth: npt.ArrayLike, probability: npt.ArrayLike, bins: int = 10) -> float:
@@ -132,17 +128,9 @@ def _checked(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, 
     return y, p
 
 
-def _fitted(design: Floats, offset: Floats, y: Floats) -> list[Interval]:
-    """Return a logistic regression's coefficients, by Newton's method, with their intervals."""
-    found = np.zeros(design.shape[1])
-    if design.shape[1] > 1:
-        found[0] = 1.0
-    for _ in range(_STEPS):
-        chance = special.expit(design @ found + offset)
-        bend = (design * (chance * (1 - chance))[:, None]).T @ design
-        step = np.linalg.solve(bend, design.T @ (y - chance))
-        found = found + np.clip(step, -1.0, 1.0)
-        if float(np.abs(step).max()) < _STILL:
-            break
-    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * np.sqrt(np.diag(np.linalg.inv(bend)))
-    return [Interval(float(b), float(b - h), float(b + h)) for b, h in zip(found, half, strict=True)]
+def _first(design: Floats, start: list[float], offset: Floats | float, y: Floats) -> Interval:
+    """Return a logistic regression's first coefficient with its interval."""
+    found, bend = fit_logistic(design, y, np.array(start), offset=offset)
+    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * float(np.sqrt(np.linalg.inv(bend)[0, 0]))
+    value = float(found[0])
+    return Interval(value, value - half, value + half)

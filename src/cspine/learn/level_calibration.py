@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from cspine.anatomy import TARGETS
 from cspine.detect.card import OperatingPoint
-from cspine.evaluate.calibrate import FEWEST, fit_calibration
+from cspine.evaluate.calibrate import enough, fit_calibration
 from cspine.evaluate.calibration import calibrate_necks
 from cspine.evaluate.kaggle import unweighted
 from cspine.evaluate.points import choose_points
@@ -51,7 +51,6 @@ def calibrated(raw: pd.DataFrame, necks: Sequence[NeckFiles], prevalence: float)
     there = ~np.isnan(said[:, 1:])
     rows = np.nonzero(there)[0]
     level_truth, level_said = truth[:, 1:][there], said[:, 1:][there]
-    fewest = min(truth[:, 0].sum(), (1 - truth[:, 0]).sum(), level_truth.sum(), (1 - level_truth).sum())
     overall = fit_calibration(truth[:, 0], said[:, 0], patients, weight)
     level = fit_calibration(level_truth, level_said, patients[rows], weight[rows])
     of_levels, of_patients = calibrate_necks(level, overall, said[:, 1:], said[:, 0])
@@ -59,7 +58,7 @@ def calibrated(raw: pd.DataFrame, necks: Sequence[NeckFiles], prevalence: float)
     return {
         "calibration_level": level,
         "calibration_overall": overall,
-        "too_few": bool(fewest < FEWEST),
+        "too_few": not (enough(truth[:, 0]) and enough(level_truth)),
         "absent_chance": (float(truth[:, 1:][~there] @ absent) + 0.5) / (float(absent.sum()) + 10.0),
         "points_level": _points(level_truth, of_levels[there], weight[rows]),
         "points_overall": _points(truth[:, 0], of_patients, weight),

@@ -13,7 +13,6 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE, Level
-from cspine.detect.card import UNNAMED
 from cspine.errors import LabelError
 from cspine.learn.level_network import STRIDE
 from cspine.learn.view_augment import Views, augment
@@ -85,8 +84,8 @@ def _neck(store: CompiledStore, study: str, rows: pd.DataFrame) -> NeckFiles:
 
 
 def kinds_of(necks: Sequence[NeckFiles]) -> tuple[str, ...]:
-    """Return every kind of fracture that is named, sorted; one without meaning where none is."""
-    return tuple(sorted({kind for neck in necks for kinds in neck.kinds.values() for kind in kinds})) or (UNNAMED,)
+    """Return every kind of fracture that is named, sorted."""
+    return tuple(sorted({kind for neck in necks for kinds in neck.kinds.values() for kind in kinds}))
 
 
 class LevelData(Dataset[dict[str, torch.Tensor]]):

@@ -97,7 +97,7 @@ class Material:
     @property
     def kinds(self) -> tuple[str, ...]:
         """Every kind of fracture that is named, or that was where training starts from."""
-        found = {*kinds_of([*self.necks, *self.further]), *(self.begun.card.kinds if self.begun else ())}
+        found = {*kinds_of(self._all), *(self.begun.card.kinds if self.begun else ())}
         return tuple(sorted(found - {UNNAMED})) or (UNNAMED,)
 
     @property

@@ -1,6 +1,5 @@
 """Weights that a level network's training starts from, in place of random ones."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from onnx import numpy_helper
 
 from cspine.detect.card import LevelsCard
 from cspine.detect.shelf import resolve
-from cspine.detect.weights import embedded_bytes, load_weights, read_file
+from cspine.detect.weights import load_weights, read_weights
 from cspine.errors import WeightsError
 from cspine.learn.export import HALF
 from cspine.learn.level_network import LevelNetwork
@@ -89,20 +88,19 @@ def load_start(weights: str | Path) -> Start:
     network, path = resolve(weights)
     if network != LEVELS:
         raise WeightsError(f"{weights}: holds the network {network}; name weights of {LEVELS}")
-    card = load_weights(LevelsCard, path).card
-    data = read_file(path, str(path)) if path else embedded_bytes(f"{LEVELS}.onnx")
+    loaded = load_weights(LevelsCard, path)
     try:
-        state = _parameters(data)
+        state = _parameters(read_weights(LevelsCard, path)[1])
     except (DecodeError, ValueError) as error:
         raise WeightsError(f"{weights}: its parameters cannot be read; get it again") from error
-    wanted = {name: value.shape for name, value in LevelNetwork(len(card.kinds)).state_dict().items()}
+    wanted = {name: value.shape for name, value in LevelNetwork(len(loaded.card.kinds)).state_dict().items()}
     needed = {name: shape for name, shape in wanted.items() if not name.endswith(_COUNTER)}
     if any(name not in state or state[name].shape != shape for name, shape in needed.items()):
         raise WeightsError(
             f"{weights}: does not hold the parameters of this version's network; "
             "start from weights that this version wrote"
         )
-    return Start(card, hashlib.sha256(data).hexdigest(), {name: state[name] for name in needed})
+    return Start(loaded.card, loaded.sha256, {name: state[name] for name in needed})
 
 
 def _parameters(data: bytes) -> State:

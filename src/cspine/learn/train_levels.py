@@ -94,7 +94,7 @@ def train_levels(
         together, and is never held out.
     start : str or Path, optional
         Weights to start from in place of random ones, as `cspine weights` names them or a file. Whom they learnt from
-        should not be in `store`: held-out ones among them would be judged and calibrated on as if they were new.
+        must not be held out: judged and calibrated on as if they were new, they would flatter.
     progress : Progress
         Told how many steps are done, of all epochs.
 
