@@ -25,7 +25,7 @@ from cspine.phantom.neck import Neck, draw_neck
 from cspine.phantom.scanner import Scan, Scanner, acquire
 from cspine.phantom.tissue import Layout, lay_out
 
-NECKS: Final = 12
+NECKS: Final = 40
 SEED: Final = 77
 PIXEL_MM, SLICE_MM = 0.8, 1.5
 WINDOW_HU: Final = (-450, 1050)

@@ -15,7 +15,7 @@ from pydicom.sr.codedict import codes
 
 from cspine.anatomy import CHALLENGE_POSITIVES, SNOMED_CODES, TARGETS, VERTEBRAE
 from cspine.errors import CspineError, DiskFullError, InputError, NotAssessableError, OutputTakenError
-from cspine.files import atomic_path, claim_folder, read_json, write_bytes, write_json
+from cspine.files import atomic_path, claim_folder, read_json, write_bytes, write_json, written
 from cspine.findings import Findings, PatientFinding, Refusal, SoftwareIdentity, VertebraFinding, WeightsIdentity
 from cspine.scale import WorkerDiedError, run_over
 from cspine.settings import Settings
@@ -50,6 +50,17 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
 
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_program_had_not_finished_is_not_listed(tmp_path: Path) -> None:
+    write_json(tmp_path / "b.json", {})
+    write_json(tmp_path / "a.json", {})
+    kill = "import os, sys; from pathlib import Path; from cspine.files import atomic_path\n"
+    kill += "with atomic_path(Path(sys.argv[1])) as part: part.write_text('{'); os._exit(9)"
+    subprocess.run([sys.executable, "-c", kill, str(tmp_path / "c.json")], check=False)
+
+    assert len(list(tmp_path.glob("*.json"))) == 3
+    assert written(tmp_path, "*.json") == [tmp_path / "a.json", tmp_path / "b.json"]
 
 
 def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:

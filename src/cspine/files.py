@@ -54,6 +54,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def written(folder: Path, pattern: str) -> list[Path]:
+    """Return a folder's files by a pattern of names, sorted, without those that `atomic_path` had not moved into place.
+
+    A program that is killed leaves such a file behind, and '*' takes its name, too.
+    """
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
     """Turn the system's errors of writing at `path`, by whatever is called in the block, into ours.

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cspine.phantom.axis import DENS_LEAN_DEG, dens_foot
+from cspine.phantom.axis import AXIS_WIDTH_MM, DENS_LEAN_DEG, dens_foot, pedicle_way
 from cspine.phantom.grid import Grid, Part, sample
 from cspine.phantom.morphometry import MORPHOMETRY
 from cspine.phantom.neck import bone_parts
@@ -146,6 +146,13 @@ def _axis(person: Person, parts: Parts) -> Iterator[tuple[str, float]]:
     width, height = _isthmus(parts, front, behind + by(4.5, 6.4, -3.0))
     yield "pedicle width", width
     yield "pedicle height", height
+    # Along its own way, from the back of the bone to where the body's side is.
+    inward = pedicle_way(1.0)
+    middle = 0.5 * (front + behind + by(4.5, 6.4, -3.0))
+    into_body = (middle[0] - AXIS_WIDTH_MM / 2) / -inward[0]
+    yield "pedicle length", first(line(parts, middle, -inward, 30.0), inside=False) + into_body
+    # In front, beside the dens.
+    yield "body height", extent_of(parts, by(6.0, -0.6 * back, 0.0), Z, 0.8 * measures["body height"])
     yield (
         "body depth below",
         extent_of(parts, -0.45 * measures["body height"] * Z, Y, 0.5 * measures["body depth below"] + 4.0),
@@ -187,7 +194,7 @@ LISTED = [
         ("canal width", "C2"), ("spinous process length", "C2"),
         ("canal depth", "C2"), ("canal depth", "C1"), ("canal width", "C1"), ("atlas width", "C1"),
         ("anterior arch height", "C1"), ("posterior arch height", "C1"),
-        ("pedicle width", "C2"), ("pedicle height", "C2"),
+        ("pedicle width", "C2"), ("pedicle height", "C2"), ("pedicle length", "C2"), ("body height", "C2"),
     }
     if (name, level) != ("disc height", "C7")
 ]  # fmt: skip

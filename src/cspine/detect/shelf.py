@@ -11,7 +11,7 @@ from typing import Final
 from cspine.detect.card import BaselineCard, Card, LevelsCard, LocalizerCard
 from cspine.detect.weights import Weights, card_name, embedded_bytes, load_weights, read_file
 from cspine.errors import CspineError, OutputTakenError, WeightsError
-from cspine.files import write_bytes
+from cspine.files import write_bytes, written
 
 KINDS: Final[dict[str, type[Card]]] = {"levels": LevelsCard, "localizer": LocalizerCard, "baseline-cnn": BaselineCard}
 """Networks by their card's name; weights of each come with cspine, under that name."""
@@ -134,7 +134,7 @@ def embedded_sums() -> dict[str, str]:
 def shelved_paths() -> list[tuple[Path, str | None]]:
     """Return the files that were installed, each with the hash noted then."""
     folder, found = weights_folder(), []
-    for path in sorted(folder.glob("*.onnx")) if folder.is_dir() else []:
+    for path in written(folder, "*.onnx") if folder.is_dir() else []:
         note = path.with_suffix(".sha256")
         words = note.read_text("utf-8", "replace").split() if note.is_file() else []
         found.append((path, words[0] if words else None))

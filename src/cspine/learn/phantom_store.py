@@ -14,7 +14,7 @@ import pandas as pd
 from cspine import __version__
 from cspine.anatomy import OVERALL, SEGMENT_NUMBERS, VERTEBRAE
 from cspine.errors import NotAssessableError
-from cspine.files import read_json, write_json
+from cspine.files import read_json, write_json, written
 from cspine.imaging.pixels import AIR_HU
 from cspine.labels import STUDY
 from cspine.phantom import PhantomSettings, render_study
@@ -129,7 +129,7 @@ def write_phantom_stores(
 
 def _finished(store: CompiledStore) -> CompiledStore:
     """Write a data set's tables, of all that lies in it: it may hold more studies than were asked for."""
-    truths = [read_json(path) for path in sorted((store.folder / TRUTH_FOLDER).glob("*.json"))]
+    truths = [read_json(path) for path in written(store.folder / TRUTH_FOLDER, "*.json")]
     rows = {
         truth["study_instance_uid"]: {level: int(level in truth["levels"]) for level in VERTEBRAE} for truth in truths
     }

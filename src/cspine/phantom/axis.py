@@ -7,7 +7,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from cspine.phantom.grid import Part
-from cspine.phantom.solids import SIDES, Column, Ellipsoid, Pillar, Rod, by
+from cspine.phantom.solids import SIDES, Column, Ellipsoid, Pillar, Place, Rod, by
 from cspine.phantom.subaxial import Body, endplate_arch
 
 DENS_LEAN_DEG: Final = 8.0
@@ -16,6 +16,10 @@ DENS_LEAN_DEG: Final = 8.0
 
 AXIS_WIDTH_MM: Final = 17.5
 """Of the body of C2, at its lower end."""
+
+PEDICLE_INWARD_DEG: Final = 32.0
+PEDICLE_UPWARD_DEG: Final = 23.0
+"""How the pedicles lead from the back into the body (Anatomy Research International 2014, 425868: 32.2 and 23.3)."""
 
 
 def dens_foot(measures: Mapping[str, float]) -> float:
@@ -29,6 +33,12 @@ def dens_middle(measures: Mapping[str, float]) -> tuple[float, float, float]:
     return (0.0, -1.0 + float(np.tan(np.radians(DENS_LEAN_DEG))) * up, dens_foot(measures) + up)
 
 
+def pedicle_way(side: float) -> Place:
+    """Return the unit vector along a pedicle into the body; `side` as in `SIDES`."""
+    inward, upward = np.radians(PEDICLE_INWARD_DEG), np.radians(PEDICLE_UPWARD_DEG)
+    return by(-side * np.sin(inward) * np.cos(upward), -np.cos(inward) * np.cos(upward), np.sin(upward))
+
+
 def axis(measures: Mapping[str, float], traits: Mapping[str, float]) -> Iterator[Part]:
     """Yield the parts of C2; `measures` and `traits` as for `subaxial`."""
     height, back = measures["body height"], measures["body depth below"] / 2
@@ -38,18 +48,18 @@ def axis(measures: Mapping[str, float], traits: Mapping[str, float]) -> Iterator
     )
     yield Part(body)
     yield from _dens(measures)
-    pillar = np.array([canal_half + 5.0, back + 6.4, -height / 2 + 2.0])
+    pillar, pillar_height = _pillar(measures)
     lamina_back = back + canal_depth + 2.4
     for side in SIDES:
         mirror = np.array([side, 1.0, 1.0])
         lean = Rotation.from_euler("y", side * 24.0, degrees=True).as_matrix()
         facet = mirror * (15.0, 0.5, height / 2 - 1.6)
         yield Part(Ellipsoid(facet, (7.6, 8.2, 4.8), lean), 3.5)
-        yield Part(Rod(mirror * (6.0, 0.0, 4.0), facet - by(0.0, 0.0, 1.5), (5.0, 4.4)), 3.0)
+        yield Part(Rod(mirror * (6.0, 0.0, height / 2 - 5.4), facet - by(0.0, 0.0, 1.5), (5.0, 4.4)), 3.0)
         start, end = facet + mirror * (-1.0, 2.0, -2.5), mirror * (pillar[0] - 0.5, pillar[1], -3.0)
-        thick = measures["pedicle width"] / 2 - 0.2  # the blend adds to it
-        yield Part(Rod(start, end, (thick, thick), flat=measures["pedicle height"] / 2 / thick), 3.0)
-        yield Part(Pillar(mirror * pillar, (5.0, 5.2), 10.5, measures["facet angle"], 2.0), 2.5)
+        thick = measures["pedicle width"] / 2 - 0.1  # the blend adds to it
+        yield Part(Rod(start, end, (thick, thick), flat=(measures["pedicle height"] / 2 - 0.4) / thick), 3.0)
+        yield Part(Pillar(mirror * pillar, (5.0, 5.2), pillar_height, measures["facet angle"], 2.0), 2.5)
         yield Part(
             Rod(
                 mirror * (pillar[0] - 2.0, pillar[1] + 2.5, -3.5),
@@ -71,6 +81,20 @@ def axis(measures: Mapping[str, float], traits: Mapping[str, float]) -> Iterator
         yield Part(hole, 0.8, cut=True)
 
 
+def _pillar(measures: Mapping[str, float]) -> tuple[Place, float]:
+    """Return the middle of the left articular pillar and its height: a long pedicle holds it farther back.
+
+    The facet below stays in its plane, so that it meets that of C3 wherever it stands.
+    """
+    canal_half = measures["canal width"] / 2
+    # The numbers are fitted: with the canal's width, too, the bone about a pedicle's way grows.
+    longer = 0.85 * (measures["pedicle length"] - 21.6) - 1.2 * (canal_half - 10.8)
+    moved = -longer * pedicle_way(1.0)
+    higher = float(moved[2] + np.tan(np.radians(measures["facet angle"])) * moved[1])
+    middle = by(canal_half + 5.0, measures["body depth below"] / 2 + 6.4, -measures["body height"] / 2 + 2.0)
+    return middle + moved - by(0.0, 0.0, higher / 2), 10.5 + higher
+
+
 def _dens(measures: Mapping[str, float]) -> Iterator[Part]:
     """Yield the dens: narrow at its neck, wider above, rounded at the tip."""
     half_width, half_depth = measures["dens width"] / 2, measures["dens depth"] / 2
@@ -82,7 +106,7 @@ def _dens(measures: Mapping[str, float]) -> Iterator[Part]:
         Rod(
             start - 4.0 * up,
             start + 0.45 * height * up,
-            (half_width * 1.15, half_width * 0.88),
+            (half_width * 1.10, half_width * 0.88),
             half_depth / half_width,
             (0, 1, 0),
         ),

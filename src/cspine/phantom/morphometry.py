@@ -9,8 +9,8 @@ Means and spreads are of dry bones and CT of adults, both sexes together; the fi
 - facets: angles against the transverse plane, PMC2219934, table 2 (C3 49.5 +- 4.1 to C7 44.2 +- 4.6).
 - axis: Gosavi and Swamy 2012, 100 bones (dens height 14.9 +- 1.5, body depth 14.8 +- 1.7); a study of 52 bones (CORE
   303973137; dens height 17.6 +- 1.9, depth 10.6 +- 0.9, width 9.8 +- 0.9, body height 18.7 +- 2.2 in front); pedicles:
-  Anatomy Research International 2014, 425868 (21.6 +- 2.4 long, 8.8 +- 2.1 high, 5.6 +- 2.4 wide; drawn with smaller
-  spreads, since so wide a normal distribution would hold pedicles of no width).
+  Anatomy Research International 2014, 425868, table 2 (21.6 +- 2.4 long, 8.8 +- 2.1 wide, 5.6 +- 2.4 high; drawn with
+  smaller spreads, since so wide a normal distribution would hold pedicles of no height).
 - atlas: Patel and Gupta, 100 bones (width 71.2, canal 28.2 by 26.6, arches 10.2 and 8.7 high); spreads: IJAR 2017.454
   (canal 28.8 +- 2.2 by 26.9 +- 2.5).
 - disc heights: the project's design notes.
@@ -72,11 +72,12 @@ MORPHOMETRY: Final[Mapping[str, Mapping[str, Measure]]] = {
     "dens height": {"C2": Measure(15.8, 1.6)},
     "dens depth": {"C2": Measure(11.0, 0.9)},
     "dens width": {"C2": Measure(9.9, 0.9)},
-    "pedicle width": {"C2": Measure(5.6, 1.2)} | _by_level(_SUBAXIAL, "5.2 5.2 5.5 5.9 6.6 7.5 7.0", 0.8),
+    "pedicle width": {"C2": Measure(8.8, 1.3)} | _by_level(_SUBAXIAL, "5.2 5.2 5.5 5.9 6.6 7.5 7.0", 0.8),
     "atlas width": {"C1": Measure(72.0, 4.5)},
     "anterior arch height": {"C1": Measure(10.2, 1.2)},
     "posterior arch height": {"C1": Measure(8.7, 1.2)},
-    "pedicle height": {"C2": Measure(8.8, 1.3)},
+    "pedicle height": {"C2": Measure(5.6, 1.0)},
+    "pedicle length": {"C2": Measure(21.6, 1.7)},
 }
 """By what is measured and level. A disc belongs to the vertebra above it; its height is that at its middle."""
 

@@ -58,7 +58,7 @@ class PhantomSettings(Settings):
     )
 
 
-GENERATOR: Final = 4
+GENERATOR: Final = 5
 """Counts how phantoms of the same seed and settings were drawn; sets that another began are not gone on with."""
 
 _STREAMS: Final = {"source": 0, "hidden": 100}

@@ -31,7 +31,7 @@ from PIL import Image
 
 from cspine.anatomy import TARGETS
 from cspine.errors import InputError, SourceError
-from cspine.files import atomic_path, claim_folder, read_json, write_bytes, write_json
+from cspine.files import atomic_path, claim_folder, read_json, write_bytes, write_json, written
 from cspine.reformat.study import Compiler, CompileSettings
 
 MARKER: Final = "dataset.json"
@@ -170,7 +170,7 @@ class CompiledStore:
         labels : DataFrame or None
             Indexed by StudyInstanceUID, columns `TARGETS`.
         """
-        records = [read_json(path) for path in sorted((self.folder / "records").glob("*.json"))]
+        records = [read_json(path) for path in written(self.folder / "records", "*.json")]
         images, levels = (
             [{**_common(record), **row} for record in records for row in record.get(part, [])] for part in _PARTS
         )
