@@ -108,7 +108,7 @@ def test_a_place_in_the_frame_says_the_same_in_planes_of_all_kinds_and_on_both_s
     place = OwnPlace()
     fresh = place(torch.tensor([[0, 1, 2]]), torch.tensor([[0.0, 5.0, -5.0]]), (14, 14))
     torch.nn.init.normal_(place.layers[-1].get_parameter("weight"))
-    middles = (torch.arange(14) - 6.5) / 7 * 30.0  # of cells, as offsets are told
+    middles = (torch.arange(14) - 6.5) / 7 * 33.6  # of cells, mm
     right, behind, up = 3, 10, 4  # cells from the patient's right, from the front, from below
     offsets = torch.stack([middles[right], middles[behind], middles[up], -middles[right]])[None]
 
@@ -140,7 +140,7 @@ def test_evidence_counts_only_where_it_is_known() -> None:
     nowhere = torch.full((1, 7, 2, 3, 4, 4), -3.0)
     outputs = LevelOutputs(torch.zeros(1, 7), torch.zeros(1), torch.zeros(1, 7, 1), nowhere)
     batch = {
-        "cells": torch.zeros(1, 7, 2, 4, 4),
+        "cells": torch.zeros(1, 7, 2, 3, 4, 4),
         "knows_cells": torch.ones(1, 7, dtype=torch.bool),
         "present": torch.ones(1, 7, dtype=torch.bool),
     }
@@ -163,8 +163,8 @@ def test_necks_are_read_with_their_truth(tmp_path: Path) -> None:
     assert kinds_of(necks) == ("lamina",)
     example = LevelData(necks, VIEWS, ("lamina",), None, None)[0]
     assert example["images"].shape == (7, 3, 3, 32, 32)
-    assert example["cells"].shape == (7, 3, 4, 4)
-    assert example["cells"][0].sum() == 3 * 2 * 4  # rows 1 and 2, columns 0 to 3
+    assert example["cells"].shape == (7, 3, 3, 4, 4)
+    assert example["cells"][0].sum() == 3 * 3 * 2 * 4  # rows 1 and 2, columns 0 to 3
     assert not example["cells"][1:].any()
     assert example["present"].tolist() == [True] * 6 + [False]
     assert example["kinds"][0].tolist() == [1.0]
@@ -194,6 +194,7 @@ def test_the_mirror_image_of_a_mirror_image_is_the_neck(tmp_path: Path) -> None:
     (neck,) = list_necks(make_views(tmp_path, 1))
     views = load_views(neck, VIEWS, view_numbers(VIEWS))
     views.images[:, :, :, :, :5] = 0.9  # no longer the same both ways
+    views.cells[:, 0, 0] = 0.0  # nor every plane alike
 
     once, twice = mirrored(views), mirrored(mirrored(views))
 
@@ -202,13 +203,14 @@ def test_the_mirror_image_of_a_mirror_image_is_the_neck(tmp_path: Path) -> None:
     torch.testing.assert_close(twice.offsets_mm, views.offsets_mm)
     torch.testing.assert_close(once.images[:, 0], views.images[:, 0].flip(1))  # sagittal: neighbours change places
     torch.testing.assert_close(once.images[:, 1:], views.images[:, 1:].flip(-1))
+    torch.testing.assert_close(once.cells[:, 0], views.cells[:, 0].flip(1))
 
 
 def test_thicker_slices_run_along_the_spine_and_into_the_next_plane() -> None:
     images = torch.zeros(1, 3, 3, 32, 32)
     images[0, :2, 1, 16] = 1.0  # a row in the sagittal and the coronal view
     images[0, 2, 0] = 1.0  # the first of the axial planes
-    views = Views(images, torch.arange(3), torch.zeros(3), torch.zeros(1, 3, 8, 8))
+    views = Views(images, torch.arange(3), torch.zeros(3), torch.zeros(1, 3, 3, 8, 8))
     seen = [thickened(views, torch.Generator().manual_seed(seed)) for seed in range(12)]
 
     for found in seen:
@@ -232,7 +234,7 @@ def test_truth_moves_with_what_it_marks(tmp_path: Path) -> None:
         views = augment(load_views(neck, VIEWS, view_numbers(VIEWS)), torch.Generator().manual_seed(seed))
         dark = torch.nn.functional.avg_pool2d(views.images[0, :, 1], 4) < 0.35
         inner = slice(1, -1)
-        marked = views.cells[0][:, inner, inner] > 0
+        marked = views.cells[0, :, 1, inner, inner] > 0
         overlap = (dark[:, inner, inner] & marked).sum() / marked.sum()
         assert overlap > 0.6, seed
 
@@ -379,7 +381,7 @@ def test_training_goes_on_from_weights_and_says_so(tmp_path: Path) -> None:
 
 def test_a_network_filled_from_a_file_says_what_the_file_says(tmp_path: Path) -> None:
     (weights,) = trained(make_views(tmp_path / "data", 16), tmp_path / "run", ONCE).weights
-    begun, network = load_start(weights), LevelNetwork(1)
+    begun, network = load_start(weights), LevelNetwork(1, half_mm=VIEWS.half_mm)
     graph = level_graph(network, VIEWS, ONCE.views)
 
     begun.fill(network, begun.card.kinds)

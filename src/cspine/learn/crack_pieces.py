@@ -88,10 +88,10 @@ class CrackPieces(Dataset[Batch]):
         both = [_cut(images, cells, planes, corners, self.settings), _cut(plain, none, planes, corners, self.settings)]
         seen, marked = (torch.from_numpy(np.concatenate(part)) for part in zip(*both, strict=True))
         kinds = torch.tensor([PLANES.index(self.settings.planes[plane][0]) for plane in planes.tolist()] * 2)
-        pieces = Views(seen[None, :, None], kinds, torch.zeros(len(kinds)), marked[None])
+        pieces = Views(seen[None, :, None], kinds, torch.zeros(len(kinds)), marked[None, :, None])
         if self.change:
             pieces = augment(pieces, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
-        return {"planes": pieces.images[0], "cells": nn.functional.max_pool2d(pieces.cells[0], POOLED)}
+        return {"planes": pieces.images[0], "cells": nn.functional.max_pool2d(pieces.cells[0, :, 0], POOLED)}
 
     def _places(
         self, cells: npt.NDArray[np.float32], rng: np.random.Generator

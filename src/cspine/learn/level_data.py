@@ -136,7 +136,7 @@ class LevelData(Dataset[dict[str, torch.Tensor]]):
             "offsets": views.offsets_mm,
             "present": torch.tensor([level in neck.mosaics for level in VERTEBRAE]),
             "truth": torch.tensor([truth[OVERALL], *(truth[level] for level in VERTEBRAE)], dtype=torch.float32),
-            "cells": nn.functional.max_pool2d(views.cells, POOLED),
+            "cells": _pooled(views.cells),
             "knows_cells": torch.tensor(known),
             "kinds": torch.tensor(kinds),
             "knows_kinds": torch.tensor([level in neck.kinds for level in VERTEBRAE]),
@@ -154,6 +154,12 @@ class LevelData(Dataset[dict[str, torch.Tensor]]):
         return np.concatenate(chosen)
 
 
+def _pooled(cells: torch.Tensor) -> torch.Tensor:
+    """Return cells as large as the network's."""
+    pooled = nn.functional.max_pool2d(cells.flatten(0, 1), POOLED)
+    return pooled.view(*cells.shape[:3], *pooled.shape[2:])
+
+
 def load_views(neck: NeckFiles, settings: LevelViewSettings, chosen: npt.NDArray[np.intp]) -> Views:
     """Read a neck's views from disk; of vertebrae that were not found all is black.
 
@@ -164,13 +170,13 @@ def load_views(neck: NeckFiles, settings: LevelViewSettings, chosen: npt.NDArray
     """
     count, size, cells = len(chosen), settings.pixels, settings.pixels // CELL_PIXELS
     images = np.zeros((len(VERTEBRAE), count, CHANNELS, size, size), np.float32)
-    broken = np.zeros((len(VERTEBRAE), count, cells, cells), np.float32)
+    broken = np.zeros((len(VERTEBRAE), count, CHANNELS, cells, cells), np.float32)
     own = (CHANNELS * chosen[:, None] + np.arange(CHANNELS)).ravel()
     for number, level in enumerate(VERTEBRAE):
         if level in neck.mosaics:
             shown, marked = read_planes(neck, level, settings, own)
             images[number] = shown.reshape(count, CHANNELS, size, size)
-            broken[number] = marked.reshape(count, CHANNELS, cells, cells).max(axis=1)
+            broken[number] = marked.reshape(count, CHANNELS, cells, cells)
     planes, offsets = view_places(settings)
     return Views(
         torch.from_numpy(images),

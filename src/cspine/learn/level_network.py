@@ -6,15 +6,17 @@ import torch
 from torch import nn
 
 from cspine.anatomy import VERTEBRAE
-from cspine.reformat.level_views import PLANES
+from cspine.reformat.level_views import PLANES, LevelViewSettings
 
 LEVELS: Final = len(VERTEBRAE)
 
 STRIDE: Final = 8
 """Pixels of a view for a cell of evidence."""
 
-_REACH_MM: Final = 30.0
-"""Offsets of views are told in this unit."""
+_UNIT_MM: Final = 30.0
+"""Places are told in this unit."""
+
+_HALF_VIEW_MM: Final = LevelViewSettings().half_mm
 
 _LEAST: Final = 1e-6
 
@@ -118,12 +120,15 @@ class OwnPlace(nn.Module):
 
     Parameters
     ----------
+    half_mm : float
+        From a view's middle to its edge.
     size : int
         Of the hidden layers.
     """
 
-    def __init__(self, size: int = 32) -> None:
+    def __init__(self, half_mm: float = _HALF_VIEW_MM, size: int = 32) -> None:
         super().__init__()
+        self.reach = half_mm / _UNIT_MM
         last = nn.Linear(size, 1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -140,13 +145,10 @@ class OwnPlace(nn.Module):
         cells : (int, int)
             Rows and columns of a view.
         """
-        down, along = (
-            torch.linspace(-1 + 1 / count, 1 - 1 / count, count, dtype=offsets.dtype, device=offsets.device)
-            for count in cells
-        )
+        down, along = (self.reach * torch.linspace(-1 + 1 / count, 1 - 1 / count, count).to(offsets) for count in cells)
         row, column = down[:, None].expand(cells), along[None, :].expand(cells)
-        off = (offsets / _REACH_MM)[:, :, None, None].expand(*offsets.shape, *cells)
-        of_kind = torch.stack(  # x, y and z from a plane's own offset, row and column; about 30 mm are 1
+        off = (offsets / _UNIT_MM)[:, :, None, None].expand(*offsets.shape, *cells)
+        of_kind = torch.stack(  # x, y and z from a plane's own offset, row and column
             [
                 torch.stack([off, column.expand_as(off), -row.expand_as(off)], dim=-1),  # sagittal
                 torch.stack([column.expand_as(off), off, -row.expand_as(off)], dim=-1),  # coronal
@@ -182,6 +184,8 @@ class LevelNetwork(nn.Module):
         Of the transformer.
     dropout : float
         Share of a vector's parts dropped in training.
+    half_mm : float
+        From a view's middle to its edge.
     """
 
     def __init__(
@@ -192,10 +196,11 @@ class LevelNetwork(nn.Module):
         size: int = 128,
         layers: int = 2,
         dropout: float = 0.1,
+        half_mm: float = _HALF_VIEW_MM,
     ) -> None:
         super().__init__()
         self.encoder = ViewEncoder(widths, size)
-        self.place = OwnPlace()
+        self.place = OwnPlace(half_mm)
         self.plane = nn.Embedding(len(PLANES), size)
         self.offset = nn.Sequential(nn.Linear(1, size), nn.ReLU(), nn.Linear(size, size))
         self.gate, self.worth = nn.Linear(size, size), nn.Linear(size, size)
@@ -227,7 +232,7 @@ class LevelNetwork(nn.Module):
         cells = views.shape[4] // STRIDE, views.shape[5] // STRIDE
         place = self.place(planes, offsets, cells)
         vectors, evidence = self.encoder(views.flatten(0, 2), place.flatten(0, 2)[:, None])
-        where = self.plane(planes) + self.offset(offsets[:, :, None] / _REACH_MM)
+        where = self.plane(planes) + self.offset(offsets[:, :, None] / _UNIT_MM)
         vectors = vectors.view(count, LEVELS, seen, -1) + where[:, None]
         share = self.share(torch.tanh(self.worth(vectors)) * torch.sigmoid(self.gate(vectors)))
         own = (vectors * torch.softmax(share, dim=2)).sum(dim=2)

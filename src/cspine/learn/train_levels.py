@@ -180,7 +180,7 @@ def _builder(material: Material, seen: State | None = None) -> Callable[[], Leve
     """Return what makes a new network, whose encoder has seen cracks where `seen` is given."""
 
     def build() -> LevelNetwork:
-        network = LevelNetwork(len(material.kinds))
+        network = LevelNetwork(len(material.kinds), half_mm=material.views.half_mm)
         if material.begun is not None:
             material.begun.fill(network, material.kinds)
         if seen is not None:

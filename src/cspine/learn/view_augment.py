@@ -43,8 +43,8 @@ class Views:
         Grey values from 0 to 1; of pieces of single planes, (1, v, 1, rows, columns).
     planes : (v,) int
     offsets_mm : (v,)
-    cells : (7, v, cells, cells) float
-        Where it is broken.
+    cells : (7, v, 3, cells, cells) float
+        Where each plane shows it broken; of pieces, (1, v, 1, cells, cells).
     """
 
     images: torch.Tensor
@@ -72,8 +72,8 @@ def mirrored(views: Views) -> Views:
     """Return the views of the neck's mirror image: left is right, and nothing else changes."""
     sagittal = views.planes == _SAGITTAL
     images, cells = views.images.flip(-1), views.cells.flip(-1)
-    images[:, sagittal] = views.images[:, sagittal].flip(2)  # seen from the same side, neighbours the other way round
-    cells[:, sagittal] = views.cells[:, sagittal]
+    for planes, plain in ((images, views.images), (cells, views.cells)):
+        planes[:, sagittal] = plain[:, sagittal].flip(2)  # seen from the same side, neighbours the other way round
     offsets = torch.where(sagittal, -views.offsets_mm, views.offsets_mm)
     return Views(images, views.planes, offsets, cells)
 
@@ -89,7 +89,7 @@ def _moved(views: Views, generator: torch.Generator) -> Views:
         [torch.stack([cosine, -sine, shift[0]], dim=1), torch.stack([sine, cosine, shift[1]], dim=1)], dim=1
     )
     images = _sampled(views.images.flatten(0, 1), affine, "bilinear")
-    cells = _sampled(views.cells.flatten(0, 1)[:, None], affine, "bilinear")[:, 0]
+    cells = _sampled(views.cells.flatten(0, 1), affine, "bilinear")
     return Views(
         images.view(views.images.shape), views.planes, views.offsets_mm, (cells > 0.35).float().view(views.cells.shape)
     )

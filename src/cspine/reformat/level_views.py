@@ -90,6 +90,11 @@ class LevelViewSettings(Settings):
         return self.sagittal + self.coronal + self.axial
 
     @property
+    def half_mm(self) -> float:
+        """From a view's middle to its edge."""
+        return self.pixels * self.pixel_mm / 2
+
+    @property
     def planes(self) -> tuple[tuple[Plane, float], ...]:
         """Each plane's kind and how far from the box's middle it lies, mm; three after each other make a view."""
         found: list[tuple[Plane, float]] = []
