@@ -30,7 +30,8 @@ from cspine.evaluate.intervals import Interval, bootstrap_auc, bootstrap_ratio, 
 from cspine.evaluate.metrics import auc
 from cspine.evaluate.pointing import froc
 from cspine.files import read_json
-from cspine.learn.phantom_store import TRUTH_FOLDER, write_phantom_store
+from cspine.imaging.layout import TRUTH_FOLDER
+from cspine.learn.phantom_store import write_phantom_store
 from cspine.phantom import DOMAINS
 from cspine.phantom.dicom import Identity
 from cspine.reformat.level_views import LevelViews

@@ -1,9 +1,16 @@
 """Fixtures that many tests share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from cspine.anatomy import TARGETS
+
+Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 
 
 @pytest.fixture
@@ -13,3 +20,19 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("CSPINE_REAL_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tables() -> Tables:
+    """Make truth and a model's probabilities, `skill` standard deviations apart."""
+
+    def make(studies: int = 120, *, seed: int = 0, skill: float = 1.5) -> tuple[pd.DataFrame, pd.DataFrame]:
+        rng = np.random.default_rng(seed)
+        levels = rng.random((studies, 7)) < [0.07, 0.14, 0.04, 0.05, 0.08, 0.14, 0.19]
+        truth = np.column_stack([levels.any(axis=1), levels]).astype(int)
+        score = rng.normal(size=truth.shape) + skill * truth - 1.5
+        index = pd.Index([f"1.{n}" for n in range(studies)], name="StudyInstanceUID")
+        probability = pd.DataFrame(1 / (1 + np.exp(-score)), index=index, columns=list(TARGETS))
+        return pd.DataFrame(truth, index=index, columns=list(TARGETS)), probability
+
+    return make

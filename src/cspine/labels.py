@@ -43,13 +43,13 @@ def read_labels(path: Path) -> pd.DataFrame:
         The file is missing, empty or no CSV, columns are missing or unknown, a study stands twice, a label is missing
         or not 0 or 1, or patient_overall contradicts the levels; with the count and the first offenders.
     """
-    table = _read(path, (STUDY, *TARGETS))
-    _refuse(path, table, table[STUDY].duplicated(), "repeat an earlier study; keep one row per study")
-    _refuse(path, table, table[list(TARGETS)].isna().any(axis=1), "lack a label; fill it in or leave the study out")
+    table = read_table(path, (STUDY, *TARGETS))
+    refuse_rows(path, table, table[STUDY].duplicated(), "repeat an earlier study; keep one row per study")
+    refuse_rows(path, table, table[list(TARGETS)].isna().any(axis=1), "lack a label; fill it in or leave the study out")
     values = table[list(TARGETS)].apply(pd.to_numeric, errors="coerce")
-    _refuse(path, table, ~values.isin([0, 1]).all(axis=1), "have labels other than 0 and 1; mend them")
-    any_level = values[list(VERTEBRAE)].max(axis=1)
-    _refuse(path, table, any_level != values[OVERALL], f"have a {OVERALL} that is not the OR of C1 to C7; mend them")
+    refuse_rows(path, table, ~values.isin([0, 1]).all(axis=1), "have labels other than 0 and 1; mend them")
+    contradicts = values[list(VERTEBRAE)].max(axis=1) != values[OVERALL]
+    refuse_rows(path, table, contradicts, f"have a {OVERALL} that is not the OR of C1 to C7; mend them")
     labels: pd.DataFrame = values.astype("int8").set_axis(pd.Index(table[STUDY], name=STUDY), axis="index")
     return labels
 
@@ -73,11 +73,11 @@ def read_boxes(path: Path) -> pd.DataFrame:
         The file is missing, empty or no CSV, columns are missing or unknown, or a box has no place, no size or no
         whole slice number; with the count and the first offenders.
     """
-    table = _read(path, (STUDY, *BOX_COLUMNS))
+    table = read_table(path, (STUDY, *BOX_COLUMNS))
     values = table[list(BOX_COLUMNS)].apply(pd.to_numeric, errors="coerce").astype(float)
-    _refuse(path, table, ~np.isfinite(values).all(axis=1), "have boxes with missing numbers; mend them")
-    _refuse(path, table, (values[["width", "height"]] <= 0).any(axis=1), "have boxes without size; mend them")
-    _refuse(path, table, values["slice_number"] % 1 != 0, "have a slice_number that is no whole number; mend them")
+    refuse_rows(path, table, ~np.isfinite(values).all(axis=1), "have boxes with missing numbers; mend them")
+    refuse_rows(path, table, (values[["width", "height"]] <= 0).any(axis=1), "have boxes without size; mend them")
+    refuse_rows(path, table, values["slice_number"] % 1 != 0, "have a slice_number that is no whole number; mend them")
     boxes: pd.DataFrame = pd.concat([table[[STUDY]], values.astype({"slice_number": int})], axis=1)
     return boxes
 
@@ -93,8 +93,23 @@ def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
     return LabelMatch(tuple(sorted(labelled & there)), tuple(sorted(there - labelled)), tuple(sorted(labelled - there)))
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Return the table as text: numbers are judged by the caller, so that 'True' is no 1."""
+def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.DataFrame:
+    """Return a table as text: numbers are judged by the caller, so that 'True' is no 1.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV.
+    columns : tuple of str
+        Those that it has, no more and no fewer.
+    key : str
+        The column that no row may lack.
+
+    Raises
+    ------
+    LabelError
+        It is missing, empty or no such table; with the first offenders.
+    """
     try:
         table = pd.read_csv(path, dtype=str)
     except pd.errors.EmptyDataError as error:
@@ -116,14 +131,14 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise LabelError(f"{path}: has no rows; get the file again")
     if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for an index
         raise LabelError(f"{path}: has more fields in a row than in its header; get the file again")
-    _refuse(path, table, table[STUDY].isna(), f"have no {STUDY}; fill it in or remove them")
+    refuse_rows(path, table, table[key].isna(), f"have no {key}; fill it in or remove them", key=key)
     return table
 
 
-def _refuse(path: Path, table: pd.DataFrame, wrong: "pd.Series[bool]", what: str) -> None:
-    """Raise where any row is wrong, with the count and the first three, by study or else by line."""
+def refuse_rows(path: Path, table: pd.DataFrame, wrong: "pd.Series[bool]", what: str, *, key: str = STUDY) -> None:
+    """Raise LabelError where any row is wrong, with the count and the first three, by key or else by line."""
     if wrong.any():
         rows = np.flatnonzero(wrong)[:3]
-        named = zip(rows, table[STUDY].iloc[rows], strict=True)
-        first = ", ".join(f"line {row + 2}" if pd.isna(study) else str(study)[:64] for row, study in named)
+        named = zip(rows, table[key].iloc[rows], strict=True)
+        first = ", ".join(f"line {row + 2}" if pd.isna(name) else str(name)[:80] for row, name in named)
         raise LabelError(f"{path}: {int(wrong.sum())} of {len(table)} rows {what} (first: {first})")

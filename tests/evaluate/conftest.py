@@ -1,16 +1,12 @@
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from cspine.anatomy import CHALLENGE_POSITIVES, TARGETS, VERTEBRAE
+from cspine.anatomy import CHALLENGE_POSITIVES, VERTEBRAE
 
 LEVELS_PER_STUDY = {6: 2, 5: 7, 4: 26, 3: 64, 2: 239, 1: 623}
 PAIRS = {("C6", "C7"): 130, ("C5", "C6"): 90, ("C1", "C2"): 56, ("C4", "C5"): 51}
-
-Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 
 
 @pytest.fixture(scope="session")
@@ -51,19 +47,3 @@ def _match_pairs(levels: npt.NDArray[np.bool_], rng: np.random.Generator) -> Non
         else:
             now = then
     assert now == 0
-
-
-@pytest.fixture(scope="session")
-def tables() -> Tables:
-    """Make truth and a model's probabilities, `skill` standard deviations apart."""
-
-    def make(studies: int = 120, *, seed: int = 0, skill: float = 1.5) -> tuple[pd.DataFrame, pd.DataFrame]:
-        rng = np.random.default_rng(seed)
-        levels = rng.random((studies, 7)) < [0.07, 0.14, 0.04, 0.05, 0.08, 0.14, 0.19]
-        truth = np.column_stack([levels.any(axis=1), levels]).astype(int)
-        score = rng.normal(size=truth.shape) + skill * truth - 1.5
-        index = pd.Index([f"1.{n}" for n in range(studies)], name="StudyInstanceUID")
-        probability = pd.DataFrame(1 / (1 + np.exp(-score)), index=index, columns=list(TARGETS))
-        return pd.DataFrame(truth, index=index, columns=list(TARGETS)), probability
-
-    return make

@@ -9,6 +9,7 @@ from PIL import Image
 
 from cspine.errors import InputError, OutputError
 from cspine.evaluate import figures
+from cspine.evaluate.canvas import save_figure
 from cspine.evaluate.describe import describe_labels
 
 if TYPE_CHECKING:
@@ -18,15 +19,13 @@ Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 GEOMETRY = pd.DataFrame(
     {"slices": [1, 2], "slice_spacing_mm": [1.0, 1.1], "pixel_spacing_mm": [0.3, None], "slice_thickness_mm": None}
 )
-NAMES = ["roc", "reliability", "labels", "together", "geometry", "curves"]
+NAMES = ["labels", "together", "geometry", "curves"]
 
 
 def draw(name: str, tables: Tables, *, phantom: bool) -> "Figure":
-    truth, probability = tables()
+    truth, _ = tables()
     curve = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [0.7, 0.5, 0.4], "tune_loss": [0.7, 0.6, 0.65]})
     drawn: dict[str, Callable[[], Figure]] = {
-        "roc": lambda: figures.roc_figure(truth, probability, phantom=phantom),
-        "reliability": lambda: figures.reliability_figure(truth, probability, phantom=phantom),
         "labels": lambda: figures.labels_figure(truth, phantom=phantom),
         "together": lambda: figures.cooccurrence_figure(describe_labels(truth).together, phantom=phantom),
         "geometry": lambda: figures.geometry_figure(GEOMETRY, phantom=phantom),
@@ -37,7 +36,7 @@ def draw(name: str, tables: Tables, *, phantom: bool) -> "Figure":
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_is_drawn(name: str, tables: Tables, tmp_path: Path) -> None:
-    figures.save_figure(draw(name, tables, phantom=True), tmp_path / "a.png")
+    save_figure(draw(name, tables, phantom=True), tmp_path / "a.png")
 
     with Image.open(tmp_path / "a.png") as image:
         assert min(image.size) > 300
@@ -52,17 +51,6 @@ def test_every_figure_says_what_it_is_not(name: str, tables: Tables) -> None:
     assert "Research use only" in real
     assert "Phantom" not in real
     assert "Phantom data: not clinical accuracy" in phantom
-
-
-def test_a_target_with_one_class_has_no_curve_and_no_auc(tables: Tables) -> None:
-    truth, probability = tables()
-
-    legend = figures.roc_figure(truth.assign(C3=0), probability, phantom=False).axes[0].get_legend()
-
-    assert legend is not None
-    shown = [text.get_text() for text in legend.get_texts()]
-    assert len(shown) == 8
-    assert shown[3] == "C3  -"
 
 
 def test_bars_carry_counts_and_percent(challenge: pd.DataFrame) -> None:
@@ -84,4 +72,4 @@ def test_a_figure_that_cannot_be_written_is_named(tables: Tables, tmp_path: Path
     (tmp_path / "file").write_text("")
 
     with pytest.raises(OutputError, match="cannot be written"):
-        figures.save_figure(draw("labels", tables, phantom=False), tmp_path / "file" / "a.png")
+        save_figure(draw("labels", tables, phantom=False), tmp_path / "file" / "a.png")

@@ -79,6 +79,8 @@ def test_what_cannot_be_told_is_refused() -> None:
         calibration_line([1, 0], [0.2, 0.2])
     with pytest.raises(InputError, match="separate both classes"):
         calibration_line([1, 1, 0, 0], [0.9, 0.8, 0.2, 0.1])
+    with pytest.raises(InputError, match="all probabilities are alike"):
+        calibration_line([1, 0, 1, 0], [0.5 + 1e-6, 0.5 - 1e-6, 0.5, 0.5 + 2e-6])
     with pytest.raises(InputError, match="outcomes are 0 or 1, and probabilities lie between"):
         expected_calibration_error([0, 1], [0.2, 1.2])
     with pytest.raises(InputError, match="3 probabilities of 2 cases"):

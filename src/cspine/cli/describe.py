@@ -26,8 +26,9 @@ def describe_command(
     as_json: Json = False,
 ) -> None:
     """Show labels per level, which levels break together, and the geometry of the series."""
+    from cspine.evaluate.canvas import save_figure
     from cspine.evaluate.describe import describe_geometry, describe_labels
-    from cspine.evaluate.figures import cooccurrence_figure, geometry_figure, labels_figure, save_figure
+    from cspine.evaluate.figures import cooccurrence_figure, geometry_figure, labels_figure
 
     with progress_bar() as progress:
         labels, geometry, phantom = _tables(data, progress)

@@ -1,73 +1,155 @@
-"""``cspine evaluate``: a run against labels."""
+"""``cspine evaluate``: any systems' answers, or a run's, against truth."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import app, print_json, progress_bar, say, say_error, sentences
-from cspine.cli.options import Data, Json, Run
+from cspine.cli.app import app, print_json, progress_bar, say, say_error, say_research_only, sentences
+from cspine.cli.options import Json
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from cspine.detect.baseline import Baseline
     from cspine.detect.level_reader import LevelReader
-    from cspine.evaluate.evaluation import Evaluation
+    from cspine.evaluate.answers import Answers
+    from cspine.evaluate.judge import Judgement, JudgeSettings
+    from cspine.evaluate.operating import FrozenPoints
+    from cspine.evaluate.truths import Truth
+    from cspine.progress import Progress
+    from cspine.reformat.store import CompiledStore
 
-_EPILOG = "Example:  cspine evaluate --run runs/baseline --data test-compiled --out evaluation"
+_EPILOG = (
+    "Examples:  cspine evaluate --truth train.csv --predictions A.csv --predictions B.csv --out evaluation   |   "
+    "cspine evaluate --run runs/levels --data test-compiled"
+)
 
 
 @app.command("evaluate", epilog=_EPILOG)
 @sentences
 def evaluate_command(
-    run: Run,
-    data: Data,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for tables and figures; inside the run if left out.")
+    truth: Annotated[
+        Path | None, typer.Option("--truth", help="A train.csv, a folder that holds one, or a compiled data set.")
     ] = None,
-    threshold: Annotated[
-        float, typer.Option("--threshold", min=0.0, max=1.0, help="Plain probability that counts as fractured.")
-    ] = 0.5,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--predictions",
+            help="A system's answers: a folder of findings, a table with a column per target, or a submission; again "
+            "for each system.",
+        ),
+    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="A training run to judge instead, with --data.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The compiled data set to judge the run on.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the report; of a run, inside of it if left out.")
+    ] = None,
+    points: Annotated[
+        Path | None, typer.Option("--points", help="Operating points frozen before: points.json of another evaluation.")
+    ] = None,
+    split: Annotated[Path | None, typer.Option("--split", help="A split of cspine split.")] = None,
+    part: Annotated[str, typer.Option("--part", help="The part of the split to judge on.")] = "test",
+    boxes: Annotated[Path | None, typer.Option("--boxes", help="The challenge's train_bounding_boxes.csv.")] = None,
+    groups: Annotated[
+        Path | None, typer.Option("--groups", help="A CSV of what studies differ in, by StudyInstanceUID.")
+    ] = None,
     draws: Annotated[int, typer.Option("--draws", min=100, help="Bootstrap draws.")] = 2000,
     as_json: Json = False,
 ) -> None:
-    """Judge a run's weights on compiled studies: loss, AUC, sensitivity, specificity, with intervals and baselines."""
+    """Judge systems' answers by what is true: ranking, calibration, thresholds, pointing, parts, with intervals."""
+    from dataclasses import replace
+
+    from cspine.errors import InputError
+    from cspine.evaluate.judge import judge
+    from cspine.evaluate.operating import read_points
+
+    if (run is None) != (data is None) or (run is None) == (not predictions):
+        raise InputError("give --truth and --predictions, or --run and --data")
+    if run is None and (truth is None or out is None):
+        raise InputError("--predictions needs --truth to be judged by, and --out for the report")
+    frozen = read_points(points) if points else None
+    with progress_bar() as progress:
+        asked = _of_run(run, data, progress) if run and data else _of_files(truth, predictions, boxes, groups)
+        settings = replace(asked.settings, draws=draws, points=frozen or asked.settings.points)
+        known, looks = _taken(asked.truth, asked.systems, split, part)
+        judgement = judge(known, asked.systems, settings, progress=progress)
+    folder = out or _inside(run, data)
+    _write(folder, judgement, asked, is_hidden=looks is not None)
+    if as_json:
+        print_json({**judgement.to_json(), "studies_seen_in_training": asked.leaked, "looks_before": looks})
+    else:
+        _tell(judgement, folder, looks)
+    if asked.leaked:
+        say_error(f"{asked.leaked} of these studies were used in training: the numbers are too good; use other studies")
+    say_research_only()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is judged: truth, systems, and of a run its weights, its images and how many studies it was trained on."""
+
+    truth: "Truth"
+    systems: "list[Answers]"
+    settings: "JudgeSettings"
+    weights: "Baseline | LevelReader | None" = None
+    store: "CompiledStore | None" = None
+    run: Path | None = None
+    leaked: int = 0
+
+
+def _inside(run: Path | None, data: Path | None) -> Path:
+    """Return where a run's evaluation goes."""
+    if run is None or data is None:  # pragma: no cover - the command has asked for --out
+        raise AssertionError("nowhere to write")
+    return run / f"evaluation-{data.resolve().name}"
+
+
+def _of_files(truth: Path | None, predictions: list[Path] | None, boxes: Path | None, groups: Path | None) -> _Asked:
+    from cspine.evaluate.answers import read_answers
+    from cspine.evaluate.judge import JudgeSettings
+    from cspine.evaluate.truths import read_truth
+
+    if truth is None or predictions is None:  # pragma: no cover - the command has checked it
+        raise AssertionError("nothing to judge")
+    names = _names(predictions)
+    systems = [read_answers(path, name=name) for path, name in zip(predictions, names, strict=True)]
+    return _Asked(read_truth(truth, boxes=boxes, groups=groups), systems, JudgeSettings())
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """Return each file's own name, or its path where two have the same.
+
+    >>> _names([Path("a/x.csv"), Path("b/x.csv"), Path("c.csv")])
+    ['a/x.csv', 'b/x.csv', 'c']
+    """
+    stems = [path.resolve().stem for path in paths]
+    return [str(path) if stems.count(stem) > 1 else stem for path, stem in zip(paths, stems, strict=True)]
+
+
+def _of_run(run: Path, data: Path, progress: "Progress") -> _Asked:
     from cspine.detect.classify import classify_store
     from cspine.detect.readers import load_reader
-    from cspine.errors import LabelError
-    from cspine.evaluate.evaluation import evaluate
-    from cspine.files import claim_folder
+    from cspine.evaluate.answers import Answers
+    from cspine.evaluate.judge import JudgeSettings
+    from cspine.evaluate.truths import read_truth
     from cspine.reformat.store import CompiledStore
 
-    out = out or run / f"evaluation-{data.resolve().name}"
-    store, weights = CompiledStore.open(data), load_reader(run / "weights.onnx")
-    truth, patients = _labels(store.manifest())
-    if truth.empty:
-        raise LabelError(f"{data}: no study has labels; compile a folder with train.csv")
-    with progress_bar() as progress:
-        probability = classify_store(store, weights, progress=progress).loc[truth.index]
-    identity = {"kind": "evaluation", "weights": weights.identity.sha256, "data": str(data.resolve())}
-    claim_folder(out, "evaluate.json", identity, remedy="choose another --out, or delete it")
+    known, weights, store = read_truth(data), load_reader(run / "weights.onnx"), CompiledStore.open(data)
+    said = classify_store(store, weights, progress=progress)
+    name = f"{weights.card.name}, {run.resolve().name}"
+    answered = Answers(name, said, _not_compiled(known, said), phantom_only=weights.card.phantom_only)
     baselines = _constants(weights)
-    evaluation = evaluate(truth, probability, patients, baselines=baselines, threshold=threshold, draws=draws)
-    leaked = _also_trained_on(run, list(truth.index))
-    text = _write(out, evaluation, truth, probability, weights, phantom=store.is_phantom)
-    if as_json:
-        print_json({**evaluation.to_json(), "studies_seen_in_training": leaked})
-    else:
-        say(text)
-        say(f"figures: {out / 'roc.png'}, {out / 'reliability.png'}")
-    if leaked:
-        say_error(f"{leaked} of these studies were used in training: the numbers are too good; use other studies")
+    points = _card_points(weights)
+    settings = JudgeSettings(baselines=baselines) if points is None else JudgeSettings(points, baselines)
+    leaked = _also_trained_on(run, known.labels.index.tolist())
+    return _Asked(known, [answered], settings, weights, store, run, leaked)
 
 
-def _labels(manifest: "pd.DataFrame") -> "tuple[pd.DataFrame, pd.Series[str]]":
-    from cspine.anatomy import TARGETS
-
-    studies = manifest.dropna(subset=list(TARGETS)).drop_duplicates("study_instance_uid")
-    studies = studies.set_index("study_instance_uid").sort_index().rename_axis("StudyInstanceUID")
-    return studies[list(TARGETS)].astype(int), studies["patient"]
+def _not_compiled(known: "Truth", said: "pd.DataFrame") -> dict[str, str]:
+    """Return the studies of which there are no images: they were refused."""
+    return {str(study): "not compiled" for study in known.labels.index if study not in said.index}
 
 
 def _constants(weights: "Baseline | LevelReader") -> dict[str, tuple[float, ...]]:
@@ -82,6 +164,23 @@ def _constants(weights: "Baseline | LevelReader") -> dict[str, tuple[float, ...]
     }
 
 
+def _card_points(weights: "Baseline | LevelReader") -> "FrozenPoints | None":
+    """Return the operating points that lie in the weights."""
+    from cspine.detect.level_reader import LevelReader
+    from cspine.evaluate.operating import FrozenPoint, FrozenPoints
+
+    if not isinstance(weights, LevelReader):
+        return None
+    level = {point.name: point.threshold for point in weights.card.points_level}
+    both = tuple(
+        FrozenPoint(name=point.name, patient=point.threshold, level=level[point.name])
+        for point in weights.card.points_overall
+        if point.name in level
+    )
+    chosen_on = f"{weights.card.calibrated_on}, as the weights say"
+    return FrozenPoints(chosen_on=chosen_on, points=both) if both else None
+
+
 def _also_trained_on(run: Path, studies: list[str]) -> int:
     """Count the studies that the run has seen, from its split.csv."""
     import pandas as pd
@@ -93,25 +192,75 @@ def _also_trained_on(run: Path, studies: list[str]) -> int:
     return len(seen & set(studies))
 
 
-def _write(
-    out: Path,
-    evaluation: "Evaluation",
-    truth: "pd.DataFrame",
-    probability: "pd.DataFrame",
-    weights: "Baseline | LevelReader",
-    *,
-    phantom: bool,
-) -> str:
-    from cspine.evaluate.figures import reliability_figure, roc_figure, save_figure
-    from cspine.evaluate.report import evaluation_markdown
-    from cspine.files import write_json, write_text
+def _taken(known: "Truth", systems: "list[Answers]", split_path: Path | None, part: str) -> "tuple[Truth, int | None]":
+    """Return the studies to judge on, and how many looks at them there were before, of the hidden part."""
+    from cspine.evaluate.frozen import HIDDEN, read_split, record_look, take_part
 
-    text = evaluation_markdown(
-        evaluation, phantom=phantom, weights=f"{weights.card.name} (trained on {weights.card.trained_on})"
-    )
-    write_text(out / "evaluation.md", text)
-    write_text(out / "probabilities.csv", probability.to_csv())
-    write_json(out / "evaluation.json", evaluation.to_json())
-    save_figure(roc_figure(truth, probability, phantom=phantom), out / "roc.png")
-    save_figure(reliability_figure(truth, probability, phantom=phantom), out / "reliability.png")
-    return text
+    if split_path is None:
+        return known, None
+    split = read_split(split_path)
+    chosen = take_part(known, split, part)
+    return chosen, record_look(split_path, split, systems) if part == HIDDEN else None
+
+
+def _write(out: Path, judgement: "Judgement", asked: _Asked, *, is_hidden: bool) -> None:
+    from cspine.anatomy import OVERALL
+    from cspine.errors import LabelError
+    from cspine.evaluate.canvas import save_figure
+    from cspine.evaluate.cases import LEVELS
+    from cspine.evaluate.failures import worst_failures
+    from cspine.evaluate.frozen import answers_hash
+    from cspine.evaluate.judged_figures import judged_figures
+    from cspine.evaluate.operating import freeze_points
+    from cspine.evaluate.report import judgement_markdown
+    from cspine.files import claim_folder, write_json, write_text
+    from cspine.report.evaluation_page import ShownFailure, evaluation_page
+    from cspine.report.failure_pictures import picture_failures
+    from cspine.report.model_card import model_card
+
+    systems = asked.systems
+    said = {system.name: answers_hash(system) for system in systems}
+    identity = {"kind": "evaluation", "systems": said, "truth": judgement.truth, "studies": judgement.studies}
+    claim_folder(out, "evaluate.json", identity, remedy="choose another --out, or delete it")
+    title = ", ".join(system.name for system in judgement.systems)
+    figures = judged_figures(judgement)
+    for name, figure in figures.items():
+        save_figure(figure, out / name)
+    write_json(out / "evaluation.json", judgement.to_json())
+    write_text(out / "evaluation.md", judgement_markdown(judgement, title=title))
+    pictures = {name: (out / name).read_bytes() for name in figures}
+    first = judgement.cases[judgement.systems[0].name]
+    wrong = worst_failures(judgement.judged, first)
+    shown = picture_failures(asked.store, wrong) if asked.store else [ShownFailure(one, None) for one in wrong]
+    page = evaluation_page(judgement, title=title, figures=pictures, failures=shown)
+    write_text(out / "evaluation.html", page)
+    if asked.weights is not None and asked.run is not None:
+        card = model_card(asked.weights.card, asked.weights.identity.sha256, judgement, wrong)
+        write_text(asked.run / "weights.md", card)
+    for number, system in enumerate(systems):
+        name = "probabilities.csv" if len(systems) == 1 else f"probabilities-{number + 1}.csv"
+        write_text(out / name, system.probability.to_csv())
+    if not is_hidden:  # nothing is chosen on what is hidden
+        try:
+            freeze_points(first[OVERALL], first[LEVELS], chosen_on=judgement.truth).write(out / "points.json")
+        except LabelError:  # one class only
+            return
+
+
+def _tell(judgement: "Judgement", out: Path, looks: int | None) -> None:
+    from cspine.evaluate.report import PHANTOM_STATEMENT
+    from cspine.evaluate.sections import headline, name_of
+
+    for system in judgement.systems:
+        say(system.name)
+        for row in system.rows:
+            say(f"  {name_of(row.what):<10} {row.positives:>5} of {row.cases:<6} {headline(row)}")
+    for part in judgement.comparisons:
+        gap = part.difference
+        say(f"{part.one} less {part.other}, {name_of(part.what)}: {gap.interval.value:+.3f} of AUC (p {gap.p:.2g})")
+    if looks is not None:
+        again = f"; there were {looks} before, see the record beside the split" if looks else ", the first one"
+        say(f"This look at the hidden part is recorded{again}.")
+    if judgement.is_phantom:
+        say(PHANTOM_STATEMENT)
+    say(f"Open the report:  {out / 'evaluation.html'}")

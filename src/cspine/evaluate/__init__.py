@@ -1,4 +1,4 @@
-"""Arrays and tables in, numbers out: the challenge's metric, AUC, intervals, splits, figures.
+"""Answers and truth in, numbers out: the challenge's metric, areas, calibration, intervals, splits, figures.
 
 The public names below are imported when they are first used: prediction needs the challenge's formulas, and should not
 wait for scikit-learn to load.
@@ -8,19 +8,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
-    "Evaluation": "evaluation",
+    "Answers": "answers",
     "Interval": "intervals",
+    "JudgeSettings": "judge",
+    "Judgement": "judge",
     "LabelDescription": "describe",
+    "Truth": "truths",
     "areas": "delong",
     "challenge_loss": "kaggle",
     "challenge_losses": "kaggle",
     "constant_baselines": "kaggle",
     "describe_geometry": "describe",
     "describe_labels": "describe",
-    "evaluate": "evaluation",
-    "evaluation_markdown": "report",
+    "judge": "judge",
+    "judgement_markdown": "report",
+    "make_split": "frozen",
     "metric_optimal": "kaggle",
-    "save_figure": "figures",
+    "read_answers": "answers",
+    "read_truth": "truths",
+    "save_figure": "canvas",
     "split_patients": "split",
     "study_optimal": "kaggle",
     "submission": "kaggle",
@@ -28,18 +34,24 @@ _HOME = {
 }
 
 __all__ = [
-    "Evaluation",
+    "Answers",
     "Interval",
+    "JudgeSettings",
+    "Judgement",
     "LabelDescription",
+    "Truth",
     "areas",
     "challenge_loss",
     "challenge_losses",
     "constant_baselines",
     "describe_geometry",
     "describe_labels",
-    "evaluate",
-    "evaluation_markdown",
+    "judge",
+    "judgement_markdown",
+    "make_split",
     "metric_optimal",
+    "read_answers",
+    "read_truth",
     "save_figure",
     "split_patients",
     "study_optimal",
@@ -48,11 +60,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from cspine.evaluate.answers import Answers, read_answers
+    from cspine.evaluate.canvas import save_figure
     from cspine.evaluate.delong import areas
     from cspine.evaluate.describe import LabelDescription, describe_geometry, describe_labels
-    from cspine.evaluate.evaluation import Evaluation, evaluate
-    from cspine.evaluate.figures import save_figure
+    from cspine.evaluate.frozen import make_split
     from cspine.evaluate.intervals import Interval
+    from cspine.evaluate.judge import Judgement, JudgeSettings, judge
     from cspine.evaluate.kaggle import (
         challenge_loss,
         challenge_losses,
@@ -62,8 +76,9 @@ if TYPE_CHECKING:
         submission,
         unweighted,
     )
-    from cspine.evaluate.report import evaluation_markdown
+    from cspine.evaluate.report import judgement_markdown
     from cspine.evaluate.split import split_patients
+    from cspine.evaluate.truths import Truth, read_truth
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type depends on the name

@@ -1,6 +1,7 @@
 """Whether probabilities mean what they say, and what acting on them would be worth."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,9 @@ from cspine.errors import InputError
 from cspine.evaluate.calibration import EPSILON, logit
 from cspine.evaluate.intervals import LEVEL, Floats, Interval
 from cspine.evaluate.logistic import fit_logistic
+
+_ALIKE: Final = 1e-4
+"""Logits no further apart are alike."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,14 @@ def calibration_line(truth: npt.ArrayLike, probability: npt.ArrayLike) -> Calibr
     x = logit(np.clip(p, EPSILON, 1 - EPSILON))
     if y.min() == y.max():
         raise InputError(f"{len(y)} cases of one class; calibration takes both")
-    if np.ptp(x) == 0.0:
+    if np.ptp(x) < _ALIKE:
         raise InputError("all probabilities are alike; no slope can be told")
     if x[y > 0].min() >= x[y == 0].max() or x[y > 0].max() <= x[y == 0].min():
         raise InputError("the probabilities separate both classes; no slope fits")
     ones = np.ones(len(y))
-    slope = _first(np.stack([x, ones], axis=1), [1.0, 0.0], 0.0, y)
+    spread = float(x.std())  # logits that lie close together make steep slopes, which Newton's steps would not find
+    found = _first(np.stack([(x - x.mean()) / spread, ones], axis=1), [0.0, 0.0], 0.0, y)
+    slope = Interval(found.value / spread, found.low / spread, found.high / spread)
     return CalibrationLine(slope, intercept=_first(ones[:, None], [0.0], x, y))
 
 

@@ -1,86 +1,57 @@
-"""An evaluation as Markdown that can be read as it is."""
+"""A judgement as Markdown that can be read as it is."""
 
-import math
+from typing import Final
 
-from cspine.anatomy import OVERALL, RESEARCH_USE_ONLY
-from cspine.evaluate.evaluation import Evaluation, LossRow
-from cspine.evaluate.intervals import Interval
+from cspine.anatomy import RESEARCH_USE_ONLY
+from cspine.evaluate.judge import Judgement
+from cspine.evaluate.sections import Section, Table, sections_of
 
-PHANTOM_STATEMENT = (
+PHANTOM_STATEMENT: Final = (
     "Phantom data: these numbers show that the machinery works and compare methods. They are not clinical accuracy."
 )
 
 
-def evaluation_markdown(evaluation: Evaluation, *, phantom: bool, weights: str) -> str:
-    """Return the tables with intervals, the baselines beside the model, and what the numbers are not.
+def judgement_markdown(judgement: Judgement, *, title: str, figures: bool = True) -> str:
+    """Return the tables with intervals, and what the numbers are not.
 
     Parameters
     ----------
-    evaluation : Evaluation
+    judgement : Judgement
         What to show.
-    phantom : bool
-        Whether the studies are phantoms.
-    weights : str
+    title : str
         What was judged, for the heading.
-
-    Returns
-    -------
-    str
+    figures : bool
+        Whether pictures are named, which then lie beside the file.
     """
-    lines = [f"**{RESEARCH_USE_ONLY}**", ""]
-    if phantom:
+    lines = [f"# {_cell(title)}", "", f"**{RESEARCH_USE_ONLY}**", ""]
+    if judgement.is_phantom:
         lines += [f"**{PHANTOM_STATEMENT}**", ""]
-    lines += [
-        f"{weights} on {evaluation.studies} studies of {evaluation.patients} patients. Intervals: 95 %, bootstrap over "
-        f"patients ({evaluation.draws:,} draws); sensitivity and specificity: Wilson.",
-        "",
-        "| challenge log loss | per study | less the first row's | global | less the first row's |",
-        "|---|---|---|---|---|",
-        *(_loss_line(row, first=number == 0) for number, row in enumerate(evaluation.losses)),
-        "",
-        "Lower is better; a difference above 0 is worse than the first row. Where p is calibrated, 2p/(1+p) is "
-        "optimal for the global normalisation only.",
-        "",
-        f"Threshold for sensitivity and specificity: a plain probability of {evaluation.threshold:g}.",
-        "",
-        "| target | positive | AUC | sensitivity | specificity | Brier |",
-        "|---|---|---|---|---|---|",
-        *(
-            f"| {'patient' if row.target == OVERALL else row.target} | {row.positives} of {row.studies} | "
-            f"{_show(row.auc, 2)} | {_show(row.sensitivity, 2)} | {_show(row.specificity, 2)} | {row.brier:.3f} |"
-            for row in evaluation.targets
-        ),
-        "",
-        *_unusable(evaluation),
-        f"Mean label accuracy {100 * evaluation.accuracy:.1f} %; calling everything unbroken already gets "
-        f"{100 * evaluation.all_negative_accuracy:.1f} %.",
-        "",
-    ]
+    for section in sections_of(judgement):
+        lines += section_lines(section, figures=figures)
     return "\n".join(lines)
 
 
-def _unusable(evaluation: Evaluation) -> list[str]:
-    """Tell of intervals that rest on fewer draws, because a draw held one class only."""
-    few = [
-        f"{row.target} {row.auc.unusable:,}" for row in evaluation.targets if 0 < row.auc.unusable < evaluation.draws
-    ]
-    return [f"Draws without both classes, left out of the AUC's interval: {', '.join(few)}.", ""] if few else []
+def section_lines(section: Section, *, figures: bool = True, depth: int = 2) -> list[str]:
+    """Return a section's lines of Markdown."""
+    lines = [f"{'#' * depth} {_cell(section.title)}", ""]
+    for text in section.text:
+        lines += [_cell(text), ""]
+    if section.table is not None:
+        lines += [*table_lines(section.table), ""]
+    if section.figure and figures:
+        lines += [f"![{_cell(section.title)}]({section.figure})", ""]
+    return lines
 
 
-def _loss_line(row: LossRow, *, first: bool) -> str:
-    cells = (
-        _show(row.study, 4),
-        "" if first else _show(row.study_difference, 4, sign="+"),
-        _show(row.overall, 4),
-        "" if first else _show(row.overall_difference, 4, sign="+"),
-    )
-    return f"| {row.name} | {' | '.join(cells)} |"
+def table_lines(table: Table) -> list[str]:
+    """Return a table's lines of Markdown, numbers to the right."""
+    rule = ["---", *["---:"] * (len(table.header) - 1)]
+    return [f"| {' | '.join(map(_cell, row))} |" for row in (table.header, tuple(rule), *table.rows)]
 
 
-def _show(interval: Interval, digits: int, *, sign: str = "") -> str:
-    if math.isnan(interval.value):  # one class only
-        return "-"
-    form = f"{sign}.{digits}f"
-    if math.isnan(interval.low):
-        return f"{interval.value:{form}}"
-    return f"{interval.value:{form}} ({interval.low:{form}} to {interval.high:{form}})"
+def _cell(text: str) -> str:
+    """Return text on one line, in which nothing is markup: names come from files."""
+    plain = " ".join(text.split())
+    for character in "\\|<>`[]":
+        plain = plain.replace(character, "\\" + character)
+    return plain

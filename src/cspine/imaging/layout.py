@@ -13,6 +13,9 @@ LABELS_FILE: Final = "train.csv"
 IMAGE_FOLDERS: Final = ("train_images", "test_images")
 BOXES_FILE: Final = "train_bounding_boxes.csv"
 FRACTURES_FOLDER: Final = "fractures"
+TRUTH_FOLDER: Final = "truth"
+"""Of a phantom's data set, drawn or compiled: a JSON for each study with all that is known of it."""
+
 PHANTOM_MARKER: Final = "phantom.json"
 """The file that the phantom leaves in the data sets it writes."""
 

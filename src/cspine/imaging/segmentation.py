@@ -42,19 +42,41 @@ def load_segmentation(path: str | Path, volume: highdicom.Volume) -> Labels:
         The file is damaged, holds other values than labels, or lies outside the volume.
     """
     path = Path(path)
-    file = SourceFile(path, None, path.name, path.stat().st_size if path.is_file() else 0)
-    with quiet():
-        grid, labels = _read(file)
+    affine_lps, labels = read_label_map(path)
     # From the volume's [k, j, i] to the label map's.
-    index = (np.linalg.inv(grid.affine_lps) @ volume.affine).astype(np.float64)
-    if not _overlaps(index, volume.spatial_shape, grid.shape):
-        raise LabelError(f"{file.name}: lies outside the volume it is laid on; check that it belongs to this study")
+    index = (np.linalg.inv(affine_lps) @ volume.affine).astype(np.float64)
+    if not _overlaps(index, volume.spatial_shape, labels.shape):
+        raise LabelError(f"{path.name}: lies outside the volume it is laid on; check that it belongs to this study")
     result = np.zeros(volume.spatial_shape, np.uint8)
     if _is_aligned(index):
         _take_aligned(labels, index, result)
     else:
         _take_nearest(labels, index, result)
     return result
+
+
+def read_label_map(path: Path) -> tuple[npt.NDArray[np.float64], Labels]:
+    """Read a label map by itself.
+
+    Parameters
+    ----------
+    path : Path
+        A .nii or .nii.gz of integers from 0 to 255.
+
+    Returns
+    -------
+    affine_lps : (4, 4)
+        From ``[k, j, i, 1]`` to LPS mm.
+    labels : (k, j, i) uint8
+
+    Raises
+    ------
+    LabelError
+        The file is missing or damaged, or holds other values than labels.
+    """
+    with quiet():
+        grid, labels = _read(SourceFile(path, None, path.name, path.stat().st_size if path.is_file() else 0))
+    return grid.affine_lps, labels
 
 
 def _read(file: SourceFile) -> tuple[NiftiGrid, Labels]:

@@ -5,7 +5,8 @@ from typing import Final
 
 import pandas as pd
 
-from cspine.evaluate.figures import curves_figure, save_figure
+from cspine.evaluate.canvas import save_figure
+from cspine.evaluate.figures import curves_figure
 from cspine.files import write_text
 
 CURVES_FILE: Final = "curves.csv"

@@ -15,6 +15,7 @@ from cspine import __version__
 from cspine.anatomy import OVERALL, SEGMENT_NUMBERS, VERTEBRAE
 from cspine.errors import NotAssessableError
 from cspine.files import read_json, write_json, written
+from cspine.imaging.layout import TRUTH_FOLDER
 from cspine.imaging.pixels import AIR_HU
 from cspine.labels import STUDY
 from cspine.phantom import PhantomSettings, render_study
@@ -27,9 +28,6 @@ from cspine.reformat.evidence import Broken, evidence_cells
 from cspine.reformat.store import CompiledStore, pseudonym, study_key
 from cspine.reformat.study import CompiledVolume, Compiler, compile_volume
 from cspine.scale import run_over
-
-TRUTH_FOLDER: Final = "truth"
-"""Beside the compiled images: a JSON per study, as `cspine.phantom.study.PhantomStudy.truth`."""
 
 _STILL_ROWS: Final = 1e-4
 

@@ -26,7 +26,7 @@ from scipy import ndimage
 
 from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.files import claim_folder, output_errors, read_json, write_bytes, write_json, write_text
-from cspine.imaging.layout import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER
+from cspine.imaging.layout import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
 from cspine.labels import BOX_COLUMNS, STUDY
 from cspine.phantom.dicom import Identity, draw_writing, instance_numbers, write_slices
 from cspine.phantom.settings import GENERATOR, PhantomSettings, stream
@@ -62,7 +62,7 @@ class _Task:
     @property
     def truth_path(self) -> Path:
         """Written last: it means that the study is whole."""
-        return self.out / "truth" / f"{self.identity.study_uid}.json"
+        return self.out / TRUTH_FOLDER / f"{self.identity.study_uid}.json"
 
     @property
     def images(self) -> Path:

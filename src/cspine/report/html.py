@@ -1,10 +1,7 @@
 """The report of one study as a single HTML file that needs nothing else, not even a script."""
 
-import base64
 from pathlib import Path
 from typing import Any, Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from cspine.anatomy import COLOURS, RESEARCH_USE_ONLY
 from cspine.detect.detector import Examination
@@ -13,6 +10,7 @@ from cspine.files import write_text
 from cspine.findings import in_words
 from cspine.reformat.study import CompiledStudy
 from cspine.report.overlay import evidence_png, marks
+from cspine.report.pages import environment, inline
 
 _TEMPLATE: Final = "study.html"
 _QUALITY: Final = 90
@@ -30,22 +28,19 @@ def render_report(examination: Examination) -> str:
     examination : Examination
         Of `cspine.detect.detector.Detector.examine`.
     """
-    environment = Environment(
-        loader=PackageLoader("cspine.report"),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     compiled = examination.compiled
-    return environment.get_template(_TEMPLATE).render(
-        findings=examination.findings,
-        statement=RESEARCH_USE_ONLY,
-        colours=COLOURS,
-        images=_images(compiled) if compiled else [],
-        suspicious=_suspicious(examination),
-        in_words=in_words,
-        facts=_facts(compiled) if compiled else {},
+    return (
+        environment()
+        .get_template(_TEMPLATE)
+        .render(
+            findings=examination.findings,
+            statement=RESEARCH_USE_ONLY,
+            colours=COLOURS,
+            images=_images(compiled) if compiled else [],
+            suspicious=_suspicious(examination),
+            in_words=in_words,
+            facts=_facts(compiled) if compiled else {},
+        )
     )
 
 
@@ -63,7 +58,7 @@ def _images(compiled: CompiledStudy) -> list[dict[str, Any]]:
     sagittal, spine = compiled.sagittal, compiled.images.spine
     return [
         {
-            "source": _inline(data, "jpeg"),
+            "source": inline(data, "jpeg"),
             "number": number + 1,
             "x_mm": float(sagittal.x_lps_mm[number]),
             "place": _place(float(sagittal.offsets_mm[number])),
@@ -84,7 +79,7 @@ def _suspicious(examination: Examination) -> list[dict[str, Any]]:
     for vertebra in [each for each in likely if "triage" in each.above] or likely[:_LEAST_SHOWN]:
         shown = [picture for picture in reading.pictures if picture.level == vertebra.level]
         if shown:
-            views = [{"source": _inline(evidence_png(picture), "png"), **_told(picture)} for picture in shown]
+            views = [{"source": inline(evidence_png(picture), "png"), **_told(picture)} for picture in shown]
             found.append({"vertebra": vertebra, "views": views})
     return found
 
@@ -100,10 +95,6 @@ def _told(picture: EvidencePicture) -> dict[str, str]:
         told.append(f"{named}, row {evidence.slice.row:.0f}, column {evidence.slice.column:.0f}")
     x, y, z = evidence.point_lps_mm
     return {"caption": "; ".join(told), "point": f"LPS {x:.1f}, {y:.1f}, {z:.1f} mm"}
-
-
-def _inline(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")
 
 
 def _place(offset_mm: float) -> str:

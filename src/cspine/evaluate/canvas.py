@@ -1,0 +1,33 @@
+"""What every figure begins with, and how it is written."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cspine.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK: Final = "#1b1f24"
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG, atomically; raises `DiskFullError` or `OutputError`."""
+    with atomic_path(path) as part:
+        figure.savefig(part, format="png", dpi=150)
+
+
+def canvas(width: float, height: float, *, phantom: bool) -> "tuple[Figure, Axes]":
+    """Return a figure, of so many inches, that says what it is not, and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    say_what_it_is_not(figure, phantom=phantom)
+    return figure, figure.add_subplot()
+
+
+def say_what_it_is_not(figure: "Figure", *, phantom: bool) -> None:
+    """Put the statement that every output carries under a figure."""
+    text = "Research use only, not a medical device."
+    figure.supxlabel(text + (" Phantom data: not clinical accuracy." if phantom else ""), fontsize=7, color="#57606a")

@@ -1,0 +1,290 @@
+"""Systems' answers against truth: everything that a table of results needs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from cspine.anatomy import OVERALL, TARGETS
+from cspine.errors import InputError
+from cspine.evaluate.answers import Answers
+from cspine.evaluate.cases import LEVELS, Cases, Matched, match
+from cspine.evaluate.delong import Difference, areas
+from cspine.evaluate.intervals import DRAWS, Floats, patient_weights
+from cspine.evaluate.kaggle import metric_optimal, study_optimal
+from cspine.evaluate.localisation import Localisation, judge_marks, level_confusion
+from cspine.evaluate.losses import LossRow, loss_rows
+from cspine.evaluate.metrics import all_negative_accuracy, label_accuracy
+from cspine.evaluate.operating import HALF, FrozenPoints
+from cspine.evaluate.reliability import net_benefit
+from cspine.evaluate.row import TargetRow, judge_cases
+from cspine.evaluate.subgroups import SubgroupRow, judge_subgroups
+from cspine.evaluate.truths import Truth
+from cspine.progress import Progress, silent
+
+PLAIN: Final = "probability p"
+GLOBAL_OPTIMAL: Final = "metric-optimal 2p/(1+p)"
+STUDY_OPTIMAL: Final = "optimal per study"
+
+_DECISIONS: Final = np.round(np.arange(0.01, 0.51, 0.01), 2)
+"""Thresholds of the decision curve."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A decision curve of patients: what acting from each threshold on is worth, in true positives a patient."""
+
+    thresholds: Floats
+    own: Floats
+    everybody: Floats
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """How one system answered.
+
+    Attributes
+    ----------
+    refused, refused_fractured : int
+        Studies that it refused, and how many of them are fractured.
+    unasked : int
+        Studies that it answered and the truth does not hold.
+    silent : int
+        Vertebrae of judged studies of which some system says nothing; none is judged on them.
+    rows : tuple of TargetRow
+        `TARGETS`, and all levels together.
+    accuracy, all_negative_accuracy : float
+        Share of all labels that half as a threshold gets right, and that calling nothing fractured does.
+    confusion : (7, 7) int
+        Of `level_confusion`.
+    """
+
+    name: str
+    refused: int
+    refused_fractured: int
+    unasked: int
+    silent: int
+    phantom_only: bool
+    rows: tuple[TargetRow, ...]
+    accuracy: float
+    all_negative_accuracy: float
+    confusion: npt.NDArray[np.int64]
+    decision: Decision
+    subgroups: tuple[SubgroupRow, ...]
+    localisation: Localisation | None
+
+    def row(self, what: str) -> TargetRow:
+        """Return the row of one of `TARGETS`, or of `LEVELS`."""
+        return next(row for row in self.rows if row.what == what)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One system against another on the same cases: the first's area less the other's."""
+
+    one: str
+    other: str
+    what: str
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of systems on one set of studies.
+
+    Attributes
+    ----------
+    truth : str
+        What they were held against.
+    studies, patients : int
+        Answered by all systems.
+    draws : int
+        Of the bootstrap over patients.
+    points : FrozenPoints
+        Thresholds, and what they were chosen on.
+    losses : tuple of LossRow
+        Of each system's probabilities as they are and in the two forms that the challenge's metric rewards, and of
+        constants that need no image; differences are to the first system's probabilities.
+    judged : Truth
+        Of the studies that were judged.
+    cases : mapping of str to mapping of str to Cases
+        Each system's cases by kind.
+    """
+
+    truth: str
+    is_phantom: bool
+    studies: int
+    patients: int
+    draws: int
+    points: FrozenPoints
+    systems: tuple[SystemResult, ...]
+    losses: tuple[LossRow, ...]
+    comparisons: tuple[Comparison, ...]
+    judged: Truth = field(repr=False)
+    cases: Mapping[str, Mapping[str, Cases]] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dictionaries and lists, without single cases; NaN, which JSON lacks, is None."""
+        told = {
+            "truth": self.truth,
+            "is_phantom": self.is_phantom,
+            "studies": self.studies,
+            "patients": self.patients,
+            "draws": self.draws,
+            "points": self.points.model_dump(mode="json"),
+            "systems": [asdict(system) for system in self.systems],
+            "losses": [asdict(row) for row in self.losses],
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
+        }
+        plain: dict[str, Any] = _plain(told)
+        return plain
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """How systems are judged.
+
+    Attributes
+    ----------
+    points : FrozenPoints
+        Chosen on other studies.
+    baselines : mapping of str to (8,)
+        Constants that need no image, as `cspine.evaluate.kaggle.constant_baselines` gives them.
+    draws, seed : int
+        Of the bootstrap over patients.
+    """
+
+    points: FrozenPoints = HALF
+    baselines: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
+    draws: int = DRAWS
+    seed: int = 0
+
+
+def judge(
+    truth: Truth,
+    systems: Sequence[Answers],
+    settings: JudgeSettings | None = None,
+    *,
+    progress: Progress = silent,
+) -> Judgement:
+    """Judge systems by what is true.
+
+    Parameters
+    ----------
+    truth : Truth
+        Of the studies that are judged.
+    systems : sequence of Answers
+        One at least. All are judged on the studies and vertebrae that all of them answer.
+    settings : JudgeSettings, optional
+        How.
+    progress : Progress
+        Told how many systems are judged.
+
+    Raises
+    ------
+    LabelError
+        A system lacks studies, or truth and answers do not go together.
+    InputError
+        A label is not 0 or 1, or a probability is not from 0 to 1.
+    """
+    settings = settings or JudgeSettings()
+    matched = match(truth, systems)
+    weights = patient_weights(matched.patients, draws=settings.draws, seed=settings.seed)
+    results, cases = [], {}
+    for number, system in enumerate(systems):
+        progress("judge", number, len(systems))
+        cases[system.name] = matched.cases(system.name)
+        results.append(_judge_one(matched, truth, system, cases[system.name], settings))
+    progress("judge", len(systems), len(systems))
+    return Judgement(
+        truth.name,
+        truth.is_phantom,
+        len(matched.labels),
+        len(np.unique(matched.patients)),
+        settings.draws,
+        settings.points,
+        tuple(results),
+        loss_rows(matched.labels, _forms(matched.said, settings.baselines), weights),
+        tuple(_compare(cases)),
+        matched.truth,
+        cases,
+    )
+
+
+def _judge_one(
+    matched: Matched,
+    truth: Truth,
+    system: Answers,
+    cases: Mapping[str, Cases],
+    settings: JudgeSettings,
+) -> SystemResult:
+    name, said, labels = system.name, matched.said[system.name], matched.labels
+    refused = list(matched.refused[name])
+    there = ~np.isnan(said)
+    last = settings.points.points[-1]
+    patients = cases[OVERALL]
+    how = {"draws": settings.draws, "seed": settings.seed}
+    return SystemResult(
+        name=name,
+        refused=len(refused),
+        refused_fractured=int(truth.labels.loc[refused, OVERALL].sum()),
+        unasked=matched.unasked[name],
+        silent=int((~there[:, 1:]).sum()),
+        phantom_only=system.phantom_only,
+        rows=tuple(judge_cases(cases[what], settings.points, **how) for what in (*TARGETS, LEVELS)),
+        accuracy=label_accuracy(labels[there], said[there], 0.5),
+        all_negative_accuracy=all_negative_accuracy(labels[there]),
+        confusion=level_confusion(matched, name),
+        decision=Decision(_DECISIONS, *net_benefit(patients.truth, patients.said, _DECISIONS)),
+        subgroups=(
+            *judge_subgroups(matched.truth, patients, last.patient),
+            *judge_subgroups(matched.truth, cases[LEVELS], last.level),
+        ),
+        localisation=None if system.marks is None else judge_marks(matched, system.marks, settings.points, **how),
+    )
+
+
+def _forms(systems: Mapping[str, Floats], baselines: Mapping[str, npt.ArrayLike]) -> dict[str, Floats]:
+    """Return systems' answers in the forms that get a loss, and constants beside them."""
+    gaps = np.isnan(next(iter(systems.values())))  # the same of all
+    found = {f"{name}: {PLAIN}": said for name, said in systems.items()}
+    for name, said in systems.items():
+        filled = np.where(gaps, 0.0, said)
+        for form, values in ((GLOBAL_OPTIMAL, metric_optimal(filled)), (STUDY_OPTIMAL, study_optimal(filled))):
+            found[f"{name}: {form}"] = np.where(gaps, np.nan, values)
+    for constant, told in baselines.items():
+        eight = np.asarray(told, np.float64)
+        if eight.shape != (len(TARGETS),):
+            raise InputError(f"a baseline of shape {eight.shape} is not eight constants; give one per target")
+        found[f"constant: {constant}"] = np.where(gaps, np.nan, eight)
+    return found
+
+
+def _compare(cases: Mapping[str, Mapping[str, Cases]]) -> list[Comparison]:
+    """Return the first system against each other one, of patients and of all vertebrae."""
+    first, *others = cases
+    found = []
+    for other in others:
+        for what in (OVERALL, LEVELS):
+            one, two = cases[first][what], cases[other][what]
+            try:
+                both = areas(one.truth, np.stack([one.said, two.said]), one.patients.tolist())
+            except InputError:  # too few of a class
+                continue
+            found.append(Comparison(first, other, what, both.difference()))
+    return found
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - anything JSON can hold
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,158 @@
+"""Operating points that were frozen before, and what they do to cases."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cspine.errors import LabelError
+from cspine.evaluate.cases import Cases
+from cspine.evaluate.intervals import Interval, bootstrap_ratio, patient_weights, percentile_interval, wilson
+from cspine.evaluate.points import choose_points
+from cspine.evaluate.reliability import predictive_values
+from cspine.files import write_json
+
+PREVALENCES: Final = (0.04, 0.09)
+"""Of fractures among those who are scanned for one: predictive values are told for both ends of what is reported."""
+
+Threshold = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+class FrozenPoint(BaseModel):
+    """A threshold for patients and one for vertebrae."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=40)]
+    patient: Threshold
+    level: Threshold
+
+
+class FrozenPoints(BaseModel):
+    """Operating points, and what they were chosen on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    chosen_on: Annotated[str, Field(max_length=400, description="Studies that these points were chosen on, or how.")]
+    points: Annotated[tuple[FrozenPoint, ...], Field(min_length=1, max_length=8)]
+
+    @model_validator(mode="after")
+    def _named_apart(self) -> Self:
+        if len({point.name for point in self.points}) != len(self.points):
+            raise ValueError("two points have the same name")
+        return self
+
+    def write(self, path: Path) -> None:
+        """Write them to a file, to be read by `read_points`."""
+        write_json(path, self.model_dump(mode="json"))
+
+
+HALF: Final = FrozenPoints(
+    chosen_on="nothing: half is where a probability turns from unlikely to likely",
+    points=(FrozenPoint(name="half", patient=0.5, level=0.5),),
+)
+"""Where no points are given."""
+
+
+def read_points(path: Path) -> FrozenPoints:
+    """Read operating points that an evaluation on other studies has frozen; raises LabelError."""
+    try:
+        return FrozenPoints.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise LabelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except (ValidationError, ValueError) as error:
+        raise LabelError(f"{path}: holds no operating points; give the points.json of an evaluation") from error
+
+
+def freeze_points(patients: Cases, levels: Cases, *, chosen_on: str) -> FrozenPoints:
+    """Choose operating points on these cases, to be used on others.
+
+    Raises
+    ------
+    LabelError
+        All patients or all vertebrae are of one class.
+    """
+    of_patients, of_levels = (choose_points(cases.truth, cases.said) for cases in (patients, levels))
+    if not of_patients or not of_levels:
+        raise LabelError(f"{chosen_on}: fractured and whole ones are both needed to choose operating points; give more")
+    points = tuple(
+        FrozenPoint(name=one.name, patient=one.threshold, level=other.threshold)
+        for one, other in zip(of_patients, of_levels, strict=True)
+    )
+    return FrozenPoints(chosen_on=chosen_on, points=points)
+
+
+@dataclass(frozen=True)
+class AtPrevalence:
+    """What answers are worth where so many are fractured."""
+
+    prevalence: float
+    positive: float
+    negative: float
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """What a threshold does to cases.
+
+    Attributes
+    ----------
+    hit, missed, cleared, alarmed : int
+        True positives, false negatives, true negatives, false positives.
+    sensitivity, specificity, positive_value, negative_value : Interval
+        Wilson's, and of patients with several cases by the bootstrap over patients.
+    reweighted : tuple of AtPrevalence
+        Predictive values at stated prevalences.
+    """
+
+    name: str
+    threshold: float
+    hit: int
+    missed: int
+    cleared: int
+    alarmed: int
+    sensitivity: Interval
+    specificity: Interval
+    positive_value: Interval
+    negative_value: Interval
+    reweighted: tuple[AtPrevalence, ...]
+
+
+def judge_point(cases: Cases, name: str, threshold: float, *, draws: int, seed: int = 0) -> PointRow:
+    """Return what a threshold does to cases; probabilities that reach it count as fractured."""
+    broken, called = cases.truth > 0, cases.said >= threshold
+    clustered = len(np.unique(cases.patients)) < len(cases.patients)
+    weights = patient_weights(cases.patients, draws=draws, seed=seed) if clustered else None
+
+    def share(of: Any, among: Any) -> Interval:  # noqa: ANN401 - arrays of bool
+        successes, trials = int(np.sum(of & among)), int(np.sum(among))
+        if weights is None or not trials:
+            return wilson(successes, trials)
+        with np.errstate(invalid="ignore"):
+            return percentile_interval(successes / trials, bootstrap_ratio(of & among, among, weights))
+
+    sensitivity, specificity = share(called, broken), share(~called, ~broken)
+    return PointRow(
+        name,
+        threshold,
+        int(np.sum(broken & called)),
+        int(np.sum(broken & ~called)),
+        int(np.sum(~broken & ~called)),
+        int(np.sum(~broken & called)),
+        sensitivity,
+        specificity,
+        share(broken, called),
+        share(~broken, ~called),
+        tuple(_at(sensitivity.value, specificity.value, prevalence) for prevalence in PREVALENCES)
+        if cases.is_patient
+        else (),
+    )
+
+
+def _at(sensitivity: float, specificity: float, prevalence: float) -> AtPrevalence:
+    if np.isnan(sensitivity) or np.isnan(specificity):
+        return AtPrevalence(prevalence, float("nan"), float("nan"))
+    return AtPrevalence(prevalence, *predictive_values(sensitivity, specificity, prevalence))

@@ -1,0 +1,149 @@
+"""The same numbers for parts of the cases: by the fracture's level, kind and visibility, and by the scan."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from cspine.anatomy import TARGETS, VERTEBRAE
+from cspine.evaluate.cases import Cases
+from cspine.evaluate.intervals import Interval, wilson
+from cspine.evaluate.row import area_of, is_few
+from cspine.evaluate.truths import WORDS, Truth, best_visibility
+from cspine.labels import STUDY
+
+_MOST_VALUES: Final = 12
+"""A group with more words than this has the rarest put together."""
+
+_EDGES: Final[dict[str, tuple[float, ...]]] = {
+    "slice_thickness_mm": (1.0, 1.5, 2.0, 3.0),
+    "slice_spacing_mm": (0.75, 1.0, 1.5, 2.0),
+    "slices": (150, 250, 350, 500),
+    "noise_hu": (20, 35, 50),
+}
+"""Where known measures are cut; others at their terciles."""
+
+Chosen = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SubgroupRow:
+    """How a part of the cases is told.
+
+    Attributes
+    ----------
+    group, value : str
+        By what cases are parted, and which part this is.
+    of : str
+        Patients' studies or vertebrae.
+    sensitivity : Interval
+        At the last operating point; Wilson's.
+    """
+
+    group: str
+    value: str
+    of: str
+    cases: int
+    positives: int
+    few: bool
+    auc: Interval
+    sensitivity: Interval
+
+
+def judge_subgroups(truth: Truth, cases: Cases, threshold: float) -> tuple[SubgroupRow, ...]:
+    """Return the rows of every part of the cases.
+
+    Parts by fracture hold the broken ones of that part against all whole ones; others hold their own broken and whole
+    ones.
+
+    Parameters
+    ----------
+    truth : Truth
+        With its fractures and groups, of the studies that cases come from.
+    cases : Cases
+        Patients or vertebrae.
+    threshold : float
+        From which a probability counts as fractured.
+    """
+    return tuple(_row(cases, group, value, chosen, threshold) for group, value, chosen in _parts(truth, cases))
+
+
+def _row(cases: Cases, group: str, value: str, chosen: Chosen, threshold: float) -> SubgroupRow:
+    part = cases.only(chosen)
+    broken = part.said[part.truth > 0]
+    return SubgroupRow(
+        group,
+        value,
+        "patients" if cases.is_patient else "vertebrae",
+        len(part.truth),
+        part.positives,
+        is_few(part),
+        area_of(part),
+        wilson(int(np.sum(broken >= threshold)), len(broken)),
+    )
+
+
+def _parts(truth: Truth, cases: Cases) -> Iterator[tuple[str, str, Chosen]]:
+    whole = cases.truth == 0
+    if not cases.is_patient:
+        for column, level in enumerate(TARGETS):
+            if level in VERTEBRAE:
+                yield "level", level, cases.columns == column
+    if truth.fractures is not None:
+        yield from _by_visibility(truth, cases, whole)
+        if not cases.is_patient:
+            yield from _by_kind(truth, cases, whole)
+    for name in truth.groups.columns:
+        values = truth.groups[name].iloc[cases.studies]
+        for value, chosen in _bins(str(name), values.reset_index(drop=True)):
+            yield str(name).replace("_", " "), value, chosen
+
+
+def _by_visibility(truth: Truth, cases: Cases, whole: Chosen) -> Iterator[tuple[str, str, Chosen]]:
+    words = best_visibility(truth).to_numpy(dtype=str)
+    ranks = np.select([words == word for word in WORDS], list(range(len(WORDS))), -1)
+    own = ranks.max(axis=1)[cases.studies] if cases.is_patient else ranks[cases.studies, cases.columns - 1]
+    for rank, word in enumerate(WORDS):
+        yield "visibility", word, whole | ((own == rank) & ~whole)
+    yield "visibility", " or ".join(WORDS[2:]), whole | ((own >= WORDS.index("clear")) & ~whole)
+
+
+def _by_kind(truth: Truth, cases: Cases, whole: Chosen) -> Iterator[tuple[str, str, Chosen]]:
+    if truth.fractures is None:
+        return
+    names = truth.labels.index.to_numpy(dtype=str)
+    held = [(names[study], TARGETS[column]) for study, column in zip(cases.studies, cases.columns, strict=True)]
+    for kind, rows in truth.fractures.groupby("kind", sort=True):
+        broken = set(zip(rows[STUDY], rows["level"], strict=True))
+        yield "kind", str(kind), whole | (np.array([case in broken for case in held], bool) & ~whole)
+
+
+def _bins(name: str, values: "pd.Series[float]") -> Iterator[tuple[str, Chosen]]:
+    """Yield the parts of a column: its words, or ranges of a measure."""
+    there = values.notna().to_numpy()
+    if not is_numeric_dtype(values):
+        counts = values.value_counts()
+        common = [str(word) for word in counts.index[:_MOST_VALUES]]
+        for word in sorted(common):
+            yield word, (values.astype(str) == word).to_numpy() & there
+        if len(counts) > _MOST_VALUES:
+            yield "others", ~values.astype(str).isin(common).to_numpy() & there
+        return
+    numbers = values.to_numpy(np.float64)
+    edges = _EDGES.get(name) or tuple(np.unique(np.quantile(numbers[there], [1 / 3, 2 / 3])).round(3).tolist())
+    limits = (-np.inf, *edges, np.inf)
+    for low, high in pairwise(limits):
+        chosen = there & (numbers > low) & (numbers <= high)
+        if chosen.any():
+            yield _range(low, high), chosen
+
+
+def _range(low: float, high: float) -> str:
+    if np.isinf(low):
+        return f"up to {high:g}"
+    return f"above {low:g}" if np.isinf(high) else f"above {low:g} to {high:g}"

@@ -1,0 +1,202 @@
+"""What is true of studies, however it was written down: labels, boxes, label maps, or a phantom's own record."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.errors import LabelError
+from cspine.evaluate.places import BoxPlaces, Places, PointPlaces
+from cspine.files import read_json, written
+from cspine.imaging.layout import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
+from cspine.labels import STUDY, read_boxes, read_labels
+from cspine.reformat.store import MARKER, CompiledStore
+
+WORDS: Final = ("occult", "subtle", "clear", "obvious")
+"""How well a phantom's fracture can be seen, least first."""
+
+FRACTURE_COLUMNS: Final = (STUDY, "level", "kind", "visibility")
+
+_GROUPS: Final = ("slices", "slice_thickness_mm", "slice_spacing_mm", "pixel_spacing_mm", "kernel", "noise_hu")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is true of studies.
+
+    Attributes
+    ----------
+    name : str
+        For headings.
+    labels : DataFrame
+        Indexed by StudyInstanceUID, columns `TARGETS`, 0 or 1.
+    patients : Series
+        Same index: whose each study is; the study itself where that is not known.
+    fractures : DataFrame or None
+        Columns `FRACTURE_COLUMNS`, one row for each fracture; None where only levels are known.
+    places : Places or None
+        Where it is broken, where that is known.
+    groups : DataFrame
+        Indexed by study, columns of what studies differ in, such as ``slice_thickness_mm``; may be empty.
+    is_phantom : bool
+        Whether no patient is among them.
+    """
+
+    name: str
+    labels: pd.DataFrame
+    patients: "pd.Series[str]"
+    fractures: pd.DataFrame | None = None
+    places: Places | None = None
+    groups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    is_phantom: bool = False
+
+    def only(self, studies: "pd.Index[Any]") -> "Truth":
+        """Return what is true of some of the studies, in their order."""
+        fractures = None if self.fractures is None else self.fractures[self.fractures[STUDY].isin(studies)]
+        groups = self.groups.reindex(studies) if len(self.groups.columns) else self.groups
+        return replace(
+            self,
+            labels=self.labels.loc[studies],
+            patients=self.patients.loc[studies],
+            fractures=fractures,
+            groups=groups,
+        )
+
+
+def read_truth(path: Path, *, boxes: Path | None = None, groups: Path | None = None) -> Truth:
+    """Read what is true.
+
+    Parameters
+    ----------
+    path : Path
+        The challenge's train.csv, a folder that holds it (with boxes, label maps of fractures, and a phantom's record,
+        where they are), or a compiled data set.
+    boxes : Path, optional
+        The challenge's train_bounding_boxes.csv; the one beside the labels where left out.
+    groups : Path, optional
+        A CSV with StudyInstanceUID and columns of what studies differ in; added to what is known.
+
+    Raises
+    ------
+    LabelError, InputError
+        There are no labels, or something is malformed: which, how many, and the first of it.
+    """
+    truth = _of_store(path) if (path / MARKER).is_file() else _of_challenge(path, boxes)
+    return truth if groups is None else replace(truth, groups=_more_groups(groups, truth))
+
+
+def _of_challenge(path: Path, boxes: Path | None) -> Truth:
+    folder, file = (path, path / LABELS_FILE) if path.is_dir() else (path.parent, path)
+    if not file.is_file():
+        raise LabelError(f"{file}: is not there; give a train.csv, a folder that holds one, or a compiled data set")
+    labels = read_labels(file)
+    patients = pd.Series(labels.index, index=labels.index, name="patient")
+    records = _records(folder) if path.is_dir() else {}
+    fractures, groups = _of_records(records)
+    boxes = boxes or (folder / BOXES_FILE if (folder / BOXES_FILE).is_file() else None)
+    places: Places | None = None
+    if (folder / FRACTURES_FOLDER).is_dir() and path.is_dir():
+        maps = {file.name.split(".nii")[0]: file for file in written(folder / FRACTURES_FOLDER, "*.nii*")}
+        places = PointPlaces(maps, frozenset(labels.index[labels[OVERALL] == 0]))
+    elif boxes is not None:
+        places = BoxPlaces(_of_fractured(boxes, labels), labels)
+    return Truth(file.name, labels, patients, fractures, places, groups, (folder / PHANTOM_MARKER).is_file())
+
+
+def _of_fractured(path: Path, labels: pd.DataFrame) -> pd.DataFrame:
+    """Return boxes; they must be of studies that are labelled fractured."""
+    boxes = read_boxes(path)
+    known = boxes[boxes[STUDY].isin(labels.index)]
+    wrong = known[labels.loc[known[STUDY], OVERALL].to_numpy() == 0][STUDY].unique()
+    if len(wrong):
+        first = ", ".join(map(str, wrong[:3]))
+        raise LabelError(f"{path}: {len(wrong)} studies have boxes and no fracture (first: {first}); mend them")
+    return known
+
+
+def _of_store(path: Path) -> Truth:
+    store = CompiledStore.open(path)
+    studies = store.studies().set_index("study_instance_uid").sort_index().rename_axis(STUDY)
+    labelled = studies.dropna(subset=list(TARGETS))
+    if labelled.empty:
+        raise LabelError(f"{path}: no study has labels; compile a folder with train.csv")
+    records = _records(path)
+    fractures, groups = _of_records(records)
+    known = groups.reindex(labelled.index).combine_first(labelled.reindex(columns=list(_GROUPS)))
+    places = PointPlaces({study: path / TRUTH_FOLDER / f"{study}.json" for study in records}) if records else None
+    patients = labelled["patient"].fillna(labelled.index.to_series())
+    return Truth(
+        path.resolve().name,
+        labelled[list(TARGETS)].astype(int),
+        patients,
+        fractures,
+        places,
+        known.dropna(axis="columns", how="all"),
+        store.is_phantom,
+    )
+
+
+def _records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return a phantom's own records, by study."""
+    found = [read_json(path) for path in written(folder / TRUTH_FOLDER, "*.json")]
+    return {str(record["study_instance_uid"]): record for record in found}
+
+
+def _of_records(records: dict[str, dict[str, Any]]) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+    """Return a phantom's fractures, and what its scans differ in."""
+    if not records:
+        return None, pd.DataFrame()
+    fractures = [
+        (study, found["level"], found["kind"], found["visibility_word"])
+        for study, record in records.items()
+        for found in record["fractures"]
+    ]
+    scanners = {study: record["scanner"] for study, record in records.items()}
+    groups = {
+        study: {"slice_thickness_mm": made["thickness_mm"], "kernel": _kernel(made), "noise_hu": made["noise_hu"]}
+        for study, made in scanners.items()
+    }
+    return (
+        pd.DataFrame(fractures, columns=list(FRACTURE_COLUMNS)),
+        pd.DataFrame.from_dict(groups, orient="index").rename_axis(STUDY),
+    )
+
+
+def _kernel(scanner: dict[str, Any]) -> str:
+    """Return a word for a phantom scanner's point spread."""
+    blur = float(scanner["blur_mm"])
+    return "sharp" if blur < _SHARP_MM else "medium" if blur < _SOFT_MM else "soft"
+
+
+_SHARP_MM: Final = 0.75
+_SOFT_MM: Final = 1.0
+
+
+def _more_groups(path: Path, truth: Truth) -> pd.DataFrame:
+    """Return a table's columns beside those that are known."""
+    try:
+        table = pd.read_csv(path, dtype={STUDY: str})
+    except (OSError, ValueError) as error:
+        raise LabelError(f"{path}: is not a CSV table ({type(error).__name__}); get the file again") from error
+    if STUDY not in table.columns or len(table.columns) < 2:
+        raise LabelError(f"{path}: must have {STUDY} and a column of what studies differ in; give such a table")
+    again = table[STUDY].duplicated()
+    if again.any():
+        raise LabelError(f"{path}: {int(again.sum())} rows repeat an earlier study; keep one row per study")
+    more = table.set_index(STUDY).reindex(truth.labels.index)
+    return more.combine_first(truth.groups.reindex(truth.labels.index)) if len(truth.groups.columns) else more
+
+
+def best_visibility(truth: Truth) -> pd.DataFrame:
+    """Return how well the best visible fracture of each vertebra can be seen: studies by C1 to C7, '' of whole ones."""
+    words = np.full((len(truth.labels), len(VERTEBRAE)), "", dtype=object)
+    if truth.fractures is not None:
+        rows = truth.labels.index.get_indexer(pd.Index(truth.fractures[STUDY]))
+        columns = [VERTEBRAE.index(level) for level in truth.fractures["level"]]
+        ranks = [WORDS.index(word) for word in truth.fractures["visibility"]]
+        for row, column, rank in sorted(zip(rows.tolist(), columns, ranks, strict=True), key=lambda part: part[2]):
+            words[row, column] = WORDS[rank]
+    return pd.DataFrame(words, index=truth.labels.index, columns=list(VERTEBRAE))

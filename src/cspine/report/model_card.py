@@ -1,0 +1,121 @@
+"""What weights are, and are not, for people: written next to them (Mitchell et al., Model cards, FAT* 2019)."""
+
+from typing import Final
+
+from cspine.anatomy import OVERALL, RESEARCH_USE_ONLY, TARGETS
+from cspine.detect.card import BaselineCard, LevelsCard
+from cspine.evaluate.cases import LEVELS
+from cspine.evaluate.failures import Failure
+from cspine.evaluate.judge import Judgement
+from cspine.evaluate.report import PHANTOM_STATEMENT, table_lines
+from cspine.evaluate.sections import Table, name_of, show
+
+_SHOWN: Final = 8
+"""Parts of the cases that are told worst."""
+
+_KINDS: Final = (OVERALL, LEVELS)
+
+_USE: Final = (
+    "- Intended use: research on finding fractures in CT of the cervical spine of adults after an injury, by people "
+    "who judge its answers themselves.",
+    "- Not for: diagnosis, triage of patients, children, MR, scans after an operation, anything but C1 to C7.",
+    "- Domain: axial series of thin slices; what is too thick, moved, hidden by metal or no neck is refused, or said "
+    "to be unreliable.",
+)
+
+
+def model_card(card: BaselineCard | LevelsCard, sha256: str, judgement: Judgement, failures: list[Failure]) -> str:
+    """Return a model card as Markdown.
+
+    Parameters
+    ----------
+    card : BaselineCard or LevelsCard
+        What the weights say of themselves.
+    sha256 : str
+        Of the weights file.
+    judgement : Judgement
+        Of one system: these weights.
+    failures : list of Failure
+        What it got most wrong.
+    """
+    phantom = card.phantom_only or judgement.is_phantom
+    lines = [
+        f"# Model card: {card.name}",
+        "",
+        f"**{RESEARCH_USE_ONLY}**",
+        "",
+        *([f"**{PHANTOM_STATEMENT}**", ""] if phantom else []),
+        "## What it is",
+        "",
+        f"- Weights: sha256 `{sha256}`, made by cspine {card.software}",
+        f"- Says: probabilities of a fracture of {', '.join(TARGETS[1:])}, and of any of them, from one CT of the neck",
+        f"- Trained on: {card.trained_on}",
+        f"- Data hash `{card.data_hash}`, settings hash `{card.settings_hash}`",
+        *_calibration(card),
+        "",
+        "## What it is for",
+        "",
+        *_USE,
+        "",
+        "## How it did",
+        "",
+        f"On {judgement.studies:,} studies of {judgement.patients:,} patients, {judgement.truth}; 95 % intervals.",
+        "",
+        *table_lines(_results(judgement)),
+        "",
+        f"Operating points, chosen on: {judgement.points.chosen_on}.",
+        "",
+        *table_lines(_points(judgement)),
+        "",
+        "## Known misses",
+        "",
+        *_weakest(judgement),
+        "",
+        *[f"- {failure.caption}" for failure in failures if failure.fractured],
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _results(judgement: Judgement) -> Table:
+    rows = tuple(
+        (
+            name_of(row.what),
+            f"{row.positives:,} of {row.cases:,}",
+            show(row.auc),
+            show(row.average_precision),
+            show(row.brier),
+        )
+        for row in map(judgement.systems[0].row, _KINDS)
+    )
+    return Table(("cases", "fractured", "AUC", "AP", "Brier"), rows)
+
+
+def _calibration(card: BaselineCard | LevelsCard) -> list[str]:
+    if isinstance(card, BaselineCard):
+        return ["- Not calibrated"]
+    few = "; too few to calibrate all probabilities on" if card.too_few else ""
+    return [
+        f"- Calibrated on {card.calibrated_on}, for {100 * card.calibrated_for:.0f} % of patients fractured{few}",
+    ]
+
+
+def _points(judgement: Judgement) -> Table:
+    rows = tuple(
+        (
+            f"{name_of(row.what)}, {point.name}",
+            f"{point.threshold:.4g}",
+            show(point.sensitivity),
+            show(point.specificity),
+        )
+        for row in map(judgement.systems[0].row, _KINDS)
+        for point in row.points
+    )
+    return Table(("operating point", "threshold", "sensitivity", "specificity"), rows)
+
+
+def _weakest(judgement: Judgement) -> list[str]:
+    """Return the parts of the cases that are told worst, of those that are large enough to say so."""
+    parts = [row for row in judgement.systems[0].subgroups if not row.few]
+    worst = sorted(parts, key=lambda row: row.auc.value)[:_SHOWN]
+    return [f"- {row.of}, {row.group} {row.value}: AUC {show(row.auc)}, {row.positives} fractured" for row in worst]

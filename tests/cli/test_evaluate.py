@@ -1,0 +1,138 @@
+"""``cspine evaluate`` and ``cspine split`` as one would use them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tests.support.views import make_views
+from typer.testing import CliRunner, Result
+
+from cspine.anatomy import OVERALL, TARGETS
+from cspine.cli import app
+from cspine.evaluate import submission
+from cspine.evaluate.frozen import looks_path
+from cspine.learn.level_settings import LevelTrainSettings
+from cspine.learn.train_levels import train_levels
+from cspine.reformat.store import CompiledStore
+
+QUICK = LevelTrainSettings(cracks=0, epochs=1, batch=4, folds=2, workers=0, views=(1, 1, 1), precision="32-true")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A folder with a train.csv of 120 studies and the answers of two systems, as a table and as a submission."""
+    rng = np.random.default_rng(0)
+    levels = rng.random((120, 7)) < 0.12
+    truth = np.column_stack([levels.any(axis=1), levels]).astype(int)
+    index = pd.Index([f"1.{n}" for n in range(120)], name="StudyInstanceUID")
+    pd.DataFrame(truth, index=index, columns=list(TARGETS)).to_csv(tmp_path / "train.csv")
+    strong = 1 / (1 + np.exp(1.5 - 2.5 * truth - rng.normal(size=truth.shape)))
+    pd.DataFrame(strong, index=index, columns=list(TARGETS)).to_csv(tmp_path / "strong.csv")
+    submission(list(index), rng.random(truth.shape)).to_csv(tmp_path / "weak.csv", index=False)
+    return tmp_path
+
+
+def judged(files: Path, *more: object, out: str = "out") -> Result:
+    both = ("--predictions", files / "strong.csv", "--predictions", files / "weak.csv")
+    return run("evaluate", "--truth", files / "train.csv", *both, "--out", files / out, "--draws", 100, *more)
+
+
+def test_two_systems_are_judged_side_by_side(files: Path) -> None:
+    result = judged(files)
+
+    assert result.exit_code == 0
+    assert result.stdout.rstrip().endswith("out/evaluation.html")
+    assert "strong less weak, patient: +0." in result.stdout
+    assert "Research use only" in result.stderr
+    assert {path.name for path in (files / "out").iterdir()} == {
+        "evaluate.json", "evaluation.html", "evaluation.json", "evaluation.md", "points.json", "probabilities-1.csv",
+        "probabilities-2.csv", "reliability.png", "roc.png", "decision.png", "subgroups.png",
+    }  # fmt: skip
+    told = json.loads((files / "out" / "evaluation.json").read_text())
+    assert [system["name"] for system in told["systems"]] == ["strong", "weak"]
+
+
+def test_points_frozen_on_one_part_are_used_on_another(files: Path) -> None:
+    assert run("split", "--truth", files / "train.csv", "--out", files / "split.json").exit_code == 0
+    part = ("--split", files / "split.json", "--part")
+    assert judged(files, *part, "tune", out="tune").exit_code == 0
+
+    hidden = judged(files, *part, "hidden", "--points", files / "tune" / "points.json", "--json", out="hidden")
+    again = judged(files, *part, "hidden", "--points", files / "tune" / "points.json", out="hidden")
+
+    told = json.loads(hidden.stdout)
+    assert told["looks_before"] == 0
+    assert told["studies"] == pytest.approx(18, abs=3)
+    points = told["systems"][0]["rows"][0]["points"]
+    assert [point["name"] for point in points] == ["rule-out", "triage"]
+    assert told["points"]["chosen_on"] == "train.csv"
+    assert "This look at the hidden part is recorded; there were 1 before" in again.stdout
+    assert not (files / "hidden" / "points.json").exists()  # nothing is chosen on what is hidden
+    assert len(looks_path(files / "split.json").read_text().splitlines()) == 2
+
+
+def test_a_split_is_told_and_kept(files: Path) -> None:
+    first = run("split", "--truth", files / "train.csv", "--out", files / "split.json", "--json")
+    other = run("split", "--truth", files / "train.csv", "--out", files / "split.json", "--seed", 1)
+    wrong = run("split", "--truth", files / "train.csv", "--out", files / "x.json", "--fractions", "0.5,0.5")
+
+    told = json.loads(first.stdout)
+    assert sum(told["studies"].values()) == 120
+    assert set(told["fractured"]["hidden"]) == set(TARGETS)
+    assert told["fractured"]["train"][OVERALL] > told["fractured"]["hidden"][OVERALL]
+    assert (other.exit_code, wrong.exit_code) == (2, 2)
+    assert "holds another split, which is frozen" in other.stderr
+    assert "takes 4 shares" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "give --truth and --predictions, or --run and --data"),
+        (("--run", "a"), "give --truth and --predictions, or --run and --data"),
+        (("--predictions", "a.csv"), "--predictions needs --truth"),
+        (("--predictions", "a.csv", "--truth", "b.csv", "--out", "c"), "a.csv: is not there"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(options: tuple[str, ...], message: str) -> None:
+    result = run("evaluate", *options)
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_nothing_is_written_where_answers_are_malformed(files: Path) -> None:
+    table = pd.read_csv(files / "strong.csv", dtype=str).iloc[:-2]
+    table.to_csv(files / "strong.csv", index=False)
+
+    result = judged(files)
+
+    assert result.exit_code == 2
+    assert "strong: 2 of 120 studies have no answer (first: 1.118, 1.119)" in result.stderr
+    assert not (files / "out").exists()
+
+
+def test_a_run_is_judged_at_its_own_points_with_its_worst_failures(tmp_path: Path) -> None:
+    make_views(tmp_path / "data", 32)
+    make_views(tmp_path / "other", 24, seed=5)
+    train_levels(CompiledStore.open(tmp_path / "data"), tmp_path / "run", QUICK)
+
+    result = run("evaluate", "--run", tmp_path / "run", "--data", tmp_path / "other", "--draws", 100, "--json")
+
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    assert told["is_phantom"]
+    assert told["studies"] == 24
+    assert "held out" in told["points"]["chosen_on"]
+    page = (tmp_path / "run" / "evaluation-other" / "evaluation.html").read_text()
+    assert page.count('src="data:image/jpeg;base64,') >= 6
+    assert "not clinical accuracy" in page
+    card = (tmp_path / "run" / "weights.md").read_text()
+    assert "Research use only" in card
+    assert "Known misses" in card
