@@ -17,7 +17,7 @@ LAYERS = {
     "labels": 1, "imaging": 1,
     "reformat": 2, "phantom": 2,
     "evaluate": 3, "detect": 3, "learn": 3,
-    "report": 4,
+    "report": 4, "trials": 4,
     "cli": 6, "__main__": 6,
 }  # fmt: skip
 

@@ -43,8 +43,8 @@ def test_commands_run_as_shown(page: str, tmp_path: Path, monkeypatch: pytest.Mo
 def test_every_command_has_help_and_an_example() -> None:
     names = [command.name for command in app.registered_commands]
     assert names == [
-        "inspect", "localize", "compile", "synth", "describe", "split", "train", "evaluate", "predict", "submit",
-        "weights", "demo",
+        "inspect", "localize", "compile", "synth", "describe", "split", "train", "evaluate", "robustness",
+        "predict", "submit", "weights", "demo",
     ]  # fmt: skip
     for name in names:
         result = CliRunner().invoke(app, [str(name), "--help"])

@@ -4,12 +4,39 @@ Every command imports what it needs when it runs, so that ``cspine --help`` is q
 """
 
 from cspine.cli import compile as _compile
-from cspine.cli import demo, describe, evaluate, inspect, localize, predict, split, submit, synth, train, weights
+from cspine.cli import (
+    demo,
+    describe,
+    evaluate,
+    inspect,
+    localize,
+    predict,
+    robustness,
+    split,
+    submit,
+    synth,
+    train,
+    weights,
+)
 from cspine.cli.app import app
 
 __all__ = ["app", "main"]
 
-_COMMANDS = (inspect, localize, _compile, synth, describe, split, train, evaluate, predict, submit, weights, demo)
+_COMMANDS = (
+    inspect,
+    localize,
+    _compile,
+    synth,
+    describe,
+    split,
+    train,
+    evaluate,
+    robustness,
+    predict,
+    submit,
+    weights,
+    demo,
+)
 _ORDER = [module.__name__.rpartition(".")[2] for module in _COMMANDS]
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))  # as one would use them
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 INK: Final = "#1b1f24"
 
+_COLUMNS: Final = 4
+
 
 def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG, atomically; raises `DiskFullError` or `OutputError`."""
@@ -25,6 +27,17 @@ def canvas(width: float, height: float, *, phantom: bool) -> "tuple[Figure, Axes
     figure = Figure(figsize=(width, height), layout="constrained")
     say_what_it_is_not(figure, phantom=phantom)
     return figure, figure.add_subplot()
+
+
+def panels(count: int, *, phantom: bool, width: float = 3.2, height: float = 3.4) -> "tuple[Figure, list[Axes]]":
+    """Return a figure of panels, four in a row, each of so many inches, and their axes."""
+    from matplotlib.figure import Figure
+
+    columns = min(count, _COLUMNS)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    say_what_it_is_not(figure, phantom=phantom)
+    return figure, [figure.add_subplot(rows, columns, number) for number in range(1, count + 1)]
 
 
 def say_what_it_is_not(figure: "Figure", *, phantom: bool) -> None:

@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cspine import __version__
-from cspine.anatomy import RESEARCH_USE_ONLY
 from cspine.evaluate.failures import Failure
 from cspine.evaluate.guidelines import guideline_items
 from cspine.evaluate.judge import Judgement
-from cspine.evaluate.report import PHANTOM_STATEMENT
 from cspine.evaluate.sections import sections_of
-from cspine.report.pages import environment, inline
+from cspine.report.pages import inline
+from cspine.report.sections_page import sections_page
 
 
 @dataclass(frozen=True)
@@ -41,20 +39,15 @@ def evaluation_page(
     failures : sequence of ShownFailure
         The worst ones.
     """
-    return (
-        environment()
-        .get_template("evaluation.html")
-        .render(
-            title=title,
-            statement=RESEARCH_USE_ONLY,
-            phantom=PHANTOM_STATEMENT if judgement.is_phantom else "",
-            sections=sections_of(judgement),
-            figures={name: inline(data, "png") for name, data in figures.items()},
-            failures=[
-                {"source": inline(shown.picture, "jpeg") if shown.picture else "", "caption": shown.failure.caption}
-                for shown in failures
-            ],
-            items=guideline_items(judgement, failures=bool(failures)),
-            version=__version__,
-        )
+    shown = [
+        {"source": inline(one.picture, "jpeg") if one.picture else "", "caption": one.failure.caption}
+        for one in failures
+    ]
+    return sections_page(
+        sections_of(judgement),
+        title=f"Evaluation: {title}",
+        figures=figures,
+        phantom=judgement.is_phantom,
+        template="evaluation.html",
+        more={"failures": shown, "items": guideline_items(judgement, failures=bool(failures))},
     )

@@ -1,0 +1,124 @@
+"""Trials of a network, as a command and as a table."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from cspine.anatomy import OVERALL, TARGETS
+from cspine.cli import app
+from cspine.errors import InputError, LabelError
+from cspine.evaluate.truths import Truth
+from cspine.imaging.layout import open_root
+from cspine.labels import STUDY
+from cspine.phantom import PhantomSettings, synthesize
+from cspine.trials.robustness import AS_IS, BLANK, SLICES, judge_trials, run_trials
+from cspine.trials.told import trial_sections
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("robust") / "data"
+    settings = PhantomSettings(matrix=64, prevalence=0.5, slice_spacing_mm=(1.9, 2.0), shortened=0.0)
+    synthesize(folder, studies=6, seed=5, settings=settings)
+    return folder
+
+
+def test_the_command_tells_accuracy_against_severity(data: Path, tmp_path: Path) -> None:
+    command = ("robustness", data, "--out", tmp_path / "out", "--suite", "noise", "--suite", "crop", "--workers", 1)
+    network = ("--weights", "baseline-cnn")
+
+    first = run(*command, *network)
+
+    assert first.exit_code == 0, first.stderr
+    assert first.stdout.rstrip().endswith("out/robustness.html")
+    names = {"robustness.json", "robustness.html", "robustness.md", "robustness.png", "rows.csv", "points.json", "rows"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    page = (tmp_path / "out" / "robustness.html").read_text()
+    assert "not clinical accuracy" in page
+    assert "<script" not in page
+    points = json.loads((tmp_path / "out" / "points.json").read_text())
+    assert [(point["suite"], point["severity"]) for point in points] == [
+        (AS_IS, 0.0), (BLANK, 0.0), (SLICES, 0.0), ("noise", 20.0), ("noise", 40.0), ("noise", 80.0), ("noise", 160.0),
+        ("crop", 10.0), ("crop", 20.0), ("crop", 40.0),
+    ]  # fmt: skip
+    assert all(point["answered"] == 6 for point in points)
+    moved = {(point["suite"], point["severity"]): point["moved"] for point in points}
+    assert moved[AS_IS, 0.0] == 0.0
+    assert 0.0 < moved["noise", 20.0] < moved["noise", 160.0]
+
+    rows = sorted((tmp_path / "out" / "rows").iterdir())
+    rows[0].unlink()
+    before = {path: path.read_bytes() for path in rows[1:]}
+    text = (tmp_path / "out" / "rows.csv").read_text()
+    assert run(*command, *network).exit_code == 0  # goes on, to the same
+    assert {path: path.read_bytes() for path in rows[1:]} == before
+    assert (tmp_path / "out" / "rows.csv").read_text() == text
+    other = run(*command)
+    assert other.exit_code == 2
+    assert "choose another --out" in other.stderr
+
+
+def test_what_is_no_suite_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="gravity: is none; choose of noise, kernel"):
+        run_trials(open_root(data), tmp_path / "out", suites=("gravity",))
+    assert not (tmp_path / "out").exists()
+
+
+def table(rows: dict[str, list[tuple[str, float, float, str | None]]]) -> pd.DataFrame:
+    """Return rows of studies: suite, severity, every probability, why refused."""
+    found = [
+        {STUDY: study, "suite": suite, "severity": severity, **dict.fromkeys(TARGETS, np.nan if refused else said),
+         "refused": refused, SLICES: 100 + 10 * number}
+        for number, (study, told) in enumerate(rows.items())
+        for suite, severity, said, refused in told
+    ]  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def truth_of(broken: list[bool]) -> Truth:
+    index = pd.Index([f"1.{number}" for number in range(len(broken))], name=STUDY)
+    labels = pd.DataFrame(0, index=index, columns=list(TARGETS))
+    labels.loc[broken, [OVERALL, "C4"]] = 1
+    return Truth("made up", labels, pd.Series(index, index=index))
+
+
+def test_points_hold_what_was_answered() -> None:
+    broken = [False, False, False, True, True, True]
+    rows = {
+        f"1.{number}": [
+            (AS_IS, 0.0, 0.9 if y else 0.1, None),
+            (BLANK, 0.0, 0.5, None),
+            ("noise", 20.0, 0.6 if y else 0.2, None),
+            ("noise", 40.0, 0.5, "no-spine" if number == 0 else None),
+        ]
+        for number, y in enumerate(broken)
+    }
+
+    points = {(point.suite, point.severity): point for point in judge_trials(table(rows), truth_of(broken))}
+
+    assert points[AS_IS, 0.0].patients.value == 1.0
+    assert points[BLANK, 0.0].patients.value == 0.5
+    assert points["noise", 20.0].moved == pytest.approx((0.3 + 0.1) / 2)
+    assert (points["noise", 40.0].answered, points["noise", 40.0].refused) == (5, 1)
+    assert points["noise", 40.0].patients.value == 0.5
+    assert points[SLICES, 0.0].patients.value == 1.0  # made so: broken ones come last and are longer
+    worse, shortcuts = trial_sections(list(points.values()))
+    assert worse.table is not None
+    assert shortcuts.table is not None
+    assert [row[0] for row in worse.table.rows] == [AS_IS, "noise is added 20 HU", "noise is added 40 HU"]
+    assert len(shortcuts.table.rows) == 2
+
+
+def test_studies_without_labels_cannot_be_judged() -> None:
+    rows = table({"9.9": [(AS_IS, 0.0, 0.5, None)]})
+
+    with pytest.raises(LabelError, match="none of the studies has labels"):
+        judge_trials(rows, truth_of([True, False]))
