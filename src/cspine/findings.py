@@ -10,9 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cspine.anatomy import RESEARCH_USE_ONLY, VERTEBRAE, Level
 
-SCHEMA_VERSION: Final = "2.0"
+SCHEMA_VERSION: Final = "2.1"
+
+ACQUISITION_WORDS: Final = 64
+"""Letters of a header's words at most."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Length = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Coverage = Literal["whole", "cut", "absent"]
 Place = tuple[float, float, float]
 Row = tuple[float, float, float, float]
@@ -176,14 +180,28 @@ class Spine(_Part):
     weights: WeightsIdentity
 
 
+class Acquisition(_Part):
+    """How the series that was read was made, as far as its headers say."""
+
+    manufacturer: Annotated[str | None, Field(max_length=ACQUISITION_WORDS)] = None
+    kernel: Annotated[str | None, Field(max_length=ACQUISITION_WORDS)] = None
+    slices: Annotated[int | None, Field(ge=1)] = None
+    slice_spacing_mm: Length | None = None
+    slice_thickness_mm: Length | None = None
+    pixel_spacing_mm: Length | None = None
+
+
 class Findings(_Part):
     """What was found in one study."""
 
-    schema_version: Literal["2.0"] = SCHEMA_VERSION
+    schema_version: Annotated[Literal["2.0", "2.1"], Field(description="2.0 does not tell of the acquisition.")] = (
+        SCHEMA_VERSION
+    )
     statement: Literal["Research use only. Not a medical device. Not for diagnosis."] = RESEARCH_USE_ONLY
     study_instance_uid: str
     series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None
     series_reasons: Annotated[tuple[str, ...], Field(description="What it is and why it was read.")] = ()
+    acquisition: Acquisition | None = None
     patient_overall: PatientFinding | None = None
     vertebrae: Annotated[tuple[VertebraFinding, ...], Field(description="C1 to C7, in order.")] = ()
     warnings: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from cspine.cli import (
     evaluate,
     inspect,
     localize,
+    monitor,
     predict,
     robustness,
     split,
@@ -23,20 +24,9 @@ from cspine.cli.app import app
 __all__ = ["app", "main"]
 
 _COMMANDS = (
-    inspect,
-    localize,
-    _compile,
-    synth,
-    describe,
-    split,
-    train,
-    evaluate,
-    robustness,
-    predict,
-    submit,
-    weights,
+    inspect, localize, _compile, synth, describe, split, train, evaluate, robustness, predict, monitor, submit, weights,
     demo,
-)
+)  # fmt: skip
 _ORDER = [module.__name__.rpartition(".")[2] for module in _COMMANDS]
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))  # as one would use them
 

@@ -12,11 +12,12 @@ from cspine.detect.readers import load_reader
 from cspine.detect.reading import Reader, Reading, about_weights
 from cspine.detect.refusals import refusal_of
 from cspine.errors import InputError, NotAssessableError, SourceError
-from cspine.findings import Findings, Refusal, SoftwareIdentity, WeightsIdentity
+from cspine.findings import ACQUISITION_WORDS, Acquisition, Findings, Refusal, SoftwareIdentity, WeightsIdentity
 from cspine.imaging.choice import SeriesChoice, choose_series
 from cspine.imaging.geometry import MAX_GAP_MM
 from cspine.imaging.layout import StudySource, open_root
 from cspine.imaging.loadable import check_loadable
+from cspine.printable import printable
 from cspine.progress import Progress, silent
 from cspine.reformat.study import THICK_MM, CompiledStudy, compile_choice
 
@@ -143,6 +144,7 @@ class Detector:
             study_instance_uid=uid,
             series_instance_uid=compiled.series.series_instance_uid,
             series_reasons=compiled.choice.reasons,
+            acquisition=_acquisition(compiled.choice),
             patient_overall=reading.patient,
             vertebrae=reading.vertebrae,
             warnings=(*self._about_weights(), *reading.warnings, *compiled.warnings),
@@ -158,6 +160,7 @@ class Detector:
             study_instance_uid=uid,
             series_instance_uid=choice.chosen.series_instance_uid if choice else None,
             series_reasons=choice.reasons if choice else (),
+            acquisition=_acquisition(choice) if choice else None,
             warnings=self._about_weights(),
             refused=refusal,
             software=SoftwareIdentity(version=__version__),
@@ -168,6 +171,29 @@ class Detector:
 
     def _about_weights(self) -> tuple[str, ...]:
         return about_weights(self.reader.identity, self.localizer)
+
+
+def _acquisition(choice: SeriesChoice) -> Acquisition:
+    """Return how the chosen series was made."""
+    first, stack = choice.chosen.headers[0], choice.chosen.stack
+    return Acquisition(
+        manufacturer=_short(first.manufacturer),
+        kernel=_short(first.kernel),
+        slices=len(stack.order),
+        slice_spacing_mm=_length(stack.spacing_mm),
+        slice_thickness_mm=_length(first.slice_thickness_mm),
+        pixel_spacing_mm=_length(stack.pixel_spacing_mm[0]),
+    )
+
+
+def _short(text: str | None) -> str | None:
+    """Return a header's words, fit to be shown."""
+    return printable(text, ACQUISITION_WORDS) if text else None
+
+
+def _length(value_mm: float | None) -> float | None:
+    """Return a length to the tenth of a micrometre; None of what is none, as hostile headers have it."""
+    return round(float(value_mm), 4) if value_mm is not None and 0.0 < value_mm < float("inf") else None
 
 
 def _refuse_thick(choice: SeriesChoice) -> None:

@@ -193,6 +193,8 @@ def _row(found: Findings) -> list[float]:
 
 def _about(found: Findings) -> dict[str, Any]:
     told: dict[str, Any] = {"weights": found.weights.sha256, "software": found.software.version}
+    if found.acquisition is not None:
+        told |= found.acquisition.model_dump()
     return told | {f"{vertebra.level} coverage": vertebra.coverage for vertebra in found.vertebrae}
 
 

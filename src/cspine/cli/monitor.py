@@ -1,0 +1,51 @@
+"""``cspine monitor``: whether recent findings look like a reference's."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cspine.cli.app import SOME_FAILED, app, print_json, say, say_research_only, sentences
+from cspine.cli.options import Json
+
+_EPILOG = "Example:  cspine monitor --reference findings-2025 --recent findings-march --out drift"
+
+
+@app.command("monitor", epilog=_EPILOG)
+@sentences
+def monitor_command(
+    reference: Annotated[Path, typer.Option("--reference", help="A folder of findings to compare with.")],
+    recent: Annotated[Path, typer.Option("--recent", help="A folder of recent findings.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for a report; none if left out.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 1 where anything moved.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Say whether probabilities, coverage, refusals or scanners have moved, with intervals."""
+    from dataclasses import asdict
+
+    from cspine.evaluate.answers import read_answers
+    from cspine.evaluate.canvas import save_figure
+    from cspine.evaluate.drift import find_shifts
+    from cspine.evaluate.drift_told import drift_figure, drift_sections, verdict
+    from cspine.files import write_json, write_text
+    from cspine.report.sections_page import sections_page
+
+    before, now = read_answers(reference, name="reference"), read_answers(recent, name="recent")
+    shifts = find_shifts(before, now)
+    told = {"moved": any(shift.moved for shift in shifts), "shifts": [asdict(shift) for shift in shifts]}
+    if out is not None:
+        phantom = before.phantom_only and now.phantom_only
+        save_figure(drift_figure(before, now, phantom=phantom), out / "drift.png")
+        write_json(out / "drift.json", told)
+        figures = {"drift.png": (out / "drift.png").read_bytes()}
+        sections = drift_sections(shifts, before, now)
+        page = sections_page(sections, title="Drift of findings", figures=figures, phantom=phantom)
+        write_text(out / "drift.html", page)
+    if as_json:
+        print_json(told)
+    else:
+        say(verdict(shifts))
+        if out is not None:
+            say(f"Open the report:  {out / 'drift.html'}")
+        say_research_only()
+    return SOME_FAILED if check and told["moved"] else 0
