@@ -74,15 +74,12 @@ def test_what_moved_is_found_and_what_did_not_is_not() -> None:
 
 
 def test_a_quiet_month_is_quiet_nineteen_times_in_twenty() -> None:
-    noisy = sum(
-        any(shift.moved for shift in find_shifts(answers(120, 2 * n), answers(60, 2 * n + 1), draws=2))
-        for n in range(60)
-    )
+    months = [find_shifts(answers(120, 2 * n), answers(60, 2 * n + 1), draws=2) for n in range(60)]
 
-    assert noisy <= 8  # of 60, three are expected
-    assert verdict(find_shifts(answers(120, 4), answers(60, 5), draws=2)).startswith(
-        "Nothing moved beyond chance, of 10"
-    )
+    noisy = [any(shift.moved for shift in shifts) for shifts in months]
+
+    assert sum(noisy) <= 8  # of 60, three are expected
+    assert verdict(months[noisy.index(False)]).startswith("Nothing moved beyond chance, of 10")
 
 
 def test_too_few_studies_say_nothing() -> None:

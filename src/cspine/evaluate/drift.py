@@ -14,6 +14,7 @@ from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.errors import LabelError
 from cspine.evaluate.answers import Answers
 from cspine.evaluate.intervals import Floats, Interval, percentile_interval
+from cspine.findings import Acquisition
 
 LEAST: Final = 20
 """Studies on either side with fewer of which nothing is said."""
@@ -155,7 +156,7 @@ def _shift(
 def _of_measures(what: str, first: Floats, second: Floats, draws: int, rng: np.random.Generator) -> Shift:
     edges = np.unique(np.quantile(first, np.linspace(0, 1, _BINS + 1)[1:-1]))
     bins = [np.searchsorted(edges, values, "right") for values in (first, second)]
-    counts = [np.bincount(own, minlength=len(edges) + 1).astype(np.int64) for own in bins]
+    counts: list[Counts] = [np.bincount(own, minlength=len(edges) + 1).astype(np.int64) for own in bins]
     test = stats.ks_2samp(first, second)
     drawn = np.array([_distance(rng.choice(first, len(first)), rng.choice(second, len(second))) for _ in range(draws)])
     detail = f"median {np.median(first):.3g}, now {np.median(second):.3g}"
@@ -184,7 +185,10 @@ def _of_words(
     words = sorted({*first, *second})
     if len(words) < 2:
         return None
-    counts = [series.value_counts().reindex(words, fill_value=0).to_numpy(np.int64) for series in (first, second)]
+    counts: list[Counts] = [
+        np.asarray(series.value_counts().reindex(words, fill_value=0).to_numpy(), np.int64)
+        for series in (first, second)
+    ]
     value = float(stability_index(counts[0], counts[1]))
     permuted = rng.multivariate_hypergeometric(counts[0] + counts[1], len(second), size=_PERMUTED)
     chance = stability_index(counts[0] + counts[1] - permuted, permuted)
