@@ -3,8 +3,8 @@
 Every command imports what it needs when it runs, so that ``cspine --help`` is quick.
 """
 
-from cspine.cli import compile as _compile
 from cspine.cli import (
+    ablate,
     demo,
     describe,
     evaluate,
@@ -19,13 +19,14 @@ from cspine.cli import (
     train,
     weights,
 )
+from cspine.cli import compile as _compile
 from cspine.cli.app import app
 
 __all__ = ["app", "main"]
 
 _COMMANDS = (
-    inspect, localize, _compile, synth, describe, split, train, evaluate, robustness, predict, monitor, submit, weights,
-    demo,
+    inspect, localize, _compile, synth, describe, split, train, evaluate, robustness, ablate, predict, monitor, submit,
+    weights, demo,
 )  # fmt: skip
 _ORDER = [module.__name__.rpartition(".")[2] for module in _COMMANDS]
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))  # as one would use them

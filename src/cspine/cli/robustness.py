@@ -33,12 +33,13 @@ def robustness_command(
     from dataclasses import asdict
 
     from cspine.evaluate.canvas import save_figure
+    from cspine.evaluate.report import sections_markdown
     from cspine.evaluate.truths import read_truth
     from cspine.files import write_json, write_text
     from cspine.imaging.layout import open_root
     from cspine.report.sections_page import sections_page
     from cspine.trials.robustness import judge_trials, run_trials
-    from cspine.trials.told import trial_figure, trial_sections, trials_markdown
+    from cspine.trials.told import trial_figure, trial_sections
     from cspine.trials.worse import SUITES
 
     root, truth = open_root(data), read_truth(data)
@@ -51,7 +52,7 @@ def robustness_command(
     write_text(out / "rows.csv", rows.to_csv(index=False))
     write_json(out / "points.json", [_plain(asdict(point)) for point in points])
     sections = trial_sections(points)
-    write_text(out / "robustness.md", trials_markdown(sections, title=title, phantom=truth.is_phantom))
+    write_text(out / "robustness.md", sections_markdown(sections, title=title, phantom=truth.is_phantom))
     figures = {"robustness.png": (out / "robustness.png").read_bytes()}
     page = sections_page(sections, title=title, figures=figures, phantom=truth.is_phantom)
     write_text(out / "robustness.html", page)

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cspine.cli.app import app, print_json, progress_bar, say, say_research_only, sentences
+from cspine.cli.extras import training_extra
 from cspine.cli.options import Data, Json, three_counts
-from cspine.errors import InputError, MissingExtraError
+from cspine.errors import InputError
 
 _EPILOG = "Example:  cspine train --data compiled --model levels --out runs/levels"
 
@@ -88,15 +89,10 @@ def train_command(
         if fold is not None:
             raise InputError("--fold and --all-folds: one part is held out, or each in turn; give one of the two")
         chosen["fold"] = None
-    try:
+    with training_extra(), progress_bar() as progress:
         from cspine.cli.training import RUNS
 
-        with progress_bar() as progress:
-            summary = RUNS[model](data, out, chosen, progress)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f'training needs {error.name}, which is not installed; run: pip install "cspine[train]"'
-        ) from error
+        summary = RUNS[model](data, out, chosen, progress)
     if summary is None:
         return  # another of torchrun's processes tells
     if as_json:

@@ -1,5 +1,6 @@
 """A judgement as Markdown that can be read as it is."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from cspine.anatomy import RESEARCH_USE_ONLY
@@ -11,7 +12,7 @@ PHANTOM_STATEMENT: Final = (
 )
 
 
-def judgement_markdown(judgement: Judgement, *, title: str, figures: bool = True) -> str:
+def judgement_markdown(judgement: Judgement, *, title: str) -> str:
     """Return the tables with intervals, and what the numbers are not.
 
     Parameters
@@ -19,26 +20,28 @@ def judgement_markdown(judgement: Judgement, *, title: str, figures: bool = True
     judgement : Judgement
         What to show.
     title : str
-        What was judged, for the heading.
-    figures : bool
-        Whether pictures are named, which then lie beside the file.
+        What was judged, for the heading; pictures are named, which lie beside the file.
     """
+    return sections_markdown(sections_of(judgement), title=title, phantom=judgement.is_phantom)
+
+
+def sections_markdown(sections: Sequence[Section], *, title: str, phantom: bool) -> str:
+    """Return sections as Markdown that says what the numbers are not; figures lie beside the file."""
     lines = [f"# {_cell(title)}", "", f"**{RESEARCH_USE_ONLY}**", ""]
-    if judgement.is_phantom:
-        lines += [f"**{PHANTOM_STATEMENT}**", ""]
-    for section in sections_of(judgement):
-        lines += section_lines(section, figures=figures)
+    lines += [f"**{PHANTOM_STATEMENT}**", ""] if phantom else []
+    for section in sections:
+        lines += section_lines(section)
     return "\n".join(lines)
 
 
-def section_lines(section: Section, *, figures: bool = True, depth: int = 2) -> list[str]:
+def section_lines(section: Section) -> list[str]:
     """Return a section's lines of Markdown."""
-    lines = [f"{'#' * depth} {_cell(section.title)}", ""]
+    lines = [f"## {_cell(section.title)}", ""]
     for text in section.text:
         lines += [_cell(text), ""]
     if section.table is not None:
         lines += [*table_lines(section.table), ""]
-    if section.figure and figures:
+    if section.figure:
         lines += [f"![{_cell(section.title)}]({section.figure})", ""]
     return lines
 

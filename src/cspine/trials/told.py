@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cspine.anatomy import RESEARCH_USE_ONLY
 from cspine.evaluate.canvas import panels
-from cspine.evaluate.report import PHANTOM_STATEMENT, section_lines
 from cspine.evaluate.sections import NOTHING, Section, Table, show
 from cspine.trials.robustness import AS_IS, BLANK, SLICES, TrialPoint
 from cspine.trials.worse import SUITES
@@ -54,15 +52,6 @@ def trial_sections(points: Sequence[TrialPoint]) -> tuple[Section, ...]:
 
 
 _SHORTCUT: Final = {BLANK: "images with their vertebrae blanked out", SLICES: "the number of slices alone"}
-
-
-def trials_markdown(sections: Sequence[Section], *, title: str, phantom: bool) -> str:
-    """Return trials as Markdown."""
-    lines = [f"# {title}", "", f"**{RESEARCH_USE_ONLY}**", ""]
-    lines += [f"**{PHANTOM_STATEMENT}**", ""] if phantom else []
-    for section in sections:
-        lines += section_lines(section)
-    return "\n".join(lines)
 
 
 def trial_figure(points: Sequence[TrialPoint], *, phantom: bool) -> "Figure":

@@ -1,0 +1,76 @@
+"""``cspine ablate``: whether more than nine images help."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cspine.cli.app import app, print_json, progress_bar, say, say_research_only, sentences
+from cspine.cli.extras import training_extra
+from cspine.cli.options import WORKERS, Json, Workers
+
+_EPILOG = "Example:  cspine ablate --train phantom --test phantom-test --views 1,3,5,9,15,21 --out ablation"
+
+
+class Network(StrEnum):
+    """The network that is trained with each number of views."""
+
+    baseline = "baseline-cnn"
+    levels = "levels"
+
+
+@app.command("ablate", epilog=_EPILOG)
+@sentences
+def ablate_command(
+    train: Annotated[Path, typer.Option("--train", help="Studies to learn from: a folder in the challenge's layout.")],
+    test: Annotated[Path, typer.Option("--test", help="Other patients' studies, to judge on.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for data sets, runs and the report.")],
+    views: Annotated[str, typer.Option("--views", help="Numbers of views, with commas between.")] = "1,3,5,9,15,21",
+    model: Annotated[
+        Network,
+        typer.Option("--model", help="baseline-cnn: sagittal images of a study; levels: views of each vertebra."),
+    ] = Network.baseline,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images at most.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of split, weights and order.")] = 0,
+    workers: Workers = WORKERS,
+    as_json: Json = False,
+) -> None:
+    """Train and judge the same network with one number of views after the other: accuracy, bytes and time."""
+    from dataclasses import asdict
+
+    from cspine.evaluate.canvas import save_figure
+    from cspine.evaluate.report import sections_markdown
+    from cspine.files import write_json, write_text
+    from cspine.report.sections_page import sections_page
+
+    with training_extra():
+        from cspine.trials.ablate import AblationSettings, ablate
+        from cspine.trials.ablation_told import ablation_figure, ablation_sections, verdict
+
+    settings = AblationSettings(model.value, epochs, seed, workers)
+    with progress_bar() as progress:
+        found = ablate(train, test, out, _counts(views), settings, progress=progress)
+    sections, phantom = ablation_sections(found), found.judgement.is_phantom
+    save_figure(ablation_figure(found), out / "ablation.png")
+    told = {"network": found.network, "reference": found.reference, "rows": [asdict(row) for row in found.rows]}
+    write_json(out / "result.json", told)
+    title = f"Ablation of {found.network}"
+    write_text(out / "ablation.md", sections_markdown(sections, title=title, phantom=phantom))
+    figures = {"ablation.png": (out / "ablation.png").read_bytes()}
+    write_text(out / "ablation.html", sections_page(sections, title=title, figures=figures, phantom=phantom))
+    if as_json:
+        print_json(told)
+        return
+    say(verdict(found))
+    say(f"Open the report:  {out / 'ablation.html'}")
+    say_research_only()
+
+
+def _counts(text: str) -> list[int]:
+    from cspine.errors import InputError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) < 4 for part in parts):
+        raise InputError(f"--views {text}: takes whole numbers with commas between, such as 1,3,5,9")
+    return [int(part) for part in parts]
