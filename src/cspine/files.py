@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -93,6 +94,33 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
     """Write `value` to `path` atomically as indented JSON; raises as `atomic_path` does."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def plain_json(value: Any) -> Any:  # noqa: ANN401 - anything JSON can hold
+    """Return a value as JSON can hold it: arrays as lists, names as text, and what is no finite number as None."""
+    if isinstance(value, dict):
+        return {str(key): plain_json(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_json(part) for part in value]
+    if hasattr(value, "tolist"):  # numpy's
+        return plain_json(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file, in one piece even where another process adds one too.
+
+    Raises
+    ------
+    DiskFullError, OutputError
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(handle, f"{line}\n".encode())
+        finally:
+            os.close(handle)
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - anything JSON can hold

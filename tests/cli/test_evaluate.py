@@ -67,11 +67,11 @@ def test_points_frozen_on_one_part_are_used_on_another(files: Path) -> None:
     again = judged(files, *part, "hidden", "--points", files / "tune" / "points.json", out="hidden")
 
     told = json.loads(hidden.stdout)
-    assert told["looks_before"] == 0
+    assert (told["protocol"]["part"], told["protocol"]["looks_before"]) == ("hidden", 0)
     assert told["studies"] == pytest.approx(18, abs=3)
     points = told["systems"][0]["rows"][0]["points"]
     assert [point["name"] for point in points] == ["rule-out", "triage"]
-    assert told["points"]["chosen_on"] == "train.csv"
+    assert told["points"]["chosen_on"] == "18 studies, the part tune of train.csv, by what strong says"
     assert "This look at the hidden part is recorded; there were 1 before" in again.stdout
     assert not (files / "hidden" / "points.json").exists()  # nothing is chosen on what is hidden
     assert len(looks_path(files / "split.json").read_text().splitlines()) == 2
@@ -91,9 +91,41 @@ def test_a_split_is_told_and_kept(files: Path) -> None:
     assert "takes 4 shares" in wrong.stderr
 
 
+def test_a_look_is_recorded_only_where_there_is_something_to_see(files: Path) -> None:
+    assert run("split", "--truth", files / "train.csv", "--out", files / "split.json").exit_code == 0
+    hidden = ("--split", files / "split.json", "--part", "hidden")
+    table = pd.read_csv(files / "strong.csv", dtype=str)
+
+    table.iloc[:5].to_csv(files / "strong.csv", index=False)
+    assert "have no answer" in judged(files, *hidden).stderr
+    table.to_csv(files / "strong.csv", index=False)
+    (files / "taken").mkdir()
+    (files / "taken" / "x").write_text("")
+    assert "choose another --out" in judged(files, *hidden, out="taken").stderr
+    without = judged(files, "--part", "hidden")
+
+    assert without.exit_code == 2
+    assert "--part hidden: is a part of a split; give --split too" in without.stderr
+    assert not looks_path(files / "split.json").exists()
+
+
+def test_another_evaluation_does_not_replace_the_first(files: Path) -> None:
+    assert judged(files).exit_code == 0
+    before = (files / "out" / "evaluation.json").read_bytes()
+
+    other = judged(files, "--points", files / "out" / "points.json")
+
+    assert other.exit_code == 2
+    assert (files / "out" / "evaluation.json").read_bytes() == before
+    flattered = judged(files, "--points", files / "out" / "points.json", out="again")
+    assert flattered.exit_code == 0
+    assert "they flatter" in (files / "again" / "evaluation.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--run", "a", "--data", "b", "--truth", "c"), "give neither --truth nor --boxes"),
         ((), "give --truth and --predictions, or --run and --data"),
         (("--run", "a"), "give --truth and --predictions, or --run and --data"),
         (("--predictions", "a.csv"), "--predictions needs --truth"),
@@ -130,9 +162,16 @@ def test_a_run_is_judged_at_its_own_points_with_its_worst_failures(tmp_path: Pat
     assert told["is_phantom"]
     assert told["studies"] == 24
     assert "held out" in told["points"]["chosen_on"]
+    assert told["protocol"]["seen_in_training"] == 0
+    assert told["systems"][0]["silent"] == 24  # C7 is in no scan
     page = (tmp_path / "run" / "evaluation-other" / "evaluation.html").read_text()
     assert page.count('src="data:image/jpeg;base64,') >= 6
     assert "not clinical accuracy" in page
     card = (tmp_path / "run" / "weights.md").read_text()
     assert "Research use only" in card
     assert "Known misses" in card
+    assert "learnt from: the numbers are too good" not in card
+    same = run("evaluate", "--run", tmp_path / "run", "--data", tmp_path / "data", "--draws", 100)
+    assert "32 of these studies were used in training" in same.stderr
+    for path in (tmp_path / "run" / "evaluation-data" / "evaluation.html", tmp_path / "run" / "weights.md"):
+        assert "32 of these studies were learnt from: the numbers are too good" in path.read_text()

@@ -1,6 +1,7 @@
 """What moved between two folders of findings, and what is said where nothing did."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,8 +122,41 @@ def test_the_command_says_whether_anything_moved(tmp_path: Path) -> None:
         "manufacturer",
         "refused",
     }
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"drift.html", "drift.json", "drift.png"}
+    names = {"drift.html", "drift.json", "drift.png", "monitor.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
     page = (tmp_path / "out" / "drift.html").read_text()
     assert "<b>C" not in page
     assert "&lt;b&gt;C" in page
     assert "Research use only" in page
+
+
+@pytest.mark.parametrize(("before", "now"), [(1.0, 3.0), (3.0, 1.0)])
+def test_a_constant_that_changes_either_way_is_a_large_shift(before: float, now: float) -> None:
+    first, second = answers(60, 1), answers(60, 2)
+    one, other = (
+        replace(told, about=told.about.assign(slice_thickness_mm=value))
+        for told, value in ((first, before), (second, now))
+    )
+
+    shift = by_name(find_shifts(one, other, draws=50))["slice thickness mm"]
+
+    assert shift.moved
+    assert shift.size == "large"
+    assert shift.stability.value > 5 > shift.by_chance
+
+
+def test_intervals_hold_the_value_that_they_are_of() -> None:
+    for seed in range(20):
+        for shift in find_shifts(answers(60, 2 * seed), answers(40, 2 * seed + 1), draws=200):
+            assert shift.stability.low <= shift.stability.value <= shift.stability.high
+            assert shift.distance is None or shift.distance.low <= shift.distance.value <= shift.distance.high
+
+
+def test_a_month_in_which_all_was_refused_is_the_greatest_shift(tmp_path: Path) -> None:
+    before = folder(tmp_path / "before", 40, 0.2, maker="A")
+    now = folder(tmp_path / "now", 0, 0.2, maker="A", refuse=30)
+
+    result = run("monitor", "--reference", before, "--recent", now, "--json")
+
+    moved = {shift["what"] for shift in json.loads(result.stdout)["shifts"] if shift["moved"]}
+    assert moved == {"refused"}

@@ -136,7 +136,8 @@ def test_groups_are_added_and_malformed_ones_refused(tmp_path: Path) -> None:
     for text, message in (
         ("StudyInstanceUID\n1.1\n", "must have StudyInstanceUID and a column"),
         ("sex\nF\n", "must have StudyInstanceUID and a column"),
-        ("StudyInstanceUID,sex\n1.1,F\n1.1,M\n", "1 rows repeat an earlier study"),
+        ("StudyInstanceUID,sex\n1.1,F\n1.1,M\n", r"1 of 2 rows repeat an earlier study; .*\(first: 1\.1\)"),
+        ("StudyInstanceUID,sex\n2.1,F\n", "none of its 1 studies is among the labelled ones"),
         ("", "is not a CSV table"),
     ):
         (tmp_path / "groups.csv").write_text(text)
@@ -154,3 +155,38 @@ def test_what_holds_no_truth_is_refused(tmp_path: Path) -> None:
         LabelError, match=r"2 of 2 rows have a patient_overall that is not the OR.*\(first: 1\.1, 1\.2\)"
     ):
         read_truth(file)
+
+
+def test_a_column_of_names_is_refused(tmp_path: Path) -> None:
+    file = labels(tmp_path, {f"1.{n}": [0] * 7 for n in range(60)})
+    columns = {"StudyInstanceUID": [f"1.{n}" for n in range(60)], "PatientName": [f"Doe^{n}" for n in range(60)]}
+    table = pd.DataFrame(columns)
+    table.to_csv(tmp_path / "groups.csv", index=False)
+
+    with pytest.raises(LabelError, match="PatientName has another word for nearly every study") as caught:
+        read_truth(file, groups=tmp_path / "groups.csv")
+
+    assert "Doe" not in str(caught.value)
+
+
+def test_malformed_records_of_phantoms_are_named(tmp_path: Path) -> None:
+    labels(tmp_path, TWO)
+    (tmp_path / "truth").mkdir()
+    records: list[object] = [[], {"study_instance_uid": "1.1", "fractures": [{"level": "C2"}], "scanner": {}}]
+    for record in records:
+        (tmp_path / "truth" / "1.1.json").write_text(json.dumps(record))
+        with pytest.raises(LabelError, match=r"truth/1\.1\.json: is no phantom's record"):
+            read_truth(tmp_path)
+
+
+def test_label_maps_that_name_no_vertebra_tell_no_places(tmp_path: Path) -> None:
+    labels(tmp_path, TWO)
+    (tmp_path / "fractures").mkdir()
+    values = np.zeros((8, 8, 8), np.uint8)
+    values[4, 4, 4] = 255
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "fractures" / "1.1.nii.gz")
+
+    places = read_truth(tmp_path).places
+
+    assert places is not None
+    assert places.targets("1.1") is None

@@ -1,6 +1,7 @@
 """Trials of a network, as a command and as a table."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from typer.testing import CliRunner, Result
 
 from cspine.anatomy import OVERALL, TARGETS
 from cspine.cli import app
+from cspine.detect.detector import Detector
 from cspine.errors import InputError, LabelError
-from cspine.evaluate.truths import Truth
+from cspine.evaluate.truths import Truth, read_truth
 from cspine.imaging.layout import open_root
 from cspine.labels import STUDY
 from cspine.phantom import PhantomSettings, synthesize
@@ -39,12 +41,12 @@ def test_the_command_tells_accuracy_against_severity(data: Path, tmp_path: Path)
 
     assert first.exit_code == 0, first.stderr
     assert first.stdout.rstrip().endswith("out/robustness.html")
-    names = {"robustness.json", "robustness.html", "robustness.md", "robustness.png", "rows.csv", "points.json", "rows"}
+    names = {"robustness.json", "robustness.html", "robustness.md", "robustness.png", "rows.csv", "curves.json", "rows"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     page = (tmp_path / "out" / "robustness.html").read_text()
     assert "not clinical accuracy" in page
     assert "<script" not in page
-    points = json.loads((tmp_path / "out" / "points.json").read_text())
+    points = json.loads((tmp_path / "out" / "curves.json").read_text())
     assert [(point["suite"], point["severity"]) for point in points] == [
         (AS_IS, 0.0), (BLANK, 0.0), (SLICES, 0.0), ("noise", 20.0), ("noise", 40.0), ("noise", 80.0), ("noise", 160.0),
         ("crop", 10.0), ("crop", 20.0), ("crop", 40.0),
@@ -122,3 +124,33 @@ def test_studies_without_labels_cannot_be_judged() -> None:
 
     with pytest.raises(LabelError, match="none of the studies has labels"):
         judge_trials(rows, truth_of([True, False]))
+
+
+def test_scans_as_they_are_are_read_as_the_detector_reads_them(data: Path, tmp_path: Path) -> None:
+    rows = run_trials(open_root(data), tmp_path / "out", suites=("crop", "crop"), weights=("baseline-cnn",))
+
+    known = Detector.load("baseline-cnn")
+    for source in open_root(data).studies[:2]:
+        found = known.examine(source).findings
+        own = rows[(rows[STUDY] == source.study_instance_uid) & (rows["suite"] == AS_IS)].iloc[0]
+        assert found.patient_overall is not None
+        assert own[OVERALL] == pytest.approx(found.patient_overall.probability, abs=1e-6)
+        for vertebra in found.vertebrae:
+            assert own[vertebra.level] == pytest.approx(vertebra.probability, abs=1e-6)
+    assert len(rows) == 6 * (2 + 3)
+
+
+def test_a_study_that_cannot_be_read_stops_nothing_and_tells_nothing(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    studies = sorted((tmp_path / "data" / "train_images").iterdir())
+    for path in studies[0].iterdir():
+        path.write_bytes(b"rubbish")
+    for path in list(studies[1].iterdir())[1:]:
+        path.unlink()
+
+    rows = run_trials(open_root(tmp_path / "data"), tmp_path / "out", suites=("crop",), weights=("baseline-cnn",))
+    points = {(point.suite, point.severity): point for point in judge_trials(rows, read_truth(tmp_path / "data"))}
+
+    assert points[AS_IS, 0.0].refused == 2
+    assert points[AS_IS, 0.0].answered == 4
+    assert points[SLICES, 0.0].answered == 4

@@ -79,7 +79,20 @@ def test_thicker_slices_are_means_in_their_place() -> None:
     assert found.spacing[0] == pytest.approx(2.0)
     np.testing.assert_allclose(heights(found), heights(scan).reshape(6, 4).mean(axis=1))
     np.testing.assert_allclose(found.array[1], scan.array[4:8].mean(axis=0), atol=0.51)
-    assert worse.thicker(scan, 0.6, rng()) is scan
+    assert worse.thicker(scan, 0.5, rng()) is scan
+
+
+@pytest.mark.parametrize("thickness", [0.7, 1.5, 1.8, 4.0])
+def test_slices_are_as_thick_as_is_said_whatever_they_were(thickness: float) -> None:
+    ramp = volume(np.tile(np.arange(0, 4000, 100, dtype=np.int16)[:, None, None], (1, 4, 4)))
+
+    found = worse.thicker(ramp, thickness, rng())
+
+    assert found.spacing[0] == pytest.approx(thickness)
+    expected = (heights(found) - heights(ramp)[0]) / SPACING[0] * 100
+    np.testing.assert_allclose(found.array[:, 0, 0], expected, atol=26)  # a share of a slice is all of its value
+    short = volume(np.zeros((2, 4, 4), np.int16))
+    assert worse.thicker(short, 4.0, rng()) is short
 
 
 def test_turning_there_and_back_comes_home() -> None:

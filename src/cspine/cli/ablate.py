@@ -41,7 +41,7 @@ def ablate_command(
 
     from cspine.evaluate.canvas import save_figure
     from cspine.evaluate.report import sections_markdown
-    from cspine.files import write_json, write_text
+    from cspine.files import plain_json, write_json, write_text
     from cspine.report.sections_page import sections_page
 
     with training_extra():
@@ -53,7 +53,8 @@ def ablate_command(
         found = ablate(train, test, out, _counts(views), settings, progress=progress)
     sections, phantom = ablation_sections(found), found.judgement.is_phantom
     save_figure(ablation_figure(found), out / "ablation.png")
-    told = {"network": found.network, "reference": found.reference, "rows": [asdict(row) for row in found.rows]}
+    rows = [plain_json(asdict(row)) for row in found.rows]
+    told = {"network": found.network, "reference": found.reference, "rows": rows}
     write_json(out / "result.json", told)
     title = f"Ablation of {found.network}"
     write_text(out / "ablation.md", sections_markdown(sections, title=title, phantom=phantom))

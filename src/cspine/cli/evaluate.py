@@ -10,8 +10,6 @@ from cspine.cli.app import app, print_json, progress_bar, say, say_error, say_re
 from cspine.cli.options import Json
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from cspine.detect.baseline import Baseline
     from cspine.detect.level_reader import LevelReader
     from cspine.evaluate.answers import Answers
@@ -50,7 +48,9 @@ def evaluate_command(
         Path | None, typer.Option("--points", help="Operating points frozen before: points.json of another evaluation.")
     ] = None,
     split: Annotated[Path | None, typer.Option("--split", help="A split of cspine split.")] = None,
-    part: Annotated[str, typer.Option("--part", help="The part of the split to judge on.")] = "test",
+    part: Annotated[
+        str | None, typer.Option("--part", help="The part of the split to judge on; test if left out.")
+    ] = None,
     boxes: Annotated[Path | None, typer.Option("--boxes", help="The challenge's train_bounding_boxes.csv.")] = None,
     groups: Annotated[
         Path | None, typer.Option("--groups", help="A CSV of what studies differ in, by StudyInstanceUID.")
@@ -62,33 +62,42 @@ def evaluate_command(
     from dataclasses import replace
 
     from cspine.errors import InputError
-    from cspine.evaluate.judge import judge
+    from cspine.evaluate.cases import match
+    from cspine.evaluate.judge import Protocol, judge
     from cspine.evaluate.operating import read_points
 
     if (run is None) != (data is None) or (run is None) == (not predictions):
         raise InputError("give --truth and --predictions, or --run and --data")
     if run is None and (truth is None or out is None):
         raise InputError("--predictions needs --truth to be judged by, and --out for the report")
+    if run is not None and (truth is not None or boxes is not None):
+        raise InputError("--run is judged by what --data holds; give neither --truth nor --boxes")
+    if part is not None and split is None:
+        raise InputError(f"--part {part}: is a part of a split; give --split too")
     frozen = read_points(points) if points else None
     with progress_bar() as progress:
-        asked = _of_run(run, data, progress) if run and data else _of_files(truth, predictions, boxes, groups)
+        asked = _of_run(run, data, groups, progress) if run and data else _of_files(truth, predictions, boxes, groups)
+        known, chosen = _taken(asked.truth, split, part)
         settings = replace(asked.settings, draws=draws, points=frozen or asked.settings.points)
-        known, looks = _taken(asked.truth, asked.systems, split, part)
-        judgement = judge(known, asked.systems, settings, progress=progress)
-    folder = out or _inside(run, data)
-    _write(folder, judgement, asked, is_hidden=looks is not None)
+        seen = _seen_in_training(asked, match(known, asked.systems).truth)  # names what does not fit
+        folder = out or _inside(run, data)
+        _claim(folder, known, asked, settings, chosen)
+        looks = _looked(split, chosen, asked.systems)
+        protocol = Protocol(chosen, _hash_of(split), looks, seen)
+        judgement = judge(known, asked.systems, replace(settings, protocol=protocol), progress=progress)
+    _write(folder, judgement, asked)
     if as_json:
-        print_json({**judgement.to_json(), "studies_seen_in_training": asked.leaked, "looks_before": looks})
+        print_json(judgement.to_json())
     else:
-        _tell(judgement, folder, looks)
-    if asked.leaked:
-        say_error(f"{asked.leaked} of these studies were used in training: the numbers are too good; use other studies")
+        _tell(judgement, folder)
+    if seen:
+        say_error(f"{seen} of these studies were used in training: the numbers are too good; use other studies")
     say_research_only()
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is judged: truth, systems, and of a run its weights, its images and how many studies it was trained on."""
+    """What is judged: truth, systems, and of a run its weights and its images."""
 
     truth: "Truth"
     systems: "list[Answers]"
@@ -96,7 +105,6 @@ class _Asked:
     weights: "Baseline | LevelReader | None" = None
     store: "CompiledStore | None" = None
     run: Path | None = None
-    leaked: int = 0
 
 
 def _inside(run: Path | None, data: Path | None) -> Path:
@@ -128,28 +136,24 @@ def _names(paths: list[Path]) -> list[str]:
     return [str(path) if stems.count(stem) > 1 else stem for path, stem in zip(paths, stems, strict=True)]
 
 
-def _of_run(run: Path, data: Path, progress: "Progress") -> _Asked:
-    from cspine.detect.classify import classify_store
+def _of_run(run: Path, data: Path, groups: Path | None, progress: "Progress") -> _Asked:
+    from cspine.detect.classify import answer_store
     from cspine.detect.readers import load_reader
     from cspine.evaluate.answers import Answers
     from cspine.evaluate.judge import JudgeSettings
     from cspine.evaluate.truths import read_truth
     from cspine.reformat.store import CompiledStore
 
-    known, weights, store = read_truth(data), load_reader(run / "weights.onnx"), CompiledStore.open(data)
-    said = classify_store(store, weights, progress=progress)
+    known, weights = read_truth(data, groups=groups), load_reader(run / "weights.onnx")
+    store = CompiledStore.open(data)
+    said, marks = answer_store(store, weights, progress=progress)
     name = f"{weights.card.name}, {run.resolve().name}"
-    answered = Answers(name, said, _not_compiled(known, said), phantom_only=weights.card.phantom_only)
+    refused = {str(study): "not compiled" for study in known.labels.index if study not in said.index}
+    answered = Answers(name, said, refused, marks, phantom_only=weights.card.phantom_only)
     baselines = _constants(weights)
     points = _card_points(weights)
     settings = JudgeSettings(baselines=baselines) if points is None else JudgeSettings(points, baselines)
-    leaked = _also_trained_on(run, known.labels.index.tolist())
-    return _Asked(known, [answered], settings, weights, store, run, leaked)
-
-
-def _not_compiled(known: "Truth", said: "pd.DataFrame") -> dict[str, str]:
-    """Return the studies of which there are no images: they were refused."""
-    return {str(study): "not compiled" for study in known.labels.index if study not in said.index}
+    return _Asked(known, [answered], settings, weights, store, run)
 
 
 def _constants(weights: "Baseline | LevelReader") -> dict[str, tuple[float, ...]]:
@@ -181,47 +185,77 @@ def _card_points(weights: "Baseline | LevelReader") -> "FrozenPoints | None":
     return FrozenPoints(chosen_on=chosen_on, points=both) if both else None
 
 
-def _also_trained_on(run: Path, studies: list[str]) -> int:
-    """Count the studies that the run has seen, from its split.csv."""
+def _seen_in_training(asked: _Asked, judged: "Truth") -> int:
+    """Count the judged studies of patients whom the run, or weights that it started from, has learnt from."""
     import pandas as pd
 
-    path = run / "split.csv"
-    if not path.is_file():
+    from cspine.detect.card import LevelsCard, mark_of
+
+    if asked.run is None or asked.weights is None:
         return 0
-    seen = set(pd.read_csv(path, dtype=str)["StudyInstanceUID"])
-    return len(seen & set(studies))
+    path, studies = asked.run / "split.csv", judged.labels.index.astype(str)
+    trained = set(pd.read_csv(path, dtype=str)["StudyInstanceUID"]) if path.is_file() else set()
+    card = asked.weights.card
+    marks = set(card.learnt_from) if isinstance(card, LevelsCard) else set()
+    patients = {str(judged.patients[study]) for study in studies if study in trained}
+    return sum(
+        study in trained or str(judged.patients[study]) in patients or mark_of(str(judged.patients[study])) in marks
+        for study in studies
+    )
 
 
-def _taken(known: "Truth", systems: "list[Answers]", split_path: Path | None, part: str) -> "tuple[Truth, int | None]":
-    """Return the studies to judge on, and how many looks at them there were before, of the hidden part."""
-    from cspine.evaluate.frozen import HIDDEN, read_split, record_look, take_part
+def _taken(known: "Truth", split_path: Path | None, part: str | None) -> "tuple[Truth, str]":
+    """Return the studies to judge on, and the part that they are; '' where there is no split."""
+    from cspine.evaluate.frozen import read_split, take_part
 
     if split_path is None:
-        return known, None
-    split = read_split(split_path)
-    chosen = take_part(known, split, part)
-    return chosen, record_look(split_path, split, systems) if part == HIDDEN else None
+        return known, ""
+    chosen = part or "test"
+    return take_part(known, read_split(split_path), chosen), chosen
 
 
-def _write(out: Path, judgement: "Judgement", asked: _Asked, *, is_hidden: bool) -> None:
-    from cspine.anatomy import OVERALL
-    from cspine.errors import LabelError
+def _hash_of(split_path: Path | None) -> str:
+    from cspine.evaluate.frozen import read_split
+
+    return read_split(split_path).sha256 if split_path else ""
+
+
+def _looked(split_path: Path | None, part: str, systems: "list[Answers]") -> int | None:
+    """Record a look at the hidden part; return how many there were before, None of other parts."""
+    from cspine.evaluate.frozen import HIDDEN, read_split, record_look
+
+    if split_path is None or part != HIDDEN:
+        return None
+    return record_look(split_path, read_split(split_path), systems)
+
+
+def _claim(out: Path, known: "Truth", asked: _Asked, settings: "JudgeSettings", part: str) -> None:
+    """Take the folder for this evaluation and no other."""
+    from cspine.evaluate.frozen import answers_hash, labels_hash
+    from cspine.files import claim_folder
+    from cspine.settings import digest
+
+    identity = {
+        "kind": "evaluation",
+        "systems": {system.name: answers_hash(system) for system in asked.systems},
+        "labels_sha256": labels_hash(known),
+        "part": part,
+        "points": digest(settings.points.model_dump(mode="json")),
+        "draws": settings.draws,
+    }
+    claim_folder(out, "evaluate.json", identity, remedy="choose another --out, or delete it")
+
+
+def _write(out: Path, judgement: "Judgement", asked: _Asked) -> None:
     from cspine.evaluate.canvas import save_figure
-    from cspine.evaluate.cases import LEVELS
     from cspine.evaluate.failures import worst_failures
-    from cspine.evaluate.frozen import answers_hash
     from cspine.evaluate.judged_figures import judged_figures
-    from cspine.evaluate.operating import freeze_points
     from cspine.evaluate.report import judgement_markdown
-    from cspine.files import claim_folder, write_json, write_text
+    from cspine.files import write_json, write_text
     from cspine.report.evaluation_page import ShownFailure, evaluation_page
     from cspine.report.failure_pictures import picture_failures
     from cspine.report.model_card import model_card
 
-    systems = asked.systems
-    said = {system.name: answers_hash(system) for system in systems}
-    identity = {"kind": "evaluation", "systems": said, "truth": judgement.truth, "studies": judgement.studies}
-    claim_folder(out, "evaluate.json", identity, remedy="choose another --out, or delete it")
     title = ", ".join(system.name for system in judgement.systems)
     figures = judged_figures(judgement)
     for name, figure in figures.items():
@@ -229,25 +263,43 @@ def _write(out: Path, judgement: "Judgement", asked: _Asked, *, is_hidden: bool)
     write_json(out / "evaluation.json", judgement.to_json())
     write_text(out / "evaluation.md", judgement_markdown(judgement, title=title))
     pictures = {name: (out / name).read_bytes() for name in figures}
-    first = judgement.cases[judgement.systems[0].name]
-    wrong = worst_failures(judgement.judged, first)
+    wrong = worst_failures(judgement.judged, judgement.cases[judgement.systems[0].name])
     shown = picture_failures(asked.store, wrong) if asked.store else [ShownFailure(one, None) for one in wrong]
     page = evaluation_page(judgement, title=title, figures=pictures, failures=shown)
     write_text(out / "evaluation.html", page)
     if asked.weights is not None and asked.run is not None:
         card = model_card(asked.weights.card, asked.weights.identity.sha256, judgement, wrong)
         write_text(asked.run / "weights.md", card)
-    for number, system in enumerate(systems):
-        name = "probabilities.csv" if len(systems) == 1 else f"probabilities-{number + 1}.csv"
+    for number, system in enumerate(asked.systems):
+        name = "probabilities.csv" if len(asked.systems) == 1 else f"probabilities-{number + 1}.csv"
         write_text(out / name, system.probability.to_csv())
-    if not is_hidden:  # nothing is chosen on what is hidden
-        try:
-            freeze_points(first[OVERALL], first[LEVELS], chosen_on=judgement.truth).write(out / "points.json")
-        except LabelError:  # one class only
-            return
+    _freeze(out, judgement)
 
 
-def _tell(judgement: "Judgement", out: Path, looks: int | None) -> None:
+def _freeze(out: Path, judgement: "Judgement") -> None:
+    """Write operating points for other studies, chosen on these; on what is hidden nothing is chosen."""
+    from cspine.anatomy import OVERALL
+    from cspine.errors import LabelError
+    from cspine.evaluate.cases import LEVELS
+    from cspine.evaluate.frozen import HIDDEN
+    from cspine.evaluate.operating import freeze_points
+
+    if judgement.protocol.part == HIDDEN:
+        return
+    name = judgement.systems[0].name
+    cases, part = judgement.cases[name], judgement.protocol.part
+    where = f"the part {part} of {judgement.truth}" if part else judgement.truth
+    chosen_on = f"{judgement.studies} studies, {where}, by what {name} says"
+    try:
+        points = freeze_points(
+            cases[OVERALL], cases[LEVELS], chosen_on=chosen_on, studies_sha256=judgement.judged.studies_sha256
+        )
+    except LabelError:  # one class only
+        return
+    points.write(out / "points.json")
+
+
+def _tell(judgement: "Judgement", out: Path) -> None:
     from cspine.evaluate.report import PHANTOM_STATEMENT
     from cspine.evaluate.sections import headline, name_of
 
@@ -258,6 +310,7 @@ def _tell(judgement: "Judgement", out: Path, looks: int | None) -> None:
     for part in judgement.comparisons:
         gap = part.difference
         say(f"{part.one} less {part.other}, {name_of(part.what)}: {gap.interval.value:+.3f} of AUC (p {gap.p:.2g})")
+    looks = judgement.protocol.looks_before
     if looks is not None:
         again = f"; there were {looks} before, see the record beside the split" if looks else ", the first one"
         say(f"This look at the hidden part is recorded{again}.")

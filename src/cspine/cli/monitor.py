@@ -27,13 +27,19 @@ def monitor_command(
     from cspine.evaluate.canvas import save_figure
     from cspine.evaluate.drift import find_shifts
     from cspine.evaluate.drift_told import drift_figure, drift_sections, verdict
-    from cspine.files import write_json, write_text
+    from cspine.evaluate.frozen import answers_hash
+    from cspine.files import claim_folder, plain_json, write_json, write_text
     from cspine.report.sections_page import sections_page
 
     before, now = read_answers(reference, name="reference"), read_answers(recent, name="recent")
     shifts = find_shifts(before, now)
-    told = {"moved": any(shift.moved for shift in shifts), "shifts": [asdict(shift) for shift in shifts]}
+    told = {
+        "moved": any(shift.moved for shift in shifts),
+        "shifts": [plain_json(asdict(shift)) for shift in shifts],
+    }
     if out is not None:
+        identity = {"kind": "drift", "reference": answers_hash(before), "recent": answers_hash(now)}
+        claim_folder(out, "monitor.json", identity, remedy="choose another --out, or delete it")
         phantom = before.phantom_only and now.phantom_only
         save_figure(drift_figure(before, now, phantom=phantom), out / "drift.png")
         write_json(out / "drift.json", told)

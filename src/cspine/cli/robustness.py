@@ -35,7 +35,7 @@ def robustness_command(
     from cspine.evaluate.canvas import save_figure
     from cspine.evaluate.report import sections_markdown
     from cspine.evaluate.truths import read_truth
-    from cspine.files import write_json, write_text
+    from cspine.files import plain_json, write_json, write_text
     from cspine.imaging.layout import open_root
     from cspine.report.sections_page import sections_page
     from cspine.trials.robustness import judge_trials, run_trials
@@ -50,25 +50,18 @@ def robustness_command(
     title = f"Robustness on {data.resolve().name}"
     save_figure(trial_figure(points, phantom=truth.is_phantom), out / "robustness.png")
     write_text(out / "rows.csv", rows.to_csv(index=False))
-    write_json(out / "points.json", [_plain(asdict(point)) for point in points])
+    write_json(out / "curves.json", [plain_json(asdict(point)) for point in points])
     sections = trial_sections(points)
     write_text(out / "robustness.md", sections_markdown(sections, title=title, phantom=truth.is_phantom))
     figures = {"robustness.png": (out / "robustness.png").read_bytes()}
     page = sections_page(sections, title=title, figures=figures, phantom=truth.is_phantom)
     write_text(out / "robustness.html", page)
     if as_json:
-        print_json([_plain(asdict(point)) for point in points])
+        print_json([plain_json(asdict(point)) for point in points])
         return
     _tell(points)
     say(f"Open the report:  {out / 'robustness.html'}")
     say_research_only()
-
-
-def _plain(value: object) -> object:
-    """Return NaN as None, which JSON can hold."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN alone is not itself
 
 
 def _tell(points: "tuple[TrialPoint, ...]") -> None:

@@ -17,8 +17,9 @@ from cspine.detect.weights import Weights, load_weights
 from cspine.errors import WeightsError
 from cspine.evaluate.kaggle import unweighted
 from cspine.findings import PatientFinding, SagittalEvidence, VertebraFinding, WeightsIdentity
+from cspine.reformat.sagittal import SagittalSet
 from cspine.reformat.store import shrink
-from cspine.reformat.study import CompiledStudy, Compiler
+from cspine.reformat.study import CompiledStudy, CompiledVolume, Compiler
 
 NOT_LOCALISED: Final = (
     "these weights do not localise vertebrae: whether C1 to C7 are in the field of view was not checked"
@@ -63,9 +64,7 @@ class Baseline:
 
     def read(self, compiled: CompiledStudy) -> Reading:
         """Say what is found in a study: the mean over its images, and for each level the one that says most."""
-        quality = self.card.sagittal.jpeg_quality
-        shown = [np.asarray(Image.open(BytesIO(data))) for data in compiled.sagittal.jpegs(quality)]  # as in training
-        per_image = self.image_probabilities(np.stack(shown))
+        per_image = self._per_image(compiled.sagittal)
         overall, *levels = study_probabilities(per_image).tolist()
         strongest = per_image[:, 1:].argmax(axis=0)
         vertebrae = tuple(
@@ -86,6 +85,17 @@ class Baseline:
         )
         patient = PatientFinding(probability=overall, raw_probability=overall)
         return Reading(patient, vertebrae, warnings=(NOT_LOCALISED,))
+
+    def probabilities(self, images: CompiledVolume) -> npt.NDArray[np.float64]:
+        """Return what `read` says of images, (8,): the patient, then C1 to C7."""
+        return study_probabilities(self._per_image(images.sagittal))
+
+    def _per_image(self, sagittal: SagittalSet) -> npt.NDArray[np.float64]:
+        """Return what is said of images that have gone through JPEG, as in training."""
+        quality = self.card.sagittal.jpeg_quality
+        return self.image_probabilities(
+            np.stack([np.asarray(Image.open(BytesIO(data))) for data in sagittal.jpegs(quality)])
+        )
 
     def image_probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return plain probabilities per image.

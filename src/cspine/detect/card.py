@@ -12,12 +12,21 @@ from cspine.reformat.coarse import BORDER, COARSE_MM
 from cspine.reformat.level_views import LevelViewSettings
 from cspine.reformat.sagittal import SagittalSettings
 from cspine.reformat.study import CompileSettings
+from cspine.settings import digest
 
 UNNAMED: Final = "unnamed"
 """Stands for kinds of fracture where none is named."""
 
+_MARK: Final = 10
+"""Letters by which patients are known again: two of a million have the same once in two."""
+
 METADATA_KEY: Final = "cspine"
 """Where in the ONNX file's metadata the card lies."""
+
+
+def mark_of(patient: str) -> str:
+    """Return by what a patient, as a compiled data set names them, is known again: see `LevelsCard.learnt_from`."""
+    return digest(patient)[:_MARK]
 
 
 class Card(BaseModel):

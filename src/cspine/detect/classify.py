@@ -1,21 +1,24 @@
 """Compiled studies to their eight probabilities."""
 
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cspine.anatomy import TARGETS, Level
+from cspine.anatomy import TARGETS, VERTEBRAE, Level
 from cspine.detect.baseline import Baseline, study_probabilities
+from cspine.detect.evidence import strongest_point
 from cspine.detect.level_reader import LevelReader
 from cspine.errors import SourceError
+from cspine.evaluate.answers import MARK_COLUMNS
+from cspine.labels import STUDY
 from cspine.progress import Progress, silent
 from cspine.reformat.level_views import LevelViews, split_mosaic
 from cspine.reformat.store import CompiledStore
 
-Row = tuple[str, npt.NDArray[np.float64]]
+Floats = npt.NDArray[np.float64]
 
 
 def classify_store(
@@ -43,6 +46,23 @@ def classify_store(
     SourceError
         The data set holds no images, or was compiled in another way than the weights saw.
     """
+    said, _ = answer_store(store, reader, progress=progress)
+    return said if isinstance(reader, Baseline) else said.fillna(reader.card.absent_chance)
+
+
+def answer_store(
+    store: CompiledStore, reader: Baseline | LevelReader, *, progress: Progress = silent
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Classify every compiled study, and tell where it points; parameters and errors are those of `classify_store`.
+
+    Returns
+    -------
+    probability : DataFrame
+        As of `classify_store`, but NaN of a vertebra that was not found, as findings have it.
+    marks : DataFrame or None
+        Columns `cspine.evaluate.answers.MARK_COLUMNS`: the strongest place of each vertebra, LPS mm. None of networks
+        that point at none.
+    """
     manifest = store.manifest()
     if manifest.empty:
         raise SourceError(f"{store.folder}: holds no compiled images; see studies.parquet for the reasons")
@@ -51,14 +71,19 @@ def classify_store(
             f"{store.folder}: was compiled with settings {store.settings.hash}, the weights saw images of "
             f"{reader.card.images.hash}; compile it again with the same settings"
         )
+    marks: list[tuple[Any, ...]] | None = None
     if isinstance(reader, Baseline):
         rows = dict(_of_images(store, reader, manifest, progress))
     else:
-        rows = dict(_of_levels(store, reader, manifest, progress))
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis("StudyInstanceUID")
+        marks = []
+        rows = dict(_of_levels(store, reader, manifest, marks, progress))
+    said = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
+    return said, None if marks is None else pd.DataFrame(marks, columns=list(MARK_COLUMNS))
 
 
-def _of_images(store: CompiledStore, reader: Baseline, manifest: pd.DataFrame, progress: Progress) -> Iterator[Row]:
+def _of_images(
+    store: CompiledStore, reader: Baseline, manifest: pd.DataFrame, progress: Progress
+) -> Iterator[tuple[str, Floats]]:
     groups = manifest.groupby("study_instance_uid", sort=True)
     for done, (uid, rows) in enumerate(groups):
         progress("classify", done, len(groups))
@@ -67,14 +92,26 @@ def _of_images(store: CompiledStore, reader: Baseline, manifest: pd.DataFrame, p
     progress("classify", len(groups), len(groups))
 
 
-def _of_levels(store: CompiledStore, reader: LevelReader, manifest: pd.DataFrame, progress: Progress) -> Iterator[Row]:
+def _of_levels(
+    store: CompiledStore,
+    reader: LevelReader,
+    manifest: pd.DataFrame,
+    marks: list[tuple[Any, ...]],
+    progress: Progress,
+) -> Iterator[tuple[str, Floats]]:
+    """Yield studies' probabilities, and add to the marks."""
     tables = dict(iter(store.levels().groupby("study_instance_uid")))
     studies = sorted(set(manifest["study_instance_uid"].astype(str)))
     for done, uid in enumerate(studies):
         progress("classify", done, len(studies))
-        scores = reader.scores(read_views(store, tables[uid]) if uid in tables else ())
+        views = read_views(store, tables[uid]) if uid in tables else ()
+        scores = reader.scores(views)
         levels, overall = reader.calibrated(scores)
-        yield uid, np.array([overall, *np.where(np.isnan(levels), reader.card.absent_chance, levels).tolist()])
+        for shown in views:
+            number = VERTEBRAE.index(shown.level)
+            point = strongest_point(shown, *reader.strongest(scores.evidence[number]))[2]
+            marks.append((uid, shown.level, float(levels[number]), *point.tolist(), np.nan, np.nan, np.nan))
+        yield uid, np.array([overall, *levels.tolist()])
     progress("classify", len(studies), len(studies))
 
 

@@ -131,7 +131,7 @@ class Detector:
             study = source.open(progress=progress)
             uid = study.study_instance_uid
             choice = choose_series(study, series_uid=series_uid)
-            _refuse_thick(choice)  # before missing slices, which would be asked for in vain
+            refuse_thick(choice.chosen.stack.spacing_mm)  # before missing slices, which would be asked for in vain
             check_loadable(choice.chosen, max_gap_mm=max_gap_mm)
             compiled = compile_choice(choice, self._compiler, max_gap_mm=max_gap_mm, progress=progress)
         except (NotAssessableError, InputError) as error:
@@ -196,18 +196,22 @@ def _length(value_mm: float | None) -> float | None:
     return round(float(value_mm), 4) if value_mm is not None and 0.0 < value_mm < float("inf") else None
 
 
-def _refuse_thick(choice: SeriesChoice) -> None:
+def refuse_thick(spacing_mm: float) -> None:
     """Refuse slices between which a fracture hides.
+
+    Parameters
+    ----------
+    spacing_mm : float
+        From slice to slice.
 
     Raises
     ------
     NotAssessableError
         ``too-thick``.
     """
-    stack = choice.chosen.stack
-    if stack.spacing_mm > THICK_MM:
+    if spacing_mm > THICK_MM:
         raise NotAssessableError(
             "too-thick",
-            f"the best series has slices {stack.spacing_mm:.1f} mm apart; at most {THICK_MM:.0f} mm can be judged, "
+            f"the best series has slices {spacing_mm:.1f} mm apart; at most {THICK_MM:.0f} mm can be judged, "
             "send the thin reconstruction",
         )

@@ -151,6 +151,11 @@ class LevelReader:
         of_levels, of_patient = calibrate_necks(level, overall, scores.levels, scores.overall)
         return of_levels, float(of_patient)
 
+    def probabilities(self, images: CompiledVolume) -> Floats:
+        """Return what `read` says of images, (8,): the patient, then C1 to C7, NaN where absent."""
+        levels, overall = self.calibrated(self.scores(tuple(views.stored() for views in images.levels)))
+        return np.array([overall, *levels.tolist()])
+
     def read(self, compiled: CompiledStudy) -> Reading:
         """Say what is found in a study."""
         levels = tuple(views.stored() for views in compiled.images.levels)

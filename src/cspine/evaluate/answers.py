@@ -168,8 +168,6 @@ def _from_findings(path: Path, name: str) -> Answers:
             f"(first: {_first(studies[again])}); keep one of each"
         )
     answered = [one for one in found if one.patient_overall is not None]
-    if not answered:
-        raise LabelError(f"{path}: all {len(found)} studies were refused, so there is nothing to judge; give others")
     rows = {one.study_instance_uid: _row(one) for one in answered}
     about = {one.study_instance_uid: _about(one) for one in found}
     marks = [mark for one in answered for mark in _marks(one)]

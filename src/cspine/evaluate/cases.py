@@ -1,7 +1,7 @@
 """Truth and a system's answers as cases: patients, the vertebrae of one level, and all vertebrae."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,9 @@ from cspine.errors import LabelError
 from cspine.evaluate.answers import Answers
 from cspine.evaluate.intervals import Floats
 from cspine.evaluate.truths import Truth
+from cspine.findings import Acquisition
+
+_ACQUIRED: Final = tuple(Acquisition.model_fields)
 
 LEVELS: Final = "levels"
 """All vertebrae together."""
@@ -118,6 +121,15 @@ def _cases(
     return Cases(what, labels[rows, of], said[rows, of], rows, patients[rows], of)
 
 
+def _groups(truth: Truth, systems: Sequence[Answers]) -> pd.DataFrame:
+    """Return what studies differ in, as the truth tells, or else as the first system does that was told by headers."""
+    found = truth.groups
+    for system in systems:
+        told = [name for name in _ACQUIRED if name in system.about.columns and name not in found.columns]
+        found = found.join(system.about[told].reindex(truth.labels.index), how="right") if told else found
+    return found
+
+
 def match(truth: Truth, systems: Sequence[Answers]) -> Matched:
     """Bring truth and answers to the same studies; what any system leaves out is left out for all.
 
@@ -151,10 +163,11 @@ def match(truth: Truth, systems: Sequence[Answers]) -> Matched:
     if not answered.any():
         raise LabelError("no study was answered by every system; there is nothing to judge")
     kept = studies[answered]
+    asked = truth.only(kept)
     tables = [system.probability.reindex(columns=list(TARGETS)).loc[kept].to_numpy(np.float64) for system in systems]
     gaps = np.any([np.isnan(table) for table in tables], axis=0)
     return Matched(
-        truth.only(kept),
+        replace(asked, groups=_groups(asked, systems)),
         {name: np.where(gaps, np.nan, table) for name, table in zip(names, tables, strict=True)},
         {system.name: tuple(study for study in studies if study in system.refused) for system in systems},
         {system.name: int((~system.probability.index.isin(studies)).sum()) for system in systems},

@@ -13,7 +13,7 @@ from scipy import stats
 from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.errors import LabelError
 from cspine.evaluate.answers import Answers
-from cspine.evaluate.intervals import Floats, Interval, percentile_interval
+from cspine.evaluate.intervals import Floats, Interval, basic_interval
 from cspine.findings import Acquisition
 
 LEAST: Final = 20
@@ -47,9 +47,11 @@ class Shift:
     reference, recent : int
         Studies of which it is told.
     stability : Interval
-        The population stability index, with its bootstrap interval; 0 where both are alike, a little above by chance.
+        The population stability index, with its basic bootstrap interval; 0 where both are alike.
+    by_chance : float
+        What the index stays below nineteen times in twenty where nothing has moved; the more the fewer studies.
     distance : Interval or None
-        Of measures, the Kolmogorov-Smirnov distance of both distributions, with its bootstrap interval.
+        Of measures, the Kolmogorov-Smirnov distance of both distributions, with its basic bootstrap interval.
     p : float
         How likely so much is by chance: of measures Kolmogorov and Smirnov's, of words by permutation.
     moved : bool
@@ -62,6 +64,7 @@ class Shift:
     reference: int
     recent: int
     stability: Interval
+    by_chance: float
     distance: Interval | None
     p: float
     moved: bool
@@ -154,22 +157,31 @@ def _shift(
 
 
 def _of_measures(what: str, first: Floats, second: Floats, draws: int, rng: np.random.Generator) -> Shift:
-    edges = np.unique(np.quantile(first, np.linspace(0, 1, _BINS + 1)[1:-1]))
-    bins = [np.searchsorted(edges, values, "right") for values in (first, second)]
-    counts: list[Counts] = [np.bincount(own, minlength=len(edges) + 1).astype(np.int64) for own in bins]
+    counts = _binned(first, second)
     test = stats.ks_2samp(first, second)
     drawn = np.array([_distance(rng.choice(first, len(first)), rng.choice(second, len(second))) for _ in range(draws)])
-    detail = f"median {np.median(first):.3g}, now {np.median(second):.3g}"
+    chance = _by_chance(counts, rng)
     return Shift(
         what,
         len(first),
         len(second),
-        _stability(counts[0], counts[1], draws, rng),
-        percentile_interval(float(test.statistic), drawn),
+        _stability(counts, draws, rng),
+        float(np.quantile(chance, 1 - ALARM)),
+        basic_interval(float(test.statistic), drawn),
         float(test.pvalue),
         moved=False,
-        detail=detail,
+        detail=f"median {np.median(first):.3g}, now {np.median(second):.3g}",
     )
+
+
+def _binned(first: Floats, second: Floats) -> tuple[Counts, Counts]:
+    """Return counts in bins of the reference's tenths, with bins below its least and above its greatest value."""
+    least, greatest = float(first.min()), float(first.max())
+    inner = np.quantile(first, np.linspace(0, 1, _BINS + 1)[1:-1])
+    edges = np.unique([np.nextafter(least, -np.inf), *inner, greatest])
+    bins = [np.searchsorted(edges, part, "left") for part in (first, second)]
+    one, other = (np.bincount(part, minlength=len(edges) + 1).astype(np.int64) for part in bins)
+    return one, other
 
 
 def _distance(first: Floats, second: Floats) -> float:
@@ -185,32 +197,33 @@ def _of_words(
     words = sorted({*first, *second})
     if len(words) < 2:
         return None
-    counts: list[Counts] = [
-        np.asarray(series.value_counts().reindex(words, fill_value=0).to_numpy(), np.int64)
-        for series in (first, second)
-    ]
-    value = float(stability_index(counts[0], counts[1]))
-    permuted = rng.multivariate_hypergeometric(counts[0] + counts[1], len(second), size=_PERMUTED)
-    chance = stability_index(counts[0] + counts[1] - permuted, permuted)
-    p = (1 + int(np.sum(chance >= value - 1e-12))) / (1 + _PERMUTED)
-    shares = [own / own.sum() for own in counts]
+    one, other = (np.array([int((own == word).sum()) for word in words], np.int64) for own in (first, second))
+    value, chance = float(stability_index(one, other)), _by_chance((one, other), rng)
+    shares = one / one.sum(), other / other.sum()
     most = int(np.abs(shares[0] - shares[1]).argmax())
-    detail = f"{words[most]}: {100 * shares[0][most]:.0f} %, now {100 * shares[1][most]:.0f} %"
     return Shift(
         what,
         len(first),
         len(second),
-        _stability(counts[0], counts[1], draws, rng),
+        _stability((one, other), draws, rng),
+        float(np.quantile(chance, 1 - ALARM)),
         None,
-        p,
+        (1 + int(np.sum(chance >= value - 1e-12))) / (1 + len(chance)),
         moved=False,
-        detail=detail,
+        detail=f"{words[most]}: {100 * shares[0][most]:.0f} %, now {100 * shares[1][most]:.0f} %",
     )
 
 
-def _stability(first: Counts, second: Counts, draws: int, rng: np.random.Generator) -> Interval:
-    drawn = [rng.multinomial(counts.sum(), counts / counts.sum(), size=draws) for counts in (first, second)]
-    return percentile_interval(float(stability_index(first, second)), stability_index(drawn[0], drawn[1]))
+def _by_chance(counts: tuple[Counts, Counts], rng: np.random.Generator) -> Floats:
+    """Return stability indices of the same studies, parted by chance into two sides as large."""
+    together = counts[0] + counts[1]
+    permuted = rng.multivariate_hypergeometric(together, int(counts[1].sum()), size=_PERMUTED)
+    return stability_index(together - permuted, permuted)
+
+
+def _stability(counts: tuple[Counts, Counts], draws: int, rng: np.random.Generator) -> Interval:
+    drawn = [rng.multinomial(own.sum(), own / own.sum(), size=draws) for own in counts]
+    return basic_interval(float(stability_index(*counts)), stability_index(*drawn))
 
 
 def _holm(shifts: list[Shift]) -> Iterator[Shift]:

@@ -27,7 +27,7 @@ def verdict(shifts: Sequence[Shift]) -> str:
 
 def drift_sections(shifts: Sequence[Shift], reference: Answers, recent: Answers) -> tuple[Section, ...]:
     """Return what is told of shifts."""
-    header = ("what", "moved", "reference", "recent", "stability index", "distance", "p", "")
+    header = ("what", "moved", "reference", "recent", "stability index", "by chance", "distance", "p", "detail")
     rows = tuple(
         (
             shift.what,
@@ -35,6 +35,7 @@ def drift_sections(shifts: Sequence[Shift], reference: Answers, recent: Answers)
             str(shift.reference),
             str(shift.recent),
             show(shift.stability, 2),
+            f"{shift.by_chance:.2f}",
             show(shift.distance, 2) if shift.distance else NOTHING,
             f"{shift.p:.2g}",
             shift.detail,
@@ -44,9 +45,9 @@ def drift_sections(shifts: Sequence[Shift], reference: Answers, recent: Answers)
     text = (
         verdict(shifts),
         f"Reference: {reference.name}; recent: {recent.name}. Moved: less likely by chance than {100 * ALARM:.0f} % of "
-        f"all comparisons together (Holm). Stability index: up to {MODERATE:g} small, above {LARGE:g} large; it lies a "
-        f"little above 0 by chance. Distance: Kolmogorov and Smirnov's. What fewer than {LEAST} studies tell is left "
-        "out.",
+        f"all comparisons together (Holm). Stability index: up to {MODERATE:g} small, above {LARGE:g} large; by "
+        "chance: what it stays below nineteen times in twenty where nothing moved. Distance: Kolmogorov and Smirnov's. "
+        f"What fewer than {LEAST} studies tell is left out.",
         "A shift says that scans, patients or weights have changed, not that answers are worse: that takes labels.",
     )
     return (Section("What moved", text, Table(header, rows), "drift.png"),)

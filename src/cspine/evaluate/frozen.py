@@ -16,7 +16,7 @@ from cspine.errors import LabelError, OutputTakenError
 from cspine.evaluate.answers import Answers
 from cspine.evaluate.split import split_patients
 from cspine.evaluate.truths import Truth
-from cspine.files import output_errors, write_text
+from cspine.files import append_line, write_text
 from cspine.settings import digest
 
 PARTS: Final = ("train", "tune", "test", "hidden")
@@ -136,7 +136,6 @@ def record_look(
     DiskFullError, OutputError
         It cannot be written.
     """
-    path = looks_path(split_path)
     before = read_looks(split_path)
     entry = {
         "when": (now or datetime.now(UTC)).isoformat(timespec="seconds"),
@@ -145,9 +144,7 @@ def record_look(
         "weights": sorted({str(sha) for system in systems for sha in _weights(system)}),
         "software": __version__,
     }
-    lines = [json.dumps(look, sort_keys=True) for look in (*before, entry)]
-    with output_errors(path):
-        write_text(path, "\n".join(lines) + "\n")
+    append_line(looks_path(split_path), json.dumps(entry, sort_keys=True))
     return len(before)
 
 

@@ -5,22 +5,23 @@ Intelligence 2 (2020) e200029. TRIPOD+AI: Collins et al., BMJ 385 (2024) e078378
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 from cspine.evaluate.judge import Judgement
 from cspine.evaluate.operating import HALF
 
-Answered = Literal["yes", "in part", "no"]
+_PEOPLE: Final = {"sex", "age", "site", "hospital", "ethnicity", "race"}
+"""Columns that tell who is among the patients."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One item, whether it is answered, and where or what is missing."""
+    """One item; whether it is answered (yes, in part, no), and where, or what is missing."""
 
-    guideline: Literal["CLAIM", "TRIPOD+AI"]
+    guideline: str
     number: str
     asks: str
-    answered: Answered
+    answered: str
     where: str
 
 
@@ -34,77 +35,62 @@ def guideline_items(judgement: Judgement, *, failures: bool) -> tuple[Item, ...]
     failures : bool
         Whether single failures are shown.
     """
-    frozen = judgement.points != HALF
-    grouped = any(row.group not in {"level", "kind", "visibility"} for row in judgement.systems[0].subgroups)
+    frozen = judgement.points != HALF and not judgement.points_flatter
+    groups = {row.group for row in judgement.systems[0].subgroups} - {"level", "kind", "visibility"}
+    grouped, who = bool(groups), bool({group.lower() for group in groups} & _PEOPLE)
+    split = judgement.protocol.part
     points = any(system.localisation for system in judgement.systems)
     phantom = judgement.is_phantom
-    chosen: Answered = "yes" if frozen else "no"
-    where_chosen = f"thresholds were chosen on: {judgement.points.chosen_on}" if frozen else "give --points"
-    return (
-        Item("CLAIM", "7", "data sources", "in part", _source(judgement)),
-        Item("CLAIM", "8", "eligibility criteria", "no", "who was scanned and why is for the data's own description"),
-        Item("CLAIM", "13", "missing data", "yes", "Studies: refusals and vertebrae without an answer are counted"),
-        Item("CLAIM", "14-18", "reference standard", "in part" if phantom else "no", _reference(phantom=phantom)),
-        Item("CLAIM", "19", "sample size", "in part", "counts and intervals; no size was planned here"),
-        Item(
-            "CLAIM",
-            "20-21",
-            "partitions",
-            "no",
-            "cspine split makes and hashes them",
-        ),
-        Item("CLAIM", "26", "how the model was selected", "no", "see the weights' card and the run's curves"),
-        Item(
-            "CLAIM",
-            "28",
-            "measures of performance",
-            "yes",
-            "Ranking, Calibration, Operating points",
-        ),
-        Item(
-            "CLAIM",
-            "29",
-            "uncertainty and significance",
-            "yes",
-            "an interval on each number; Systems against each other",
-        ),
-        Item("CLAIM", "30", "robustness", "in part" if grouped else "no", "Parts of the cases, by scan"),
-        Item("CLAIM", "31", "explanation", "yes" if points else "no", "Pointing" if points else "no system points"),
-        Item("CLAIM", "32", "external data", "no", "whether these studies are external"),
-        Item(
-            "CLAIM",
-            "34",
-            "who the patients are",
-            "in part" if grouped else "no",
-            "--groups may tell",
-        ),
-        Item("CLAIM", "36", "diagnostic accuracy and its precision", "yes", "Operating points, with intervals"),
-        Item("CLAIM", "37", "failures", "yes" if failures else "in part", _failures(shown=failures)),
-        Item(
-            "TRIPOD+AI",
-            "8",
-            "outcome",
-            "in part",
-            "a fracture of C1 to C7, as labelled",
-        ),
-        Item("TRIPOD+AI", "11", "missing data", "yes", "Studies"),
-        Item("TRIPOD+AI", "12e", "measures of performance", "yes", "Ranking, Calibration, Decision curve"),
-        Item("TRIPOD+AI", "13", "class imbalance", "yes", "average precision; predictive values at stated prevalences"),
-        Item("TRIPOD+AI", "14", "fairness", "in part" if grouped else "no", "Parts of the cases; give --groups"),
-        Item("TRIPOD+AI", "15", "output and thresholds", chosen, where_chosen),
-        Item("TRIPOD+AI", "16", "training against evaluation data", "no", "see the weights' card"),
-        Item("TRIPOD+AI", "20", "participants", "in part", "Studies, counts only"),
-        Item("TRIPOD+AI", "23a", "performance with intervals", "yes", "every table"),
-        Item("TRIPOD+AI", "23b", "heterogeneity", "yes" if grouped else "no", "Parts of the cases"),
-        Item(
-            "TRIPOD+AI",
-            "26",
-            "limitations",
-            "in part",
-            "phantoms are no patients" if phantom else "not told here",
-        ),
-        Item("TRIPOD+AI", "27", "use in practice", "no", "research use only"),
+    return tuple(
+        Item(guideline, number, asks, answered, where)
+        for guideline, number, asks, answered, where in (
+            ("CLAIM", "7", "data sources", "in part", _source(judgement)),
+            ("CLAIM", "8", "eligibility criteria", "no", "who was scanned, and why"),
+            ("CLAIM", "13", "missing data", "yes", "Studies: refusals and vertebrae without an answer are counted"),
+            ("CLAIM", "14-18", "reference standard", "in part" if phantom else "no", _reference(phantom=phantom)),
+            ("CLAIM", "19", "sample size", "in part", "counts and intervals; no size was planned here"),
+            ("CLAIM", "20-21", "partitions", "yes" if split else "no", _partition(split)),
+            ("CLAIM", "26", "how the model was selected", "no", "see the weights' card and the run's curves"),
+            ("CLAIM", "28", "measures of performance", "yes", "Ranking, Calibration, Operating points"),
+            ("CLAIM", "29", "uncertainty, significance", "yes", "intervals; Systems against each other"),
+            ("CLAIM", "30", "robustness", "in part" if grouped else "no", "Parts of the cases; see cspine robustness"),
+            ("CLAIM", "31", "explanation", "yes" if points else "no", "Pointing" if points else "no system points"),
+            ("CLAIM", "32", "external data", "no", "whether these studies are external"),
+            ("CLAIM", "34", "who the patients are", "in part" if who else "no", _people(known=who)),
+            ("CLAIM", "36", "diagnostic accuracy and its precision", "yes", "Operating points, with intervals"),
+            ("CLAIM", "37", "failures", "yes" if failures else "in part", _failures(shown=failures)),
+            ("TRIPOD+AI", "8", "outcome", "in part", "a fracture of C1 to C7, as labelled"),
+            ("TRIPOD+AI", "11", "missing data", "yes", "Studies"),
+            ("TRIPOD+AI", "12e", "measures of performance", "yes", "Ranking, Calibration, Decision curve"),
+            ("TRIPOD+AI", "13", "class imbalance", "yes", "average precision; predictive values by prevalence"),
+            ("TRIPOD+AI", "14", "fairness", "in part" if who else "no", _people(known=who)),
+            ("TRIPOD+AI", "15", "output and thresholds", "yes" if frozen else "no", _thresholds(judgement)),
+            ("TRIPOD+AI", "16", "training against evaluation data", "no", "see the weights' card"),
+            ("TRIPOD+AI", "20", "participants", "in part", "Studies, counts only"),
+            ("TRIPOD+AI", "23a", "performance with intervals", "yes", "all but what Studies names"),
+            ("TRIPOD+AI", "23b", "heterogeneity", "yes" if grouped else "no", "Parts of the cases"),
+            ("TRIPOD+AI", "26", "limitations", "in part" if phantom else "no", _limits(phantom=phantom)),
+            ("TRIPOD+AI", "27", "use in practice", "no", "research use only"),
+        )
     )
+
+
+def _partition(part: str) -> str:
+    return f"by patient; this is the part {part}" if part else "cspine split makes and hashes them"
+
+
+def _people(*, known: bool) -> str:
+    return "Parts of the cases" if known else "--groups may tell age, sex and site"
+
+
+def _thresholds(judgement: Judgement) -> str:
+    if judgement.points == HALF:
+        return "give --points"
+    return f"chosen on: {judgement.points.chosen_on}"
+
+
+def _limits(*, phantom: bool) -> str:
+    return "phantoms are no patients" if phantom else "not told here"
 
 
 def _source(judgement: Judgement) -> str:

@@ -29,6 +29,10 @@ class Interval:
     unusable: int = 0
 
 
+UNKNOWN: Final = Interval(float("nan"), float("nan"), float("nan"))
+"""What cannot be told."""
+
+
 def wilson(successes: int, trials: int) -> Interval:
     """Return a proportion with Wilson's score interval; NaN without trials.
 
@@ -39,7 +43,7 @@ def wilson(successes: int, trials: int) -> Interval:
     (0.49, 0.943)
     """
     if not trials:
-        return Interval(float("nan"), float("nan"), float("nan"))
+        return UNKNOWN
     z = float(stats.norm.ppf(0.5 + LEVEL / 2))
     share = successes / trials
     middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
@@ -174,3 +178,49 @@ def percentile_interval(value: float, drawn: Floats) -> Interval:
         return Interval(value, float("nan"), float("nan"), len(drawn))
     low, high = np.quantile(usable, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high), int(len(drawn) - len(usable)))
+
+
+def basic_interval(value: float, drawn: Floats, *, least: float = 0.0) -> Interval:
+    """Return the basic interval of bootstrap draws (Davison and Hinkley 1997, section 5.2).
+
+    Draws of a distance lie above it, since each of two samples differs from itself when it is drawn anew; the basic
+    interval mirrors them at the value and so takes that back. It is widened to hold the value itself.
+
+    Parameters
+    ----------
+    value : float
+        The number on the data itself.
+    drawn : (draws,)
+        The same number in each draw.
+    least : float
+        That the number can be at least.
+    """
+    mirrored = percentile_interval(value, 2 * value - drawn)
+    low, high = min(max(mirrored.low, least), value), max(mirrored.high, value)
+    return Interval(value, low, high, mirrored.unusable)
+
+
+def share(of: npt.ArrayLike, among: npt.ArrayLike, patients: npt.ArrayLike, *, draws: int, seed: int = 0) -> Interval:
+    """Return a share with its interval: Wilson's, or where patients have several cases the bootstrap over patients.
+
+    Where all cases or none count, no draw differs from another: then Wilson's, as if each patient were one case.
+
+    Parameters
+    ----------
+    of, among : (n,) bool
+        What counts, and among which cases.
+    patients : (n,)
+        Whose each case is.
+    draws, seed : int
+        Of the bootstrap.
+    """
+    chosen = np.asarray(among, bool)
+    counts, who = np.asarray(of, bool)[chosen], np.asarray(patients)[chosen]
+    people = len(np.unique(who))
+    if people == len(who):
+        return wilson(int(counts.sum()), len(who))
+    value = float(counts.mean())
+    if value in {0.0, 1.0}:
+        return wilson(round(value) * people, people)
+    weights = patient_weights(who, draws=draws, seed=seed)
+    return percentile_interval(value, bootstrap_mean(counts, weights))

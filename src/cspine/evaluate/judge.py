@@ -1,6 +1,5 @@
 """Systems' answers against truth: everything that a table of results needs."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -23,6 +22,7 @@ from cspine.evaluate.reliability import net_benefit
 from cspine.evaluate.row import TargetRow, judge_cases
 from cspine.evaluate.subgroups import SubgroupRow, judge_subgroups
 from cspine.evaluate.truths import Truth
+from cspine.files import plain_json
 from cspine.progress import Progress, silent
 
 PLAIN: Final = "probability p"
@@ -92,6 +92,26 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Protocol:
+    """Under which circumstances systems are judged.
+
+    Attributes
+    ----------
+    part, split_sha256 : str
+        Of a frozen split; empty where studies were not split.
+    looks_before : int or None
+        How often the hidden part was looked at before; None of other parts.
+    seen_in_training : int
+        How many of the studies, or of others of the same patients, a system has learnt from.
+    """
+
+    part: str = ""
+    split_sha256: str = ""
+    looks_before: int | None = None
+    seen_in_training: int = 0
+
+
+@dataclass(frozen=True)
 class Judgement:
     """What became of systems on one set of studies.
 
@@ -108,6 +128,8 @@ class Judgement:
     losses : tuple of LossRow
         Of each system's probabilities as they are and in the two forms that the challenge's metric rewards, and of
         constants that need no image; differences are to the first system's probabilities.
+    protocol : Protocol
+        Under which circumstances.
     judged : Truth
         Of the studies that were judged.
     cases : mapping of str to mapping of str to Cases
@@ -123,6 +145,7 @@ class Judgement:
     systems: tuple[SystemResult, ...]
     losses: tuple[LossRow, ...]
     comparisons: tuple[Comparison, ...]
+    protocol: Protocol
     judged: Truth = field(repr=False)
     cases: Mapping[str, Mapping[str, Cases]] = field(repr=False)
 
@@ -138,9 +161,16 @@ class Judgement:
             "systems": [asdict(system) for system in self.systems],
             "losses": [asdict(row) for row in self.losses],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
+            "protocol": asdict(self.protocol),
+            "studies_sha256": self.judged.studies_sha256,
         }
-        plain: dict[str, Any] = _plain(told)
+        plain: dict[str, Any] = plain_json(told)
         return plain
+
+    @property
+    def points_flatter(self) -> bool:
+        """Whether operating points were chosen on the very studies that they are judged on."""
+        return self.points.studies_sha256 == self.judged.studies_sha256
 
 
 @dataclass(frozen=True)
@@ -155,12 +185,15 @@ class JudgeSettings:
         Constants that need no image, as `cspine.evaluate.kaggle.constant_baselines` gives them.
     draws, seed : int
         Of the bootstrap over patients.
+    protocol : Protocol
+        Under which circumstances.
     """
 
     points: FrozenPoints = HALF
     baselines: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
     draws: int = DRAWS
     seed: int = 0
+    protocol: Protocol = field(default_factory=Protocol)
 
 
 def judge(
@@ -209,6 +242,7 @@ def judge(
         tuple(results),
         loss_rows(matched.labels, _forms(matched.said, settings.baselines), weights),
         tuple(_compare(cases)),
+        settings.protocol,
         matched.truth,
         cases,
     )
@@ -240,10 +274,10 @@ def _judge_one(
         confusion=level_confusion(matched, name),
         decision=Decision(_DECISIONS, *net_benefit(patients.truth, patients.said, _DECISIONS)),
         subgroups=(
-            *judge_subgroups(matched.truth, patients, last.patient),
-            *judge_subgroups(matched.truth, cases[LEVELS], last.level),
+            *judge_subgroups(matched.truth, patients, last.patient, **how),
+            *judge_subgroups(matched.truth, cases[LEVELS], last.level, **how),
         ),
-        localisation=None if system.marks is None else judge_marks(matched, system.marks, settings.points, **how),
+        localisation=judge_marks(matched, system, settings.points, **how),
     )
 
 
@@ -276,15 +310,3 @@ def _compare(cases: Mapping[str, Mapping[str, Cases]]) -> list[Comparison]:
                 continue
             found.append(Comparison(first, other, what, both.difference()))
     return found
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - anything JSON can hold
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,17 +1,17 @@
 """Whether a system points at what is broken, and whether it blames the right vertebra."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from cspine.anatomy import VERTEBRAE
-from cspine.evaluate.answers import PLACE
+from cspine.evaluate.answers import PLACE, Answers
 from cspine.evaluate.cases import Matched
-from cspine.evaluate.intervals import Interval, bootstrap_ratio, patient_weights, percentile_interval
+from cspine.evaluate.intervals import Interval, share
 from cspine.evaluate.operating import FrozenPoints
 from cspine.evaluate.places import Mark, Places
 from cspine.evaluate.pointing import Froc, froc
@@ -43,8 +43,8 @@ class Localisation:
         Studies whose fractures are known in place, and broken vertebrae in them.
     curve : Froc
         Of all marks.
-    sensitivity : dict of float to float
-        At `ALARMS`.
+    sensitivity : dict of float to Interval
+        At `ALARMS`; intervals of the bootstrap over patients, with the threshold held where it is.
     detected : tuple of Detected
         At each operating point.
     """
@@ -53,86 +53,108 @@ class Localisation:
     studies: int
     broken: int
     curve: Froc
-    sensitivity: dict[float, float]
+    sensitivity: dict[float, Interval]
     detected: tuple[Detected, ...]
 
 
 def judge_marks(
-    matched: Matched, marks: pd.DataFrame, points: FrozenPoints, *, draws: int, seed: int = 0
+    matched: Matched, system: Answers, points: FrozenPoints, *, draws: int, seed: int = 0
 ) -> Localisation | None:
-    """Hold a system's marks against where studies are broken; None where that is known of no study.
+    """Hold a system's marks against where studies are broken; None where it marks nothing or no place is known.
 
     Parameters
     ----------
     matched : Matched
-        Whose truth knows places.
-    marks : DataFrame
-        Of `cspine.evaluate.answers.Answers`.
+        Whose truth knows places. Vertebrae of which some system says nothing do not count.
+    system : Answers
+        Whose marks.
     points : FrozenPoints
         Their thresholds for vertebrae are used.
     draws, seed : int
         Of the bootstrap over patients.
+
+    Raises
+    ------
+    LabelError
+        A file that tells places is damaged.
     """
     places = matched.truth.places
-    if places is None:
+    if places is None or system.marks is None:
         return None
-    targets = {str(study): places.targets(str(study)) for study in matched.truth.labels.index}
-    known = {study: levels for study, levels in targets.items() if levels is not None}
-    numbers = {(study, level): 0 for study, levels in known.items() for level in levels}
-    numbers = {target: number for number, target in enumerate(numbers)}
-    if not numbers:
+    said = _said(matched, system.name)
+    studies = [str(study) for study in matched.truth.labels.index]
+    known = {study: levels for study in studies if (levels := places.targets(study)) is not None}
+    targets = [(study, level) for study, levels in known.items() for level in levels if (study, level) in said]
+    if not targets:
         return None
-    rows = list(_held(places, marks[marks[STUDY].isin(known)], numbers))
-    strength = np.array([row[1] for row in rows])
-    hits = np.array([row[2] for row in rows], np.int64)
-    curve = froc(strength, hits, broken=len(numbers), studies=len(known))
-    best = {target: (strength[row], hits[row] >= 0) for row, (target, _, _) in enumerate(rows) if target in numbers}
-    patients = matched.truth.patients
-    of = np.array([str(patients[study]) for study, _ in numbers])
-    said = np.array([best.get(target, (-1.0, False))[0] for target in numbers])
-    right = np.array([bool(best.get(target, (-1.0, False))[1]) for target in numbers])
+    numbers = {target: number for number, target in enumerate(targets)}
+    marks = [row for row in _held(places, system.marks, numbers, known) if row.of in said]
+    strength, hits = np.array([row.strength for row in marks]), np.array([row.hit for row in marks], np.int64)
+    curve = froc(strength, hits, broken=len(targets), studies=len(known))
+    best = np.full(len(targets), -np.inf)  # of the marks that hit it
+    for row in marks:
+        if row.hit >= 0:
+            best[row.hit] = max(best[row.hit], row.strength)
+    patients = np.array([str(matched.truth.patients[study]) for study, _ in targets])
+    chance = np.array([said[target] for target in targets])
+    everyone = np.ones(len(targets), bool)
+
+    def of(chosen: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Interval:
+        return share(chosen, among, patients, draws=draws, seed=seed)
+
     return Localisation(
         places.told,
         len(known),
-        len(numbers),
+        len(targets),
         curve,
-        {alarms: curve.at(alarms) for alarms in ALARMS},
-        tuple(_detected(point.name, point.level, said, right, of, draws, seed) for point in points.points),
+        {alarms: of(best >= _threshold(curve, alarms), everyone) for alarms in ALARMS},
+        tuple(
+            Detected(
+                point.name,
+                point.level,
+                of(chance >= point.level, everyone),
+                of(best >= point.level, chance >= point.level),
+            )
+            for point in points.points
+        ),
     )
 
 
+class _Held(NamedTuple):
+    """A mark: of which vertebra, how sure, and the number of the broken one that it hits, or -1."""
+
+    of: tuple[str, str]
+    strength: float
+    hit: int
+
+
+def _said(matched: Matched, name: str) -> dict[tuple[str, str], float]:
+    """Return what a system says of each vertebra that it is judged on."""
+    studies, values = [str(study) for study in matched.truth.labels.index], matched.said[name][:, 1:]
+    return {
+        (study, level): float(values[row, column])
+        for row, study in enumerate(studies)
+        for column, level in enumerate(VERTEBRAE)
+        if not np.isnan(values[row, column])
+    }
+
+
 def _held(
-    places: Places, marks: pd.DataFrame, numbers: dict[tuple[str, str], int]
-) -> Iterator[tuple[tuple[str, str], float, int]]:
-    """Yield each mark's study and level, how sure it is, and the number of what it hits, or -1."""
-    for row in marks.to_dict("records"):
+    places: Places, marks: pd.DataFrame, numbers: dict[tuple[str, str], int], known: Collection[str]
+) -> Iterator[_Held]:
+    """Yield the marks in studies whose places are known."""
+    for row in marks[marks[STUDY].isin(list(known))].to_dict("records"):
         told: dict[str, Any] = {str(name): value for name, value in row.items()}
         study, level = str(told[STUDY]), str(told["level"])
         place = (float(told[name]) for name in (*PLACE, "slice_number", "row", "column"))
         hit = places.hit(Mark(study, level, *place))
-        yield (study, level), float(told["strength"]), -1 if hit is None else numbers[study, hit]
+        yield _Held((study, level), float(told["strength"]), -1 if hit is None else numbers.get((study, hit), -1))
 
 
-def _detected(
-    name: str,
-    threshold: float,
-    said: npt.NDArray[np.float64],
-    right: npt.NDArray[np.bool_],
-    patients: npt.NDArray[Any],
-    draws: int,
-    seed: int,
-) -> Detected:
-    weights, called = patient_weights(patients, draws=draws, seed=seed), said >= threshold
-    both = called & right
-    share = both.sum() / called.sum() if called.any() else float("nan")
-    with np.errstate(invalid="ignore"):
-        drawn = bootstrap_ratio(both, called, weights)
-    return Detected(
-        name,
-        threshold,
-        percentile_interval(float(called.mean()), bootstrap_ratio(called, np.ones(len(called)), weights)),
-        percentile_interval(float(share), drawn),
-    )
+def _threshold(curve: Froc, alarms: float) -> float:
+    """Return the lowest threshold that gives no more false alarms a study; above all marks where there is none."""
+    allowed = curve.threshold[curve.false_alarms <= alarms]
+    return float(allowed.min()) if len(allowed) else float("inf")
 
 
 def level_confusion(matched: Matched, name: str) -> npt.NDArray[np.int64]:

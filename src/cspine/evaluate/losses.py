@@ -18,17 +18,17 @@ class LossRow:
     ----------
     name : str
         Which answer, and in which form.
-    study, overall : Interval
-        Normalised within each study ('study') and over all studies ('global').
-    study_difference, overall_difference : Interval
+    per_study, globally : Interval
+        Normalised within each study, and over all studies.
+    per_study_difference, globally_difference : Interval
         The same less the first answer's, in the same draws: above 0, this answer is worse than the first.
     """
 
     name: str
-    study: Interval
-    overall: Interval
-    study_difference: Interval
-    overall_difference: Interval
+    per_study: Interval
+    globally: Interval
+    per_study_difference: Interval
+    globally_difference: Interval
 
 
 def loss_rows(

@@ -3,16 +3,17 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cspine.errors import LabelError
 from cspine.evaluate.cases import Cases
-from cspine.evaluate.intervals import Interval, bootstrap_ratio, patient_weights, percentile_interval, wilson
+from cspine.evaluate.intervals import Interval, bootstrap_ratio, patient_weights, percentile_interval, share
+from cspine.evaluate.metrics import confusion
 from cspine.evaluate.points import choose_points
-from cspine.evaluate.reliability import predictive_values
 from cspine.files import write_json
 
 PREVALENCES: Final = (0.04, 0.09)
@@ -37,6 +38,7 @@ class FrozenPoints(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chosen_on: Annotated[str, Field(max_length=400, description="Studies that these points were chosen on, or how.")]
+    studies_sha256: Annotated[str, Field(description="Hash of those studies; empty where that is not known.")] = ""
     points: Annotated[tuple[FrozenPoint, ...], Field(min_length=1, max_length=8)]
 
     @model_validator(mode="after")
@@ -67,8 +69,17 @@ def read_points(path: Path) -> FrozenPoints:
         raise LabelError(f"{path}: holds no operating points; give the points.json of an evaluation") from error
 
 
-def freeze_points(patients: Cases, levels: Cases, *, chosen_on: str) -> FrozenPoints:
+def freeze_points(patients: Cases, levels: Cases, *, chosen_on: str, studies_sha256: str = "") -> FrozenPoints:
     """Choose operating points on these cases, to be used on others.
+
+    Parameters
+    ----------
+    patients, levels : Cases
+        Of one system.
+    chosen_on : str
+        Which studies these are, and whose answers.
+    studies_sha256 : str
+        Hash of the studies, by which it shows where points are used on the very studies that they were chosen on.
 
     Raises
     ------
@@ -82,7 +93,7 @@ def freeze_points(patients: Cases, levels: Cases, *, chosen_on: str) -> FrozenPo
         FrozenPoint(name=one.name, patient=one.threshold, level=other.threshold)
         for one, other in zip(of_patients, of_levels, strict=True)
     )
-    return FrozenPoints(chosen_on=chosen_on, points=points)
+    return FrozenPoints(chosen_on=chosen_on[:400], studies_sha256=studies_sha256, points=points)
 
 
 @dataclass(frozen=True)
@@ -90,8 +101,8 @@ class AtPrevalence:
     """What answers are worth where so many are fractured."""
 
     prevalence: float
-    positive: float
-    negative: float
+    positive: Interval
+    negative: Interval
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ class PointRow:
     sensitivity, specificity, positive_value, negative_value : Interval
         Wilson's, and of patients with several cases by the bootstrap over patients.
     reweighted : tuple of AtPrevalence
-        Predictive values at stated prevalences.
+        Predictive values at stated prevalences, with intervals of the bootstrap over patients.
     """
 
     name: str
@@ -124,35 +135,38 @@ class PointRow:
 def judge_point(cases: Cases, name: str, threshold: float, *, draws: int, seed: int = 0) -> PointRow:
     """Return what a threshold does to cases; probabilities that reach it count as fractured."""
     broken, called = cases.truth > 0, cases.said >= threshold
-    clustered = len(np.unique(cases.patients)) < len(cases.patients)
-    weights = patient_weights(cases.patients, draws=draws, seed=seed) if clustered else None
+    hit, missed, cleared, alarmed = confusion(cases.truth, cases.said, threshold)
 
-    def share(of: Any, among: Any) -> Interval:  # noqa: ANN401 - arrays of bool
-        successes, trials = int(np.sum(of & among)), int(np.sum(among))
-        if weights is None or not trials:
-            return wilson(successes, trials)
-        with np.errstate(invalid="ignore"):
-            return percentile_interval(successes / trials, bootstrap_ratio(of & among, among, weights))
+    def told(of: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Interval:
+        return share(of, among, cases.patients, draws=draws, seed=seed)
 
-    sensitivity, specificity = share(called, broken), share(~called, ~broken)
     return PointRow(
         name,
         threshold,
-        int(np.sum(broken & called)),
-        int(np.sum(broken & ~called)),
-        int(np.sum(~broken & ~called)),
-        int(np.sum(~broken & called)),
-        sensitivity,
-        specificity,
-        share(broken, called),
-        share(~broken, ~called),
-        tuple(_at(sensitivity.value, specificity.value, prevalence) for prevalence in PREVALENCES)
-        if cases.is_patient
-        else (),
+        hit,
+        missed,
+        cleared,
+        alarmed,
+        told(called, broken),
+        told(~called, ~broken),
+        told(broken, called),
+        told(~broken, ~called),
+        _reweighted(cases, called, draws, seed) if cases.is_patient else (),
     )
 
 
-def _at(sensitivity: float, specificity: float, prevalence: float) -> AtPrevalence:
-    if np.isnan(sensitivity) or np.isnan(specificity):
-        return AtPrevalence(prevalence, float("nan"), float("nan"))
-    return AtPrevalence(prevalence, *predictive_values(sensitivity, specificity, prevalence))
+def _reweighted(cases: Cases, called: npt.NDArray[np.bool_], draws: int, seed: int) -> tuple[AtPrevalence, ...]:
+    """Return predictive values at stated prevalences, with intervals of the bootstrap over patients."""
+    broken = cases.truth > 0
+    weights = np.vstack([np.ones(len(called), np.int32), patient_weights(cases.patients, draws=draws, seed=seed)])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = bootstrap_ratio(called & broken, broken, weights)
+        cleared = bootstrap_ratio(~called & ~broken, ~broken, weights)
+        rows = []
+        for prevalence in PREVALENCES:
+            hit, alarm = found * prevalence, (1 - cleared) * (1 - prevalence)
+            miss, rest = (1 - found) * prevalence, cleared * (1 - prevalence)
+            positive, negative = hit / (hit + alarm), rest / (rest + miss)
+            values = (percentile_interval(float(part[0]), part[1:]) for part in (positive, negative))
+            rows.append(AtPrevalence(prevalence, *values))
+    return tuple(rows)

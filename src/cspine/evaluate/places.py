@@ -1,8 +1,6 @@
 """Where vertebrae are broken by truth, and whether a mark hits it."""
 
-from collections.abc import Hashable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -10,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cspine.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
+from cspine.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS, VERTEBRAE
 from cspine.files import read_json
 from cspine.imaging.segmentation import read_label_map
 from cspine.labels import STUDY
+from cspine.reformat.evidence import SOME
 
 NEAR_MM: Final = 5.0
 """A mark within this distance of a fracture hits it."""
@@ -23,6 +22,9 @@ NEAR_SLICES: Final = 2
 
 _POINTS: Final = 4_000
 """Places of a fracture that distances are told to: a millimetre apart in the largest."""
+
+
+Points = npt.NDArray[np.float64]
 
 
 class Mark(NamedTuple):
@@ -52,20 +54,20 @@ class Places(Protocol):
         """Return the level whose fracture a mark hits, or None. A mark hits fractures of its own level only."""
 
 
-@dataclass(frozen=True)
 class PointPlaces:
     """Truth as points on fractures: of label maps, or as compiled phantoms keep them.
 
-    Attributes
+    Parameters
     ----------
-    files : dict
+    files : mapping of str to Path
         Study to a label map (vertebrae's numbers by `FRACTURE_STEP`) or a JSON with ``broken_lps_mm``.
-    whole : frozenset of str
+    whole : collection of str
         Studies that are known to have no fracture.
     """
 
-    files: dict[str, Path]
-    whole: frozenset[str] = frozenset()
+    def __init__(self, files: Mapping[str, Path], whole: Collection[str] = ()) -> None:
+        self._files, self._whole = dict(files), frozenset(whole)
+        self._known: dict[str, dict[str, Points] | None] = {}
 
     @property
     def told(self) -> str:
@@ -73,35 +75,42 @@ class PointPlaces:
         return f"within {NEAR_MM:g} mm of the vertebra's fracture"
 
     def targets(self, study: str) -> tuple[str, ...] | None:
-        """Return the levels whose fractures are known in place."""
-        if study not in self.files:
-            return () if study in self.whole else None
-        return tuple(_points(self.files[study]))
+        """Return the levels whose fractures are known in place; raises LabelError where a file is damaged."""
+        known = self._points(study)
+        return None if known is None else tuple(known)
 
     def hit(self, mark: Mark) -> str | None:
-        """Return the level whose fracture a mark hits."""
-        if mark.study not in self.files:
-            return None
-        points = _points(self.files[mark.study]).get(mark.level)
+        """Return the level whose fracture a mark hits; raises as `targets` does."""
+        points = (self._points(mark.study) or {}).get(mark.level)
         if points is None:
             return None
         place = np.array([mark.x_lps_mm, mark.y_lps_mm, mark.z_lps_mm])
         near = np.linalg.norm(points - place, axis=1).min() <= NEAR_MM
         return mark.level if near else None
 
+    def _points(self, study: str) -> dict[str, Points] | None:
+        """Return points on each broken vertebra's fractures; None where they are not known of all."""
+        if study not in self._known:
+            path = self._files.get(study)
+            self._known[study] = _read(path) if path else {} if study in self._whole else None
+        return self._known[study]
 
-@lru_cache(maxsize=64)
-def _points(path: Path) -> dict[str, npt.NDArray[np.float64]]:
-    """Return points on each vertebra's fractures, (n, 3) LPS mm."""
+
+def _read(path: Path) -> dict[str, Points] | None:
+    """Return points on each vertebra's fractures, (n, 3) LPS mm; None of a map that does not name the vertebra."""
     if path.suffix == ".json":
         known = read_json(path).get("broken_lps_mm", {})
         return {str(level): np.asarray(points, np.float64).reshape(-1, 3) for level, points in known.items() if points}
     affine, labels = read_label_map(path)
-    found = {}
-    for level, number in SEGMENT_NUMBERS.items():
-        index = np.argwhere((labels > 0) & (labels % FRACTURE_STEP == number))
-        if len(index):
-            some = index[:: max(len(index) // _POINTS, 1)]
+    index = np.argwhere(labels)
+    values = labels[tuple(index.T)]
+    if (values == SOME).any():
+        return None
+    found: dict[str, Points] = {}
+    for level in VERTEBRAE:
+        own = index[values % FRACTURE_STEP == SEGMENT_NUMBERS[level]]
+        if len(own):
+            some = own[:: max(len(own) // _POINTS, 1)]
             found[level] = some @ affine[:3, :3].T + affine[:3, 3]
     return found
 

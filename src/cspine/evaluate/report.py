@@ -27,7 +27,7 @@ def judgement_markdown(judgement: Judgement, *, title: str) -> str:
 
 def sections_markdown(sections: Sequence[Section], *, title: str, phantom: bool) -> str:
     """Return sections as Markdown that says what the numbers are not; figures lie beside the file."""
-    lines = [f"# {_cell(title)}", "", f"**{RESEARCH_USE_ONLY}**", ""]
+    lines = [f"# {escaped(title)}", "", f"**{RESEARCH_USE_ONLY}**", ""]
     lines += [f"**{PHANTOM_STATEMENT}**", ""] if phantom else []
     for section in sections:
         lines += section_lines(section)
@@ -36,25 +36,25 @@ def sections_markdown(sections: Sequence[Section], *, title: str, phantom: bool)
 
 def section_lines(section: Section) -> list[str]:
     """Return a section's lines of Markdown."""
-    lines = [f"## {_cell(section.title)}", ""]
+    lines = [f"## {escaped(section.title)}", ""]
     for text in section.text:
-        lines += [_cell(text), ""]
+        lines += [escaped(text), ""]
     if section.table is not None:
         lines += [*table_lines(section.table), ""]
     if section.figure:
-        lines += [f"![{_cell(section.title)}]({section.figure})", ""]
+        lines += [f"![{escaped(section.title)}]({section.figure})", ""]
     return lines
 
 
 def table_lines(table: Table) -> list[str]:
     """Return a table's lines of Markdown, numbers to the right."""
     rule = ["---", *["---:"] * (len(table.header) - 1)]
-    return [f"| {' | '.join(map(_cell, row))} |" for row in (table.header, tuple(rule), *table.rows)]
+    return [f"| {' | '.join(map(escaped, row))} |" for row in (table.header, tuple(rule), *table.rows)]
 
 
-def _cell(text: str) -> str:
+def escaped(text: str) -> str:
     """Return text on one line, in which nothing is markup: names come from files."""
     plain = " ".join(text.split())
-    for character in "\\|<>`[]":
+    for character in "\\|<>`[]*":
         plain = plain.replace(character, "\\" + character)
     return plain

@@ -9,6 +9,7 @@ from cspine.errors import InputError
 from cspine.evaluate.cases import Cases
 from cspine.evaluate.delong import areas
 from cspine.evaluate.intervals import (
+    UNKNOWN,
     Interval,
     bootstrap_average_precision,
     bootstrap_mean,
@@ -21,8 +22,6 @@ from cspine.evaluate.reliability import CalibrationLine, calibration_line, expec
 
 FEW: Final = 10
 """With fewer fractured or whole cases a number says little, whatever its interval."""
-
-_NAN: Final = Interval(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def judge_cases(cases: Cases, points: FrozenPoints, *, draws: int, seed: int = 0
         Of the bootstrap over patients.
     """
     if not len(cases.truth):
-        return TargetRow(cases.what, 0, 0, True, _NAN, _NAN, _NAN, float("nan"), None, ())
+        return TargetRow(cases.what, 0, 0, True, UNKNOWN, UNKNOWN, UNKNOWN, float("nan"), None, ())
     weights = patient_weights(cases.patients, draws=draws, seed=seed)
     return TargetRow(
         cases.what,

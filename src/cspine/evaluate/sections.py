@@ -73,11 +73,15 @@ def _plain(value: float, digits: int = 3) -> str:
 
 def _studies(judgement: Judgement) -> Iterable[Section]:
     told = [
+        *_circumstances(judgement),
         f"{judgement.studies:,} studies of {judgement.patients:,} patients, held against {judgement.truth}. Intervals: "
-        f"95 %. Areas: DeLong, of vertebrae of the same patient Obuchowski. Shares: Wilson, of vertebrae and wherever "
-        f"nothing else is said the bootstrap over patients ({judgement.draws:,} draws).",
+        "95 %. Areas: DeLong, of vertebrae of the same patient Obuchowski. Shares: Wilson; of vertebrae, and wherever "
+        f"nothing else is said, the bootstrap over patients ({judgement.draws:,} draws). Without interval: calibration "
+        "errors, label accuracies, counts and decision curves.",
     ]
     for system in judgement.systems:
+        if system.phantom_only:
+            told.append(f"{system.name} says that it has learnt from phantoms only.")
         if system.refused:
             told.append(
                 f"{system.name} refused {system.refused} studies, {system.refused_fractured} of them fractured; no "
@@ -89,6 +93,16 @@ def _studies(judgement: Judgement) -> Iterable[Section]:
     if silent:
         told.append(f"Of {silent} vertebrae some system says nothing; none is judged on them.")
     yield Section("Studies", tuple(told))
+
+
+def _circumstances(judgement: Judgement) -> Iterable[str]:
+    protocol = judgement.protocol
+    if protocol.seen_in_training:
+        yield f"{protocol.seen_in_training} of these studies were learnt from: the numbers are too good; use others."
+    if protocol.part:
+        yield f"The part '{protocol.part}' of the split {protocol.split_sha256[:16]}."
+    if protocol.looks_before is not None:
+        yield f"It was looked at {protocol.looks_before} times before; each look is recorded beside the split."
 
 
 def _ranking(judgement: Judgement) -> Iterable[Section]:
@@ -136,6 +150,8 @@ def _calibration(judgement: Judgement) -> Iterable[Section]:
 def _points(judgement: Judgement) -> Iterable[Section]:
     chosen = judgement.points.chosen_on
     frozen = "No operating points were given." if judgement.points == HALF else f"Chosen on: {chosen}."
+    if judgement.points_flatter:
+        frozen += " These are the very studies that they are judged on here: they flatter."
     header = ("cases, point", "threshold", "sensitivity", "specificity", "PPV", "NPV")
     rows = [
         (
@@ -155,7 +171,7 @@ def _points(judgement: Judgement) -> Iterable[Section]:
     worth = [
         (
             f"{_of(judgement, system)}{point.name}",
-            *(_plain(value) for part in point.reweighted for value in (part.positive, part.negative)),
+            *(show(value) for part in point.reweighted for value in (part.positive, part.negative)),
         )
         for system in judgement.systems
         for point in system.row(OVERALL).points
@@ -170,10 +186,10 @@ def _loss(judgement: Judgement) -> Iterable[Section]:
     rows = tuple(
         (
             row.name,
-            show(row.study, 4),
-            show(row.study_difference, 4, sign="+") if number else "",
-            show(row.overall, 4),
-            show(row.overall_difference, 4, sign="+") if number else "",
+            show(row.per_study, 4),
+            show(row.per_study_difference, 4, sign="+") if number else "",
+            show(row.globally, 4),
+            show(row.globally_difference, 4, sign="+") if number else "",
         )
         for number, row in enumerate(judgement.losses)
     )
@@ -215,7 +231,7 @@ def _pointing(judgement: Judgement) -> Iterable[Section]:
             f"{found.broken} broken vertebrae in {found.studies} studies whose fractures are known in place. A mark "
             f"hits {found.told}.",
             "Sensitivity at false alarms a study: "
-            + ", ".join(f"{value:.2f} at {alarms:g}" for alarms, value in found.sensitivity.items())
+            + ", ".join(f"{show(value, 2)} at {alarms:g}" for alarms, value in found.sensitivity.items())
             + ".",
         )
         rows = tuple(

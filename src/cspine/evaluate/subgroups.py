@@ -3,22 +3,25 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from cspine.anatomy import TARGETS, VERTEBRAE
 from cspine.evaluate.cases import Cases
-from cspine.evaluate.intervals import Interval, wilson
+from cspine.evaluate.intervals import Interval, share
 from cspine.evaluate.row import area_of, is_few
 from cspine.evaluate.truths import WORDS, Truth, best_visibility
 from cspine.labels import STUDY
 
 _MOST_VALUES: Final = 12
 """A group with more words than this has the rarest put together."""
+
+_FEW_VALUES: Final = 5
+"""A measure with no more values than these is parted by value."""
 
 _EDGES: Final[dict[str, tuple[float, ...]]] = {
     "slice_thickness_mm": (1.0, 1.5, 2.0, 3.0),
@@ -42,7 +45,7 @@ class SubgroupRow:
     of : str
         Patients' studies or vertebrae.
     sensitivity : Interval
-        At the last operating point; Wilson's.
+        At the last operating point.
     """
 
     group: str
@@ -55,7 +58,9 @@ class SubgroupRow:
     sensitivity: Interval
 
 
-def judge_subgroups(truth: Truth, cases: Cases, threshold: float) -> tuple[SubgroupRow, ...]:
+def judge_subgroups(
+    truth: Truth, cases: Cases, threshold: float, *, draws: int, seed: int = 0
+) -> tuple[SubgroupRow, ...]:
     """Return the rows of every part of the cases.
 
     Parts by fracture hold the broken ones of that part against all whole ones; others hold their own broken and whole
@@ -69,22 +74,27 @@ def judge_subgroups(truth: Truth, cases: Cases, threshold: float) -> tuple[Subgr
         Patients or vertebrae.
     threshold : float
         From which a probability counts as fractured.
+    draws, seed : int
+        Of the bootstrap over patients.
     """
-    return tuple(_row(cases, group, value, chosen, threshold) for group, value, chosen in _parts(truth, cases))
+    found = []
+    for group, value, chosen in _parts(truth, cases):
+        part = cases.only(chosen)
+        sensitivity = share(part.said >= threshold, part.truth > 0, part.patients, draws=draws, seed=seed)
+        found.append(_row(part, group, value, sensitivity))
+    return tuple(found)
 
 
-def _row(cases: Cases, group: str, value: str, chosen: Chosen, threshold: float) -> SubgroupRow:
-    part = cases.only(chosen)
-    broken = part.said[part.truth > 0]
+def _row(part: Cases, group: str, value: str, sensitivity: Interval) -> SubgroupRow:
     return SubgroupRow(
         group,
         value,
-        "patients" if cases.is_patient else "vertebrae",
+        "patients" if part.is_patient else "vertebrae",
         len(part.truth),
         part.positives,
         is_few(part),
         area_of(part),
-        wilson(int(np.sum(broken >= threshold)), len(broken)),
+        sensitivity,
     )
 
 
@@ -126,24 +136,31 @@ def _by_kind(truth: Truth, cases: Cases, whole: Chosen) -> Iterator[tuple[str, s
 def _bins(name: str, values: "pd.Series[float]") -> Iterator[tuple[str, Chosen]]:
     """Yield the parts of a column: its words, or ranges of a measure."""
     there = values.notna().to_numpy()
-    if not is_numeric_dtype(values):
-        counts = values.value_counts()
-        common = [str(word) for word in counts.index[:_MOST_VALUES]]
-        for word in sorted(common):
-            yield word, (values.astype(str) == word).to_numpy() & there
-        if len(counts) > _MOST_VALUES:
-            yield "others", ~values.astype(str).isin(common).to_numpy() & there
+    if not there.any():
+        return
+    few = name not in _EDGES and values.nunique() <= _FEW_VALUES
+    if few or not is_numeric_dtype(values) or is_bool_dtype(values):
+        yield from _words(values, there)
         return
     numbers = values.to_numpy(np.float64)
-    edges = _EDGES.get(name) or tuple(np.unique(np.quantile(numbers[there], [1 / 3, 2 / 3])).round(3).tolist())
-    limits = (-np.inf, *edges, np.inf)
-    for low, high in pairwise(limits):
+    edges = _EDGES.get(name) or tuple(np.unique(np.quantile(numbers[there], [1 / 3, 2 / 3])).tolist())
+    for low, high in pairwise((-np.inf, *edges, np.inf)):
         chosen = there & (numbers > low) & (numbers <= high)
         if chosen.any():
             yield _range(low, high), chosen
 
 
+def _words(values: "pd.Series[Any]", there: Chosen) -> Iterator[tuple[str, Chosen]]:
+    told = values.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+    counts = told[there].value_counts()
+    common = [str(word) for word in counts.index[:_MOST_VALUES]]
+    for word in sorted(common):
+        yield word, (told == word).to_numpy() & there
+    if len(counts) > _MOST_VALUES:
+        yield "others", ~told.isin(common).to_numpy() & there
+
+
 def _range(low: float, high: float) -> str:
     if np.isinf(low):
-        return f"up to {high:g}"
-    return f"above {low:g}" if np.isinf(high) else f"above {low:g} to {high:g}"
+        return f"up to {high:.7g}"
+    return f"above {low:.7g}" if np.isinf(high) else f"above {low:.7g} to {high:.7g}"

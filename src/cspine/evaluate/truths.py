@@ -2,23 +2,29 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
+from pydantic import BaseModel, ValidationError
 
-from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE, Level
 from cspine.errors import LabelError
 from cspine.evaluate.places import BoxPlaces, Places, PointPlaces
 from cspine.files import read_json, written
 from cspine.imaging.layout import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
-from cspine.labels import STUDY, read_boxes, read_labels
+from cspine.labels import STUDY, read_boxes, read_labels, refuse_rows
 from cspine.reformat.store import MARKER, CompiledStore
+from cspine.settings import digest
 
 WORDS: Final = ("occult", "subtle", "clear", "obvious")
 """How well a phantom's fracture can be seen, least first."""
 
 FRACTURE_COLUMNS: Final = (STUDY, "level", "kind", "visibility")
+
+_MOST_WORDS: Final = 24
+"""More different words than this in a column of few studies are taken for names."""
 
 _GROUPS: Final = ("slices", "slice_thickness_mm", "slice_spacing_mm", "pixel_spacing_mm", "kernel", "noise_hu")
 
@@ -53,6 +59,11 @@ class Truth:
     groups: pd.DataFrame = field(default_factory=pd.DataFrame)
     is_phantom: bool = False
 
+    @property
+    def studies_sha256(self) -> str:
+        """Hash of which studies these are, in whatever order."""
+        return digest(sorted(map(str, self.labels.index)))
+
     def only(self, studies: "pd.Index[Any]") -> "Truth":
         """Return what is true of some of the studies, in their order."""
         fractures = None if self.fractures is None else self.fractures[self.fractures[STUDY].isin(studies)]
@@ -84,7 +95,10 @@ def read_truth(path: Path, *, boxes: Path | None = None, groups: Path | None = N
     LabelError, InputError
         There are no labels, or something is malformed: which, how many, and the first of it.
     """
-    truth = _of_store(path) if (path / MARKER).is_file() else _of_challenge(path, boxes)
+    is_store = (path / MARKER).is_file()
+    if is_store and boxes is not None:
+        raise LabelError(f"{boxes}: a compiled data set has no pixels that boxes could lie in; give the labels")
+    truth = _of_store(path) if is_store else _of_challenge(path, boxes)
     return truth if groups is None else replace(truth, groups=_more_groups(groups, truth))
 
 
@@ -110,6 +124,9 @@ def _of_fractured(path: Path, labels: pd.DataFrame) -> pd.DataFrame:
     """Return boxes; they must be of studies that are labelled fractured."""
     boxes = read_boxes(path)
     known = boxes[boxes[STUDY].isin(labels.index)]
+    if known.empty:
+        count = boxes[STUDY].nunique()
+        raise LabelError(f"{path}: none of its {count} studies is among the labelled ones; check the UIDs")
     wrong = known[labels.loc[known[STUDY], OVERALL].to_numpy() == 0][STUDY].unique()
     if len(wrong):
         first = ", ".join(map(str, wrong[:3]))
@@ -139,25 +156,56 @@ def _of_store(path: Path) -> Truth:
     )
 
 
-def _records(folder: Path) -> dict[str, dict[str, Any]]:
+class _Fracture(BaseModel):
+    level: Level
+    kind: str
+    visibility_word: Literal["occult", "subtle", "clear", "obvious"]
+
+
+class _Scanner(BaseModel):
+    thickness_mm: float
+    blur_mm: float
+    noise_hu: float
+
+
+class _Record(BaseModel):
+    """What is read of a phantom's own record."""
+
+    study_instance_uid: str
+    fractures: tuple[_Fracture, ...]
+    scanner: _Scanner
+
+
+def _records(folder: Path) -> dict[str, _Record]:
     """Return a phantom's own records, by study."""
-    found = [read_json(path) for path in written(folder / TRUTH_FOLDER, "*.json")]
-    return {str(record["study_instance_uid"]): record for record in found}
+    found = {}
+    for path in written(folder / TRUTH_FOLDER, "*.json"):
+        try:
+            record = _Record.model_validate(read_json(path))
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise LabelError(f"{path}: is no phantom's record ({where}: {first['msg']}); draw it again") from error
+        found[record.study_instance_uid] = record
+    return found
 
 
-def _of_records(records: dict[str, dict[str, Any]]) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+def _of_records(records: dict[str, _Record]) -> tuple[pd.DataFrame | None, pd.DataFrame]:
     """Return a phantom's fractures, and what its scans differ in."""
     if not records:
         return None, pd.DataFrame()
     fractures = [
-        (study, found["level"], found["kind"], found["visibility_word"])
+        (study, found.level, found.kind, found.visibility_word)
         for study, record in records.items()
-        for found in record["fractures"]
+        for found in record.fractures
     ]
-    scanners = {study: record["scanner"] for study, record in records.items()}
     groups = {
-        study: {"slice_thickness_mm": made["thickness_mm"], "kernel": _kernel(made), "noise_hu": made["noise_hu"]}
-        for study, made in scanners.items()
+        study: {
+            "slice_thickness_mm": record.scanner.thickness_mm,
+            "kernel": _kernel(record.scanner.blur_mm),
+            "noise_hu": record.scanner.noise_hu,
+        }
+        for study, record in records.items()
     }
     return (
         pd.DataFrame(fractures, columns=list(FRACTURE_COLUMNS)),
@@ -165,10 +213,9 @@ def _of_records(records: dict[str, dict[str, Any]]) -> tuple[pd.DataFrame | None
     )
 
 
-def _kernel(scanner: dict[str, Any]) -> str:
+def _kernel(blur_mm: float) -> str:
     """Return a word for a phantom scanner's point spread."""
-    blur = float(scanner["blur_mm"])
-    return "sharp" if blur < _SHARP_MM else "medium" if blur < _SOFT_MM else "soft"
+    return "sharp" if blur_mm < _SHARP_MM else "medium" if blur_mm < _SOFT_MM else "soft"
 
 
 _SHARP_MM: Final = 0.75
@@ -183,9 +230,19 @@ def _more_groups(path: Path, truth: Truth) -> pd.DataFrame:
         raise LabelError(f"{path}: is not a CSV table ({type(error).__name__}); get the file again") from error
     if STUDY not in table.columns or len(table.columns) < 2:
         raise LabelError(f"{path}: must have {STUDY} and a column of what studies differ in; give such a table")
-    again = table[STUDY].duplicated()
-    if again.any():
-        raise LabelError(f"{path}: {int(again.sum())} rows repeat an earlier study; keep one row per study")
+    refuse_rows(path, table, table[STUDY].duplicated(), "repeat an earlier study; keep one row per study")
+    if not table[STUDY].isin(truth.labels.index).any():
+        raise LabelError(f"{path}: none of its {len(table)} studies is among the labelled ones; check the UIDs")
+    named = [
+        str(name)
+        for name in table.columns.drop(STUDY)
+        if not is_numeric_dtype(table[name]) and table[name].nunique() > max(_MOST_WORDS, len(table) // 2)
+    ]
+    if named:
+        raise LabelError(
+            f"{path}: {', '.join(named[:3])} has another word for nearly every study, as names have, and they would be "
+            "shown; leave it out"
+        )
     more = table.set_index(STUDY).reindex(truth.labels.index)
     return more.combine_first(truth.groups.reindex(truth.labels.index)) if len(truth.groups.columns) else more
 

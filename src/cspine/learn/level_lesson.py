@@ -115,8 +115,9 @@ class LevelLesson:
         evidence, overall, levels = [], [], []
         for outputs, batch in answers:
             evidence.append(float(evidence_loss(outputs, batch)))
-            overall.append((batch["truth"][:, 0].cpu().numpy(), outputs.overall.float().cpu().numpy()))
             there = batch["present"].cpu().numpy()
+            some = there.any(axis=1)
+            overall.append((batch["truth"][:, 0].cpu().numpy()[some], outputs.overall.float().cpu().numpy()[some]))
             truth, said = batch["truth"][:, 1:].cpu().numpy(), outputs.levels.float().cpu().numpy()
             levels.append((truth[there], said[there]))
         of_patients, of_levels = (
@@ -140,5 +141,8 @@ def _loss_left(truth: npt.NDArray[np.float32], logits: npt.NDArray[np.float32]) 
     weights = 1.0 + y
     design = np.column_stack([logits, np.ones(len(logits))]).astype(np.float64)
     found, _ = fit_logistic(design, y, np.array([1.0, 0.0]), weights=weights, ridge=_RIDGE)
+    if found[0] <= 0.0:  # calibration turns nothing round: the best that is left is one chance for all
+        ones = np.ones((len(y), 1))
+        found = np.array([0.0, fit_logistic(ones, y, np.zeros(1), weights=weights, ridge=_RIDGE)[0][0]])
     said = design @ found
     return float(np.sum(weights * (np.logaddexp(0.0, said) - y * said)))

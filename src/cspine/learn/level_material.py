@@ -2,19 +2,15 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from cspine.anatomy import VERTEBRAE, Level
-from cspine.detect.card import UNNAMED
+from cspine.detect.card import UNNAMED, mark_of
 from cspine.errors import LabelError
 from cspine.learn.level_data import NeckFiles, kinds_of, list_necks
 from cspine.learn.start import Start
 from cspine.reformat.level_views import LevelViewSettings
 from cspine.reformat.store import CompiledStore
 from cspine.settings import digest
-
-_HASH: Final = 10
-"""Letters by which patients are known again: two of a million have the same once in two."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class Material:
         if self.begun is None:
             return
         known = set(self.begun.card.learnt_from)
-        both = {neck.patient for neck in self.necks if neck.study in studies and _short(neck.patient) in known}
+        both = {neck.patient for neck in self.necks if neck.study in studies and mark_of(neck.patient) in known}
         if both:
             raise LabelError(
                 f"{self.store.folder}: the weights that are started from have learnt from {len(both)} of the patients "
@@ -84,7 +80,7 @@ class Material:
     def learnt_from(self, train: Sequence[NeckFiles]) -> tuple[str, ...]:
         """Return by what patients are known again whom a fold's network has learnt from, its start's among them."""
         before = self.begun.card.learnt_from if self.begun else ()
-        return tuple(sorted({*before, *(_short(neck.patient) for neck in (*train, *self.further))}))
+        return tuple(sorted({*before, *(mark_of(neck.patient) for neck in (*train, *self.further))}))
 
     @property
     def views(self) -> LevelViewSettings:
@@ -145,10 +141,6 @@ class Material:
 
 def _whose(*, phantom: bool) -> str:
     return "phantom necks (no patient)" if phantom else "patients"
-
-
-def _short(patient: str) -> str:
-    return digest(patient)[:_HASH]
 
 
 def _as_seen(views: LevelViewSettings) -> LevelViewSettings:

@@ -7,7 +7,7 @@ from cspine.detect.card import BaselineCard, LevelsCard
 from cspine.evaluate.cases import LEVELS
 from cspine.evaluate.failures import Failure
 from cspine.evaluate.judge import Judgement
-from cspine.evaluate.report import PHANTOM_STATEMENT, table_lines
+from cspine.evaluate.report import PHANTOM_STATEMENT, escaped, table_lines
 from cspine.evaluate.sections import Table, name_of, show
 
 _SHOWN: Final = 8
@@ -38,18 +38,18 @@ def model_card(card: BaselineCard | LevelsCard, sha256: str, judgement: Judgemen
     failures : list of Failure
         What it got most wrong.
     """
-    phantom = card.phantom_only or judgement.is_phantom
     lines = [
-        f"# Model card: {card.name}",
+        f"# Model card: {escaped(card.name)}",
         "",
         f"**{RESEARCH_USE_ONLY}**",
         "",
-        *([f"**{PHANTOM_STATEMENT}**", ""] if phantom else []),
+        *([f"**{PHANTOM_STATEMENT}**", ""] if judgement.is_phantom else []),
+        *(["**These weights have learnt from phantoms only.**", ""] if card.phantom_only else []),
         "## What it is",
         "",
         f"- Weights: sha256 `{sha256}`, made by cspine {card.software}",
         f"- Says: probabilities of a fracture of {', '.join(TARGETS[1:])}, and of any of them, from one CT of the neck",
-        f"- Trained on: {card.trained_on}",
+        f"- Trained on: {escaped(card.trained_on)}",
         f"- Data hash `{card.data_hash}`, settings hash `{card.settings_hash}`",
         *_calibration(card),
         "",
@@ -59,11 +59,12 @@ def model_card(card: BaselineCard | LevelsCard, sha256: str, judgement: Judgemen
         "",
         "## How it did",
         "",
-        f"On {judgement.studies:,} studies of {judgement.patients:,} patients, {judgement.truth}; 95 % intervals.",
+        *_seen(judgement),
+        f"{judgement.studies:,} studies of {judgement.patients:,} patients, 95 % intervals, {escaped(judgement.truth)}",
         "",
         *table_lines(_results(judgement)),
         "",
-        f"Operating points, chosen on: {judgement.points.chosen_on}.",
+        f"Operating points, chosen on: {escaped(judgement.points.chosen_on)}.",
         "",
         *table_lines(_points(judgement)),
         "",
@@ -71,10 +72,16 @@ def model_card(card: BaselineCard | LevelsCard, sha256: str, judgement: Judgemen
         "",
         *_weakest(judgement),
         "",
-        *[f"- {failure.caption}" for failure in failures if failure.fractured],
+        *[f"- {escaped(failure.caption)}" for failure in failures if failure.fractured],
         "",
     ]
     return "\n".join(lines)
+
+
+def _seen(judgement: Judgement) -> list[str]:
+    """Say where the weights have learnt from the studies that they are judged on."""
+    seen = judgement.protocol.seen_in_training
+    return [f"**{seen} of these studies were learnt from: the numbers are too good.**", ""] if seen else []
 
 
 def _results(judgement: Judgement) -> Table:
@@ -96,7 +103,8 @@ def _calibration(card: BaselineCard | LevelsCard) -> list[str]:
         return ["- Not calibrated"]
     few = "; too few to calibrate all probabilities on" if card.too_few else ""
     return [
-        f"- Calibrated on {card.calibrated_on}, for {100 * card.calibrated_for:.0f} % of patients fractured{few}",
+        f"- Calibrated on {escaped(card.calibrated_on)}, for {100 * card.calibrated_for:.0f} % of patients fractured"
+        f"{few}",
     ]
 
 
@@ -118,4 +126,7 @@ def _weakest(judgement: Judgement) -> list[str]:
     """Return the parts of the cases that are told worst, of those that are large enough to say so."""
     parts = [row for row in judgement.systems[0].subgroups if not row.few]
     worst = sorted(parts, key=lambda row: row.auc.value)[:_SHOWN]
-    return [f"- {row.of}, {row.group} {row.value}: AUC {show(row.auc)}, {row.positives} fractured" for row in worst]
+    return [
+        f"- {escaped(f'{row.of}, {row.group} {row.value}')}: AUC {show(row.auc)}, {row.positives} fractured"
+        for row in worst
+    ]

@@ -12,18 +12,22 @@ import numpy as np
 import pandas as pd
 
 from cspine.anatomy import OVERALL, TARGETS
-from cspine.detect.baseline import Baseline, study_probabilities
+from cspine.detect.baseline import Baseline
+from cspine.detect.detector import DEFAULT, refuse_thick
 from cspine.detect.level_reader import LevelReader
 from cspine.detect.readers import load_reader
-from cspine.errors import InputError, LabelError, NotAssessableError
+from cspine.detect.refusals import refusal_of
+from cspine.errors import InputError, LabelError, NotAssessableError, OutputError, WeightsError
 from cspine.evaluate.answers import Answers
 from cspine.evaluate.cases import LEVELS, match
-from cspine.evaluate.intervals import Interval
+from cspine.evaluate.intervals import UNKNOWN, Interval
 from cspine.evaluate.row import area_of
 from cspine.evaluate.truths import Truth
-from cspine.files import claim_folder, read_json, write_json
+from cspine.files import claim_folder, plain_json, read_json, write_json
 from cspine.imaging.choice import choose_series
+from cspine.imaging.geometry import MAX_GAP_MM
 from cspine.imaging.layout import StudyRoot, StudySource
+from cspine.imaging.loadable import check_loadable
 from cspine.imaging.volume import load_volume
 from cspine.labels import STUDY
 from cspine.progress import Progress, silent
@@ -76,8 +80,12 @@ class _Task:
     out: Path
 
     @property
+    def uid(self) -> str:
+        return self.source.study_instance_uid
+
+    @property
     def path(self) -> Path:
-        return self.out / _ROWS / f"{study_key(self.source.study_instance_uid)}.json"
+        return self.out / _ROWS / f"{study_key(self.uid)}.json"
 
 
 def run_trials(
@@ -123,21 +131,24 @@ def run_trials(
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    unknown = [name for name in suites if name not in SUITES]
-    if unknown or not suites:
+    chosen = tuple(dict.fromkeys(suites))
+    unknown = [name for name in chosen if name not in SUITES]
+    if unknown or not chosen:
         raise InputError(f"{', '.join(unknown) or 'no suite'}: is none; choose of {', '.join(SUITES)}")
     identity = {
         "kind": "robustness",
-        "suites": {name: list(SUITES[name].severities) for name in suites},
-        "weights": load_reader(*(weights or ("levels",))).identity.sha256,
+        "suites": {name: list(SUITES[name].severities) for name in chosen},
+        "weights": load_reader(*(weights or (DEFAULT,))).identity.sha256,
         "studies": str(root.path.resolve()),
     }
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
-    tasks = [_Task(source, tuple(suites), tuple(weights), out) for source in root.studies]
-    for outcome in run_over(
-        _try, [task for task in tasks if not task.path.is_file()], workers=workers, progress=progress
-    ):
-        outcome.get()
+    tasks = [_Task(source, chosen, tuple(weights), out) for source in root.studies]
+    missing = [task for task in tasks if not task.path.is_file()]
+    for outcome in run_over(_try, missing, workers=workers, progress=progress):
+        if isinstance(outcome.error, (OutputError, WeightsError)):
+            raise outcome.error
+        if outcome.error is not None:  # one study stops nothing
+            write_json(outcome.item.path, [_row(outcome.item.uid, AS_IS, 0.0, None, type(outcome.error).__name__, 0)])
     rows = [row for task in tasks for row in read_json(task.path)]
     table = pd.DataFrame(rows, columns=[STUDY, "suite", "severity", *TARGETS, "refused", SLICES])
     return table.astype(dict.fromkeys(TARGETS, float))
@@ -145,16 +156,18 @@ def run_trials(
 
 def _try(task: _Task) -> None:
     """Read one study in every way, in a worker."""
-    uid = task.source.study_instance_uid
-    write_json(task.path, list(_rows(task, uid)))
+    write_json(task.path, list(_rows(task)))
 
 
-def _rows(task: _Task, uid: str) -> Iterator[dict[str, Any]]:
-    reader = _reader(task.weights)
+def _rows(task: _Task) -> Iterator[dict[str, Any]]:
+    reader, uid = _reader(task.weights), task.uid
     try:
-        volume: highdicom.Volume = load_volume(choose_series(task.source.open()).chosen)
-    except InputError as error:
-        yield _row(uid, AS_IS, 0.0, None, type(error).__name__, 0)
+        chosen = choose_series(task.source.open()).chosen
+        refuse_thick(chosen.stack.spacing_mm)
+        check_loadable(chosen, max_gap_mm=MAX_GAP_MM)
+        volume: highdicom.Volume = load_volume(chosen)
+    except (InputError, NotAssessableError) as error:
+        yield _row(uid, AS_IS, 0.0, None, refusal_of(error).code, 0)
         return
     count = int(volume.spatial_shape[0])
     said, refused, images = _answer(volume, reader)
@@ -171,7 +184,7 @@ def _rows(task: _Task, uid: str) -> Iterator[dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def _reader(weights: tuple[str, ...]) -> Baseline | LevelReader:
-    return load_reader(*(weights or ("levels",)))
+    return load_reader(*(weights or (DEFAULT,)))
 
 
 def _chance(uid: str, suite: str, severity: float) -> np.random.Generator:
@@ -190,8 +203,9 @@ def _row(
 def _answer(
     volume: highdicom.Volume, reader: Baseline | LevelReader
 ) -> tuple[list[float | None] | None, str | None, CompiledVolume | None]:
-    """Return what is said of a volume, or why nothing is, and its images."""
+    """Return what is said of a volume, or why nothing is, and its images; as `Detector.examine` does."""
     try:
+        refuse_thick(float(volume.spacing[0]))
         images = compile_volume(volume, reader.compiler)
     except NotAssessableError as error:
         return None, error.code, None
@@ -199,11 +213,8 @@ def _answer(
 
 
 def _said_of(images: CompiledVolume, reader: Baseline | LevelReader) -> list[float | None]:
-    if isinstance(reader, Baseline):
-        said: list[float | None] = study_probabilities(reader.image_probabilities(images.sagittal.images)).tolist()
-        return said
-    levels, overall = reader.calibrated(reader.scores(images.levels))
-    return [float(overall), *(None if np.isnan(value) else float(value) for value in levels)]
+    said: list[float | None] = plain_json(reader.probabilities(images))
+    return said
 
 
 def _blanked(images: CompiledVolume) -> CompiledVolume:
@@ -257,21 +268,23 @@ def judge_trials(rows: pd.DataFrame, truth: Truth) -> tuple[TrialPoint, ...]:
 
 def _point(suite: str, severity: float, part: pd.DataFrame, truth: Truth, base: pd.DataFrame) -> TrialPoint:
     answered = part[part["refused"].isna()].set_index(STUDY)[list(TARGETS)]
-    none = Interval(float("nan"), float("nan"), float("nan"))
     refused = int(part["refused"].notna().sum())
     if answered.empty:
-        return TrialPoint(suite, severity, 0, refused, none, none, float("nan"))
+        return TrialPoint(suite, severity, 0, refused, UNKNOWN, UNKNOWN, float("nan"))
     asked = truth.only(truth.labels.index[truth.labels.index.isin(answered.index)])
     cases = match(asked, [Answers(suite, answered)]).cases(suite)
-    moved = float(np.nanmean(np.abs(answered.to_numpy() - base.loc[answered.index].to_numpy())))
+    off = np.abs(answered.to_numpy() - base.loc[answered.index].to_numpy())
+    moved = float(np.nanmean(off)) if np.isfinite(off).any() else float("nan")
     return TrialPoint(suite, severity, len(answered), refused, area_of(cases[OVERALL]), area_of(cases[LEVELS]), moved)
 
 
 def _slices_alone(part: pd.DataFrame, truth: Truth) -> TrialPoint:
-    """Return how well the number of slices tells which patients are fractured."""
-    counts = part.set_index(STUDY)[SLICES].astype(float)
-    share = counts / max(float(counts.max()), 1.0)
+    """Return how well the number of slices tells which patients are fractured, of those that could be read."""
+    counts = part[part[SLICES] > 0].set_index(STUDY)[SLICES].astype(float)
+    if counts.empty:
+        return TrialPoint(SLICES, 0.0, 0, len(part), UNKNOWN, UNKNOWN, float("nan"))
+    share = counts / float(counts.max())
     said = pd.DataFrame(dict.fromkeys(TARGETS, share))
-    cases = match(truth, [Answers(SLICES, said)]).cases(SLICES)
-    nothing = Interval(float("nan"), float("nan"), float("nan"))
-    return TrialPoint(SLICES, 0.0, len(said), 0, area_of(cases[OVERALL]), nothing, float("nan"))
+    known = truth.only(truth.labels.index[truth.labels.index.isin(said.index)])
+    cases = match(known, [Answers(SLICES, said)]).cases(SLICES)
+    return TrialPoint(SLICES, 0.0, len(said), len(part) - len(said), area_of(cases[OVERALL]), UNKNOWN, float("nan"))

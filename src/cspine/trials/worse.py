@@ -72,16 +72,20 @@ def softer(volume: highdicom.Volume, width_mm: float, rng: np.random.Generator) 
 
 
 def thicker(volume: highdicom.Volume, thickness_mm: float, rng: np.random.Generator) -> highdicom.Volume:  # noqa: ARG001
-    """Average neighbouring slices to this thickness, without overlap; thicker ones stay as they are."""
-    together = round(thickness_mm / volume.spacing[0])
-    array = _slices(volume)
-    if together < 2:
+    """Average the scan over slices of this thickness, without overlap; thicker ones stay as they are."""
+    step, array = thickness_mm / float(volume.spacing[0]), _slices(volume)
+    count = int(len(array) / step + 1e-6)
+    if step <= 1.0 or not count:
         return volume
-    count = len(array) // together
-    mean = [_whole(array[n * together : (n + 1) * together].mean(axis=0, dtype=np.float32)) for n in range(count)]
+    mean = []
+    for n in range(count):
+        low, high = n * step, min((n + 1) * step, float(len(array)))
+        inside = np.arange(int(low), min(int(np.ceil(high - 1e-9)), len(array)))
+        share = np.minimum(inside + 1, high) - np.maximum(inside, low)  # of each slice
+        mean.append(_whole(np.tensordot(share.astype(np.float32), array[inside], axes=1) / np.float32(share.sum())))
     affine = np.array(volume.affine)
-    affine[:3, 3] += affine[:3, 0] * (together - 1) / 2
-    affine[:3, 0] *= together
+    affine[:3, 3] += affine[:3, 0] * (step - 1) / 2
+    affine[:3, 0] *= step
     return _like(volume, np.stack(mean), affine)
 
 
