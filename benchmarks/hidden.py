@@ -1,9 +1,10 @@
 """What the shipped networks do on the phantom's hidden domain: vertebrae, fractures, where they point, shortcuts.
 
-Declared before the first look: `STUDIES` studies of seed `SEED`, drawn from ``DOMAINS["hidden"]`` as it stands, the
-weights that come with cspine, nothing chosen by any of it. Fractures count by the words that their visibility had
-before any network was trained (`cspine.phantom.study.visibility_word`). That look was taken on 26 November 2026, at
-level weights 8f5f45409868: later ones are judged with a ``--seed`` of their own.
+Declared before each look: so many studies of a seed that no look was taken at before, drawn from ``DOMAINS["hidden"]``
+as it stands, the weights that come with cspine, nothing chosen by any of it. Fractures count by the words that their
+visibility had before any network was trained (`cspine.phantom.study.visibility_word`). Looks: 200 studies of seed 9090
+at level weights 8f5f45409868; `STUDIES` studies of seed `SEED` at 213e9542a07f, both on 26 November 2026. Later weights
+take a ``--seed`` of their own.
 
 Run: ``python -m benchmarks.hidden --work DIR``; interrupted, it goes on where it stopped. The tables go to standard
 output, the numbers to ``DIR/hidden.json``.
@@ -40,7 +41,7 @@ from cspine.reformat.store import CompiledStore, study_key
 from cspine.reformat.study import Compiler
 from cspine.scale import default_workers
 
-STUDIES, SEED = 200, 9090
+STUDIES, SEED = 300, 9091
 NEAR_MM: Final = 5.0
 CLEAR: Final = ("clear", "obvious")
 
@@ -68,7 +69,7 @@ def main() -> None:
     options = parser.parse_args()
     reader = LevelReader.load()
     store = write_phantom_store(
-        options.work / "judged-curved",  # which `benchmarks.side_by_side` uses too
+        options.work / f"hidden-{options.seed}",
         Compiler(reader.card.images, reader.localizer),
         studies=options.studies,
         seed=options.seed,

@@ -31,7 +31,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from benchmarks.hidden import SEED, tell
+from benchmarks.hidden import tell
 from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.detect.baseline import Baseline
 from cspine.detect.classify import classify_store
@@ -58,7 +58,7 @@ from cspine.reformat.study import STRAIGHT, Compiler, CompileSettings
 from cspine.scale import default_workers
 
 TRAIN, JUDGED = 160, 200
-TRAIN_SEED = 3001
+TRAIN_SEED, JUDGED_SEED = 3001, 9090
 PREVALENCE, MATRIX, EPOCHS = 0.75, 320, 4
 
 REFERENCE: Final = "views-9"
@@ -80,7 +80,7 @@ def main() -> None:
     names = options.only or list(METHODS)
     kinds = {"curved", *(METHODS[name][0] for name in names)}
     stores = {which: make(options, which, sorted(kinds)) for which in ("train", "judged")}
-    wanted = {Identity(SEED, number, "hidden").study_uid for number in range(options.judged)}
+    wanted = {Identity(JUDGED_SEED, number, "hidden").study_uid for number in range(options.judged)}
     shared = wanted & set(stores["judged"]["curved"].levels()["study_instance_uid"].astype(str))
     rows: list[dict[str, Any]] = []
     drawn: dict[str, Drawn] = {}
@@ -132,7 +132,7 @@ def make(options: argparse.Namespace, which: str, kinds: list[str]) -> dict[str,
     stores = write_phantom_stores(
         {options.work / f"{which}-{kind}": KINDS[kind]() for kind in kinds},
         studies=options.train if which == "train" else options.judged,
-        seed=TRAIN_SEED if which == "train" else SEED,
+        seed=TRAIN_SEED if which == "train" else JUDGED_SEED,
         settings=PhantomSettings(**narrow) if which == "train" else DOMAINS["hidden"],
         workers=default_workers(),
         progress=tell,

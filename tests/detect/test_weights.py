@@ -35,7 +35,7 @@ def test_what_is_shipped_is_what_its_recipes_made_and_fits_together() -> None:
     for name in ("levels", "localizer"):
         recipe = json.loads((recipes / f"{name}.json").read_text("utf-8"))
         assert recipe["sha256"] == embedded_sums()[f"{name}.onnx"]
-    for run in ("levels-1", "levels-2", "localizer"):
+    for run in ("levels-1", "levels-2", "levels-3", "localizer"):
         assert (recipes / f"{run}-curves.csv").read_text("utf-8").startswith("epoch,")
     assert sum(len(embedded_bytes(f"{name}.onnx")) for name in ("levels", "localizer")) < 25e6
     assert not [each.fault for each in list_shelf() if each.path is None and each.fault]
