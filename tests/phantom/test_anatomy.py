@@ -36,7 +36,7 @@ def test_vertebrae_do_not_run_into_each_other(seed: int) -> None:
     deep = [sample(bones[level], grid.seen_from(who.frames[level].affine)) < -0.8 for level in who.levels]
 
     shared = sum(int((one & other).sum()) for one, other in pairwise(deep))
-    assert shared * 0.8**3 < 60.0  # mm3, of some 80,000: where worn joints touch
+    assert shared * 0.8**3 < 80.0  # mm3, of some 80,000: where worn joints touch
 
 
 @by_seed

@@ -60,7 +60,7 @@ def test_a_coarse_volume_has_less_noise_than_a_fine_one(spacing: float) -> None:
 
 
 def test_a_coarse_volume_goes_on_beyond_the_scan_where_asked() -> None:
-    bare, wide = render_coarse(3, 2, SETTINGS), render_coarse(3, 2, SETTINGS, margin=4)
+    bare, wide = render_coarse(3, 1, SETTINGS), render_coarse(3, 1, SETTINGS, margin=4)
     inner = (slice(4, -4),) * 3
 
     assert wide.hu.shape == tuple(count + 8 for count in bare.hu.shape)
