@@ -162,5 +162,14 @@ def _words(values: "pd.Series[Any]", there: Chosen) -> Iterator[tuple[str, Chose
 
 def _range(low: float, high: float) -> str:
     if np.isinf(low):
-        return f"up to {high:.7g}"
-    return f"above {low:.7g}" if np.isinf(high) else f"above {low:.7g} to {high:.7g}"
+        return f"up to {_number(high)}"
+    return f"above {_number(low)}" if np.isinf(high) else f"above {_number(low)} to {_number(high)}"
+
+
+def _number(value: float) -> str:
+    """Return a limit with three digits, or all before its point.
+
+    >>> _number(0.42852), _number(20210120.3)
+    ('0.429', '20210120')
+    """
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
