@@ -8,9 +8,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from cspine.errors import DiskFullError, InputError, OutputError, OutputTakenError
+from cspine.errors import DiskFullError, InputError, LabelError, OutputError, OutputTakenError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -137,6 +142,31 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - anything JSON can hold
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
         raise InputError(f"{path}: is not valid JSON ({error}); it may be damaged, make it again") from error
+
+
+def read_model(path: Path, model: type[Model], *, wrong: str) -> Model:
+    """Return what a JSON file holds, checked by a pydantic model.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    model : type
+        What it should hold.
+    wrong : str
+        Said of a file that holds something else: the fact and the remedy.
+
+    Raises
+    ------
+    LabelError
+        The file is missing, unreadable or holds something else.
+    """
+    try:
+        return model.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise LabelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except ValueError as error:  # pydantic's are
+        raise LabelError(f"{path}: {wrong}") from error
 
 
 def claim_folder(folder: Path, marker: str, identity: dict[str, Any], *, remedy: str) -> bool:

@@ -39,10 +39,8 @@ def ablate_command(
     """Train and judge the same network with one number of views after the other: accuracy, bytes and time."""
     from dataclasses import asdict
 
-    from cspine.evaluate.canvas import save_figure
-    from cspine.evaluate.report import sections_markdown
-    from cspine.files import plain_json, write_json, write_text
-    from cspine.report.sections_page import sections_page
+    from cspine.files import plain_json, write_json
+    from cspine.report.sections_page import write_sections
 
     with training_extra():
         from cspine.trials.ablate import AblationSettings, ablate
@@ -51,20 +49,17 @@ def ablate_command(
     settings = AblationSettings(model.value, epochs, seed, workers)
     with progress_bar() as progress:
         found = ablate(train, test, out, _counts(views), settings, progress=progress)
-    sections, phantom = ablation_sections(found), found.judgement.is_phantom
-    save_figure(ablation_figure(found), out / "ablation.png")
     rows = [plain_json(asdict(row)) for row in found.rows]
     told = {"network": found.network, "reference": found.reference, "rows": rows}
     write_json(out / "result.json", told)
-    title = f"Ablation of {found.network}"
-    write_text(out / "ablation.md", sections_markdown(sections, title=title, phantom=phantom))
-    figures = {"ablation.png": (out / "ablation.png").read_bytes()}
-    write_text(out / "ablation.html", sections_page(sections, title=title, figures=figures, phantom=phantom))
+    title, phantom = f"Ablation of {found.network}", found.judgement.is_phantom
+    sections, figure = ablation_sections(found), ablation_figure(found)
+    page = write_sections(out, "ablation", sections, figure, title=title, phantom=phantom)
     if as_json:
         print_json(told)
         return
     say(verdict(found))
-    say(f"Open the report:  {out / 'ablation.html'}")
+    say(f"Open the report:  {page}")
     say_research_only()
 
 

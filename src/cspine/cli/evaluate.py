@@ -63,6 +63,7 @@ def evaluate_command(
 
     from cspine.errors import InputError
     from cspine.evaluate.cases import match
+    from cspine.evaluate.frozen import HIDDEN, read_split, record_look, take_part
     from cspine.evaluate.judge import Protocol, judge
     from cspine.evaluate.operating import read_points
 
@@ -75,15 +76,17 @@ def evaluate_command(
     if part is not None and split is None:
         raise InputError(f"--part {part}: is a part of a split; give --split too")
     frozen = read_points(points) if points else None
+    parts = read_split(split) if split else None
+    chosen = (part or "test") if parts else ""
     with progress_bar() as progress:
         asked = _of_run(run, data, groups, progress) if run and data else _of_files(truth, predictions, boxes, groups)
-        known, chosen = _taken(asked.truth, split, part)
+        known = take_part(asked.truth, parts, chosen) if parts else asked.truth
         settings = replace(asked.settings, draws=draws, points=frozen or asked.settings.points)
         seen = _seen_in_training(asked, match(known, asked.systems).truth)  # names what does not fit
         folder = out or _inside(run, data)
         _claim(folder, known, asked, settings, chosen)
-        looks = _looked(split, chosen, asked.systems)
-        protocol = Protocol(chosen, _hash_of(split), looks, seen)
+        looks = record_look(split, parts, asked.systems) if split and parts and chosen == HIDDEN else None
+        protocol = Protocol(chosen, parts.sha256 if parts else "", looks, seen)
         judgement = judge(known, asked.systems, replace(settings, protocol=protocol), progress=progress)
     _write(folder, judgement, asked)
     if as_json:
@@ -202,31 +205,6 @@ def _seen_in_training(asked: _Asked, judged: "Truth") -> int:
         study in trained or str(judged.patients[study]) in patients or mark_of(str(judged.patients[study])) in marks
         for study in studies
     )
-
-
-def _taken(known: "Truth", split_path: Path | None, part: str | None) -> "tuple[Truth, str]":
-    """Return the studies to judge on, and the part that they are; '' where there is no split."""
-    from cspine.evaluate.frozen import read_split, take_part
-
-    if split_path is None:
-        return known, ""
-    chosen = part or "test"
-    return take_part(known, read_split(split_path), chosen), chosen
-
-
-def _hash_of(split_path: Path | None) -> str:
-    from cspine.evaluate.frozen import read_split
-
-    return read_split(split_path).sha256 if split_path else ""
-
-
-def _looked(split_path: Path | None, part: str, systems: "list[Answers]") -> int | None:
-    """Record a look at the hidden part; return how many there were before, None of other parts."""
-    from cspine.evaluate.frozen import HIDDEN, read_split, record_look
-
-    if split_path is None or part != HIDDEN:
-        return None
-    return record_look(split_path, read_split(split_path), systems)
 
 
 def _claim(out: Path, known: "Truth", asked: _Asked, settings: "JudgeSettings", part: str) -> None:

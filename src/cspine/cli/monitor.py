@@ -24,12 +24,11 @@ def monitor_command(
     from dataclasses import asdict
 
     from cspine.evaluate.answers import read_answers
-    from cspine.evaluate.canvas import save_figure
     from cspine.evaluate.drift import find_shifts
     from cspine.evaluate.drift_told import drift_figure, drift_sections, verdict
     from cspine.evaluate.frozen import answers_hash
-    from cspine.files import claim_folder, plain_json, write_json, write_text
-    from cspine.report.sections_page import sections_page
+    from cspine.files import claim_folder, plain_json, write_json
+    from cspine.report.sections_page import write_sections
 
     before, now = read_answers(reference, name="reference"), read_answers(recent, name="recent")
     shifts = find_shifts(before, now)
@@ -41,12 +40,9 @@ def monitor_command(
         identity = {"kind": "drift", "reference": answers_hash(before), "recent": answers_hash(now)}
         claim_folder(out, "monitor.json", identity, remedy="choose another --out, or delete it")
         phantom = before.phantom_only and now.phantom_only
-        save_figure(drift_figure(before, now, phantom=phantom), out / "drift.png")
+        sections, figure = drift_sections(shifts, before, now), drift_figure(before, now, phantom=phantom)
         write_json(out / "drift.json", told)
-        figures = {"drift.png": (out / "drift.png").read_bytes()}
-        sections = drift_sections(shifts, before, now)
-        page = sections_page(sections, title="Drift of findings", figures=figures, phantom=phantom)
-        write_text(out / "drift.html", page)
+        write_sections(out, "drift", sections, figure, title="Drift of findings", phantom=phantom, markdown=False)
     if as_json:
         print_json(told)
     else:

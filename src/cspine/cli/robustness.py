@@ -32,12 +32,10 @@ def robustness_command(
     """Read studies as they are and made worse by degrees: accuracy against severity, refusals, and shortcuts."""
     from dataclasses import asdict
 
-    from cspine.evaluate.canvas import save_figure
-    from cspine.evaluate.report import sections_markdown
     from cspine.evaluate.truths import read_truth
     from cspine.files import plain_json, write_json, write_text
     from cspine.imaging.layout import open_root
-    from cspine.report.sections_page import sections_page
+    from cspine.report.sections_page import write_sections
     from cspine.trials.robustness import judge_trials, run_trials
     from cspine.trials.told import trial_figure, trial_sections
     from cspine.trials.worse import SUITES
@@ -48,19 +46,16 @@ def robustness_command(
         rows = run_trials(root, out, suites=chosen, weights=weights or (), workers=workers, progress=progress)
     points = judge_trials(rows, truth)
     title = f"Robustness on {data.resolve().name}"
-    save_figure(trial_figure(points, phantom=truth.is_phantom), out / "robustness.png")
+    told = [plain_json(asdict(point)) for point in points]
     write_text(out / "rows.csv", rows.to_csv(index=False))
-    write_json(out / "curves.json", [plain_json(asdict(point)) for point in points])
-    sections = trial_sections(points)
-    write_text(out / "robustness.md", sections_markdown(sections, title=title, phantom=truth.is_phantom))
-    figures = {"robustness.png": (out / "robustness.png").read_bytes()}
-    page = sections_page(sections, title=title, figures=figures, phantom=truth.is_phantom)
-    write_text(out / "robustness.html", page)
+    write_json(out / "curves.json", told)
+    figure, phantom = trial_figure(points, phantom=truth.is_phantom), truth.is_phantom
+    page = write_sections(out, "robustness", trial_sections(points), figure, title=title, phantom=phantom)
     if as_json:
-        print_json([plain_json(asdict(point)) for point in points])
+        print_json(told)
         return
     _tell(points)
-    say(f"Open the report:  {out / 'robustness.html'}")
+    say(f"Open the report:  {page}")
     say_research_only()
 
 

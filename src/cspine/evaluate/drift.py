@@ -1,7 +1,7 @@
 """Whether recent findings look like a reference's: probabilities, coverage, refusals, scanners."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -235,4 +235,4 @@ def _holm(shifts: list[Shift]) -> Iterator[Shift]:
             break
         moved.add(number)
     for number, shift in enumerate(shifts):
-        yield Shift(**{**vars(shift), "moved": number in moved})
+        yield replace(shift, moved=number in moved)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cspine import __version__
 from cspine.anatomy import TARGETS
@@ -16,7 +16,7 @@ from cspine.errors import LabelError, OutputTakenError
 from cspine.evaluate.answers import Answers
 from cspine.evaluate.split import split_patients
 from cspine.evaluate.truths import Truth
-from cspine.files import append_line, write_text
+from cspine.files import append_line, read_model, write_text
 from cspine.settings import digest
 
 PARTS: Final = ("train", "tune", "test", "hidden")
@@ -97,12 +97,7 @@ def write_split(split: FrozenSplit, path: Path) -> None:
 
 def read_split(path: Path) -> FrozenSplit:
     """Read a split; raises LabelError where it is none, or was changed by hand."""
-    try:
-        split = FrozenSplit.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise LabelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (ValidationError, ValueError) as error:
-        raise LabelError(f"{path}: is no split; make one with `cspine split`") from error
+    split = read_model(path, FrozenSplit, wrong="is no split; make one with `cspine split`")
     if split.sha256 != split.digest:
         raise LabelError(f"{path}: was changed since it was frozen; get the file again")
     return split

@@ -11,7 +11,7 @@ from cspine.anatomy import OVERALL, TARGETS
 from cspine.errors import InputError
 from cspine.evaluate.answers import Answers
 from cspine.evaluate.cases import LEVELS, Cases, Matched, match
-from cspine.evaluate.delong import Difference, areas
+from cspine.evaluate.delong import Difference
 from cspine.evaluate.intervals import DRAWS, Floats, patient_weights
 from cspine.evaluate.kaggle import metric_optimal, study_optimal
 from cspine.evaluate.localisation import Localisation, judge_marks, level_confusion
@@ -19,7 +19,7 @@ from cspine.evaluate.losses import LossRow, loss_rows
 from cspine.evaluate.metrics import all_negative_accuracy, label_accuracy
 from cspine.evaluate.operating import HALF, FrozenPoints
 from cspine.evaluate.reliability import net_benefit
-from cspine.evaluate.row import TargetRow, judge_cases
+from cspine.evaluate.row import TargetRow, gap_of, judge_cases
 from cspine.evaluate.subgroups import SubgroupRow, judge_subgroups
 from cspine.evaluate.truths import Truth
 from cspine.files import plain_json
@@ -300,13 +300,7 @@ def _forms(systems: Mapping[str, Floats], baselines: Mapping[str, npt.ArrayLike]
 def _compare(cases: Mapping[str, Mapping[str, Cases]]) -> list[Comparison]:
     """Return the first system against each other one, of patients and of all vertebrae."""
     first, *others = cases
-    found = []
-    for other in others:
-        for what in (OVERALL, LEVELS):
-            one, two = cases[first][what], cases[other][what]
-            try:
-                both = areas(one.truth, np.stack([one.said, two.said]), one.patients.tolist())
-            except InputError:  # too few of a class
-                continue
-            found.append(Comparison(first, other, what, both.difference()))
-    return found
+    gaps = (
+        (other, what, gap_of(cases[first][what], cases[other][what])) for other in others for what in (OVERALL, LEVELS)
+    )
+    return [Comparison(first, other, what, gap) for other, what, gap in gaps if gap is not None]

@@ -1,20 +1,19 @@
 """Operating points that were frozen before, and what they do to cases."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cspine.errors import LabelError
 from cspine.evaluate.cases import Cases
 from cspine.evaluate.intervals import Interval, bootstrap_ratio, patient_weights, percentile_interval, share
 from cspine.evaluate.metrics import confusion
 from cspine.evaluate.points import choose_points
-from cspine.files import write_json
+from cspine.files import read_model, write_json
 
 PREVALENCES: Final = (0.04, 0.09)
 """Of fractures among those who are scanned for one: predictive values are told for both ends of what is reported."""
@@ -61,12 +60,7 @@ HALF: Final = FrozenPoints(
 
 def read_points(path: Path) -> FrozenPoints:
     """Read operating points that an evaluation on other studies has frozen; raises LabelError."""
-    try:
-        return FrozenPoints.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise LabelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (ValidationError, ValueError) as error:
-        raise LabelError(f"{path}: holds no operating points; give the points.json of an evaluation") from error
+    return read_model(path, FrozenPoints, wrong="holds no operating points; give the points.json of an evaluation")
 
 
 def freeze_points(patients: Cases, levels: Cases, *, chosen_on: str, studies_sha256: str = "") -> FrozenPoints:

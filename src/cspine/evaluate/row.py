@@ -7,7 +7,7 @@ import numpy as np
 
 from cspine.errors import InputError
 from cspine.evaluate.cases import Cases
-from cspine.evaluate.delong import areas
+from cspine.evaluate.delong import Difference, areas
 from cspine.evaluate.intervals import (
     UNKNOWN,
     Interval,
@@ -103,6 +103,14 @@ def area_of(cases: Cases) -> Interval:
         return areas(cases.truth, cases.said, cases.patients.tolist()).interval()
     except InputError:
         return Interval(auc(cases.truth, cases.said), float("nan"), float("nan"))
+
+
+def gap_of(one: Cases, other: Cases) -> Difference | None:
+    """Return one system's area less another's on the same cases; None of too few of a class."""
+    try:
+        return areas(one.truth, [one.said, other.said], one.patients.tolist()).difference()
+    except InputError:
+        return None
 
 
 def _precision(cases: Cases, weights: "np.ndarray[tuple[int, int], np.dtype[np.int32]]") -> Interval:

@@ -1,13 +1,19 @@
 """Sections of text, tables and figures as one HTML page that needs nothing else, not even a script."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cspine import __version__
 from cspine.anatomy import RESEARCH_USE_ONLY
-from cspine.evaluate.report import PHANTOM_STATEMENT
+from cspine.evaluate.canvas import save_figure
+from cspine.evaluate.report import PHANTOM_STATEMENT, sections_markdown
 from cspine.evaluate.sections import Section
+from cspine.files import write_text
 from cspine.report.pages import environment, inline
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def sections_page(
@@ -48,3 +54,43 @@ def sections_page(
             **(more or {}),
         )
     )
+
+
+def write_sections(
+    out: Path,
+    name: str,
+    sections: Sequence[Section],
+    figure: "Figure",
+    *,
+    title: str,
+    phantom: bool,
+    markdown: bool = True,
+) -> Path:
+    """Write sections with their one figure as ``NAME.html``, ``NAME.png`` and ``NAME.md``; return the page.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+    name : str
+        Of the files; sections name the figure so, too.
+    sections : sequence of Section
+        In their order.
+    figure : Figure
+        Of matplotlib.
+    title, phantom
+        As of `sections_page`.
+    markdown : bool
+        Whether Markdown is written.
+
+    Raises
+    ------
+    DiskFullError, OutputError
+    """
+    picture, page = out / f"{name}.png", out / f"{name}.html"
+    save_figure(figure, picture)
+    if markdown:
+        write_text(out / f"{name}.md", sections_markdown(sections, title=title, phantom=phantom))
+    figures = {picture.name: picture.read_bytes()}
+    write_text(page, sections_page(sections, title=title, figures=figures, phantom=phantom))
+    return page

@@ -16,9 +16,10 @@ from cspine.detect.localize import Localizer
 from cspine.errors import InputError, LabelError
 from cspine.evaluate.answers import Answers
 from cspine.evaluate.cases import LEVELS
-from cspine.evaluate.delong import Difference, areas
+from cspine.evaluate.delong import Difference
 from cspine.evaluate.intervals import Interval
 from cspine.evaluate.judge import Judgement, JudgeSettings, judge
+from cspine.evaluate.row import gap_of
 from cspine.evaluate.truths import read_truth
 from cspine.files import claim_folder
 from cspine.imaging.layout import StudyRoot, open_root
@@ -159,14 +160,12 @@ def ablate(
         "test": str(test_root.resolve()),
     }
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
-    systems, costs, truth = [], {}, None
+    systems, costs = [], {}
     for count in views:
         stores = _compiled(roots, out, count, max(views), settings, progress)
         said, costs[count] = _answers(stores, out, count, settings, progress)
         systems.append(said)
-        truth = truth or read_truth(stores[1].folder)
-    if truth is None:  # pragma: no cover - there is a number of views
-        raise LabelError("nothing was judged")
+    truth = read_truth(stores[1].folder)  # the same of any number
     answered = set.intersection(*(set(system.probability.index) for system in systems))
     known = truth.only(truth.labels.index[truth.labels.index.isin(answered)])
     judgement = judge(known, systems, JudgeSettings(seed=settings.seed), progress=progress)
@@ -179,8 +178,8 @@ def _compiled(
     roots: Sequence[StudyRoot], out: Path, count: int, most: int, settings: AblationSettings, progress: Progress
 ) -> tuple[CompiledStore, CompiledStore]:
     """Return both data sets with so many images; views of vertebrae are compiled once, as many as are asked for."""
-    compiler = _compiler(settings.network, count if settings.network == "baseline-cnn" else most)
     made = count if settings.network == "baseline-cnn" else most
+    compiler = _compiler(settings.network, made)
     folders = [out / f"{part}-{made}" for part in ("train", "test")]
     for root, folder in zip(roots, folders, strict=True):
         if root.labels_path is None:
@@ -272,7 +271,4 @@ def _gap(judgement: Judgement, what: str, count: int, reference: int) -> Differe
     if count == reference:
         return None
     own, other = (judgement.cases[f"{number} views"][what] for number in (count, reference))
-    try:
-        return areas(own.truth, [own.said, other.said], own.patients.tolist()).difference()
-    except InputError:  # too few of a class
-        return None
+    return gap_of(own, other)
