@@ -10,9 +10,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from benchmarks.tables import keep
 from cspine.cli import app
 
 TRAIN_SEED, TEST_SEED = 101, 202
+SECTIONS = ("Ranking", "Log loss")
+"""Of the evaluation, whose tables the benchmarks' page shows."""
 
 
 def main() -> None:
@@ -23,14 +26,21 @@ def main() -> None:
     options = parser.parse_args()
     work = options.work
     for name, seed, studies in (("train", TRAIN_SEED, options.studies), ("test", TEST_SEED, options.test)):
-        _cspine("synth", "--out", work / name, "--seed", seed, "--studies", studies, "--matrix", 256)
-        _cspine("compile", work / name, "--out", work / f"{name}-compiled")
-    _cspine("train", "--data", work / "train-compiled", "--model", "baseline-cnn", "--out", work / "run")
-    _cspine("evaluate", "--run", work / "run", "--data", work / "test-compiled", "--out", work / "evaluation")
-    sys.stdout.write((work / "evaluation" / "evaluation.md").read_text(encoding="utf-8"))
+        cspine("synth", "--out", work / name, "--seed", seed, "--studies", studies, "--matrix", 256)
+        cspine("compile", work / name, "--out", work / f"{name}-compiled")
+    cspine("train", "--data", work / "train-compiled", "--model", "baseline-cnn", "--out", work / "run")
+    cspine("evaluate", "--run", work / "run", "--data", work / "test-compiled", "--out", work / "evaluation")
+    for section in SECTIONS:
+        keep(work, f"baseline-{section.split()[-1]}", section_table(work / "evaluation" / "evaluation.md", section))
 
 
-def _cspine(*arguments: object) -> None:
+def section_table(page: Path, title: str) -> str:
+    """Return the table of a section of a report in Markdown."""
+    section = page.read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return "\n".join(line for line in section.splitlines() if line.startswith("|")) + "\n"
+
+
+def cspine(*arguments: object) -> None:
     """Run a command as its user would; anything but success ends the benchmark."""
     code = app([str(argument) for argument in arguments], standalone_mode=False)
     if code:

@@ -10,6 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.tables import keep
+from cspine.evaluate.sections import Table
+
 COUNTS = (1, 4, 16, 64)
 
 
@@ -19,8 +22,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     options = parser.parse_args()
     folders = sorted((options.data / "train_images").iterdir())
-    print("| studies | largest volume MB | peak MB |")
-    print("|---|---|---|")
+    rows = []
     for count in COUNTS:
         root = options.work / f"first-{count}"
         shutil.rmtree(root, ignore_errors=True)
@@ -28,7 +30,8 @@ def main() -> None:
         for folder in folders[:count]:
             (root / "train_images" / folder.name).symlink_to(folder.resolve())
         largest = max(sum(file.stat().st_size for file in folder.iterdir()) for folder in folders[:count])
-        print(f"| {count} | {largest / 1e6:.0f} | {_peak_mb(root, root / 'compiled'):.0f} |")
+        rows.append((str(count), f"{largest / 1e6:.0f}", f"{_peak_mb(root, root / 'compiled'):.0f}"))
+    keep(options.work, "compile-memory", Table(("studies", "largest volume MB", "peak MB"), tuple(rows)))
 
 
 def _peak_mb(root: Path, out: Path) -> float:

@@ -136,22 +136,29 @@ def _reformat(volume: Any, settings: Any) -> npt.NDArray[np.uint8]:
 
 
 def _show(work: Path, found: dict[str, list[dict[str, float]]], studies: int, rounds: int) -> None:
+    from benchmarks.tables import keep
+    from cspine.evaluate.sections import Table
     from cspine.reformat import CompiledStore
 
     table = CompiledStore.open(work / "compiled").studies()
     before, after = int(table["bytes_in"].sum()), int(table["bytes_out"].sum())
     print(f"{studies} phantom studies (256 x 256 pixels), {rounds} rounds, medians; ratios within this run\n")
     print(f"bytes: {before:,} of DICOM, {after:,} compiled, {before / after:,.0f} times smaller\n")
-    print("| way | s per epoch | times slower | peak MB | of it for the epoch |")
-    print("|---|---|---|---|---|")
     medians = {
         way: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for way, runs in found.items()
     }
-    for way, median in medians.items():
-        slower = median["seconds"] / medians["compiled"]["seconds"]
-        print(
-            f"| {way} | {median['seconds']:.2f} | {slower:.1f} | {median['peak_mb']:.0f} | {median['epoch_mb']:.0f} |"
+    header = ("way", "s per epoch", "times slower", "peak MB", "of it for the epoch")
+    rows = tuple(
+        (
+            way,
+            f"{median['seconds']:.2f}",
+            f"{median['seconds'] / medians['compiled']['seconds']:.1f}",
+            f"{median['peak_mb']:.0f}",
+            f"{median['epoch_mb']:.0f}",
         )
+        for way, median in medians.items()
+    )
+    keep(work, "claims", Table(header, rows))
 
 
 if __name__ == "__main__":

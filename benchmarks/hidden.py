@@ -7,7 +7,7 @@ at level weights 8f5f45409868; `STUDIES` studies of seed `SEED` at 213e9542a07f,
 take a ``--seed`` of their own.
 
 Run: ``python -m benchmarks.hidden --work DIR``; interrupted, it goes on where it stopped. The tables go to standard
-output, the numbers to ``DIR/hidden.json``.
+output and ``DIR/tables``, the numbers to ``DIR/hidden.json``.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from benchmarks.tables import keep, side_by_side
 from cspine.anatomy import VERTEBRAE
 from cspine.detect.classify import read_views
 from cspine.detect.evidence import strongest_point
@@ -30,6 +31,7 @@ from cspine.detect.level_reader import LevelReader, Scores
 from cspine.evaluate.intervals import Interval, bootstrap_auc, bootstrap_ratio, patient_weights, percentile_interval
 from cspine.evaluate.metrics import auc
 from cspine.evaluate.pointing import froc
+from cspine.evaluate.sections import Table
 from cspine.files import read_json
 from cspine.imaging.layout import TRUTH_FOLDER
 from cspine.learn.phantom_store import write_phantom_store
@@ -80,7 +82,8 @@ def main() -> None:
     necks = list(read(store, [Identity(options.seed, n, options.domain).study_uid for n in range(options.studies)]))
     found = {"vertebrae": vertebrae(necks), **fractures(necks, reader)}
     (options.work / "hidden.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
-    sys.stdout.write(table(found))
+    for name, table in tables(found).items():
+        keep(options.work, name, table)
 
 
 def tell(stage: str, done: int, total: int, /) -> None:
@@ -150,23 +153,27 @@ def fractures(necks: list[Neck], reader: LevelReader) -> dict[str, Any]:
     calibrated = [reader.calibrated(scores) for scores in said]
     levels, overall = np.array([found for found, _ in calibrated]), np.array([found for _, found in calibrated])
     blank = [reader.scores(tuple(_blanked(views) for views in neck.views)) for neck in necks]
-    cases, blanked = _cases(necks, levels), _cases(necks, np.array([scores.levels for scores in blank]))
-    patients = _patients(necks, overall)
+    cases, blanked = cases_of(necks, levels), cases_of(necks, np.array([scores.levels for scores in blank]))
+    patients = patients_of(necks, overall)
     result = {
-        "levels": {name: asdict(_auc(cases, chosen)) for name, chosen in _groups(cases).items()},
+        "levels": {name: asdict(interval_of(cases, chosen)) for name, chosen in groups_of(cases).items()},
         "levels, each against its own": {
-            name: asdict(_own_auc(cases[_groups(cases)[name]])) for name in ("clear or obvious", "all")
+            name: asdict(_own_auc(cases[groups_of(cases)[name]])) for name in ("clear or obvious", "all")
         },
         "patients": {
-            "clear or obvious": asdict(_auc(patients, patients["best"].isin([*CLEAR, "none"]))),
-            "all": asdict(_auc(patients, patients["best"] != "")),
+            "clear or obvious": asdict(interval_of(patients, patients["best"].isin([*CLEAR, "none"]))),
+            "all": asdict(interval_of(patients, patients["best"] != "")),
         },
         "pointing": _pointing(necks, reader, said, levels),
         "shortcuts": {
-            "vertebrae blanked out, levels": asdict(_auc(blanked)),
+            "vertebrae blanked out, levels": asdict(interval_of(blanked)),
             "vertebrae blanked out, levels each against its own": asdict(_own_auc(blanked)),
-            "vertebrae blanked out, patients": asdict(_auc(_patients(necks, np.array([s.overall for s in blank])))),
-            "number of slices alone, patients": asdict(_auc(_patients(necks, np.array([n.slices for n in necks])))),
+            "vertebrae blanked out, patients": asdict(
+                interval_of(patients_of(necks, np.array([s.overall for s in blank])))
+            ),
+            "number of slices alone, patients": asdict(
+                interval_of(patients_of(necks, np.array([n.slices for n in necks])))
+            ),
         },
     }
     return result | {"mix": {str(word): int(count) for word, count in cases["word"].value_counts().items()}}
@@ -179,7 +186,7 @@ def _blanked(views: LevelViews) -> LevelViews:
     return replace(views, images=images)
 
 
-def _cases(necks: list[Neck], levels: Floats) -> pd.DataFrame:
+def cases_of(necks: list[Neck], levels: Floats) -> pd.DataFrame:
     """Return a row for each vertebra that was looked at."""
     rows = []
     for number, neck in enumerate(necks):
@@ -199,7 +206,7 @@ def _cases(necks: list[Neck], levels: Floats) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _patients(necks: list[Neck], scores: Floats) -> pd.DataFrame:
+def patients_of(necks: list[Neck], scores: Floats) -> pd.DataFrame:
     order = ["none", "occult", "subtle", "clear", "obvious"]
     best = [
         max((f["visibility_word"] for f in neck.truth["fractures"]), key=order.index, default="none") for neck in necks
@@ -214,7 +221,7 @@ def _patients(necks: list[Neck], scores: Floats) -> pd.DataFrame:
     )
 
 
-def _groups(cases: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
+def groups_of(cases: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
     """Return which cases are held against each other: some of the broken, and all that are whole."""
     whole = cases["truth"] == 0
     found = {"clear or obvious": whole | cases["word"].isin(CLEAR), "all": whole | ~whole}
@@ -227,7 +234,7 @@ def _groups(cases: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
     return found
 
 
-def _auc(cases: pd.DataFrame, chosen: "pd.Series[bool] | None" = None) -> Interval:
+def interval_of(cases: pd.DataFrame, chosen: "pd.Series[bool] | None" = None) -> Interval:
     part = cases if chosen is None else cases[chosen]
     truth, score = part["truth"].to_numpy(), part["score"].to_numpy(np.float64)
     return percentile_interval(auc(truth, score), bootstrap_auc(truth, score, patient_weights(part["patient"])))
@@ -286,13 +293,43 @@ def _pointing(necks: list[Neck], reader: LevelReader, said: list[Scores], levels
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def table(found: dict[str, Any]) -> str:
-    lines = ["| what | value (95 % interval) |", "|---|---|"]
-    for part, values in found.items():
-        for name, value in values.items():
-            for more, told in value.items() if name == "froc" else [(name, value)]:
-                lines.append(f"| {part}: {more} | {_told(told)} |")
-    return "\n".join(lines) + "\n"
+def tables(found: dict[str, Any]) -> dict[str, Table]:
+    """Return what the benchmarks' page shows of the numbers."""
+    bones, levels, patients = found["vertebrae"], found["levels"], found["patients"]
+    pointing, near = found["pointing"], "right level, centroid within 5 mm"
+    asked = [
+        (f"vertebrae ({bones['covered']} covered ones): {near}", "0.98", _told(bones[near])),
+        ("median of the centroid's error, mm", "2", f"{bones['median error, mm']:.2f}"),
+        ("95th percentile, mm", "", f"{bones['95th percentile, mm']:.2f}"),
+        ("coverage stated rightly", "0.97", _told(bones["coverage stated rightly"])),
+        ("AUC of levels, clear or obvious fractures", "0.95", _told(levels["clear or obvious"])),
+        ("AUC of patients, clear or obvious fractures", "0.95", _told(patients["clear or obvious"])),
+        (f"place pointed to within {NEAR_MM:g} mm of the fracture, of detected ones", "0.80",
+         _told(pointing["place within 5 mm, of detected"])),
+        ("broken vertebrae detected at the triage point", "", _told(pointing["detected"])),
+        (f"studies refused, of {bones['studies']}", "", str(bones["refused"])),
+    ]  # fmt: skip
+    own, words = found["levels, each against its own"], ("occult", "subtle", "clear", "obvious")
+    mix = [
+        ("all", _told(levels["all"])),
+        ("all, each level against its own", _told(own["all"])),
+        ("clear or obvious, each level against its own", _told(own["clear or obvious"])),
+        *((word, _told(levels[word])) for word in words),
+        *((f"of {level}", _told(levels[level])) for level in VERTEBRAE),
+        ("all, AUC of patients", _told(patients["all"])),
+    ]
+    known = {"clear or obvious", "all", *words, *VERTEBRAE}
+    kinds = [(kind.replace("_", " "), _told(value)) for kind, value in levels.items() if kind not in known]
+    header = ("fractures", "AUC of levels", "", "kinds", "AUC of levels")
+    froc = tuple((name.split()[0], _told(share)) for name, share in pointing["froc"].items())
+    return {
+        "hidden-asked": Table(("what", "asked", "found"), tuple(asked)),
+        "hidden-mix": Table(header, side_by_side(mix, kinds)),
+        "hidden-froc": Table(("false alarms a study", "broken vertebrae found and pointed to"), froc),
+        "hidden-shortcuts": Table(
+            ("shortcut", "AUC"), tuple((name, _told(value)) for name, value in found["shortcuts"].items())
+        ),
+    }
 
 
 def _told(value: Any) -> str:

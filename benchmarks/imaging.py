@@ -64,24 +64,33 @@ def main() -> None:
                 if done.returncode:
                     sys.exit(f"{way} failed on {syntax}:\n{done.stderr}")
                 found[way].append(json.loads(done.stdout.splitlines()[-1]))
-        _show(syntax, found, options.rounds)
+        _show(options.work, syntax, found)
 
 
-def _show(syntax: str, found: dict[str, list[dict[str, float]]], rounds: int) -> None:
+def _show(work: Path, syntax: str, found: dict[str, list[dict[str, float]]]) -> None:
+    from benchmarks.tables import keep  # not in the processes that are timed
+    from cspine.evaluate.sections import Table
+
     seconds = {way: statistics.median(run["seconds"] for run in runs) for way, runs in found.items()}
     memory = {way: statistics.median(run["peak_mb"] for run in runs) for way, runs in found.items()}
     volume_mb = SLICES * MATRIX * MATRIX * 2 / 1e6
     fastest = min((seconds[peer] for peer in PEERS if peer in seconds), default=float("nan"))
     floor = seconds.get("floor", float("nan"))
-    print(f"\n### {syntax}: {SLICES} slices of {MATRIX} x {MATRIX}, {rounds} rounds, medians\n")
-    print("| way | s | lowest to highest | times the floor | fastest peer / this | peak memory / volume |")
-    print("|---|---|---|---|---|---|")
+    header = ("way", "s", "lowest to highest", "times the floor", "fastest peer / this", "peak memory / volume")
+    rows = []
     for way, measured in found.items():
         runs = [run["seconds"] for run in measured]
-        print(
-            f"| {way} | {seconds[way]:.3f} | {min(runs):.3f} to {max(runs):.3f} | {seconds[way] / floor:.2f} | "
-            f"{fastest / seconds[way]:.2f} | {memory[way] / volume_mb:.2f} |"
+        rows.append(
+            (
+                way,
+                f"{seconds[way]:.3f}",
+                f"{min(runs):.3f} to {max(runs):.3f}",
+                f"{seconds[way] / floor:.2f}",
+                f"{fastest / seconds[way]:.2f}",
+                f"{memory[way] / volume_mb:.2f}",
+            )
         )
+    keep(work, f"imaging-{syntax}", Table(header, tuple(rows)))
 
 
 # --- the data --------------------------------------------------------------------------------------------------------

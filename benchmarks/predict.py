@@ -10,7 +10,6 @@ Run: ``python -m benchmarks.predict --rounds 7 --work DIR``
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,14 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 COMMAND, MEMORY = "cspine predict, the whole command", "its peak memory, MB"
+WARM, LOAD = "Detector.read, warm", "of it: discovery, choice, volume (loading alone)"
 RATIO = "warm read / loading alone, times"
+ASKED = {COMMAND: "5", MEMORY: "1,000", WARM: "2", RATIO: "2"}
+"""Of the uncompressed study."""
 
 
 def main() -> None:
@@ -36,6 +39,7 @@ def main() -> None:
         return
     from benchmarks.imaging import prepare  # not in the process that is timed: it brings numpy
 
+    told: dict[str, dict[str, list[float]]] = {}
     for syntax in options.syntaxes:
         folder = prepare(options.work, syntax)
         found: dict[str, list[float]] = {COMMAND: [], MEMORY: []}
@@ -48,10 +52,25 @@ def main() -> None:
         if done.returncode:
             sys.exit(f"reading {folder} failed:\n{done.stderr}")
         found.update(json.loads(done.stdout.splitlines()[-1]))
-        print(f"\n### {syntax}, {options.rounds} rounds\n\n| what | median | lowest to highest |\n|---|---|---|")
-        for what, values in found.items():
-            unit = "" if what in {MEMORY, RATIO} else ", s"
-            print(f"| {what}{unit} | {statistics.median(values):.2f} | {min(values):.2f} to {max(values):.2f} |")
+        told[syntax] = found
+    from benchmarks.tables import keep
+    from cspine.evaluate.sections import Table
+
+    rows = tuple(
+        (_named(what), ASKED.get(what, ""), *(_spread(found[what]) for found in told.values()))
+        for what in next(iter(told.values()))
+    )
+    keep(options.work, "predict", Table(("what", "asked", *told), rows))
+
+
+def _named(what: str) -> str:
+    return what if what in {MEMORY, RATIO} else f"{what}, s"
+
+
+def _spread(values: list[float]) -> str:
+    """Return the median, and the lowest and the highest where they differ."""
+    middle, low, high = (f"{value:.{2 if value < 100 else 0}f}" for value in (median(values), min(values), max(values)))
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def command(folder: Path) -> tuple[float, float]:
@@ -101,9 +120,9 @@ def warm(folder: Path, rounds: int) -> dict[str, list[float]]:
     if locate is None:
         sys.exit("the default detector has no localizer")
     for _ in range(rounds):
-        with timed("Detector.read, warm"):
+        with timed(WARM):
             detector.read(folder)
-        with timed("of it: discovery, choice, volume (loading alone)"):
+        with timed(LOAD):
             _, volume = load()
         with timed("of it: localizer"):
             spine = locate(volume)
@@ -120,12 +139,7 @@ def warm(folder: Path, rounds: int) -> dict[str, list[float]]:
             _ = images.sagittal
         with tempfile.TemporaryDirectory() as out, timed("findings and report, sagittal images among them"):
             write_examination(examination, Path(out))
-    spent[RATIO] = [
-        read / alone
-        for read, alone in zip(
-            spent["Detector.read, warm"], spent["of it: discovery, choice, volume (loading alone)"], strict=True
-        )
-    ]
+    spent[RATIO] = [read / alone for read, alone in zip(spent[WARM], spent[LOAD], strict=True)]
     return spent
 
 

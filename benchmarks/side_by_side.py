@@ -32,23 +32,23 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from benchmarks.hidden import tell
+from benchmarks.tables import keep
 from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.detect.baseline import Baseline
 from cspine.detect.classify import classify_store
 from cspine.detect.level_reader import LevelReader
 from cspine.detect.localize import Localizer
-from cspine.evaluate.intervals import bootstrap_auc, patient_weights, percentile_interval
+from cspine.evaluate.intervals import Interval, bootstrap_auc, patient_weights, percentile_interval
 from cspine.evaluate.metrics import auc
-from cspine.learn.export import export_onnx
+from cspine.evaluate.sections import Table, show
 from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, Loader, Share, claim_run, fit, load_batches, open_fabric
-from cspine.learn.level_graph import level_graph
 from cspine.learn.level_network import LevelNetwork, ViewEncoder
 from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.loop import train
 from cspine.learn.loss import challenge_log_loss
 from cspine.learn.phantom_store import write_phantom_stores
 from cspine.learn.settings import TrainSettings
-from cspine.learn.start import Start, load_start
+from cspine.learn.start import Start, load_start, write_encoder
 from cspine.learn.train_levels import train_levels
 from cspine.phantom import DOMAINS, PhantomSettings
 from cspine.phantom.dicom import Identity
@@ -96,7 +96,7 @@ def main() -> None:
     for row in rows if REFERENCE in drawn else ():
         row.update(less(drawn[row["method"]], drawn[REFERENCE]))
     (options.work / "side-by-side.json").write_text(json.dumps(rows, indent=2) + "\n")
-    sys.stdout.write(table(rows))
+    keep(options.work, "side-by-side", table(rows))
 
 
 def bytes_read(store: CompiledStore, name: str) -> float:
@@ -109,21 +109,26 @@ def bytes_read(store: CompiledStore, name: str) -> float:
     return share * size / store.manifest()["study_instance_uid"].nunique()
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as Markdown."""
-    lines = [
-        "| method | patient AUC | difference | level AUC | difference | bytes a study | s an epoch | s a prediction |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+def table(rows: list[dict[str, Any]]) -> Table:
+    """Return what the benchmarks' page shows."""
+    header = (
+        "method", "patient AUC", "difference", "level AUC", "difference", "bytes a study", "s an epoch",
+        "s a prediction",
+    )  # fmt: skip
+    shown = []
     for row in rows:
-        aucs = []
+        areas = []
         for which in ("patient", "level"):
-            aucs.append("{:.3f} ({:.3f} to {:.3f})".format(*row[f"{which}_auc"]))
-            aucs.append("{:+.3f} ({:+.3f} to {:+.3f})".format(*row.get(f"{which}_less", [float("nan")] * 3)))
-        costs = f"{row['bytes_a_study']:,.0f} | {row['seconds_per_epoch']:.1f} | {row['seconds_a_prediction']:.3f}"
-        lines.append(f"| {row['method']} | {' | '.join(aucs)} | {costs} |")
-    studies = sorted({row["studies"] for row in rows})
-    return "\n".join([*lines, "", f"Studies: {studies}. Differences: to {REFERENCE}, in the same draws."]) + "\n"
+            areas.append(show(Interval(*row[f"{which}_auc"])))
+            same = row["method"] == REFERENCE or f"{which}_less" not in row
+            areas.append("" if same else show(Interval(*row[f"{which}_less"]), sign="+"))
+        costs = (
+            f"{row['bytes_a_study']:,.0f}",
+            f"{row['seconds_per_epoch']:.1f}",
+            f"{row['seconds_a_prediction']:.3f}",
+        )
+        shown.append((row["method"], *areas, *costs))
+    return Table(header, tuple(shown))
 
 
 def make(options: argparse.Namespace, which: str, kinds: list[str]) -> dict[str, CompiledStore]:
@@ -188,27 +193,13 @@ def baseline(store: CompiledStore, out: Path) -> tuple[Answer, float]:
 def levels(views: tuple[int, int, int]) -> Callable[[CompiledStore, Path], tuple[Answer, float]]:
     def method(store: CompiledStore, out: Path) -> tuple[Answer, float]:
         settings = LevelTrainSettings(seed=1, cracks=0, epochs=EPOCHS, views=views, seen=views)
-        summary = train_levels(store, out, settings, start=begin(out.parent), progress=tell)
+        summary = train_levels(store, out, settings, start=write_encoder(shipped(), out.parent, seed=1), progress=tell)
         if summary is None:  # pragma: no cover - this is one process
             raise AssertionError("another process writes")
         reader = LevelReader.load(*summary.weights)
         return lambda judged: classify_store(judged, reader), _seconds(out)
 
     return method
-
-
-def begin(folder: Path) -> Path:
-    """Write what every level network starts from: the encoder that comes with cspine, and a head that knows nothing."""
-    start = shipped()
-    path = folder / f"begin-{start.sha256[:10]}.onnx"
-    if not path.is_file():
-        torch.manual_seed(1)
-        known, told = seen_encoder(), f"an encoder of {start.sha256[:10]} ({start.card.trained_on}), a head of nothing"
-        card = start.card.model_copy(update={"trained_on": told})
-        network = LevelNetwork(len(card.kinds))
-        network.encoder.load_state_dict(known.state_dict())
-        export_onnx(level_graph(network, card.views, card.seen), card, path)
-    return path
 
 
 @cache

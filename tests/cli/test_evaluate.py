@@ -175,3 +175,26 @@ def test_a_run_is_judged_at_its_own_points_with_its_worst_failures(tmp_path: Pat
     assert "32 of these studies were used in training" in same.stderr
     for path in (tmp_path / "run" / "evaluation-data" / "evaluation.html", tmp_path / "run" / "weights.md"):
         assert "32 of these studies were learnt from: the numbers are too good" in path.read_text()
+
+
+def test_a_split_says_alone_what_is_held_out(tmp_path: Path) -> None:
+    for more in (("--folds", 3), ("--fold", 1), ("--all-folds",)):
+        result = run("train", "--data", tmp_path, "--out", tmp_path / "run", "--split", tmp_path / "split.json", *more)
+
+        assert result.exit_code == 2
+        assert "--split: says what is held out" in result.stderr
+
+
+def test_what_predictions_got_wrong_is_shown(tmp_path: Path) -> None:
+    store = make_views(tmp_path / "data", 8)
+    labels = store.studies().set_index("study_instance_uid")[list(TARGETS)]
+    (1 - labels.astype(float) * 0.9).rename_axis("StudyInstanceUID").to_csv(tmp_path / "wrong.csv")
+    command = ("evaluate", "--truth", store.folder, "--predictions", tmp_path / "wrong.csv", "--draws", 100)
+
+    plain = run(*command, "--out", tmp_path / "plain")
+    shown = run(*command, "--out", tmp_path / "shown", "--images", store.folder)
+
+    assert (plain.exit_code, shown.exit_code) == (0, 0)
+    pictures = [(tmp_path / out / "evaluation.html").read_text().count("image/jpeg") for out in ("plain", "shown")]
+    assert pictures[0] == 0
+    assert pictures[1] >= 6

@@ -128,3 +128,18 @@ def test_operating_points_are_chosen_once_and_read_again(truth: Truth, tables: T
     (tmp_path / "points.json").write_text(json.dumps(twice))
     with pytest.raises(LabelError, match="holds no operating points"):
         read_points(tmp_path / "points.json")
+
+
+def test_only_two_parts_are_learnt_from(truth: Truth) -> None:
+    split = make_split(truth, FRACTIONS, seed=3)
+    studies = [str(study) for study in truth.labels.index]
+
+    parts = split.to_learn(studies)
+
+    assert set(parts.index[parts == "train"]) == set(split.studies("train"))
+    assert set(parts.index[parts == "tune"]) == set(split.studies("tune"))
+    assert not set(parts.index) & set(split.studies("hidden"))
+    with pytest.raises(LabelError, match=r"does not know 1 of 201 studies \(first: new\)"):
+        split.to_learn([*studies, "new"])
+    with pytest.raises(LabelError, match="none of 1 studies is in the split's part 'tune'"):
+        split.to_learn([split.studies("train")[0]])

@@ -127,3 +127,13 @@ def test_wilson_at_the_ends_and_in_the_middle() -> None:
     expected = stats.binomtest(961, 2019).proportion_ci(method="wilson")
     assert (some.low, some.high) == pytest.approx((expected.low, expected.high))
     assert math.isnan(wilson(0, 0).value)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_gives_what_newcombe_published(successes: int, trials: int, low: float, high: float) -> None:
+    found = wilson(successes, trials)  # R. G. Newcombe, Stat Med 17 (1998) 857-872, table I, method 3
+
+    assert (round(found.low, 4), round(found.high, 4)) == (low, high)

@@ -18,7 +18,9 @@ from cspine.detect.classify import classify_store, read_views
 from cspine.detect.level_reader import LevelReader
 from cspine.detect.localize import Localizer
 from cspine.errors import LabelError, OutputTakenError, WeightsError
+from cspine.evaluate.frozen import make_split
 from cspine.evaluate.metrics import auc
+from cspine.evaluate.truths import read_truth
 from cspine.learn import fit as fitting
 from cspine.learn.checkpoint import save_state
 from cspine.learn.fit import Share, load_batches
@@ -475,3 +477,19 @@ def test_some_views_must_be_looked_at(counts: tuple[int, int, int]) -> None:
 def test_a_fold_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="fold 4 is none of 4"):
         train_levels(make_views(tmp_path / "data", 8), tmp_path / "run", QUICK.model_copy(update={"fold": 4}))
+
+
+def test_a_frozen_split_says_what_is_learnt_from(tmp_path: Path) -> None:
+    store = make_views(tmp_path / "data", 24)
+    split = make_split(read_truth(store.folder), {"train": 0.5, "tune": 0.25, "hidden": 0.25}, seed=1)
+
+    summary = train_levels(store, tmp_path / "run", ONCE, frozen=split)
+
+    assert summary is not None
+    said = pd.read_csv(tmp_path / "run" / "out-of-fold.csv", dtype=str)["StudyInstanceUID"]
+    assert set(said) == set(split.studies("tune"))
+    card = LevelReader.load(*summary.weights).card
+    assert card.calibrated_on.endswith(f"(the part tune of the split {split.sha256[:12]})")
+    assert card.trained_on.startswith(f"{len(split.studies('train'))} phantom necks")
+    with pytest.raises(LabelError, match="ask for no folds beside it"):
+        train_levels(store, tmp_path / "other", ONCE.model_copy(update={"fold": None}), frozen=split)

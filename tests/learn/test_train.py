@@ -11,7 +11,9 @@ from cspine.anatomy import TARGETS
 from cspine.detect.baseline import Baseline
 from cspine.detect.classify import classify_store
 from cspine.errors import LabelError, OutputTakenError
+from cspine.evaluate.frozen import make_split
 from cspine.evaluate.kaggle import metric_optimal, weighted_losses
+from cspine.evaluate.truths import read_truth
 from cspine.learn import loop
 from cspine.learn.checkpoint import RunState, save_checkpoint
 from cspine.learn.loss import challenge_log_loss
@@ -147,3 +149,17 @@ def test_plain_probabilities_undo_the_weight_of_positives(tmp_path: Path) -> Non
 
     np.testing.assert_allclose(2 * plain / (1 + plain), trained)
     assert plain.shape == (3, len(TARGETS))
+
+
+def test_a_frozen_split_says_what_is_learnt_from(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "data")
+    split = make_split(read_truth(store.folder), {"train": 0.5, "tune": 0.25, "hidden": 0.25}, seed=1)
+
+    loop.train(store, tmp_path / "run", QUICK, frozen=split)
+
+    parts = pd.read_csv(tmp_path / "run" / "split.csv", dtype=str).set_index("StudyInstanceUID")["part"]
+    assert set(parts.index[parts == "train"]) == set(split.studies("train"))
+    assert set(parts.index[parts == "tune"]) == set(split.studies("tune"))
+    assert not set(parts.index) & set(split.studies("hidden"))
+    with pytest.raises(OutputTakenError):
+        loop.train(store, tmp_path / "run", QUICK)

@@ -55,6 +55,9 @@ def evaluate_command(
     groups: Annotated[
         Path | None, typer.Option("--groups", help="A CSV of what studies differ in, by StudyInstanceUID.")
     ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="A compiled data set that shows what predictions got wrong.")
+    ] = None,
     draws: Annotated[int, typer.Option("--draws", min=100, help="Bootstrap draws.")] = 2000,
     as_json: Json = False,
 ) -> None:
@@ -73,13 +76,18 @@ def evaluate_command(
         raise InputError("--predictions needs --truth to be judged by, and --out for the report")
     if run is not None and (truth is not None or boxes is not None):
         raise InputError("--run is judged by what --data holds; give neither --truth nor --boxes")
+    if run is not None and images is not None:
+        raise InputError("--images: a run's pictures are those of --data; leave it out")
     if part is not None and split is None:
         raise InputError(f"--part {part}: is a part of a split; give --split too")
     frozen = read_points(points) if points else None
     parts = read_split(split) if split else None
     chosen = (part or "test") if parts else ""
     with progress_bar() as progress:
-        asked = _of_run(run, data, groups, progress) if run and data else _of_files(truth, predictions, boxes, groups)
+        if run and data:
+            asked = _of_run(run, data, groups, progress)
+        else:
+            asked = _of_files(truth, predictions, boxes, groups, images)
         known = take_part(asked.truth, parts, chosen) if parts else asked.truth
         settings = replace(asked.settings, draws=draws, points=frozen or asked.settings.points)
         seen = _seen_in_training(asked, match(known, asked.systems).truth)  # names what does not fit
@@ -117,16 +125,24 @@ def _inside(run: Path | None, data: Path | None) -> Path:
     return run / f"evaluation-{data.resolve().name}"
 
 
-def _of_files(truth: Path | None, predictions: list[Path] | None, boxes: Path | None, groups: Path | None) -> _Asked:
+def _of_files(
+    truth: Path | None,
+    predictions: list[Path] | None,
+    boxes: Path | None,
+    groups: Path | None,
+    images: Path | None,
+) -> _Asked:
     from cspine.evaluate.answers import read_answers
     from cspine.evaluate.judge import JudgeSettings
     from cspine.evaluate.truths import read_truth
+    from cspine.reformat.store import CompiledStore
 
     if truth is None or predictions is None:  # pragma: no cover - the command has checked it
         raise AssertionError("nothing to judge")
     names = _names(predictions)
     systems = [read_answers(path, name=name) for path, name in zip(predictions, names, strict=True)]
-    return _Asked(read_truth(truth, boxes=boxes, groups=groups), systems, JudgeSettings())
+    store = CompiledStore.open(images) if images else None
+    return _Asked(read_truth(truth, boxes=boxes, groups=groups), systems, JudgeSettings(), store=store)
 
 
 def _names(paths: list[Path]) -> list[str]:

@@ -29,6 +29,10 @@ def train_command(
         float | None, typer.Option("--learning-rate", help="The optimiser's first or highest step size.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides split, first weights and order.")] = 0,
+    split: Annotated[
+        Path | None,
+        typer.Option("--split", help="A split of cspine split: its train is learnt from, its tune held out."),
+    ] = None,
     folds: Annotated[
         int | None, typer.Option("--folds", min=2, help="Of levels: parts that patients fall into.")
     ] = None,
@@ -80,11 +84,13 @@ def train_command(
     given = {
         "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed, "folds": folds, "fold": fold,
         "accumulate": accumulate, "precision": precision, "patience": patience, "augment": augment,
-        "further": further, "start": start, "phantoms": phantoms,
+        "further": further, "start": start, "phantoms": phantoms, "split": split,
         "views": None if views is None else three_counts("--views", views),
         "seen": None if seen is None else three_counts("--seen", seen),
     }  # fmt: skip
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if split is not None and (folds, fold, all_folds) != (None, None, False):
+        raise InputError("--split: says what is held out; leave --folds, --fold and --all-folds out")
     if all_folds:
         if fold is not None:
             raise InputError("--fold and --all-folds: one part is held out, or each in turn; give one of the two")

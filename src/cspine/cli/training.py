@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from cspine.errors import InputError
+from cspine.evaluate.frozen import read_split
 from cspine.imaging.layout import PHANTOM_MARKER
 from cspine.learn.coarse_set import write_phantom_set, write_segmented_set
 from cspine.learn.fit import TUNE_LOSS, FitSettings, open_fabric
@@ -27,10 +28,13 @@ Run = Callable[[Path, Path, dict[str, Any], Progress], dict[str, Any] | None]
 
 
 def _levels(data: Path, out: Path, given: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
-    further, start = given.pop("further", None), given.pop("start", None)
+    further, start, split = (given.pop(name, None) for name in ("further", "start", "split"))
     settings = _settings(LevelTrainSettings, given)
     more = CompiledStore.open(further) if further else None
-    summary = train_levels(CompiledStore.open(data), out, settings, further=more, start=start, progress=progress)
+    frozen = read_split(split) if split else None
+    summary = train_levels(
+        CompiledStore.open(data), out, settings, further=more, start=start, frozen=frozen, progress=progress
+    )
     return {**vars(summary), "weights": [str(path) for path in summary.weights]} if summary else None
 
 
@@ -56,7 +60,9 @@ def _localizer(data: Path, out: Path, given: dict[str, Any], progress: Progress)
 
 
 def _baseline(data: Path, out: Path, given: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    summary = train(CompiledStore.open(data), out, _settings(TrainSettings, given), progress=progress)
+    split = given.pop("split", None)
+    frozen, settings = read_split(split) if split else None, _settings(TrainSettings, given)
+    summary = train(CompiledStore.open(data), out, settings, frozen=frozen, progress=progress)
     return {**vars(summary), "weights": [str(summary.weights)]}
 
 

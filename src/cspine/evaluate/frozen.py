@@ -19,9 +19,11 @@ from cspine.evaluate.truths import Truth
 from cspine.files import append_line, read_model, write_text
 from cspine.settings import digest
 
-PARTS: Final = ("train", "tune", "test", "hidden")
+TRAIN: Final = "train"
+TUNE: Final = "tune"
 HIDDEN: Final = "hidden"
-FRACTIONS: Final = {"train": 0.6, "tune": 0.15, "test": 0.1, "hidden": 0.15}
+PARTS: Final = (TRAIN, TUNE, "test", HIDDEN)
+FRACTIONS: Final = {TRAIN: 0.6, TUNE: 0.15, "test": 0.1, HIDDEN: 0.15}
 
 _LOOKS: Final = ".looks.jsonl"
 
@@ -65,6 +67,23 @@ class FrozenSplit(BaseModel):
         found = self.parts.get(part, ())
         if not found:
             raise LabelError(f"the split has no studies in a part '{part}'; it has {', '.join(self.parts)}")
+        return found
+
+    def to_learn(self, studies: Sequence[str]) -> "pd.Series[str]":
+        """Return which of these studies are learnt from (`TRAIN`) and which choose the epoch (`TUNE`); no others.
+
+        Raises LabelError where studies are in no part, or none of these is in one of the two.
+        """
+        part_of = {study: part for part, own in self.parts.items() for study in own}
+        lost = [study for study in studies if study not in part_of]
+        if lost:
+            raise LabelError(
+                f"the split does not know {len(lost)} of {len(studies)} studies (first: {lost[0]}); split these"
+            )
+        found = pd.Series({study: part_of[study] for study in studies if part_of[study] in {TRAIN, TUNE}}, dtype=str)
+        for part in (TRAIN, TUNE):
+            if not (found == part).any():
+                raise LabelError(f"none of {len(studies)} studies is in the split's part '{part}'; compile those too")
         return found
 
 

@@ -1,7 +1,6 @@
 """Compiled images in memory, as training wants them."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -9,14 +8,12 @@ import torch
 
 from cspine.anatomy import TARGETS
 from cspine.errors import LabelError
+from cspine.evaluate.frozen import TRAIN, TUNE, FrozenSplit
 from cspine.evaluate.kaggle import best_constants
 from cspine.evaluate.split import split_patients
 from cspine.learn.settings import TrainSettings
 from cspine.reformat.store import CompiledStore
 from cspine.settings import digest
-
-TRAIN: Final = "train"
-TUNE: Final = "tune"
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,9 @@ class TrainingData:
     hash: str
 
 
-def load_training_data(store: CompiledStore, settings: TrainSettings) -> TrainingData:
+def load_training_data(
+    store: CompiledStore, settings: TrainSettings, frozen: FrozenSplit | None = None
+) -> TrainingData:
     """Read a compiled data set into memory and split it by patient.
 
     Parameters
@@ -72,6 +71,8 @@ def load_training_data(store: CompiledStore, settings: TrainSettings) -> Trainin
         With labels.
     settings : TrainSettings
         Image size, seed and share to hold out.
+    frozen : FrozenSplit, optional
+        Says which studies are learnt from and which are held out; others of its parts are not touched.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def load_training_data(store: CompiledStore, settings: TrainSettings) -> Trainin
     Raises
     ------
     LabelError
-        No study has labels, or too few to split.
+        No study has labels, too few to split, or `frozen` does not know them.
     """
     manifest = store.manifest()
     labelled = manifest.dropna(subset=list(TARGETS))
@@ -91,8 +92,12 @@ def load_training_data(store: CompiledStore, settings: TrainSettings) -> Trainin
             "train.csv"
         )
     labels = studies[list(TARGETS)].astype("int8")
-    fractions = {TRAIN: 1.0 - settings.tune_fraction, TUNE: settings.tune_fraction}
-    split = split_patients(labels, studies["patient"], fractions, seed=settings.seed)
+    if frozen is None:
+        fractions = {TRAIN: 1.0 - settings.tune_fraction, TUNE: settings.tune_fraction}
+        split = split_patients(labels, studies["patient"], fractions, seed=settings.seed)
+    else:
+        split = frozen.to_learn([str(study) for study in labels.index])
+        labels = labels.loc[split.index]
     parts = {}
     for part in (TRAIN, TUNE):
         rows = labelled[labelled["study_instance_uid"].map(split) == part].sort_values(["study_instance_uid", "image"])

@@ -1,7 +1,7 @@
 """What a level network learns from: necks, single vertebrae beside them, and weights that it starts from."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cspine.anatomy import VERTEBRAE, Level
 from cspine.detect.card import UNNAMED, mark_of
@@ -64,6 +64,10 @@ class Material:
                 "held-out ones would be learnt from, so give others"
             )
         return cls(store, necks, more, further.is_phantom, begun)
+
+    def only(self, studies: Collection[str]) -> "Material":
+        """Return the same with the necks of these studies alone."""
+        return replace(self, necks=[neck for neck in self.necks if neck.study in studies])
 
     def check_held_out(self, studies: Collection[str]) -> None:
         """Refuse weights to start from that have learnt from patients who are held out now; raises LabelError."""

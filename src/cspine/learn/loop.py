@@ -15,6 +15,7 @@ from torch import nn
 from cspine import __version__
 from cspine.anatomy import RESEARCH_USE_ONLY
 from cspine.detect.card import BaselineCard
+from cspine.evaluate.frozen import FrozenSplit
 from cspine.files import claim_folder, write_text
 from cspine.learn.augment import Augmentation
 from cspine.learn.checkpoint import RunState, load_checkpoint, save_checkpoint
@@ -44,7 +45,14 @@ class TrainSummary:
     weights: Path
 
 
-def train(store: CompiledStore, out: Path, settings: TrainSettings, *, progress: Progress = silent) -> TrainSummary:
+def train(
+    store: CompiledStore,
+    out: Path,
+    settings: TrainSettings,
+    *,
+    frozen: FrozenSplit | None = None,
+    progress: Progress = silent,
+) -> TrainSummary:
     """Train a network on a compiled data set.
 
     A run that was interrupted goes on where its last epoch ended when it is called again in the same way.
@@ -57,6 +65,8 @@ def train(store: CompiledStore, out: Path, settings: TrainSettings, *, progress:
         The run's folder: checkpoint, curves, split and in the end ``weights.onnx``.
     settings : TrainSettings
         Network and training.
+    frozen : FrozenSplit, optional
+        Learns from its part 'train' and stops by its part 'tune', in place of a split of its own.
     progress : Progress
         Told how many epochs are done.
 
@@ -67,14 +77,16 @@ def train(store: CompiledStore, out: Path, settings: TrainSettings, *, progress:
     Raises
     ------
     LabelError
-        There are too few labelled studies.
+        There are too few labelled studies, or `frozen` does not know them.
     OutputTakenError
         `out` holds something else, or a run with other settings or data.
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    data = load_training_data(store, settings)
+    data = load_training_data(store, settings, frozen)
     identity = {"format": 1, "kind": "run", "settings": settings.model_dump(mode="json"), "data": data.hash}
+    if frozen is not None:
+        identity["split"] = frozen.sha256
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
     write_text(out / SPLIT_FILE, data.split.rename("part").rename_axis("StudyInstanceUID").to_csv())
     fabric = Fabric(accelerator="auto", devices=1)

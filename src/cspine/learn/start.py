@@ -15,7 +15,8 @@ from cspine.detect.card import LevelsCard
 from cspine.detect.shelf import resolve
 from cspine.detect.weights import load_weights, read_weights
 from cspine.errors import WeightsError
-from cspine.learn.export import HALF
+from cspine.learn.export import HALF, export_onnx
+from cspine.learn.level_graph import level_graph
 from cspine.learn.level_network import LevelNetwork
 
 State = dict[str, torch.Tensor]
@@ -101,6 +102,37 @@ def load_start(weights: str | Path) -> Start:
             "start from weights that this version wrote"
         )
     return Start(loaded.card, loaded.sha256, {name: state[name] for name in needed})
+
+
+def write_encoder(start: Start, folder: Path, *, seed: int = 0) -> Path:
+    """Write weights whose encoder is that of others and whose head knows nothing; return the file.
+
+    Networks that begin with them differ by what their own training shows them, not by what the other head learnt from.
+
+    Parameters
+    ----------
+    start : Start
+        Has the encoder.
+    folder : Path
+        Gets the file, named by the weights and the seed; where it is there already, it stays.
+    seed : int
+        Of the head.
+
+    Raises
+    ------
+    DiskFullError, OutputError
+    """
+    path = folder / f"encoder-{start.sha256[:12]}-{seed}.onnx"
+    if path.is_file():
+        return path
+    torch.manual_seed(seed)
+    network = LevelNetwork(len(start.card.kinds))
+    prefix = "encoder."
+    network.load_state_dict({n: v for n, v in start.state.items() if n.startswith(prefix)}, strict=False)
+    told = f"an encoder of {start.sha256[:12]} ({start.card.trained_on}), a head of nothing"
+    card = start.card.model_copy(update={"trained_on": told})
+    export_onnx(level_graph(network, card.views, card.seen), card, path)
+    return path
 
 
 def _parameters(data: bytes) -> State:

@@ -13,6 +13,7 @@ from cspine import __version__
 from cspine.anatomy import RESEARCH_USE_ONLY, TARGETS
 from cspine.detect.card import LevelsCard
 from cspine.errors import LabelError
+from cspine.evaluate.frozen import TUNE, FrozenSplit
 from cspine.evaluate.kaggle import best_constants
 from cspine.evaluate.split import split_patients
 from cspine.files import write_text
@@ -76,6 +77,7 @@ def train_levels(
     *,
     further: CompiledStore | None = None,
     start: str | Path | None = None,
+    frozen: FrozenSplit | None = None,
     progress: Progress = silent,
 ) -> LevelSummary | None:
     """Train a level network, or one for each fold; an interrupted run goes on where its last epoch ended.
@@ -95,6 +97,8 @@ def train_levels(
     start : str or Path, optional
         Weights to start from in place of random ones, as `cspine weights` names them or a file. Whom they learnt from
         must not be held out: judged and calibrated on as if they were new, they would flatter.
+    frozen : FrozenSplit, optional
+        Learns from its part 'train' and holds out its part 'tune', in place of folds.
     progress : Progress
         Told how many steps are done, of all epochs.
 
@@ -106,8 +110,8 @@ def train_levels(
     Raises
     ------
     LabelError
-        There are too few labelled necks, `further` or what `start` learnt from was compiled in another way, or `start`
-        learnt from necks that are held out now.
+        There are too few labelled necks, `further` or what `start` learnt from was compiled in another way, `start`
+        learnt from necks that are held out now, or `frozen` does not know the necks, or folds are asked for beside it.
     WeightsError
         `start` cannot be started from.
     OutputTakenError
@@ -124,11 +128,16 @@ def train_levels(
         raise LabelError(
             f"{further.folder}: no epoch of {settings.epochs} mixes necks, so none reads it; train for more"
         )
-    split = _split(material.necks, settings)
+    if frozen is not None:
+        material, split, settings = _as_frozen(material, frozen, settings)
+    else:
+        split = _split(material.necks, settings)
     material.check_held_out(set(split.index if settings.fold is None else split.index[split == settings.fold]))
     identity = {"format": 3, "kind": "levels run", "settings": settings.model_dump(mode="json"), "data": material.hash}
     if material.begun is not None:
         identity["start"] = material.begun.sha256
+    if frozen is not None:
+        identity["split"] = frozen.sha256
     fabric = open_fabric(settings)
     claim_run(fabric, out, identity)
     parts = []
@@ -145,7 +154,9 @@ def train_levels(
     if not parts:
         return None
     write_text(out / SPLIT_FILE, split.rename("fold").rename_axis("StudyInstanceUID").to_csv())
-    return _finish(material, parts, out, settings)
+    which = f"all {settings.folds} folds" if settings.fold is None else f"fold {settings.fold} of {settings.folds}"
+    held_out = f"the part {TUNE} of the split {frozen.sha256[:12]}" if frozen else which
+    return _finish(material, parts, out, settings, held_out=held_out)
 
 
 def _see_cracks(
@@ -201,14 +212,15 @@ def _lesson(material: Material, held: set[str], settings: LevelTrainSettings, pr
     return LevelLesson(train, tune, material.further, material.views, material.kinds, settings)
 
 
-def _finish(material: Material, parts: Sequence[_Part], out: Path, settings: LevelTrainSettings) -> LevelSummary:
+def _finish(
+    material: Material, parts: Sequence[_Part], out: Path, settings: LevelTrainSettings, *, held_out: str
+) -> LevelSummary:
     """Calibrate on what no network was trained on, and export."""
     raw = pd.concat([part.raw for part in parts])
     write_text(out / PREDICTIONS_FILE, raw.to_csv())
     known = {neck.study: neck for neck in material.necks}
     found = calibrated(raw, [known[str(study)] for study in raw.index], settings.prevalence)
     seen = settings.seen_of(material.views)
-    which = f"all {settings.folds} folds" if settings.fold is None else f"fold {settings.fold} of {settings.folds}"
     files = []
     for number, part in enumerate(parts):
         trained = np.array([neck.truth for neck in part.train])
@@ -230,7 +242,7 @@ def _finish(material: Material, parts: Sequence[_Part], out: Path, settings: Lev
             prevalence=tuple(trained.mean(axis=0).tolist()),
             best_constants=tuple(best_constants(trained).tolist()),
             calibrated_for=settings.prevalence,
-            calibrated_on=f"{len(raw)} {material.who} held out of training ({which})",
+            calibrated_on=f"{len(raw)} {material.who} held out of training ({held_out})",
             **found,
             training=settings.model_dump(mode="json"),
             settings_hash=digest([settings.hash, material.store.settings.hash])[:16],
@@ -242,6 +254,17 @@ def _finish(material: Material, parts: Sequence[_Part], out: Path, settings: Lev
     last = parts[-1].fitted
     least = min(row["tune_loss"] for row in last.curve)
     return LevelSummary(len(last.curve), last.best_epoch, least, last.resumed_from, tuple(files), not found["too_few"])
+
+
+def _as_frozen(
+    material: Material, frozen: FrozenSplit, settings: LevelTrainSettings
+) -> tuple[Material, "pd.Series[int]", LevelTrainSettings]:
+    """Return the necks that a split lets be seen, its two parts as folds 0 (held out) and 1, and settings to match."""
+    if settings.fold is None:
+        raise LabelError(f"a split holds out its part '{TUNE}'; ask for no folds beside it")
+    parts = frozen.to_learn([neck.study for neck in material.necks])
+    folds = (parts != TUNE).astype(int)
+    return material.only(set(folds.index)), folds, settings.model_copy(update={"folds": 2, "fold": 0})
 
 
 def _split(necks: Sequence[NeckFiles], settings: LevelTrainSettings) -> "pd.Series[int]":

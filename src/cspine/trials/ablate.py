@@ -26,6 +26,7 @@ from cspine.imaging.layout import StudyRoot, open_root
 from cspine.learn.level_settings import LevelTrainSettings
 from cspine.learn.loop import train
 from cspine.learn.settings import TrainSettings
+from cspine.learn.start import load_start, write_encoder
 from cspine.learn.train_levels import train_levels
 from cspine.progress import Progress, silent
 from cspine.reformat.compile import compile_studies
@@ -117,6 +118,9 @@ def ablate(
     progress: Progress = silent,
 ) -> Ablation:
     """Compile, train and judge with each number of views; an interrupted run goes on where it stopped.
+
+    `levels` begins each time with the encoder of the weights that come with cspine, which has seen single planes, and
+    with a head that knows nothing; `baseline-cnn` begins with random weights.
 
     Parameters
     ----------
@@ -237,7 +241,8 @@ def _trained(
         return Baseline.load(train(store, run, chosen, progress=progress).weights)
     views = spread_views(count)
     levels = LevelTrainSettings(seed=settings.seed, epochs=settings.epochs, cracks=0, views=views, seen=views)
-    summary = train_levels(store, run, levels, start="levels", progress=progress)
+    begin = write_encoder(load_start("levels"), run.parent, seed=settings.seed)
+    summary = train_levels(store, run, levels, start=begin, progress=progress)
     if summary is None:
         raise InputError("an ablation runs in one process, not under torchrun")
     return LevelReader.load(*summary.weights)

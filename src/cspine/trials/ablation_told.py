@@ -52,10 +52,12 @@ def ablation_sections(ablation: Ablation) -> tuple[Section, ...]:
         )
         for row in ablation.rows
     )
-    judged = ablation.judgement
+    judged, begun = ablation.judgement, ""
+    if ablation.network == "levels":
+        begun = ", from the encoder that comes with cspine and a head that knows nothing"
     text = (
         verdict(ablation),
-        f"{ablation.network}, trained anew with each number of {what}, judged on {judged.studies} studies of "
+        f"{ablation.network}, trained anew with each number of {what}{begun}; judged on {judged.studies} studies of "
         f"{judged.patients} patients. Differences are to {ablation.reference} views, on the same studies (DeLong; of "
         "vertebrae Obuchowski). Each network is trained once: what chance in training adds is not in the intervals.",
     )
