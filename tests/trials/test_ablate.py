@@ -81,3 +81,13 @@ def test_the_sentence_says_what_the_intervals_do(roots: Path, tmp_path: Path) ->
     (section,) = ablation_sections(found)
     assert section.table is not None
     assert {len(row) for row in section.table.rows} == {len(section.table.header)}
+
+
+def test_views_of_vertebrae_are_compiled_once_and_learnt_from_by_number(roots: Path, tmp_path: Path) -> None:
+    settings = AblationSettings("levels", epochs=1)
+
+    found = ablate(roots / "train", roots / "test", tmp_path / "out", [1, 21], settings)
+
+    assert sorted(path.name for path in (tmp_path / "out").glob("t*")) == ["test-21", "train-21"]
+    assert found.rows[0].bytes_per_study == pytest.approx(found.rows[1].bytes_per_study / 21)
+    assert "a head that knows nothing" in ablation_sections(found)[0].text[1]

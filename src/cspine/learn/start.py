@@ -18,6 +18,7 @@ from cspine.errors import WeightsError
 from cspine.learn.export import HALF, export_onnx
 from cspine.learn.level_graph import level_graph
 from cspine.learn.level_network import LevelNetwork
+from cspine.reformat.level_views import PLANES, LevelViewSettings
 
 State = dict[str, torch.Tensor]
 
@@ -104,7 +105,7 @@ def load_start(weights: str | Path) -> Start:
     return Start(loaded.card, loaded.sha256, {name: state[name] for name in needed})
 
 
-def write_encoder(start: Start, folder: Path, *, seed: int = 0) -> Path:
+def write_encoder(start: Start, folder: Path, views: LevelViewSettings, *, seed: int = 0) -> Path:
     """Write weights whose encoder is that of others and whose head knows nothing; return the file.
 
     Networks that begin with them differ by what their own training shows them, not by what the other head learnt from.
@@ -114,7 +115,9 @@ def write_encoder(start: Start, folder: Path, *, seed: int = 0) -> Path:
     start : Start
         Has the encoder.
     folder : Path
-        Gets the file, named by the weights and the seed; where it is there already, it stays.
+        Gets the file, named by the weights, how many views there are and the seed; where it is there already, it stays.
+    views : LevelViewSettings
+        How many views the network is to be trained on; all else of how they are cut is as the encoder saw them.
     seed : int
         Of the head.
 
@@ -122,7 +125,8 @@ def write_encoder(start: Start, folder: Path, *, seed: int = 0) -> Path:
     ------
     DiskFullError, OutputError
     """
-    path = folder / f"encoder-{start.sha256[:12]}-{seed}.onnx"
+    counts: dict[str, int] = {plane: int(getattr(views, plane)) for plane in PLANES}
+    path = folder / f"encoder-{start.sha256[:12]}-{'-'.join(map(str, counts.values()))}-{seed}.onnx"
     if path.is_file():
         return path
     torch.manual_seed(seed)
@@ -130,7 +134,8 @@ def write_encoder(start: Start, folder: Path, *, seed: int = 0) -> Path:
     prefix = "encoder."
     network.load_state_dict({n: v for n, v in start.state.items() if n.startswith(prefix)}, strict=False)
     told = f"an encoder of {start.sha256[:12]} ({start.card.trained_on}), a head of nothing"
-    card = start.card.model_copy(update={"trained_on": told})
+    seen = start.card.views.model_copy(update=counts)
+    card = start.card.model_copy(update={"trained_on": told, "views": seen, "seen": tuple(counts.values())})
     export_onnx(level_graph(network, card.views, card.seen), card, path)
     return path
 

@@ -239,9 +239,11 @@ def _trained(
     if settings.network == "baseline-cnn":
         chosen = TrainSettings(seed=settings.seed, epochs=settings.epochs)
         return Baseline.load(train(store, run, chosen, progress=progress).weights)
-    views = spread_views(count)
+    views, made = spread_views(count), store.settings.levels
+    if made is None:  # pragma: no cover - its compiler makes them
+        raise AssertionError(f"{store.folder}: holds no views of vertebrae")
     levels = LevelTrainSettings(seed=settings.seed, epochs=settings.epochs, cracks=0, views=views, seen=views)
-    begin = write_encoder(load_start("levels"), run.parent, seed=settings.seed)
+    begin = write_encoder(load_start("levels"), run.parent, made, seed=settings.seed)
     summary = train_levels(store, run, levels, start=begin, progress=progress)
     if summary is None:
         raise InputError("an ablation runs in one process, not under torchrun")
