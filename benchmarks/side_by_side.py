@@ -193,6 +193,7 @@ def baseline(store: CompiledStore, out: Path) -> tuple[Answer, float]:
 def levels(views: tuple[int, int, int]) -> Callable[[CompiledStore, Path], tuple[Answer, float]]:
     def method(store: CompiledStore, out: Path) -> tuple[Answer, float]:
         settings = LevelTrainSettings(seed=1, cracks=0, epochs=EPOCHS, views=views, seen=views)
+        begin = write_encoder(shipped(), out.parent, LevelViewSettings(), seed=1)
         summary = train_levels(store, out, settings, start=begin, progress=tell)
         if summary is None:  # pragma: no cover - this is one process
             raise AssertionError("another process writes")
