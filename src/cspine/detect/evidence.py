@@ -1,5 +1,6 @@
 """From a network's map of a view to a place in the patient and in a DICOM slice."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -9,11 +10,50 @@ from scipy import ndimage
 from cspine.findings import SlicePlace, ViewEvidence
 from cspine.imaging.header import SliceHeader
 from cspine.imaging.series import Series
-from cspine.reformat.level_views import LevelViews
+from cspine.reformat.level_views import PLANES, LevelViews
 
 Floats = npt.NDArray[np.float64]
 
 _SMOOTH_CELLS: Final = 0.5
+
+
+@dataclass(frozen=True)
+class EvidenceField:
+    """How broken each place about a vertebra is found.
+
+    Attributes
+    ----------
+    views : LevelViews
+        That were looked at.
+    planes : (n,) int
+        Which of their planes, in order.
+    strength : (n, rows / 8, columns / 8) float32
+        Of those planes, 0 to 1.
+    """
+
+    views: LevelViews
+    planes: npt.NDArray[np.intp]
+    strength: npt.NDArray[np.float32]
+
+    def at(self, lps_mm: Floats) -> npt.NDArray[np.float32]:
+        """Return how broken places, (..., 3) LPS mm, are found, (...): the strongest that a plane through them says.
+
+        Between planes of a kind, and between cells, it is interpolated linearly; beyond the outermost it is 0.
+        """
+        settings, found = self.views.settings, np.zeros(lps_mm.shape[:-1], np.float32)
+        cell = settings.pixels / self.strength.shape[1]
+        kinds = np.array([kind for kind, _ in settings.planes])
+        for kind in PLANES:
+            own = kinds[self.planes] == kind
+            if not own.any():
+                continue
+            offsets = np.array([settings.planes[plane][1] for plane in self.planes[own]])
+            places = self.views.grid_places(kind, lps_mm)
+            along = np.interp(places[..., 0], offsets, np.arange(len(offsets)), left=-2.0, right=len(offsets) + 1.0)
+            index = np.stack([along, *((places[..., 1:] + 0.5) / cell - 0.5).transpose(-1, *range(places.ndim - 1))])
+            told = ndimage.map_coordinates(self.strength[own], index, order=1, mode="grid-constant")
+            np.maximum(found, told, out=found)
+        return np.clip(found, 0.0, 1.0)
 
 
 def strongest_place(views: LevelViews, plane: int, strength: npt.NDArray[np.float32], series: Series) -> ViewEvidence:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cspine.anatomy import VERTEBRAE, Level
 from cspine.detect.card import UNNAMED, LevelsCard, OperatingPoint
-from cspine.detect.evidence import strongest_place
+from cspine.detect.evidence import EvidenceField, strongest_place
 from cspine.detect.localize import Localizer
 from cspine.detect.localizers import find_localizer
 from cspine.detect.reading import EvidencePicture, Reading
@@ -163,6 +163,7 @@ class LevelReader:
         calibrated, overall = self.calibrated(scores)
         views = {found.level: found for found in levels}
         vertebrae, pictures = [], []
+        fields: dict[str, EvidenceField] = {}
         for number, level in enumerate(VERTEBRAE):
             if level not in views:
                 vertebrae.append(_absent(compiled.images, level))
@@ -171,13 +172,14 @@ class LevelReader:
             both = float(scores.levels[number]), float(calibrated[number])
             vertebrae.append(self._vertebra(level, both, scores.kinds[number], compiled.images, shown))
             pictures += shown
+            fields[level] = self._field(views[level], scores.evidence[number])
         patient = PatientFinding(
             probability=overall,
             raw_probability=scores.overall,
             above=_above(self.card.points_overall, overall),
             reasons=_about_patient(vertebrae),
         )
-        return Reading(patient, tuple(vertebrae), self._warnings(), tuple(pictures))
+        return Reading(patient, tuple(vertebrae), self._warnings(), tuple(pictures), fields)
 
     def strongest(
         self, evidence: npt.NDArray[np.float32], among: npt.NDArray[np.bool_] | None = None
@@ -197,6 +199,12 @@ class LevelReader:
         view, channel = divmod(int(peaks.argmax()), CHANNELS)
         chosen = view_numbers(self.card.views, self.card.seen)
         return CHANNELS * int(chosen[view]) + channel, evidence[view, channel]
+
+    def _field(self, views: LevelViews, evidence: npt.NDArray[np.float32]) -> EvidenceField:
+        """Return the maps of all planes that were looked at."""
+        chosen = view_numbers(self.card.views, self.card.seen)
+        planes = (CHANNELS * chosen[:, None] + np.arange(CHANNELS)).ravel()
+        return EvidenceField(views, planes, evidence.reshape(-1, *evidence.shape[2:]))
 
     def _warnings(self) -> tuple[str, ...]:
         found = []

@@ -10,15 +10,24 @@ import highdicom
 import numpy as np
 import numpy.typing as npt
 
-from cspine.anatomy import VERTEBRAE
+from cspine.anatomy import SEGMENT_NUMBERS, VERTEBRAE
 from cspine.detect.card import LocalizerCard
 from cspine.detect.chain import confidence, find_chain
 from cspine.detect.instances import Instance, Voxels, find_instances
 from cspine.detect.shape import Shape
 from cspine.detect.weights import Weights, load_weights
 from cspine.errors import WeightsError
-from cspine.reformat.coarse import BORDER, COARSE_MM, HALVED, UNIT_MM, CoarseVolume, coarsen, network_input
-from cspine.reformat.spine_map import SpineMap, Vertebra
+from cspine.reformat.coarse import (
+    BORDER,
+    COARSE_MM,
+    HALVED,
+    UNIT_MM,
+    CoarseVolume,
+    coarse_affine,
+    coarsen,
+    network_input,
+)
+from cspine.reformat.spine_map import BoneMap, SpineMap, Vertebra
 
 Floats = npt.NDArray[np.float64]
 
@@ -156,12 +165,16 @@ def assemble(
     found = _Found(lps, weights, inside)
     row = zip(members.tolist(), _names(levels.tolist()), sure.tolist(), strict=True)
     vertebrae = [(name, chance, instances[member]) for member, name, chance in row]
-    return SpineMap(
-        tuple(
-            _vertebra(name, chance, instance, found, _share(shapes, name, instance, found, coarse))
-            for name, chance, instance in vertebrae
-        )
+    found_vertebrae = tuple(
+        _vertebra(name, chance, instance, found, _share(shapes, name, instance, found, coarse))
+        for name, chance, instance in vertebrae
     )
+    numbers = np.zeros(weight.shape, np.uint8)
+    for name, _, instance in vertebrae:
+        numbers[tuple(np.argwhere(bone)[instance.members].T)] = SEGMENT_NUMBERS.get(name, 0)
+    chance_of = np.where(numbers > 0, weight, 0.0).astype(np.float32)
+    affine = coarse_affine(coarse.origin_lps_mm - COARSE_MM * np.array(BORDER[::-1]))
+    return SpineMap(found_vertebrae, BoneMap(numbers, chance_of, affine))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """What a network says of one compiled study."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cspine.anatomy import Level
+from cspine.detect.evidence import EvidenceField
 from cspine.findings import PatientFinding, VertebraFinding, ViewEvidence, WeightsIdentity
 from cspine.reformat.study import CompiledStudy, Compiler
 
@@ -40,12 +42,15 @@ class Reading:
     ----------
     pictures : tuple of EvidencePicture
         Of every vertebra that was looked at, from the head down; of each the strongest of each plane first.
+    fields : dict
+        Level to how broken each place about it is found.
     """
 
     patient: PatientFinding
     vertebrae: tuple[VertebraFinding, ...]
     warnings: tuple[str, ...] = ()
     pictures: tuple[EvidencePicture, ...] = ()
+    fields: Mapping[str, EvidenceField] = field(default_factory=dict, repr=False)
 
 
 def about_weights(*identities: WeightsIdentity | None) -> tuple[str, ...]:

@@ -137,6 +137,15 @@ class LevelViews:
         own = _places(kind, np.asarray([offset]), np.asarray(row, float), np.asarray(column, float), self.settings)
         return np.asarray(own[..., 0, :] @ self.box_lps[:3, :3].T + self.box_lps[:3, 3])
 
+    def grid_places(self, kind: Plane, lps_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return where LPS mm, (..., 3), are seen in planes of a kind: (..., 3) mm off the middle, row, column."""
+        back = np.linalg.inv(self.box_lps)
+        own = lps_mm @ back[:3, :3].T + back[:3, 3]
+        across, down = _ACROSS[kind]
+        middle, step = (self.settings.pixels - 1) / 2, self.settings.pixel_mm
+        row, column = _TOWARDS[kind] * own[..., down] / step + middle, own[..., across] / step + middle
+        return np.stack([own[..., _NORMAL[kind]], row, column], axis=-1)
+
     def stored(self) -> "LevelViews":
         """Return the views as they come back from a compiled data set."""
         return replace(self, images=split_mosaic(self.mosaic(), self.level, self.settings))

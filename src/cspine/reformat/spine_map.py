@@ -1,6 +1,6 @@
 """Which vertebra is where: frames, extents and coverage, and the canal's course through them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -79,10 +79,36 @@ class Vertebra:
 
 
 @dataclass(frozen=True)
+class BoneMap:
+    """Which places are a vertebra's, as coarse as the localizer looks.
+
+    Attributes
+    ----------
+    numbers : (k, j, i) uint8
+        `SEGMENT_NUMBERS` of vertebrae, 0 elsewhere.
+    chances : (k, j, i) float32
+        How likely each voxel is a vertebra's, 0 where it is no vertebra's that was found.
+    affine_lps : (4, 4)
+        From ``[k, j, i, 1]`` to LPS mm.
+    """
+
+    numbers: npt.NDArray[np.uint8]
+    chances: npt.NDArray[np.float32]
+    affine_lps: Floats
+
+
+@dataclass(frozen=True)
 class SpineMap:
-    """The vertebrae of a scan, from the head down."""
+    """The vertebrae of a scan, from the head down.
+
+    Attributes
+    ----------
+    bone : BoneMap or None
+        What of the scan is theirs; None where only frames are known.
+    """
 
     vertebrae: tuple[Vertebra, ...]
+    bone: BoneMap | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, level: str) -> Vertebra:
         """Return a vertebra by its level; KeyError where it was not found."""

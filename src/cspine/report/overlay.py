@@ -26,7 +26,7 @@ _NEAR_MM: Final = 12.0
 def marks(sagittal: SagittalSet, spine: SpineMap, image: int) -> list[dict[str, Any]]:
     """Return the vertebrae to be marked on a sagittal image: name, colour, place of the name, corners of the frame.
 
-    Places are in pixels of the image.
+    Places are in pixels of the image; corners are text for SVG, and numbers.
     """
     found = []
     for vertebra in spine.shown:
@@ -45,6 +45,7 @@ def marks(sagittal: SagittalSet, spine: SpineMap, image: int) -> list[dict[str, 
                 "x": float(places[0, 0]),
                 "y": float(places[0, 1]),
                 "corners": " ".join(f"{x:.1f},{y:.1f}" for x, y in places[1:]),
+                "places": places[1:].tolist(),
                 "cut": vertebra.coverage == "cut",
             }
         )

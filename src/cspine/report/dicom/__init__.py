@@ -1,0 +1,1 @@
+"""Findings as DICOM objects that a PACS takes: structured report, segmentations, captures, key images."""

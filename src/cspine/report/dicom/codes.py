@@ -1,0 +1,53 @@
+"""The coded concepts of reports: SNOMED CT, DICOM, UCUM, RadLex, and our own where none of them has a word."""
+
+from typing import Final
+
+from highdicom.sr import CodedConcept
+
+from cspine.anatomy import SNOMED_CODES, Level
+from cspine.findings import Coverage, OperatingPointName
+
+OWN_SCHEME: Final = "99CSPINE"
+"""Private codes begin with 99 (PS3.16 section 8)."""
+
+
+def _sct(value: str, meaning: str) -> CodedConcept:
+    return CodedConcept(value, "SCT", meaning)
+
+
+def _own(value: str, meaning: str) -> CodedConcept:
+    return CodedConcept(value, OWN_SCHEME, meaning)
+
+
+COMPUTED_TOMOGRAPHY: Final = _sct("77477000", "Computed tomography")
+CERVICAL_SPINE: Final = _sct("122494005", "Cervical spine")
+FRACTURE: Final = _sct("125605004", "Fracture of bone")
+BONE: Final = _sct("90780006", "Entire bone")
+ANATOMY: Final = _sct("123037004", "Anatomical structure")
+ABNORMALITY: Final = _sct("49755003", "Morphologically altered structure")
+PROBABILITY: Final = CodedConcept("122157", "DCM", "Probability")
+ARTIFICIAL_INTELLIGENCE: Final = CodedConcept("123110", "DCM", "Artificial Intelligence")
+COMMENT: Final = CodedConcept("121106", "DCM", "Comment")
+OF_INTEREST: Final = CodedConcept("113000", "DCM", "Of Interest")
+ONE: Final = CodedConcept("1", "UCUM", "no units")
+
+RADLEX_FRACTURE: Final = CodedConcept("RID4650", "RADLEX", "fracture")
+
+COVERAGE: Final = _own("coverage", "Extent of the vertebra within the scan")
+COVERAGES: Final[dict[Coverage, CodedConcept]] = {
+    "whole": _own("whole", "Wholly within the scan"),
+    "cut": _own("cut", "Partly within the scan"),
+    "absent": _own("absent", "Outside the scan"),
+}
+
+ASSESSMENT: Final = _own("operating-point", "Operating point reached")
+ASSESSMENTS: Final[dict[OperatingPointName | None, CodedConcept]] = {
+    "triage": _own("triage", "Suspicious"),
+    "rule-out": _own("rule-out", "Not ruled out"),
+    None: _own("none", "No operating point reached"),
+}
+
+
+def vertebra_code(level: Level) -> CodedConcept:
+    """Return the SNOMED CT concept of a vertebra."""
+    return _sct(*SNOMED_CODES[level])

@@ -1,0 +1,59 @@
+"""The slices that show what is suspicious, as a key object selection."""
+
+from typing import Final
+
+from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
+from pydicom.uid import ExplicitVRLittleEndian
+
+from cspine.anatomy import RESEARCH_USE_ONLY
+from cspine.findings import VertebraFinding, ViewEvidence
+from cspine.report.dicom.codes import OF_INTEREST
+from cspine.report.dicom.making import Making
+from cspine.report.dicom.source_images import SourceImages
+
+SERIES_NUMBER: Final = 9705
+
+
+def key_objects(making: Making, source: SourceImages) -> KeyObjectSelectionDocument | None:
+    """Return a document that points to the slices with the strongest place of each suspicious vertebra.
+
+    Parameters
+    ----------
+    making : Making
+        What was found.
+    source : SourceImages
+        What it was read from.
+
+    Returns
+    -------
+    KeyObjectSelectionDocument or None
+        None where no vertebra is suspicious.
+    """
+    told: dict[str, list[str]] = {}
+    for vertebra in making.findings.vertebrae:
+        place = _suspicious_place(vertebra)
+        if place is not None and place.slice is not None and vertebra.probability is not None:
+            what = f"{vertebra.level} {100 * vertebra.probability:.0f} % in slice {place.slice.instance_number or '?'}"
+            told.setdefault(place.slice.sop_instance_uid, []).append(what)
+    if not told:
+        return None
+    chosen = [source.holding(uid) for uid in told]
+    sentence = "; ".join(what for each in told.values() for what in each)
+    content = KeyObjectSelection(
+        document_title=OF_INTEREST,
+        referenced_objects=chosen,
+        observer_device_context=making.observer,
+        description=f"Suspicious: {sentence}. {RESEARCH_USE_ONLY}",
+    )
+    return KeyObjectSelectionDocument(
+        evidence=chosen,
+        content=content,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        **making.series(SERIES_NUMBER, "cspine suspicious slices"),
+    )
+
+
+def _suspicious_place(vertebra: VertebraFinding) -> ViewEvidence | None:
+    if "triage" not in vertebra.above:
+        return None
+    return next((part for part in vertebra.evidence if isinstance(part, ViewEvidence)), None)
