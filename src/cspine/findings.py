@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cspine.anatomy import RESEARCH_USE_ONLY, VERTEBRAE, Level
 
-SCHEMA_VERSION: Final = "2.1"
+SCHEMA_VERSION: Final = "2.2"
 
 ACQUISITION_WORDS: Final = 64
 """Letters of a header's words at most."""
@@ -143,6 +143,23 @@ class WeightsIdentity(_Part):
     phantom_only: Annotated[bool, Field(description="Whether they have seen nothing but phantoms.")]
 
 
+class Threshold(_Part):
+    """An operating point: from which calibrated probability on it is reached."""
+
+    name: OperatingPointName
+    meaning: Annotated[str, Field(description="What was asked of it.")]
+    level: Probability
+    patient: Probability
+
+
+class CalibrationIdentity(_Part):
+    """How numbers became probabilities."""
+
+    fitted_on: Annotated[str, Field(description="What it was fitted on, and the operating points chosen on.")]
+    prevalence: Annotated[Probability, Field(description="Share of fractured patients that probabilities suppose.")]
+    points: tuple[Threshold, ...] = ()
+
+
 class LocatedVertebra(_Part):
     """One vertebra that was found."""
 
@@ -194,9 +211,10 @@ class Acquisition(_Part):
 class Findings(_Part):
     """What was found in one study."""
 
-    schema_version: Annotated[Literal["2.0", "2.1"], Field(description="2.0 does not tell of the acquisition.")] = (
-        SCHEMA_VERSION
-    )
+    schema_version: Annotated[
+        Literal["2.0", "2.1", "2.2"],
+        Field(description="2.0 does not tell of the acquisition, 2.1 not of the calibration."),
+    ] = SCHEMA_VERSION
     statement: Literal["Research use only. Not a medical device. Not for diagnosis."] = RESEARCH_USE_ONLY
     study_instance_uid: str
     series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None
@@ -209,6 +227,9 @@ class Findings(_Part):
     software: SoftwareIdentity
     weights: WeightsIdentity
     localizer: Annotated[WeightsIdentity | None, Field(description="Which weights found the vertebrae.")] = None
+    calibration: Annotated[
+        CalibrationIdentity | None, Field(description="How numbers became probabilities; null of weights without.")
+    ] = None
     flips: Annotated[bool, Field(description="Whether the neck was looked at in a mirror too.")] = False
 
     @model_validator(mode="after")

@@ -5,8 +5,8 @@ from tests.support.dicom import neck, write_series
 
 from cspine import Detector
 from cspine.imaging.layout import open_root
-from cspine.report.folder import worklist
 from cspine.report.html import render_report
+from cspine.report.worklist import StudyResult, order, worklist_table
 
 HU = neck((16, 32, 40), (6.0, 3.0, 3.0))
 
@@ -42,16 +42,17 @@ def test_a_refusal_has_a_report_with_its_reason_and_no_number(tmp_path: Path) ->
     assert "Probability of a fracture" not in html
 
 
-def test_the_worklist_puts_the_most_suspicious_first_and_refusals_last(tmp_path: Path) -> None:
+def test_the_worklist_puts_what_nobody_looked_at_before_what_is_not_suspicious(tmp_path: Path) -> None:
     detector = Detector.load("baseline-cnn")
     for name, spacing in (("a", (2.5, 3.0, 3.0)), ("b", (6.0, 3.0, 3.0)), ("c", (2.8, 3.0, 3.0))):
         write_series(tmp_path / name, HU, spacing=spacing, study=f"1.{ord(name)}", series=f"1.{ord(name)}.1")
 
-    table = worklist([examination.findings for examination in detector.examine_all(tmp_path)])
+    found = [StudyResult(examination.findings, "", 0.0) for examination in detector.examine_all(tmp_path)]
+    table = worklist_table(order(found))
 
-    assert table["patient_overall"].iloc[0] >= table["patient_overall"].iloc[1]
-    assert table["refused"].tolist()[2] == "too-thick"
-    assert table["patient_overall"].isna().tolist() == [False, False, True]
+    assert table["refused"].tolist()[0] == "too-thick"
+    assert table["patient_overall"].isna().tolist() == [True, False, False]
+    assert table["patient_overall"].iloc[1] >= table["patient_overall"].iloc[2]
 
 
 def test_a_worklist_holds_no_formulas(tmp_path: Path) -> None:
@@ -62,4 +63,6 @@ def test_a_worklist_holds_no_formulas(tmp_path: Path) -> None:
     assert refused.refused is not None
     assert refused.refused.reason.startswith("=a/")
 
-    assert worklist([refused])["reason"].tolist()[0].startswith("'=a/")
+    table = worklist_table(order([StudyResult(refused, "=x", 0.0)]))
+    assert table["reason"].tolist()[0].startswith("'=a/")
+    assert table["folder"].tolist() == ["'=x"]

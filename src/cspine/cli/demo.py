@@ -17,8 +17,6 @@ def demo_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for findings.json and report.html.")] = Path("demo"),
 ) -> None:
     """Read an embedded phantom study with the embedded weights: from DICOM in a zip to a report."""
-    from cspine.detect.detector import Detector
-    from cspine.imaging.geometry import MAX_GAP_MM
     from cspine.report.folder import write_studies
 
     embedded = resources.files("cspine.phantom").joinpath("embedded")
@@ -28,8 +26,8 @@ def demo_command(
         progress_bar() as progress,
     ):
         say("A phantom neck (no patient), DICOM in a zip, is read in place; its vertebrae are looked at one by one.")
-        findings = write_studies(Detector.load(), study, out, max_gap_mm=MAX_GAP_MM, progress=progress)
-    show_findings(findings[0])
+        (result,) = write_studies(study, out, progress=progress)
+    show_findings(result.findings)
     say("In truth broken: " + ", ".join(f"{each['level']} ({each['kind']})" for each in truth["fractures"]) + ".")
     say("A phantom shows that the machinery works; it says nothing about accuracy in patients.")
     say_research_only()

@@ -18,7 +18,7 @@ from cspine.cli.app import (
     say_research_only,
     sentences,
 )
-from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, SeriesUid
+from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, SeriesUid, Workers
 
 if TYPE_CHECKING:
     from cspine.findings import Findings
@@ -43,29 +43,53 @@ def predict_command(
     flips: Annotated[bool, typer.Option("--flips", help="Look at each neck in a mirror too, and average.")] = False,
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Write dicom/ too: structured report, segmentations, captures, key images.")
+    ] = False,
+    fhir: Annotated[bool, typer.Option("--fhir", help="Write fhir.json too: a FHIR R5 Bundle.")] = False,
+    workers: Workers = WORKERS,
+    max_wait_min: Annotated[
+        float,
+        typer.Option("--max-wait-min", min=0.0, help="Minutes of waiting that go before urgency."),
+    ] = 60.0,
     as_json: Json = False,
 ) -> int:
     """Read a study and write findings.json and report.html.
 
-    For many studies each gets a folder of its own, and worklist.csv lists them. Exit code 1 says that a study was
-    refused; its findings say why.
+    For many studies each gets a folder of its own, and worklist.html and worklist.csv list them, the urgent first; an
+    interrupted run goes on where it stopped. Exit code 1 says that a study was refused, or that not all could be
+    written of one; the worklist says why.
     """
-    from cspine.detect.detector import Detector
-    from cspine.report.folder import write_studies
+    from cspine.report.folder import PredictSettings, any_incomplete, write_studies
 
+    settings = PredictSettings(
+        weights=tuple(weights or ()),
+        localizer=localizer,
+        flips=flips,
+        series_uid=series,
+        max_gap_mm=max_gap_mm,
+        dicom=dicom,
+        fhir=fhir,
+    )
     with progress_bar() as progress:
-        detector = Detector.load(*(weights or ()), localizer=localizer, flips=flips)
-        findings = write_studies(detector, path, out_dir, series_uid=series, max_gap_mm=max_gap_mm, progress=progress)
+        results = write_studies(path, out_dir, settings, workers=workers, max_wait_min=max_wait_min, progress=progress)
+    findings = [result.findings for result in results]
     if as_json:
         print_json([study.model_dump(mode="json") for study in findings])
     elif len(findings) == 1:
         show_findings(findings[0])
         say(f"report: {out_dir / 'report.html'}")
     else:
-        refused = sum(study.refused is not None for study in findings)
-        say(f"{len(findings)} studies, {refused} refused: {out_dir / 'worklist.csv'}")
+        refused, suspicious = (
+            sum(study.refused is not None for study in findings),
+            sum(r.is_suspicious for r in results),
+        )
+        say(f"{len(findings)} studies, {suspicious} suspicious, {refused} without an answer")
+        say(f"Open the worklist:  {out_dir / 'worklist.html'}")
+    for sentence in [sentence for result in results for sentence in result.not_written]:
+        say_error(sentence)
     say_research_only()
-    return SOME_FAILED if any(study.refused for study in findings) else DONE
+    return SOME_FAILED if any_incomplete(results) else DONE
 
 
 def show_findings(findings: "Findings") -> None:

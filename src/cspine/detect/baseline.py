@@ -58,6 +58,10 @@ class Baseline:
         return self.weights.card
 
     @property
+    def calibration(self) -> None:
+        """Nothing: its numbers are as the network gives them."""
+
+    @property
     def compiler(self) -> Compiler:
         """How studies are compiled for it; the notebook's network sees straight images, and localises nothing."""
         return Compiler(self.card.images, Localizer.load() if self.card.follow else None)

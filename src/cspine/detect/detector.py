@@ -152,8 +152,13 @@ class Detector:
             software=SoftwareIdentity(version=__version__),
             weights=self.reader.identity,
             localizer=self.localizer,
+            calibration=self.reader.calibration,
         )
         return Examination(findings, compiled, reading)
+
+    def refusal(self, uid: str, code: str, reason: str) -> Findings:
+        """Return the findings of a study that could not be read for a reason that lies outside of it."""
+        return self._refused(uid, None, Refusal(code=code, reason=reason)).findings
 
     def _refused(self, uid: str, choice: SeriesChoice | None, refusal: Refusal) -> Examination:
         findings = Findings(

@@ -18,7 +18,15 @@ from cspine.detect.weights import Weights, load_weights
 from cspine.errors import WeightsError
 from cspine.evaluate.calibration import calibrate_necks, logit, sigmoid
 from cspine.evaluate.kaggle import unweighted
-from cspine.findings import KindFinding, OperatingPointName, PatientFinding, VertebraFinding, WeightsIdentity
+from cspine.findings import (
+    CalibrationIdentity,
+    KindFinding,
+    OperatingPointName,
+    PatientFinding,
+    Threshold,
+    VertebraFinding,
+    WeightsIdentity,
+)
 from cspine.reformat.level_views import CHANNELS, PLANES, LevelViews, view_numbers, view_places
 from cspine.reformat.spine_map import Vertebra
 from cspine.reformat.study import CompiledStudy, CompiledVolume, Compiler
@@ -118,6 +126,18 @@ class LevelReader:
         return self.members[0].identity.model_copy(
             update={"sha256": joined, "trained_on": f"{len(self.members)} networks averaged: {told}"}
         )
+
+    @property
+    def calibration(self) -> CalibrationIdentity:
+        """What findings say of how numbers became probabilities."""
+        card = self.card
+        patient = {point.name: point.threshold for point in card.points_overall}
+        points = tuple(
+            Threshold(name=point.name, meaning=point.meaning, level=point.threshold, patient=patient[point.name])
+            for point in card.points_level
+            if point.name in patient
+        )
+        return CalibrationIdentity(fitted_on=card.calibrated_on, prevalence=card.calibrated_for, points=points)
 
     @property
     def compiler(self) -> Compiler:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cspine.anatomy import Level
 from cspine.detect.evidence import EvidenceField
-from cspine.findings import PatientFinding, VertebraFinding, ViewEvidence, WeightsIdentity
+from cspine.findings import CalibrationIdentity, PatientFinding, VertebraFinding, ViewEvidence, WeightsIdentity
 from cspine.reformat.study import CompiledStudy, Compiler
 
 
@@ -66,6 +66,10 @@ class Reader(Protocol):
     @property
     def identity(self) -> WeightsIdentity:
         """What findings say of its weights."""
+
+    @property
+    def calibration(self) -> CalibrationIdentity | None:
+        """What findings say of how its numbers became probabilities; None where they did not."""
 
     @property
     def compiler(self) -> Compiler:

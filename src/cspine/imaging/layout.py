@@ -38,6 +38,20 @@ class StudySource:
     folder: Path | None = None
     study: Study | None = None
 
+    @property
+    def arrived_at(self) -> float:
+        """When the newest of it was written, seconds since 1970; 0 where nothing is there any more.
+
+        Of a folder, when files were last added to it.
+        """
+        if self.folder is not None:
+            places = {self.folder}
+        else:
+            series = self.study.series if self.study else ()
+            places = {header.file.container for each in series for header in each.headers}
+        times = [place.stat().st_mtime for place in places if place.exists()]
+        return max(times, default=0.0)
+
     def open(self, *, progress: Progress = silent) -> Study:
         """Return the study's headers, read now where they are not yet.
 

@@ -86,6 +86,25 @@ def read_planes(
     return array
 
 
+def read_slice(header: SliceHeader) -> Pixels:
+    """Decode one slice as it is stored.
+
+    Returns
+    -------
+    (rows, columns) int16
+        HU.
+
+    Raises
+    ------
+    DecodeError
+        It cannot be decoded.
+    """
+    image = np.empty((header.rows or 0, header.columns or 0), np.int16)
+    with quiet():
+        decode_into(header, Window(0, image.shape[0], image.shape[1], 1), image, FrameCache())
+    return image
+
+
 def _batches(count: int, size: int) -> Iterator[range]:
     for start in range(0, count, size):
         yield range(start, min(start + size, count))

@@ -1,115 +1,217 @@
 """Findings and reports in folders: one study in the folder itself, many in one folder each with a worklist."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-import pandas as pd
+from pydantic import Field, ValidationError
 
-from cspine.anatomy import OVERALL
 from cspine.detect.detector import Detector, Examination
-from cspine.files import claim_folder, write_text
+from cspine.errors import CspineError, DicomError
+from cspine.files import claim_folder, write_bytes, write_text
 from cspine.findings import Findings
-from cspine.imaging.layout import open_root
+from cspine.imaging.geometry import MAX_GAP_MM
+from cspine.imaging.layout import StudySource, open_root
 from cspine.progress import Progress, silent
 from cspine.reformat.store import study_key
 from cspine.report.html import write_report
+from cspine.report.thumbnail import thumbnail
+from cspine.report.worklist import MAX_WAIT_MIN, StudyResult, order, worklist_page, worklist_table
+from cspine.scale import run_over
+from cspine.settings import Settings
 
 FINDINGS_FILE: Final = "findings.json"
 REPORT_FILE: Final = "report.html"
+THUMBNAIL_FILE: Final = "thumbnail.jpg"
+NOT_WRITTEN_FILE: Final = "not-written.txt"
+DICOM_FOLDER: Final = "dicom"
 WORKLIST_FILE: Final = "worklist.csv"
+WORKLIST_PAGE: Final = "worklist.html"
 MARKER: Final = "predict.json"
+
+FAILED: Final = "failed"
+"""The code of a study whose reading broke; it is tried again by the next run."""
+
+
+class PredictSettings(Settings):
+    """How studies are read, and what is written of each."""
+
+    weights: tuple[str, ...] = Field((), description="Names or files; those that come with cspine where empty.")
+    localizer: str | None = Field(None, description="A localizer's name or file; that of the weights where left out.")
+    flips: bool = Field(False, description="Whether necks are looked at in a mirror too.")
+    series_uid: str | None = Field(None, description="Read this series instead of the best.")
+    max_gap_mm: float = Field(MAX_GAP_MM, gt=0.0, description="The widest gap between slices that is bridged.")
+    dicom: bool = Field(False, description="Whether DICOM objects are written.")
+    fhir: bool = Field(False, description="Whether a FHIR Bundle is written.")
+
+    def detector(self) -> Detector:
+        """Load what reads; raises WeightsError."""
+        return Detector.load(*self.weights, localizer=self.localizer, flips=self.flips)
+
+
+@dataclass(frozen=True)
+class _Task:
+    source: StudySource
+    folder: Path
+    settings: PredictSettings
+    alone: bool
 
 
 def write_studies(
-    detector: Detector,
     path: Path,
     out: Path,
+    settings: PredictSettings | None = None,
     *,
-    series_uid: str | None = None,
-    max_gap_mm: float,
+    workers: int = 1,
+    max_wait_min: float | None = MAX_WAIT_MIN,
     progress: Progress = silent,
-) -> list[Findings]:
-    """Read every study at `path` and write what was found.
+) -> list[StudyResult]:
+    """Read every study at `path` and write what was found; an interrupted run goes on where it stopped.
 
     Parameters
     ----------
-    detector : Detector
-        Reads the studies.
     path : Path
         One study or many.
     out : Path
-        Gets ``findings.json`` and ``report.html``; for many studies these are in a folder per study, beside
-        ``worklist.csv``.
-    series_uid, max_gap_mm
-        As `Detector.examine` takes them.
+        Gets ``findings.json`` and ``report.html``, and ``dicom/`` and ``fhir.json`` where they are asked for; for many
+        studies these are in a folder per study, beside ``worklist.csv`` and ``worklist.html``.
+    settings : PredictSettings, optional
+        How, and what is written.
+    workers : int
+        Processes that read many studies; what is found does not depend on it.
+    max_wait_min : float, optional
+        As `cspine.report.worklist.order` takes it.
     progress : Progress
         Told how many studies are done, or about one study's decoding.
 
     Returns
     -------
-    list of Findings
-        One per study, refused ones included.
+    list of StudyResult
+        One per study, refused and broken ones included; of many in the worklist's order.
 
     Raises
     ------
     SourceError, ArchiveError
         Nothing readable is there.
+    WeightsError
+        The weights cannot be used.
     OutputTakenError
         `out` holds something else.
     DiskFullError, OutputError
         `out` cannot be written.
     """
+    settings = settings or PredictSettings()
     studies = open_root(path, progress=progress).studies
+    detector = _detector(settings)
     identity = {
         "kind": "predict",
         "path": str(path.resolve()),
         "weights": detector.reader.identity.sha256,
         "localizer": detector.localizer.sha256 if detector.localizer else None,
-        "flips": detector.flips,
+        **settings.model_dump(mode="json", exclude={"weights", "localizer"}),
     }
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
-    several = len(studies) > 1
-    findings = []
-    for done, source in enumerate(studies):
-        if several:
-            progress("studies", done, len(studies))
-        examination = detector.examine(
-            source, series_uid=series_uid, max_gap_mm=max_gap_mm, progress=silent if several else progress
-        )
-        folder = out / study_key(examination.findings.study_instance_uid) if several else out
-        write_examination(examination, folder)
-        findings.append(examination.findings)
-    if several:
-        progress("studies", len(studies), len(studies))
-        write_text(out / WORKLIST_FILE, worklist(findings).to_csv(index=False))
-    return findings
+    if len(studies) == 1:
+        task = _Task(studies[0], out, settings, alone=True)
+        return [_write(task, _examine(detector, task, progress))]
+    tasks = [_Task(source, out / study_key(source.study_instance_uid), settings, alone=False) for source in studies]
+    results = [result for task in tasks if (result := _done(task)) is not None]
+    missing = [task for task in tasks if _done(task) is None]
+    for outcome in run_over(_read, missing, workers=workers, progress=progress):
+        if outcome.error is not None:
+            results.append(_broken(detector, outcome.item, outcome.error))
+        else:
+            results.append(outcome.get())
+    rows = order(results, max_wait_min=max_wait_min)
+    write_text(out / WORKLIST_FILE, worklist_table(rows).to_csv(index=False))
+    write_text(out / WORKLIST_PAGE, worklist_page(rows, max_wait_min=max_wait_min))
+    return [row.result for row in rows]
+
+
+@lru_cache(maxsize=1)
+def _detector(settings: PredictSettings) -> Detector:
+    return settings.detector()
+
+
+def _read(task: _Task) -> StudyResult:
+    """Read one study and write what was found, in a worker."""
+    return _write(task, _examine(_detector(task.settings), task, silent))
+
+
+def _examine(detector: Detector, task: _Task, progress: Progress) -> Examination:
+    chosen = task.settings
+    return detector.examine(task.source, series_uid=chosen.series_uid, max_gap_mm=chosen.max_gap_mm, progress=progress)
+
+
+def _write(task: _Task, examination: Examination) -> StudyResult:
+    """Write one study's results, its findings last: they say that it is done."""
+    folder, settings, lacking = task.folder, task.settings, []
+    picture = None if task.alone else thumbnail(examination)
+    if picture is not None:
+        write_bytes(folder / THUMBNAIL_FILE, picture)
+    if settings.dicom and examination.findings.refused is None:
+        try:
+            _dicom_writer()(examination, folder / DICOM_FOLDER)
+        except DicomError as error:
+            lacking.append(f"no DICOM objects: {error}")
+    if settings.fhir:
+        _fhir_writer()(examination, folder)
+    if lacking:
+        write_text(folder / NOT_WRITTEN_FILE, "\n".join(lacking) + "\n")
+    write_examination(examination, folder)
+    return _result(task, examination.findings)
 
 
 def write_examination(examination: Examination, folder: Path) -> None:
-    """Write one study's ``findings.json`` and ``report.html``; raises as `write_studies` does."""
-    write_text(folder / FINDINGS_FILE, examination.findings.model_dump_json(indent=2) + "\n")
+    """Write one study's ``report.html`` and ``findings.json``; raises DiskFullError or OutputError."""
     write_report(examination, folder / REPORT_FILE)
+    write_text(folder / FINDINGS_FILE, examination.findings.model_dump_json(indent=2) + "\n")
 
 
-def worklist(findings: list[Findings]) -> pd.DataFrame:
-    """Return one row per study, the most suspicious first and refused ones last."""
-    rows = [
-        {
-            "study_instance_uid": study.study_instance_uid,
-            OVERALL: study.patient_overall.probability if study.patient_overall else None,
-            **{vertebra.level: vertebra.probability for vertebra in study.vertebrae},
-            "refused": study.refused.code if study.refused else None,
-            "reason": study.refused.reason if study.refused else None,
-            "statement": study.statement,
-        }
-        for study in findings
-    ]
-    table = pd.DataFrame(rows)
-    for column in ("study_instance_uid", "reason"):
-        table[column] = table[column].map(_no_formula, na_action="ignore")
-    return table.sort_values([OVERALL, "study_instance_uid"], ascending=[False, True], na_position="last")
+Writer = Callable[[Examination, Path], object]
 
 
-def _no_formula(text: str) -> str:
-    """Keep a spreadsheet from taking text for a formula: file names and UIDs come from the files."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+def _dicom_writer() -> Writer:
+    from cspine.report.dicom.objects import write_dicom  # noqa: PLC0415 - only who asks for it pays for it
+
+    return write_dicom
+
+
+def _fhir_writer() -> Writer:
+    from cspine.report.fhir import FHIR_FILE, write_fhir  # noqa: PLC0415 - only who asks for it pays for it
+
+    return lambda examination, folder: write_fhir(examination, folder / FHIR_FILE)
+
+
+def _done(task: _Task) -> StudyResult | None:
+    """Return what an earlier run wrote of a study; None where it did not get so far."""
+    try:
+        findings = Findings.model_validate_json((task.folder / FINDINGS_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return _result(task, findings)
+
+
+def _result(task: _Task, findings: Findings) -> StudyResult:
+    folder, lacking = task.folder, task.folder / NOT_WRITTEN_FILE
+    return StudyResult(
+        findings,
+        "" if task.alone else folder.name,
+        task.source.arrived_at,
+        thumbnail=(folder / THUMBNAIL_FILE).is_file(),
+        not_written=tuple(lacking.read_text(encoding="utf-8").splitlines()) if lacking.is_file() else (),
+    )
+
+
+def _broken(detector: Detector, task: _Task, error: Exception) -> StudyResult:
+    """Return the result of a study whose reading broke; it has no findings on the disk, so the next run tries again."""
+    told = str(error) if isinstance(error, CspineError) else f"reading it broke ({type(error).__name__})"
+    findings = detector.refusal(task.source.study_instance_uid, FAILED, f"{told}; run again, and report it if it stays")
+    return StudyResult(findings, "", task.source.arrived_at)
+
+
+def any_incomplete(results: Sequence[StudyResult]) -> bool:
+    """Tell whether a study has no answer, or something that was asked for could not be written."""
+    return any(result.findings.refused is not None or result.not_written for result in results)

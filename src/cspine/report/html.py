@@ -6,10 +6,12 @@ from typing import Any, Final
 from cspine.anatomy import COLOURS, RESEARCH_USE_ONLY
 from cspine.detect.detector import Examination
 from cspine.detect.reading import EvidencePicture
+from cspine.errors import DecodeError
 from cspine.files import write_text
-from cspine.findings import in_words
+from cspine.findings import Findings, SlicePlace, in_words
 from cspine.reformat.study import CompiledStudy
-from cspine.report.overlay import evidence_png, marks
+from cspine.report.axial import PIXELS, SIDE_MM, axial_picture
+from cspine.report.overlay import evidence_png, marks, view_jpeg
 from cspine.report.pages import environment, inline
 
 _TEMPLATE: Final = "study.html"
@@ -28,18 +30,24 @@ def render_report(examination: Examination) -> str:
     examination : Examination
         Of `cspine.detect.detector.Detector.examine`.
     """
-    compiled = examination.compiled
+    compiled, findings = examination.compiled, examination.findings
+    images, suspicious = _images(compiled) if compiled else [], _suspicious(examination)
     return (
         environment()
         .get_template(_TEMPLATE)
         .render(
-            findings=examination.findings,
+            findings=findings,
             statement=RESEARCH_USE_ONLY,
             colours=COLOURS,
-            images=_images(compiled) if compiled else [],
-            suspicious=_suspicious(examination),
+            images=images,
+            overview=images[len(images) // 2] if images else None,
+            chances={each.level: each.probability for each in findings.vertebrae if each.probability is not None},
+            suspicious=suspicious,
+            shown={each["vertebra"].level for each in suspicious},
             in_words=in_words,
+            words_of=lambda name: in_words((name,)),
             facts=_facts(compiled) if compiled else {},
+            provenance=_provenance(findings),
         )
     )
 
@@ -79,20 +87,45 @@ def _suspicious(examination: Examination) -> list[dict[str, Any]]:
     for vertebra in [each for each in likely if "triage" in each.above] or likely[:_LEAST_SHOWN]:
         shown = [picture for picture in reading.pictures if picture.level == vertebra.level]
         if shown:
-            views = [{"source": inline(evidence_png(picture), "png"), **_told(picture)} for picture in shown]
-            found.append({"vertebra": vertebra, "views": views})
+            views = [
+                {
+                    "source": inline(view_jpeg(picture), "jpeg"),
+                    "map": inline(evidence_png(picture), "png"),
+                    **_told(picture),
+                }
+                for picture in shown
+            ]
+            found.append({"vertebra": vertebra, "views": views, "axial": _axial(examination.compiled, shown[0])})
     return found
+
+
+def _axial(compiled: CompiledStudy | None, picture: EvidencePicture) -> dict[str, Any] | None:
+    """Return the stored slice at a vertebra's strongest place; None where it cannot be shown."""
+    place = picture.evidence.slice
+    if compiled is None or place is None:
+        return None
+    try:
+        shown = axial_picture(compiled.series, place)
+    except DecodeError:  # the file is gone, or was written over, since it was read
+        return None
+    if shown is None:
+        return None
+    caption = f"as stored: {_slice_name(place)}, {SIDE_MM:.0f} mm wide"
+    return {"source": inline(shown.jpeg, "jpeg"), "x": shown.x, "y": shown.y, "pixels": PIXELS, "caption": caption}
+
+
+def _slice_name(place: SlicePlace) -> str:
+    number = place.instance_number
+    named = f"slice {number}" if number is not None else "the nearest slice"
+    return f"{named}, frame {place.frame}" if place.frame > 1 else named
 
 
 def _told(picture: EvidencePicture) -> dict[str, str]:
     evidence = picture.evidence
     told = [f"{evidence.plane}, {100 * evidence.strength:.0f} %"]
     if evidence.slice is not None:
-        number = evidence.slice.instance_number
-        named = f"slice {number}" if number is not None else "the nearest slice"
-        if evidence.slice.frame > 1:
-            named += f", frame {evidence.slice.frame}"
-        told.append(f"{named}, row {evidence.slice.row:.0f}, column {evidence.slice.column:.0f}")
+        place = evidence.slice
+        told.append(f"{_slice_name(place)}, row {place.row:.0f}, column {place.column:.0f}")
     x, y, z = evidence.point_lps_mm
     return {"caption": "; ".join(told), "point": f"LPS {x:.1f}, {y:.1f}, {z:.1f} mm"}
 
@@ -106,6 +139,23 @@ def _place(offset_mm: float) -> str:
     if abs(offset_mm) < 0.5:
         return "midline"
     return f"{abs(offset_mm):.0f} mm {'left' if offset_mm > 0 else 'right'}"
+
+
+def _provenance(findings: Findings) -> dict[str, str]:
+    """Return what the numbers depend on."""
+    calibration, told = findings.calibration, {"Study": findings.study_instance_uid}
+    told["Software"] = f"cspine {findings.software.version}"
+    for name, weights in (("Weights", findings.weights), ("Vertebrae found by", findings.localizer)):
+        if weights is not None:
+            told[name] = f"{weights.name} (sha256 {weights.sha256[:16]}), trained on {weights.trained_on}"
+    if calibration is not None:
+        told["Calibrated on"] = calibration.fitted_on
+        told["Probabilities suppose"] = f"that {100 * calibration.prevalence:.1f} % of patients have a fracture"
+    else:
+        told["Calibration"] = "none: numbers are as the network gives them"
+    told["Looked at in a mirror too"] = "yes" if findings.flips else "no"
+    told["Schema of findings.json"] = findings.schema_version
+    return told
 
 
 def _facts(compiled: CompiledStudy) -> dict[str, str]:

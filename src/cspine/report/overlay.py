@@ -9,7 +9,7 @@ from PIL import Image
 
 from cspine.anatomy import colour_of
 from cspine.detect.reading import EvidencePicture
-from cspine.reformat.sagittal import SagittalSet
+from cspine.reformat.sagittal import SagittalSet, encode_jpeg
 from cspine.reformat.spine_map import SpineMap
 
 _ENLARGED: Final = 2
@@ -18,6 +18,11 @@ _ENLARGED: Final = 2
 _WARM: Final = (255.0, 60.0, 0.0)
 _MOST: Final = 0.55
 """The image shines through the strongest evidence."""
+
+_LEVELS: Final = 32
+"""Steps of opacity: few, so that the picture is small."""
+
+_QUALITY: Final = 85
 
 _NEAR_MM: Final = 12.0
 """Vertebrae are named on images that pass this near their middle."""
@@ -52,15 +57,19 @@ def marks(sagittal: SagittalSet, spine: SpineMap, image: int) -> list[dict[str, 
     return found
 
 
+def view_jpeg(picture: EvidencePicture) -> bytes:
+    """Return a view as it was looked at, as JPEG, twice as large."""
+    size = tuple(_ENLARGED * side for side in picture.image.shape[::-1])
+    return encode_jpeg(np.asarray(Image.fromarray(picture.image).resize(size, Image.Resampling.BICUBIC)), _QUALITY)
+
+
 def evidence_png(picture: EvidencePicture) -> bytes:
-    """Return a view with its evidence laid over in red, as PNG, twice as large."""
-    rows, columns = picture.image.shape
-    size = (columns * _ENLARGED, rows * _ENLARGED)
-    grey = np.asarray(Image.fromarray(picture.image).resize(size, Image.Resampling.BICUBIC), np.float32)
+    """Return a view's evidence, to be laid over it: red, the more opaque the stronger; PNG, as large as `view_jpeg`."""
+    size = tuple(_ENLARGED * side for side in picture.image.shape[::-1])
     strength = Image.fromarray(picture.strength.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    share = (np.clip(np.asarray(strength), 0.0, 1.0) * _MOST)[..., None]
-    coloured = grey[..., None] * (1 - share) + np.array(_WARM, np.float32) * share
-    return _png(np.rint(coloured).astype(np.uint8))
+    opaque = np.rint(np.clip(np.asarray(strength), 0.0, 1.0) * _MOST * _LEVELS) * (255 / _LEVELS)
+    layers = [np.full_like(opaque, colour) for colour in _WARM]
+    return _png(np.stack([*layers, opaque], axis=-1).astype(np.uint8))
 
 
 def _png(image: npt.NDArray[np.uint8]) -> bytes:
