@@ -15,7 +15,7 @@ SOURCE = Path(cspine.__file__).parent
 LAYERS = {
     "errors": 0, "anatomy": 0, "progress": 0, "settings": 0, "findings": 0, "files": 0, "printable": 0, "scale": 0,
     "labels": 1, "imaging": 1,
-    "reformat": 2, "phantom": 2,
+    "reformat": 2, "phantom": 2, "deidentify": 2,
     "evaluate": 3, "detect": 3, "learn": 3,
     "report": 4, "trials": 4,
     "cli": 6, "__main__": 6,
@@ -31,6 +31,8 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"report"},
+    "fhir": {"report"},
+    "dicomanonymizer": {"deidentify"},
 }
 
 

@@ -1,0 +1,197 @@
+"""Files without their patients, into new folders named by new UIDs."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+
+from cspine.deidentify.profile import Profile
+from cspine.errors import CspineError, DicomError
+from cspine.files import atomic_path, claim_folder
+from cspine.imaging.dataset import looks_like_dicom, parse
+from cspine.imaging.header import MULTI_FRAME_CT, quiet
+from cspine.imaging.source import SourceFile, list_files
+from cspine.progress import Progress, silent
+from cspine.scale import run_over
+
+MARKER: Final = "deidentify.json"
+
+_IMPLEMENTATION: Final = UID("2.25.254062231207470172110637043437113062353")
+_CT: Final = frozenset({CTImageStorage, *MULTI_FRAME_CT})
+_HEAD: Final = 132
+
+_ANOTHER_KIND: Final = "not CT images: text may be burned in, or told in them"
+_NO_DICOM: Final = "not DICOM"
+_UNREADABLE: Final = "DICOM that cannot be read"
+
+
+@dataclass(frozen=True)
+class Deidentified:
+    """What became of files.
+
+    Attributes
+    ----------
+    written : int
+        Files.
+    patients, studies : int
+        Pseudonyms, and new StudyInstanceUIDs.
+    left_out : dict of str to int
+        Why files were left out, and how many.
+    warnings : tuple of str
+        What to look at before the files leave.
+    """
+
+    written: int
+    patients: int
+    studies: int
+    left_out: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Task:
+    file: SourceFile
+    out: Path
+    profile: Profile
+
+
+@dataclass(frozen=True)
+class _Done:
+    patient: str = ""
+    study: str = ""
+    left_out: str = ""
+    burned_in: bool = False
+    head: bool = False
+
+
+def deidentify(
+    path: Path, out: Path, profile: Profile, *, workers: int = 1, progress: Progress = silent
+) -> Deidentified:
+    """Write every CT image at `path` without its patient; an interrupted run goes on where it stopped.
+
+    Images lie in ``OUT/<study>/<series>/<instance>.dcm`` by their new UIDs: names of files and folders tell patients,
+    too. Only CT images are carried over. Pixels are not changed.
+
+    Parameters
+    ----------
+    path : Path
+        A file, a folder or a zip.
+    out : Path
+        Gets the images.
+    profile : Profile
+        How.
+    workers : int
+        Processes to use.
+    progress : Progress
+        Told how many files are done.
+
+    Raises
+    ------
+    SourceError, ArchiveError
+        Nothing is there.
+    OutputTakenError
+        `out` holds something else.
+    DiskFullError, OutputError
+        `out` cannot be written.
+    """
+    files = list_files(path)
+    identity = {
+        "kind": "deidentify",
+        "key": profile.key.fingerprint,
+        "dates": profile.dates,
+        "shift_days": profile.shift_days,
+    }
+    claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
+    tasks = [_Task(file, out, profile) for file in files]
+    done, left_out = [], Counter[str]()
+    for outcome in run_over(_write, tasks, workers=workers, stage="files", progress=progress):
+        if outcome.error is not None:
+            left_out[_UNREADABLE] += 1
+            continue
+        result = outcome.get()
+        if result.left_out:
+            left_out[result.left_out] += 1
+        else:
+            done.append(result)
+    return Deidentified(
+        written=len(done),
+        patients=len({each.patient for each in done}),
+        studies=len({each.study for each in done}),
+        left_out=dict(left_out),
+        warnings=_warnings(done),
+    )
+
+
+def _warnings(done: list[_Done]) -> tuple[str, ...]:
+    found = []
+    burned_in, heads = sum(each.burned_in for each in done), sum(each.head for each in done)
+    if burned_in:
+        found.append(
+            f"{burned_in} images say that text is burned in, or are screens and not scans: pixels are not cleaned, "
+            "look at them before they leave"
+        )
+    if heads:
+        found.append("a face can be rebuilt from a CT of the head: what shows one needs more than this")
+    return tuple(found)
+
+
+def _write(task: _Task) -> _Done:
+    """Free one file of its patient, in a worker."""
+    data = task.file.read()
+    if not looks_like_dicom(data[:_HEAD]) and data[128:132] != b"DICM":
+        return _Done(left_out=_NO_DICOM)
+    with quiet():
+        dataset = parse(task.file, data, pixels=True)
+        kind = str(dataset.get("SOPClassUID") or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID") or "")
+        if "PixelData" not in dataset or (kind and kind not in _CT):
+            return _Done(left_out=_ANOTHER_KIND)
+        burned_in, head = _has_text(dataset), _may_show_a_face(dataset)
+        try:
+            task.profile.apply(dataset)
+        except CspineError:
+            raise
+        except Exception as error:  # pydicom raises whatever the values it converts bring up
+            raise DicomError(f"{task.file.name}: a value cannot be read ({type(error).__name__}); left out") from error
+        study, series, instance = (_named(dataset, task, key) for key in _UIDS)
+        dataset.file_meta = _meta(dataset, kind or str(CTImageStorage), instance)
+        with atomic_path(task.out / study / series / f"{instance}.dcm") as part:
+            dataset.save_as(part, enforce_file_format=True)
+    return _Done(str(dataset.PatientID), study, burned_in=burned_in, head=head)
+
+
+_UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+
+def _named(dataset: Dataset, task: _Task, keyword: str) -> str:
+    """Return a new UID; one is made of the key and the place where the file has none."""
+    value = str(dataset.get(keyword) or "")
+    if not value:
+        place = task.file.name if keyword == "SOPInstanceUID" else str(Path(task.file.name).parent)
+        value = task.profile.key.uid(f"{keyword} {place}")
+        setattr(dataset, keyword, value)
+    return value
+
+
+def _meta(dataset: Dataset, sop_class: str, instance: str) -> FileMetaDataset:
+    """Return new file meta information: the old one may name who sent the file."""
+    old = getattr(dataset, "file_meta", FileMetaDataset())
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), UID(instance)
+    meta.TransferSyntaxUID = old.get("TransferSyntaxUID", ExplicitVRLittleEndian)
+    meta.ImplementationClassUID = _IMPLEMENTATION
+    return meta
+
+
+def _has_text(dataset: Dataset) -> bool:
+    """Tell whether an image says that text is burned in, or that it is a screen and no scan."""
+    words = {str(word).upper() for word in dataset.get("ImageType") or ()}
+    return str(dataset.get("BurnedInAnnotation", "")).upper() == "YES" or bool(words & {"SCREEN SAVE", "SECONDARY"})
+
+
+def _may_show_a_face(dataset: Dataset) -> bool:
+    part = str(dataset.get("BodyPartExamined", "")).upper()
+    return "HEAD" in part or str(dataset.get("RecognizableVisualFeatures", "")).upper() == "YES"
