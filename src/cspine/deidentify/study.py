@@ -1,5 +1,6 @@
 """Files without their patients, into new folders named by new UIDs."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +150,7 @@ def _write(task: _Task) -> _Done:
         kind = str(dataset.get("SOPClassUID") or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID") or "")
         if "PixelData" not in dataset or (kind and kind not in _CT):
             return _Done(left_out=_ANOTHER_KIND)
+        _check_whole(task.file, dataset)
         burned_in, head = _has_text(dataset), _may_show_a_face(dataset)
         try:
             task.profile.apply(dataset)
@@ -161,6 +163,16 @@ def _write(task: _Task) -> _Done:
         with atomic_path(task.out / study / series / f"{instance}.dcm") as part:
             dataset.save_as(part, enforce_file_format=True)
     return _Done(str(dataset.PatientID), study, burned_in=burned_in, head=head)
+
+
+def _check_whole(file: SourceFile, dataset: Dataset) -> None:
+    """Refuse an image that is cut off within its pixels: nobody would know any more."""
+    if UID(dataset.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)).is_encapsulated:
+        return
+    values = [dataset.get(keyword) or 1 for keyword in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")]
+    expected = math.prod(int(value) for value in values) * (int(dataset.get("BitsAllocated") or 16) // 8)
+    if len(dataset.PixelData) < expected:
+        raise DicomError(f"{file.name}: its pixels are cut off; copy it again")
 
 
 _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pydicom import Dataset
-from pydicom.uid import UID, CTImageStorage
+from pydicom.uid import RE_VALID_UID, CTImageStorage
 
 from cspine.errors import DicomError
 from cspine.imaging.codecs import NIFTI
@@ -16,11 +16,11 @@ from cspine.imaging.header import MULTI_FRAME_CT, SliceHeader, quiet
 from cspine.imaging.series import Series
 from cspine.printable import printable
 
-_NAME_LETTERS: Final = 64
-"""Of each of a name's three representations at most (PS3.5, VR PN)."""
+_NAME_BYTES: Final = 64
+"""Of each of a name's three representations at most: PS3.5 allows so many letters, some readers so many bytes."""
 
 _LONG, _SHORT = 64, 16
-"""Letters of the value representations LO and SH at most."""
+"""Of the value representations LO and SH at most, likewise."""
 
 _TEXTS: Final = {
     "PatientID": _LONG, "AccessionNumber": _SHORT, "StudyID": _SHORT, "StudyDescription": _LONG,
@@ -123,7 +123,7 @@ def _check_uids(headers: Sequence[SliceHeader]) -> None:
         *(("SOPInstanceUID", header.sop_instance_uid) for header in headers),
     ]
     for keyword, value in uids:
-        if not (value and UID(value).is_valid):
+        if not _is_uid(value):
             raise DicomError(
                 f"{first.file.name}: its {keyword} is {'no UID' if value else 'missing'}, so that no DICOM object can "
                 "refer to it; export the original series"
@@ -136,11 +136,16 @@ def _in_common(first: SliceHeader) -> tuple[Dataset, list[str]]:
     dataset = Dataset()
     dataset.SpecificCharacterSet = UTF_8
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = first.study_instance_uid, first.series_instance_uid
-    made_up = []
+    made_up, frame = [], first.frame_of_reference_uid or ""
+    own_frame = frame if _is_uid(frame) else None
     for keyword, value, instead in (
         ("SOPClassUID", first.sop_class_uid, CTImageStorage),
         ("Modality", first.modality, "CT"),
-        ("FrameOfReferenceUID", _valid(first.frame_of_reference_uid), _frame_of_reference(first.series_instance_uid)),
+        (
+            "FrameOfReferenceUID",
+            own_frame,
+            _frame_of_reference(first.series_instance_uid),
+        ),
     ):
         setattr(dataset, keyword, value or instead)
         if not value:
@@ -165,8 +170,8 @@ def _elements(header: SliceHeader) -> Dataset:
             return parse_deflated(header.file)
 
 
-def _valid(uid: str | None) -> str | None:
-    return uid if uid and UID(uid).is_valid else None
+def _is_uid(text: str) -> bool:
+    return len(text) <= _LONG and re.fullmatch(RE_VALID_UID, text) is not None
 
 
 def _frame_of_reference(series_uid: str) -> str:
@@ -199,11 +204,18 @@ def _text(own: Dataset, keyword: str) -> str:
             value = own.get(keyword)
         except Exception:  # noqa: BLE001 - pydicom raises whatever the values it converts bring up
             return ""
+    if isinstance(value, bytes):  # of unknown VR: longer than the known one can be
+        return value.decode("utf-8", errors="replace").rstrip("\0 ")
     return "" if value is None else str(value)
 
 
 def _line(own: Dataset, keyword: str, most: int) -> str:
-    return _clean(_text(own, keyword))[:most].strip()
+    return _cut(_clean(_text(own, keyword)), most)
+
+
+def _cut(text: str, most: int) -> str:
+    """Return as much of a text as fits into so many bytes of UTF-8."""
+    return text.encode("utf-8")[:most].decode("utf-8", errors="ignore").strip()
 
 
 def _clean(text: str) -> str:
@@ -212,8 +224,8 @@ def _clean(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    """Return a person's name with at most three representations of at most 64 letters and five components."""
-    groups = [_clean(group)[:_NAME_LETTERS].strip() for group in text.split("=")[:3]]
+    """Return a person's name with at most three representations of at most 64 bytes and five components."""
+    groups = [_cut(_clean(group), _NAME_BYTES) for group in text.split("=")[:3]]
     return "=".join("^".join(group.split("^")[:5]) for group in groups).rstrip("=")
 
 

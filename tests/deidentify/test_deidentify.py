@@ -1,0 +1,203 @@
+"""Nothing of the patient is left, and what belongs together stays together."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom import Dataset
+from pydicom.sequence import Sequence
+from tests.support.dicom import neck, write_series
+from typer.testing import CliRunner, Result
+
+from cspine.cli import app
+from cspine.deidentify.key import Key
+from cspine.deidentify.profile import Profile, action_of
+from cspine.deidentify.study import deidentify
+from cspine.errors import InputError
+from cspine.imaging import load_volume
+
+HU = neck((12, 32, 40), (2.5, 3.0, 3.0))
+SECRET = "Geheim^Nis"
+KEY = Key(b"k" * 32)
+
+
+def personal(dataset: Dataset, _: int) -> Dataset:
+    """Put the patient into every corner that a header has."""
+    dataset.PatientName = SECRET
+    dataset.PatientID = "4711-Geheim"
+    dataset.PatientBirthDate = "19511224"
+    dataset.PatientAddress = f"{SECRET} street"
+    dataset.OtherPatientIDs = "4711-Geheim"
+    dataset.StudyDate, dataset.StudyTime = "20240229", "101500"
+    dataset.AcquisitionDateTime = "20240229101501.5"
+    dataset.ReferringPhysicianName = SECRET
+    dataset.InstitutionName = "Geheim hospital"
+    dataset.StudyDescription = "Geheim fell from a horse"
+    dataset.AccessionNumber = "4711"
+    dataset.DeviceSerialNumber = "Geheim9"
+    dataset.FrameOfReferenceUID = "1.2.3.77"
+    dataset.ConvolutionKernel, dataset.Manufacturer = "B60f", "Maker"
+    block = dataset.private_block(0x0099, "GEHEIM", create=True)
+    block.add_new(1, "LO", SECRET)
+    inner, reference = Dataset(), Dataset()
+    inner.PatientName = inner.PersonName = SECRET
+    inner.RequestedProcedureDescription = "Geheim"
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.3.99"
+    dataset.RequestAttributesSequence = Sequence([inner])
+    dataset.ReferencedImageSequence = Sequence([reference])
+    dataset.add_new((0x6000, 0x3000), "OW", b"GEHEIM")
+    dataset.file_meta.SourceApplicationEntityTitle = "GEHEIM"
+    return dataset
+
+
+def texts(dataset: Dataset) -> Iterator[str]:
+    for element in dataset.iterall():
+        if element.VR != "SQ" and element.keyword != "PixelData":
+            yield str(element.value)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    folder = tmp_path / "Geheim" / "in"
+    write_series(folder, HU, spacing=(2.5, 3.0, 3.0), change=personal)
+    return folder
+
+
+def written(out: Path) -> list[Dataset]:
+    return [pydicom.dcmread(path) for path in sorted(out.rglob("*.dcm"))]
+
+
+def test_nothing_of_the_patient_is_left(study: Path, tmp_path: Path) -> None:
+    found = deidentify(study, tmp_path / "out", Profile(KEY))
+
+    assert (found.written, found.patients, found.studies) == (12, 1, 1)
+    for path in (tmp_path / "out").rglob("*"):
+        assert "Geheim" not in path.relative_to(tmp_path / "out").as_posix()
+        if path.is_file():
+            data = path.read_bytes()
+            for word in (b"Geheim", b"GEHEIM", b"4711", b"19511224", b"20240229", b"1.2.3.77", b"1.2.3.99"):
+                assert word not in data
+    for dataset in written(tmp_path / "out"):
+        assert dataset.PatientName == dataset.PatientID == KEY.pseudonym("4711-Geheim")
+        assert dataset.PatientIdentityRemoved == "YES"
+        assert dataset.LongitudinalTemporalInformationModified == "REMOVED"
+        assert [item.CodeValue for item in dataset.DeidentificationMethodCodeSequence] == ["113100"]
+        assert not any(element.tag.is_private for element in dataset.iterall())
+        assert (0x6000, 0x3000) not in dataset
+        assert dataset.ConvolutionKernel == "B60f"
+
+
+def test_images_stay_what_they_are(study: Path, tmp_path: Path) -> None:
+    deidentify(study, tmp_path / "out", Profile(KEY))
+
+    before, after = load_volume(study), load_volume(tmp_path / "out")
+    assert (before.array == after.array).all()
+    assert (before.affine == after.affine).all()
+
+
+def test_uids_change_alike_everywhere_and_in_every_run(study: Path, tmp_path: Path) -> None:
+    deidentify(study, tmp_path / "one", Profile(KEY))
+    deidentify(study, tmp_path / "two", Profile(KEY), workers=2)
+    deidentify(study, tmp_path / "other", Profile(Key.new()))
+
+    names = [
+        sorted(path.relative_to(tmp_path / out) for path in (tmp_path / out).rglob("*.dcm"))
+        for out in ("one", "two", "other")
+    ]
+    assert names[0] == names[1]
+    assert not set(names[0]) & set(names[2])
+    for dataset in written(tmp_path / "one"):
+        assert dataset.FrameOfReferenceUID == KEY.uid("1.2.3.77")
+        (reference,) = dataset.ReferencedImageSequence
+        assert reference.ReferencedSOPInstanceUID == KEY.uid("1.2.3.99")
+        assert reference.ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.2"
+        assert dataset.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
+
+
+@pytest.mark.parametrize(("days", "date"), [(1, "20240301"), (-60, "20231231"), (366, "20250301")])
+def test_dates_are_shifted_by_choice(study: Path, tmp_path: Path, days: int, date: str) -> None:
+    deidentify(study, tmp_path / "out", Profile(KEY, "shift", days))
+
+    for dataset in written(tmp_path / "out"):
+        assert dataset.StudyDate == date
+        assert dataset.AcquisitionDateTime == f"{date}101501.5"
+        assert dataset.StudyTime == "101500"
+        assert dataset.LongitudinalTemporalInformationModified == "MODIFIED"
+        assert [item.CodeValue for item in dataset.DeidentificationMethodCodeSequence] == ["113100", "113107"]
+
+
+def test_each_patient_has_days_of_his_own() -> None:
+    days = [KEY.days(f"patient {number}") for number in range(200)]
+
+    assert len(set(days)) > 180
+    assert all(-3650 <= each <= -1 for each in days)
+    assert days[0] == KEY.days("patient 0")
+
+
+def test_only_ct_images_leave(study: Path, tmp_path: Path) -> None:
+    def capture(dataset: Dataset, _: int) -> Dataset:
+        dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+        return dataset
+
+    def screen(dataset: Dataset, _: int) -> Dataset:
+        dataset.ImageType = ["DERIVED", "SECONDARY", "SCREEN SAVE"]
+        dataset.BodyPartExamined = "HEAD"
+        return dataset
+
+    write_series(study / "capture", HU[:2], series="1.2.3.1", change=capture)
+    write_series(study / "screen", HU[:3], series="1.2.3.2", change=screen)
+    (study / "letter.txt").write_text("Dear Geheim")
+    (study / "cut.dcm").write_bytes((study / "1.dcm").read_bytes()[:-500])
+    (study / "short.dcm").write_bytes((study / "1.dcm").read_bytes()[:133])
+
+    result = CliRunner().invoke(app, ["deidentify", str(study), "--out", str(tmp_path / "out"), "--workers", "1"])
+
+    assert result.exit_code == 1
+    assert "15 images" in result.stdout
+    assert "not CT images: text may be burned in, or told in them: 2" in result.stdout
+    assert "not DICOM: 1" in result.stdout
+    assert "cannot be read: 2" in result.stdout
+    assert "3 images say that text is burned in" in result.stderr
+    assert "a face can be rebuilt" in result.stderr
+    assert "Geheim" not in result.stdout.replace(str(tmp_path), "")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_a_key_is_kept_for_its_owner_and_used_again(study: Path, tmp_path: Path) -> None:
+    first = run("deidentify", study, "--out", tmp_path / "one", "--key", tmp_path / "key", "--workers", 1)
+    again = run("deidentify", study, "--out", tmp_path / "two", "--key", tmp_path / "key", "--workers", 1)
+
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+    assert "keep it apart" in first.stdout
+    assert "keep it apart" not in again.stdout
+    names = [sorted(path.name for path in (tmp_path / out).rglob("*.dcm")) for out in ("one", "two")]
+    assert names[0] == names[1]
+    assert (tmp_path / "key").read_text().strip() not in (tmp_path / "one" / "deidentify.json").read_text()
+
+
+def test_what_cannot_be_is_refused(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("no key")
+
+    with pytest.raises(InputError, match="holds no key"):
+        Key.at(tmp_path / "key")
+    assert run("deidentify", study, "--out", tmp_path / "out", "--shift-days", 3).exit_code == 2
+    deidentify(study, tmp_path / "out", Profile(KEY))
+    other = run("deidentify", study, "--out", tmp_path / "out")
+    assert other.exit_code == 2
+    assert "choose another --out" in other.stderr
+
+
+def test_the_table_is_the_standards() -> None:
+    assert action_of(0x0010, 0x0010) == "empty"  # PatientName
+    assert action_of(0x0020, 0x000D) == "uid"  # StudyInstanceUID
+    assert action_of(0x0008, 0x1030) == "remove"  # StudyDescription
+    assert action_of(0x5012, 0x3000) == "remove"  # curves
+    assert action_of(0x6002, 0x3000) == "remove"  # overlays
+    assert action_of(0x0028, 0x0010) is None  # Rows
+    assert "secret" not in repr(KEY)

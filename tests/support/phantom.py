@@ -1,0 +1,38 @@
+"""The phantom study that comes with cspine, read once."""
+
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+from pydicom import Dataset
+
+from cspine.detect.detector import Detector, Examination
+from cspine.imaging.layout import open_root
+
+
+@cache
+def detector() -> Detector:
+    """Return the detector with the weights that come with cspine."""
+    return Detector.load()
+
+
+def write_phantom(folder: Path, change: Callable[[Dataset], None] = lambda _: None) -> Path:
+    """Write the embedded study's slices, each changed in a chosen way; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = resources.files("cspine.phantom").joinpath("embedded/study.zip").read_bytes()
+    with zipfile.ZipFile(BytesIO(archive)) as members:
+        for name in members.namelist():
+            dataset = pydicom.dcmread(BytesIO(members.read(name)))
+            change(dataset)
+            dataset.save_as(folder / Path(name).name)
+    return folder
+
+
+def examine(path: Path) -> Examination:
+    """Read the one study at a path."""
+    (source,) = open_root(path).studies
+    return detector().examine(source)
