@@ -1,6 +1,7 @@
 """What is written is taken by a PACS, and given back as it was: Orthanc, by C-STORE and by STOW-RS."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from tests.support.phantom import examine, write_phantom
 
 from cspine.report.dicom.objects import write_dicom
 
-ORTHANC = shutil.which("Orthanc")
+ORTHANC = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 pytestmark = [
