@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.tables import KEPT
+_DONE: Final = "done"
 
 SYNTAXES: Final = ("uncompressed", "jpeg-lossless", "jpeg-2000")
 
@@ -41,12 +41,13 @@ def main() -> None:
     options = parser.parse_args()
     for name, more in RUNS.items():
         work = options.work / name
-        if (work / KEPT).is_dir() or (name == "rounds" and options.weights is None):
+        if (work / _DONE).is_file() or (name == "rounds" and options.weights is None):
             continue
         work.mkdir(parents=True, exist_ok=True)
         chosen = [part.format(runs=options.work, weights=options.weights) for part in more]
         print(f"{name} ...", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--work", str(work), *chosen], check=True)
+        (work / _DONE).touch()
     subprocess.run([sys.executable, "-m", "benchmarks.tables", str(options.work)], check=True)
 
 

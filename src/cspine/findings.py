@@ -119,6 +119,11 @@ class VertebraFinding(_Part):
     ] = ()
     reasons: Annotated[tuple[str, ...], Field(description="Why the number may not be relied on.")] = ()
 
+    @property
+    def strongest(self) -> ViewEvidence | None:
+        """The place that speaks most for a fracture; None of weights that tell none."""
+        return next((part for part in self.evidence if isinstance(part, ViewEvidence)), None)
+
 
 class Refusal(_Part):
     """Why no answer is given."""

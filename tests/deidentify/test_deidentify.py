@@ -48,6 +48,17 @@ def personal(dataset: Dataset, _: int) -> Dataset:
     dataset.RequestAttributesSequence = Sequence([inner])
     dataset.ReferencedImageSequence = Sequence([reference])
     dataset.add_new((0x6000, 0x3000), "OW", b"GEHEIM")
+    dataset.add_new((0x6000, 0x0022), "LO", "Geheim overlay")
+    dataset.add_new((0x0012, 0x9999), "LO", "Geheim unknown")
+    dataset.add_new((0x0018, 0x9FFE), "UN", b"Geheim unknown")
+    dataset.add_new((0x0010, 0x0033), "LO", "Geheim birth date in another calendar")
+    dataset.SeriesDate = "20240229"
+    dataset.PatientBirthTime = "101501"
+    hospital = Dataset()
+    hospital.CodeValue, hospital.CodingSchemeDesignator, hospital.CodeMeaning = "1", "99G", "Geheim hospital"
+    dataset.InstitutionCodeSequence = Sequence([hospital])
+    dataset.RequestedProcedureID, dataset.TextValue = "4711", "Geheim"
+    dataset.preamble = b"Geheim^Nis 19511224 4711".ljust(128, b"\0")
     dataset.file_meta.SourceApplicationEntityTitle = "GEHEIM"
     return dataset
 
@@ -85,7 +96,8 @@ def test_nothing_of_the_patient_is_left(study: Path, tmp_path: Path) -> None:
         assert dataset.LongitudinalTemporalInformationModified == "REMOVED"
         assert [item.CodeValue for item in dataset.DeidentificationMethodCodeSequence] == ["113100"]
         assert not any(element.tag.is_private for element in dataset.iterall())
-        assert (0x6000, 0x3000) not in dataset
+        assert not any(element.tag.group == 0x6000 for element in dataset)
+        assert dataset.SliceThickness == 2.5
         assert dataset.ConvolutionKernel == "B60f"
 
 
@@ -124,8 +136,62 @@ def test_dates_are_shifted_by_choice(study: Path, tmp_path: Path, days: int, dat
         assert dataset.StudyDate == date
         assert dataset.AcquisitionDateTime == f"{date}101501.5"
         assert dataset.StudyTime == "101500"
+        assert dataset.PatientBirthDate == ""  # moved alike, it would tell the age in days
+        assert "PatientBirthTime" not in dataset
         assert dataset.LongitudinalTemporalInformationModified == "MODIFIED"
         assert [item.CodeValue for item in dataset.DeidentificationMethodCodeSequence] == ["113100", "113107"]
+
+
+def test_a_uid_that_leads_elsewhere_leads_nowhere(tmp_path: Path) -> None:
+    def odd(dataset: Dataset, _: int) -> Dataset:
+        del dataset.StudyInstanceUID
+        dataset.add_new(0x0020000D, "DA", "20240101/../../../../escaped")
+        return dataset
+
+    with pytest.warns(UserWarning, match="DA"):
+        write_series(tmp_path / "in", HU[:2], change=odd)
+    deidentify(tmp_path / "in", tmp_path / "a" / "b" / "out", Profile(KEY, "shift", 1))
+
+    names = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*.dcm")}
+    assert names == {"a", "in"}
+    for dataset in written(tmp_path / "a"):
+        assert dataset["StudyInstanceUID"].VR == "UI"
+        assert dataset.StudyInstanceUID.startswith("2.25.")
+
+
+def test_text_behind_a_date_goes(study: Path, tmp_path: Path) -> None:
+    def odd(dataset: Dataset, _: int) -> Dataset:
+        dataset.add_new(0x00080022, "DA", "20240301 Geheim")
+        dataset.add_new(0x00080032, "TM", "Geheim")
+        return dataset
+
+    with pytest.warns(UserWarning, match="Invalid value"):
+        write_series(study / "more", HU[:2], series="1.2.3.8", change=odd)
+    deidentify(study / "more", tmp_path / "out", Profile(KEY, "shift", 1))
+
+    for dataset in written(tmp_path / "out"):
+        assert (dataset.AcquisitionDate, dataset.AcquisitionTime) == ("", "")
+
+
+def test_images_of_one_name_are_counted(study: Path, tmp_path: Path) -> None:
+    (study / "copy.dcm").write_bytes((study / "1.dcm").read_bytes())
+
+    found = deidentify(study, tmp_path / "out", Profile(KEY))
+
+    assert found.written == len(written(tmp_path / "out")) == 12
+    assert found.left_out == {"the same SOPInstanceUID as another file": 1}
+
+
+def test_an_overlay_in_the_pixels_does_not_leave(study: Path, tmp_path: Path) -> None:
+    def overlaid(dataset: Dataset, _: int) -> Dataset:
+        dataset.add_new((0x6000, 0x0102), "US", 12)
+        return dataset
+
+    write_series(study / "old", HU[:2], series="1.2.3.9", change=overlaid)
+
+    assert deidentify(study, tmp_path / "out", Profile(KEY)).left_out == {
+        "an overlay lies in unused bits of the pixels": 2
+    }
 
 
 def test_each_patient_has_days_of_his_own() -> None:
@@ -156,6 +222,7 @@ def test_only_ct_images_leave(study: Path, tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "15 images" in result.stdout
+    assert "the same SOPInstanceUID" not in result.stdout
     assert "not CT images: text may be burned in, or told in them: 2" in result.stdout
     assert "not DICOM: 1" in result.stdout
     assert "cannot be read: 2" in result.stdout
@@ -188,9 +255,17 @@ def test_what_cannot_be_is_refused(study: Path, tmp_path: Path) -> None:
         Key.at(tmp_path / "key")
     assert run("deidentify", study, "--out", tmp_path / "out", "--shift-days", 3).exit_code == 2
     deidentify(study, tmp_path / "out", Profile(KEY))
+    assert "-1234" not in _told(study, tmp_path / "days", -1234)
+    inside = run("deidentify", study, "--out", study / "out")
+    assert (inside.exit_code, (study / "out").exists()) == (2, False)
     other = run("deidentify", study, "--out", tmp_path / "out")
     assert other.exit_code == 2
     assert "choose another --out" in other.stderr
+
+
+def _told(study: Path, out: Path, days: int) -> str:
+    deidentify(study, out, Profile(KEY, "shift", days))
+    return (out / "deidentify.json").read_text()
 
 
 def test_the_table_is_the_standards() -> None:

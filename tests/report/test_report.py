@@ -18,7 +18,7 @@ def test_the_report_holds_all_it_should_and_needs_nothing_else(tmp_path: Path) -
     html = render_report(examination)
 
     findings = examination.findings
-    assert html.count("<img ") == 9
+    assert html.count("<img ") == 10  # nine, and the middle one beside the table
     for vertebra in findings.vertebrae:
         assert f'<th scope="row">{vertebra.level}</th>' in html
         assert vertebra.probability is not None
@@ -42,7 +42,7 @@ def test_a_refusal_has_a_report_with_its_reason_and_no_number(tmp_path: Path) ->
     assert "Probability of a fracture" not in html
 
 
-def test_the_worklist_puts_what_nobody_looked_at_before_what_is_not_suspicious(tmp_path: Path) -> None:
+def test_the_worklist_of_weights_without_operating_points_goes_by_their_numbers(tmp_path: Path) -> None:
     detector = Detector.load("baseline-cnn")
     for name, spacing in (("a", (2.5, 3.0, 3.0)), ("b", (6.0, 3.0, 3.0)), ("c", (2.8, 3.0, 3.0))):
         write_series(tmp_path / name, HU, spacing=spacing, study=f"1.{ord(name)}", series=f"1.{ord(name)}.1")
@@ -50,9 +50,9 @@ def test_the_worklist_puts_what_nobody_looked_at_before_what_is_not_suspicious(t
     found = [StudyResult(examination.findings, "", 0.0) for examination in detector.examine_all(tmp_path)]
     table = worklist_table(order(found))
 
-    assert table["refused"].tolist()[0] == "too-thick"
-    assert table["patient_overall"].isna().tolist() == [True, False, False]
-    assert table["patient_overall"].iloc[1] >= table["patient_overall"].iloc[2]
+    assert table["patient_overall"].iloc[0] >= table["patient_overall"].iloc[1]
+    assert table["refused"].tolist()[2] == "too-thick"
+    assert table["patient_overall"].isna().tolist() == [False, False, True]
 
 
 def test_a_worklist_holds_no_formulas(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 import hashlib
 import hmac
+import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from cspine.errors import InputError
-from cspine.files import atomic_path
+from cspine.files import output_errors
 
 _BYTES: Final = 32
 _MOST_DAYS: Final = 3650
@@ -50,9 +51,14 @@ class Key:
             except (OSError, ValueError) as error:
                 raise InputError(f"{path}: holds no key of cspine deidentify; name its file, or another") from error
         made = cls.new()
-        with atomic_path(path) as part:
-            part.write_text(made.secret.hex() + "\n", encoding="ascii")
-        path.chmod(0o600)
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            except FileExistsError:  # another run has just made it
+                return cls.at(path)
+            with os.fdopen(handle, "w", encoding="ascii") as file:
+                file.write(made.secret.hex() + "\n")
         return made
 
     @property
@@ -71,6 +77,10 @@ class Key:
     def days(self, patient: str) -> int:
         """Return by how many days a patient's dates are moved, up to ten years into the past."""
         return -(1 + int.from_bytes(self._of("days", patient)[:8], "big") % _MOST_DAYS)
+
+    def hidden(self, number: int) -> str:
+        """Tells two numbers apart without giving them away."""
+        return self._of("number", str(number)).hex()[:16]
 
     def _of(self, what: str, text: str) -> bytes:
         return hmac.new(self.secret, f"{what}\0{text}".encode(), hashlib.sha256).digest()

@@ -10,8 +10,8 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from cspine.deidentify.profile import Profile
-from cspine.errors import CspineError, DicomError
+from cspine.deidentify.profile import UIDS, Profile
+from cspine.errors import DicomError, InputError
 from cspine.files import atomic_path, claim_folder
 from cspine.imaging.dataset import looks_like_dicom, parse
 from cspine.imaging.header import MULTI_FRAME_CT, quiet
@@ -25,8 +25,13 @@ _IMPLEMENTATION: Final = UID("2.25.254062231207470172110637043437113062353")
 _CT: Final = frozenset({CTImageStorage, *MULTI_FRAME_CT})
 _HEAD: Final = 132
 
+_BIT_POSITION: Final = 0x0102
+"""Of overlays: 0 where they have data of their own."""
+
+_OVERLAID: Final = "an overlay lies in unused bits of the pixels"
 _ANOTHER_KIND: Final = "not CT images: text may be burned in, or told in them"
 _NO_DICOM: Final = "not DICOM"
+_SAME: Final = "the same SOPInstanceUID as another file"
 _UNREADABLE: Final = "DICOM that cannot be read"
 
 
@@ -64,6 +69,7 @@ class _Task:
 class _Done:
     patient: str = ""
     study: str = ""
+    image: str = ""
     left_out: str = ""
     burned_in: bool = False
     head: bool = False
@@ -72,7 +78,7 @@ class _Done:
 def deidentify(
     path: Path, out: Path, profile: Profile, *, workers: int = 1, progress: Progress = silent
 ) -> Deidentified:
-    """Write every CT image at `path` without its patient; an interrupted run goes on where it stopped.
+    """Write every CT image at `path` without its patient; with the same key, an interrupted run goes on.
 
     Images lie in ``OUT/<study>/<series>/<instance>.dcm`` by their new UIDs: names of files and folders tell patients,
     too. Only CT images are carried over. Pixels are not changed.
@@ -94,17 +100,21 @@ def deidentify(
     ------
     SourceError, ArchiveError
         Nothing is there.
+    InputError
+        `out` lies within `path`, whose images would be taken for the source's.
     OutputTakenError
         `out` holds something else.
     DiskFullError, OutputError
         `out` cannot be written.
     """
     files = list_files(path)
+    if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+        raise InputError(f"{out}: lies within {path}, so its images would be read again; choose another --out")
     identity = {
         "kind": "deidentify",
         "key": profile.key.fingerprint,
         "dates": profile.dates,
-        "shift_days": profile.shift_days,
+        "days": None if profile.shift_days is None else profile.key.hidden(profile.shift_days),
     }
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
     tasks = [_Task(file, out, profile) for file in files]
@@ -118,8 +128,11 @@ def deidentify(
             left_out[result.left_out] += 1
         else:
             done.append(result)
+    images = {each.image for each in done}
+    if len(images) < len(done):
+        left_out[_SAME] = len(done) - len(images)
     return Deidentified(
-        written=len(done),
+        written=len(images),
         patients=len({each.patient for each in done}),
         studies=len({each.study for each in done}),
         left_out=dict(left_out),
@@ -148,21 +161,38 @@ def _write(task: _Task) -> _Done:
     with quiet():
         dataset = parse(task.file, data, pixels=True)
         kind = str(dataset.get("SOPClassUID") or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID") or "")
-        if "PixelData" not in dataset or (kind and kind not in _CT):
+        if "PixelData" not in dataset or not (kind in _CT if kind else _looks_like_ct(dataset)):
             return _Done(left_out=_ANOTHER_KIND)
+        if _has_overlay_in_pixels(dataset):
+            return _Done(left_out=_OVERLAID)
         _check_whole(task.file, dataset)
         burned_in, head = _has_text(dataset), _may_show_a_face(dataset)
         try:
-            task.profile.apply(dataset)
-        except CspineError:
-            raise
+            task.profile.apply(dataset, place=task.file.name)
         except Exception as error:  # pydicom raises whatever the values it converts bring up
             raise DicomError(f"{task.file.name}: a value cannot be read ({type(error).__name__}); left out") from error
-        study, series, instance = (_named(dataset, task, key) for key in _UIDS)
+        study, series, instance = (str(dataset[keyword].value) for keyword in UIDS)
         dataset.file_meta = _meta(dataset, kind or str(CTImageStorage), instance)
-        with atomic_path(task.out / study / series / f"{instance}.dcm") as part:
-            dataset.save_as(part, enforce_file_format=True)
-    return _Done(str(dataset.PatientID), study, burned_in=burned_in, head=head)
+        dataset.preamble = b"\0" * 128  # it can hold anything
+        place = task.out / study / series / f"{instance}.dcm"
+        if not place.exists():
+            with atomic_path(place) as part:
+                dataset.save_as(part, enforce_file_format=True)
+    return _Done(str(dataset.PatientID), study, instance, burned_in=burned_in, head=head)
+
+
+def _looks_like_ct(dataset: Dataset) -> bool:
+    """Tell whether an image without a class is a slice of a CT, as the challenge's are."""
+    needed = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleIntercept")
+    return str(dataset.get("Modality") or "CT") == "CT" and all(keyword in dataset for keyword in needed)
+
+
+def _has_overlay_in_pixels(dataset: Dataset) -> bool:
+    """Tell whether unused bits of the pixels hold an overlay, as they might in old files."""
+    return any(
+        element.tag.group in range(0x6000, 0x6100) and element.tag.element == _BIT_POSITION and bool(element.value)
+        for element in dataset
+    )
 
 
 def _check_whole(file: SourceFile, dataset: Dataset) -> None:
@@ -173,19 +203,6 @@ def _check_whole(file: SourceFile, dataset: Dataset) -> None:
     expected = math.prod(int(value) for value in values) * (int(dataset.get("BitsAllocated") or 16) // 8)
     if len(dataset.PixelData) < expected:
         raise DicomError(f"{file.name}: its pixels are cut off; copy it again")
-
-
-_UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-
-
-def _named(dataset: Dataset, task: _Task, keyword: str) -> str:
-    """Return a new UID; one is made of the key and the place where the file has none."""
-    value = str(dataset.get(keyword) or "")
-    if not value:
-        place = task.file.name if keyword == "SOPInstanceUID" else str(Path(task.file.name).parent)
-        value = task.profile.key.uid(f"{keyword} {place}")
-        setattr(dataset, keyword, value)
-    return value
 
 
 def _meta(dataset: Dataset, sop_class: str, instance: str) -> FileMetaDataset:
@@ -200,7 +217,8 @@ def _meta(dataset: Dataset, sop_class: str, instance: str) -> FileMetaDataset:
 
 def _has_text(dataset: Dataset) -> bool:
     """Tell whether an image says that text is burned in, or that it is a screen and no scan."""
-    words = {str(word).upper() for word in dataset.get("ImageType") or ()}
+    told = dataset.get("ImageType") or ()
+    words = {str(word).upper() for word in ([told] if isinstance(told, str) else told)}
     return str(dataset.get("BurnedInAnnotation", "")).upper() == "YES" or bool(words & {"SCREEN SAVE", "SECONDARY"})
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cspine.anatomy import OVERALL, TARGETS
 from cspine.errors import LabelError
-from cspine.findings import Findings, VertebraFinding, ViewEvidence
+from cspine.findings import Findings
 from cspine.labels import STUDY, read_table, refuse_rows
 
 ROW_ID: Final = "row_id"
@@ -198,17 +198,13 @@ def _about(found: Findings) -> dict[str, Any]:
 
 def _marks(found: Findings) -> Iterator[tuple[Any, ...]]:
     for vertebra in found.vertebrae:
-        best = _strongest(vertebra)
+        best = vertebra.strongest
         if best is None or vertebra.probability is None:
             continue
         place = best.slice
         number = np.nan if place is None or place.instance_number is None else place.instance_number
         pixel = (np.nan, np.nan) if place is None else (place.row, place.column)
         yield found.study_instance_uid, vertebra.level, vertebra.probability, *best.point_lps_mm, number, *pixel
-
-
-def _strongest(vertebra: VertebraFinding) -> ViewEvidence | None:
-    return next((part for part in vertebra.evidence if isinstance(part, ViewEvidence)), None)
 
 
 def _first(names: Iterable[object]) -> str:

@@ -8,6 +8,7 @@ from cspine.errors import SourceError
 from cspine.imaging.discovery import discover, discover_files, list_images
 from cspine.imaging.series import Study
 from cspine.progress import Progress, silent
+from cspine.settings import digest
 
 LABELS_FILE: Final = "train.csv"
 IMAGE_FOLDERS: Final = ("train_images", "test_images")
@@ -40,17 +41,26 @@ class StudySource:
 
     @property
     def arrived_at(self) -> float:
-        """When the newest of it was written, seconds since 1970; 0 where nothing is there any more.
+        """When the newest of its files was written, seconds since 1970; 0 where nothing is there any more."""
+        return max((place.stat().st_mtime for place in self._places() if place.exists()), default=0.0)
 
-        Of a folder, when files were last added to it.
-        """
+    @property
+    def fingerprint(self) -> str:
+        """Changes where files come, go or are written over: of their names, sizes and times."""
+        told = []
+        for place in sorted(self._places()):
+            if place.exists():
+                stat = place.stat()
+                told.append([place.name, stat.st_size, stat.st_mtime_ns])
+        headers = [header for each in (self.study.series if self.study else ()) for header in each.headers]
+        return digest([told, sorted({header.file.name for header in headers})])
+
+    def _places(self) -> set[Path]:
+        """Return its files; of a zip, the zip."""
         if self.folder is not None:
-            places = {self.folder}
-        else:
-            series = self.study.series if self.study else ()
-            places = {header.file.container for each in series for header in each.headers}
-        times = [place.stat().st_mtime for place in places if place.exists()]
-        return max(times, default=0.0)
+            return {place for place in self.folder.rglob("*") if place.is_file() and not place.name.startswith(".")}
+        series = self.study.series if self.study else ()
+        return {header.file.container for each in series for header in each.headers}
 
     def open(self, *, progress: Progress = silent) -> Study:
         """Return the study's headers, read now where they are not yet.

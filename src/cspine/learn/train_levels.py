@@ -13,7 +13,7 @@ from cspine import __version__
 from cspine.anatomy import RESEARCH_USE_ONLY, TARGETS
 from cspine.detect.card import LevelsCard
 from cspine.errors import LabelError
-from cspine.evaluate.frozen import TUNE, FrozenSplit
+from cspine.evaluate.frozen import TRAIN, TUNE, FrozenSplit
 from cspine.evaluate.kaggle import best_constants
 from cspine.evaluate.split import split_patients
 from cspine.files import write_text
@@ -129,7 +129,7 @@ def train_levels(
             f"{further.folder}: no epoch of {settings.epochs} mixes necks, so none reads it; train for more"
         )
     if frozen is not None:
-        material, split, settings = _as_frozen(material, frozen, settings)
+        material, split, settings = _as_frozen(material, frozen, settings)  # held-out parts are checked there
     else:
         split = _split(material.necks, settings)
     material.check_held_out(set(split.index if settings.fold is None else split.index[split == settings.fold]))
@@ -263,6 +263,14 @@ def _as_frozen(
     if settings.fold is None:
         raise LabelError(f"a split holds out its part '{TUNE}'; ask for no folds beside it")
     parts = frozen.to_learn([neck.study for neck in material.necks])
+    kept_away = {study for part, studies in frozen.parts.items() if part != TRAIN for study in studies}
+    material.check_held_out(kept_away)
+    also = [neck.study for neck in material.further if neck.study in kept_away]
+    if also:
+        raise LabelError(
+            f"the further data hold {len(also)} studies that the split keeps away from training (first: {also[0]}); "
+            "leave them out"
+        )
     folds = (parts != TUNE).astype(int)
     return material.only(set(folds.index)), folds, settings.model_copy(update={"folds": 2, "fold": 0})
 

@@ -31,11 +31,14 @@ class AxialPicture:
         Grey, `PIXELS` wide and high, bone window.
     x, y : float
         Where the place is seen, in pixels of the picture.
+    sides : (str, str)
+        What of the patient lies left and right in the picture: R, L, A, P, H or F.
     """
 
     jpeg: bytes
     x: float
     y: float
+    sides: tuple[str, str]
 
 
 def axial_picture(series: Series, place: SlicePlace) -> AxialPicture | None:
@@ -73,4 +76,12 @@ def axial_picture(series: Series, place: SlicePlace) -> AxialPicture | None:
     grey = Image.fromarray(to_grey(shown.astype(np.float32), Window()))
     picture = np.asarray(grey.resize((PIXELS, PIXELS), Image.Resampling.BICUBIC))
     y, x = ((middle - low + 0.5) * PIXELS / size).tolist()
-    return AxialPicture(encode_jpeg(picture, _QUALITY), x, y)
+    return AxialPicture(encode_jpeg(picture, _QUALITY), x, y, _sides(series))
+
+
+def _sides(series: Series) -> tuple[str, str]:
+    """Return which side of the patient columns come from and go to."""
+    along = np.asarray(series.stack.row_direction)
+    axis = int(np.abs(along).argmax())
+    names = ("RL", "AP", "FH")[axis]  # LPS grows to the left, the back and the head
+    return (names[0], names[1]) if along[axis] > 0 else (names[1], names[0])

@@ -1,5 +1,6 @@
 """Findings as FHIR R5: a Bundle of a DiagnosticReport, Observations, ImagingSelections and the Device."""
 
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from fhir.resources.bundle import Bundle
 from cspine.anatomy import RESEARCH_USE_ONLY, SNOMED_CODES
 from cspine.detect.detector import Examination
 from cspine.files import write_text
-from cspine.findings import Findings, VertebraFinding, ViewEvidence, in_words
+from cspine.findings import Findings, VertebraFinding, in_words
 
 FHIR_FILE: Final = "fhir.json"
 
@@ -24,6 +25,10 @@ _FRACTURE: Final = {
         {"system": _SNOMED, "code": "125605004", "display": "Fracture of bone"},
         {"system": _RADLEX, "code": "RID4650", "display": "fracture"},
     ],
+    "text": "Fracture",
+}
+_PROBABILITY: Final = {
+    "coding": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "122157", "display": "Probability"}],
     "text": "Probability of a fracture",
 }
 _COVERAGE: Final = {"text": "Extent of the vertebra within the scan"}
@@ -39,6 +44,9 @@ _RESEARCH: Final = {
 _RADIOLOGY: Final = {
     "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD", "display": "Radiology"}]
 }
+_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+"""FHIR's data type id, which UIDs of DICOM are told as."""
+
 _Resource = dict[str, Any]
 
 
@@ -47,8 +55,9 @@ def fhir_bundle(examination: Examination, *, when: datetime | None = None) -> Bu
 
     A preliminary DiagnosticReport of imaging, an Observation of the patient and of each level (probability, coverage,
     and where it points an ImagingSelection with the slice and the place in LPS mm), and the software as a Device. The
-    subject is the patient's identifier of the DICOM files, where they have one; no name, no date of birth. A refused
-    study has a cancelled report that says why.
+    subject is the patient's identifier of the DICOM files, where they have one; no name, no date of birth. A fracture
+    is the conclusion's code only where a vertebra is called suspicious. A refused study has a cancelled report that
+    says why, and so names a file where one is the reason.
 
     Parameters
     ----------
@@ -128,13 +137,7 @@ def _report(findings: Findings, shared: _Resource, results: list[_Resource], iss
         "resourceType": "DiagnosticReport",
         "meta": _RESEARCH,
         "status": "cancelled" if refused else "preliminary",
-        "category": [
-            {
-                "coding": [
-                    {"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD", "display": "Radiology"}
-                ]
-            }
-        ],
+        "category": [_RADIOLOGY],
         "code": {
             "coding": [{"system": _SNOMED, "code": "77477000", "display": "Computed tomography"}],
             "text": "CT of the cervical spine: fracture probabilities",
@@ -142,6 +145,7 @@ def _report(findings: Findings, shared: _Resource, results: list[_Resource], iss
         "issued": issued,
         "study": [{"type": "ImagingStudy", "identifier": _dicom_uid(findings.study_instance_uid)}],
         "conclusion": _conclusion(findings),
+        **({"conclusionCode": [_FRACTURE]} if _suspicious(findings) else {}),
         **({"result": results} if results else {}),
         **shared,
     }
@@ -151,12 +155,16 @@ def _dicom_uid(uid: str) -> _Resource:
     return {"system": _DICOM_UIDS, "value": f"urn:oid:{uid}"}
 
 
+def _suspicious(findings: Findings) -> list[str]:
+    return [vertebra.level for vertebra in findings.vertebrae if "triage" in vertebra.above]
+
+
 def _conclusion(findings: Findings) -> str:
     if findings.refused is not None or findings.patient_overall is None:
         reason = findings.refused.reason if findings.refused else "refused"
         return f"No answer: {reason}. {RESEARCH_USE_ONLY}"
     overall = findings.patient_overall
-    suspicious = [vertebra.level for vertebra in findings.vertebrae if "triage" in vertebra.above]
+    suspicious = _suspicious(findings)
     told = f"Suspicious: {', '.join(suspicious)}." if suspicious else "No vertebra is called suspicious."
     return f"Any fracture of C1 to C7: {100 * overall.probability:.1f} %. {told} {RESEARCH_USE_ONLY}"
 
@@ -166,7 +174,7 @@ def _observation(shared: _Resource, site: _Resource, probability: float | None) 
         "resourceType": "Observation",
         "meta": _RESEARCH,
         "status": "preliminary",
-        "code": _FRACTURE,
+        "code": _PROBABILITY,
         "bodySite": {"coding": [site]},
         **shared,
         **(
@@ -209,11 +217,15 @@ def _selections(
         return
     first = compiled.series.headers[0]
     for vertebra in findings.vertebrae:
-        best = next((part for part in vertebra.evidence if isinstance(part, ViewEvidence)), None)
-        if best is None or best.slice is None or not findings.series_instance_uid:
+        best = vertebra.strongest
+        if best is None or best.slice is None:
             continue
+        uids = (findings.study_instance_uid, findings.series_instance_uid or "", best.slice.sop_instance_uid)
+        if not all(map(_ID.fullmatch, uids)):
+            continue  # FHIR has no place for what no id may be; findings.json has it
         code, display = SNOMED_CODES[vertebra.level]
         frames = [str(best.slice.frame)] if first.frames > 1 else []
+        number = best.slice.instance_number
         selection = {
             "resourceType": "ImagingSelection",
             "meta": _RESEARCH,
@@ -228,7 +240,7 @@ def _selections(
                 {
                     "uid": best.slice.sop_instance_uid,
                     "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{first.sop_class_uid or _CT_IMAGE}"},
-                    **({"number": best.slice.instance_number} if best.slice.instance_number is not None else {}),
+                    **({"number": number} if number is not None and number >= 0 else {}),
                     **({"subset": frames} if frames else {}),
                     "imageRegion3D": [{"regionType": "point", "coordinate": list(best.point_lps_mm)}],
                 }

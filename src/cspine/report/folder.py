@@ -1,17 +1,20 @@
 """Findings and reports in folders: one study in the folder itself, many in one folder each with a worklist."""
 
+import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import Field, ValidationError
 
+from cspine import __version__
 from cspine.detect.detector import Detector, Examination
-from cspine.errors import CspineError, DicomError
-from cspine.files import claim_folder, write_bytes, write_text
-from cspine.findings import Findings
+from cspine.errors import CspineError, InputError, OutputError
+from cspine.files import claim_folder, write_bytes, write_json, write_text
+from cspine.findings import SCHEMA_VERSION, Findings
 from cspine.imaging.geometry import MAX_GAP_MM
 from cspine.imaging.layout import StudySource, open_root
 from cspine.progress import Progress, silent
@@ -26,6 +29,9 @@ FINDINGS_FILE: Final = "findings.json"
 REPORT_FILE: Final = "report.html"
 THUMBNAIL_FILE: Final = "thumbnail.jpg"
 NOT_WRITTEN_FILE: Final = "not-written.txt"
+SOURCE_FILE: Final = "source.json"
+"""Which files a study had, and when they came."""
+
 DICOM_FOLDER: Final = "dicom"
 WORKLIST_FILE: Final = "worklist.csv"
 WORKLIST_PAGE: Final = "worklist.html"
@@ -107,6 +113,9 @@ def write_studies(
     detector = _detector(settings)
     identity = {
         "kind": "predict",
+        "software": __version__,
+        "schema": SCHEMA_VERSION,
+        "layout": "one study" if len(studies) == 1 else "many studies",
         "path": str(path.resolve()),
         "weights": detector.reader.identity.sha256,
         "localizer": detector.localizer.sha256 if detector.localizer else None,
@@ -117,8 +126,13 @@ def write_studies(
         task = _Task(studies[0], out, settings, alone=True)
         return [_write(task, _examine(detector, task, progress))]
     tasks = [_Task(source, out / study_key(source.study_instance_uid), settings, alone=False) for source in studies]
-    results = [result for task in tasks if (result := _done(task)) is not None]
-    missing = [task for task in tasks if _done(task) is None]
+    results, missing = [], []
+    for task in tasks:
+        result = _done(task)
+        if result is None:
+            missing.append(task)
+        else:
+            results.append(result)
     for outcome in run_over(_read, missing, workers=workers, progress=progress):
         if outcome.error is not None:
             results.append(_broken(detector, outcome.item, outcome.error))
@@ -151,15 +165,25 @@ def _write(task: _Task, examination: Examination) -> StudyResult:
     picture = None if task.alone else thumbnail(examination)
     if picture is not None:
         write_bytes(folder / THUMBNAIL_FILE, picture)
-    if settings.dicom and examination.findings.refused is None:
+    writers = {
+        "no DICOM objects": _dicom_writer() if settings.dicom and examination.findings.refused is None else None,
+        "no FHIR": _fhir_writer() if settings.fhir else None,
+    }
+    for what, writer in writers.items():
         try:
-            _dicom_writer()(examination, folder / DICOM_FOLDER)
-        except DicomError as error:
-            lacking.append(f"no DICOM objects: {error}")
-    if settings.fhir:
-        _fhir_writer()(examination, folder)
+            if writer is not None:
+                writer(examination, folder)
+        except OutputError:
+            raise
+        except InputError as error:
+            lacking.append(f"{what}: {error}")
+        except Exception as error:  # noqa: BLE001 - what is written beside an answer must not cost the answer
+            lacking.append(f"{what}: writing it broke ({type(error).__name__}); report it")
     if lacking:
         write_text(folder / NOT_WRITTEN_FILE, "\n".join(lacking) + "\n")
+    else:
+        (folder / NOT_WRITTEN_FILE).unlink(missing_ok=True)
+    write_json(folder / SOURCE_FILE, {"files": task.source.fingerprint, "arrived": _arrived(task)})
     write_examination(examination, folder)
     return _result(task, examination.findings)
 
@@ -176,7 +200,7 @@ Writer = Callable[[Examination, Path], object]
 def _dicom_writer() -> Writer:
     from cspine.report.dicom.objects import write_dicom  # noqa: PLC0415 - only who asks for it pays for it
 
-    return write_dicom
+    return lambda examination, folder: write_dicom(examination, folder / DICOM_FOLDER)
 
 
 def _fhir_writer() -> Writer:
@@ -186,12 +210,29 @@ def _fhir_writer() -> Writer:
 
 
 def _done(task: _Task) -> StudyResult | None:
-    """Return what an earlier run wrote of a study; None where it did not get so far."""
+    """Return what an earlier run wrote of a study; None where it did not get so far, or files have come or changed."""
     try:
         findings = Findings.model_validate_json((task.folder / FINDINGS_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
+    if _seen(task).get("files") != task.source.fingerprint:
+        return None
     return _result(task, findings)
+
+
+def _seen(task: _Task) -> dict[str, Any]:
+    """Return which files a study had when it was read, and when they had come."""
+    try:
+        found: dict[str, Any] = json.loads((task.folder / SOURCE_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _arrived(task: _Task) -> float:
+    """Return when a study came: when its newest file was written, never later than it was first seen."""
+    now = time.time()
+    return min(float(_seen(task).get("arrived", now)), task.source.arrived_at or now, now)
 
 
 def _result(task: _Task, findings: Findings) -> StudyResult:
@@ -199,7 +240,7 @@ def _result(task: _Task, findings: Findings) -> StudyResult:
     return StudyResult(
         findings,
         "" if task.alone else folder.name,
-        task.source.arrived_at,
+        _arrived(task),
         thumbnail=(folder / THUMBNAIL_FILE).is_file(),
         not_written=tuple(lacking.read_text(encoding="utf-8").splitlines()) if lacking.is_file() else (),
     )
@@ -209,7 +250,7 @@ def _broken(detector: Detector, task: _Task, error: Exception) -> StudyResult:
     """Return the result of a study whose reading broke; it has no findings on the disk, so the next run tries again."""
     told = str(error) if isinstance(error, CspineError) else f"reading it broke ({type(error).__name__})"
     findings = detector.refusal(task.source.study_instance_uid, FAILED, f"{told}; run again, and report it if it stays")
-    return StudyResult(findings, "", task.source.arrived_at)
+    return StudyResult(findings, "", _arrived(task))
 
 
 def any_incomplete(results: Sequence[StudyResult]) -> bool:

@@ -11,11 +11,14 @@ from cspine.files import write_text
 from cspine.findings import Findings, SlicePlace, in_words
 from cspine.reformat.study import CompiledStudy
 from cspine.report.axial import PIXELS, SIDE_MM, axial_picture
-from cspine.report.overlay import evidence_png, marks, view_jpeg
+from cspine.report.overlay import evidence_png, marks, place_of, view_jpeg
 from cspine.report.pages import environment, inline
 
 _TEMPLATE: Final = "study.html"
 _QUALITY: Final = 90
+_SIDES: Final = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
+"""What lies left and right in a vertebra's views: the patient is faced, or seen from the feet."""
+
 _LEAST_SHOWN: Final = 1
 """Where no vertebra is suspicious, so many are shown all the same, for the reader to judge the network by."""
 
@@ -23,7 +26,8 @@ _LEAST_SHOWN: Final = 1
 def render_report(examination: Examination) -> str:
     """Return the report as HTML.
 
-    Everything that comes from the files is escaped. No name, date or identifier of the patient is shown.
+    Everything that comes from the files is escaped. No name, date or identifier of the patient is shown, but for what
+    names of files say: a refusal's reason names the file.
 
     Parameters
     ----------
@@ -69,7 +73,7 @@ def _images(compiled: CompiledStudy) -> list[dict[str, Any]]:
             "source": inline(data, "jpeg"),
             "number": number + 1,
             "x_mm": float(sagittal.x_lps_mm[number]),
-            "place": _place(float(sagittal.offsets_mm[number])),
+            "place": place_of(float(sagittal.offsets_mm[number])),
             "pixels": sagittal.images.shape[1],
             "marks": marks(sagittal, spine, number) if spine else [],
         }
@@ -91,6 +95,7 @@ def _suspicious(examination: Examination) -> list[dict[str, Any]]:
                 {
                     "source": inline(view_jpeg(picture), "jpeg"),
                     "map": inline(evidence_png(picture), "png"),
+                    "sides": _SIDES[picture.evidence.plane],
                     **_told(picture),
                 }
                 for picture in shown
@@ -111,7 +116,8 @@ def _axial(compiled: CompiledStudy | None, picture: EvidencePicture) -> dict[str
     if shown is None:
         return None
     caption = f"as stored: {_slice_name(place)}, {SIDE_MM:.0f} mm wide"
-    return {"source": inline(shown.jpeg, "jpeg"), "x": shown.x, "y": shown.y, "pixels": PIXELS, "caption": caption}
+    place_seen = {"x": shown.x, "y": shown.y, "pixels": PIXELS, "sides": shown.sides}
+    return {"source": inline(shown.jpeg, "jpeg"), "caption": caption, **place_seen}
 
 
 def _slice_name(place: SlicePlace) -> str:
@@ -128,17 +134,6 @@ def _told(picture: EvidencePicture) -> dict[str, str]:
         told.append(f"{_slice_name(place)}, row {place.row:.0f}, column {place.column:.0f}")
     x, y, z = evidence.point_lps_mm
     return {"caption": "; ".join(told), "point": f"LPS {x:.1f}, {y:.1f}, {z:.1f} mm"}
-
-
-def _place(offset_mm: float) -> str:
-    """Say where an image lies from the midline, as the patient would: LPS x grows to the left.
-
-    >>> _place(-12.0), _place(0.0)
-    ('12 mm right', 'midline')
-    """
-    if abs(offset_mm) < 0.5:
-        return "midline"
-    return f"{abs(offset_mm):.0f} mm {'left' if offset_mm > 0 else 'right'}"
 
 
 def _provenance(findings: Findings) -> dict[str, str]:

@@ -57,6 +57,17 @@ def marks(sagittal: SagittalSet, spine: SpineMap, image: int) -> list[dict[str, 
     return found
 
 
+def place_of(offset_mm: float) -> str:
+    """Say where an image lies from the midline, as the patient would: LPS x grows to the left.
+
+    >>> place_of(-12.0), place_of(0.0)
+    ('12 mm right', 'midline')
+    """
+    if abs(offset_mm) < 0.5:
+        return "midline"
+    return f"{abs(offset_mm):.0f} mm {'left' if offset_mm > 0 else 'right'}"
+
+
 def view_jpeg(picture: EvidencePicture) -> bytes:
     """Return a view as it was looked at, as JPEG, twice as large."""
     size = tuple(_ENLARGED * side for side in picture.image.shape[::-1])

@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cspine.detect.detector import Examination
-from cspine.findings import ViewEvidence
 
 PIXELS: Final = 160
 _RING: Final = 8
@@ -22,7 +21,7 @@ def thumbnail(examination: Examination) -> bytes | None:
         return None
     sagittal = compiled.sagittal
     likely = max(findings.vertebrae, key=lambda vertebra: vertebra.probability or 0.0)
-    place = next((part for part in likely.evidence if isinstance(part, ViewEvidence)), None)
+    place = likely.strongest
     number = len(sagittal.images) // 2
     if place is not None:
         aside, row, column = sagittal.pixels_of([place.point_lps_mm])[0].tolist()

@@ -1,5 +1,6 @@
 """Many studies in the order in which they should be read: the urgent first, none left waiting for ever."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +14,7 @@ from cspine.findings import Findings, in_words
 from cspine.report.pages import environment
 
 MAX_WAIT_MIN: Final = 60.0
-"""No study waits longer than this for more urgent ones that came later."""
+"""A study that has waited longer goes before all that have not."""
 
 _TEMPLATE: Final = "worklist.html"
 
@@ -29,7 +30,7 @@ class StudyResult:
     folder : str
         Where its files lie, below the worklist; '' where there are none.
     arrived : float
-        When its newest file was written, seconds since 1970.
+        When its newest file was written, or it was first seen, seconds since 1970.
     thumbnail : bool
         Whether there is a picture.
     not_written : tuple of str
@@ -55,6 +56,15 @@ class StudyResult:
         return tuple(vertebra.level for vertebra in self.findings.vertebrae if "triage" in vertebra.above)
 
     @property
+    def group(self) -> int:
+        """In which of four groups it is read: suspicious, without operating points, without an answer, the others."""
+        if self.findings.refused is not None:
+            return 2
+        if self.is_suspicious:
+            return 0
+        return 3 if self.findings.calibration is not None else 1
+
+    @property
     def probability(self) -> float:
         """Of any fracture; -1 where there is no answer."""
         overall = self.findings.patient_overall
@@ -72,7 +82,7 @@ class WorklistRow:
     why : str
         Why it stands there.
     waited_min : float
-        How long before the newest study it came.
+        Since its newest file was written.
     """
 
     rank: int
@@ -81,13 +91,19 @@ class WorklistRow:
     result: StudyResult
 
 
-def order(results: Sequence[StudyResult], *, max_wait_min: float | None = MAX_WAIT_MIN) -> tuple[WorklistRow, ...]:
+_WORDS: Final = ("suspicious", "no operating point: by its number", "no answer: not looked at", "not called suspicious")
+
+
+def order(
+    results: Sequence[StudyResult], *, max_wait_min: float | None = MAX_WAIT_MIN, now: float | None = None
+) -> tuple[WorklistRow, ...]:
     """Return studies in the order in which they should be read.
 
-    First those that have waited too long, the longest first: sorted by suspicion alone, a study that the network finds
-    harmless, and may be wrong about, would wait for as long as others come. Then suspicious ones by their probability,
-    then those without an answer, which nobody has looked at, then the others by their probability. Waiting is counted
-    to when the newest study came, so that a folder of old studies is sorted as on the day when they came.
+    First those that have waited too long: sorted by suspicion alone, a study that the network finds harmless, and may
+    be wrong about, would wait for as long as others come. Among those, and then among the others: suspicious ones by
+    their probability, those of weights without operating points by theirs, those without an answer, which nobody has
+    looked at, and the rest by their probability. So a folder of old studies, which all have waited too long, is in the
+    order of urgency, too.
 
     Parameters
     ----------
@@ -95,23 +111,23 @@ def order(results: Sequence[StudyResult], *, max_wait_min: float | None = MAX_WA
         In any order.
     max_wait_min : float, optional
         From which waiting goes before all else, minutes; None for never.
+    now : float, optional
+        Seconds since 1970, to which waiting is counted; now where left out.
     """
-    newest = max((result.arrived for result in results), default=0.0)
+    until = time.time() if now is None else now
 
     def waited(result: StudyResult) -> float:
-        return (newest - result.arrived) / 60.0
+        return max(until - result.arrived, 0.0) / 60.0
 
-    def key(result: StudyResult) -> tuple[float, ...]:
-        late = max_wait_min is not None and waited(result) > max_wait_min
-        refused = result.findings.refused is not None
-        group = 0 if late else 1 if result.is_suspicious else 2 if refused else 3
-        return (group, -waited(result) if late else 0.0, -result.probability)
+    def late(result: StudyResult) -> bool:
+        return max_wait_min is not None and waited(result) > max_wait_min
 
-    chosen = sorted(results, key=lambda result: (key(result), result.findings.study_instance_uid))
-    words = ("has waited too long", "suspicious", "no answer: not looked at", "not called suspicious")
+    def key(result: StudyResult) -> tuple[bool, int, float, str]:
+        return (not late(result), result.group, -result.probability, result.findings.study_instance_uid)
+
     return tuple(
-        WorklistRow(rank, words[int(key(result)[0])], waited(result), result)
-        for rank, result in enumerate(chosen, start=1)
+        WorklistRow(rank, f"{'waited too long; ' * late(result)}{_WORDS[result.group]}", waited(result), result)
+        for rank, result in enumerate(sorted(results, key=key), start=1)
     )
 
 
@@ -164,11 +180,24 @@ def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = M
             refused=sum(row.result.findings.refused is not None for row in rows),
             suspicious=sum(row.result.is_suspicious for row in rows),
             max_wait_min=max_wait_min,
+            late=sum(max_wait_min is not None and row.waited_min > max_wait_min for row in rows),
+            waiting=_waiting,
             warnings=about_weights(some.weights, some.localizer) if some else (),
             in_words=in_words,
             version=__version__,
         )
     )
+
+
+def _waiting(minutes: float) -> str:
+    """Return a time in the unit that says most.
+
+    >>> _waiting(12.3), _waiting(150.0), _waiting(5000.0)
+    ('12 min', '2.5 h', '3 days')
+    """
+    if minutes < 120.0:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60.0:.1f} h" if minutes < 2880.0 else f"{minutes / 1440.0:.0f} days"
 
 
 def _no_formula(text: str) -> str:

@@ -85,10 +85,31 @@ def test_the_structured_report_tells_the_findings(examined: Examination, written
         assert place.slice is not None
         assert group["image"] == place.slice.sop_instance_uid
         assert group["algorithm"] == "cspine"
+        assert group.get("finding") == ("125605004" if "triage" in vertebra.above else None)
     texts = _comments(document)
     assert texts[0] == RESEARCH_USE_ONLY
     assert set(findings.warnings) <= set(texts)
     assert any("SOPClassUID" in text for text in texts) == (not _has_class(examined))
+
+
+def test_highdicom_reads_the_report_as_tid_1500(examined: Examination, written: dict[str, Dataset]) -> None:
+    document = hd.sr.srread(written["report.dcm"].filename)
+    assert isinstance(document, hd.sr.Comprehensive3DSR)
+    content = document.content
+    assert isinstance(content, hd.sr.MeasurementReport)
+
+    groups = content.get_image_measurement_groups()
+
+    found = {group.tracking_identifier: group for group in groups}
+    assert set(found) == {"C1-C7, any", *VERTEBRAE}
+    for vertebra in examined.findings.vertebrae:
+        measurement: Any = found[vertebra.level].get_measurements()[0]
+        assert measurement.value == pytest.approx(vertebra.probability, abs=1e-12)
+        assert measurement.unit.value == "1"
+        evaluations: Any = found[vertebra.level].get_qualitative_evaluations()
+        told = {each.name.value: each.value.value for each in evaluations}
+        assert told["coverage"] == vertebra.coverage
+        assert told["operating-point"] == next(iter(sorted(vertebra.above, reverse=True)), "none")
 
 
 def _comments(document: Dataset) -> list[str]:
@@ -114,11 +135,13 @@ def _groups(document: Dataset) -> list[dict[str, Any]]:
             code = item.ConceptNameCodeSequence[0].CodeValue
             if code == "112039":
                 group["tracking"] = item.TextValue
+            elif code == "121071":
+                group["finding"] = item.ConceptCodeSequence[0].CodeValue
             elif code == "363698007":
                 group["site"] = item.ConceptCodeSequence[0].CodeValue
             elif code == "111001":
                 group["algorithm"] = item.TextValue
-            elif code == "122157":
+            elif code == "fracture-prob":
                 group["probability"] = float(item.MeasuredValueSequence[0].NumericValue)
                 for child in item.get("ContentSequence", ()):
                     group["point"] = list(child.GraphicData)

@@ -9,12 +9,12 @@ from highdicom.sc import SCImage
 from PIL import Image, ImageDraw, ImageFont
 from pydicom.uid import RLELossless
 
-from cspine.findings import Findings, VertebraFinding, ViewEvidence, in_words
+from cspine.findings import Findings, VertebraFinding, in_words
 from cspine.reformat.sagittal import SagittalSet
 from cspine.reformat.spine_map import SpineMap
 from cspine.report.dicom.making import MANUFACTURER, Making
 from cspine.report.dicom.source_images import SourceImages
-from cspine.report.overlay import marks
+from cspine.report.overlay import marks, place_of
 
 SERIES_NUMBER: Final = 9704
 BURNED_IN: Final = "NOT FOR DIAGNOSIS - RESEARCH USE ONLY"
@@ -29,6 +29,7 @@ _RING: Final = 14
 _NEAR_MM: Final = 4.0
 """A place is marked on the images that pass this near it: they are 6 mm apart."""
 
+_YELLOW: Final = "#FFD98A"
 _RED: Final = "#FF3C00"
 Picture = npt.NDArray[np.uint8]
 
@@ -87,7 +88,11 @@ def draw_capture(findings: Findings, sagittal: SagittalSet, spine: SpineMap | No
     picture = Image.new("RGB", (side, side + 2 * _BAND), "black")
     picture.paste(grey.resize((side, side), Image.Resampling.BICUBIC).convert("RGB"), (0, _BAND))
     pen = ImageDraw.Draw(picture)
-    pen.text((side / 2, _BAND / 2), BURNED_IN, "#FFD98A", _font(20), anchor="mm")
+    pen.text((side / 2, _BAND / 2), BURNED_IN, _YELLOW, _font(20), anchor="mm")
+    where = place_of(float(sagittal.offsets_mm[number]))
+    for at, text, anchor in (((8, _BAND + 14), "A", "lm"), ((side - 8, _BAND + 14), "P", "rm"),
+                             ((side / 2, _BAND + 14), f"{number + 1}: {where}", "mm")):  # fmt: skip
+        pen.text(at, text, _YELLOW, _font(18), anchor=anchor, stroke_width=3, stroke_fill="black")
     for mark in marks(sagittal, spine, number) if spine else []:
         corners = [(float(x) * _SCALE, float(y) * _SCALE + _BAND) for x, y in mark["places"]]
         pen.polygon(corners, outline=mark["colour"], width=2)
@@ -107,7 +112,7 @@ def _name(pen: ImageDraw.ImageDraw, at: tuple[float, float], name: str, colour: 
 
 def _place(pen: ImageDraw.ImageDraw, sagittal: SagittalSet, vertebra: VertebraFinding, number: int) -> None:
     """Ring the strongest place of a suspicious vertebra where this image passes it."""
-    best = next((part for part in vertebra.evidence if isinstance(part, ViewEvidence)), None)
+    best = vertebra.strongest
     if best is None or "triage" not in vertebra.above:
         return
     aside, row, column = sagittal.pixels_of([best.point_lps_mm])[0].tolist()

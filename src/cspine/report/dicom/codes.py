@@ -22,16 +22,15 @@ def _own(value: str, meaning: str) -> CodedConcept:
 COMPUTED_TOMOGRAPHY: Final = _sct("77477000", "Computed tomography")
 CERVICAL_SPINE: Final = _sct("122494005", "Cervical spine")
 FRACTURE: Final = _sct("125605004", "Fracture of bone")
-BONE: Final = _sct("90780006", "Entire bone")
-ANATOMY: Final = _sct("123037004", "Anatomical structure")
-ABNORMALITY: Final = _sct("49755003", "Morphologically altered structure")
-PROBABILITY: Final = CodedConcept("122157", "DCM", "Probability")
+ANATOMY: Final = _sct("123037004", "Anatomical Structure")
+ABNORMALITY: Final = _sct("49755003", "Morphologically Abnormal Structure")
+PROBABILITY: Final = _own("fracture-prob", "Probability of a fracture")
+"""DICOM has a word for probability, but a measurement of it does not say of what; a finding would assert it."""
+
 ARTIFICIAL_INTELLIGENCE: Final = CodedConcept("123110", "DCM", "Artificial Intelligence")
 COMMENT: Final = CodedConcept("121106", "DCM", "Comment")
 OF_INTEREST: Final = CodedConcept("113000", "DCM", "Of Interest")
 ONE: Final = CodedConcept("1", "UCUM", "no units")
-
-RADLEX_FRACTURE: Final = CodedConcept("RID4650", "RADLEX", "fracture")
 
 COVERAGE: Final = _own("coverage", "Extent of the vertebra within the scan")
 COVERAGES: Final[dict[Coverage, CodedConcept]] = {

@@ -30,10 +30,15 @@ def key_objects(making: Making, source: SourceImages) -> KeyObjectSelectionDocum
         None where no vertebra is suspicious.
     """
     told: dict[str, list[str]] = {}
+    frames: dict[str, list[int]] = {}
     for vertebra in making.findings.vertebrae:
         place = _suspicious_place(vertebra)
         if place is not None and place.slice is not None and vertebra.probability is not None:
-            what = f"{vertebra.level} {100 * vertebra.probability:.0f} % in slice {place.slice.instance_number or '?'}"
+            number = place.slice.instance_number
+            frames.setdefault(place.slice.sop_instance_uid, []).append(place.slice.frame)
+            what = (
+                f"{vertebra.level} {100 * vertebra.probability:.0f} % in slice {number if number is not None else '?'}"
+            )
             told.setdefault(place.slice.sop_instance_uid, []).append(what)
     if not told:
         return None
@@ -45,6 +50,10 @@ def key_objects(making: Making, source: SourceImages) -> KeyObjectSelectionDocum
         observer_device_context=making.observer,
         description=f"Suspicious: {sentence}. {RESEARCH_USE_ONLY}",
     )
+    for item in content[0].ContentSequence:
+        for reference in item.get("ReferencedSOPSequence", ()):
+            if "NumberOfFrames" in source.first:
+                reference.ReferencedFrameNumber = sorted(set(frames[reference.ReferencedSOPInstanceUID]))
     return KeyObjectSelectionDocument(
         evidence=chosen,
         content=content,
@@ -56,4 +65,4 @@ def key_objects(making: Making, source: SourceImages) -> KeyObjectSelectionDocum
 def _suspicious_place(vertebra: VertebraFinding) -> ViewEvidence | None:
     if "triage" not in vertebra.above:
         return None
-    return next((part for part in vertebra.evidence if isinstance(part, ViewEvidence)), None)
+    return vertebra.strongest

@@ -26,7 +26,7 @@ _SAMPLED_MM: Final = 1.5
 _Patch = tuple[slice, slice]
 
 
-def vertebra_mask(bone: BoneMap, headers: Sequence[SliceHeader], stack: Stack) -> Mask:
+def vertebra_mask(bone: BoneMap, headers: Sequence[SliceHeader | None], stack: Stack) -> Mask:
     """Return which vertebra each voxel is a part of.
 
     The localizer tells it in voxels of 3 mm; between them its chances are interpolated, and a voxel is bone where they
@@ -36,8 +36,8 @@ def vertebra_mask(bone: BoneMap, headers: Sequence[SliceHeader], stack: Stack) -
     ----------
     bone : BoneMap
         Of the localizer.
-    headers : sequence of SliceHeader
-        Of the slices, in the order of the mask's.
+    headers : sequence of SliceHeader or None
+        Of the slices, in the order of the mask's; where there is none, the mask is empty.
     stack : Stack
         How they lie.
 
@@ -75,7 +75,7 @@ def vertebra_mask(bone: BoneMap, headers: Sequence[SliceHeader], stack: Stack) -
     return _stacked(of, headers)
 
 
-def evidence_mask(fields: Mapping[str, EvidenceField], headers: Sequence[SliceHeader], stack: Stack) -> Mask:
+def evidence_mask(fields: Mapping[str, EvidenceField], headers: Sequence[SliceHeader | None], stack: Stack) -> Mask:
     """Return how broken each voxel is found, the strongest of all vertebrae about it.
 
     Parameters
@@ -117,9 +117,11 @@ def slice_affine(header: SliceHeader, stack: Stack) -> Floats:
     return np.column_stack([stack.column_direction * row_mm, stack.row_direction * column_mm, position])
 
 
-def _stacked(of: Callable[[SliceHeader], Mask], headers: Sequence[SliceHeader]) -> Mask:
+def _stacked(of: Callable[[SliceHeader], Mask], headers: Sequence[SliceHeader | None]) -> Mask:
     with ThreadPoolExecutor(default_workers()) as threads:
-        return np.stack(list(threads.map(of, headers)))
+        found = list(threads.map(lambda header: None if header is None else of(header), headers))
+    shape = next(mask.shape for mask in found if mask is not None)
+    return np.stack([np.zeros(shape, np.uint8) if mask is None else mask for mask in found])
 
 
 def _corners(own: npt.NDArray[np.float32], affine_lps: Floats) -> Floats:

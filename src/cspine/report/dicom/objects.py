@@ -1,6 +1,6 @@
 """All DICOM objects of an examination, into a folder."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +8,7 @@ from pydicom import Dataset
 
 from cspine.detect.detector import Examination
 from cspine.errors import DicomError
-from cspine.files import atomic_path
+from cspine.files import atomic_path, written
 from cspine.imaging.header import quiet
 from cspine.report.dicom.capture import captures
 from cspine.report.dicom.key_objects import key_objects
@@ -38,7 +38,7 @@ def dicom_objects(examination: Examination, *, when: datetime | None = None) -> 
     examination : Examination
         Of a study that is not refused.
     when : datetime, optional
-        When they are made; now where left out.
+        When they are made, in local time; now where left out.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def dicom_objects(examination: Examination, *, when: datetime | None = None) -> 
     if compiled is None or reading is None:
         raise DicomError("a refused study has no DICOM objects; its findings.json says why it is refused")
     source = source_images(compiled.series)
-    making = Making(findings, when or datetime.now(UTC))
+    making = Making(findings, when or datetime.now().astimezone())
     spine, stack = compiled.images.spine, compiled.stack
     found: dict[str, Dataset | None] = {}
     with quiet():
@@ -77,6 +77,9 @@ def write_dicom(examination: Examination, folder: Path) -> list[Path]:
         The folder cannot be written.
     """
     objects = dicom_objects(examination)
+    for path in written(folder, "*.dcm"):
+        if path.name not in objects:  # of an earlier reading
+            path.unlink()
     for name, dataset in objects.items():
         path = folder / name
         with atomic_path(path) as partial, quiet():

@@ -51,13 +51,13 @@ class SourceImages:
     datasets : tuple of Dataset
         One for each slice, or one of all frames; patient and study as the files have them, geometry, and no pixels.
     headers : tuple of SliceHeader
-        One for each slice or frame, in the same order.
+        One for each slice or frame, in the same order; None of a frame that was not read, such as a duplicate.
     said : tuple of str
         A sentence for everything that the files lack, or that could not be carried over as it stands.
     """
 
     datasets: tuple[Dataset, ...]
-    headers: tuple[SliceHeader, ...]
+    headers: tuple[SliceHeader | None, ...]
     said: tuple[str, ...]
 
     @property
@@ -262,5 +262,5 @@ def _multi_frame(headers: list[SliceHeader], common: Dataset, said: list[str]) -
     dataset.SOPInstanceUID, dataset.InstanceNumber = first.sop_instance_uid, first.instance_number
     dataset.Rows, dataset.Columns = first.rows, first.columns
     by_frame = {header.frame: header for header in headers}
-    frames = tuple(by_frame.get(frame, first) for frame in range(first.frames))
+    frames = tuple(by_frame.get(frame) for frame in range(first.frames))
     return SourceImages((dataset,), frames, tuple(said))

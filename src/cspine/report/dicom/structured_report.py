@@ -56,9 +56,10 @@ _LONGEST: Final = 1000
 def structured_report(making: Making, source: SourceImages) -> Comprehensive3DSR:
     """Return the report: a measurement group for the patient, and one for each level.
 
-    A group tells the calibrated probability of a fracture, the operating point that it reaches, how much of the
-    vertebra was scanned, the strongest place as a point in the patient (LPS mm) and the slice that shows it. What the
-    numbers are not, warnings and reasons are comments.
+    A group tells the calibrated probability of a fracture, a fracture as its finding only where it is called
+    suspicious, the operating point that it reaches, how much of the vertebra was scanned, the strongest place as a
+    point in the patient (LPS mm) and the slice that shows it. What the numbers are not, warnings and reasons are
+    comments.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def structured_report(making: Making, source: SourceImages) -> Comprehensive3DSR
 def _patient_group(making: Making, patient: PatientFinding) -> MeasurementsAndQualitativeEvaluations:
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=UID(), identifier="C1-C7, any"),
-        finding_type=FRACTURE,
+        finding_type=_finding(patient.above),
         finding_sites=[FindingSite(CERVICAL_SPINE)],
         algorithm_id=making.algorithm,
         measurements=[Measurement(PROBABILITY, patient.probability, ONE)],
@@ -104,7 +105,7 @@ def _patient_group(making: Making, patient: PatientFinding) -> MeasurementsAndQu
 def _vertebra_group(
     making: Making, source: SourceImages, vertebra: VertebraFinding
 ) -> MeasurementsAndQualitativeEvaluations:
-    told, place = [], _strongest(vertebra)
+    told, place = [], vertebra.strongest
     if vertebra.coverage is not None:
         told.append(QualitativeEvaluation(COVERAGE, COVERAGES[vertebra.coverage]))
     measured = []
@@ -114,17 +115,13 @@ def _vertebra_group(
         measured.append(Measurement(PROBABILITY, vertebra.probability, ONE, referenced_coordinates=points))
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=UID(), identifier=vertebra.level),
-        finding_type=FRACTURE,
+        finding_type=_finding(vertebra.above),
         finding_sites=[FindingSite(vertebra_code(vertebra.level))],
         algorithm_id=making.algorithm,
         measurements=measured or None,
         qualitative_evaluations=told or None,
         source_images=_shown_by(place, source),
     )
-
-
-def _strongest(vertebra: VertebraFinding) -> ViewEvidence | None:
-    return next((part for part in vertebra.evidence if isinstance(part, ViewEvidence)), None)
 
 
 def _point(place: ViewEvidence, source: SourceImages) -> CoordinatesForMeasurement3D:
@@ -142,6 +139,11 @@ def _shown_by(place: ViewEvidence | None, source: SourceImages) -> list[SourceIm
     shown = source.holding(place.slice.sop_instance_uid)
     frames = [place.slice.frame] if "NumberOfFrames" in shown else None
     return [SourceImageForMeasurementGroup(shown.SOPClassUID, shown.SOPInstanceUID, frames)]
+
+
+def _finding(above: Collection[OperatingPointName]) -> CodedConcept | None:
+    """Return the finding of a fracture where it is called suspicious: a finding asserts, a probability does not."""
+    return FRACTURE if "triage" in above else None
 
 
 def _assessment(above: Collection[OperatingPointName]) -> QualitativeEvaluation:
