@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.baseline import cspine, section_table
 from benchmarks.tables import keep
 
-TRAIN, JUDGED, WORSE = 160, 200, 80
+TRAIN, JUDGED, WORSE = 160, 200, 40
 TRAIN_SEED, JUDGED_SEED = 5001, 5002
 VIEWS = "1,3,5,9,15,21"
 EPOCHS = {"levels": 4, "baseline-cnn": 40}

@@ -1,10 +1,14 @@
 import re
 from pathlib import Path
 
+import pytest
+from pydicom import Dataset
 from tests.support.dicom import neck, write_series
+from tests.support.phantom import hostile, write_phantom
 
 from cspine import Detector
 from cspine.imaging.layout import open_root
+from cspine.report.folder import write_studies
 from cspine.report.html import render_report
 from cspine.report.worklist import StudyResult, order, worklist_table
 
@@ -29,6 +33,32 @@ def test_the_report_holds_all_it_should_and_needs_nothing_else(tmp_path: Path) -
     assert "Some^Body" not in html
     assert "somebody" not in html
     assert len(html) < 3_000_000
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_hostile_headers_are_inert(tmp_path: Path) -> None:
+    write_phantom(tmp_path / "study" / "<b onclick=alert(6)>", hostile)
+    (result,) = write_studies(tmp_path / "study", tmp_path / "out")
+
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+    assert result.findings.refused is None
+    assert not re.search(r"<script|<svg onload|<img src=x|<b onclick|onerror=alert\(\d\)>", html)
+    assert "\u5c71\u7530" not in html  # the name is not shown, whatever its alphabet
+    assert "\x00" not in html
+    assert len(html) < 3_000_000
+    refused = write_phantom(tmp_path / "other" / "<script>alert(7)<x>", thick)
+    (other,) = write_studies(refused, tmp_path / "refused")
+    page = (tmp_path / "refused" / "report.html").read_text(encoding="utf-8")
+    assert other.findings.refused is not None
+    assert "<script" not in page
+
+
+def thick(dataset: Dataset) -> None:
+    hostile(dataset)
+    x, y, z = dataset.ImagePositionPatient
+    dataset.ImagePositionPatient = [x, y, 4 * z]
+    dataset.SliceThickness = 6.0
 
 
 def test_a_refusal_has_a_report_with_its_reason_and_no_number(tmp_path: Path) -> None:

@@ -36,3 +36,17 @@ def examine(path: Path) -> Examination:
     """Read the one study at a path."""
     (source,) = open_root(path).studies
     return detector().examine(source)
+
+
+def hostile(dataset: Dataset) -> None:
+    """Put into a header what an attacker would: markup, control characters, absurd lengths, other alphabets."""
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName = "<script>alert(1)</script>^" + "山田" * 20_000
+    dataset.PatientID = "a\x00b\nc<img src=x onerror=alert(2)>"
+    dataset.AccessionNumber = "x" * 500
+    dataset.StudyDate = "yesterday"
+    dataset.PatientSex = "?"
+    dataset.ReferringPhysicianName = "Док^Тор=\u202eevil"
+    dataset.Manufacturer = "<svg onload=alert(3)>"
+    dataset.ConvolutionKernel = '"><img src=x onerror=alert(4)>'
+    dataset.SeriesDescription = dataset.StudyDescription = "</title><script>alert(5)</script>"

@@ -126,18 +126,7 @@ def write_studies(
         task = _Task(studies[0], out, settings, alone=True)
         return [_write(task, _examine(detector, task, progress))]
     tasks = [_Task(source, out / study_key(source.study_instance_uid), settings, alone=False) for source in studies]
-    results, missing = [], []
-    for task in tasks:
-        result = _done(task)
-        if result is None:
-            missing.append(task)
-        else:
-            results.append(result)
-    for outcome in run_over(_read, missing, workers=workers, progress=progress):
-        if outcome.error is not None:
-            results.append(_broken(detector, outcome.item, outcome.error))
-        else:
-            results.append(outcome.get())
+    results = _read_many(detector, tasks, workers, progress)
     rows = order(results, max_wait_min=max_wait_min)
     write_text(out / WORKLIST_FILE, worklist_table(rows).to_csv(index=False))
     write_text(out / WORKLIST_PAGE, worklist_page(rows, max_wait_min=max_wait_min))
@@ -147,6 +136,22 @@ def write_studies(
 @lru_cache(maxsize=1)
 def _detector(settings: PredictSettings) -> Detector:
     return settings.detector()
+
+
+def _read_many(detector: Detector, tasks: Sequence[_Task], workers: int, progress: Progress) -> list[StudyResult]:
+    """Return every study's result: what an earlier run wrote, or what is read and written now."""
+    results, missing = [], []
+    for task in tasks:
+        result = _done(task)
+        if result is None:
+            missing.append(task)
+        else:
+            results.append(result)
+    results.extend(
+        _broken(detector, outcome.item, outcome.error) if outcome.error else outcome.get()
+        for outcome in run_over(_read, missing, workers=workers, progress=progress)
+    )
+    return results
 
 
 def _read(task: _Task) -> StudyResult:

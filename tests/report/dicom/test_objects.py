@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import Dataset
-from tests.support.phantom import examine, write_phantom
+from tests.support.phantom import examine, hostile, write_phantom
 
 from cspine.anatomy import COLOURS, RESEARCH_USE_ONLY, SNOMED_CODES, VERTEBRAE
 from cspine.detect.detector import Examination
@@ -228,16 +228,6 @@ def test_key_images_point_to_the_suspicious_slices(examined: Examination, writte
     assert found == wanted
     assert wanted
     assert RESEARCH_USE_ONLY in texts[0]
-
-
-def hostile(dataset: Dataset) -> None:
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.PatientName = "<script>alert(1)</script>^" + "山田" * 20_000
-    dataset.PatientID = "a\x00b\nc<img src=x onerror=alert(2)>"
-    dataset.AccessionNumber = "x" * 500
-    dataset.StudyDate = "yesterday"
-    dataset.PatientSex = "?"
-    dataset.ReferringPhysicianName = "Док^Тор=\u202eevil"
 
 
 @pytest.mark.filterwarnings("ignore")

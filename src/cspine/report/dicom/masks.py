@@ -62,9 +62,8 @@ def vertebra_mask(bone: BoneMap, headers: Sequence[SliceHeader | None], stack: S
             patch = _patch(affine, corners, shape, stack.spacing_mm)
             if patch is None:
                 continue
-            index = (
-                np.einsum("ab,rcb->arc", to_index[:3, :3], _places(affine, *_grid(patch))) + to_index[:3, 3, None, None]
-            )
+            places = _places(affine, *_grid(patch))
+            index = np.einsum("ab,rcb->arc", to_index[:3, :3], places) + to_index[:3, 3, None, None]
             chance = ndimage.map_coordinates(own, index, order=1, mode="constant")
             total[patch] += chance
             stronger = chance > best[patch]
