@@ -1,8 +1,7 @@
 """What comes with the package, made again from seeds: the demo's phantom study and the phantom-trained weights.
 
 Run: ``python -m benchmarks.embedded`` (about half an hour on two cores), or with ``--study-only`` for the study
-alone. The weights are those of `benchmarks.baseline`, so that docs/benchmarks.md speaks of the very file that is
-shipped.
+alone. The weights are those of `benchmarks.baseline`, as it was when they were last made.
 """
 
 import argparse

@@ -106,7 +106,7 @@ def _circumstances(judgement: Judgement) -> Iterable[str]:
 
 
 def _ranking(judgement: Judgement) -> Iterable[Section]:
-    header = ("cases", "fractured", *(f"{name}{part}" for name in _names(judgement) for part in (", AUC", ", AP")))
+    header = ("cases", "fractured", *(f"{name}{part}" for name in _names(judgement) for part in ("AUC", "AP")))
     rows = []
     for number, row in enumerate(judgement.systems[0].rows):
         cells = [f"{name_of(row.what)}{' *' if row.few else ''}", f"{row.positives:,} of {row.cases:,}"]
@@ -287,8 +287,8 @@ def _subgroup(row: SubgroupRow) -> Row:
 
 
 def _names(judgement: Judgement) -> Sequence[str]:
-    """Return the systems' names, of one alone none."""
-    return [""] if len(judgement.systems) == 1 else [system.name for system in judgement.systems]
+    """Return the systems' names, to be put before what is told of each; of one alone none."""
+    return [""] if len(judgement.systems) == 1 else [f"{system.name}, " for system in judgement.systems]
 
 
 def _of(judgement: Judgement, system: SystemResult) -> str:
