@@ -23,14 +23,14 @@ from cspine.report.html import write_report
 from cspine.report.thumbnail import thumbnail
 from cspine.report.worklist import MAX_WAIT_MIN, StudyResult, order, worklist_page, worklist_table
 from cspine.scale import run_over
-from cspine.settings import Settings
+from cspine.settings import Settings, digest
 
 FINDINGS_FILE: Final = "findings.json"
 REPORT_FILE: Final = "report.html"
 THUMBNAIL_FILE: Final = "thumbnail.jpg"
 NOT_WRITTEN_FILE: Final = "not-written.txt"
 SOURCE_FILE: Final = "source.json"
-"""Which files a study had, and when they came."""
+"""Which files of a study were read and how, and when they came."""
 
 DICOM_FOLDER: Final = "dicom"
 WORKLIST_FILE: Final = "worklist.csv"
@@ -119,7 +119,7 @@ def write_studies(
         "path": str(path.resolve()),
         "weights": detector.reader.identity.sha256,
         "localizer": detector.localizer.sha256 if detector.localizer else None,
-        **settings.model_dump(mode="json", exclude={"weights", "localizer"}),
+        **settings.model_dump(mode="json", include={"flips", "dicom", "fhir"}),
     }
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
     if len(studies) == 1:
@@ -188,7 +188,7 @@ def _write(task: _Task, examination: Examination) -> StudyResult:
         write_text(folder / NOT_WRITTEN_FILE, "\n".join(lacking) + "\n")
     else:
         (folder / NOT_WRITTEN_FILE).unlink(missing_ok=True)
-    write_json(folder / SOURCE_FILE, {"files": task.source.fingerprint, "arrived": _arrived(task)})
+    write_json(folder / SOURCE_FILE, {"job": _job(task), "arrived": _arrived(task)})
     write_examination(examination, folder)
     return _result(task, examination.findings)
 
@@ -215,18 +215,23 @@ def _fhir_writer() -> Writer:
 
 
 def _done(task: _Task) -> StudyResult | None:
-    """Return what an earlier run wrote of a study; None where it did not get so far, or files have come or changed."""
+    """Return what an earlier run wrote of a study; None where it did not get so far, or would read otherwise."""
     try:
         findings = Findings.model_validate_json((task.folder / FINDINGS_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
-    if _seen(task).get("files") != task.source.fingerprint:
+    if _seen(task).get("job") != _job(task):
         return None
     return _result(task, findings)
 
 
+def _job(task: _Task) -> str:
+    """Return what a study's answer depends on beside the weights: its files, and how they are read."""
+    return digest([task.source.fingerprint, task.settings.series_uid, task.settings.max_gap_mm])
+
+
 def _seen(task: _Task) -> dict[str, Any]:
-    """Return which files a study had when it was read, and when they had come."""
+    """Return what was read of a study, and when it had come."""
     try:
         found: dict[str, Any] = json.loads((task.folder / SOURCE_FILE).read_bytes())
     except (OSError, ValueError):
