@@ -167,7 +167,8 @@ def test_the_segmentations_hold_the_masks(examined: Examination, written: dict[s
     bones = hd.seg.segread(written["vertebrae.dcm"].filename)
     evidence = hd.seg.segread(written["evidence.dcm"].filename)
 
-    labels = bones.get_pixels_by_source_instance(uids, combine_segments=True, ignore_spatial_locations=True)
+    how: dict[str, Any] = {"ignore_spatial_locations": True, "assert_missing_frames_are_empty": True}
+    labels = bones.get_pixels_by_source_instance(uids, combine_segments=True, **how)
     there = [level for level in VERTEBRAE if (mask == VERTEBRAE.index(level) + 1).any()]
     for number, level in enumerate(there, start=1):
         wanted = mask == VERTEBRAE.index(level) + 1
@@ -177,7 +178,7 @@ def test_the_segmentations_hold_the_masks(examined: Examination, written: dict[s
         assert description.segmented_property_type.value == SNOMED_CODES[level][0]
         lab = hd.color.CIELabColor.from_dicom_value(description.RecommendedDisplayCIELabValue)
         assert np.abs(np.array(lab.to_rgb()) - _rgb(COLOURS[level])).max() <= 2
-    told = evidence.get_pixels_by_source_instance(uids, ignore_spatial_locations=True)[..., 0]
+    told = evidence.get_pixels_by_source_instance(uids, **how)[..., 0]
     np.testing.assert_allclose(told, strength / 255.0, atol=0.5 / 255)
     assert str(evidence.SegmentationType) == "FRACTIONAL"
 

@@ -20,6 +20,9 @@ Mask = npt.NDArray[np.uint8]
 
 _MORE_LIKELY: Final = 0.5
 
+FAINT: Final = 0.02
+"""Less evidence than this is none: it would spread over slices without end."""
+
 _SAMPLED_MM: Final = 1.5
 """Evidence is told in cells of 5 mm: between samples so far apart it is interpolated."""
 
@@ -87,9 +90,9 @@ def evidence_mask(fields: Mapping[str, EvidenceField], headers: Sequence[SliceHe
     Returns
     -------
     (slices, rows, columns) uint8
-        0 to 255 for 0 to 1.
+        0 to 255 for 0 to 1; 0 of what is below `FAINT`.
     """
-    boxes = [(field, _box_corners(field)) for field in fields.values() if field.strength.max() * 255 >= 1]
+    boxes = [(field, _box_corners(field)) for field in fields.values() if field.strength.max() >= FAINT]
 
     def of(header: SliceHeader) -> Mask:
         affine = slice_affine(header, stack)
@@ -104,6 +107,7 @@ def evidence_mask(fields: Mapping[str, EvidenceField], headers: Sequence[SliceHe
             told = field.at(_places(affine, *some))
             between = [_interpolation(axis, few) for axis, few in zip((rows, columns), some, strict=True)]
             np.maximum(found[patch], between[0] @ told @ between[1].T, out=found[patch])
+        found[found < FAINT] = 0.0
         return np.rint(np.clip(found, 0.0, 1.0) * 255).astype(np.uint8)
 
     return _stacked(of, headers)

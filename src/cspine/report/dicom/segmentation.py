@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentationTypeValues, SegmentDescription
+from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from cspine.anatomy import COLOURS, SEGMENT_NUMBERS, VERTEBRAE, Level
@@ -42,9 +43,10 @@ def segment_vertebrae(making: Making, source: SourceImages, mask: Mask) -> Segme
     numbers = np.zeros(256, np.uint8)
     for number, level in enumerate(there, start=1):
         numbers[SEGMENT_NUMBERS[level]] = number
+    shown, part = _where_any(source, mask)
     return Segmentation(
-        source_images=list(source.datasets),
-        pixel_array=numbers[mask],
+        source_images=shown,
+        pixel_array=numbers[part],
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_vertebra(number, level, making) for number, level in enumerate(there, start=1)],
         content_label="VERTEBRAE",
@@ -81,9 +83,10 @@ def segment_evidence(making: Making, source: SourceImages, mask: Mask) -> Segmen
         anatomic_regions=[CERVICAL_SPINE],
         display_color=CIELabColor.from_string(_EVIDENCE_COLOUR),
     )
+    shown, part = _where_any(source, mask)
     return Segmentation(
-        source_images=list(source.datasets),
-        pixel_array=mask[..., None].astype(np.float32) / 255.0,
+        source_images=shown,
+        pixel_array=part[..., None].astype(np.float32) / 255.0,
         segmentation_type=SegmentationTypeValues.FRACTIONAL,
         segment_descriptions=[described],
         fractional_type="PROBABILITY",
@@ -93,6 +96,14 @@ def segment_evidence(making: Making, source: SourceImages, mask: Mask) -> Segmen
         transfer_syntax_uid=RLELossless,
         **making.series(EVIDENCE_NUMBER, "cspine fracture evidence"),
     )
+
+
+def _where_any(source: SourceImages, mask: Mask) -> tuple[list[Dataset], Mask]:
+    """Return the slices that a mask marks anything in, and the mask of these; of one multi-frame file, all of it."""
+    if len(source.datasets) == 1:
+        return list(source.datasets), mask
+    marked = np.flatnonzero(mask.any(axis=(1, 2)))
+    return [source.datasets[number] for number in marked.tolist()], mask[marked]
 
 
 def _vertebra(number: int, level: Level, making: Making) -> SegmentDescription:
