@@ -203,9 +203,9 @@ def claim_folder(folder: Path, marker: str, identity: dict[str, Any], *, remedy:
         differing = sorted(key for key in {*found, *identity} if found.get(key) != identity.get(key))
         raise OutputTakenError(f"{folder}: began with other {', '.join(differing)}; {remedy}")
     if folder.exists() and not folder.is_dir():
-        raise OutputTakenError(f"{folder}: is a file, not a folder; {remedy}")
+        raise OutputTakenError(f"{folder}: is a file, not a folder; choose another --out")
     if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-        raise OutputTakenError(f"{folder}: holds files that are not ours; {remedy}")
+        raise OutputTakenError(f"{folder}: holds files that are not ours; choose another --out")
     write_json(path, identity)
     return False
 

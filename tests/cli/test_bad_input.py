@@ -276,7 +276,7 @@ def test_ctrl_c_in_the_middle_and_a_second_run(tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "stopped; nothing is half-written, and synth, compile and train go on when run again" in stderr
+    assert "stopped; nothing is half-written, and synth, compile, train and predict go on when run again" in stderr
     assert "Traceback" not in stderr
     finished = _finished(tmp_path / "out")
     assert 0 < len(finished) < len(uids)

@@ -228,6 +228,7 @@ def test_only_ct_images_leave(study: Path, tmp_path: Path) -> None:
     assert "cannot be read: 2" in result.stdout
     assert "3 images say that text is burned in" in result.stderr
     assert "a face can be rebuilt" in result.stderr
+    assert "could not be read, first: " in result.stderr
     assert "Geheim" not in result.stdout.replace(str(tmp_path), "")
 
 
@@ -258,6 +259,12 @@ def test_what_cannot_be_is_refused(study: Path, tmp_path: Path) -> None:
     assert "-1234" not in _told(study, tmp_path / "days", -1234)
     inside = run("deidentify", study, "--out", study / "out")
     assert (inside.exit_code, (study / "out").exists()) == (2, False)
+    zero = run("deidentify", study, "--out", tmp_path / "zero", "--dates", "shift", "--shift-days", 0)
+    within = run("deidentify", study, "--out", tmp_path / "w", "--key", tmp_path / "w" / "key")
+    taken = run("deidentify", study, "--out", tmp_path / "out", "--key", tmp_path / "new.key")
+    assert (zero.exit_code, within.exit_code, taken.exit_code) == (2, 2, 2)
+    assert "keep the key apart" in within.stderr
+    assert not (tmp_path / "new.key").exists()
     other = run("deidentify", study, "--out", tmp_path / "out")
     assert other.exit_code == 2
     assert "choose another --out" in other.stderr

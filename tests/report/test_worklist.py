@@ -119,6 +119,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_series(root / "b", hu, spacing=(6.0, 3.0, 3.0), study="1.2.3.4", series="1.2.3.4.1")
     paths = write_series(root / "c", hu, spacing=(2.5, 3.0, 3.0), study="1.2.3.5", series="1.2.3.5.1")
     paths[7].write_bytes(paths[7].read_bytes()[:-500])
+    (root / "junk.dcm").write_bytes(b"no DICOM")
     for name, minutes in (("a", 0), ("b", 5), ("c", 200)):
         for path in (root / name).iterdir():
             os.utime(path, (time.time() - 60 * minutes,) * 2)
@@ -147,6 +148,9 @@ def test_many_studies_are_read_and_one_broken_one_stops_nothing(studies: Path, t
     }
     assert len(list((good / "dicom").iterdir())) == 13
     page = (tmp_path / "out" / "worklist.html").read_text()
+    assert "1 files were passed over, first: junk.dcm" in result.stderr
+    assert "passed-over.txt" in page
+    assert (tmp_path / "out" / "passed-over.txt").read_text().startswith("junk.dcm: ")
     assert page.count("thumbnail.jpg") == 1
     assert "slices 6.0 mm apart" in page
     for name in table["folder"]:

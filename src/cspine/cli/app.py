@@ -69,7 +69,7 @@ def sentences(command: Callable[P, int | None]) -> Callable[P, None]:
         try:
             code = command(*args, **kwargs) or DONE
         except KeyboardInterrupt:
-            say_error("stopped; nothing is half-written, and synth, compile and train go on when run again")
+            say_error("stopped; nothing is half-written, and synth, compile, train and predict go on when run again")
             code = INTERRUPTED
         except CspineError as error:
             say_error(str(error))

@@ -17,7 +17,7 @@ from cspine.cli.app import (
     sentences,
 )
 from cspine.cli.options import WORKERS, Json, Workers
-from cspine.errors import InputError
+from cspine.errors import InputError, OutputTakenError
 
 _EPILOG = "Example:  cspine deidentify study.zip --out away --key secret.key --dates shift"
 
@@ -58,10 +58,19 @@ def deidentify_command(
 
     if shift_days is not None and dates != "shift":
         raise InputError(f"--shift-days {shift_days}: needs --dates shift")
+    if shift_days == 0:
+        raise InputError("--shift-days 0: would keep the dates; give another number, or leave it to the key")
+    if key is not None and key.resolve().is_relative_to(out.resolve()):
+        raise InputError(f"{key}: lies within {out}, which leaves the machine; keep the key apart from the images")
     made = key is not None and not key.exists()
     profile = Profile(Key.at(key) if key else Key.new(), dates, shift_days)
-    with progress_bar() as progress:
-        found = deidentify(path, out, profile, workers=workers, progress=progress)
+    try:
+        with progress_bar() as progress:
+            found = deidentify(path, out, profile, workers=workers, progress=progress)
+    except (InputError, OutputTakenError):  # refused before anything was written
+        if made and key is not None:
+            key.unlink(missing_ok=True)
+        raise
     if as_json:
         print_json(asdict(found))
     else:

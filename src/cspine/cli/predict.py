@@ -60,7 +60,7 @@ def predict_command(
     interrupted run goes on where it stopped. Exit code 1 says that a study was refused, or that not all could be
     written of one; the worklist says why.
     """
-    from cspine.report.folder import PredictSettings, any_incomplete, write_studies
+    from cspine.report.folder import PASSED_OVER_FILE, PredictSettings, any_incomplete, write_studies
 
     settings = PredictSettings(
         weights=tuple(weights or ()),
@@ -86,6 +86,10 @@ def predict_command(
         )
         say(f"{len(findings)} studies, {suspicious} suspicious, {refused} without an answer")
         say(f"Open the worklist:  {out_dir / 'worklist.html'}")
+    passed_over = out_dir / PASSED_OVER_FILE
+    if len(findings) > 1 and passed_over.is_file():
+        lines = passed_over.read_text(encoding="utf-8").splitlines()
+        say_error(f"{len(lines)} files were passed over, first: {inert(lines[0])}; see {passed_over}")
     for sentence in [sentence for result in results for sentence in result.not_written]:
         say_error(sentence)
     say_research_only()

@@ -118,10 +118,11 @@ def deidentify(
     }
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
     tasks = [_Task(file, out, profile) for file in files]
-    done, left_out = [], Counter[str]()
+    done, left_out, broken = [], Counter[str](), ""
     for outcome in run_over(_write, tasks, workers=workers, stage="files", progress=progress):
         if outcome.error is not None:
             left_out[_UNREADABLE] += 1
+            broken = broken or str(outcome.error)
             continue
         result = outcome.get()
         if result.left_out:
@@ -136,12 +137,16 @@ def deidentify(
         patients=len({each.patient for each in done}),
         studies=len({each.study for each in done}),
         left_out=dict(left_out),
-        warnings=_warnings(done),
+        warnings=_warnings(done, broken),
     )
 
 
-def _warnings(done: list[_Done]) -> tuple[str, ...]:
+def _warnings(done: list[_Done], broken: str) -> tuple[str, ...]:
     found = []
+    if not done:
+        found.append("no CT image was carried over; give a folder, a zip or a file with slices of a CT")
+    if broken:
+        found.append(f"studies may be incomplete, for files could not be read, first: {broken}")
     burned_in, heads = sum(each.burned_in for each in done), sum(each.head for each in done)
     if burned_in:
         found.append(
@@ -149,7 +154,7 @@ def _warnings(done: list[_Done]) -> tuple[str, ...]:
             "look at them before they leave"
         )
     if heads:
-        found.append("a face can be rebuilt from a CT of the head: what shows one needs more than this")
+        found.append("a face can be rebuilt from a CT that shows one, and these may: look before they leave")
     return tuple(found)
 
 
@@ -224,4 +229,5 @@ def _has_text(dataset: Dataset) -> bool:
 
 def _may_show_a_face(dataset: Dataset) -> bool:
     part = str(dataset.get("BodyPartExamined", "")).upper()
-    return "HEAD" in part or str(dataset.get("RecognizableVisualFeatures", "")).upper() == "YES"
+    near = not part or any(word in part for word in ("HEAD", "NECK", "SKULL", "FACE", "BRAIN", "CSPINE", "CERVICAL"))
+    return near or str(dataset.get("RecognizableVisualFeatures", "")).upper() == "YES"

@@ -6,7 +6,7 @@ from typing import Final
 
 from cspine.errors import SourceError
 from cspine.imaging.discovery import discover, discover_files, list_images
-from cspine.imaging.series import Study
+from cspine.imaging.series import Skipped, Study
 from cspine.progress import Progress, silent
 from cspine.settings import digest
 
@@ -96,6 +96,8 @@ class StudyRoot:
         The challenge's train_bounding_boxes.csv, where it lies beside the labels.
     fractures_path : Path or None
         A folder of label maps of fractures, as the phantom writes them, where it lies there.
+    passed_over : tuple of Skipped
+        Files that no study can be told of, where headers were read to find studies.
     """
 
     path: Path
@@ -104,6 +106,7 @@ class StudyRoot:
     is_phantom: bool
     boxes_path: Path | None = None
     fractures_path: Path | None = None
+    passed_over: tuple[Skipped, ...] = ()
 
 
 def open_root(path: Path, *, progress: Progress = silent) -> StudyRoot:
@@ -149,5 +152,6 @@ def open_root(path: Path, *, progress: Progress = silent) -> StudyRoot:
         )
     if (path / LABELS_FILE).is_file():
         raise SourceError(f"{path}: has {LABELS_FILE} but no {IMAGE_FOLDERS[0]}/ beside it; unpack the images there")
-    found = discover_files(list_images(path), origin=str(path), progress=progress).studies
-    return StudyRoot(path, tuple(StudySource(s.study_instance_uid, study=s) for s in found), None, is_phantom)
+    found = discover_files(list_images(path), origin=str(path), progress=progress)
+    studies = tuple(StudySource(study.study_instance_uid, study=study) for study in found.studies)
+    return StudyRoot(path, studies, None, is_phantom, passed_over=found.skipped)

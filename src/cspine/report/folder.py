@@ -28,6 +28,9 @@ from cspine.settings import Settings, digest
 FINDINGS_FILE: Final = "findings.json"
 REPORT_FILE: Final = "report.html"
 THUMBNAIL_FILE: Final = "thumbnail.jpg"
+PASSED_OVER_FILE: Final = "passed-over.txt"
+"""Files that no study can be told of, each with the reason."""
+
 NOT_WRITTEN_FILE: Final = "not-written.txt"
 SOURCE_FILE: Final = "source.json"
 """Which files of a study were read and how, and when they came."""
@@ -109,7 +112,8 @@ def write_studies(
         `out` cannot be written.
     """
     settings = settings or PredictSettings()
-    studies = open_root(path, progress=progress).studies
+    root = open_root(path, progress=progress)
+    studies = root.studies
     detector = _detector(settings)
     identity = {
         "kind": "predict",
@@ -124,12 +128,16 @@ def write_studies(
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
     if len(studies) == 1:
         task = _Task(studies[0], out, settings, alone=True)
-        return [_write(task, _examine(detector, task, progress))]
+        return [_done(task) or _write(task, _examine(detector, task, progress))]
+    over = "".join(f"{each.name}: {each.reason}\n" for each in root.passed_over)
+    if over:
+        write_text(out / PASSED_OVER_FILE, over)
     tasks = [_Task(source, out / study_key(source.study_instance_uid), settings, alone=False) for source in studies]
     results = _read_many(detector, tasks, workers, progress)
     rows = order(results, max_wait_min=max_wait_min)
     write_text(out / WORKLIST_FILE, worklist_table(rows).to_csv(index=False))
-    write_text(out / WORKLIST_PAGE, worklist_page(rows, max_wait_min=max_wait_min))
+    page = worklist_page(rows, max_wait_min=max_wait_min, passed_over=len(root.passed_over))
+    write_text(out / WORKLIST_PAGE, page)
     return [row.result for row in rows]
 
 
@@ -215,14 +223,13 @@ def _fhir_writer() -> Writer:
 
 
 def _done(task: _Task) -> StudyResult | None:
-    """Return what an earlier run wrote of a study; None where it did not get so far, or would read otherwise."""
+    """Return what an earlier run wrote of a study; None where it did not write all, or would read otherwise."""
     try:
         findings = Findings.model_validate_json((task.folder / FINDINGS_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
-    if _seen(task).get("job") != _job(task):
-        return None
-    return _result(task, findings)
+    result = _result(task, findings)
+    return None if result.not_written or _seen(task).get("job") != _job(task) else result
 
 
 def _job(task: _Task) -> str:

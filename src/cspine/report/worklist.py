@@ -149,6 +149,8 @@ def worklist_table(rows: Sequence[WorklistRow]) -> pd.DataFrame:
                 "suspicious": " ".join(row.result.suspicious),
                 "refused": found.refused.code if found.refused else None,
                 "reason": found.refused.reason if found.refused else None,
+                "remarks": "; ".join(found.patient_overall.reasons) if found.patient_overall else None,
+                "warnings": "; ".join(found.warnings) or None,
                 "not_written": "; ".join(row.result.not_written) or None,
                 "folder": row.result.folder,
                 "statement": found.statement,
@@ -160,7 +162,9 @@ def worklist_table(rows: Sequence[WorklistRow]) -> pd.DataFrame:
     return table
 
 
-def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = MAX_WAIT_MIN) -> str:
+def worklist_page(
+    rows: Sequence[WorklistRow], *, max_wait_min: float | None = MAX_WAIT_MIN, passed_over: int = 0
+) -> str:
     """Return the worklist as HTML without a script, to lie beside the studies' folders; what files say is escaped.
 
     Parameters
@@ -169,6 +173,8 @@ def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = M
         Of `order`.
     max_wait_min : float, optional
         As `order` was given it, to be told.
+    passed_over : int
+        Files that no study can be told of.
     """
     some = rows[0].result.findings if rows else None
     return (
@@ -182,6 +188,7 @@ def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = M
             max_wait_min=max_wait_min,
             late=sum(max_wait_min is not None and row.waited_min > max_wait_min for row in rows),
             waiting=_waiting,
+            passed_over=passed_over,
             warnings=about_weights(some.weights, some.localizer) if some else (),
             in_words=in_words,
             version=__version__,
