@@ -33,7 +33,7 @@ def main() -> None:
     try:
         kept = kept_tables(options.runs)
         before = options.page.read_text(encoding="utf-8")
-        after, told = fill(before, kept)
+        after = fill(before, kept)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     changed = sorted(name for name, table in kept.items() if f"<!-- table {name} -->\n\n{table}\n" not in before)
@@ -42,7 +42,7 @@ def main() -> None:
     if not options.check:
         write_text(options.page, after)
     left = sorted({name for name, *_ in BLOCK.findall(before)} - set(kept))
-    print(f"{told} tables of {options.runs}, {len(changed)} of them new; not run: {', '.join(left) or 'none'}")
+    print(f"{len(kept)} tables of {options.runs}, {len(changed)} of them new; not run: {', '.join(left) or 'none'}")
 
 
 def keep(work: Path, name: str, table: Table | str) -> None:
@@ -81,8 +81,8 @@ def kept_tables(runs: Path) -> dict[str, str]:
     return found
 
 
-def fill(page: str, kept: dict[str, str]) -> tuple[str, int]:
-    """Return a page with its tables set anew, and how many.
+def fill(page: str, kept: dict[str, str]) -> str:
+    """Return a page with its tables set anew.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def fill(page: str, kept: dict[str, str]) -> tuple[str, int]:
         name, rest, before = found.groups()
         return f"{name}{rest}" + (f"\n{kept[name]}\n" if name in kept else before)
 
-    return BLOCK.sub(put, page), len(kept)
+    return BLOCK.sub(put, page)
 
 
 def side_by_side(left: Sequence[tuple[str, ...]], right: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:

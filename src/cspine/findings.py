@@ -96,6 +96,11 @@ class PatientFinding(_Part):
     above: Annotated[tuple[OperatingPointName, ...], Field(description="Operating points that it reaches.")] = ()
     reasons: Annotated[tuple[str, ...], Field(description="Why the number may not be relied on.")] = ()
 
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether it reaches the triage point."""
+        return "triage" in self.above
+
 
 class VertebraFinding(_Part):
     """Whether one vertebra is fractured."""
@@ -118,6 +123,11 @@ class VertebraFinding(_Part):
         tuple[SagittalEvidence | ViewEvidence, ...], Field(description="What speaks for the number, strongest first.")
     ] = ()
     reasons: Annotated[tuple[str, ...], Field(description="Why the number may not be relied on.")] = ()
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether it reaches the triage point."""
+        return "triage" in self.above
 
     @property
     def strongest(self) -> ViewEvidence | None:
@@ -236,6 +246,11 @@ class Findings(_Part):
         CalibrationIdentity | None, Field(description="How numbers became probabilities; null of weights without.")
     ] = None
     flips: Annotated[bool, Field(description="Whether the neck was looked at in a mirror too.")] = False
+
+    @property
+    def suspicious(self) -> tuple[Level, ...]:
+        """Levels that reach the triage point."""
+        return tuple(vertebra.level for vertebra in self.vertebrae if vertebra.is_suspicious)
 
     @model_validator(mode="after")
     def _whole_or_refused(self) -> Self:

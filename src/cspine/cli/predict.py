@@ -80,10 +80,8 @@ def predict_command(
         show_findings(findings[0])
         say(f"report: {out_dir / 'report.html'}")
     else:
-        refused, suspicious = (
-            sum(study.refused is not None for study in findings),
-            sum(r.is_suspicious for r in results),
-        )
+        refused = sum(study.refused is not None for study in findings)
+        suspicious = sum(result.is_suspicious for result in results)
         say(f"{len(findings)} studies, {suspicious} suspicious, {refused} without an answer")
         say(f"Open the worklist:  {out_dir / 'worklist.html'}")
     passed_over = out_dir / PASSED_OVER_FILE

@@ -23,8 +23,6 @@ MARKER: Final = "deidentify.json"
 
 _IMPLEMENTATION: Final = UID("2.25.254062231207470172110637043437113062353")
 _CT: Final = frozenset({CTImageStorage, *MULTI_FRAME_CT})
-_HEAD: Final = 132
-
 _BIT_POSITION: Final = 0x0102
 """Of overlays: 0 where they have data of their own."""
 
@@ -161,7 +159,7 @@ def _warnings(done: list[_Done], broken: str) -> tuple[str, ...]:
 def _write(task: _Task) -> _Done:
     """Free one file of its patient, in a worker."""
     data = task.file.read()
-    if not looks_like_dicom(data[:_HEAD]) and data[128:132] != b"DICM":
+    if not looks_like_dicom(data):
         return _Done(left_out=_NO_DICOM)
     with quiet():
         dataset = parse(task.file, data, pixels=True)

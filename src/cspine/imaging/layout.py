@@ -22,6 +22,22 @@ PHANTOM_MARKER: Final = "phantom.json"
 
 
 @dataclass(frozen=True)
+class Stamp:
+    """A study's files at one time.
+
+    Attributes
+    ----------
+    fingerprint : str
+        Changes where files come, go or are written over: of their names, sizes and times.
+    newest : float
+        When the newest of them was written, seconds since 1970; 0 where nothing is there any more.
+    """
+
+    fingerprint: str
+    newest: float
+
+
+@dataclass(frozen=True)
 class StudySource:
     """A study that is there to be read: a folder of the challenge's layout, or one already discovered.
 
@@ -39,21 +55,16 @@ class StudySource:
     folder: Path | None = None
     study: Study | None = None
 
-    @property
-    def arrived_at(self) -> float:
-        """When the newest of its files was written, seconds since 1970; 0 where nothing is there any more."""
-        return max((place.stat().st_mtime for place in self._places() if place.exists()), default=0.0)
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes where files come, go or are written over: of their names, sizes and times."""
-        told = []
+    def stamp(self) -> Stamp:
+        """Return what its files are now, from one look at them."""
+        told, newest = [], 0.0
         for place in sorted(self._places()):
             if place.exists():
                 stat = place.stat()
                 told.append([place.name, stat.st_size, stat.st_mtime_ns])
+                newest = max(newest, stat.st_mtime)
         headers = [header for each in (self.study.series if self.study else ()) for header in each.headers]
-        return digest([told, sorted({header.file.name for header in headers})])
+        return Stamp(digest([told, sorted({header.file.name for header in headers})]), newest)
 
     def _places(self) -> set[Path]:
         """Return its files; of a zip, the zip."""

@@ -82,9 +82,10 @@ def _bundle(examination: Examination, when: datetime) -> _Resource:
     if findings.refused is None:
         selections = dict(_selections(examination, shared, issued))
         resources += [(urn, selection) for urn, selection in selections.values()]
-        told = [_of_patient(findings, shared), *(_of_vertebra(each, shared) for each in findings.vertebrae)]
-        for observation in told:
-            selection = selections.get(observation.pop("level", ""))
+        told = [("", _of_patient(findings, shared))]
+        told += [(vertebra.level, _of_vertebra(vertebra, shared)) for vertebra in findings.vertebrae]
+        for level, observation in told:
+            selection = selections.get(level)
             if selection is not None:
                 observation["derivedFrom"] = [{"reference": selection[0]}]
             observation |= {"device": {"reference": device[0]}, "issued": issued}
@@ -145,7 +146,7 @@ def _report(findings: Findings, shared: _Resource, results: list[_Resource], iss
         "issued": issued,
         "study": [{"type": "ImagingStudy", "identifier": _dicom_uid(findings.study_instance_uid)}],
         "conclusion": _conclusion(findings),
-        **({"conclusionCode": [_FRACTURE]} if _suspicious(findings) else {}),
+        **({"conclusionCode": [_FRACTURE]} if findings.suspicious else {}),
         **({"result": results} if results else {}),
         **shared,
     }
@@ -155,16 +156,12 @@ def _dicom_uid(uid: str) -> _Resource:
     return {"system": _DICOM_UIDS, "value": f"urn:oid:{uid}"}
 
 
-def _suspicious(findings: Findings) -> list[str]:
-    return [vertebra.level for vertebra in findings.vertebrae if "triage" in vertebra.above]
-
-
 def _conclusion(findings: Findings) -> str:
     if findings.refused is not None or findings.patient_overall is None:
         reason = findings.refused.reason if findings.refused else "refused"
         return f"No answer: {reason}. {RESEARCH_USE_ONLY}"
     overall = findings.patient_overall
-    suspicious = _suspicious(findings)
+    suspicious = findings.suspicious
     told = f"Suspicious: {', '.join(suspicious)}." if suspicious else "No vertebra is called suspicious."
     return f"Any fracture of C1 to C7: {100 * overall.probability:.1f} %. {told} {RESEARCH_USE_ONLY}"
 
@@ -199,8 +196,7 @@ def _of_vertebra(vertebra: VertebraFinding, shared: _Resource) -> _Resource:
     observation = _observation(shared, {"system": _SNOMED, "code": code, "display": display}, vertebra.probability)
     if vertebra.coverage is not None:
         observation["component"] = [{"code": _COVERAGE, "valueString": vertebra.coverage}]
-    told = _remarks(in_words(vertebra.above), list(vertebra.reasons))
-    return observation | told | {"level": vertebra.level}
+    return observation | _remarks(in_words(vertebra.above), list(vertebra.reasons))
 
 
 def _remarks(words: str, notes: list[str]) -> _Resource:

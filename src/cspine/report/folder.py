@@ -16,7 +16,7 @@ from cspine.errors import CspineError, InputError, OutputError
 from cspine.files import claim_folder, write_bytes, write_json, write_text
 from cspine.findings import SCHEMA_VERSION, Findings
 from cspine.imaging.geometry import MAX_GAP_MM
-from cspine.imaging.layout import StudySource, open_root
+from cspine.imaging.layout import Stamp, StudySource, open_root
 from cspine.progress import Progress, silent
 from cspine.reformat.store import study_key
 from cspine.report.html import write_report
@@ -66,6 +66,12 @@ class _Task:
     folder: Path
     settings: PredictSettings
     alone: bool
+    stamp: Stamp
+
+    @property
+    def job(self) -> str:
+        """What a study's answer depends on beside the weights: its files as they were found, and how they are read."""
+        return digest([self.stamp.fingerprint, self.settings.series_uid, self.settings.max_gap_mm])
 
 
 def write_studies(
@@ -127,12 +133,13 @@ def write_studies(
     }
     claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
     if len(studies) == 1:
-        task = _Task(studies[0], out, settings, alone=True)
+        task = _Task(studies[0], out, settings, alone=True, stamp=studies[0].stamp())
         return [_done(task) or _write(task, _examine(detector, task, progress))]
-    over = "".join(f"{each.name}: {each.reason}\n" for each in root.passed_over)
-    if over:
-        write_text(out / PASSED_OVER_FILE, over)
-    tasks = [_Task(source, out / study_key(source.study_instance_uid), settings, alone=False) for source in studies]
+    _tell(out / PASSED_OVER_FILE, [f"{each.name}: {each.reason}" for each in root.passed_over])
+    tasks = [
+        _Task(source, out / study_key(source.study_instance_uid), settings, alone=False, stamp=source.stamp())
+        for source in studies
+    ]
     results = _read_many(detector, tasks, workers, progress)
     rows = order(results, max_wait_min=max_wait_min)
     write_text(out / WORKLIST_FILE, worklist_table(rows).to_csv(index=False))
@@ -192,13 +199,18 @@ def _write(task: _Task, examination: Examination) -> StudyResult:
             lacking.append(f"{what}: {error}")
         except Exception as error:  # noqa: BLE001 - what is written beside an answer must not cost the answer
             lacking.append(f"{what}: writing it broke ({type(error).__name__}); report it")
-    if lacking:
-        write_text(folder / NOT_WRITTEN_FILE, "\n".join(lacking) + "\n")
-    else:
-        (folder / NOT_WRITTEN_FILE).unlink(missing_ok=True)
-    write_json(folder / SOURCE_FILE, {"job": _job(task), "arrived": _arrived(task)})
+    _tell(folder / NOT_WRITTEN_FILE, lacking)
+    write_json(folder / SOURCE_FILE, {"job": task.job, "arrived": _arrived(task)})
     write_examination(examination, folder)
     return _result(task, examination.findings)
+
+
+def _tell(path: Path, sentences: Sequence[str]) -> None:
+    """Write sentences, one to a line; where there are none, take away what an earlier run told."""
+    if sentences:
+        write_text(path, "\n".join(sentences) + "\n")
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_examination(examination: Examination, folder: Path) -> None:
@@ -229,12 +241,7 @@ def _done(task: _Task) -> StudyResult | None:
     except (OSError, ValidationError):
         return None
     result = _result(task, findings)
-    return None if result.not_written or _seen(task).get("job") != _job(task) else result
-
-
-def _job(task: _Task) -> str:
-    """Return what a study's answer depends on beside the weights: its files, and how they are read."""
-    return digest([task.source.fingerprint, task.settings.series_uid, task.settings.max_gap_mm])
+    return None if result.not_written or _seen(task).get("job") != task.job else result
 
 
 def _seen(task: _Task) -> dict[str, Any]:
@@ -249,7 +256,7 @@ def _seen(task: _Task) -> dict[str, Any]:
 def _arrived(task: _Task) -> float:
     """Return when a study came: when its newest file was written, never later than it was first seen."""
     now = time.time()
-    return min(float(_seen(task).get("arrived", now)), task.source.arrived_at or now, now)
+    return min(float(_seen(task).get("arrived", now)), task.stamp.newest or now, now)
 
 
 def _result(task: _Task, findings: Findings) -> StudyResult:

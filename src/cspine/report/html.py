@@ -88,7 +88,7 @@ def _suspicious(examination: Examination) -> list[dict[str, Any]]:
         return []
     found = []
     likely = sorted(reading.vertebrae, key=lambda vertebra: -(vertebra.probability or 0.0))
-    for vertebra in [each for each in likely if "triage" in each.above] or likely[:_LEAST_SHOWN]:
+    for vertebra in [each for each in likely if each.is_suspicious] or likely[:_LEAST_SHOWN]:
         shown = [picture for picture in reading.pictures if picture.level == vertebra.level]
         if shown:
             views = [

@@ -28,7 +28,7 @@ def thumbnail(examination: Examination) -> bytes | None:
         number = int(np.argmin(np.abs(sagittal.offsets_mm - aside)))
     grey = Image.fromarray(sagittal.images[number])
     picture = grey.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS).convert("RGB")
-    if place is not None and "triage" in likely.above:
+    if place is not None and likely.is_suspicious:
         scale = PIXELS / grey.width
         x, y = (column + 0.5) * scale, (row + 0.5) * scale
         ImageDraw.Draw(picture).ellipse((x - _RING, y - _RING, x + _RING, y + _RING), outline=_RED, width=2)

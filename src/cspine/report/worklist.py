@@ -46,14 +46,8 @@ class StudyResult:
     @property
     def is_suspicious(self) -> bool:
         """Whether the patient, or a vertebra, reaches the triage point."""
-        found = self.findings
-        overall = found.patient_overall
-        return bool(self.suspicious) or (overall is not None and "triage" in overall.above)
-
-    @property
-    def suspicious(self) -> tuple[str, ...]:
-        """Levels that reach the triage point."""
-        return tuple(vertebra.level for vertebra in self.findings.vertebrae if "triage" in vertebra.above)
+        overall = self.findings.patient_overall
+        return bool(self.findings.suspicious) or (overall is not None and overall.is_suspicious)
 
     @property
     def group(self) -> int:
@@ -146,7 +140,7 @@ def worklist_table(rows: Sequence[WorklistRow]) -> pd.DataFrame:
                 "waited_min": round(row.waited_min, 1),
                 OVERALL: found.patient_overall.probability if found.patient_overall else None,
                 **levels,
-                "suspicious": " ".join(row.result.suspicious),
+                "suspicious": " ".join(found.suspicious),
                 "refused": found.refused.code if found.refused else None,
                 "reason": found.refused.reason if found.refused else None,
                 "remarks": "; ".join(found.patient_overall.reasons) if found.patient_overall else None,

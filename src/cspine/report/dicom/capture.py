@@ -12,7 +12,7 @@ from pydicom.uid import RLELossless
 from cspine.findings import Findings, VertebraFinding, in_words
 from cspine.reformat.sagittal import SagittalSet
 from cspine.reformat.spine_map import SpineMap
-from cspine.report.dicom.making import MANUFACTURER, Making
+from cspine.report.dicom.making import Making
 from cspine.report.dicom.source_images import SourceImages
 from cspine.report.overlay import marks, place_of
 
@@ -70,7 +70,7 @@ def captures(making: Making, source: SourceImages, sagittal: SagittalSet, spine:
             referring_physician_name=first.ReferringPhysicianName,
             patient_orientation=("P", "F"),
             transfer_syntax_uid=RLELossless,
-            **{**series, "sop_instance_uid": UID(), "instance_number": number + 1, "manufacturer": MANUFACTURER},
+            **{**series, "sop_instance_uid": UID(), "instance_number": number + 1},
         )
         image.BurnedInAnnotation = "NO"  # nothing of it identifies the patient
         image.ImageType = ["DERIVED", "SECONDARY", "REFORMATTED"]
@@ -113,7 +113,7 @@ def _name(pen: ImageDraw.ImageDraw, at: tuple[float, float], name: str, colour: 
 def _place(pen: ImageDraw.ImageDraw, sagittal: SagittalSet, vertebra: VertebraFinding, number: int) -> None:
     """Ring the strongest place of a suspicious vertebra where this image passes it."""
     best = vertebra.strongest
-    if best is None or "triage" not in vertebra.above:
+    if best is None or not vertebra.is_suspicious:
         return
     aside, row, column = sagittal.pixels_of([best.point_lps_mm])[0].tolist()
     if abs(aside - float(sagittal.offsets_mm[number])) > _NEAR_MM:

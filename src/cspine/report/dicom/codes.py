@@ -1,4 +1,4 @@
-"""The coded concepts of reports: SNOMED CT, DICOM, UCUM, RadLex, and our own where none of them has a word."""
+"""The coded concepts of reports: SNOMED CT, DICOM, UCUM, and our own where none of them has a word."""
 
 from typing import Final
 

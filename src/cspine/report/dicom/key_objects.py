@@ -6,7 +6,6 @@ from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cspine.anatomy import RESEARCH_USE_ONLY
-from cspine.findings import VertebraFinding, ViewEvidence
 from cspine.report.dicom.codes import OF_INTEREST
 from cspine.report.dicom.making import Making
 from cspine.report.dicom.source_images import SourceImages
@@ -32,7 +31,7 @@ def key_objects(making: Making, source: SourceImages) -> KeyObjectSelectionDocum
     told: dict[str, list[str]] = {}
     frames: dict[str, list[int]] = {}
     for vertebra in making.findings.vertebrae:
-        place = _suspicious_place(vertebra)
+        place = vertebra.strongest if vertebra.is_suspicious else None
         if place is not None and place.slice is not None and vertebra.probability is not None:
             number = place.slice.instance_number
             frames.setdefault(place.slice.sop_instance_uid, []).append(place.slice.frame)
@@ -60,9 +59,3 @@ def key_objects(making: Making, source: SourceImages) -> KeyObjectSelectionDocum
         transfer_syntax_uid=ExplicitVRLittleEndian,
         **making.series(SERIES_NUMBER, "cspine suspicious slices"),
     )
-
-
-def _suspicious_place(vertebra: VertebraFinding) -> ViewEvidence | None:
-    if "triage" not in vertebra.above:
-        return None
-    return vertebra.strongest

@@ -97,9 +97,10 @@ def source_images(series: Series) -> SourceImages:
             f"{first.file.name}: is NIfTI, so there are no DICOM slices to refer to; give the DICOM series"
         )
     _check_uids(headers)
-    common, said = _in_common(first)
+    own = _elements(first)
+    common, said = _in_common(first, own)
     if first.sop_class_uid in MULTI_FRAME_CT:
-        return _multi_frame(headers, common, said)
+        return _multi_frame(headers, own, common, said)
     datasets = []
     for header in headers:
         dataset = Dataset()
@@ -130,10 +131,9 @@ def _check_uids(headers: Sequence[SliceHeader]) -> None:
             )
 
 
-def _in_common(first: SliceHeader) -> tuple[Dataset, list[str]]:
+def _in_common(first: SliceHeader, own: Dataset) -> tuple[Dataset, list[str]]:
     """Return what all slices have in common, and what had to be made up or left out."""
-    own, said = _elements(first), []
-    dataset = Dataset()
+    dataset, said = Dataset(), []
     dataset.SpecificCharacterSet = UTF_8
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = first.study_instance_uid, first.series_instance_uid
     made_up, frame = [], first.frame_of_reference_uid or ""
@@ -246,7 +246,7 @@ def _decimal(value: float) -> str:
     raise AssertionError(value)  # pragma: no cover - one digit always fits
 
 
-def _multi_frame(headers: list[SliceHeader], common: Dataset, said: list[str]) -> SourceImages:
+def _multi_frame(headers: list[SliceHeader], own: Dataset, common: Dataset, said: list[str]) -> SourceImages:
     first = headers[0]
     if len({header.file for header in headers}) > 1:
         raise DicomError(
@@ -254,7 +254,6 @@ def _multi_frame(headers: list[SliceHeader], common: Dataset, said: list[str]) -
             "convert it to one file for each slice"
         )
     dataset = Dataset()
-    own = _elements(first)
     for keyword in _OF_FRAMES:
         if keyword in own:
             dataset[keyword] = own[keyword]

@@ -94,7 +94,7 @@ def structured_report(making: Making, source: SourceImages) -> Comprehensive3DSR
 def _patient_group(making: Making, patient: PatientFinding) -> MeasurementsAndQualitativeEvaluations:
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=UID(), identifier="C1-C7, any"),
-        finding_type=_finding(patient.above),
+        finding_type=FRACTURE if patient.is_suspicious else None,
         finding_sites=[FindingSite(CERVICAL_SPINE)],
         algorithm_id=making.algorithm,
         measurements=[Measurement(PROBABILITY, patient.probability, ONE)],
@@ -115,7 +115,7 @@ def _vertebra_group(
         measured.append(Measurement(PROBABILITY, vertebra.probability, ONE, referenced_coordinates=points))
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=UID(), identifier=vertebra.level),
-        finding_type=_finding(vertebra.above),
+        finding_type=FRACTURE if vertebra.is_suspicious else None,
         finding_sites=[FindingSite(vertebra_code(vertebra.level))],
         algorithm_id=making.algorithm,
         measurements=measured or None,
@@ -139,11 +139,6 @@ def _shown_by(place: ViewEvidence | None, source: SourceImages) -> list[SourceIm
     shown = source.holding(place.slice.sop_instance_uid)
     frames = [place.slice.frame] if "NumberOfFrames" in shown else None
     return [SourceImageForMeasurementGroup(shown.SOPClassUID, shown.SOPInstanceUID, frames)]
-
-
-def _finding(above: Collection[OperatingPointName]) -> CodedConcept | None:
-    """Return the finding of a fracture where it is called suspicious: a finding asserts, a probability does not."""
-    return FRACTURE if "triage" in above else None
 
 
 def _assessment(above: Collection[OperatingPointName]) -> QualitativeEvaluation:
