@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.tables import keep
-from cspine.evaluate.sections import Table
+from cspine.reports.sections import Table
 
 COUNTS = (1, 4, 16, 64)
 

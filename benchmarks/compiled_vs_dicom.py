@@ -3,7 +3,7 @@
 The same network is trained on the same studies for one epoch, in a fresh process each time, the ways in turn:
 
 - ``compiled``: the JPEGs of `cspine compile` are read and trained on.
-- ``dicom-cspine``: every study's DICOM is loaded with `cspine.imaging` and reformatted in each epoch.
+- ``dicom-cspine``: every study's DICOM is loaded with `cspine.dicom` and reformatted in each epoch.
 - ``dicom-pydicom``: the same with the slices stacked by pydicom alone, as the notebook's kind of loader does.
 - ``dicom-in-memory``: all volumes are loaded first and kept, then reformatted: what exhausted the notebook's memory.
 
@@ -48,26 +48,26 @@ def main() -> None:
 
 
 def _prepare(work: Path, studies: int) -> None:
-    from cspine.imaging.layout import open_root
+    from cspine.core.parallel import default_workers
+    from cspine.dicom.study_collection import open_collection
+    from cspine.localization.compiler import STRAIGHT
     from cspine.phantom import PhantomSettings, synthesize
-    from cspine.reformat.compile import compile_studies
-    from cspine.reformat.study import STRAIGHT
-    from cspine.scale import default_workers
+    from cspine.pipelines.compile import compile_studies
 
     settings = PhantomSettings(matrix=256)
     synthesize(work / "dicom", studies=studies, seed=11, settings=settings, workers=default_workers())
-    compile_studies(open_root(work / "dicom"), work / "compiled", STRAIGHT, workers=default_workers())
+    compile_studies(open_collection(work / "dicom"), work / "compiled", STRAIGHT, workers=default_workers())
 
 
 def _epoch(work: Path, way: str) -> dict[str, float]:
     """Train for one epoch in this process; returns seconds and peak memory."""
     import torch
 
-    from cspine.learn.loss import challenge_log_loss
-    from cspine.learn.networks import build_network
-    from cspine.reformat import CompiledStore
+    from cspine.datasets.compiled import CompiledDataset
+    from cspine.training.baseline.network import build_network
+    from cspine.training.losses import challenge_log_loss
 
-    store = CompiledStore.open(work / "compiled")
+    store = CompiledDataset.open(work / "compiled")
     manifest = store.manifest()
     torch.manual_seed(0)
     network = build_network("baseline-cnn", dropout=0.3)
@@ -89,7 +89,7 @@ def _batches(work: Path, way: str, store: Any, manifest: Any) -> Iterator[tuple[
     """Yield one study's nine images and labels at a time, in every way the same."""
     import torch
 
-    from cspine.anatomy import TARGETS
+    from cspine.core.anatomy import TARGETS
 
     volumes = _hold_all(work, manifest) if way == "dicom-in-memory" else None
     for uid, rows in manifest.groupby("study_instance_uid"):
@@ -110,7 +110,7 @@ def _volume(folder: Path, way: str) -> Any:
     import highdicom
     import pydicom
 
-    from cspine.imaging import load_volume
+    from cspine.dicom import load_volume
 
     if way != "dicom-pydicom":
         return load_volume(folder)
@@ -128,8 +128,9 @@ def _volume(folder: Path, way: str) -> Any:
 
 
 def _reformat(volume: Any, settings: Any) -> npt.NDArray[np.uint8]:
-    from cspine.reformat import compile_sagittal, trace_spine
-    from cspine.reformat.store import shrink
+    from cspine.datasets.compiled import shrink
+    from cspine.spine.bone_trace import trace_spine
+    from cspine.views.sagittal import compile_sagittal
 
     images = compile_sagittal(volume, trace_spine(volume), settings).images
     return np.stack([shrink(image, 64) for image in images])
@@ -137,10 +138,10 @@ def _reformat(volume: Any, settings: Any) -> npt.NDArray[np.uint8]:
 
 def _show(work: Path, found: dict[str, list[dict[str, float]]], studies: int, rounds: int) -> None:
     from benchmarks.tables import keep
-    from cspine.evaluate.sections import Table
-    from cspine.reformat import CompiledStore
+    from cspine.datasets.compiled import CompiledDataset
+    from cspine.reports.sections import Table
 
-    table = CompiledStore.open(work / "compiled").studies()
+    table = CompiledDataset.open(work / "compiled").studies()
     before, after = int(table["bytes_in"].sum()), int(table["bytes_out"].sum())
     print(f"{studies} phantom studies (256 x 256 pixels), {rounds} rounds, medians; ratios within this run\n")
     print(f"bytes: {before:,} of DICOM, {after:,} compiled, {before / after:,.0f} times smaller\n")

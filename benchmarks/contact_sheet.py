@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from cspine.anatomy import RESEARCH_USE_ONLY
-from cspine.imaging import load_volume
-from cspine.reformat import SagittalSettings, compile_sagittal, trace_spine
+from cspine.core.anatomy import RESEARCH_USE_ONLY
+from cspine.dicom import load_volume
+from cspine.spine.bone_trace import trace_spine
+from cspine.views.sagittal import SagittalSettings, compile_sagittal
 
 
 def main() -> None:

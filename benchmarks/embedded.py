@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import cspine
-from cspine.files import read_json, write_json
+from cspine.core.files import read_json, write_json
 from cspine.phantom import PhantomSettings, synthesize
 
 HOME = Path(cspine.__file__).parent

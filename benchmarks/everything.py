@@ -19,7 +19,7 @@ SYNTAXES: Final = ("uncompressed", "jpeg-lossless", "jpeg-2000")
 
 RUNS: Final[dict[str, Sequence[str]]] = {
     "baseline": (),
-    "hidden": (),
+    "shifted": (),
     "side_by_side": (),
     "trials": (),
     "predict": ("--rounds", "5", "--syntaxes", *SYNTAXES),
@@ -27,7 +27,7 @@ RUNS: Final[dict[str, Sequence[str]]] = {
     "compiled_vs_dicom": (),
     "compile_memory": ("--data", "{runs}/baseline/train"),
     "rounds": (
-        "--store", "{weights}/levels-data-2005", "--run", "{weights}/levels-3", "--flips", "--weights",
+        "--store", "{weights}/levels-data-2005", "--run", "{weights}/levels-3", "--tta", "--weights",
         "second round={weights}/levels-2/weights.onnx", "third round (shipped)={weights}/levels-3/weights.onnx",
     ),
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """What the shipped networks do on the phantom's hidden domain: vertebrae, fractures, where they point, shortcuts.
 
-Declared before each look: so many studies of a seed that no look was taken at before, drawn from ``DOMAINS["hidden"]``
+Declared before each look: so many studies of a seed that no look was taken at before, drawn from ``DOMAINS["shifted"]``
 as it stands, the weights that come with cspine, nothing chosen by any of it. Fractures count by the words that their
 visibility had before any network was trained (`cspine.phantom.study.visibility_word`). Looks: 200 studies of seed 9090
 at level weights 8f5f45409868; `STUDIES` studies of seed `SEED` at 213e9542a07f, both on 26 November 2026. Later weights
@@ -24,24 +24,25 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.tables import keep, side_by_side
-from cspine.anatomy import VERTEBRAE
-from cspine.detect.classify import read_views
-from cspine.detect.evidence import strongest_point
-from cspine.detect.level_reader import LevelReader, Scores
-from cspine.evaluate.intervals import Interval, bootstrap_auc, bootstrap_ratio, patient_weights, percentile_interval
-from cspine.evaluate.metrics import auc
-from cspine.evaluate.pointing import froc
-from cspine.evaluate.sections import Table
-from cspine.files import read_json
-from cspine.imaging.layout import TRUTH_FOLDER
-from cspine.learn.phantom_store import write_phantom_store
+from cspine.classification.level_classifier import LevelClassifier, Scores
+from cspine.classification.predict_dataset import read_views
+from cspine.classification.saliency import strongest_point
+from cspine.core.anatomy import VERTEBRAE
+from cspine.core.files import read_json
+from cspine.core.identifiers import study_key
+from cspine.core.parallel import default_workers
+from cspine.datasets.compiled import CompiledDataset
+from cspine.dicom.study_collection import TRUTH_FOLDER
+from cspine.localization.compiler import Compiler
+from cspine.metrics.bootstrap import Interval, bootstrap_auc, bootstrap_ratio, patient_weights, percentile_interval
+from cspine.metrics.froc import froc
+from cspine.metrics.scores import auc
 from cspine.phantom import DOMAINS
-from cspine.phantom.dicom import Identity
-from cspine.reformat.level_views import LevelViews
-from cspine.reformat.spine_map import coverage_of
-from cspine.reformat.store import CompiledStore, study_key
-from cspine.reformat.study import Compiler
-from cspine.scale import default_workers
+from cspine.phantom.scanner.dicom import Identity
+from cspine.reports.sections import Table
+from cspine.spine.spine_map import coverage_of
+from cspine.training.levels.phantom_dataset import write_phantom_dataset
+from cspine.views.level_views import LevelViews
 
 STUDIES, SEED = 300, 9091
 NEAR_MM: Final = 5.0
@@ -59,7 +60,7 @@ class Neck:
     rows: dict[str, dict[Any, Any]]
     views: tuple[LevelViews, ...]
     slices: int
-    refused: bool
+    not_assessable: bool
 
 
 def main() -> None:
@@ -67,12 +68,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--studies", type=int, default=STUDIES, help="fewer, for a trial: never of this seed")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--domain", choices=list(DOMAINS), default="hidden")
+    parser.add_argument("--domain", choices=list(DOMAINS), default="shifted")
     options = parser.parse_args()
-    reader = LevelReader.load()
-    store = write_phantom_store(
+    classifier = LevelClassifier.load()
+    store = write_phantom_dataset(
         options.work / f"hidden-{options.seed}",
-        Compiler(reader.card.images, reader.localizer),
+        Compiler(classifier.metadata.images, classifier.localizer),
         studies=options.studies,
         seed=options.seed,
         settings=DOMAINS[options.domain],
@@ -80,7 +81,7 @@ def main() -> None:
         progress=tell,
     )
     necks = list(read(store, [Identity(options.seed, n, options.domain).study_uid for n in range(options.studies)]))
-    found = {"vertebrae": vertebrae(necks), **fractures(necks, reader)}
+    found = {"vertebrae": vertebrae(necks), **fractures(necks, classifier)}
     (options.work / "hidden.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
     for name, table in tables(found).items():
         keep(options.work, name, table)
@@ -91,7 +92,7 @@ def tell(stage: str, done: int, total: int, /) -> None:
         print(f"{time.strftime('%H:%M:%S')} {stage}: {done} of {total}", file=sys.stderr, flush=True)
 
 
-def read(store: CompiledStore, studies: list[str]) -> Iterator[Neck]:
+def read(store: CompiledDataset, studies: list[str]) -> Iterator[Neck]:
     """Yield these studies, of a store that may hold others too."""
     tables = {str(uid): rows for uid, rows in store.levels().groupby("study_instance_uid")}
     for uid in sorted(studies):
@@ -117,14 +118,15 @@ def vertebrae(necks: list[Neck]) -> dict[str, Any]:
         covered.append(len(there))
         off += [miss for miss in misses if np.isfinite(miss)]
         words = [
-            coverage_of(float(neck.rows[level]["share"])) if level in neck.rows else "absent" for level in VERTEBRAE
+            coverage_of(float(neck.rows[level]["scanned_fraction"])) if level in neck.rows else "absent"
+            for level in VERTEBRAE
         ]
         stated.append(sum(word == coverage_of(shares[level]) for word, level in zip(words, VERTEBRAE, strict=True)))
         all_stated.append(len(VERTEBRAE))
     weights = patient_weights([neck.uid for neck in necks])
     return {
         "studies": len(necks),
-        "refused": sum(neck.refused for neck in necks),
+        "not_assessable": sum(neck.not_assessable for neck in necks),
         "covered": sum(covered),
         "right level, centroid within 5 mm": asdict(_ratio(right, covered, weights)),
         "median error, mm": float(np.median(off)),
@@ -147,12 +149,12 @@ def _ratio(above: list[int], below: list[int], weights: npt.NDArray[np.int32]) -
 # --- fractures -------------------------------------------------------------------------------------------------------
 
 
-def fractures(necks: list[Neck], reader: LevelReader) -> dict[str, Any]:
+def fractures(necks: list[Neck], classifier: LevelClassifier) -> dict[str, Any]:
     """Judge probabilities, where they point to, and what is left of them without the vertebrae."""
-    said = [reader.scores(neck.views) for neck in necks]
-    calibrated = [reader.calibrated(scores) for scores in said]
+    said = [classifier.scores(neck.views) for neck in necks]
+    calibrated = [classifier.calibrated(scores) for scores in said]
     levels, overall = np.array([found for found, _ in calibrated]), np.array([found for _, found in calibrated])
-    blank = [reader.scores(tuple(_blanked(views) for views in neck.views)) for neck in necks]
+    blank = [classifier.scores(tuple(_blanked(views) for views in neck.views)) for neck in necks]
     cases, blanked = cases_of(necks, levels), cases_of(necks, np.array([scores.levels for scores in blank]))
     patients = patients_of(necks, overall)
     result = {
@@ -164,7 +166,7 @@ def fractures(necks: list[Neck], reader: LevelReader) -> dict[str, Any]:
             "clear or obvious": asdict(interval_of(patients, patients["best"].isin([*CLEAR, "none"]))),
             "all": asdict(interval_of(patients, patients["best"] != "")),
         },
-        "pointing": _pointing(necks, reader, said, levels),
+        "pointing": _pointing(necks, classifier, said, levels),
         "shortcuts": {
             "vertebrae blanked out, levels": asdict(interval_of(blanked)),
             "vertebrae blanked out, levels each against its own": asdict(_own_auc(blanked)),
@@ -262,14 +264,14 @@ def _own_auc(cases: pd.DataFrame) -> Interval:
     return percentile_interval(value, draws / np.maximum(drawn, 1.0))
 
 
-def _pointing(necks: list[Neck], reader: LevelReader, said: list[Scores], levels: Floats) -> dict[str, Any]:
+def _pointing(necks: list[Neck], classifier: LevelClassifier, said: list[Scores], levels: Floats) -> dict[str, Any]:
     """Judge whether the strongest place of each vertebra is where that vertebra is broken."""
-    threshold = next(point.threshold for point in reader.card.points_level if point.name == "triage")
+    threshold = next(point.threshold for point in classifier.metadata.operating_points_level if point.name == "triage")
     strength, hits, uids, inside, detected, number = [], [], [], [], [], 0
     for neck, scores, chances in zip(necks, said, levels, strict=True):
         for views in neck.views:
             column = VERTEBRAE.index(views.level)
-            point = strongest_point(views, *reader.strongest(scores.evidence[column]))[2]
+            point = strongest_point(views, *classifier.strongest(scores.evidence[column]))[2]
             broken = neck.truth["broken_lps_mm"].get(views.level)
             near = broken is not None and float(np.linalg.norm(np.array(broken) - point, axis=1).min()) <= NEAR_MM
             strength.append(float(chances[column]))
@@ -307,7 +309,7 @@ def tables(found: dict[str, Any]) -> dict[str, Table]:
         (f"place pointed to within {NEAR_MM:g} mm of the fracture, of detected ones", "0.80",
          _told(pointing["place within 5 mm, of detected"])),
         ("broken vertebrae detected at the triage point", "", _told(pointing["detected"])),
-        (f"studies refused, of {bones['studies']}", "", str(bones["refused"])),
+        (f"studies refused, of {bones['studies']}", "", str(bones["not_assessable"])),
     ]  # fmt: skip
     own, words = found["levels, each against its own"], ("occult", "subtle", "clear", "obvious")
     mix = [
@@ -319,12 +321,12 @@ def tables(found: dict[str, Any]) -> dict[str, Table]:
         ("all, AUC of patients", _told(patients["all"])),
     ]
     known = {"clear or obvious", "all", *words, *VERTEBRAE}
-    kinds = [(kind.replace("_", " "), _told(value)) for kind, value in levels.items() if kind not in known]
+    fracture_types = [(kind.replace("_", " "), _told(value)) for kind, value in levels.items() if kind not in known]
     header = ("fractures", "AUC of levels", "", "kinds", "AUC of levels")
-    froc = tuple((name.split()[0], _told(share)) for name, share in pointing["froc"].items())
+    froc = tuple((name.split()[0], _told(scanned_fraction)) for name, scanned_fraction in pointing["froc"].items())
     return {
         "hidden-asked": Table(("what", "asked", "found"), tuple(asked)),
-        "hidden-mix": Table(header, side_by_side(mix, kinds)),
+        "hidden-mix": Table(header, side_by_side(mix, fracture_types)),
         "hidden-froc": Table(("false alarms a study", "broken vertebrae found and pointed to"), froc),
         "hidden-shortcuts": Table(
             ("shortcut", "AUC"), tuple((name, _told(value)) for name, value in found["shortcuts"].items())

@@ -69,7 +69,7 @@ def main() -> None:
 
 def _show(work: Path, syntax: str, found: dict[str, list[dict[str, float]]]) -> None:
     from benchmarks.tables import keep  # not in the processes that are timed
-    from cspine.evaluate.sections import Table
+    from cspine.reports.sections import Table
 
     seconds = {way: statistics.median(run["seconds"] for run in runs) for way, runs in found.items()}
     memory = {way: statistics.median(run["peak_mb"] for run in runs) for way, runs in found.items()}
@@ -129,7 +129,7 @@ def _slices(work: Path) -> Iterator[Any]:
     import pydicom
 
     from cspine.phantom import PhantomSettings, render_study
-    from cspine.phantom.dicom import Identity, Writing, write_slices
+    from cspine.phantom.scanner.dicom import Identity, Writing, write_slices
 
     folder = work / "phantom"
     if not folder.exists():
@@ -190,7 +190,7 @@ def _floor(folder: Path) -> Callable[[], Any]:
     import pydicom
     from pydicom.encaps import get_frame
 
-    from cspine.imaging.codecs import CODECS
+    from cspine.dicom.codec.codecs import CODECS
 
     paths = sorted(folder.glob("*.dcm"))
     first = pydicom.dcmread(paths[0])
@@ -220,30 +220,30 @@ def _floor(folder: Path) -> Callable[[], Any]:
 
 
 def _cspine(folder: Path) -> Callable[[], Any]:
-    from cspine.imaging import load_volume
+    from cspine.dicom import load_volume
 
     return lambda: load_volume(folder)
 
 
 def _cspine_load(folder: Path) -> Callable[[], Any]:
-    from cspine.imaging import choose_series, discover, load_volume
+    from cspine.dicom import choose_series, discover, load_volume
 
     series = choose_series(discover(folder).studies[0]).chosen
     return lambda: load_volume(series)
 
 
 def _cspine_coarse(folder: Path) -> Callable[[], Any]:
-    from cspine.imaging import load_volume
+    from cspine.dicom import load_volume
 
     return lambda: load_volume(folder, step=4)
 
 
 def _cspine_compile(folder: Path) -> Callable[[], Any]:
-    from cspine.imaging import discover
-    from cspine.reformat.study import STRAIGHT, compile_study
+    from cspine.dicom import open_series
+    from cspine.localization.compiler import STRAIGHT, compile_study
 
     quality = STRAIGHT.settings.sagittal.jpeg_quality
-    return lambda: compile_study(discover(folder).studies[0], STRAIGHT).sagittal.jpegs(quality)
+    return lambda: compile_study(open_series(folder), STRAIGHT).sagittal.jpegs(quality)
 
 
 def _simpleitk(folder: Path) -> Callable[[], Any]:

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from cspine.anatomy import Level
+from cspine.core.anatomy import Level
 from cspine.phantom import PhantomSettings, render_coarse, render_vertebrae, synthesize
-from cspine.phantom.fracture import Crack, draw_cracks, sites
-from cspine.phantom.grid import Grid
-from cspine.phantom.neck import Neck, draw_neck
-from cspine.phantom.render import render
+from cspine.phantom.anatomy.grid import Grid
+from cspine.phantom.anatomy.neck import Neck, draw_neck
+from cspine.phantom.fractures.fracture import Fracture, draw_fractures, sites
+from cspine.phantom.scanner.render import render
 
 SEED: Final = 5
 _STEP_MM, _SIDE = 0.4, 150
@@ -100,17 +100,17 @@ def sheet(path: Path) -> None:
     Image.fromarray(np.vstack(rows)).save(path, optimize=True)
 
 
-def _draw(neck: Neck, level: Level, kind: str) -> tuple[Crack, ...]:
+def _draw(neck: Neck, level: Level, kind: str) -> tuple[Fracture, ...]:
     """Draw a plain fracture of a kind, on the left where it has a side."""
     settings = PhantomSettings(gap_mm=(1.0, 1.6), displacement_mm=(1.5, 4.0))
     rng = np.random.default_rng(SEED)
     while True:
-        cracks = draw_cracks(level, neck.person, settings, rng, kind=kind)
+        cracks = draw_fractures(level, neck.person, settings, rng, kind=kind)
         if cracks[0].centre_mm[0] > -2.0 and (cracks[0].crush_mm or np.linalg.norm(cracks[0].shift_mm) > 0.8):
             return cracks
 
 
-def _view(neck: Neck, level: str, crack: Crack, number: int) -> npt.NDArray[np.uint8]:
+def _view(neck: Neck, level: str, crack: Fracture, number: int) -> npt.NDArray[np.uint8]:
     frame, place = neck.frames[level], crack.centre_mm
     x, y, z = frame.axes.T
     across, down, along = ((z, y, x), (x, -z, y), (y, -z, x))[number]

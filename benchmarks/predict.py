@@ -54,7 +54,7 @@ def main() -> None:
         found.update(json.loads(done.stdout.splitlines()[-1]))
         told[syntax] = found
     from benchmarks.tables import keep
-    from cspine.evaluate.sections import Table
+    from cspine.reports.sections import Table
 
     rows = tuple(
         (_named(what), ASKED.get(what, ""), *(_spread(found[what]) for found in told.values()))
@@ -100,45 +100,45 @@ def warm(folder: Path, rounds: int) -> dict[str, list[float]]:
         spent.setdefault(what, []).append(time.perf_counter() - started)
 
     with timed("imports, in a fresh process"):
-        from cspine.detect.detector import Detector
-        from cspine.imaging.choice import choose_series
-        from cspine.imaging.layout import open_root
-        from cspine.imaging.volume import load_volume
-        from cspine.reformat.study import compile_volume
-        from cspine.report.folder import write_examination
+        from cspine.dicom.open_series import load_volume
+        from cspine.dicom.series_selection import choose_series
+        from cspine.dicom.study_collection import open_collection
+        from cspine.localization.compiler import compile_volume
+        from cspine.pipelines.predict import Detector
+        from cspine.pipelines.predict_batch import write_examination
     with timed("loading both networks"):
         detector = Detector.load()
     with timed("Detector.read, the first time"):
-        detector.read(folder)
+        detector.predict(folder)
 
     def load() -> tuple[Any, Any]:
-        study = open_root(folder).studies[0].open()
+        study = open_collection(folder).studies[0].open()
         choice = choose_series(study)
         return choice, load_volume(choice.chosen)
 
-    locate = detector.reader.compiler.locate
+    locate = detector.classifier.compiler.localizer
     if locate is None:
         sys.exit("the default detector has no localizer")
     for _ in range(rounds):
         with timed(WARM):
-            detector.read(folder)
+            detector.predict(folder)
         with timed(LOAD):
             _, volume = load()
         with timed("of it: localizer"):
             spine = locate(volume)
-        ready = replace(detector.reader.compiler, locate=_Known(spine, locate.sha256))
+        ready = replace(detector.classifier.compiler, localizer=_Known(spine, locate.sha256))
         with timed("of it: vertebrae's views, metal and motion"):
             images = compile_volume(volume, ready)
-        source = open_root(folder).studies[0]
-        examination = detector.examine(source)
-        if examination.compiled is None:
+        source = open_collection(folder).studies[0]
+        case_result = detector.predict_case(source)
+        if case_result.compiled is None:
             sys.exit("the study is refused")
         with timed("of it: level network, calibration, evidence"):
-            detector.reader.read(replace(examination.compiled, images=images))
+            detector.classifier.predict(replace(case_result.compiled, images=images))
         with timed("sagittal images"):
             _ = images.sagittal
         with tempfile.TemporaryDirectory() as out, timed("findings and report, sagittal images among them"):
-            write_examination(examination, Path(out))
+            write_examination(case_result, Path(out))
     spent[RATIO] = [read / alone for read, alone in zip(spent[WARM], spent[LOAD], strict=True)]
     return spent
 

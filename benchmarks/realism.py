@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cspine.imaging import load_volume
-from cspine.phantom.grid import Grid
-from cspine.phantom.neck import Neck, draw_neck
-from cspine.phantom.scanner import Scan, Scanner, acquire
-from cspine.phantom.tissue import Layout, lay_out
+from cspine.dicom import load_volume
+from cspine.phantom.anatomy.grid import Grid
+from cspine.phantom.anatomy.neck import Neck, draw_neck
+from cspine.phantom.anatomy.tissue import Layout, lay_out
+from cspine.phantom.scanner.scanner import Scan, Scanner, acquire
 
 NECKS: Final = 40
 SEED: Final = 77
@@ -119,8 +119,8 @@ def _measure_phantom(neck: Neck, scanner: Scanner, scan: Scan) -> Picture:
         "fat under the skin": hu[behind].ravel(),
     }
     edges = [_lamina_edge(hu, layout, level, about) for level in ("C2", "C3", "C4", "C5")]
-    quiet = about(layout.frames["C0"].to_lps([0.0, 34.0, 30.0]), (3, 12, 12))
-    return Picture(regions, edges, _spectrum(hu[quiet]), _texture([hu[box] for box in bodies]))
+    suppress_pydicom_warnings = about(layout.frames["C0"].to_lps([0.0, 34.0, 30.0]), (3, 12, 12))
+    return Picture(regions, edges, _spectrum(hu[suppress_pydicom_warnings]), _texture([hu[box] for box in bodies]))
 
 
 def _skin_behind(hu: Hu, at: Box) -> Box:

@@ -2,7 +2,7 @@
 
 The last round's epoch was chosen, and its probabilities calibrated, on these necks, so that they flatter it.
 
-Run: ``python -m benchmarks.rounds --store DATASET --run RUN --weights NAME=FILE ... --work DIR``, of `cspine.learn`'s
+Run: ``python -m benchmarks.rounds --store DATASET --run RUN --weights NAME=FILE ... --work DIR``, of `cspine.training`'s
 phantom data set and run of that round.
 """
 
@@ -14,10 +14,10 @@ import pandas as pd
 
 from benchmarks.hidden import CLEAR, Neck, cases_of, groups_of, interval_of, patients_of, read
 from benchmarks.tables import keep
-from cspine.detect.level_reader import LevelReader
-from cspine.evaluate.sections import Table
-from cspine.labels import STUDY
-from cspine.reformat.store import CompiledStore
+from cspine.classification.level_classifier import LevelClassifier
+from cspine.core.columns import STUDY
+from cspine.datasets.compiled import CompiledDataset
+from cspine.reports.sections import Table
 
 
 def main() -> None:
@@ -25,24 +25,24 @@ def main() -> None:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--weights", nargs="+", required=True, metavar="NAME=FILE")
-    parser.add_argument("--flips", action="store_true", help="the last weights once more, looked at in a mirror too")
+    parser.add_argument("--tta", action="store_true", help="the last weights once more, looked at in a mirror too")
     parser.add_argument("--work", type=Path, required=True)
     options = parser.parse_args()
     folds = pd.read_csv(options.run / "out-of-fold.csv")
-    necks = list(read(CompiledStore.open(options.store), [str(uid) for uid in folds[STUDY].unique()]))
+    necks = list(read(CompiledDataset.open(options.store), [str(uid) for uid in folds[STUDY].unique()]))
     named = [tuple(each.split("=", 1)) for each in options.weights]
-    readers = [(name, LevelReader.load(Path(file))) for name, file in named]
-    if options.flips:
+    classifiers = [(name, LevelClassifier.load(Path(file))) for name, file in named]
+    if options.tta:
         name, file = named[-1]
-        readers.append((f"{name}, looked at in a mirror too", LevelReader.load(Path(file), flips=True)))
-    rows = tuple((name, *areas(necks, reader)) for name, reader in readers)
+        classifiers.append((f"{name}, looked at in a mirror too", LevelClassifier.load(Path(file), tta=True)))
+    rows = tuple((name, *areas(necks, classifier)) for name, classifier in classifiers)
     header = ("weights", "levels, all", "levels, clear or obvious", "patients, all", "patients, clear or obvious")
     keep(options.work, "rounds", Table(header, rows))
 
 
-def areas(necks: list[Neck], reader: LevelReader) -> tuple[str, str, str, str]:
+def areas(necks: list[Neck], classifier: LevelClassifier) -> tuple[str, str, str, str]:
     """Return areas under the ROC curves, as the table has them."""
-    said = [reader.calibrated(reader.scores(neck.views)) for neck in necks]
+    said = [classifier.calibrated(classifier.scores(neck.views)) for neck in necks]
     cases = cases_of(necks, np.array([levels for levels, _ in said]))
     patients = patients_of(necks, np.array([overall for _, overall in said]))
     groups, seen = groups_of(cases), patients["best"].isin([*CLEAR, "none"])

@@ -33,29 +33,30 @@ from torch.utils.data import Dataset
 
 from benchmarks.hidden import tell
 from benchmarks.tables import keep
-from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
-from cspine.detect.baseline import Baseline
-from cspine.detect.classify import classify_store
-from cspine.detect.level_reader import LevelReader
-from cspine.detect.localize import Localizer
-from cspine.evaluate.intervals import Interval, bootstrap_auc, patient_weights, percentile_interval
-from cspine.evaluate.metrics import auc
-from cspine.evaluate.sections import Table, show
-from cspine.learn.fit import TUNE_LOSS, WHOLE, Batch, Loader, Share, claim_run, fit, load_batches, open_fabric
-from cspine.learn.level_network import LevelNetwork, ViewEncoder
-from cspine.learn.level_settings import LevelTrainSettings
-from cspine.learn.loop import train
-from cspine.learn.loss import challenge_log_loss
-from cspine.learn.phantom_store import write_phantom_stores
-from cspine.learn.settings import TrainSettings
-from cspine.learn.start import Start, load_start, write_encoder
-from cspine.learn.train_levels import train_levels
+from cspine.classification.baseline import Baseline
+from cspine.classification.level_classifier import LevelClassifier
+from cspine.classification.predict_dataset import classify_dataset
+from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.core.parallel import default_workers
+from cspine.datasets.compiled import CompiledDataset
+from cspine.localization.compiler import STRAIGHT, Compiler
+from cspine.localization.localizer import Localizer
+from cspine.metrics.bootstrap import Interval, bootstrap_auc, patient_weights, percentile_interval
+from cspine.metrics.scores import auc
 from cspine.phantom import DOMAINS, PhantomSettings
-from cspine.phantom.dicom import Identity
-from cspine.reformat.level_views import LevelViewSettings
-from cspine.reformat.store import CompiledStore
-from cspine.reformat.study import STRAIGHT, Compiler, CompileSettings
-from cspine.scale import default_workers
+from cspine.phantom.scanner.dicom import Identity
+from cspine.reports.sections import Table, show
+from cspine.training.baseline.settings import TrainSettings
+from cspine.training.baseline.train import train
+from cspine.training.levels.initialization import PretrainedWeights, export_encoder, load_pretrained
+from cspine.training.levels.network import LevelNetwork, ViewEncoder
+from cspine.training.levels.phantom_dataset import write_phantom_datasets
+from cspine.training.levels.settings import LevelTrainSettings
+from cspine.training.levels.train import train_levels
+from cspine.training.losses import challenge_log_loss
+from cspine.training.trainer import VAL_LOSS, WHOLE, Batch, DataShard, Loader, claim_run, fit, load_batches, open_fabric
+from cspine.views.level_views import LevelViewSettings
+from cspine.views.settings import CompileSettings
 
 TRAIN, JUDGED = 160, 200
 TRAIN_SEED, JUDGED_SEED = 3001, 9090
@@ -67,7 +68,7 @@ Frame = pd.DataFrame
 Drawn = dict[str, tuple[float, npt.NDArray[np.float64]]]
 """Of patients and levels: an AUC, and the same in each draw of patients."""
 
-Answer = Callable[[CompiledStore], Frame]
+Answer = Callable[[CompiledDataset], Frame]
 
 
 def main() -> None:
@@ -78,9 +79,9 @@ def main() -> None:
     parser.add_argument("--judged", type=int, default=JUDGED)
     options = parser.parse_args()
     names = options.only or list(METHODS)
-    kinds = {"curved", *(METHODS[name][0] for name in names)}
-    stores = {which: make(options, which, sorted(kinds)) for which in ("train", "judged")}
-    wanted = {Identity(JUDGED_SEED, number, "hidden").study_uid for number in range(options.judged)}
+    fracture_types = {"curved", *(METHODS[name][0] for name in names)}
+    stores = {which: make(options, which, sorted(fracture_types)) for which in ("train", "judged")}
+    wanted = {Identity(JUDGED_SEED, number, "shifted").study_uid for number in range(options.judged)}
     shared = wanted & set(stores["judged"]["curved"].levels()["study_instance_uid"].astype(str))
     rows: list[dict[str, Any]] = []
     drawn: dict[str, Drawn] = {}
@@ -99,14 +100,14 @@ def main() -> None:
     keep(options.work, "side-by-side", table(rows))
 
 
-def bytes_read(store: CompiledStore, name: str) -> float:
+def bytes_read(store: CompiledDataset, name: str) -> float:
     """Return the bytes of a study that a method looks at; of mosaics, the share of its views."""
     images = name in ("baseline-cnn", "curved-9")
     paths = (store.manifest() if images else store.levels())["path"]
     size = sum((store.folder / str(path)).stat().st_size for path in paths)
     views = store.settings.levels
-    share = 1.0 if images or views is None else int(name.split("-")[1]) / views.views
-    return share * size / store.manifest()["study_instance_uid"].nunique()
+    fraction = 1.0 if images or views is None else int(name.split("-")[1]) / views.views
+    return fraction * size / store.manifest()["study_instance_uid"].nunique()
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
@@ -131,21 +132,21 @@ def table(rows: list[dict[str, Any]]) -> Table:
     return Table(header, tuple(shown))
 
 
-def make(options: argparse.Namespace, which: str, kinds: list[str]) -> dict[str, CompiledStore]:
+def make(options: argparse.Namespace, which: str, fracture_types: list[str]) -> dict[str, CompiledDataset]:
     """Return the phantoms of a set, drawn once, as each kind of method sees them."""
     narrow = {"prevalence": PREVALENCE, "matrix": MATRIX}
-    stores = write_phantom_stores(
-        {options.work / f"{which}-{kind}": KINDS[kind]() for kind in kinds},
+    stores = write_phantom_datasets(
+        {options.work / f"{which}-{kind}": KINDS[kind]() for kind in fracture_types},
         studies=options.train if which == "train" else options.judged,
         seed=TRAIN_SEED if which == "train" else JUDGED_SEED,
-        settings=PhantomSettings(**narrow) if which == "train" else DOMAINS["hidden"],
+        settings=PhantomSettings(**narrow) if which == "train" else DOMAINS["shifted"],
         workers=default_workers(),
         progress=tell,
     )
-    return dict(zip(kinds, stores, strict=True))
+    return dict(zip(fracture_types, stores, strict=True))
 
 
-def judge(answer: Answer, store: CompiledStore, shared: set[str]) -> tuple[dict[str, Any], Drawn]:
+def judge(answer: Answer, store: CompiledDataset, shared: set[str]) -> tuple[dict[str, Any], Drawn]:
     """Return AUC with intervals and seconds a prediction, from compiled images on.
 
     Only studies count in which vertebrae were found: others no method but the baseline answers.
@@ -184,39 +185,39 @@ def _interval(value: float, drawn: npt.NDArray[np.float64]) -> list[float]:
 # --- methods ---------------------------------------------------------------------------------------------------------
 
 
-def baseline(store: CompiledStore, out: Path) -> tuple[Answer, float]:
+def baseline(store: CompiledDataset, out: Path) -> tuple[Answer, float]:
     summary = train(store, out, TrainSettings(seed=1), progress=tell)
     network = Baseline.load(summary.weights)
-    return lambda judged: classify_store(judged, network), _seconds(out)
+    return lambda judged: classify_dataset(judged, network), _seconds(out)
 
 
-def levels(views: tuple[int, int, int]) -> Callable[[CompiledStore, Path], tuple[Answer, float]]:
-    def method(store: CompiledStore, out: Path) -> tuple[Answer, float]:
-        settings = LevelTrainSettings(seed=1, cracks=0, epochs=EPOCHS, views=views, seen=views)
-        begin = write_encoder(shipped(), out.parent, LevelViewSettings(), seed=1)
+def levels(views: tuple[int, int, int]) -> Callable[[CompiledDataset, Path], tuple[Answer, float]]:
+    def method(store: CompiledDataset, out: Path) -> tuple[Answer, float]:
+        settings = LevelTrainSettings(seed=1, pretrain_epochs=0, epochs=EPOCHS, train_views=views, eval_views=views)
+        begin = export_encoder(shipped(), out.parent, LevelViewSettings(), seed=1)
         summary = train_levels(store, out, settings, start=begin, progress=tell)
         if summary is None:  # pragma: no cover - this is one process
             raise AssertionError("another process writes")
-        reader = LevelReader.load(*summary.weights)
-        return lambda judged: classify_store(judged, reader), _seconds(out)
+        classifier = LevelClassifier.load(*summary.weights)
+        return lambda judged: classify_dataset(judged, classifier), _seconds(out)
 
     return method
 
 
 @cache
-def shipped() -> Start:
+def shipped() -> PretrainedWeights:
     """Return the level weights that come with cspine."""
-    return load_start("levels")
+    return load_pretrained("levels")
 
 
 def seen_encoder() -> ViewEncoder:
     """Return their encoder, anew."""
-    network = LevelNetwork(len(shipped().card.kinds))
-    shipped().fill(network, shipped().card.kinds)
+    network = LevelNetwork(len(shipped().metadata.fracture_types))
+    shipped().fill(network, shipped().metadata.fracture_types)
     return network.encoder
 
 
-def curved(store: CompiledStore, out: Path) -> tuple[Answer, float]:
+def curved(store: CompiledDataset, out: Path) -> tuple[Answer, float]:
     settings = LevelTrainSettings(seed=1, epochs=EPOCHS)
     fabric = open_fabric(settings)
     begun = shipped().sha256
@@ -229,7 +230,7 @@ def curved(store: CompiledStore, out: Path) -> tuple[Answer, float]:
         raise AssertionError("another process writes")
     network = fitted.network.eval()
 
-    def answer(judged: CompiledStore) -> Frame:
+    def answer(judged: CompiledDataset) -> Frame:
         images = _images(judged)
         with torch.no_grad():
             said = [torch.sigmoid(network(_channels(image[None]))).double().numpy()[0] for image in images.images]
@@ -278,7 +279,7 @@ def _channels(images: npt.NDArray[np.uint8]) -> torch.Tensor:
     return torch.stack([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=2)
 
 
-def _images(store: CompiledStore) -> _Images:
+def _images(store: CompiledDataset) -> _Images:
     groups = dict(iter(store.manifest().groupby("study_instance_uid", sort=True)))
     uids = [str(uid) for uid in groups]
     images = np.stack([store.read_images(rows["path"], store.settings.sagittal.pixels) for rows in groups.values()])
@@ -298,8 +299,8 @@ class CurvedNetwork(nn.Module):
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         """Return logits, (n, 8), of views, (n, 9, 3, rows, columns)."""
         vectors = self.encoder(views.flatten(0, 1))[0].view(len(views), 9, -1) + self.place
-        share = torch.softmax(self.share(vectors), dim=1)  # each answer looks where it will
-        said: torch.Tensor = self.said(torch.einsum("nvt,nvs->nts", share, vectors))[:, :, 0]
+        weight = torch.softmax(self.share(vectors), dim=1)  # each answer looks where it will
+        said: torch.Tensor = self.said(torch.einsum("nvt,nvs->nts", weight, vectors))[:, :, 0]
         return said
 
 
@@ -309,12 +310,12 @@ class CurvedLesson:
     def __init__(self, kept: _Images, held: _Images, settings: LevelTrainSettings) -> None:
         self._kept, self._held, self._settings = kept, held, settings
 
-    def examples(self, epoch: int, share: Share = WHOLE) -> Loader:
+    def train_loader(self, epoch: int, shard: DataShard = WHOLE) -> Loader:
         """Return training necks of an epoch."""
         seed = self._settings.seed * 100_003 + epoch + 1
-        return load_batches(self._kept.drawn(seed), self._settings, seed, share)
+        return load_batches(self._kept.drawn(seed), self._settings, seed, shard)
 
-    def tuning(self) -> Loader:
+    def val_loader(self) -> Loader:
         """Return the held-out necks."""
         return load_batches(self._held, self._settings)
 
@@ -329,7 +330,7 @@ class CurvedLesson:
     def judge(self, answers: Iterable[tuple[torch.Tensor, Batch]]) -> dict[str, float]:
         """Return the held-out loss."""
         losses = [float(self.loss(outputs, batch)) * len(batch["truth"]) for outputs, batch in answers]
-        return {TUNE_LOSS: sum(losses) / max(len(self._held), 1)}
+        return {VAL_LOSS: sum(losses) / max(len(self._held), 1)}
 
 
 def _localized(storage: str = "jpeg8") -> Compiler:
@@ -343,7 +344,7 @@ KINDS: Final[dict[str, Callable[[], Compiler]]] = {
     "png16": lambda: _localized("png16"),
 }
 
-METHODS: Final[dict[str, tuple[str, Callable[[CompiledStore, Path], tuple[Answer, float]]]]] = {
+METHODS: Final[dict[str, tuple[str, Callable[[CompiledDataset, Path], tuple[Answer, float]]]]] = {
     "baseline-cnn": ("straight", baseline),
     "curved-9": ("curved", curved),
     "views-3": ("curved", levels((1, 1, 1))),

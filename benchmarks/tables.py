@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from cspine.evaluate.report import table_lines
-from cspine.evaluate.sections import Table
-from cspine.files import write_text
+from cspine.core.files import write_text
+from cspine.reports.markdown import table_lines
+from cspine.reports.sections import Table
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 KEPT: Final = "tables"

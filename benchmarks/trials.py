@@ -27,8 +27,8 @@ def main() -> None:
     work = parser.parse_args().work
     sets = {
         "train": (TRAIN_SEED, TRAIN, "source"),
-        "judged": (JUDGED_SEED, JUDGED, "hidden"),
-        "worse": (JUDGED_SEED, WORSE, "hidden"),
+        "judged": (JUDGED_SEED, JUDGED, "shifted"),
+        "worse": (JUDGED_SEED, WORSE, "shifted"),
     }
     for name, (seed, studies, domain) in sets.items():
         cspine("synth", "--out", work / name, "--seed", seed, "--studies", studies, "--domain", domain, "--matrix", 320)

@@ -17,11 +17,11 @@ from typing import Any
 import pandas as pd
 
 import cspine
-from cspine.anatomy import RESEARCH_USE_ONLY
+from cspine.core.anatomy import RESEARCH_USE_ONLY
+from cspine.core.parallel import default_workers
+from cspine.core.progress import Progress
 from cspine.phantom import PhantomSettings
 from cspine.phantom.settings import GENERATOR
-from cspine.progress import Progress
-from cspine.scale import default_workers
 
 SHIPPED = Path(cspine.__file__).parent / "detect" / "embedded"
 RECIPES = Path(__file__).parent / "recipes"
@@ -82,14 +82,14 @@ def main() -> None:
 
 
 def make_localizer(work: Path) -> None:
-    from cspine.learn.coarse_set import write_phantom_set
-    from cspine.learn.fit import FitSettings
-    from cspine.learn.train_localizer import train_localizer
+    from cspine.training.localizer.examples import write_phantom_set
+    from cspine.training.localizer.train import train_localizer
+    from cspine.training.trainer import TrainerSettings
 
     tell = teller(work / "localizer.log")
     drawn = PhantomSettings(**BEYOND)
     files = write_phantom_set(work / "coarse", settings=drawn, workers=default_workers(), progress=tell, **COARSE)
-    settings = FitSettings(**LOCALIZER)
+    settings = TrainerSettings(**LOCALIZER)
     train_localizer(files, work / "localizer", settings, phantom=True, progress=tell)
     seconds = keep_curves(work / "localizer", "localizer")
     made = {"data": {**COARSE, **BEYOND}, "fit": settings.model_dump(mode="json"), "seconds_of_training": seconds}
@@ -97,22 +97,23 @@ def make_localizer(work: Path) -> None:
 
 
 def make_levels(work: Path) -> None:
-    from cspine.detect.card import LevelsCard
-    from cspine.detect.localize import Localizer
-    from cspine.detect.weights import load_weights
-    from cspine.learn.level_settings import LevelTrainSettings
-    from cspine.learn.phantom_store import write_phantom_store
-    from cspine.learn.train_levels import train_levels
-    from cspine.reformat.store import CompiledStore
-    from cspine.reformat.study import Compiler, CompileSettings
+    from cspine.datasets.compiled import CompiledDataset
+    from cspine.localization.compiler import Compiler
+    from cspine.localization.localizer import Localizer
+    from cspine.models.metadata import LevelsMetadata
+    from cspine.models.weights import load_weights
+    from cspine.training.levels.phantom_dataset import write_phantom_dataset
+    from cspine.training.levels.settings import LevelTrainSettings
+    from cspine.training.levels.train import train_levels
+    from cspine.views.settings import CompileSettings
 
     tell = teller(work / "levels.log")
     localizer = Localizer.load()
     compiler = Compiler(CompileSettings(), localizer)
 
-    def draw(name: str, settings: dict[str, float], which: dict[str, Any]) -> CompiledStore:
+    def draw(name: str, settings: dict[str, float], which: dict[str, Any]) -> CompiledDataset:
         drawn = PhantomSettings(**settings)
-        return write_phantom_store(
+        return write_phantom_dataset(
             work / name, compiler, settings=drawn, workers=default_workers(), progress=tell, **which
         )
 
@@ -124,8 +125,8 @@ def make_levels(work: Path) -> None:
             store = draw(f"levels-data-{part.studies['seed']}", WIDER, part.studies)
             train_levels(store, run, settings, further=further, start=start, progress=tell)
         start = run / "weights.onnx"
-        card, chosen = load_weights(LevelsCard, start).card, settings.model_dump(mode="json")
-        if (card.training, card.localizer_sha256) != (chosen, localizer.weights.sha256):
+        metadata, chosen = load_weights(LevelsMetadata, start).metadata, settings.model_dump(mode="json")
+        if (metadata.training, metadata.localizer_sha256) != (chosen, localizer.weights.sha256):
             raise SystemExit(f"{run}: was trained in another way; delete it, or name another --work")
         data = {**part.studies, **WIDER, "further": {**part.further, **MANY}}
         seconds = keep_curves(run, run.name)
@@ -150,7 +151,7 @@ def keep(run: Path, name: str, made: dict[str, Any]) -> None:
 
 def keep_curves(run: Path, name: str) -> int:
     """Copy a run's learning curves into the recipes; return the seconds that it trained for."""
-    from cspine.learn.train_levels import CRACKS_FOLDER
+    from cspine.training.levels.train import CRACKS_FOLDER
 
     RECIPES.mkdir(exist_ok=True)
     for file in ("curves.csv", "curves.png"):

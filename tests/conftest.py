@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cspine.anatomy import TARGETS
+from cspine.core.anatomy import TARGETS
+from tests.support.challenge import challenge as challenge
 
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 

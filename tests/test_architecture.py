@@ -111,7 +111,7 @@ def test_import_and_help_load_nothing_heavy(code: str) -> None:
 
 def test_inference_and_reports_load_no_torch() -> None:
     script = (
-        "import sys; import cspine.report.folder, cspine.detect.classify; "
+        "import sys; import cspine.pipelines.predict_batch, cspine.classification.predict_dataset; "
         "print([name for name in ('torch', 'monai', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -88,6 +88,6 @@ def test_the_phantoms_page_tells_the_domains_as_they_are() -> None:
     }
     for label, name in rows.items():
         (cells,) = re.findall(rf"^\| {re.escape(label)} \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
-        for cell, domain in zip(cells, ("source", "hidden"), strict=True):
+        for cell, domain in zip(cells, ("source", "shifted"), strict=True):
             low, high = (float(part) for part in cell.split(" to "))
             assert (low, high) == getattr(DOMAINS[domain], name), label

@@ -13,12 +13,19 @@ import pytest
 from pydantic import Field, ValidationError
 from pydicom.sr.codedict import codes
 
-from cspine.anatomy import CHALLENGE_POSITIVES, SNOMED_CODES, TARGETS, VERTEBRAE
-from cspine.errors import CspineError, DiskFullError, InputError, NotAssessableError, OutputTakenError
-from cspine.files import atomic_path, claim_folder, read_json, write_bytes, write_json, written
-from cspine.findings import Findings, PatientFinding, Refusal, SoftwareIdentity, VertebraFinding, WeightsIdentity
-from cspine.scale import WorkerDiedError, run_over
-from cspine.settings import Settings
+from cspine.core.anatomy import CHALLENGE_POSITIVES, SNOMED_CODES, TARGETS, VERTEBRAE
+from cspine.core.errors import CspineError, DiskFullError, InputError, NotAssessableError, OutputTakenError
+from cspine.core.files import atomic_path, complete_files, open_run_directory, read_json, write_bytes, write_json
+from cspine.core.findings import (
+    Findings,
+    NotAssessable,
+    PatientFinding,
+    SoftwareIdentity,
+    VertebraFinding,
+    WeightsIdentity,
+)
+from cspine.core.parallel import WorkerDiedError, parallel_map
+from cspine.core.settings import Settings
 
 WHO = {
     "software": SoftwareIdentity(version="0"),
@@ -55,12 +62,12 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
 def test_what_a_killed_program_had_not_finished_is_not_listed(tmp_path: Path) -> None:
     write_json(tmp_path / "b.json", {})
     write_json(tmp_path / "a.json", {})
-    kill = "import os, sys; from pathlib import Path; from cspine.files import atomic_path\n"
+    kill = "import os, sys; from pathlib import Path; from cspine.core.files import atomic_path\n"
     kill += "with atomic_path(Path(sys.argv[1])) as part: part.write_text('{'); os._exit(9)"
     subprocess.run([sys.executable, "-c", kill, str(tmp_path / "c.json")], check=False)
 
     assert len(list(tmp_path.glob("*.json"))) == 3
-    assert written(tmp_path, "*.json") == [tmp_path / "a.json", tmp_path / "b.json"]
+    assert complete_files(tmp_path, "*.json") == [tmp_path / "a.json", tmp_path / "b.json"]
 
 
 def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
@@ -78,16 +85,16 @@ def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(tmp_path: Path) ->
 def test_a_folder_is_taken_resumed_or_refused(tmp_path: Path) -> None:
     folder = tmp_path / "out"
 
-    assert claim_folder(folder, "job.json", {"seed": 1}, remedy="choose another") is False
-    assert claim_folder(folder, "job.json", {"seed": 1}, remedy="choose another") is True
+    assert open_run_directory(folder, "job.json", {"seed": 1}, remedy="choose another") is False
+    assert open_run_directory(folder, "job.json", {"seed": 1}, remedy="choose another") is True
     with pytest.raises(OutputTakenError, match="began with other seed; choose another"):
-        claim_folder(folder, "job.json", {"seed": 2}, remedy="choose another")
+        open_run_directory(folder, "job.json", {"seed": 2}, remedy="choose another")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.doc").touch()
     with pytest.raises(OutputTakenError, match="holds files that are not ours"):
-        claim_folder(tmp_path / "other", "job.json", {}, remedy="choose another")
+        open_run_directory(tmp_path / "other", "job.json", {}, remedy="choose another")
     with pytest.raises(OutputTakenError, match="is a file"):
-        claim_folder(tmp_path / "other" / "thesis.doc", "job.json", {}, remedy="choose another")
+        open_run_directory(tmp_path / "other" / "thesis.doc", "job.json", {}, remedy="choose another")
 
 
 def test_damaged_json_is_named(tmp_path: Path) -> None:
@@ -116,14 +123,14 @@ def test_settings_are_frozen_and_hashed_by_content() -> None:
 def test_findings_are_whole_or_refused() -> None:
     vertebrae = tuple(VertebraFinding(level=level, probability=0.1) for level in VERTEBRAE)
     overall = PatientFinding(probability=0.2)
-    refusal = Refusal(code="too-thick", reason="too thick")
+    refusal = NotAssessable(code="too-thick", reason="too thick")
 
     Findings(study_instance_uid="1", patient_overall=overall, vertebrae=vertebrae, **WHO)
-    Findings(study_instance_uid="1", refused=refusal, **WHO)
+    Findings(study_instance_uid="1", not_assessable=refusal, **WHO)
     with pytest.raises(ValidationError, match=r"C1\.\.C7 in order"):
         Findings(study_instance_uid="1", patient_overall=overall, vertebrae=vertebrae[::-1], **WHO)
     with pytest.raises(ValidationError, match="a refused study has no probabilities"):
-        Findings(study_instance_uid="1", patient_overall=overall, vertebrae=vertebrae, refused=refusal, **WHO)
+        Findings(study_instance_uid="1", patient_overall=overall, vertebrae=vertebrae, not_assessable=refusal, **WHO)
     with pytest.raises(ValidationError):
         PatientFinding(probability=1.2)
 
@@ -156,7 +163,9 @@ def test_one_broken_item_stops_nothing(workers: int) -> None:
     told: list[tuple[int, int]] = []
 
     outcomes = list(
-        run_over(_work, [1, 2, 3, 5, 6], workers=workers, progress=lambda _, done, total: told.append((done, total)))
+        parallel_map(
+            _work, [1, 2, 3, 5, 6], workers=workers, progress=lambda _, done, total: told.append((done, total))
+        )
     )
 
     by_item = {outcome.item: outcome for outcome in outcomes}
@@ -170,7 +179,7 @@ def test_one_broken_item_stops_nothing(workers: int) -> None:
 
 
 def test_an_item_that_kills_its_process_is_found_and_the_rest_is_done() -> None:
-    outcomes = {outcome.item: outcome for outcome in run_over(_work, [1, 4, 2, 6, 7, 8], workers=2)}
+    outcomes = {outcome.item: outcome for outcome in parallel_map(_work, [1, 4, 2, 6, 7, 8], workers=2)}
 
     assert isinstance(outcomes.pop(4).error, WorkerDiedError)
     assert {item: outcome.get() for item, outcome in outcomes.items()} == {1: 10, 2: 20, 6: 60, 7: 70, 8: 80}
@@ -181,7 +190,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         "import os, time\n"
-        "from cspine.scale import run_over\n"
+        "from cspine.core.parallel import run_over\n"
         "def who(item):\n    time.sleep(0.2)\n    return os.getpid()\n"
         "if __name__ == '__main__':\n"
         "    for outcome in run_over(who, list(range(9)), workers=2):\n        print(outcome.get(), flush=True)\n"
@@ -213,7 +222,7 @@ def _is_running(process: int) -> bool:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_full_disk_stops_everything(workers: int) -> None:
     with pytest.raises(DiskFullError):
-        list(run_over(_fill_disk, list(range(50)), workers=workers))
+        list(parallel_map(_fill_disk, list(range(50)), workers=workers))
 
 
 def test_every_error_is_one_of_the_tree() -> None:

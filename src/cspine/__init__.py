@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "VERTEBRAE": "cspine.anatomy",
-    "CspineError": "cspine.errors",
-    "Detector": "cspine.detect.detector",
-    "Findings": "cspine.findings",
-    "VertebraFinding": "cspine.findings",
-    "load_volume": "cspine.imaging",
+    "VERTEBRAE": "cspine.core.anatomy",
+    "CspineError": "cspine.core.errors",
+    "Detector": "cspine.pipelines.predict",
+    "Findings": "cspine.core.findings",
+    "VertebraFinding": "cspine.core.findings",
+    "load_volume": "cspine.dicom",
 }
 
 __all__ = [
@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from cspine.anatomy import VERTEBRAE
-    from cspine.detect.detector import Detector
-    from cspine.errors import CspineError
-    from cspine.findings import Findings, VertebraFinding
-    from cspine.imaging import load_volume
+    from cspine.core.anatomy import VERTEBRAE
+    from cspine.core.errors import CspineError
+    from cspine.core.findings import Findings, VertebraFinding
+    from cspine.dicom import load_volume
+    from cspine.pipelines.predict import Detector
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type depends on the name

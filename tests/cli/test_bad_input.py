@@ -18,10 +18,10 @@ from pydicom.dataset import Dataset
 from tests.support.dicom import neck, write_series
 from typer.testing import CliRunner, Result
 
-from cspine.anatomy import TARGETS
 from cspine.cli import app
-from cspine.files import written
-from cspine.reformat.store import CompiledStore
+from cspine.core.anatomy import TARGETS
+from cspine.core.files import complete_files
+from cspine.datasets.compiled import CompiledDataset
 
 HU = neck((16, 32, 40), (6.0, 3.0, 3.0))
 SPACING = (2.5, 3.0, 3.0)
@@ -171,7 +171,7 @@ def test_labels_without_studies_and_studies_without_labels(tmp_path: Path) -> No
     assert result.exit_code == 1
     assert "study 1.3: has labels but no images" in result.stderr
     assert "1 studies have no row in train.csv" in result.stdout
-    store = CompiledStore.open(tmp_path / "out")
+    store = CompiledDataset.open(tmp_path / "out")
     assert store.manifest().groupby("study_instance_uid")["C1"].count().to_dict() == {"1.1": 0, "1.2": 9}
     assert store.studies().set_index("study_instance_uid")["status"].to_dict() == {
         "1.1": "compiled", "1.2": "compiled", "1.3": "failed",
@@ -217,13 +217,13 @@ def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = rsna(tmp_path / "in", ["1.1", "1.2", "1.3"])
-    written = 0
+    complete_files = 0
     replace = Path.replace
 
     def fills_up(self: Path, target: Path) -> Path:
-        nonlocal written
-        written += 1
-        if written > 16:  # in the midst of the second study's images
+        nonlocal complete_files
+        complete_files += 1
+        if complete_files > 16:  # in the midst of the second study's images
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return replace(self, target)
 
@@ -237,13 +237,13 @@ def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(
     again = run("compile", root, "--straight", "--out", tmp_path / "out", "--workers", 1)
     assert again.exit_code == 0
     assert "3 studies compiled (1 of them before), 0 failed" in again.stdout
-    assert len(CompiledStore.open(tmp_path / "out").manifest()) == 27
+    assert len(CompiledDataset.open(tmp_path / "out").manifest()) == 27
     assert not list((tmp_path / "out").rglob("*.part*"))
 
 
 def _finished(store: Path) -> set[str]:
     """The studies whose record is written."""
-    return {path.stem for path in written(store / "records", "*.json")}
+    return {path.stem for path in complete_files(store / "records", "*.json")}
 
 
 def test_ctrl_c_in_the_middle_and_a_second_run(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_ctrl_c_in_the_middle_and_a_second_run(tmp_path: Path) -> None:
     assert again.exit_code == 0
     assert f"30 studies compiled ({len(finished)} of them before), 0 failed" in again.stdout
     assert times == {uid: (tmp_path / "out" / "images" / uid / "00.jpg").stat().st_mtime_ns for uid in finished}
-    assert len(CompiledStore.open(tmp_path / "out").manifest()) == 30 * 9
+    assert len(CompiledDataset.open(tmp_path / "out").manifest()) == 30 * 9
 
 
 def test_a_broken_study_stops_nothing(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_a_broken_study_stops_nothing(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "1 studies compiled, 2 failed" in result.stdout
     assert "study 1.2: " in result.stderr
-    reasons = CompiledStore.open(tmp_path / "out").studies().set_index("study_instance_uid")["reason"]
+    reasons = CompiledDataset.open(tmp_path / "out").studies().set_index("study_instance_uid")["reason"]
     assert "a 5.0 mm gap" in reasons["1.2"]
     assert "is not a DICOM file" in reasons["1.3"]
 
@@ -386,7 +386,7 @@ def test_an_unforeseen_error_is_one_sentence_without_what_it_quotes(
         raise ZeroDivisionError("Some^Body")
 
     study(tmp_path / "in")
-    monkeypatch.setattr("cspine.imaging.inspection.inspect", fail)
+    monkeypatch.setattr("cspine.dicom.inspection.inspect", fail)
 
     result = run("inspect", tmp_path / "in")
 

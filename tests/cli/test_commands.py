@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.support.store import make_store
+from tests.support.compiled import make_store
 from typer.testing import CliRunner, Result
 
-from cspine.anatomy import TARGETS
+from cspine.classification.baseline import Baseline
 from cspine.cli import app
-from cspine.detect.baseline import Baseline
-from cspine.evaluate.kaggle import metric_optimal, study_optimal
-from cspine.reformat import CompiledStore
+from cspine.core.anatomy import TARGETS
+from cspine.datasets.compiled import CompiledDataset
+from cspine.metrics.rsna2022 import metric_optimal, study_optimal
 
 
 def run(*arguments: object) -> Result:
@@ -120,7 +120,7 @@ def test_describe_reads_the_challenges_layout_and_a_compiled_data_set(tmp_path: 
 def test_the_manifest_says_where_each_image_lies_and_how_it_was_made(trained: Path) -> None:
     import pyarrow.parquet as pq
 
-    store = CompiledStore.open(trained / "data")
+    store = CompiledDataset.open(trained / "data")
 
     metadata = json.loads(pq.read_schema(trained / "data" / "manifest.parquet").metadata[b"cspine"])
     assert metadata["hash"] == store.settings.hash
@@ -151,11 +151,11 @@ def test_without_the_extra_training_says_what_to_install(trained: Path, tmp_path
 
 
 def test_weights_of_a_run_carry_its_settings(trained: Path) -> None:
-    card = Baseline.load(trained / "run" / "weights.onnx").card
+    metadata = Baseline.load(trained / "run" / "weights.onnx").metadata
 
-    assert card.training["epochs"] == 1
-    assert len(card.prevalence) == len(card.best_constants) == 8
-    assert card.statement.startswith("Research use only")
+    assert metadata.training["epochs"] == 1
+    assert len(metadata.prevalence) == len(metadata.best_constants) == 8
+    assert metadata.statement.startswith("Research use only")
 
 
 def test_folders_that_are_no_data_set_are_refused(tmp_path: Path) -> None:

@@ -9,15 +9,17 @@ import pytest
 from tests.support.views import make_views
 from typer.testing import CliRunner, Result
 
-from cspine.anatomy import OVERALL, TARGETS
 from cspine.cli import app
-from cspine.evaluate import submission
-from cspine.evaluate.frozen import looks_path
-from cspine.learn.level_settings import LevelTrainSettings
-from cspine.learn.train_levels import train_levels
-from cspine.reformat.store import CompiledStore
+from cspine.core.anatomy import OVERALL, TARGETS
+from cspine.datasets.compiled import CompiledDataset
+from cspine.evaluation.holdout_access_log import holdout_access_path
+from cspine.metrics.rsna2022 import submission
+from cspine.training.levels.settings import LevelTrainSettings
+from cspine.training.levels.train import train_levels
 
-QUICK = LevelTrainSettings(cracks=0, epochs=1, batch=4, folds=2, workers=0, views=(1, 1, 1), precision="32-true")
+QUICK = LevelTrainSettings(
+    pretrain_epochs=0, epochs=1, batch=4, folds=2, workers=0, train_views=(1, 1, 1), precision="32-true"
+)
 
 
 def run(*arguments: object) -> Result:
@@ -61,20 +63,20 @@ def test_two_systems_are_judged_side_by_side(files: Path) -> None:
 def test_points_frozen_on_one_part_are_used_on_another(files: Path) -> None:
     assert run("split", "--truth", files / "train.csv", "--out", files / "split.json").exit_code == 0
     part = ("--split", files / "split.json", "--part")
-    assert judged(files, *part, "tune", out="tune").exit_code == 0
+    assert judged(files, *part, "validation", out="validation").exit_code == 0
 
-    hidden = judged(files, *part, "hidden", "--points", files / "tune" / "points.json", "--json", out="hidden")
-    again = judged(files, *part, "hidden", "--points", files / "tune" / "points.json", out="hidden")
+    hidden = judged(files, *part, "holdout", "--points", files / "validation" / "points.json", "--json", out="holdout")
+    again = judged(files, *part, "holdout", "--points", files / "validation" / "points.json", out="holdout")
 
     told = json.loads(hidden.stdout)
-    assert (told["protocol"]["part"], told["protocol"]["looks_before"]) == ("hidden", 0)
+    assert (told["protocol"]["part"], told["protocol"]["looks_before"]) == ("holdout", 0)
     assert told["studies"] == pytest.approx(18, abs=3)
     points = told["systems"][0]["rows"][0]["points"]
     assert [point["name"] for point in points] == ["rule-out", "triage"]
     assert told["points"]["chosen_on"] == "18 studies, the part tune of train.csv, by what strong says"
     assert "This look at the hidden part is recorded; there were 1 before" in again.stdout
-    assert not (files / "hidden" / "points.json").exists()  # nothing is chosen on what is hidden
-    assert len(looks_path(files / "split.json").read_text().splitlines()) == 2
+    assert not (files / "holdout" / "points.json").exists()  # nothing is chosen on what is hidden
+    assert len(holdout_access_path(files / "split.json").read_text().splitlines()) == 2
 
 
 def test_a_split_is_told_and_kept(files: Path) -> None:
@@ -84,8 +86,8 @@ def test_a_split_is_told_and_kept(files: Path) -> None:
 
     told = json.loads(first.stdout)
     assert sum(told["studies"].values()) == 120
-    assert set(told["fractured"]["hidden"]) == set(TARGETS)
-    assert told["fractured"]["train"][OVERALL] > told["fractured"]["hidden"][OVERALL]
+    assert set(told["fractured"]["holdout"]) == set(TARGETS)
+    assert told["fractured"]["train"][OVERALL] > told["fractured"]["holdout"][OVERALL]
     assert (other.exit_code, wrong.exit_code) == (2, 2)
     assert "holds another split, which is frozen" in other.stderr
     assert "takes 4 shares" in wrong.stderr
@@ -93,7 +95,7 @@ def test_a_split_is_told_and_kept(files: Path) -> None:
 
 def test_a_look_is_recorded_only_where_there_is_something_to_see(files: Path) -> None:
     assert run("split", "--truth", files / "train.csv", "--out", files / "split.json").exit_code == 0
-    hidden = ("--split", files / "split.json", "--part", "hidden")
+    hidden = ("--split", files / "split.json", "--part", "holdout")
     table = pd.read_csv(files / "strong.csv", dtype=str)
 
     table.iloc[:5].to_csv(files / "strong.csv", index=False)
@@ -102,11 +104,11 @@ def test_a_look_is_recorded_only_where_there_is_something_to_see(files: Path) ->
     (files / "taken").mkdir()
     (files / "taken" / "x").write_text("")
     assert "choose another --out" in judged(files, *hidden, out="taken").stderr
-    without = judged(files, "--part", "hidden")
+    without = judged(files, "--part", "holdout")
 
     assert without.exit_code == 2
     assert "--part hidden: is a part of a split; give --split too" in without.stderr
-    assert not looks_path(files / "split.json").exists()
+    assert not holdout_access_path(files / "split.json").exists()
 
 
 def test_another_evaluation_does_not_replace_the_first(files: Path) -> None:
@@ -153,7 +155,7 @@ def test_nothing_is_written_where_answers_are_malformed(files: Path) -> None:
 def test_a_run_is_judged_at_its_own_points_with_its_worst_failures(tmp_path: Path) -> None:
     make_views(tmp_path / "data", 32)
     make_views(tmp_path / "other", 24, seed=5)
-    train_levels(CompiledStore.open(tmp_path / "data"), tmp_path / "run", QUICK)
+    train_levels(CompiledDataset.open(tmp_path / "data"), tmp_path / "run", QUICK)
 
     result = run("evaluate", "--run", tmp_path / "run", "--data", tmp_path / "other", "--draws", 100, "--json")
 
@@ -167,10 +169,10 @@ def test_a_run_is_judged_at_its_own_points_with_its_worst_failures(tmp_path: Pat
     page = (tmp_path / "run" / "evaluation-other" / "evaluation.html").read_text()
     assert page.count('src="data:image/jpeg;base64,') >= 6
     assert "not clinical accuracy" in page
-    card = (tmp_path / "run" / "weights.md").read_text()
-    assert "Research use only" in card
-    assert "Known misses" in card
-    assert "learnt from: the numbers are too good" not in card
+    metadata = (tmp_path / "run" / "weights.md").read_text()
+    assert "Research use only" in metadata
+    assert "Known misses" in metadata
+    assert "learnt from: the numbers are too good" not in metadata
     same = run("evaluate", "--run", tmp_path / "run", "--data", tmp_path / "data", "--draws", 100)
     assert "32 of these studies were used in training" in same.stderr
     for path in (tmp_path / "run" / "evaluation-data" / "evaluation.html", tmp_path / "run" / "weights.md"):

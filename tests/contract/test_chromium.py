@@ -6,10 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.phantom import examine, write_phantom
+from tests.support.phantom import predict_case, write_phantom
 
-from cspine.report.html import render_report
-from cspine.report.worklist import StudyResult, order, worklist_page
+from cspine.reports.html import render_report
+from cspine.reports.worklist import StudyResult, order, worklist_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PHONE = 500
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium")
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    examination = examine(write_phantom(folder / "study"))
-    rows = order([StudyResult(examination.findings, "", 0.0)])
-    (folder / "report.html").write_text(render_report(examination))
+    case_result = predict_case(write_phantom(folder / "study"))
+    rows = order([StudyResult(case_result.findings, "", 0.0)])
+    (folder / "report.html").write_text(render_report(case_result))
     (folder / "worklist.html").write_text(worklist_page(rows))
     return {name: folder / f"{name}.html" for name in ("report", "worklist")}
 

@@ -16,9 +16,9 @@ import pydicom
 import pytest
 import requests
 from pynetdicom import AE
-from tests.support.phantom import examine, write_phantom
+from tests.support.phantom import predict_case, write_phantom
 
-from cspine.report.dicom.objects import write_dicom
+from cspine.reports.dicom.objects import write_dicom
 
 ORTHANC = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -89,7 +89,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("objects")
-    return write_dicom(examine(write_phantom(folder / "study")), folder / "dicom")
+    return write_dicom(predict_case(write_phantom(folder / "study")), folder / "dicom")
 
 
 def same(written: Path, back: bytes) -> None:

@@ -13,9 +13,9 @@ import SimpleITK as sitk  # noqa: N813 - its own custom
 from tests.support.codecs import SYNTAXES, Syntax
 from tests.support.dicom import neck, write_series
 
-from cspine.errors import InputError
-from cspine.imaging import discover, load_volume
-from cspine.imaging.volume import Volume
+from cspine.core.errors import InputError
+from cspine.dicom import discover, load_volume
+from cspine.dicom.volume import Volume
 
 HU = neck((16, 40, 48))
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

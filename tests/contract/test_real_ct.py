@@ -9,10 +9,11 @@ import SimpleITK as sitk  # noqa: N813 - its own custom
 from typer.testing import CliRunner
 
 from cspine.cli import app
-from cspine.errors import GeometryError
-from cspine.findings import Findings, Spine
-from cspine.imaging import choose_series, discover, load_volume
-from cspine.reformat import SagittalSettings, compile_sagittal, trace_spine
+from cspine.core.errors import GeometryError
+from cspine.core.findings import Findings, Spine
+from cspine.dicom import choose_series, discover, load_volume
+from cspine.spine.bone_trace import trace_spine
+from cspine.views.sagittal import SagittalSettings, compile_sagittal
 
 pytestmark = pytest.mark.real_data
 
@@ -26,9 +27,9 @@ def test_vtk_head_is_read_and_its_midline_found(real_data: Path, tmp_path: Path)
     code, _, findings = predict(real_data / "vtk-head", tmp_path / "out")
 
     assert code == 0
-    assert findings.refused is None
+    assert findings.not_assessable is None
     html = (tmp_path / "out" / "report.html").read_text()
-    suspicious = sum("triage" in vertebra.above for vertebra in findings.vertebrae)
+    suspicious = sum("triage" in vertebra.operating_points_reached for vertebra in findings.vertebrae)
     assert (
         html.count("data:image/jpeg;base64,") == 10 + 4 * suspicious
     )  # sagittal ones; three views and a slice of each
@@ -53,9 +54,9 @@ def test_vtk_head_has_c1_to_c6_in_order_and_c6_is_cut(real_data: Path, tmp_path:
     assert code == 0
     assert [vertebra.level for vertebra in spine.vertebrae] == ["C1", "C2", "C3", "C4", "C5", "C6"]
     assert {level: spine.coverage[level] for level in ("C1", "C2", "C3", "C4", "C5")} == dict.fromkeys(
-        ("C1", "C2", "C3", "C4", "C5"), "whole"
+        ("C1", "C2", "C3", "C4", "C5"), "complete"
     )
-    assert (spine.coverage["C6"], spine.coverage["C7"]) == ("cut", "absent")
+    assert (spine.coverage["C6"], spine.coverage["C7"]) == ("partial", "absent")
     assert (tmp_path / "out" / "spine.png").stat().st_size > 50_000
     bodies = {level: (volume.affine @ [*at, 126.0, 1.0])[:3] for level, at in BODIES.items()}
     to_frame = {vertebra.level: np.linalg.inv(np.array(vertebra.frame_lps)) for vertebra in spine.vertebrae}
@@ -73,7 +74,7 @@ def test_ge_tilt_shows_no_more_than_the_upper_two(real_data: Path, tmp_path: Pat
     _, spine = located(real_data / "ge-tilt", tmp_path / "out", "--max-gap-mm", "7")
 
     assert {vertebra.level for vertebra in spine.vertebrae} <= {"C1", "C2"}
-    assert (spine.refused is None) == bool(spine.vertebrae)
+    assert (spine.not_assessable is None) == bool(spine.vertebrae)
 
 
 def test_scans_without_a_neck_are_refused(real_data: Path, tmp_path: Path) -> None:
@@ -81,8 +82,8 @@ def test_scans_without_a_neck_are_refused(real_data: Path, tmp_path: Path) -> No
         code, spine = located(real_data / name, tmp_path / name)
 
         assert code == 1
-        assert spine.refused is not None
-        assert spine.refused.code == "no-cervical-spine", name
+        assert spine.not_assessable is not None
+        assert spine.not_assessable.code == "no-cervical-spine", name
 
 
 def test_vtk_head_sagittal_images_show_the_dens_in_the_midline(real_data: Path) -> None:
@@ -115,9 +116,9 @@ def test_ge_tilt_is_refused_for_its_thick_slices_and_its_gap_is_named(real_data:
     code, _, findings = predict(real_data / "ge-tilt", tmp_path / "out")
 
     assert code == 1
-    assert findings.refused is not None
-    assert findings.refused.code == "too-thick"
-    assert "slices 4.0 mm apart; at most 3 mm can be judged" in findings.refused.reason
+    assert findings.not_assessable is not None
+    assert findings.not_assessable.code == "too-thick"
+    assert "slices 4.0 mm apart; at most 3 mm can be judged" in findings.not_assessable.reason
     with pytest.raises(GeometryError, match=r"19\.dcm and 20\.dcm: a 7\.0 mm gap between them"):
         load_volume(real_data / "ge-tilt")
 
@@ -134,8 +135,8 @@ def test_chest_thick_is_refused_for_its_slices(real_data: Path, tmp_path: Path) 
     code, output, findings = predict(real_data / "chest-thick", tmp_path / "out")
 
     assert code == 1
-    assert findings.refused is not None
-    assert findings.refused.code == "too-thick"
+    assert findings.not_assessable is not None
+    assert findings.not_assessable.code == "too-thick"
     assert "slices 8.0 mm apart; at most 3 mm can be judged" in output
 
 
@@ -149,8 +150,8 @@ def test_philips_study_says_which_series_it_read_and_why_not_the_others(real_dat
         "a localizer", "slices 5.00 mm apart, coarser than the chosen 1.00 mm",
     }  # fmt: skip
     _, output, findings = predict(real_data / "philips-study", tmp_path / "out")
-    assert findings.refused is not None
-    assert findings.refused.code == "no-cervical-spine"
+    assert findings.not_assessable is not None
+    assert findings.not_assessable.code == "no-cervical-spine"
     assert "no cervical vertebra was found in the scan" in output
     assert findings.series_instance_uid == choice.chosen.series_instance_uid
 

@@ -12,11 +12,11 @@ from tests.support.dicom import neck, write_series
 from typer.testing import CliRunner, Result
 
 from cspine.cli import app
+from cspine.core.errors import InputError
 from cspine.deidentify.key import Key
 from cspine.deidentify.profile import Profile, action_of
 from cspine.deidentify.study import deidentify
-from cspine.errors import InputError
-from cspine.imaging import load_volume
+from cspine.dicom import load_volume
 
 HU = neck((12, 32, 40), (2.5, 3.0, 3.0))
 SECRET = "Geheim^Nis"

@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     import atheris
 
-    with atheris.instrument_imports(include=["cspine.imaging", "pydicom.filereader", "pydicom.encaps"]):
+    with atheris.instrument_imports(include=["cspine.dicom", "pydicom.filereader", "pydicom.encaps"]):
         from tests.fuzz.target import run_one
     from tests.fuzz.seeds import write_seeds
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cspine.errors import CspineError
-from cspine.imaging.decode import decode_into
-from cspine.imaging.discovery import discover
-from cspine.imaging.frames import FrameCache
-from cspine.imaging.header import SliceHeader, quiet
-from cspine.imaging.pixels import Window
-from cspine.imaging.volume import load_volume
+from cspine.core.errors import CspineError
+from cspine.dicom.codec.frames import FrameCache
+from cspine.dicom.codec.header import SliceHeader, suppress_pydicom_warnings
+from cspine.dicom.codec.pixels import Window
+from cspine.dicom.decode import decode_into
+from cspine.dicom.discovery import discover
+from cspine.dicom.open_series import load_volume
 
 MOST_PIXELS = 2**20
 """Larger images are not decoded: allowed sizes take seconds, which teaches nothing."""
@@ -30,7 +30,7 @@ def run_one(data: bytes, folder: Path) -> str:
         found = discover(path)
     except CspineError as error:
         _check(error)
-        return "refused"
+        return "not_assessable"
     outcome = "read"
     for study in found.studies:
         for series in study.series:
@@ -52,7 +52,7 @@ def _decode(header: SliceHeader) -> None:
     for step in (1, 4):
         window = Window(0, rows, columns, step)
         try:
-            with quiet():
+            with suppress_pydicom_warnings():
                 decode_into(header, window, np.empty(window.shape, np.int16), FrameCache())
         except CspineError as error:
             _check(error)

@@ -10,13 +10,14 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - its own custom
 from pydicom import dcmread, dcmwrite
 
-from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES, SEGMENT_NUMBERS, TARGETS, VERTEBRAE
-from cspine.errors import DiskFullError, OutputTakenError
-from cspine.imaging import load_segmentation, load_volume
-from cspine.labels import read_boxes, read_labels
-from cspine.phantom import PhantomSettings, PhantomStudy, dicom, render_study, synthesize
-from cspine.phantom.dicom import Identity, Writing, write_slices
-from cspine.phantom.labels import LEVELS_PER_STUDY, draw_levels
+from cspine.core.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES, SEGMENT_NUMBERS, TARGETS, VERTEBRAE
+from cspine.core.errors import DiskFullError, OutputTakenError
+from cspine.datasets.rsna2022_labels import read_boxes, read_labels
+from cspine.dicom import load_segmentation, load_volume
+from cspine.phantom import PhantomSettings, PhantomStudy, render_study, synthesize
+from cspine.phantom.fractures.prevalence import LEVELS_PER_STUDY, draw_levels
+from cspine.phantom.scanner import dicom
+from cspine.phantom.scanner.dicom import Identity, Writing, write_slices
 
 SMALL = PhantomSettings(matrix=96, slice_spacing_mm=(1.5, 1.5), prevalence=1.0)
 MIXED = SMALL.model_copy(update={"upward": 0.5, "full_headers": 0.5, "jpeg_lossless": 0.5, "prevalence": 0.6})
@@ -215,14 +216,14 @@ def test_centroids_are_the_middles_of_the_masks(study: PhantomStudy) -> None:
 
 
 def test_the_domains_share_no_person_and_no_uid(tmp_path: Path) -> None:
-    hidden = SMALL.model_copy(update={"domain": "hidden"})  # all else alike
+    hidden = SMALL.model_copy(update={"domain": "shifted"})  # all else alike
     here, there = render_study(3, 1, SMALL), render_study(3, 1, hidden)
 
     assert here.truth["vertebrae"] != there.truth["vertebrae"]
     assert here.truth["person"] != there.truth["person"]
-    for name, settings in (("source", SMALL), ("hidden", hidden)):
+    for name, settings in (("source", SMALL), ("shifted", hidden)):
         synthesize(tmp_path / name, studies=1, seed=3, settings=settings)
-    uids = {path.name for name in ("source", "hidden") for path in (tmp_path / name / "train_images").iterdir()}
+    uids = {path.name for name in ("source", "shifted") for path in (tmp_path / name / "train_images").iterdir()}
     assert len(uids) == 2
 
 

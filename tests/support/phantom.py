@@ -10,8 +10,9 @@ from pathlib import Path
 import pydicom
 from pydicom import Dataset
 
-from cspine.detect.detector import Detector, Examination
-from cspine.imaging.layout import open_root
+from cspine.classification.result import CaseResult
+from cspine.dicom.study_collection import open_collection
+from cspine.pipelines.predict import Detector
 
 
 @cache
@@ -32,10 +33,10 @@ def write_phantom(folder: Path, change: Callable[[Dataset], None] = lambda _: No
     return folder
 
 
-def examine(path: Path) -> Examination:
+def predict_case(path: Path) -> CaseResult:
     """Read the one study at a path."""
-    (source,) = open_root(path).studies
-    return detector().examine(source)
+    (source,) = open_collection(path).studies
+    return detector().predict_case(source)
 
 
 def hostile(dataset: Dataset) -> None:

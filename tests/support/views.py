@@ -6,13 +6,15 @@ import highdicom
 import numpy as np
 import pandas as pd
 
-from cspine.anatomy import TARGETS, VERTEBRAE
-from cspine.reformat.evidence import CELL_PIXELS, encode_cells
-from cspine.reformat.level_views import LevelViews, LevelViewSettings
-from cspine.reformat.sagittal import SagittalSettings, encode_jpeg
-from cspine.reformat.spine_map import SpineMap
-from cspine.reformat.store import CompiledStore, pseudonym
-from cspine.reformat.study import Compiler, CompileSettings
+from cspine.core.anatomy import TARGETS, VERTEBRAE
+from cspine.core.identifiers import pseudonym
+from cspine.datasets.compiled import CompiledDataset
+from cspine.localization.compiler import Compiler
+from cspine.spine.spine_map import SpineMap
+from cspine.views.fracture_labels import CELL_PIXELS, encode_cells
+from cspine.views.level_views import LevelViews, LevelViewSettings
+from cspine.views.sagittal import SagittalSettings, encode_jpeg
+from cspine.views.settings import CompileSettings
 
 VIEWS = LevelViewSettings(sagittal=1, coronal=1, axial=1, pixels=32)
 SETTINGS = CompileSettings(sagittal=SagittalSettings(count=1, pixels=32), levels=VIEWS)
@@ -28,10 +30,10 @@ class Nowhere:
         return SpineMap(())
 
 
-def make_views(folder: Path, studies: int = 24, *, seed: int = 0, absent: str = "C7") -> CompiledStore:
+def make_views(folder: Path, studies: int = 24, *, seed: int = 0, absent: str = "C7") -> CompiledDataset:
     """Write a store in which a fractured vertebra shows a dark bar; `absent` is in no scan."""
     rng = np.random.default_rng(seed)
-    store = CompiledStore.create(folder, Compiler(SETTINGS, Nowhere()), source="nowhere", is_phantom=True)
+    store = Compiler(SETTINGS, Nowhere()).create_dataset(folder, source="nowhere", is_phantom=True)
     rows = {}
     for number in range(studies):
         uid = f"1.3.{seed}.{number}"
@@ -53,10 +55,10 @@ def make_views(folder: Path, studies: int = 24, *, seed: int = 0, absent: str = 
                     "level": level,
                     "path": f"images/{uid}/{level}.jpg",
                     "evidence_path": f"images/{uid}/{level}.png" if level == broken else None,
-                    "share": 1.0,
+                    "scanned_fraction": 1.0,
                     "confidence": 1.0,
                     "centroid_lps_mm": [0.0, 0.0, 0.0],
-                    "kinds": "lamina" if level == broken else "",
+                    "fracture_types": "lamina" if level == broken else "",
                     "box_lps": np.eye(4).ravel().tolist(),
                     "bytes": len(files[f"{level}.jpg"]),
                 }
@@ -72,4 +74,4 @@ def make_views(folder: Path, studies: int = 24, *, seed: int = 0, absent: str = 
         store.write_study(uid, files, record)
     labels = pd.DataFrame.from_dict(rows, orient="index").rename_axis("StudyInstanceUID").astype("int8")
     store.finish(labels)
-    return CompiledStore.open(folder)
+    return CompiledDataset.open(folder)

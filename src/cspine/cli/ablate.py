@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cspine.cli.app import app, print_json, progress_bar, say, say_research_only, sentences
+from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.extras import training_extra
 from cspine.cli.options import WORKERS, Json, Workers
 
@@ -21,7 +21,7 @@ class Network(StrEnum):
 
 
 @app.command("ablate", epilog=_EPILOG)
-@sentences
+@handle_errors
 def ablate_command(
     train: Annotated[Path, typer.Option("--train", help="Studies to learn from: a folder in the challenge's layout.")],
     test: Annotated[Path, typer.Option("--test", help="Other patients' studies, to judge on.")],
@@ -39,12 +39,12 @@ def ablate_command(
     """Train and judge the same network with one number of views after the other: accuracy, bytes and time."""
     from dataclasses import asdict
 
-    from cspine.files import plain_json, write_json
-    from cspine.report.sections_page import write_sections
+    from cspine.core.files import plain_json, write_json
+    from cspine.reports.sections_page import write_sections
 
     with training_extra():
-        from cspine.trials.ablate import AblationSettings, ablate
-        from cspine.trials.ablation_told import ablation_figure, ablation_sections, verdict
+        from cspine.experiments.ablation import AblationSettings, ablate
+        from cspine.reports.ablation_report import ablation_figure, ablation_sections, verdict
 
     settings = AblationSettings(model.value, epochs, seed, workers)
     with progress_bar() as progress:
@@ -64,7 +64,7 @@ def ablate_command(
 
 
 def _counts(text: str) -> list[int]:
-    from cspine.errors import InputError
+    from cspine.core.errors import InputError
 
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and len(part) < 4 for part in parts):

@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from cspine import __version__
-from cspine.anatomy import RESEARCH_USE_ONLY
-from cspine.errors import CspineError, DiskFullError, NotAssessableError, OutputError, OutputTakenError
-from cspine.printable import printable
-from cspine.progress import Progress
+from cspine.core.anatomy import RESEARCH_USE_ONLY
+from cspine.core.errors import CspineError, DiskFullError, NotAssessableError, OutputError, OutputTakenError
+from cspine.core.progress import Progress
+from cspine.core.text import sanitize_text
 
 DONE: Final = 0
 SOME_FAILED: Final = 1
@@ -61,7 +61,7 @@ def _options(
     """Take the options that stand before a command."""
 
 
-def sentences(command: Callable[P, int | None]) -> Callable[P, None]:
+def handle_errors(command: Callable[P, int | None]) -> Callable[P, None]:
     """Make a command end with an exit code, and its errors with one sentence instead of a traceback."""
 
     @functools.wraps(command)
@@ -93,24 +93,24 @@ def _exit_code(error: CspineError) -> int:
     return WRONG_CALL
 
 
-def inert(text: str) -> str:
+def escape_control_characters(text: str) -> str:
     r"""Return text from a file so that a terminal shows it and does nothing else: no markup, no control characters.
 
-    >>> inert("soft\\x1b[2J")
+    >>> escape_control_characters("soft\\x1b[2J")
     'soft?[2J'
     """
-    return escape(printable(text))
+    return escape(sanitize_text(text))
 
 
 def say(text: str) -> None:
     """Print text for people on standard output, line by line."""
     for line in text.split("\n"):
-        out.print(inert(line), soft_wrap=True)
+        out.print(escape_control_characters(line), soft_wrap=True)
 
 
 def say_error(text: str) -> None:
     """Print a sentence on standard error."""
-    err.print(f"[bold red]cspine:[/] {inert(text)}", soft_wrap=True)
+    err.print(f"[bold red]cspine:[/] {escape_control_characters(text)}", soft_wrap=True)
 
 
 def say_research_only() -> None:

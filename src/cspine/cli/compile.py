@@ -9,26 +9,26 @@ from cspine.cli.app import (
     DONE,
     SOME_FAILED,
     app,
+    handle_errors,
     print_json,
     progress_bar,
     say,
     say_error,
     say_research_only,
-    sentences,
     size,
 )
 from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, Workers, three_counts
 
 if TYPE_CHECKING:
-    from cspine.reformat.compile import CompileSummary
-    from cspine.reformat.study import Compiler
+    from cspine.localization.compiler import Compiler
+    from cspine.pipelines.compile import CompileSummary
 
 _EPILOG = "Examples:  cspine compile rsna/ --out compiled   |   cspine compile studies/ --out compiled --count 15"
 _SHOWN = 10
 
 
 @app.command("compile", epilog=_EPILOG)
-@sentences
+@handle_errors
 def compile_command(
     path: Annotated[Path, typer.Argument(help="The challenge's folder (train_images/), or any folder of studies.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the compiled data set; resumed if begun before.")],
@@ -58,11 +58,11 @@ def compile_command(
 
     Run the same command again after an interruption and it goes on where it stopped.
     """
-    from cspine.imaging.layout import open_root
-    from cspine.reformat.compile import compile_studies
+    from cspine.dicom.study_collection import open_collection
+    from cspine.pipelines.compile import compile_studies
 
     with progress_bar() as progress:
-        root = open_root(path, progress=progress)
+        root = open_collection(path, progress=progress)
         compiler = _compiler(count, views, localizer, straight=straight, levels=levels)
         summary = compile_studies(
             root,
@@ -81,14 +81,15 @@ def compile_command(
 
 
 def _compiler(count: int, views: str | None, localizer: str | None, *, straight: bool, levels: bool) -> "Compiler":
-    from cspine.detect.localizers import load_localizer
-    from cspine.reformat.level_views import LevelViewSettings
-    from cspine.reformat.sagittal import SagittalSettings
-    from cspine.reformat.study import Compiler, CompileSettings
+    from cspine.localization.compiler import Compiler
+    from cspine.localization.loading import load_localizer
+    from cspine.views.level_views import LevelViewSettings
+    from cspine.views.sagittal import SagittalSettings
+    from cspine.views.settings import CompileSettings
 
     sagittal = SagittalSettings(count=count)
     if straight:
-        return Compiler(CompileSettings(follow=False, sagittal=sagittal, levels=None))
+        return Compiler(CompileSettings(spine_aligned=False, sagittal=sagittal, levels=None))
     sagittals, coronals, axials = three_counts("--views", views) if views else (5, 5, 5)
     chosen = LevelViewSettings(sagittal=sagittals, coronal=coronals, axial=axials) if levels else None
     return Compiler(CompileSettings(sagittal=sagittal, levels=chosen), load_localizer(localizer))

@@ -9,15 +9,15 @@ from cspine.cli.app import (
     DONE,
     SOME_FAILED,
     app,
+    handle_errors,
     print_json,
     progress_bar,
     say,
     say_error,
     say_research_only,
-    sentences,
 )
 from cspine.cli.options import WORKERS, Json, Workers
-from cspine.errors import InputError, OutputTakenError
+from cspine.core.errors import InputError, OutputTakenError
 
 _EPILOG = "Example:  cspine deidentify study.zip --out away --key secret.key --dates shift"
 
@@ -25,7 +25,7 @@ Dates = Literal["remove", "shift"]
 
 
 @app.command("deidentify", epilog=_EPILOG)
-@sentences
+@handle_errors
 def deidentify_command(
     path: Annotated[Path, typer.Argument(help="CT images: a file, a folder or a zip.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the images, in folders named by new UIDs.")],

@@ -7,17 +7,17 @@ from typing import Annotated
 
 import typer
 
-from cspine.cli.app import app, progress_bar, say, say_research_only, sentences
+from cspine.cli.app import app, handle_errors, progress_bar, say, say_research_only
 from cspine.cli.predict import show_findings
 
 
 @app.command("demo", epilog="Example:  cspine demo --out demo")
-@sentences
+@handle_errors
 def demo_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for findings.json and report.html.")] = Path("demo"),
 ) -> None:
     """Read an embedded phantom study with the embedded weights: from DICOM in a zip to a report."""
-    from cspine.report.folder import write_studies
+    from cspine.pipelines.predict_batch import predict_batch
 
     embedded = resources.files("cspine.phantom").joinpath("embedded")
     truth = json.loads(embedded.joinpath("truth.json").read_text("utf-8"))
@@ -26,7 +26,7 @@ def demo_command(
         progress_bar() as progress,
     ):
         say("A phantom neck (no patient), DICOM in a zip, is read in place; its vertebrae are looked at one by one.")
-        (result,) = write_studies(study, out, progress=progress)
+        (result,) = predict_batch(study, out, progress=progress)
     show_findings(result.findings)
     say("In truth broken: " + ", ".join(f"{each['level']} ({each['kind']})" for each in truth["fractures"]) + ".")
     say("A phantom shows that the machinery works; it says nothing about accuracy in patients.")

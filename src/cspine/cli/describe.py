@@ -6,29 +6,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import app, out, print_json, progress_bar, say, say_research_only, sentences
+from cspine.cli.app import app, handle_errors, out, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import Json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cspine.evaluate.describe import LabelDescription
-    from cspine.progress import Progress
+    from cspine.core.progress import Progress
+    from cspine.datasets.summary import LabelDescription
 
 _EPILOG = "Examples:  cspine describe compiled   |   cspine describe rsna --out figures"
 
 
 @app.command("describe", epilog=_EPILOG)
-@sentences
+@handle_errors
 def describe_command(
     data: Annotated[Path, typer.Argument(help="A compiled data set, or a folder in the challenge's layout.")],
     figures: Annotated[Path, typer.Option("--out", help="Folder for the figures.")] = Path("figures"),
     as_json: Json = False,
 ) -> None:
     """Show labels per level, which levels break together, and the geometry of the series."""
-    from cspine.evaluate.canvas import save_figure
-    from cspine.evaluate.describe import describe_geometry, describe_labels
-    from cspine.evaluate.figures import cooccurrence_figure, geometry_figure, labels_figure
+    from cspine.datasets.summary import describe_geometry, describe_labels
+    from cspine.plots.dataset_figures import cooccurrence_figure, geometry_figure, labels_figure
+    from cspine.plots.figure_style import save_figure
 
     with progress_bar() as progress:
         labels, geometry, phantom = _tables(data, progress)
@@ -58,21 +58,21 @@ def describe_command(
 
 def _tables(data: Path, progress: "Progress") -> "tuple[pd.DataFrame, pd.DataFrame, bool]":
     """Return labels, one row per study's geometry, and whether the studies are phantoms."""
-    from cspine.anatomy import TARGETS
-    from cspine.errors import LabelError
-    from cspine.imaging.layout import open_root
-    from cspine.imaging.survey import survey_geometry
-    from cspine.labels import read_labels
-    from cspine.reformat.store import MARKER, CompiledStore
+    from cspine.core.anatomy import TARGETS
+    from cspine.core.errors import LabelError
+    from cspine.datasets.compiled import MARKER, CompiledDataset
+    from cspine.datasets.rsna2022_labels import read_labels
+    from cspine.datasets.survey import survey_geometry
+    from cspine.dicom.study_collection import open_collection
 
     if (data / MARKER).is_file():
-        store = CompiledStore.open(data)
+        store = CompiledDataset.open(data)
         studies = store.studies().query("status == 'compiled'")
         labelled = studies.dropna(subset=list(TARGETS))
         if labelled.empty:
             raise LabelError(f"{data}: no study has labels; compile a folder with train.csv")
         return labelled[list(TARGETS)].astype(int), studies, store.is_phantom
-    root = open_root(data, progress=progress)
+    root = open_collection(data, progress=progress)
     if root.labels_path is None:
         raise LabelError(f"{data}: has no train.csv to describe; give the challenge's folder or a compiled data set")
     return read_labels(root.labels_path), survey_geometry(root, progress=progress), root.is_phantom

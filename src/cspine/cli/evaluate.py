@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import app, print_json, progress_bar, say, say_error, say_research_only, sentences
+from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_error, say_research_only
 from cspine.cli.options import Json
 
 if TYPE_CHECKING:
-    from cspine.detect.baseline import Baseline
-    from cspine.detect.level_reader import LevelReader
-    from cspine.evaluate.answers import Answers
-    from cspine.evaluate.judge import Judgement, JudgeSettings
-    from cspine.evaluate.operating import FrozenPoints
-    from cspine.evaluate.truths import Truth
-    from cspine.progress import Progress
-    from cspine.reformat.store import CompiledStore
+    from cspine.classification.baseline import Baseline
+    from cspine.classification.level_classifier import LevelClassifier
+    from cspine.core.progress import Progress
+    from cspine.datasets.compiled import CompiledDataset
+    from cspine.datasets.reference_standard import ReferenceStandard
+    from cspine.evaluation.evaluate import EvaluationResult, EvaluationSettings
+    from cspine.evaluation.operating_point_metrics import FixedOperatingPoints
+    from cspine.evaluation.predictions import Predictions
 
 _EPILOG = (
     "Examples:  cspine evaluate --truth train.csv --predictions A.csv --predictions B.csv --out evaluation   |   "
@@ -26,7 +26,7 @@ _EPILOG = (
 
 
 @app.command("evaluate", epilog=_EPILOG)
-@sentences
+@handle_errors
 def evaluate_command(
     truth: Annotated[
         Path | None, typer.Option("--truth", help="A train.csv, a folder that holds one, or a compiled data set.")
@@ -64,11 +64,12 @@ def evaluate_command(
     """Judge systems' answers by what is true: ranking, calibration, thresholds, pointing, parts, with intervals."""
     from dataclasses import replace
 
-    from cspine.errors import InputError
-    from cspine.evaluate.cases import match
-    from cspine.evaluate.frozen import HIDDEN, read_split, record_look, take_part
-    from cspine.evaluate.judge import Protocol, judge
-    from cspine.evaluate.operating import read_points
+    from cspine.core.errors import InputError
+    from cspine.datasets.locked_split import HOLDOUT, read_split, take_part
+    from cspine.evaluation.cases import match
+    from cspine.evaluation.evaluate import Protocol, judge
+    from cspine.evaluation.holdout_access_log import record_holdout_access
+    from cspine.evaluation.operating_point_metrics import read_points
 
     if (run is None) != (data is None) or (run is None) == (not predictions):
         raise InputError("give --truth and --predictions, or --run and --data")
@@ -93,7 +94,7 @@ def evaluate_command(
         seen = _seen_in_training(asked, match(known, asked.systems).truth)  # names what does not fit
         folder = out or _inside(run, data)
         _claim(folder, known, asked, settings, chosen)
-        looks = record_look(split, parts, asked.systems) if split and parts and chosen == HIDDEN else None
+        looks = record_holdout_access(split, parts, asked.systems) if split and parts and chosen == HOLDOUT else None
         protocol = Protocol(chosen, parts.sha256 if parts else "", looks, seen)
         judgement = judge(known, asked.systems, replace(settings, protocol=protocol), progress=progress)
     _write(folder, judgement, asked)
@@ -110,11 +111,11 @@ def evaluate_command(
 class _Asked:
     """What is judged: truth, systems, and of a run its weights and its images."""
 
-    truth: "Truth"
-    systems: "list[Answers]"
-    settings: "JudgeSettings"
-    weights: "Baseline | LevelReader | None" = None
-    store: "CompiledStore | None" = None
+    truth: "ReferenceStandard"
+    systems: "list[Predictions]"
+    settings: "EvaluationSettings"
+    weights: "Baseline | LevelClassifier | None" = None
+    store: "CompiledDataset | None" = None
     run: Path | None = None
 
 
@@ -132,17 +133,19 @@ def _of_files(
     groups: Path | None,
     images: Path | None,
 ) -> _Asked:
-    from cspine.evaluate.answers import read_answers
-    from cspine.evaluate.judge import JudgeSettings
-    from cspine.evaluate.truths import read_truth
-    from cspine.reformat.store import CompiledStore
+    from cspine.datasets.compiled import CompiledDataset
+    from cspine.datasets.reference_standard import read_reference_standard
+    from cspine.evaluation.evaluate import EvaluationSettings
+    from cspine.evaluation.predictions import read_predictions
 
     if truth is None or predictions is None:  # pragma: no cover - the command has checked it
         raise AssertionError("nothing to judge")
     names = _names(predictions)
-    systems = [read_answers(path, name=name) for path, name in zip(predictions, names, strict=True)]
-    store = CompiledStore.open(images) if images else None
-    return _Asked(read_truth(truth, boxes=boxes, groups=groups), systems, JudgeSettings(), store=store)
+    systems = [read_predictions(path, name=name) for path, name in zip(predictions, names, strict=True)]
+    store = CompiledDataset.open(images) if images else None
+    return _Asked(
+        read_reference_standard(truth, boxes=boxes, groups=groups), systems, EvaluationSettings(), store=store
+    )
 
 
 def _names(paths: list[Path]) -> list[str]:
@@ -156,129 +159,132 @@ def _names(paths: list[Path]) -> list[str]:
 
 
 def _of_run(run: Path, data: Path, groups: Path | None, progress: "Progress") -> _Asked:
-    from cspine.detect.classify import answer_store
-    from cspine.detect.readers import load_reader
-    from cspine.evaluate.answers import Answers
-    from cspine.evaluate.judge import JudgeSettings
-    from cspine.evaluate.truths import read_truth
-    from cspine.reformat.store import CompiledStore
+    from cspine.classification.loading import load_classifier
+    from cspine.classification.predict_dataset import predict_dataset
+    from cspine.datasets.compiled import CompiledDataset
+    from cspine.datasets.reference_standard import read_reference_standard
+    from cspine.evaluation.evaluate import EvaluationSettings
+    from cspine.evaluation.predictions import Predictions
 
-    known, weights = read_truth(data, groups=groups), load_reader(run / "weights.onnx")
-    store = CompiledStore.open(data)
-    said, marks = answer_store(store, weights, progress=progress)
-    name = f"{weights.card.name}, {run.resolve().name}"
-    refused = {str(study): "not compiled" for study in known.labels.index if study not in said.index}
-    answered = Answers(name, said, refused, marks, phantom_only=weights.card.phantom_only)
+    known, weights = read_reference_standard(data, groups=groups), load_classifier(run / "weights.onnx")
+    store = CompiledDataset.open(data)
+    said, marks = predict_dataset(store, weights, progress=progress)
+    name = f"{weights.metadata.name}, {run.resolve().name}"
+    not_assessable = {str(study): "not compiled" for study in known.labels.index if study not in said.index}
+    answered = Predictions(name, said, not_assessable, marks, phantom_only=weights.metadata.phantom_only)
     baselines = _constants(weights)
     points = _card_points(weights)
-    settings = JudgeSettings(baselines=baselines) if points is None else JudgeSettings(points, baselines)
+    settings = EvaluationSettings(baselines=baselines) if points is None else EvaluationSettings(points, baselines)
     return _Asked(known, [answered], settings, weights, store, run)
 
 
-def _constants(weights: "Baseline | LevelReader") -> dict[str, tuple[float, ...]]:
+def _constants(weights: "Baseline | LevelClassifier") -> dict[str, tuple[float, ...]]:
     """Return the answers that need no image, from the labels trained on."""
-    from cspine.anatomy import TARGETS
+    from cspine.core.anatomy import TARGETS
 
     half = (0.5,) * len(TARGETS)
     return {
         "all 0.5": half,
-        "training prevalence": weights.card.prevalence,
-        "best in training": weights.card.best_constants,
+        "training prevalence": weights.metadata.prevalence,
+        "best in training": weights.metadata.best_constants,
     }
 
 
-def _card_points(weights: "Baseline | LevelReader") -> "FrozenPoints | None":
+def _card_points(weights: "Baseline | LevelClassifier") -> "FixedOperatingPoints | None":
     """Return the operating points that lie in the weights."""
-    from cspine.detect.level_reader import LevelReader
-    from cspine.evaluate.operating import FrozenPoint, FrozenPoints
+    from cspine.classification.level_classifier import LevelClassifier
+    from cspine.evaluation.operating_point_metrics import FixedOperatingPoints, FrozenPoint
 
-    if not isinstance(weights, LevelReader):
+    if not isinstance(weights, LevelClassifier):
         return None
-    level = {point.name: point.threshold for point in weights.card.points_level}
+    level = {point.name: point.threshold for point in weights.metadata.operating_points_level}
     both = tuple(
         FrozenPoint(name=point.name, patient=point.threshold, level=level[point.name])
-        for point in weights.card.points_overall
+        for point in weights.metadata.operating_points_overall
         if point.name in level
     )
-    chosen_on = f"{weights.card.calibrated_on}, as the weights say"
-    return FrozenPoints(chosen_on=chosen_on, points=both) if both else None
+    chosen_on = f"{weights.metadata.calibration_data}, as the weights say"
+    return FixedOperatingPoints(chosen_on=chosen_on, points=both) if both else None
 
 
-def _seen_in_training(asked: _Asked, judged: "Truth") -> int:
+def _seen_in_training(asked: _Asked, judged: "ReferenceStandard") -> int:
     """Count the judged studies of patients whom the run, or weights that it started from, has learnt from."""
     import pandas as pd
 
-    from cspine.detect.card import LevelsCard, mark_of
+    from cspine.models.metadata import LevelsMetadata, patient_fingerprint
 
     if asked.run is None or asked.weights is None:
         return 0
     path, studies = asked.run / "split.csv", judged.labels.index.astype(str)
     trained = set(pd.read_csv(path, dtype=str)["StudyInstanceUID"]) if path.is_file() else set()
-    card = asked.weights.card
-    marks = set(card.learnt_from) if isinstance(card, LevelsCard) else set()
+    metadata = asked.weights.metadata
+    marks = set(metadata.training_patients) if isinstance(metadata, LevelsMetadata) else set()
     patients = {str(judged.patients[study]) for study in studies if study in trained}
     return sum(
-        study in trained or str(judged.patients[study]) in patients or mark_of(str(judged.patients[study])) in marks
+        study in trained
+        or str(judged.patients[study]) in patients
+        or patient_fingerprint(str(judged.patients[study])) in marks
         for study in studies
     )
 
 
-def _claim(out: Path, known: "Truth", asked: _Asked, settings: "JudgeSettings", part: str) -> None:
+def _claim(out: Path, known: "ReferenceStandard", asked: _Asked, settings: "EvaluationSettings", part: str) -> None:
     """Take the folder for this evaluation and no other."""
-    from cspine.evaluate.frozen import answers_hash, labels_hash
-    from cspine.files import claim_folder
-    from cspine.settings import digest
+    from cspine.core.files import open_run_directory
+    from cspine.core.settings import digest
+    from cspine.datasets.locked_split import labels_hash
+    from cspine.evaluation.holdout_access_log import predictions_hash
 
     identity = {
         "kind": "evaluation",
-        "systems": {system.name: answers_hash(system) for system in asked.systems},
+        "systems": {system.name: predictions_hash(system) for system in asked.systems},
         "labels_sha256": labels_hash(known),
         "part": part,
         "points": digest(settings.points.model_dump(mode="json")),
         "draws": settings.draws,
     }
-    claim_folder(out, "evaluate.json", identity, remedy="choose another --out, or delete it")
+    open_run_directory(out, "evaluate.json", identity, remedy="choose another --out, or delete it")
 
 
-def _write(out: Path, judgement: "Judgement", asked: _Asked) -> None:
-    from cspine.evaluate.canvas import save_figure
-    from cspine.evaluate.failures import worst_failures
-    from cspine.evaluate.judged_figures import judged_figures
-    from cspine.evaluate.report import judgement_markdown
-    from cspine.files import write_json, write_text
-    from cspine.report.evaluation_page import ShownFailure, evaluation_page
-    from cspine.report.failure_pictures import picture_failures
-    from cspine.report.model_card import model_card
+def _write(out: Path, judgement: "EvaluationResult", asked: _Asked) -> None:
+    from cspine.core.files import write_json, write_text
+    from cspine.evaluation.failures import worst_failures
+    from cspine.plots.figure_style import save_figure
+    from cspine.reports.evaluation_figures import judged_figures
+    from cspine.reports.evaluation_page import ShownFailure, evaluation_page
+    from cspine.reports.failure_pictures import picture_failures
+    from cspine.reports.markdown import evaluation_markdown
+    from cspine.reports.model_card import model_card
 
     title = ", ".join(system.name for system in judgement.systems)
     figures = judged_figures(judgement)
     for name, figure in figures.items():
         save_figure(figure, out / name)
     write_json(out / "evaluation.json", judgement.to_json())
-    write_text(out / "evaluation.md", judgement_markdown(judgement, title=title))
+    write_text(out / "evaluation.md", evaluation_markdown(judgement, title=title))
     pictures = {name: (out / name).read_bytes() for name in figures}
     wrong = worst_failures(judgement.judged, judgement.cases[judgement.systems[0].name])
     shown = picture_failures(asked.store, wrong) if asked.store else [ShownFailure(one, None) for one in wrong]
     page = evaluation_page(judgement, title=title, figures=pictures, failures=shown)
     write_text(out / "evaluation.html", page)
     if asked.weights is not None and asked.run is not None:
-        card = model_card(asked.weights.card, asked.weights.identity.sha256, judgement, wrong)
-        write_text(asked.run / "weights.md", card)
+        metadata = model_card(asked.weights.metadata, asked.weights.identity.sha256, judgement, wrong)
+        write_text(asked.run / "weights.md", metadata)
     for number, system in enumerate(asked.systems):
         name = "probabilities.csv" if len(asked.systems) == 1 else f"probabilities-{number + 1}.csv"
         write_text(out / name, system.probability.to_csv())
     _freeze(out, judgement)
 
 
-def _freeze(out: Path, judgement: "Judgement") -> None:
+def _freeze(out: Path, judgement: "EvaluationResult") -> None:
     """Write operating points for other studies, chosen on these; on what is hidden nothing is chosen."""
-    from cspine.anatomy import OVERALL
-    from cspine.errors import LabelError
-    from cspine.evaluate.cases import LEVELS
-    from cspine.evaluate.frozen import HIDDEN
-    from cspine.evaluate.operating import freeze_points
+    from cspine.core.anatomy import OVERALL
+    from cspine.core.errors import LabelError
+    from cspine.datasets.locked_split import HOLDOUT
+    from cspine.evaluation.cases import LEVELS
+    from cspine.evaluation.operating_point_metrics import freeze_points
 
-    if judgement.protocol.part == HIDDEN:
+    if judgement.protocol.part == HOLDOUT:
         return
     name = judgement.systems[0].name
     cases, part = judgement.cases[name], judgement.protocol.part
@@ -293,9 +299,9 @@ def _freeze(out: Path, judgement: "Judgement") -> None:
     points.write(out / "points.json")
 
 
-def _tell(judgement: "Judgement", out: Path) -> None:
-    from cspine.evaluate.report import PHANTOM_STATEMENT
-    from cspine.evaluate.sections import headline, name_of
+def _tell(judgement: "EvaluationResult", out: Path) -> None:
+    from cspine.reports.markdown import PHANTOM_STATEMENT
+    from cspine.reports.sections import headline, name_of
 
     for system in judgement.systems:
         say(system.name)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cspine.errors import MissingExtraError
+from cspine.core.errors import MissingExtraError
 
 
 @contextmanager

@@ -5,17 +5,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import DONE, SOME_FAILED, app, inert, out, print_json, progress_bar, sentences, size
+from cspine.cli.app import (
+    DONE,
+    SOME_FAILED,
+    app,
+    escape_control_characters,
+    handle_errors,
+    out,
+    print_json,
+    progress_bar,
+    size,
+)
 from cspine.cli.options import MAX_GAP, Json, MaxGap, SeriesUid
 
 if TYPE_CHECKING:
-    from cspine.imaging.inspection import InspectionReport, SeriesReport
+    from cspine.dicom.inspection import InspectionReport, SeriesReport
 
 _EPILOG = "Examples:  cspine inspect study/   |   cspine inspect study.zip --json"
 
 
 @app.command("inspect", epilog=_EPILOG)
-@sentences
+@handle_errors
 def inspect_command(
     path: Annotated[Path, typer.Argument(help="A DICOM, DICOMDIR or NIfTI file, a folder of any depth, or a zip.")],
     series: SeriesUid = None,
@@ -23,7 +33,7 @@ def inspect_command(
     as_json: Json = False,
 ) -> int:
     """Show the studies and series at PATH, which series would be read and why, and their geometry."""
-    from cspine.imaging.inspection import inspect
+    from cspine.dicom.inspection import inspect
 
     with progress_bar() as progress:
         report = inspect(path, series_uid=series, max_gap_mm=max_gap_mm, progress=progress)
@@ -38,15 +48,15 @@ def _show(report: "InspectionReport") -> None:
     from rich.table import Table
 
     for study in report.studies:
-        out.print(f"\n[bold]Study[/] {inert(study.study_instance_uid or 'without UID')}")
+        out.print(f"\n[bold]Study[/] {escape_control_characters(study.study_instance_uid or 'without UID')}")
         table = Table(box=None, pad_edge=False, header_style="dim")
         for heading in ("", "series", "slices", "geometry", "syntax", "why"):
             table.add_column(heading, overflow="fold")
         for series in study.series:
-            syntaxes = inert(", ".join(series.transfer_syntaxes))
+            syntaxes = escape_control_characters(", ".join(series.transfer_syntaxes))
             mark = "[green]read[/]" if series.chosen and study.readable else "[red]fails[/]" if series.chosen else "-"
-            name = inert(series.series_instance_uid[-24:] or "without UID")
-            why = inert("; ".join(series.reasons))
+            name = escape_control_characters(series.series_instance_uid[-24:] or "without UID")
+            why = escape_control_characters("; ".join(series.reasons))
             table.add_row(mark, name, f"{series.slices} ({size(series.bytes)})", _geometry(series), syntaxes, why)
         out.print(table)
         for series in study.series:
@@ -54,9 +64,9 @@ def _show(report: "InspectionReport") -> None:
                 lacking = ", ".join(f"{tag} ({count})" for tag, count in series.missing.items())
                 out.print(f"  missing from files: {lacking}", style="yellow")
         if study.reason:
-            out.print(f"  [red]cannot be read:[/] {inert(study.reason)}")
+            out.print(f"  [red]cannot be read:[/] {escape_control_characters(study.reason)}")
     for reason, count in report.skipped.items():
-        out.print(f"{count} file{'s' * (count > 1)} passed over: {inert(reason)}", style="yellow")
+        out.print(f"{count} file{'s' * (count > 1)} passed over: {escape_control_characters(reason)}", style="yellow")
 
 
 def _geometry(series: "SeriesReport") -> str:

@@ -9,25 +9,25 @@ from cspine.cli.app import (
     DONE,
     SOME_FAILED,
     app,
-    inert,
+    escape_control_characters,
+    handle_errors,
     out,
     print_json,
     progress_bar,
     say,
     say_error,
     say_research_only,
-    sentences,
 )
 from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, SeriesUid
 
 if TYPE_CHECKING:
-    from cspine.findings import Spine
+    from cspine.core.findings import Spine
 
 _EPILOG = "Examples:  cspine localize study/   |   cspine localize study.zip --out spine"
 
 
 @app.command("localize", epilog=_EPILOG)
-@sentences
+@handle_errors
 def localize_command(
     path: Annotated[Path, typer.Argument(help="A study: a folder, a zip or a file; or a folder of many studies.")],
     out_dir: Annotated[
@@ -43,8 +43,8 @@ def localize_command(
     Only the slices that this takes are decoded. Exit code 1 says that a study shows no cervical vertebra, or cannot be
     read.
     """
-    from cspine.detect.localizers import load_localizer
-    from cspine.report.spines import locate_studies
+    from cspine.localization.loading import load_localizer
+    from cspine.pipelines.localize_batch import locate_studies
 
     with progress_bar() as progress:
         spines = locate_studies(
@@ -58,18 +58,18 @@ def localize_command(
         if out_dir is not None:
             say(f"written: {out_dir}")
     say_research_only()
-    return SOME_FAILED if any(spine.refused for spine in spines) else DONE
+    return SOME_FAILED if any(spine.not_assessable for spine in spines) else DONE
 
 
 def _show(spine: "Spine") -> None:
     """Print a study's vertebrae as a table, or why there are none."""
     from rich.table import Table
 
-    out.print(f"\n[bold]Study[/] {inert(spine.study_instance_uid)}")
+    out.print(f"\n[bold]Study[/] {escape_control_characters(spine.study_instance_uid)}")
     if spine.series_reasons:
-        out.print(f"read: {inert(', '.join(spine.series_reasons))}", soft_wrap=True)
-    if spine.refused is not None:
-        say_error(f"no answer: {spine.refused.reason}")
+        out.print(f"read: {escape_control_characters(', '.join(spine.series_reasons))}", soft_wrap=True)
+    if spine.not_assessable is not None:
+        say_error(f"no answer: {spine.not_assessable.reason}")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("level", "scanned", "share", "sure", "middle, LPS mm"):
@@ -81,8 +81,8 @@ def _show(spine: "Spine") -> None:
             continue
         vertebra = found[level]
         x, y, z = vertebra.centroid_lps_mm
-        share, sure = f"{100 * vertebra.share:.0f} %", f"{100 * vertebra.confidence:.0f} %"
-        table.add_row(vertebra.level, vertebra.coverage, share, sure, f"{x:.1f}  {y:.1f}  {z:.1f}")
+        scanned_fraction, sure = f"{100 * vertebra.scanned_fraction:.0f} %", f"{100 * vertebra.confidence:.0f} %"
+        table.add_row(vertebra.level, vertebra.coverage, scanned_fraction, sure, f"{x:.1f}  {y:.1f}  {z:.1f}")
     out.print(table)
     for warning in spine.warnings:
-        out.print(f"warning: {inert(warning)}", style="yellow", soft_wrap=True)
+        out.print(f"warning: {escape_control_characters(warning)}", style="yellow", soft_wrap=True)

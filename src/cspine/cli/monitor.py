@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from cspine.cli.app import SOME_FAILED, app, print_json, say, say_research_only, sentences
+from cspine.cli.app import SOME_FAILED, app, handle_errors, print_json, say, say_research_only
 from cspine.cli.options import Json
 
 _EPILOG = "Example:  cspine monitor --reference findings-2025 --recent findings-march --out drift"
 
 
 @app.command("monitor", epilog=_EPILOG)
-@sentences
+@handle_errors
 def monitor_command(
     reference: Annotated[Path, typer.Option("--reference", help="A folder of findings to compare with.")],
     recent: Annotated[Path, typer.Option("--recent", help="A folder of recent findings.")],
@@ -23,22 +23,22 @@ def monitor_command(
     """Say whether probabilities, coverage, refusals or scanners have moved, with intervals."""
     from dataclasses import asdict
 
-    from cspine.evaluate.answers import read_answers
-    from cspine.evaluate.drift import find_shifts
-    from cspine.evaluate.drift_told import drift_figure, drift_sections, verdict
-    from cspine.evaluate.frozen import answers_hash
-    from cspine.files import claim_folder, plain_json, write_json
-    from cspine.report.sections_page import write_sections
+    from cspine.core.files import open_run_directory, plain_json, write_json
+    from cspine.evaluation.drift import find_shifts
+    from cspine.evaluation.holdout_access_log import predictions_hash
+    from cspine.evaluation.predictions import read_predictions
+    from cspine.reports.drift_report import drift_figure, drift_sections, verdict
+    from cspine.reports.sections_page import write_sections
 
-    before, now = read_answers(reference, name="reference"), read_answers(recent, name="recent")
+    before, now = read_predictions(reference, name="reference"), read_predictions(recent, name="recent")
     shifts = find_shifts(before, now)
     told = {
         "moved": any(shift.moved for shift in shifts),
         "shifts": [plain_json(asdict(shift)) for shift in shifts],
     }
     if out is not None:
-        identity = {"kind": "drift", "reference": answers_hash(before), "recent": answers_hash(now)}
-        claim_folder(out, "monitor.json", identity, remedy="choose another --out, or delete it")
+        identity = {"kind": "drift", "reference": predictions_hash(before), "recent": predictions_hash(now)}
+        open_run_directory(out, "monitor.json", identity, remedy="choose another --out, or delete it")
         phantom = before.phantom_only and now.phantom_only
         sections, figure = drift_sections(shifts, before, now), drift_figure(before, now, phantom=phantom)
         write_json(out / "drift.json", told)

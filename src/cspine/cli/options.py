@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cspine.errors import InputError
-from cspine.imaging.geometry import MAX_GAP_MM
-from cspine.scale import default_workers
+from cspine.core.errors import InputError
+from cspine.core.parallel import default_workers
+from cspine.dicom.geometry import MAX_GAP_MM
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes to use.", show_default="all processors")]

@@ -9,25 +9,25 @@ from cspine.cli.app import (
     DONE,
     SOME_FAILED,
     app,
-    inert,
+    escape_control_characters,
+    handle_errors,
     out,
     print_json,
     progress_bar,
     say,
     say_error,
     say_research_only,
-    sentences,
 )
 from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, SeriesUid, Workers
 
 if TYPE_CHECKING:
-    from cspine.findings import Findings
+    from cspine.core.findings import Findings
 
 _EPILOG = "Examples:  cspine predict study/ --out result   |   cspine predict study.zip --out result --weights w.onnx"
 
 
 @app.command("predict", epilog=_EPILOG)
-@sentences
+@handle_errors
 def predict_command(
     path: Annotated[Path, typer.Argument(help="A study: a folder, a zip or a file; or a folder of many studies.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for findings.json and report.html.")],
@@ -40,7 +40,7 @@ def predict_command(
         ),
     ] = None,
     localizer: Localizer = None,
-    flips: Annotated[bool, typer.Option("--flips", help="Look at each neck in a mirror too, and average.")] = False,
+    tta: Annotated[bool, typer.Option("--tta", help="Look at each neck in a mirror too, and average.")] = False,
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     dicom: Annotated[
@@ -60,19 +60,19 @@ def predict_command(
     interrupted run goes on where it stopped. Exit code 1 says that a study was refused, or that not all could be
     written of one; the worklist says why.
     """
-    from cspine.report.folder import PASSED_OVER_FILE, PredictSettings, any_incomplete, write_studies
+    from cspine.pipelines.predict_batch import SKIPPED_FILES_FILE, PredictSettings, any_incomplete, predict_batch
 
     settings = PredictSettings(
         weights=tuple(weights or ()),
         localizer=localizer,
-        flips=flips,
+        tta=tta,
         series_uid=series,
         max_gap_mm=max_gap_mm,
         dicom=dicom,
         fhir=fhir,
     )
     with progress_bar() as progress:
-        results = write_studies(path, out_dir, settings, workers=workers, max_wait_min=max_wait_min, progress=progress)
+        results = predict_batch(path, out_dir, settings, workers=workers, max_wait_min=max_wait_min, progress=progress)
     findings = [result.findings for result in results]
     if as_json:
         print_json([study.model_dump(mode="json") for study in findings])
@@ -80,14 +80,16 @@ def predict_command(
         show_findings(findings[0])
         say(f"report: {out_dir / 'report.html'}")
     else:
-        refused = sum(study.refused is not None for study in findings)
+        not_assessable = sum(study.not_assessable is not None for study in findings)
         suspicious = sum(result.is_suspicious for result in results)
-        say(f"{len(findings)} studies, {suspicious} suspicious, {refused} without an answer")
+        say(f"{len(findings)} studies, {suspicious} suspicious, {not_assessable} without an answer")
         say(f"Open the worklist:  {out_dir / 'worklist.html'}")
-    passed_over = out_dir / PASSED_OVER_FILE
+    passed_over = out_dir / SKIPPED_FILES_FILE
     if len(findings) > 1 and passed_over.is_file():
         lines = passed_over.read_text(encoding="utf-8").splitlines()
-        say_error(f"{len(lines)} files were passed over, first: {inert(lines[0])}; see {passed_over}")
+        say_error(
+            f"{len(lines)} files were passed over, first: {escape_control_characters(lines[0])}; see {passed_over}"
+        )
     for sentence in [sentence for result in results for sentence in result.not_written]:
         say_error(sentence)
     say_research_only()
@@ -98,12 +100,12 @@ def show_findings(findings: "Findings") -> None:
     """Print a study's probabilities as a table, or why there are none."""
     from rich.table import Table
 
-    from cspine.findings import in_words
+    from cspine.core.findings import assessment_label
 
     if findings.series_reasons:
-        out.print(f"read: {inert(', '.join(findings.series_reasons))}", soft_wrap=True)
-    if findings.refused is not None or findings.patient_overall is None:
-        say_error(f"no answer: {findings.refused.reason if findings.refused else 'refused'}")
+        out.print(f"read: {escape_control_characters(', '.join(findings.series_reasons))}", soft_wrap=True)
+    if findings.not_assessable is not None or findings.patient_overall is None:
+        say_error(f"no answer: {findings.not_assessable.reason if findings.not_assessable else 'not_assessable'}")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("level")
@@ -112,14 +114,16 @@ def show_findings(findings: "Findings") -> None:
     table.add_column("scanned")
     table.add_column("remarks")
     overall = findings.patient_overall
-    said = "; ".join(filter(None, [in_words(overall.above), *overall.reasons]))
-    table.add_row("C1-C7, any", *_bar(overall.probability), "", inert(said))
+    said = "; ".join(filter(None, [assessment_label(overall.operating_points_reached), *overall.reasons]))
+    table.add_row("C1-C7, any", *_bar(overall.probability), "", escape_control_characters(said))
     for vertebra in findings.vertebrae:
-        said = "; ".join(filter(None, [in_words(vertebra.above), *vertebra.reasons]))
-        table.add_row(vertebra.level, *_bar(vertebra.probability), vertebra.coverage or "", inert(said))
+        said = "; ".join(filter(None, [assessment_label(vertebra.operating_points_reached), *vertebra.reasons]))
+        table.add_row(
+            vertebra.level, *_bar(vertebra.probability), vertebra.coverage or "", escape_control_characters(said)
+        )
     out.print(table)
     for warning in findings.warnings:
-        out.print(f"warning: {inert(warning)}", style="yellow", soft_wrap=True)
+        out.print(f"warning: {escape_control_characters(warning)}", style="yellow", soft_wrap=True)
 
 
 def _bar(probability: float | None) -> tuple[str, str]:

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import app, print_json, progress_bar, say, say_research_only, sentences
+from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import WORKERS, Json, Workers
 
 if TYPE_CHECKING:
-    from cspine.trials.robustness import TrialPoint
+    from cspine.experiments.robustness import RobustnessPoint
 
 _EPILOG = "Example:  cspine robustness phantom-test --out robust --suite noise --suite thickness"
 
 
 @app.command("robustness", epilog=_EPILOG)
-@sentences
+@handle_errors
 def robustness_command(
     data: Annotated[Path, typer.Argument(help="A folder in the challenge's layout, with train.csv.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for rows, curves and the report.")],
@@ -32,19 +32,19 @@ def robustness_command(
     """Read studies as they are and made worse by degrees: accuracy against severity, refusals, and shortcuts."""
     from dataclasses import asdict
 
-    from cspine.evaluate.truths import read_truth
-    from cspine.files import plain_json, write_json, write_text
-    from cspine.imaging.layout import open_root
-    from cspine.report.sections_page import write_sections
-    from cspine.trials.robustness import judge_trials, run_trials
-    from cspine.trials.told import trial_figure, trial_sections
-    from cspine.trials.worse import SUITES
+    from cspine.core.files import plain_json, write_json, write_text
+    from cspine.datasets.reference_standard import read_reference_standard
+    from cspine.dicom.study_collection import open_collection
+    from cspine.experiments.perturbations import SUITES
+    from cspine.experiments.robustness import evaluate_perturbations, run_perturbations
+    from cspine.reports.robustness_report import trial_figure, trial_sections
+    from cspine.reports.sections_page import write_sections
 
-    root, truth = open_root(data), read_truth(data)
+    root, truth = open_collection(data), read_reference_standard(data)
     with progress_bar() as progress:
         chosen = tuple(suite or SUITES)
-        rows = run_trials(root, out, suites=chosen, weights=weights or (), workers=workers, progress=progress)
-    points = judge_trials(rows, truth)
+        rows = run_perturbations(root, out, suites=chosen, weights=weights or (), workers=workers, progress=progress)
+    points = evaluate_perturbations(rows, truth)
     title = f"Robustness on {data.resolve().name}"
     told = [plain_json(asdict(point)) for point in points]
     write_text(out / "rows.csv", rows.to_csv(index=False))
@@ -59,11 +59,11 @@ def robustness_command(
     say_research_only()
 
 
-def _tell(points: "tuple[TrialPoint, ...]") -> None:
-    from cspine.evaluate.sections import show
-    from cspine.trials.told import severity_of
+def _tell(points: "tuple[RobustnessPoint, ...]") -> None:
+    from cspine.reports.robustness_report import severity_of
+    from cspine.reports.sections import show
 
     for point in points:
-        refused = f", {point.refused} refused" if point.refused else ""
+        not_assessable = f", {point.not_assessable} refused" if point.not_assessable else ""
         areas = f"patients {show(point.patients, 2)}, levels {show(point.levels, 2)}"
-        say(f"{point.suite:<10} {severity_of(point):<12} {areas}{refused}")
+        say(f"{point.suite:<10} {severity_of(point):<12} {areas}{not_assessable}")

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from cspine.cli.app import app, print_json, say, sentences
+from cspine.cli.app import app, handle_errors, print_json, say
 from cspine.cli.options import Json
 
 _EPILOG = "Example:  cspine split --truth rsna/train.csv --out split.json"
 
 
 @app.command("split", epilog=_EPILOG)
-@sentences
+@handle_errors
 def split_command(
     truth: Annotated[
         Path, typer.Option("--truth", help="A train.csv, a folder that holds one, or a compiled data set.")
@@ -20,16 +20,16 @@ def split_command(
     out: Annotated[Path, typer.Option("--out", help="The JSON to write; one that is there is never changed.")],
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides between equals.")] = 0,
     fractions: Annotated[
-        str, typer.Option("--fractions", help="Shares of patients in train, tune, test and hidden.")
+        str, typer.Option("--fractions", help="Shares of patients in train, validation, test and holdout.")
     ] = "0.6,0.15,0.1,0.15",
     as_json: Json = False,
 ) -> None:
-    """Split studies by patient into train, tune, test and hidden, balanced over all labels, once and for all."""
-    from cspine.anatomy import TARGETS
-    from cspine.evaluate.frozen import PARTS, make_split, write_split
-    from cspine.evaluate.truths import read_truth
+    """Split studies by patient into train, validation, test and holdout, balanced over all labels, once and for all."""
+    from cspine.core.anatomy import TARGETS
+    from cspine.datasets.locked_split import PARTS, make_split, write_split
+    from cspine.datasets.reference_standard import read_reference_standard
 
-    known = read_truth(truth)
+    known = read_reference_standard(truth)
     split = make_split(known, _shares(fractions, PARTS), seed=seed)
     write_split(split, out)
     counts = {part: known.labels.loc[list(studies), list(TARGETS)].sum() for part, studies in split.parts.items()}
@@ -45,7 +45,7 @@ def split_command(
 
 
 def _shares(text: str, parts: tuple[str, ...]) -> dict[str, float]:
-    from cspine.errors import InputError
+    from cspine.core.errors import InputError
 
     try:
         shares = [float(part) for part in text.split(",")]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cspine.cli.app import app, print_json, progress_bar, say, say_research_only, sentences
+from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import Data, Json, Run
 
 _EPILOG = "Example:  cspine submit --data compiled --run runs/baseline --out submission.csv --transform study-optimal"
@@ -21,7 +21,7 @@ class Transform(StrEnum):
 
 
 @app.command("submit", epilog=_EPILOG)
-@sentences
+@handle_errors
 def submit_command(
     data: Data,
     run: Run,
@@ -37,15 +37,15 @@ def submit_command(
     as_json: Json = False,
 ) -> None:
     """Write the challenge's submission file: row_id and fractured, eight rows per study."""
-    from cspine.detect.classify import classify_store
-    from cspine.detect.readers import load_reader
-    from cspine.evaluate.kaggle import metric_optimal, study_optimal, submission
-    from cspine.files import write_text
-    from cspine.reformat.store import CompiledStore
+    from cspine.classification.loading import load_classifier
+    from cspine.classification.predict_dataset import classify_dataset
+    from cspine.core.files import write_text
+    from cspine.datasets.compiled import CompiledDataset
+    from cspine.metrics.rsna2022 import metric_optimal, study_optimal, submission
 
-    weights = load_reader(run / "weights.onnx")
+    weights = load_classifier(run / "weights.onnx")
     with progress_bar() as progress:
-        probability = classify_store(CompiledStore.open(data), weights, progress=progress)
+        probability = classify_dataset(CompiledDataset.open(data), weights, progress=progress)
     values = probability.to_numpy()
     if transform is Transform.metric_optimal:
         values = metric_optimal(values)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cspine.cli.app import app, print_json, progress_bar, say, sentences
+from cspine.cli.app import app, handle_errors, print_json, progress_bar, say
 from cspine.cli.options import WORKERS, Json, Workers
 
 _EPILOG = "Example:  cspine synth --out phantom --studies 20 --seed 1"
@@ -16,11 +16,11 @@ class Domain(StrEnum):
     """What studies are for."""
 
     source = "source"
-    hidden = "hidden"
+    shifted = "shifted"
 
 
 @app.command("synth", epilog=_EPILOG)
-@sentences
+@handle_errors
 def synth_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for the data set; resumed if begun before.")],
     studies: Annotated[int, typer.Option("--studies", min=1, help="How many studies.")] = 10,

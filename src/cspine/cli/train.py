@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cspine.cli.app import app, print_json, progress_bar, say, say_research_only, sentences
+from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.extras import training_extra
 from cspine.cli.options import Data, Json, three_counts
-from cspine.errors import InputError
+from cspine.core.errors import InputError
 
 _EPILOG = "Example:  cspine train --data compiled --model levels --out runs/levels"
 
@@ -16,7 +16,7 @@ Model = Literal["levels", "localizer", "baseline-cnn"]
 
 
 @app.command("train", epilog=_EPILOG)
-@sentences
+@handle_errors
 def train_command(
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run; resumed if begun before.")],
@@ -31,7 +31,9 @@ def train_command(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides split, first weights and order.")] = 0,
     split: Annotated[
         Path | None,
-        typer.Option("--split", help="A split of cspine split: its train is learnt from, its tune held out."),
+        typer.Option(
+            "--split", help="A split of cspine split: its train is learnt from, its validation part held out."
+        ),
     ] = None,
     folds: Annotated[
         int | None, typer.Option("--folds", min=2, help="Of levels: parts that patients fall into.")
@@ -96,7 +98,7 @@ def train_command(
             raise InputError("--fold and --all-folds: one part is held out, or each in turn; give one of the two")
         chosen["fold"] = None
     with training_extra(), progress_bar() as progress:
-        from cspine.cli.training import RUNS
+        from cspine.pipelines.train import RUNS
 
         summary = RUNS[model](data, out, chosen, progress)
     if summary is None:

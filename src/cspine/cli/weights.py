@@ -9,26 +9,26 @@ from cspine.cli.app import (
     DONE,
     SOME_FAILED,
     app,
-    inert,
+    escape_control_characters,
+    handle_errors,
     out,
     print_json,
     say,
     say_error,
     say_research_only,
-    sentences,
     size,
 )
 from cspine.cli.options import Json
-from cspine.errors import InputError
+from cspine.core.errors import InputError
 
 if TYPE_CHECKING:
-    from cspine.detect.shelf import Shelved
+    from cspine.models.registry import RegisteredWeights
 
 _EPILOG = "Examples:  cspine weights   |   cspine weights --install run/weights.onnx --name mine --sha256 9f86d0..."
 
 
 @app.command("weights", epilog=_EPILOG)
-@sentences
+@handle_errors
 def weights_command(
     install: Annotated[
         Path | None, typer.Option("--install", help="Copy this ONNX file of cspine train to the weights at hand.")
@@ -41,12 +41,12 @@ def weights_command(
 
     Each file is loaded and its SHA-256 held against the one that it came with. Exit code 1 says that one failed.
     """
-    from cspine.detect.shelf import install as install_file
-    from cspine.detect.shelf import list_shelf, weights_folder
+    from cspine.models.registry import install as install_file
+    from cspine.models.registry import list_weights, weights_folder
 
     if install is None and (name or sha256):
         raise InputError("--name and --sha256 belong to --install; name the file to install")
-    found = [install_file(install, name or install.stem, sha256)] if install else list_shelf()
+    found = [install_file(install, name or install.stem, sha256)] if install else list_weights()
     if as_json:
         print_json([{**vars(each), "path": str(each.path) if each.path else None} for each in found])
     else:
@@ -56,15 +56,21 @@ def weights_command(
     return SOME_FAILED if any(each.fault for each in found) else DONE
 
 
-def _show(found: "list[Shelved]") -> None:
+def _show(found: "list[RegisteredWeights]") -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("name", "network", "size", "sha256", "trained on"):
         table.add_column(heading, overflow="fold")
     for each in found:
-        told = inert(each.trained_on) + (" [yellow](phantoms only)[/]" if each.phantom_only else "")
-        table.add_row(inert(each.name), inert(each.network or "-"), size(each.size), each.sha256[:16], told)
+        told = escape_control_characters(each.trained_on) + (" [yellow](phantoms only)[/]" if each.phantom_only else "")
+        table.add_row(
+            escape_control_characters(each.name),
+            escape_control_characters(each.network or "-"),
+            size(each.size),
+            each.sha256[:16],
+            told,
+        )
     out.print(table)
     for each in found:
         if each.fault:

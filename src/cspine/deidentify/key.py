@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cspine.errors import InputError
-from cspine.files import output_errors
+from cspine.core.errors import InputError
+from cspine.core.files import output_errors
 
 _BYTES: Final = 32
 _MOST_DAYS: Final = 3650

@@ -10,14 +10,14 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
+from cspine.core.errors import DicomError, InputError
+from cspine.core.files import atomic_path, open_run_directory
+from cspine.core.parallel import parallel_map
+from cspine.core.progress import Progress, silent
 from cspine.deidentify.profile import UIDS, Profile
-from cspine.errors import DicomError, InputError
-from cspine.files import atomic_path, claim_folder
-from cspine.imaging.dataset import looks_like_dicom, parse
-from cspine.imaging.header import MULTI_FRAME_CT, quiet
-from cspine.imaging.source import SourceFile, list_files
-from cspine.progress import Progress, silent
-from cspine.scale import run_over
+from cspine.dicom.codec.dataset import looks_like_dicom, parse
+from cspine.dicom.codec.header import MULTI_FRAME_CT, suppress_pydicom_warnings
+from cspine.dicom.sources import SourceFile, list_files
 
 MARKER: Final = "deidentify.json"
 
@@ -114,10 +114,10 @@ def deidentify(
         "dates": profile.dates,
         "days": None if profile.shift_days is None else profile.key.hidden(profile.shift_days),
     }
-    claim_folder(out, MARKER, identity, remedy="choose another --out, or delete it")
+    open_run_directory(out, MARKER, identity, remedy="choose another --out, or delete it")
     tasks = [_Task(file, out, profile) for file in files]
     done, left_out, broken = [], Counter[str](), ""
-    for outcome in run_over(_write, tasks, workers=workers, stage="files", progress=progress):
+    for outcome in parallel_map(_write, tasks, workers=workers, stage="files", progress=progress):
         if outcome.error is not None:
             left_out[_UNREADABLE] += 1
             broken = broken or str(outcome.error)
@@ -161,7 +161,7 @@ def _write(task: _Task) -> _Done:
     data = task.file.read()
     if not looks_like_dicom(data):
         return _Done(left_out=_NO_DICOM)
-    with quiet():
+    with suppress_pydicom_warnings():
         dataset = parse(task.file, data, pixels=True)
         kind = str(dataset.get("SOPClassUID") or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID") or "")
         if "PixelData" not in dataset or not (kind in _CT if kind else _looks_like_ct(dataset)):

@@ -24,15 +24,15 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
-from cspine.anatomy import OVERALL, TARGETS, VERTEBRAE
-from cspine.files import claim_folder, output_errors, read_json, write_bytes, write_json, write_text
-from cspine.imaging.layout import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
-from cspine.labels import BOX_COLUMNS, STUDY
-from cspine.phantom.dicom import Identity, draw_writing, instance_numbers, write_slices
+from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.core.columns import BOX_COLUMNS, STUDY
+from cspine.core.files import open_run_directory, output_errors, read_json, write_bytes, write_json, write_text
+from cspine.core.parallel import parallel_map
+from cspine.core.progress import Progress, silent
+from cspine.dicom.study_collection import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
+from cspine.phantom.scanner.dicom import Identity, draw_writing, instance_numbers, write_slices
 from cspine.phantom.settings import GENERATOR, PhantomSettings, stream
 from cspine.phantom.study import PhantomStudy, render_study
-from cspine.progress import Progress, silent
-from cspine.scale import run_over
 
 _NIFTI_HEAD_BYTES: Final = 352
 """Of a file that holds header and data: 348, and 4 to say that no extension follows."""
@@ -114,10 +114,10 @@ def synthesize(
         "studies": studies,
         "settings": settings.model_dump(mode="json"),
     }
-    claim_folder(out, PHANTOM_MARKER, identity, remedy="choose another --out, or delete it")
+    open_run_directory(out, PHANTOM_MARKER, identity, remedy="choose another --out, or delete it")
     tasks = [_Task(out, seed, index, settings) for index in range(studies)]
     missing = [task for task in tasks if not task.truth_path.is_file()]
-    for outcome in run_over(_write_study, missing, workers=workers, progress=progress):
+    for outcome in parallel_map(_write_study, missing, workers=workers, progress=progress):
         outcome.get()
     truths = [read_json(task.truth_path) for task in tasks]
     labels = pd.DataFrame([_label_row(truth) for truth in truths])

@@ -5,8 +5,8 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import Field
 
-from cspine.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES
-from cspine.settings import Settings
+from cspine.core.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES
+from cspine.core.settings import Settings
 
 Range = tuple[float, float]
 
@@ -14,21 +14,23 @@ Range = tuple[float, float]
 class PhantomSettings(Settings):
     """How phantom necks and their scans are drawn; uniformly from ranges but for those that say otherwise."""
 
-    domain: Literal["source", "hidden"] = Field("source", description="Which row of the table of domains this is.")
+    domain: Literal["source", "shifted"] = Field("source", description="Which row of the table of domains this is.")
     prevalence: float = Field(
         CHALLENGE_POSITIVES["patient_overall"] / CHALLENGE_STUDIES,
         ge=0.0,
         le=1.0,
         description="Fraction of studies with a fracture; the challenge's by default.",
     )
-    further_levels: float = Field(
+    p_additional_fracture: float = Field(
         0.0,
         ge=0.0,
         le=1.0,
         description="Chance of each other vertebra of a fractured neck to be broken too.",
     )
     age_years: Range = Field((18.0, 85.0), description="Age of the people.")
-    spread: float = Field(1.0, ge=0.0, le=2.0, description="How many times as much as in people measures differ.")
+    morphometry_sd_factor: float = Field(
+        1.0, ge=0.0, le=2.0, description="How many times as much as in people measures differ."
+    )
     posture: float = Field(
         1.0, ge=0.0, le=2.0, description="How many times as much as usual necks are bent and turned."
     )
@@ -41,12 +43,14 @@ class PhantomSettings(Settings):
     odd_matrix: float = Field(0.02, ge=0.0, le=1.0, description="Fraction of studies with other numbers of pixels.")
     field_mm: Range = Field((98.0, 220.0), description="Side of a slice, in mm.")
     slice_spacing_mm: Range = Field((0.5, 1.25), description="Between slices, in mm.")
-    overlap: Range = Field((1.0, 1.7), description="Thickness of a slice over the distance between slices.")
+    thickness_to_spacing_ratio: Range = Field(
+        (1.0, 1.7), description="Thickness of a slice over the distance between slices."
+    )
     resolution_per_mm: Range = Field((0.38, 0.65), description="Where the kernel passes half, in line pairs per mm.")
     edge: Range = Field((0.0, 0.7), description="How much the kernel lifts what lies below that.")
     noise_hu: Range = Field((15.0, 50.0), description="Standard deviation of the noise amid the neck, in HU.")
     shoulders: Range = Field((0.4, 1.0), description="How much of the shoulders' noise and streaks is left.")
-    hardening: Range = Field((0.0, 1.0), description="How much of the shadow between dense bones is left.")
+    beam_hardening: Range = Field((0.0, 1.0), description="How much of the shadow between dense bones is left.")
     tilted: float = Field(0.03, ge=0.0, le=1.0, description="Fraction of studies with a tilted gantry.")
     moved: float = Field(0.08, ge=0.0, le=1.0, description="Fraction of studies in which the patient moved.")
     shortened: float = Field(0.08, ge=0.0, le=1.0, description="Fraction of studies that miss a part of C1 to C7.")
@@ -61,7 +65,7 @@ class PhantomSettings(Settings):
 GENERATOR: Final = 5
 """Counts how phantoms of the same seed and settings were drawn; sets that another began are not gone on with."""
 
-_STREAMS: Final = {"source": 0, "hidden": 100}
+_STREAMS: Final = {"source": 0, "shifted": 100}
 """So that study 3 of one domain is another person than study 3 of the other."""
 
 
@@ -72,17 +76,17 @@ def stream(seed: int, index: int, settings: PhantomSettings, purpose: int = 0) -
 
 DOMAINS: Final = {
     "source": PhantomSettings(),
-    "hidden": PhantomSettings(
-        domain="hidden",
+    "shifted": PhantomSettings(
+        domain="shifted",
         age_years=(30.0, 95.0),
-        spread=1.15,
+        morphometry_sd_factor=1.15,
         posture=1.3,
         gap_mm=(0.12, 2.0),
         displacement_mm=(0.0, 3.0),
         fracture_mix={"facet": 1.6, "lamina": 1.4, "body compression": 1.6, "dens type II": 0.7, "hangman": 1.5},
         field_mm=(130.0, 360.0),
         slice_spacing_mm=(0.6, 2.0),
-        overlap=(1.0, 1.5),
+        thickness_to_spacing_ratio=(1.0, 1.5),
         resolution_per_mm=(0.33, 0.75),
         edge=(0.0, 1.2),
         noise_hu=(20.0, 75.0),

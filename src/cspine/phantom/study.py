@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from cspine.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
-from cspine.phantom.coverage import coverage, crack_coverage
-from cspine.phantom.draw import draw_broken_neck
-from cspine.phantom.fracture import Crack
-from cspine.phantom.neck import Neck
-from cspine.phantom.render import TRABECULAR
-from cspine.phantom.scanner import Scanner, acquire, noise_of_slices
+from cspine.core.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
+from cspine.phantom.anatomy.neck import Neck
+from cspine.phantom.fractures.coverage import coverage, fracture_coverage
+from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.sampler import draw_broken_neck
+from cspine.phantom.scanner.render import TRABECULAR
+from cspine.phantom.scanner.scanner import Scanner, acquire, noise_of_slices
 from cspine.phantom.settings import PhantomSettings, stream
 
 _LEVELS: Final = {number: level for level, number in SEGMENT_NUMBERS.items()}
@@ -108,7 +108,7 @@ def visibility_word(value: float) -> VisibilityWord:
     return next((word for limit, word in _WORDS if value < limit), "obvious")
 
 
-def visibility(crack: Crack, bone_hu: float, scanner: Scanner, noise_hu: float | None = None) -> float:
+def visibility(fracture: Fracture, bone_hu: float, scanner: Scanner, noise_hu: float | None = None) -> float:
     """Return how well a fracture can be seen, from 0 (occult) to 1 (obvious).
 
     What a gap takes from the bone's HU once the scanner has spread it over its point spread (slices included), over the
@@ -117,7 +117,7 @@ def visibility(crack: Crack, bone_hu: float, scanner: Scanner, noise_hu: float |
 
     Parameters
     ----------
-    crack : Crack
+    fracture : Crack
         The fracture, or one of its cracks.
     bone_hu : float
         Of the bone that it runs through.
@@ -126,12 +126,14 @@ def visibility(crack: Crack, bone_hu: float, scanner: Scanner, noise_hu: float |
     noise_hu : float, optional
         Deviation of noise and streaks where it lies; the scanner's at C4 where left out.
     """
-    spread = float(np.hypot(scanner.blur_mm, 0.5 * scanner.thickness_mm))
-    left = (bone_hu - _SOFT_HU) * (1 - np.exp(-crack.gap_mm / spread))
-    reach = min(crack.extent_mm, float(crack.half_mm.min()))
-    ratio = left / (noise_hu or scanner.noise_hu) * np.sqrt(max(reach / spread, 1.0))
-    slid = crack.shift_mm - (crack.shift_mm @ crack.normal) * crack.normal  # along the normal it widens the gap
-    step = (float(np.linalg.norm(slid)) + 2.0 * crack.crush_mm) / spread
+    morphometry_sd_factor = float(np.hypot(scanner.blur_mm, 0.5 * scanner.thickness_mm))
+    left = (bone_hu - _SOFT_HU) * (1 - np.exp(-fracture.gap_mm / morphometry_sd_factor))
+    reach = min(fracture.extent_mm, float(fracture.half_mm.min()))
+    ratio = left / (noise_hu or scanner.noise_hu) * np.sqrt(max(reach / morphometry_sd_factor, 1.0))
+    slid = (
+        fracture.shift_mm - (fracture.shift_mm @ fracture.normal) * fracture.normal
+    )  # along the normal it widens the gap
+    step = (float(np.linalg.norm(slid)) + 2.0 * fracture.crush_mm) / morphometry_sd_factor
     return float(1 - np.exp(-(0.06 * ratio + 0.4 * step)))
 
 
@@ -139,11 +141,11 @@ def known_fractures(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
     """Return what is known of each fracture of which enough was scanned."""
     noise = np.hypot(*noise_of_slices(neck, scanner)).astype(np.float64)
     found: list[dict[str, Any]] = []
-    for level, cracks in neck.cracks.items():
-        shares = {id(crack): crack_coverage(neck, level, crack, scanner) for crack in cracks}
-        for place, kind in enumerate(dict.fromkeys(crack.kind for crack in cracks)):
-            own = [crack for crack in cracks if crack.kind == kind]
-            scanned = max(shares[id(crack)] for crack in own)
+    for level, fractures in neck.fractures.items():
+        shares = {id(fracture): fracture_coverage(neck, level, fracture, scanner) for fracture in fractures}
+        for place, kind in enumerate(dict.fromkeys(fracture.kind for fracture in fractures)):
+            own = [fracture for fracture in fractures if fracture.kind == kind]
+            scanned = max(shares[id(fracture)] for fracture in own)
             if scanned < LEAST_SCANNED:
                 continue
             value = SEGMENT_NUMBERS[level] + FRACTURE_STEP * place
@@ -153,35 +155,35 @@ def known_fractures(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
 
 
 def _fracture(
-    neck: Neck, scanner: Scanner, noise: npt.NDArray[np.float64], level: str, cracks: list[Crack]
+    neck: Neck, scanner: Scanner, noise: npt.NDArray[np.float64], level: str, fractures: list[Fracture]
 ) -> dict[str, Any]:
     """Return what is known of one fracture, from its cracks."""
     bone, frame = neck.person.bone, neck.frames[level]
     bone_hu = 0.5 * (bone.cortex_hu + bone.trabecular_hu * TRABECULAR[level])
-    places = [frame.to_lps(crack.centre_mm) for crack in cracks]
+    places = [frame.to_lps(fracture.centre_mm) for fracture in fractures]
     here = [float(np.interp(place[2], scanner.grid.heights_mm, noise)) for place in places]
-    value = max(visibility(crack, bone_hu, scanner, about) for crack, about in zip(cracks, here, strict=True))
+    value = max(visibility(fracture, bone_hu, scanner, about) for fracture, about in zip(fractures, here, strict=True))
     return {
         "level": level,
-        "kind": cracks[0].kind,
-        "width_mm": max(crack.gap_mm for crack in cracks),
-        "displacement_mm": max(float(np.linalg.norm(crack.shift_mm)) for crack in cracks),
-        "height_loss_mm": max(crack.crush_mm for crack in cracks),
+        "kind": fractures[0].kind,
+        "width_mm": max(fracture.gap_mm for fracture in fractures),
+        "displacement_mm": max(float(np.linalg.norm(fracture.shift_mm)) for fracture in fractures),
+        "height_loss_mm": max(fracture.crush_mm for fracture in fractures),
         "visibility": value,
         "visibility_word": visibility_word(value),
         "noise_hu": max(here),
         "centre_lps_mm": places[0].tolist(),
-        "normal_lps": (frame.axes @ cracks[0].normal).tolist(),
-        "cracks": len(cracks),
+        "normal_lps": (frame.axes @ fractures[0].normal).tolist(),
+        "cracks": len(fractures),
     }
 
 
 def _truth(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what is known of a study; fractured are those levels only whose fractures are in the scan."""
-    heights, seen = scanner.grid.heights_mm, {found["level"] for found in fractures}
+    heights, coordinates = scanner.grid.heights_mm, {found["level"] for found in fractures}
     return {
-        "levels": [level for level in neck.cracks if level in seen],
-        "levels_out_of_scan": [level for level in neck.cracks if level not in seen],
+        "levels": [level for level in neck.fractures if level in coordinates],
+        "levels_out_of_scan": [level for level in neck.fractures if level not in coordinates],
         "fractures": fractures,
         "vertebrae": {level: neck.frames[level].centre_mm.tolist() for level in neck.levels},
         "coverage": coverage(neck, scanner),

@@ -1,0 +1,1 @@
+"""Fracture classification: level classifier, baseline, saliency."""

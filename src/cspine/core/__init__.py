@@ -1,0 +1,1 @@
+"""Foundations: anatomy, errors, findings, files, settings, progress, parallel work, logging."""

@@ -1,0 +1,1 @@
+"""Data sets: labels, the compiled data set, splits, reference standards."""

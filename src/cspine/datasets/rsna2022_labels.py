@@ -1,0 +1,141 @@
+"""The challenge's tables, read and checked."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.core.columns import BOX_COLUMNS, STUDY
+from cspine.core.errors import LabelError
+
+
+@dataclass(frozen=True)
+class LabelMatch:
+    """How labels and studies fit together; each part is sorted."""
+
+    with_labels: tuple[str, ...]
+    studies_without_labels: tuple[str, ...]
+    labels_without_studies: tuple[str, ...]
+
+
+def read_labels(path: Path) -> pd.DataFrame:
+    """Read the challenge's train.csv.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV with the columns StudyInstanceUID, patient_overall and C1 to C7.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by StudyInstanceUID, columns `TARGETS` as int8.
+
+    Raises
+    ------
+    LabelError
+        The file is missing, empty or no CSV, columns are missing or unknown, a study stands twice, a label is missing
+        or not 0 or 1, or patient_overall contradicts the levels; with the count and the first offenders.
+    """
+    table = read_table(path, (STUDY, *TARGETS))
+    refuse_rows(path, table, table[STUDY].duplicated(), "repeat an earlier study; keep one row per study")
+    refuse_rows(path, table, table[list(TARGETS)].isna().any(axis=1), "lack a label; fill it in or leave the study out")
+    values = table[list(TARGETS)].apply(pd.to_numeric, errors="coerce")
+    refuse_rows(path, table, ~values.isin([0, 1]).all(axis=1), "have labels other than 0 and 1; mend them")
+    contradicts = values[list(VERTEBRAE)].max(axis=1) != values[OVERALL]
+    refuse_rows(path, table, contradicts, f"have a {OVERALL} that is not the OR of C1 to C7; mend them")
+    labels: pd.DataFrame = values.astype("int8").set_axis(pd.Index(table[STUDY], name=STUDY), axis="index")
+    return labels
+
+
+def read_boxes(path: Path) -> pd.DataFrame:
+    """Read the challenge's train_bounding_boxes.csv.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV with the columns StudyInstanceUID, x, y, width, height and slice_number; a study may have many rows.
+
+    Returns
+    -------
+    DataFrame
+        Columns StudyInstanceUID, x, y, width, height (pixels, floats) and slice_number (integers).
+
+    Raises
+    ------
+    LabelError
+        The file is missing, empty or no CSV, columns are missing or unknown, or a box has no place, no size or no
+        whole slice number; with the count and the first offenders.
+    """
+    table = read_table(path, (STUDY, *BOX_COLUMNS))
+    values = table[list(BOX_COLUMNS)].apply(pd.to_numeric, errors="coerce").astype(float)
+    refuse_rows(path, table, ~np.isfinite(values).all(axis=1), "have boxes with missing numbers; mend them")
+    refuse_rows(path, table, (values[["width", "height"]] <= 0).any(axis=1), "have boxes without size; mend them")
+    refuse_rows(path, table, values["slice_number"] % 1 != 0, "have a slice_number that is no whole number; mend them")
+    boxes: pd.DataFrame = pd.concat([table[[STUDY]], values.astype({"slice_number": int})], axis=1)
+    return boxes
+
+
+def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
+    """Tell which studies have labels, and which of either lack the other.
+
+    >>> labels = pd.DataFrame(index=["1.1", "1.2"])
+    >>> match_labels(labels, ["1.2", "1.3"])
+    LabelMatch(with_labels=('1.2',), studies_without_labels=('1.3',), labels_without_studies=('1.1',))
+    """
+    labelled, there = set(labels.index), set(studies)
+    return LabelMatch(tuple(sorted(labelled & there)), tuple(sorted(there - labelled)), tuple(sorted(labelled - there)))
+
+
+def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.DataFrame:
+    """Return a table as text: numbers are judged by the caller, so that 'True' is no 1.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV.
+    columns : tuple of str
+        Those that it has, no more and no fewer.
+    key : str
+        The column that no row may lack.
+
+    Raises
+    ------
+    LabelError
+        It is missing, empty or no such table; with the first offenders.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str)
+    except pd.errors.EmptyDataError as error:
+        raise LabelError(f"{path}: is empty; get the file again") from error
+    except OSError as error:
+        raise LabelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise LabelError(f"{path}: is not a CSV table ({type(error).__name__}); get the file again") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise LabelError(f"{path}: lacks the columns {', '.join(missing)}; give the challenge's own file")
+    unknown = [str(column)[:64] for column in table.columns if column not in columns]
+    if unknown:
+        raise LabelError(
+            f"{path}: has {len(unknown)} unknown columns (first: {', '.join(unknown[:3])}); remove them, "
+            f"the columns are {', '.join(columns)}"
+        )
+    if table.empty:
+        raise LabelError(f"{path}: has no rows; get the file again")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for an index
+        raise LabelError(f"{path}: has more fields in a row than in its header; get the file again")
+    refuse_rows(path, table, table[key].isna(), f"have no {key}; fill it in or remove them", key=key)
+    return table
+
+
+def refuse_rows(path: Path, table: pd.DataFrame, wrong: "pd.Series[bool]", what: str, *, key: str = STUDY) -> None:
+    """Raise LabelError where any row is wrong, with the count and the first three, by key or else by line."""
+    if wrong.any():
+        rows = np.flatnonzero(wrong)[:3]
+        named = zip(rows, table[key].iloc[rows], strict=True)
+        first = ", ".join(f"line {row + 2}" if pd.isna(name) else str(name)[:80] for row, name in named)
+        raise LabelError(f"{path}: {int(wrong.sum())} of {len(table)} rows {what} (first: {first})")

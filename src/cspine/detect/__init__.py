@@ -1,1 +1,0 @@
-"""Inference with ONNX Runtime; torch is never loaded here."""

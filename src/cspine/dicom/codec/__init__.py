@@ -1,0 +1,1 @@
+"""Byte-level DICOM headers and compressed frames; nothing outside of `cspine.dicom` needs it."""

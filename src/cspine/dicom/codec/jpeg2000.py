@@ -1,0 +1,87 @@
+"""JPEG 2000 frames, HTJ2K included, by their markers (ITU-T T.800, annex A), read before anything is decoded."""
+
+import math
+import struct
+from typing import Final
+
+from cspine.dicom.codec.codestream import Codestream, CodestreamError, check_end
+
+_SOC_SIZ: Final = b"\xff\x4f\xff\x51"
+_COD, _TILE, _END = 0xFF52, 0xFF90, 0xFFD9
+_JP2_HEAD: Final = b"\x00\x00\x00\x0cjP  "
+
+_MOST_TILES: Final = 1024
+"""Tiles of a frame, each of which a decoder allocates for; CT has 1, or a few dozen."""
+
+
+def read_jpeg2000(data: bytes) -> Codestream:
+    """Read the image's size (T.800, section A.5.1) and hold that every tile of it is there.
+
+    A decoder leaves a tile that is missing empty.
+
+    Raises
+    ------
+    CodestreamError
+        There is no such header, the end or a tile is missing, or there are absurdly many tiles.
+    """
+    start = 0
+    if data[:8] == _JP2_HEAD:  # a whole JP2 file, which DICOM does not allow but the field knows
+        start = max(data.find(_SOC_SIZ, 0, 65536), 0)
+    if data[start : start + 4] != _SOC_SIZ or len(data) < start + 46:
+        raise CodestreamError("does not begin as JPEG 2000")
+    check_end(data)
+    right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = struct.unpack_from(">8I", data, start + 8)
+    (components,) = struct.unpack_from(">H", data, start + 40)
+    depth = data[start + 42]
+    if not tile_width or not tile_height or right <= left or bottom <= top:
+        raise CodestreamError("has no size")
+    levels, position = _read_main_header(data, start + 2)
+    tiles = math.ceil((right - tile_left) / tile_width) * math.ceil((bottom - tile_top) / tile_height)
+    _check_tiles(data, position, tiles)
+    return Codestream(
+        bottom - top,
+        right - left,
+        components,
+        (depth & 0x7F) + 1,
+        signed=bool(depth & 0x80),
+        levels=0 if (left, top) != (0, 0) else levels,
+    )
+
+
+def _read_main_header(data: bytes, position: int) -> tuple[int, int]:
+    """Return the decomposition levels (section A.6.1; 0 where not told), and where the first tile part begins."""
+    levels = 0
+    while position + 12 <= len(data):
+        marker, length = struct.unpack_from(">2H", data, position)
+        if marker == _TILE:
+            return levels, position
+        if marker == _COD:
+            levels = data[position + 9]
+        if not 0xFF50 <= marker <= 0xFF7F or length < 2:
+            break
+        position += 2 + length
+    raise CodestreamError("has no tiles")
+
+
+def _check_tiles(data: bytes, position: int, tiles: int) -> None:
+    """Go from tile part to tile part (section A.4.2) to the end."""
+    if tiles > _MOST_TILES:
+        raise CodestreamError(f"{tiles:,} tiles, at most {_MOST_TILES:,} are read")
+    missing = set(range(tiles))
+    while position + 2 <= len(data):
+        (marker,) = struct.unpack_from(">H", data, position)
+        if marker == _END:
+            break
+        if marker != _TILE or position + 12 > len(data):
+            raise CodestreamError("is not made of tiles")
+        tile, length = struct.unpack_from(">HI", data, position + 4)
+        missing.discard(tile)
+        if not length:  # the last one, up to the end
+            break
+        if length < 14:
+            raise CodestreamError("is not made of tiles")
+        position += length
+    else:
+        raise CodestreamError("cut off")
+    if missing:
+        raise CodestreamError(f"lacks {len(missing)} of {tiles} tiles")

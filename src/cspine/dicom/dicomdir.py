@@ -1,0 +1,70 @@
+"""DICOMDIR: the files that a medium's directory lists (PS3.3, annex F)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from cspine.core.errors import DicomError, SourceError
+from cspine.core.text import sanitize_text
+from cspine.dicom.codec.dataset import parse
+from cspine.dicom.sources import SourceFile
+
+MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"
+"""The class of a DICOMDIR."""
+
+
+def is_dicomdir(file: SourceFile) -> bool:
+    """Tell whether a file is a DICOMDIR, by its class and not by its name."""
+    return MEDIA_DIRECTORY.encode() in file.read(1024)
+
+
+def listed_files(file: SourceFile) -> list[SourceFile]:
+    """Return the image files that a DICOMDIR on disk lists, those that are missing with size 0.
+
+    Parameters
+    ----------
+    file : SourceFile
+        The DICOMDIR; the files it names lie below its folder.
+
+    Raises
+    ------
+    DicomError
+        It is damaged, or names files outside its folder.
+    SourceError
+        It lists no images.
+    """
+    if file.member is not None:  # pragma: no cover - a zip's members are all read without it
+        raise SourceError(f"{file.name}: is a DICOMDIR in a zip; give the zip")
+    folder = file.container.parent
+    try:
+        paths = dict.fromkeys(_referenced(file))
+    except DicomError:
+        raise
+    except Exception as error:  # pydicom raises whatever the values it converts bring up
+        raise DicomError(f"{file.name}: its directory cannot be read; give the folder that holds the images") from error
+    if not paths:
+        raise SourceError(f"{file.name}: lists no files; give the folder that holds the images")
+    return [_source(folder, parts) for parts in paths]
+
+
+def _referenced(file: SourceFile) -> Iterator[tuple[str, ...]]:
+    dataset = parse(file, file.read())
+    for record in dataset.get("DirectoryRecordSequence") or ():
+        name = record.get("ReferencedFileID")
+        if not name:
+            continue
+        parts = (name,) if isinstance(name, str) else tuple(str(part) for part in name)
+        if any(part in {"", ".", ".."} or "/" in part or "\\" in part or ":" in part or "\0" in part for part in parts):
+            raise DicomError(f"{file.name}: names a file outside its folder; do not trust this medium")
+        yield parts
+
+
+def _source(folder: Path, parts: tuple[str, ...]) -> SourceFile:
+    """Find a listed file; in the field names change their case, and directories move into the folders they list."""
+    name = sanitize_text("/".join(parts))
+    for start in range(len(parts)):
+        for below in (Path(*parts[start:]), Path(*(part.lower() for part in parts[start:]))):
+            path = folder / below
+            if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+                return SourceFile(path, None, name, path.stat().st_size)
+    return SourceFile(folder.joinpath(*parts), None, name, 0)

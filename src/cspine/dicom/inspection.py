@@ -1,0 +1,204 @@
+"""What a path holds and how it would be read, for people and programs."""
+
+from collections import Counter
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cspine.core.errors import InputError
+from cspine.core.progress import Progress, silent
+from cspine.dicom.codec.codecs import transfer_syntax_name
+from cspine.dicom.discovery import discover
+from cspine.dicom.geometry import MAX_GAP_MM, Floats, Stack, plane_name
+from cspine.dicom.open_series import LoadPolicy, open_series
+from cspine.dicom.series import Series, Study
+from cspine.dicom.series_selection import choose_series
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GeometryReport(_Part):
+    """How the slices of a series lie; lengths in mm."""
+
+    plane: str
+    rows: int
+    columns: int
+    pixel_spacing_mm: tuple[float, float] = Field(description="Between rows, between columns.")
+    slice_spacing_mm: float = Field(description="Median gap along the normal.")
+    smallest_gap_mm: float
+    widest_gap_mm: float
+    length_mm: float = Field(description="From the first to the last slice's far side.")
+    tilt_deg: float = Field(description="Gantry tilt from the positions, not from the tag.")
+    is_even: bool
+    duplicates: int
+    row_direction_lps: tuple[float, float, float]
+    column_direction_lps: tuple[float, float, float]
+
+
+class SeriesReport(_Part):
+    """One series, or one part of a series that holds images of several kinds."""
+
+    series_instance_uid: str
+    part: int
+    slices: int
+    bytes: int
+    modality: str | None
+    kernel: str | None
+    manufacturer: str | None
+    slice_thickness_mm: float | None
+    transfer_syntaxes: dict[str, int] = Field(description="Name to number of images.")
+    missing: dict[str, int] = Field(description="Tag to number of images that lack it.")
+    geometry: GeometryReport | None
+    chosen: bool
+    reasons: tuple[str, ...] = Field(description="Why it would be read, or why not.")
+    problem: str | None = Field(None, description="What keeps the chosen series from being loaded, or null.")
+
+
+class StudyReport(_Part):
+    """One study."""
+
+    study_instance_uid: str
+    readable: bool
+    reason: str | None = Field(description="Why no series would be read, or null.")
+    series: tuple[SeriesReport, ...]
+
+
+class InspectionReport(_Part):
+    """What a path holds."""
+
+    path: str
+    studies: tuple[StudyReport, ...]
+    skipped: dict[str, int] = Field(description="Why files were passed over, to how many.")
+    first_skipped: tuple[str, ...] = Field(description="The first few of them by name.")
+
+    @property
+    def all_readable(self) -> bool:
+        """Whether every study could be loaded."""
+        return all(study.readable for study in self.studies)
+
+
+def inspect(
+    path: str | Path,
+    *,
+    series_uid: str | None = None,
+    max_gap_mm: float = MAX_GAP_MM,
+    progress: Progress = silent,
+) -> InspectionReport:
+    """Look at a path's headers and say what would be read, and why.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file, a folder of any depth, or a zip.
+    series_uid : str, optional
+        Show what reading this series instead of the best would do.
+    max_gap_mm : float
+        The widest gap between slices that would be bridged.
+    progress : Progress
+        Told how many headers are read.
+
+    Raises
+    ------
+    SourceError, ArchiveError
+        Nothing there is readable.
+    """
+    found = discover(path, progress=progress)
+    return InspectionReport(
+        path=str(path),
+        studies=tuple(_study(study, series_uid, max_gap_mm) for study in found.studies),
+        skipped=dict(Counter(skipped.reason for skipped in found.skipped)),
+        first_skipped=tuple(skipped.name for skipped in found.skipped[:3]),
+    )
+
+
+def _study(study: Study, series_uid: str | None, max_gap_mm: float) -> StudyReport:
+    problem = None
+    try:
+        plan = open_series(study, LoadPolicy(series_uid, max_gap_mm))
+        choice = plan.choice
+    except InputError as error:
+        reasons = {id(series): (_why_unreadable(study, series, series_uid),) for series in study.series}
+        return StudyReport(
+            study_instance_uid=study.study_instance_uid,
+            readable=False,
+            reason=str(error),
+            series=tuple(_series(series, reasons[id(series)], chosen=False) for series in study.series),
+        )
+    try:
+        plan.check()
+    except InputError as error:
+        problem = str(error)
+    rejected = {id(rejection.series): (rejection.reason,) for rejection in choice.rejected}
+    return StudyReport(
+        study_instance_uid=study.study_instance_uid,
+        readable=problem is None,
+        reason=problem,
+        series=tuple(
+            _series(series, choice.reasons, chosen=True, problem=problem)
+            if series is choice.chosen
+            else _series(series, rejected[id(series)], chosen=False)
+            for series in study.series
+        ),
+    )
+
+
+def _why_unreadable(study: Study, series: Series, series_uid: str | None) -> str:
+    """Return one series' own reason, by asking for a choice among it alone."""
+    if series_uid not in {None, series.series_instance_uid}:
+        return "another series was asked for"
+    try:
+        choose_series(Study(study.study_instance_uid, (series,)), series_uid=series_uid)
+    except InputError as error:
+        return str(error).split("no series to read (", 1)[-1].removesuffix(")")
+    raise AssertionError("a series is readable alone but not beside others")  # pragma: no cover
+
+
+def _series(series: Series, reasons: tuple[str, ...], *, chosen: bool, problem: str | None = None) -> SeriesReport:
+    first = series.headers[0]
+    try:
+        geometry = _geometry(series, series.stack)
+    except InputError:
+        geometry = None
+    return SeriesReport(
+        series_instance_uid=series.series_instance_uid,
+        part=series.part,
+        slices=len(series.headers),
+        bytes=series.bytes,
+        modality=first.modality,
+        kernel=first.kernel,
+        manufacturer=first.manufacturer,
+        slice_thickness_mm=first.slice_thickness_mm,
+        transfer_syntaxes=dict(Counter(transfer_syntax_name(h.transfer_syntax_uid) for h in series.headers)),
+        missing=dict(Counter(tag for header in series.headers for tag in header.missing)),
+        geometry=geometry,
+        chosen=chosen,
+        reasons=reasons,
+        problem=problem,
+    )
+
+
+def _geometry(series: Series, stack: Stack) -> GeometryReport:
+    first = series.headers[0]
+    gaps = stack.gaps_mm
+    return GeometryReport(
+        plane=plane_name(stack.normal),
+        rows=first.rows or 0,
+        columns=first.columns or 0,
+        pixel_spacing_mm=stack.pixel_spacing_mm,
+        slice_spacing_mm=stack.spacing_mm,
+        smallest_gap_mm=float(gaps.min()) if len(gaps) else 0.0,
+        widest_gap_mm=float(gaps.max()) if len(gaps) else 0.0,
+        length_mm=float(stack.along_mm[-1] + stack.spacing_mm),
+        tilt_deg=stack.tilt_deg,
+        is_even=stack.is_even,
+        duplicates=len(stack.duplicates),
+        row_direction_lps=_vector(stack.row_direction),
+        column_direction_lps=_vector(stack.column_direction),
+    )
+
+
+def _vector(values: Floats) -> tuple[float, float, float]:
+    x, y, z = values.tolist()
+    return x, y, z

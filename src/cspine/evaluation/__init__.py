@@ -1,0 +1,1 @@
+"""Evaluation: predictions against a reference standard; cases, subgroups, drift, failures."""

@@ -1,0 +1,1 @@
+"""Experiments: ablation studies, robustness to perturbations."""

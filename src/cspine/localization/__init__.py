@@ -1,0 +1,1 @@
+"""Vertebra localization: the coarse volume, the localizer, instances, level assignment."""

@@ -1,0 +1,94 @@
+"""Single numbers from truth and probability."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import metrics
+
+from cspine.core.errors import InputError
+
+Floats = npt.NDArray[np.float64]
+
+RELIABILITY_BINS: Final = 10
+"""Equal-width bins of the reliability diagram."""
+
+
+def auc(truth: npt.ArrayLike, score: npt.ArrayLike) -> float:
+    """Return the area under the ROC curve, ties counted half; NaN where only one class is there.
+
+    Hanley and McNeil, Radiology 1982: the chance that a positive scores higher than a negative.
+
+    >>> auc([0, 1, 1], [0.1, 0.1, 0.9])
+    0.75
+    """
+    labels = np.asarray(truth)
+    if len(np.unique(labels)) < 2:
+        return float("nan")
+    return float(metrics.roc_auc_score(labels, np.asarray(score)))
+
+
+def brier(truth: npt.ArrayLike, probability: npt.ArrayLike) -> float:
+    """Return the mean squared difference between probability and outcome (Brier 1950)."""
+    return float(np.mean((np.asarray(probability, np.float64) - np.asarray(truth, np.float64)) ** 2))
+
+
+def label_accuracy(truth: npt.ArrayLike, probability: npt.ArrayLike, threshold: float) -> float:
+    """Return the share of all labels, over studies and targets, that a threshold gets right."""
+    return float(np.mean((np.asarray(probability) >= threshold) == (np.asarray(truth) > 0)))
+
+
+def all_negative_accuracy(truth: npt.ArrayLike) -> float:
+    """Return the label accuracy of calling everything unbroken: what any accuracy must be held against."""
+    return float(np.mean(np.asarray(truth) == 0))
+
+
+def confusion(truth: npt.ArrayLike, probability: npt.ArrayLike, threshold: float) -> tuple[int, int, int, int]:
+    """Return true positives, false negatives, true negatives and false positives at a threshold."""
+    labels, called = np.asarray(truth) > 0, np.asarray(probability) >= threshold
+    return (
+        int(np.sum(labels & called)),
+        int(np.sum(labels & ~called)),
+        int(np.sum(~labels & ~called)),
+        int(np.sum(~labels & called)),
+    )
+
+
+def sensitivity_specificity(truth: npt.ArrayLike, probability: npt.ArrayLike, threshold: float) -> tuple[float, float]:
+    """Return the share of positives called at a threshold and of negatives not called; NaN where there are none.
+
+    >>> sensitivity_specificity([1, 1, 0, 0], [0.5, 0.2, 0.1, 0.3], 0.5)
+    (0.5, 1.0)
+    """
+    hit, missed, cleared, alarmed = confusion(truth, probability, threshold)
+    sensitivity = hit / (hit + missed) if hit + missed else float("nan")
+    specificity = cleared / (cleared + alarmed) if cleared + alarmed else float("nan")
+    return sensitivity, specificity
+
+
+def roc_points(truth: npt.ArrayLike, score: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return false- and true-positive rates along the ROC curve, from (0, 0) to (1, 1).
+
+    Raises
+    ------
+    InputError
+        Only one class is there.
+    """
+    if len(np.unique(np.asarray(truth))) < 2:
+        raise InputError("all labels are alike, so there is no ROC curve; leave this target out")
+    false_positive, true_positive, _ = metrics.roc_curve(np.asarray(truth), np.asarray(score))
+    return np.asarray(false_positive, np.float64), np.asarray(true_positive, np.float64)
+
+
+def reliability(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
+    """Return mean probability, observed frequency and count in each of `RELIABILITY_BINS` equal-width bins.
+
+    Empty bins are NaN with a count of 0.
+    """
+    labels, values = np.asarray(truth, np.float64), np.asarray(probability, np.float64)
+    bins = np.minimum((values * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
+    counts = np.bincount(bins, minlength=RELIABILITY_BINS)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(bins, values, RELIABILITY_BINS) / counts
+        observed = np.bincount(bins, labels, RELIABILITY_BINS) / counts
+    return mean, observed, counts

@@ -1,0 +1,1 @@
+"""Models: ONNX sessions, the metadata that weights carry, the registry of weights."""

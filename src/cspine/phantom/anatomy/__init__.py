@@ -1,0 +1,1 @@
+"""The procedural neck: vertebrae, posture, soft tissue, variants and devices."""

@@ -1,0 +1,1 @@
+"""Fractures of the procedural neck: displacement fields, prevalence, coverage by the scan."""

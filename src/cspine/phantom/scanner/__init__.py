@@ -1,0 +1,1 @@
+"""The simulated CT scanner: rendering, artefacts, acquisition, DICOM."""

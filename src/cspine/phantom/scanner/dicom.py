@@ -1,0 +1,205 @@
+"""A phantom study as DICOM files with headers like the challenge's: nearly empty for most, full for some."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import imagecodecs
+import numpy as np
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element, write_file_meta_info
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, JPEGLosslessSV1, generate_uid
+
+from cspine.phantom.scanner.scanner import outside_circle
+from cspine.phantom.settings import PhantomSettings
+from cspine.phantom.study import PhantomStudy
+
+_SHARP_MM: Final = 0.85
+"""Kernels that blur less are called bone kernels."""
+
+_PADDING: Final = -2000
+
+_OWN: Final = ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "SliceLocation", "PixelData")
+"""What is another in each slice."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What names a study: made from seed, index and domain, so that the same study always has the same UIDs."""
+
+    seed: int
+    index: int
+    domain: str = "source"
+
+    @property
+    def study_uid(self) -> str:
+        """StudyInstanceUID; PatientID too, as in the challenge."""
+        return self._uid("study")
+
+    @property
+    def series_uid(self) -> str:
+        """SeriesInstanceUID."""
+        return self._uid("series")
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """FrameOfReferenceUID of studies with full headers."""
+        return self._uid("frame")
+
+    def sop_uid(self, number: int) -> str:
+        """SOPInstanceUID of the slice with this instance number."""
+        return self._uid(f"slice {number}")
+
+    def _uid(self, what: str) -> str:
+        domain = [] if self.domain == "source" else [self.domain]
+        return generate_uid(entropy_srcs=["cspine phantom", *domain, str(self.seed), str(self.index), what])
+
+
+def instance_numbers(count: int, *, upward: bool) -> list[int]:
+    """Return the instance number of each slice from the feet up."""
+    return list(range(1, count + 1)) if upward else list(range(count, 0, -1))
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How a study's files are written.
+
+    Attributes
+    ----------
+    upward : bool
+        Whether instance numbers rise towards the head.
+    full_header : bool
+        Whether to write what scanners write and the challenge leaves out.
+    compressed : bool
+        Whether pixels are compressed as JPEG lossless.
+    """
+
+    upward: bool
+    full_header: bool
+    compressed: bool
+
+
+def draw_writing(rng: np.random.Generator, settings: PhantomSettings) -> Writing:
+    """Draw how a study is written."""
+    upward, full, compressed = rng.random(3).tolist()
+    return Writing(upward < settings.upward, full < settings.full_headers, compressed < settings.jpeg_lossless)
+
+
+def write_slices(study: PhantomStudy, identity: Identity, folder: Path, writing: Writing) -> None:
+    """Write one file per slice, named after its instance number.
+
+    Parameters
+    ----------
+    study : PhantomStudy
+        What to write.
+    identity : Identity
+        Gives the UIDs.
+    folder : Path
+        Is made; must not hold slices yet.
+    writing : Writing
+        How.
+    """
+    folder.mkdir(parents=True)
+    dataset = _common(study, identity)
+    if writing.full_header:
+        _complete(dataset, study, identity)
+    shared: dict[int, bytes] = {}
+    for k, number in enumerate(instance_numbers(len(study.hu), upward=writing.upward)):
+        _place(dataset, study, k, number, identity.sop_uid(number))
+        if writing.compressed:
+            _compress(dataset)
+        shared = shared or {element.tag: _encoded(element) for element in dataset if element.keyword not in _OWN}
+        own = {dataset[keyword].tag: _encoded(dataset[keyword]) for keyword in _OWN if keyword in dataset}
+        elements = [encoded for _, encoded in sorted((shared | own).items())]
+        (folder / f"{number}.dcm").write_bytes(b"".join([_preamble(dataset), *elements]))
+
+
+def _preamble(dataset: Dataset) -> bytes:
+    """Return what comes before a file's data set (PS3.10 section 7.1)."""
+    buffer = DicomBytesIO()
+    write_file_meta_info(buffer, dataset.file_meta, enforce_standard=True)
+    return b"\0" * 128 + b"DICM" + buffer.getvalue()
+
+
+def _encoded(element: DataElement) -> bytes:
+    """Return an element as it lies in a file: most are the same in every slice, and are encoded once."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_data_element(buffer, element)
+    return buffer.getvalue()
+
+
+def _common(study: PhantomStudy, identity: Identity) -> Dataset:
+    """Return what all slices share."""
+    affine = study.affine_lps
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.PatientID = identity.study_uid
+    dataset.StudyInstanceUID = identity.study_uid
+    dataset.PatientName = "PHANTOM"
+    dataset.SeriesInstanceUID = identity.series_uid
+    dataset.SliceThickness = f"{study.thickness_mm:.6g}"
+    rows, columns = (affine[:3, axis] / np.linalg.norm(affine[:3, axis]) for axis in (1, 2))
+    dataset.ImageOrientationPatient = [f"{value + 0.0:.6g}" for value in (*columns, *rows)]
+    dataset.PixelSpacing = [f"{np.linalg.norm(affine[:3, axis]):.8g}" for axis in (1, 2)]
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.Rows, dataset.Columns = study.hu.shape[1:]
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
+    dataset.WindowCenter, dataset.WindowWidth = 500, 2000
+    dataset.RescaleIntercept, dataset.RescaleSlope = -1024, 1
+    return dataset
+
+
+def _place(dataset: Dataset, study: PhantomStudy, k: int, number: int, sop_uid: str) -> None:
+    """Make a data set that of a slice."""
+    position = study.affine_lps @ [k, 0, 0, 1]
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(sop_uid)
+    dataset.SOPInstanceUID = sop_uid
+    dataset.InstanceNumber = number
+    dataset.ImagePositionPatient = [f"{value:.6g}" for value in position[:3]]
+    if "SliceLocation" in dataset:
+        dataset.SliceLocation = f"{position[2]:.6g}"
+    stored = study.hu[k].astype(np.int32) + 1024
+    if "PixelPaddingValue" in dataset:
+        stored[outside_circle(study.hu.shape[1:])] = _PADDING
+    dataset.PixelData = stored.astype("<i2" if dataset.PixelRepresentation else "<u2").tobytes()
+    dataset["PixelData"].VR = "OW"
+
+
+def _compress(dataset: Dataset) -> None:
+    pixels = np.frombuffer(dataset.PixelData, "<u2").reshape(dataset.Rows, dataset.Columns)
+    frame = imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=16)
+    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    dataset.PixelData = encapsulate([bytes(frame)])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+
+
+def _complete(dataset: Dataset, study: PhantomStudy, identity: Identity) -> None:
+    """Add what scanners write and the challenge leaves out; of a person only what is drawn."""
+    person, scanner = study.truth["person"], study.truth["scanner"]
+    dataset.SOPClassUID = CTImageStorage
+    dataset.Modality = "CT"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.Manufacturer = "cspine phantom"
+    dataset.BodyPartExamined = "CSPINE"
+    dataset.PatientPosition = "HFS"
+    dataset.PatientSex, dataset.PatientAge = person["sex"], f"{int(person['age_years']):03d}Y"
+    dataset.PatientBirthDate = dataset.StudyDate = dataset.StudyTime = ""
+    dataset.AccessionNumber = dataset.StudyID = dataset.ReferringPhysicianName = ""
+    dataset.KVP = 120
+    dataset.ConvolutionKernel = "BONE" if scanner["blur_mm"] < _SHARP_MM else "STANDARD"
+    dataset.FrameOfReferenceUID = identity.frame_of_reference_uid
+    dataset.PositionReferenceIndicator = ""
+    dataset.SeriesNumber, dataset.AcquisitionNumber = 1, 1
+    dataset.SliceLocation = ""
+    dataset.GantryDetectorTilt = f"{np.degrees(np.arcsin(float(dataset.ImageOrientationPatient[5]))):.6g}"
+    if study.round_field:  # padded by a value that no tissue has, as some makers do
+        dataset.PixelRepresentation = 1
+        dataset.PixelPaddingValue = _PADDING
+        dataset["PixelPaddingValue"].VR = "SS"

@@ -1,0 +1,1 @@
+"""One call per use case: predict, localize, compile, train, evaluate."""

@@ -1,0 +1,1 @@
+"""Reports of findings and evaluations: HTML, Markdown, figures, FHIR, worklist, DICOM objects."""

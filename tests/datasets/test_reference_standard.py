@@ -1,0 +1,192 @@
+"""Truth in every form that it comes in, and whether marks hit it."""
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from tests.support.views import make_views
+
+from cspine.core.anatomy import TARGETS
+from cspine.core.errors import LabelError
+from cspine.datasets.lesion_reference import Mark
+from cspine.datasets.reference_standard import best_visibility, read_reference_standard
+
+
+def labels(folder: Path, rows: dict[str, list[int]]) -> Path:
+    """Write a train.csv of studies and their levels."""
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS[1:]))
+    table.insert(0, TARGETS[0], table.max(axis=1))
+    folder.mkdir(exist_ok=True, parents=True)
+    table.rename_axis("StudyInstanceUID").to_csv(folder / "train.csv")
+    return folder / "train.csv"
+
+
+TWO = {"1.1": [0, 1, 0, 0, 0, 0, 0], "1.2": [0] * 7}
+
+
+def mark(level: str = "C2", *, place: tuple[float, float, float] = (0.0, 0.0, 0.0), at: tuple[float, float, float] = (
+    np.nan, np.nan, np.nan), study: str = "1.1",
+) -> Mark:  # fmt: skip
+    return Mark(study, level, *place, *at)
+
+
+def test_labels_alone_are_truth_enough(tmp_path: Path) -> None:
+    truth = read_reference_standard(labels(tmp_path, TWO))
+
+    assert truth.labels.iloc[0].tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
+    assert truth.patients.tolist() == ["1.1", "1.2"]
+    assert truth.places is None
+    assert truth.fractures is None
+    assert not truth.is_phantom
+    assert best_visibility(truth).to_numpy().tolist() == [[""] * 7] * 2
+
+
+def test_boxes_tell_where_it_is_broken(tmp_path: Path) -> None:
+    labels(tmp_path, TWO)
+    box = {"StudyInstanceUID": "1.1", "x": 10, "y": 20, "width": 5, "height": 4, "slice_number": 7}
+    pd.DataFrame([box]).to_csv(tmp_path / "train_bounding_boxes.csv", index=False)
+
+    places = read_reference_standard(tmp_path).places
+
+    assert places is not None
+    assert (places.targets("1.1"), places.targets("1.2")) == (("C2",), ())
+    assert places.hit(mark(at=(7, 20, 10))) == "C2"
+    assert places.hit(mark(at=(9, 23.4, 14.4))) == "C2"
+    for at in ((10, 20, 10), (7, 24, 10), (7, 20, 15), (np.nan, 20, 10)):
+        assert places.hit(mark(at=at)) is None
+    assert places.hit(mark("C3", at=(7, 20, 10))) is None  # whole
+    assert places.hit(mark(at=(7, 20, 10), study="1.2")) is None
+
+
+def test_boxes_of_whole_studies_are_refused(tmp_path: Path) -> None:
+    labels(tmp_path, TWO)
+    box = {"StudyInstanceUID": "1.2", "x": 10, "y": 20, "width": 5, "height": 4, "slice_number": 7}
+    pd.DataFrame([box]).to_csv(tmp_path / "boxes.csv", index=False)
+
+    with pytest.raises(LabelError, match=r"1 studies have boxes and no fracture \(first: 1\.2\)"):
+        read_reference_standard(tmp_path / "train.csv", boxes=tmp_path / "boxes.csv")
+
+
+def test_label_maps_tell_where_it_is_broken_in_mm(tmp_path: Path) -> None:
+    labels(tmp_path, TWO)
+    (tmp_path / "fractures").mkdir()
+    values = np.zeros((20, 20, 20), np.uint8)
+    values[5, 6, 7] = 2  # C2, in RAS mm at (5, 6, 7) - 10
+    to_ras = np.array([[1.0, 0, 0, -10], [0, 1, 0, -10], [0, 0, 1, -10], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(values, to_ras), tmp_path / "fractures" / "1.1.nii.gz")
+
+    places = read_reference_standard(tmp_path).places
+
+    assert places is not None
+    assert (places.targets("1.1"), places.targets("1.2")) == (("C2",), ())
+    assert places.hit(mark(place=(5.0, 4.0, -3.0))) == "C2"
+    assert places.hit(mark(place=(5.0, 4.0, 1.9))) == "C2"
+    assert places.hit(mark(place=(5.0, 4.0, 2.1))) is None
+    assert places.hit(mark("C3", place=(5.0, 4.0, -3.0))) is None
+    assert "within 5 mm" in places.told
+
+
+def test_a_phantoms_record_tells_kinds_visibility_and_scanner(tmp_path: Path) -> None:
+    labels(tmp_path, TWO)
+    (tmp_path / "phantom.json").write_text("{}")
+    (tmp_path / "truth").mkdir()
+    fractures = [
+        {"level": "C2", "kind": "hangman", "visibility_word": "subtle"},
+        {"level": "C2", "kind": "lamina", "visibility_word": "clear"},
+    ]
+    scanner = {"thickness_mm": 0.8, "blur_mm": 0.7, "noise_hu": 30.0}
+    for study, known in (("1.1", fractures), ("1.2", [])):
+        record = {"study_instance_uid": study, "fractures": known, "scanner": scanner}
+        (tmp_path / "truth" / f"{study}.json").write_text(json.dumps(record))
+
+    truth = read_reference_standard(tmp_path)
+
+    assert truth.is_phantom
+    assert truth.fractures is not None
+    assert truth.fractures["kind"].tolist() == ["hangman", "lamina"]
+    assert best_visibility(truth).iloc[0].tolist() == ["", "clear", "", "", "", "", ""]
+    assert truth.groups.loc["1.2"].to_dict() == {"slice_thickness_mm": 0.8, "kernel": "sharp", "noise_hu": 30.0}
+    part = truth.only(pd.Index(["1.2"]))
+    assert part.fractures is not None
+    assert part.fractures.empty
+    assert part.labels.index.tolist() == part.groups.index.tolist() == ["1.2"]
+
+
+def test_a_compiled_data_set_knows_patients_and_measures(tmp_path: Path) -> None:
+    truth = read_reference_standard(make_views(tmp_path / "data", 6).folder)
+
+    assert truth.is_phantom
+    assert truth.labels["patient_overall"].sum() == 3
+    assert truth.patients.nunique() == 6
+    assert truth.name == "data"
+
+
+def test_groups_are_added_and_malformed_ones_refused(tmp_path: Path) -> None:
+    file = labels(tmp_path, TWO)
+    (tmp_path / "groups.csv").write_text("StudyInstanceUID,sex,age\n1.2,F,80\n1.9,M,20\n")
+
+    truth = read_reference_standard(file, groups=tmp_path / "groups.csv")
+
+    assert truth.groups.index.tolist() == ["1.1", "1.2"]
+    assert truth.groups.loc["1.2", "sex"] == "F"
+    assert truth.groups["age"].isna().tolist() == [True, False]
+    for text, message in (
+        ("StudyInstanceUID\n1.1\n", "must have StudyInstanceUID and a column"),
+        ("sex\nF\n", "must have StudyInstanceUID and a column"),
+        ("StudyInstanceUID,sex\n1.1,F\n1.1,M\n", r"1 of 2 rows repeat an earlier study; .*\(first: 1\.1\)"),
+        ("StudyInstanceUID,sex\n2.1,F\n", "none of its 1 studies is among the labelled ones"),
+        ("", "is not a CSV table"),
+    ):
+        (tmp_path / "groups.csv").write_text(text)
+        with pytest.raises(LabelError, match=message):
+            read_reference_standard(file, groups=tmp_path / "groups.csv")
+
+
+def test_what_holds_no_truth_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LabelError, match=r"train\.csv: is not there"):
+        read_reference_standard(tmp_path)
+    file = labels(tmp_path, TWO)
+    table = pd.read_csv(file)
+    table.assign(patient_overall=[0, 1]).to_csv(file, index=False)
+    with pytest.raises(
+        LabelError, match=r"2 of 2 rows have a patient_overall that is not the OR.*\(first: 1\.1, 1\.2\)"
+    ):
+        read_reference_standard(file)
+
+
+def test_a_column_of_names_is_refused(tmp_path: Path) -> None:
+    file = labels(tmp_path, {f"1.{n}": [0] * 7 for n in range(60)})
+    columns = {"StudyInstanceUID": [f"1.{n}" for n in range(60)], "PatientName": [f"Doe^{n}" for n in range(60)]}
+    table = pd.DataFrame(columns)
+    table.to_csv(tmp_path / "groups.csv", index=False)
+
+    with pytest.raises(LabelError, match="PatientName has another word for nearly every study") as caught:
+        read_reference_standard(file, groups=tmp_path / "groups.csv")
+
+    assert "Doe" not in str(caught.value)
+
+
+def test_malformed_records_of_phantoms_are_named(tmp_path: Path) -> None:
+    labels(tmp_path, TWO)
+    (tmp_path / "truth").mkdir()
+    records: list[object] = [[], {"study_instance_uid": "1.1", "fractures": [{"level": "C2"}], "scanner": {}}]
+    for record in records:
+        (tmp_path / "truth" / "1.1.json").write_text(json.dumps(record))
+        with pytest.raises(LabelError, match=r"truth/1\.1\.json: is no phantom's record"):
+            read_reference_standard(tmp_path)
+
+
+def test_label_maps_that_name_no_vertebra_tell_no_places(tmp_path: Path) -> None:
+    labels(tmp_path, TWO)
+    (tmp_path / "fractures").mkdir()
+    values = np.zeros((8, 8, 8), np.uint8)
+    values[4, 4, 4] = 255
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "fractures" / "1.1.nii.gz")
+
+    places = read_reference_standard(tmp_path).places
+
+    assert places is not None
+    assert places.targets("1.1") is None

@@ -1,0 +1,244 @@
+"""Headers: the lean walk over elements says what pydicom says, and hostile ones get one sentence."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.data import get_testdata_files
+from pydicom.dataset import Dataset
+from tests.support.dicom import neck, write_series
+
+from cspine.core.errors import DicomError, InputError
+from cspine.dicom.codec.dataset import elements_by_pydicom, looks_like_dicom
+from cspine.dicom.codec.elements import MAX_NESTING, Cut, Unusual, walk
+from cspine.dicom.codec.header import _WANTED, SliceHeader, read_header, suppress_pydicom_warnings
+from cspine.dicom.discovery import discover
+from cspine.dicom.sources import SourceFile
+
+HU = neck((12, 8, 8))
+PYDICOM_FILES = sorted({Path(name) for name in get_testdata_files() if Path(name).is_file()})
+
+
+def source(path: Path) -> SourceFile:
+    return SourceFile(path, None, path.name, path.stat().st_size)
+
+
+def test_the_walk_finds_what_pydicom_finds_in_all_its_files() -> None:
+    walked = 0
+    for path in PYDICOM_FILES:
+        data = path.read_bytes()
+        if not looks_like_dicom(data):
+            continue
+        try:
+            ours = walk(data, _WANTED, complete=True)
+        except (Unusual, Cut):
+            continue
+        try:
+            with suppress_pydicom_warnings():
+                theirs = elements_by_pydicom(source(path), data, _WANTED, complete=True)
+        except DicomError:  # deflated ones are never given to pydicom
+            continue
+        values = {tag: raw.value.rstrip(b" \0") for tag, raw in theirs.values.items()}
+        assert {tag: raw.value.rstrip(b" \0") for tag, raw in ours.values.items() if tag in values} == values, path.name
+        assert ours.transfer_syntax_uid == theirs.transfer_syntax_uid, path.name
+        walked += 1
+    assert walked > 100
+
+
+def test_pixels_lie_where_the_header_says(tmp_path: Path) -> None:
+    (path, *_) = write_series(tmp_path, HU)
+
+    header = read_header(source(path))
+
+    assert header.pixels_at is not None
+    assert path.read_bytes()[header.pixels_at :] == dcmread(path).PixelData
+    assert header.pixels_length == 8 * 8 * 2
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_private_sequences_of_undefined_length_are_jumped_over(tmp_path: Path, explicit: bool) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        inner, item = Dataset(), Dataset()
+        inner.PatientComments = "inner"
+        item.add_new(0x00091001, "SQ", [inner, Dataset()])
+        item.Rows = 999  # not the image's
+        block = dataset.private_block(0x0009, "cspine test", create=True)
+        block.add_new(0x01, "SQ", [item, item])
+        for sequence in (dataset[0x00091001], item[0x00091001]):
+            sequence.is_undefined_length = True
+        for entry in (item, inner):
+            entry.is_undefined_length_sequence_item = True
+        return dataset
+
+    syntax = "1.2.840.10008.1.2.1" if explicit else "1.2.840.10008.1.2"
+    (path, *_) = write_series(tmp_path, HU, syntax=syntax, change=change)
+
+    elements = walk(path.read_bytes(), _WANTED, complete=True)
+
+    assert elements.pixels_length == 8 * 8 * 2
+    assert read_header(source(path)).rows == 8
+
+
+def nested(depth: int, *, undefined: bool) -> bytes:
+    """Return a bare explicit data set whose first sequence is nested `depth` deep."""
+    body = b""
+    for _ in range(depth):
+        if undefined:
+            item = struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + body + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+            end = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+            body = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + item + end
+        else:
+            item = struct.pack("<HHI", 0xFFFE, 0xE000, len(body)) + body
+            body = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, len(item)) + item
+    modality = struct.pack("<HH2sH", 0x0008, 0x0008, b"CS", 8) + b"ORIGINAL"
+    return modality + body + struct.pack("<HH2sHH", 0x0028, 0x0010, b"US", 2, 512)
+
+
+def test_sequences_are_read_over_to_the_stated_depth(tmp_path: Path) -> None:
+    path = tmp_path / "deep.dcm"
+    path.write_bytes(nested(MAX_NESTING, undefined=True))
+
+    assert read_header(source(path)).rows == 512
+
+
+@pytest.mark.parametrize("depth", [MAX_NESTING + 1, 20_000])
+def test_sequences_nested_deeper_are_refused(tmp_path: Path, depth: int) -> None:
+    path = tmp_path / "deep.dcm"
+    path.write_bytes(nested(depth, undefined=True))
+
+    with pytest.raises(DicomError, match=r"^deep\.dcm: nests sequences more than 32 deep"):
+        read_header(source(path))
+
+
+def test_sequences_of_declared_length_cost_nothing_however_deep(tmp_path: Path) -> None:
+    path = tmp_path / "deep.dcm"
+    path.write_bytes(nested(3_000, undefined=False))
+
+    assert read_header(source(path)).rows == 512
+
+
+@settings(max_examples=150, deadline=None)
+@given(cut=st.integers(0, 1500))
+def test_a_file_cut_anywhere_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    folder = tmp_path_factory.getbasetemp() / "cut"
+    if not folder.exists():
+        write_series(folder, HU)
+    data = (folder / "1.dcm").read_bytes()
+    path = tmp_path_factory.getbasetemp() / "cut.dcm"
+    path.write_bytes(data[:cut])
+
+    try:
+        header = read_header(source(path))
+    except DicomError as error:
+        assert str(error).startswith("cut.dcm: ")
+    else:
+        assert isinstance(header, SliceHeader)
+
+
+def test_text_is_decoded_in_the_files_character_set(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        dataset.Manufacturer = "Überscan 東京"
+        return dataset
+
+    (path, *_) = write_series(tmp_path, HU, change=change)
+
+    assert read_header(source(path)).manufacturer == "Überscan 東京"
+
+
+def test_numbers_that_are_none_are_named(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, HU)
+    data = paths[0].read_bytes()
+    place = data.index(b"\\2", data.index(struct.pack("<HH2s", 0x0028, 0x0030, b"DS")))
+    paths[0].write_bytes(data[:place] + b"\\x" + data[place + 2 :])
+
+    skipped = discover(tmp_path).skipped
+
+    assert [(skip.name, skip.reason) for skip in skipped] == [
+        (paths[0].name, "PixelSpacing is not valid; have the file exported again")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "said"),
+    [
+        ("Rows", 8193, "Rows is 8,193, at most 8,192 are read"),
+        ("Columns", 65535, "Columns is 65,535, at most"),
+        ("NumberOfFrames", 20_001, "Frames is 20,001, at most"),
+    ],
+)
+def test_sizes_that_no_ct_has_are_refused(tmp_path: Path, tag: str, value: int, said: str) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        setattr(dataset, tag, value)
+        return dataset
+
+    (path, *_) = write_series(tmp_path, HU, change=change)
+
+    with pytest.raises(DicomError, match=rf"^1\.dcm: {said}"):
+        read_header(source(path))
+
+
+def test_every_file_that_pydicom_ships_is_read_or_refused_by_one_sentence() -> None:
+    from cspine.dicom.codec.frames import FrameCache
+    from cspine.dicom.codec.pixels import Window
+    from cspine.dicom.decode import decode_into
+    from cspine.dicom.discovery import _read
+
+    same = 0
+    for path in PYDICOM_FILES:
+        with suppress_pydicom_warnings():
+            found = _read(source(path))
+        if isinstance(found, InputError):
+            assert str(found).startswith(f"{path.name}: "), path
+            assert "\n" not in str(found)
+            continue
+        for header in found[:2]:
+            if not header.rows or not header.columns:
+                continue
+            out = np.empty((header.rows, header.columns), np.int16)
+            try:
+                with suppress_pydicom_warnings():
+                    decode_into(header, Window(0, header.rows, header.columns, 1), out, FrameCache())
+            except InputError as error:
+                assert str(error).startswith(f"{path.name}: "), path
+                continue
+            same += _is_as_pydicom_has_it(path, header, out)
+    assert same >= 50
+
+
+def _is_as_pydicom_has_it(path: Path, header: SliceHeader, out: np.ndarray) -> bool:
+    """Compare with pydicom's pixels where it has a decoder; false where it has none."""
+    try:
+        with suppress_pydicom_warnings():
+            stored = dcmread(path, force=True).pixel_array
+    except (RuntimeError, AttributeError):
+        return False
+    if header.frames > 1:
+        stored = stored[header.frame]
+    pixels = header.pixel_format
+    hu = np.clip(np.rint(stored * pixels.slope + pixels.intercept), -32768, 32767)
+    if pixels.padding is not None:
+        hu[(stored >= pixels.padding[0]) & (stored <= pixels.padding[1])] = -1024
+    np.testing.assert_array_equal(out, hu, err_msg=path.name)
+    return True
+
+
+def test_quiet_ends_with_the_last_thread_that_asked_for_it() -> None:
+    import logging
+    import warnings
+
+    before, level = list(warnings.filters), logging.getLogger("pydicom").level
+    first, second = suppress_pydicom_warnings(), suppress_pydicom_warnings()
+
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert logging.getLogger("pydicom").level > logging.CRITICAL
+    second.__exit__(None, None, None)
+
+    assert logging.getLogger("pydicom").level == level
+    assert list(warnings.filters) == before

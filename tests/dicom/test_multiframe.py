@@ -1,0 +1,218 @@
+"""Enhanced multi-frame CT, and media with a DICOMDIR."""
+
+import gc
+import struct
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.fileset import FileSet
+from tests.support.codecs import SYNTAXES, Syntax
+from tests.support.dicom import STUDY, neck, write_enhanced, write_series
+
+from cspine.core.errors import CspineError, DecodeError, DicomError, SourceError
+from cspine.dicom import choose_series, discover, load_volume
+from cspine.dicom.codec.header import suppress_pydicom_warnings
+from cspine.dicom.sources import SourceFile
+
+HU = neck((14, 20, 24))
+FRAMED = [s for s in SYNTAXES if s.error == 0 and s.name != "big-endian"]
+
+
+@pytest.mark.parametrize("syntax", FRAMED, ids=lambda syntax: syntax.name)
+def test_frames_are_placed_by_their_functional_groups(tmp_path: Path, syntax: Syntax) -> None:
+    order = np.random.default_rng(0).permutation(len(HU)).tolist()
+    write_enhanced(tmp_path / "enhanced", HU, order=order, syntax=syntax.uid, encode=syntax.encode)
+
+    volume = load_volume(tmp_path / "enhanced")
+
+    np.testing.assert_array_equal(volume.array, HU)
+    np.testing.assert_allclose(volume.affine @ [1, 1, 1, 1], [-54, -46, 3, 1])
+    assert volume.provenance is not None
+    assert volume.provenance.repairs == ()
+    part = load_volume(tmp_path / "enhanced", rows=(3, 15), slices=(2, 9), step=2)
+    np.testing.assert_array_equal(part.array, HU[2:9:2, 3:15:2, ::2])
+
+
+def test_a_concatenation_of_files_is_one_series(tmp_path: Path) -> None:
+    write_enhanced(tmp_path / "1", HU, order=range(8))
+    write_enhanced(tmp_path / "2", HU, order=range(8, 14))
+
+    (study,) = discover(tmp_path).studies
+
+    np.testing.assert_array_equal(load_volume(choose_series(study).chosen).array, HU)
+
+
+def test_frames_that_are_missing_are_named(tmp_path: Path) -> None:
+    syntax = next(s for s in SYNTAXES if s.name == "jpeg-ls")
+    path = write_enhanced(tmp_path / "e.dcm", HU, syntax=syntax.uid, encode=syntax.encode)
+    dataset = dcmread(path)
+    dataset.PixelData = dataset.PixelData[:-400] + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    dataset.save_as(path)
+
+    with pytest.raises(CspineError, match=r"^e\.dcm: "):
+        load_volume(path)
+    data = write_enhanced(tmp_path / "plain.dcm", HU).read_bytes()
+    (tmp_path / "plain.dcm").write_bytes(data[:-1000])
+    with pytest.raises(DecodeError, match=r"^plain\.dcm: cut off"):
+        load_volume(tmp_path / "plain.dcm")
+
+
+def test_groups_that_do_not_fit_the_frames_are_named(tmp_path: Path) -> None:
+    def one_less(dataset: Dataset) -> None:
+        dataset.PerFrameFunctionalGroupsSequence = list(dataset.PerFrameFunctionalGroupsSequence)[:-1]
+
+    def crooked(dataset: Dataset) -> None:
+        dataset.PerFrameFunctionalGroupsSequence[3].PlanePositionSequence[0].ImagePositionPatient = [1, 2]
+
+    with pytest.raises(SourceError, match=r"e\.dcm: describes 13 frames but declares 14"):
+        discover(write_enhanced(tmp_path / "a" / "e.dcm", HU, change=one_less))
+    with pytest.raises(SourceError, match=r"e\.dcm: its functional groups are not valid"):
+        discover(write_enhanced(tmp_path / "b" / "e.dcm", HU, change=crooked))
+
+
+def test_frames_that_nothing_places_are_no_series_to_read(tmp_path: Path) -> None:
+    def capture(dataset: Dataset) -> None:
+        del dataset.PerFrameFunctionalGroupsSequence
+
+    path = write_enhanced(tmp_path / "sc.dcm", HU, change=capture)
+
+    with pytest.raises(DicomError, match="frames of a multi-frame image that nothing places in space"):
+        load_volume(path)
+
+
+# --- DICOMDIR --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def medium(tmp_path: Path) -> Path:
+    """A medium with one series below a DICOMDIR, and a stray image that the DICOMDIR does not list."""
+
+    def complete(dataset: Dataset, _: int) -> Dataset:
+        dataset.SOPClassUID, dataset.Modality = "1.2.840.10008.5.1.4.1.1.2", "CT"
+        dataset.StudyDate, dataset.StudyTime, dataset.StudyID, dataset.SeriesNumber = "20200101", "120000", "1", 1
+        dataset.AccessionNumber = ""
+        return dataset
+
+    files = FileSet()
+    for path in write_series(tmp_path / "in", HU, change=complete):
+        files.add(path)
+    files.write(tmp_path / "medium")
+    with warnings.catch_warnings():  # pydicom leaves its temporary folder to the garbage collector, which warns
+        warnings.simplefilter("ignore")
+        del files
+        gc.collect()
+    stray = write_series(tmp_path / "stray", HU, series=f"{STUDY}.7", study="1.9", change=complete)[0]
+    stray.rename(tmp_path / "medium" / "STRAY")
+    return tmp_path / "medium"
+
+
+def test_a_dicomdir_gives_the_files_it_lists(medium: Path) -> None:
+    volume = load_volume(medium / "DICOMDIR")
+
+    np.testing.assert_array_equal(volume.array, HU)
+
+
+def test_the_folder_of_a_medium_gives_all_its_files(medium: Path) -> None:
+    found = discover(medium)
+
+    assert len(found.studies) == 2
+    assert [(skip.name, skip.reason) for skip in found.skipped] == [
+        ("DICOMDIR", "a DICOMDIR; the files beside it are read themselves")
+    ]
+
+
+def test_a_listed_file_that_is_missing_is_named(medium: Path) -> None:
+    gone = min(path for path in medium.rglob("*") if path.is_file() and path.name not in {"DICOMDIR", "STRAY"})
+    gone.unlink()
+
+    (skip,) = discover(medium / "DICOMDIR").skipped
+
+    assert skip.name == gone.relative_to(medium).as_posix()
+    assert skip.reason.startswith("is not there")
+
+
+def test_names_in_lower_case_are_found(medium: Path) -> None:
+    for path in sorted(medium.rglob("*"), key=lambda path: -len(path.parts)):
+        if path.name not in {"DICOMDIR", "STRAY"}:
+            path.rename(path.with_name(path.name.lower()))
+
+    np.testing.assert_array_equal(load_volume(medium / "DICOMDIR").array, HU)
+
+
+@pytest.mark.parametrize("name", [["..", "secret"], ["a/../../b"], ["/etc", "passwd"], ["C:", "x"]])
+def test_a_dicomdir_that_names_files_elsewhere_is_refused(medium: Path, name: list[str]) -> None:
+    dataset = dcmread(medium / "DICOMDIR")
+    record = next(r for r in dataset.DirectoryRecordSequence if r.DirectoryRecordType == "IMAGE")
+    with suppress_pydicom_warnings():
+        record.ReferencedFileID = name
+        dataset.save_as(medium / "DICOMDIR")
+
+    with pytest.raises(DicomError, match=r"^DICOMDIR: names a file outside its folder"):
+        discover(medium / "DICOMDIR")
+
+
+def test_a_dicomdir_without_files_says_so(medium: Path) -> None:
+    dataset = dcmread(medium / "DICOMDIR")
+    dataset.DirectoryRecordSequence = []
+    dataset.save_as(medium / "DICOMDIR")
+
+    with pytest.raises(SourceError, match=r"^DICOMDIR: lists no files"):
+        discover(medium / "DICOMDIR")
+
+
+def test_a_multi_frame_file_in_a_zip_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_enhanced(tmp_path / "e.dcm", HU)
+    with zipfile.ZipFile(tmp_path / "e.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, "e.dcm")
+    series = choose_series(discover(tmp_path / "e.zip").studies[0]).chosen
+    reads: list[int | None] = []
+    read = SourceFile.read
+
+    def counted(self: SourceFile, limit: int | None = None) -> bytes:
+        reads.append(limit)
+        return read(self, limit)
+
+    monkeypatch.setattr(SourceFile, "read", counted)
+
+    np.testing.assert_array_equal(load_volume(series).array, HU)
+    assert len(reads) == 1
+
+
+def test_absurdly_many_items_are_refused_unparsed(tmp_path: Path) -> None:
+    path = write_enhanced(tmp_path / "e.dcm", HU)
+    data = path.read_bytes()
+    start, stop = data.index(struct.pack("<HH", 0x5200, 0x9230)), data.index(struct.pack("<HH2s", 0x7FE0, 0x10, b"OW"))
+    items = struct.pack("<HHI", 0xFFFE, 0xE000, 0) * 100_000
+    path.write_bytes(data[:start] + struct.pack("<HH2sHI", 0x5200, 0x9230, b"SQ", 0, len(items)) + items + data[stop:])
+
+    with pytest.raises(SourceError, match=r"e\.dcm: describes more than its 14 frames"):
+        discover(path)
+
+
+@pytest.mark.parametrize("enhanced", [True, False])
+def test_values_that_are_no_hounsfield_units_are_refused(tmp_path: Path, enhanced: bool) -> None:
+    def effective_atomic_number(dataset: Dataset, _: int = 0) -> Any:
+        if enhanced:
+            groups = dataset.SharedFunctionalGroupsSequence[0]
+            groups.PixelValueTransformationSequence[0].RescaleType = "Z_EFF"
+        else:
+            dataset.RescaleType = "Z_EFF"
+        return dataset
+
+    if enhanced:
+        write_enhanced(tmp_path / "e.dcm", HU, change=effective_atomic_number)
+    else:
+        write_series(tmp_path, HU, change=effective_atomic_number)
+
+    with pytest.raises(DicomError, match=r"RescaleType is not HU: its values are no Hounsfield units"):
+        load_volume(tmp_path)
+    (series,) = discover(tmp_path).studies[0].series
+    volume = load_volume(series)  # whoever insists is told
+    assert volume.provenance is not None
+    assert "RescaleType is not HU; values taken as Hounsfield units" in volume.provenance.repairs

@@ -1,0 +1,185 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset
+from tests.support.dicom import STUDY, neck, write_series
+
+from cspine.core.errors import DicomError, SourceError
+from cspine.dicom import choose_series, discover, load_volume
+from cspine.dicom.series_selection import is_sharp
+
+SMALL = neck((12, 16, 16))
+
+
+def test_challenge_headers_without_modality_or_class_are_enough(tmp_path: Path) -> None:
+    write_series(tmp_path, SMALL)
+
+    choice = choose_series(discover(tmp_path).studies[0])
+
+    assert len(choice.chosen.headers) == 12
+    assert choice.chosen.headers[0].modality is None
+    assert "12 axial slices 3.00 mm apart" in choice.reasons
+
+
+def test_the_thin_sharp_original_series_is_chosen_and_the_others_have_reasons(tmp_path: Path) -> None:
+    def as_kind(kernel: str, *image_type: str) -> Callable[[Dataset, int], Dataset]:
+        def change(dataset: Dataset, _: int) -> Dataset:
+            dataset.Modality, dataset.ConvolutionKernel, dataset.ImageType = "CT", kernel, list(image_type)
+            return dataset
+
+        return change
+
+    original = ("ORIGINAL", "PRIMARY", "AXIAL")
+    write_series(tmp_path / "a", SMALL, series="1.1", spacing=(1, 1, 1), change=as_kind("B30f", *original))
+    write_series(tmp_path / "b", SMALL, series="1.2", spacing=(1, 1, 1), change=as_kind("B70f", *original))
+    write_series(tmp_path / "c", SMALL, series="1.3", spacing=(5, 1, 1), change=as_kind("B70f", *original))
+    write_series(tmp_path / "d", SMALL, series="1.4", spacing=(1, 1, 1), change=as_kind("B70f", "DERIVED", "SECONDARY"))
+    write_series(tmp_path / "e", SMALL, series="1.5", change=as_kind("B70f", "ORIGINAL", "PRIMARY", "LOCALIZER"))
+    write_series(tmp_path / "f", SMALL[:2], series="1.6", change=as_kind("B70f", *original))
+
+    choice = choose_series(discover(tmp_path).studies[0])
+
+    assert choice.chosen.series_instance_uid == "1.2"
+    reasons = {rejection.series.series_instance_uid: rejection.reason for rejection in choice.rejected}
+    assert "softer" in reasons["1.1"]
+    assert "coarser" in reasons["1.3"]
+    assert "derived" in reasons["1.4"]
+    assert "localizer" in reasons["1.5"]
+    assert "only 2 slices" in reasons["1.6"]
+
+
+def test_a_series_can_be_asked_for(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", SMALL, series="1.1", spacing=(1, 1, 1))
+    write_series(tmp_path / "b", SMALL, series="1.2", spacing=(2, 1, 1))
+    study = discover(tmp_path).studies[0]
+
+    assert choose_series(study).chosen.series_instance_uid == "1.1"
+    assert choose_series(study, series_uid="1.2").chosen.series_instance_uid == "1.2"
+    with pytest.raises(DicomError, match=r"no series 9\.9"):
+        choose_series(study, series_uid="9.9")
+
+
+def test_missing_pixel_spacing_is_named(tmp_path: Path) -> None:
+    def drop(dataset: Dataset, _: int) -> Dataset:
+        del dataset.PixelSpacing
+        return dataset
+
+    write_series(tmp_path, SMALL, change=drop)
+
+    with pytest.raises(DicomError, match=r"\.dcm: PixelSpacing is missing"):
+        choose_series(discover(tmp_path).studies[0])
+
+
+def test_text_named_dcm_is_passed_over_with_a_reason(tmp_path: Path) -> None:
+    write_series(tmp_path, SMALL)
+    (tmp_path / "notes.dcm").write_text("not an image")
+
+    found = discover(tmp_path)
+
+    assert [skipped.name for skipped in found.skipped] == ["notes.dcm"]
+    assert "is not a DICOM file" in found.skipped[0].reason
+
+
+def test_only_text_named_dcm_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "1.dcm").write_text("not an image")
+
+    with pytest.raises(SourceError, match=r"1\.dcm: is not a DICOM file"):
+        discover(tmp_path)
+
+
+def test_studies_are_told_apart(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", SMALL, study="1.1", series="1.1.1")
+    write_series(tmp_path / "b", SMALL, study="1.2", series="1.2.1")
+
+    assert {study.study_instance_uid for study in discover(tmp_path).studies} == {"1.1", "1.2"}
+
+
+def test_rounding_in_headers_does_not_tear_a_series_apart(tmp_path: Path) -> None:
+    def jitter(dataset: Dataset, k: int) -> Dataset:
+        dataset.PixelSpacing = ["1.00049", "1.00051"] if k % 2 else ["1.00051", "1.00049"]
+        tiny = "0.0004999" if k % 2 else "0.0005001"
+        dataset.ImageOrientationPatient = ["1", "0", tiny, "0", "1", "0"]
+        return dataset
+
+    write_series(tmp_path, SMALL, change=jitter)
+
+    (series,) = discover(tmp_path).studies[0].series
+    assert len(series.headers) == 12
+
+
+def test_images_of_another_size_are_a_part_of_their_own(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", SMALL)
+    write_series(tmp_path / "b", SMALL[:3, :8], origin=(-56, -48, 90))
+
+    choice = choose_series(discover(tmp_path).studies[0])
+
+    assert choice.chosen.headers[0].rows == 16
+    assert [(r.series.part, r.reason) for r in choice.rejected] == [(1, "only 3 slices, at least 10 are needed")]
+
+
+def test_a_header_longer_than_the_first_read_is_still_whole(tmp_path: Path) -> None:
+    def swell(dataset: Dataset, _: int) -> Dataset:
+        dataset.add_new((0x0009, 0x0010), "LO", "TEST")
+        dataset.add_new((0x0009, 0x1001), "OB", bytes(200_000))
+        return dataset
+
+    write_series(tmp_path, SMALL, change=swell)
+
+    (series,) = discover(tmp_path).studies[0].series
+    assert series.headers[0].rows == 16
+    assert series.study_instance_uid == STUDY
+
+
+def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
+    from pydicom import dcmread, dcmwrite
+
+    for path in write_series(tmp_path, SMALL):
+        dataset = dcmread(path)
+        del dataset.file_meta
+        dataset.preamble = None
+        dcmwrite(path, dataset, implicit_vr=True, little_endian=True, enforce_file_format=False)
+
+    choice = choose_series(discover(tmp_path).studies[0])
+
+    assert len(choice.chosen.headers) == 12
+
+
+@pytest.mark.parametrize(
+    ("kernel", "sharp"),
+    [
+        *[(name, True) for name in ("B70f", "BONE", "Br64d", "YA", "FC30")],
+        *[(name, False) for name in ("B30s", "STANDARD", "FC13", None, "UB")],
+    ],
+)
+def test_sharp_kernels(kernel: str | None, sharp: bool) -> None:
+    assert is_sharp(kernel) is sharp
+
+
+def test_headers_are_read_alike_by_one_thread_and_by_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cspine.dicom import discovery
+
+    write_series(tmp_path, neck((80, 8, 8)))
+    (tmp_path / "0.txt").write_text("no image")
+    told: list[int] = []
+
+    monkeypatch.setattr(discovery, "_WAITING_S", 1e9)
+    alone = discover(tmp_path)
+    monkeypatch.setattr(discovery, "_WAITING_S", 0.0)
+    together = discover(tmp_path, progress=lambda _, done, __: told.append(done))
+
+    assert together == alone
+    assert told == [0, 32, 64, 81]
+
+
+@pytest.mark.parametrize(("modality", "said"), [("MR", "modality is MR, not CT"), ("DOE JANE", "modality is not CT")])
+def test_only_known_modalities_are_quoted(tmp_path: Path, modality: str, said: str) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        dataset.Modality = modality
+        return dataset
+
+    write_series(tmp_path, neck((12, 20, 24)), change=change)
+
+    with pytest.raises(DicomError, match=said) as caught:
+        load_volume(tmp_path)
+    assert "DOE" not in str(caught.value)

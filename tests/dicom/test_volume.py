@@ -1,0 +1,444 @@
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+from tests.support.dicom import neck, write_series
+
+from cspine.core.errors import DecodeError, DicomError, GeometryError
+from cspine.dicom import choose_series, discover, load_volume
+
+HU = neck((14, 20, 24))
+
+
+def test_voxels_and_affine_are_those_written(tmp_path: Path) -> None:
+    write_series(tmp_path, HU)
+
+    volume = load_volume(tmp_path)
+
+    assert volume.array.dtype == np.int16
+    np.testing.assert_array_equal(volume.array, HU)
+    np.testing.assert_allclose(volume.affine @ [1, 1, 1, 1], [-54, -46, 3, 1])
+    assert volume.provenance is not None
+    assert len(volume.provenance.sop_instance_uids) == 14
+    assert volume.provenance.repairs == ()
+
+
+@pytest.mark.parametrize("upward", [True, False])
+def test_order_comes_from_position_not_from_instance_number(tmp_path: Path, upward: bool) -> None:
+    write_series(tmp_path, HU, upward=upward)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+AXES = np.eye(3)
+ORIENTATIONS = [
+    np.array(signs)[:, None] * AXES[list(order)]
+    for order in itertools.permutations(range(3))
+    for signs in itertools.product((1.0, -1.0), repeat=3)
+]
+
+
+@settings(max_examples=48, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(number=st.integers(0, len(ORIENTATIONS) - 1))
+def test_every_flip_and_slice_direction_gives_the_same_physical_volume(
+    tmp_path_factory: pytest.TempPathFactory, number: int
+) -> None:
+    truth = HU[:12, :12, :12]
+    origin = np.array([-10.0, -20.0, -30.0])
+    directions = ORIENTATIONS[number]  # rows: LPS directions of k, j, i
+    pixels = _along(truth, directions)
+    start = origin + sum(11.0 * 2.0 * np.where(axis < 0, -axis, 0.0) for axis in directions)
+    folder = tmp_path_factory.mktemp("flip")
+    write_series(folder, pixels, spacing=(2, 2, 2), directions=directions.tolist(), origin=start.tolist())
+
+    study = discover(folder).studies[0]
+    series_uid = study.series[0].series_instance_uid
+    volume = load_volume(choose_series(study, series_uid=series_uid).chosen).to_patient_orientation("HPL")
+
+    np.testing.assert_array_equal(volume.array, truth)
+    np.testing.assert_allclose(volume.affine[:3, 3], origin)
+
+
+def _along(truth: npt.NDArray[np.int16], directions: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
+    """Reorder ``truth[z, y, x]`` so that its axes run along the given LPS directions."""
+    axes = [2 - int(np.argmax(np.abs(direction))) for direction in directions]
+    flips = tuple(slice(None, None, 1 if direction.sum() > 0 else -1) for direction in directions)
+    return np.ascontiguousarray(truth.transpose(axes)[flips])
+
+
+def _compressed(codec: str) -> object:
+    return {
+        "ls": lambda pixels: bytes(imagecodecs.jpegls_encode(pixels)),
+        "2k": lambda pixels: bytes(imagecodecs.jpeg2k_encode(pixels, codecformat="J2K", level=0, reversible=True)),
+        "ljpeg": lambda pixels: bytes(imagecodecs.ljpeg_encode(pixels, bitspersample=16)),
+    }[codec]
+
+
+@pytest.mark.parametrize(
+    ("syntax", "codec"),
+    [(JPEGLSLossless, "ls"), (JPEG2000Lossless, "2k"), (JPEGLosslessSV1, "ljpeg")],
+    ids=["jpeg-ls", "jpeg-2000", "jpeg-lossless"],
+)
+def test_lossless_compression_gives_the_same_voxels(tmp_path: Path, syntax: UID, codec: str) -> None:
+    write_series(tmp_path, HU, syntax=syntax, encode=_compressed(codec))  # type: ignore[arg-type]
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
+def test_native_syntaxes_give_the_same_voxels(tmp_path: Path, syntax: UID) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        if syntax == ExplicitVRBigEndian:
+            dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
+        return dataset
+
+    write_series(tmp_path, HU, syntax=syntax, change=change)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+def test_rle_gives_the_same_voxels(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, HU):
+        dataset = dcmread(path)
+        dataset.compress(RLELossless, encoding_plugin="pydicom")
+        dataset.save_as(path)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+def test_unused_bits_sign_and_slope(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        stored = np.frombuffer(dataset.PixelData, "<u2").astype(np.int32) - 1024  # -1024..1500 fits 12 bits signed
+        dataset.PixelData = ((stored & 0x0FFF) | 0x9000).astype("<u2").tobytes()  # rubbish above the stored bits
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, 1
+        dataset.RescaleSlope, dataset.RescaleIntercept = "0.5", "10"
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, np.rint(HU * 0.5 + 10).astype(np.int16))
+
+
+def test_padding_becomes_air(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        dataset.add_new("PixelPaddingValue", "US", 1064)  # stored value of 40 HU here
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, np.where(HU == 40, -1024, HU))
+
+
+def test_ranges_and_step_give_the_same_voxels_as_cropping_the_whole(tmp_path: Path) -> None:
+    write_series(tmp_path, HU)
+    whole = load_volume(tmp_path)
+
+    part = load_volume(tmp_path, slices=(2, 11), rows=slice(3, 18), step=2)
+
+    np.testing.assert_array_equal(part.array, whole.array[2:11:2, 3:18:2, ::2])
+    np.testing.assert_allclose(part.affine @ [1, 1, 1, 1], whole.affine @ [4, 5, 2, 1])
+
+
+def test_slices_may_have_a_step_of_their_own(tmp_path: Path) -> None:
+    write_series(tmp_path, HU)
+    whole = load_volume(tmp_path)
+
+    part = load_volume(tmp_path, slices=slice(1, None, 3))
+
+    np.testing.assert_array_equal(part.array, whole.array[1::3])
+    np.testing.assert_allclose(part.affine @ [2, 3, 4, 1], whole.affine @ [7, 3, 4, 1])
+    with pytest.raises(GeometryError, match="must be 1 or more"):
+        load_volume(tmp_path, slices=slice(None, None, -1))
+
+
+def test_only_the_slices_asked_for_are_decoded(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, HU)
+    paths[-1].write_bytes(paths[-1].read_bytes()[:-100])  # the last slice cannot be decoded
+
+    assert load_volume(tmp_path, slices=(0, 5)).shape == (5, 20, 24)
+    with pytest.raises(DecodeError):
+        load_volume(tmp_path)
+
+
+def test_a_sheared_stack_is_made_straight(tmp_path: Path) -> None:
+    flat = np.full((14, 40, 24), -1000, np.int16)
+    for k in range(14):
+        flat[k, 26 - k, 10] = 1000  # a line along z, seen by slices that slide down by one row each
+    write_series(tmp_path, flat, spacing=(2, 2, 2), shear_mm=2.0)
+
+    volume = load_volume(tmp_path)
+
+    bright = np.argwhere(volume.array > 500)
+    assert len(bright) == 14
+    lps = bright @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    np.testing.assert_allclose(lps[:, :2], np.tile([-36.0, 4.0], (14, 1)), atol=1e-6)
+    assert volume.provenance is not None
+    assert "tilted by 45.0 degrees" in volume.provenance.repairs[0]
+
+
+def test_a_missing_slice_is_bridged_and_said(tmp_path: Path) -> None:
+    ramp = np.broadcast_to(np.arange(14, dtype=np.int16)[:, None, None] * 10, HU.shape).copy()
+    write_series(tmp_path, ramp, spacing=(1, 2, 2), change=lambda dataset, k: None if k == 6 else dataset)
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array, ramp)
+    assert volume.provenance is not None
+    assert "gaps from 1.00 to 2.00 mm" in volume.provenance.repairs[0]
+
+
+def test_a_wide_gap_is_refused_with_its_place_and_the_remedy(tmp_path: Path) -> None:
+    write_series(tmp_path, HU, change=lambda dataset, k: None if k == 6 else dataset)
+
+    with pytest.raises(GeometryError, match=r"^6\.dcm and 8\.dcm: a 6\.0 mm gap .* pass --max-gap-mm 6\.0"):
+        load_volume(tmp_path)
+    assert load_volume(tmp_path, max_gap_mm=6.0).shape == HU.shape
+
+
+def test_a_duplicate_slice_is_left_out_and_said(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, HU)
+    (tmp_path / "copy.dcm").write_bytes(paths[3].read_bytes())
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array, HU)
+    assert volume.provenance is not None
+    assert volume.provenance.repairs == ("1 duplicate slice left out, first: copy.dcm lies where 4.dcm does",)
+
+
+def test_a_truncated_file_is_named(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, HU)
+    paths[5].write_bytes(paths[5].read_bytes()[:-300])
+
+    with pytest.raises(DecodeError, match=r"^6\.dcm: .*copy"):
+        load_volume(tmp_path)
+
+
+def test_damaged_compressed_pixels_are_named_with_their_codec(tmp_path: Path) -> None:
+    write_series(tmp_path, HU, syntax=JPEGLSLossless, encode=lambda _: b"\xff\xd8 rubbish!")
+
+    with pytest.raises(DecodeError, match=r"\.dcm: the JPEG-LS lossless pixels are damaged"):
+        load_volume(tmp_path)
+
+
+def test_two_studies_need_a_choice(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", HU, study="1.1")
+    write_series(tmp_path / "b", HU, study="1.2")
+
+    with pytest.raises(DicomError, match="holds 2 studies"):
+        load_volume(tmp_path)
+
+
+def test_an_absurd_size_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        dataset.Rows = dataset.Columns = 8192
+        return dataset
+
+    write_series(tmp_path, neck((70, 8, 8)), change=change)
+
+    with pytest.raises(GeometryError, match="would take"):
+        load_volume(tmp_path)
+
+
+def _moved(by_mm: float, after: int) -> Callable[[Dataset, int], Dataset]:
+    """Return a change that moves the field of view to the left for all slices after one."""
+
+    def change(dataset: Dataset, k: int) -> Dataset:
+        if k > after:
+            x, y, z = dataset.ImagePositionPatient
+            dataset.ImagePositionPatient = [x + by_mm, y, z]
+        return dataset
+
+    return change
+
+
+def test_a_field_of_view_that_moves_is_put_where_it_lies_and_said(tmp_path: Path) -> None:
+    hu = HU.copy()
+    hu[8:] = np.roll(HU[8:], -3, axis=2)  # the same neck, seen by a field 3 pixels further left
+    write_series(tmp_path, hu, change=_moved(6.0, after=7))
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array[:, :, 3:24], HU[:, :, 3:24])
+    assert (volume.array[:8, :, 24:] == -1024).all()
+    assert volume.provenance is not None
+    assert volume.provenance.repairs == ("the field of view moves by 6.0 mm after 8.dcm; slices put where they lie",)
+
+
+def test_a_field_of_view_that_moves_absurdly_far_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, HU, change=_moved(5e4, after=7))
+
+    with pytest.raises(GeometryError, match=r"^8\.dcm: the slices lie too far beside each other"):
+        load_volume(tmp_path)
+
+
+def test_a_position_that_no_scanner_reaches_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, HU, change=_moved(1e30, after=7))
+
+    with pytest.raises(DicomError, match="ImagePositionPatient lies over 100 m off"):
+        load_volume(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["sheared", "uneven", "both"])
+def test_parts_of_a_resampled_stack_are_those_of_the_whole(tmp_path: Path, kind: str) -> None:
+    write_series(
+        tmp_path,
+        neck((40, 20, 24)),
+        spacing=(1, 2, 2),
+        shear_mm=0.3 if kind != "uneven" else 0.0,
+        change=lambda dataset, k: None if kind != "sheared" and k in {6, 7, 21} else dataset,
+    )
+    whole = load_volume(tmp_path)
+
+    part = load_volume(tmp_path, slices=(3, 33), rows=slice(2, 19), step=2)
+
+    np.testing.assert_array_equal(part.array, whole.array[3:33:2, 2:19:2, ::2])
+    np.testing.assert_allclose(part.affine @ [1, 1, 1, 1], whole.affine @ [5, 4, 2, 1])
+
+
+def test_a_second_scan_of_the_same_place_is_a_part_of_its_own(tmp_path: Path) -> None:
+    def numbered(number: int) -> Callable[[Dataset, int], Dataset]:
+        def change(dataset: Dataset, _: int) -> Dataset:
+            dataset.AcquisitionNumber = number
+            return dataset
+
+        return change
+
+    write_series(tmp_path / "a", HU, change=numbered(1))
+    write_series(tmp_path / "b", HU[:12], change=numbered(2))
+
+    (study,) = discover(tmp_path).studies
+    volume = load_volume(choose_series(study).chosen)
+
+    assert [(series.part, len(series.headers)) for series in study.series] == [(0, 14), (1, 12)]
+    np.testing.assert_array_equal(volume.array, HU)
+    assert volume.provenance is not None
+    assert volume.provenance.repairs == ()
+
+
+def test_a_second_scan_between_the_slices_of_the_first_is_not_mixed_in(tmp_path: Path) -> None:
+    def numbered(number: int) -> Callable[[Dataset, int], Dataset]:
+        def change(dataset: Dataset, k: int) -> Dataset:
+            # The first scan's two halves are numbered on their own; the second scan repeats one of them.
+            dataset.AcquisitionNumber = number if number == 3 else 1 + k // 7
+            return dataset
+
+        return change
+
+    write_series(tmp_path / "a", HU, change=numbered(1))
+    write_series(tmp_path / "b", HU[:7] // 2, origin=(-56.0, -48.0, 1.0), change=numbered(3))
+
+    (study,) = discover(tmp_path).studies
+
+    assert [len(series.headers) for series in study.series] == [14, 7]
+    np.testing.assert_array_equal(load_volume(study.series[0]).array, HU)
+
+
+def test_one_scan_in_several_acquisitions_stays_whole(tmp_path: Path) -> None:
+    def change(dataset: Dataset, k: int) -> Dataset:
+        dataset.AcquisitionNumber = 1 + k // 5
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+def test_a_tilt_that_only_the_tag_tells_is_doubted(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        dataset.GantryDetectorTilt = "18.5"
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array, HU)
+    assert volume.provenance is not None
+    assert "GantryDetectorTilt is 18.5 degrees, but" in volume.provenance.repairs[0]
+
+
+def test_values_that_nothing_declares_are_doubted(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        del dataset.RescaleIntercept
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    volume = load_volume(tmp_path)
+
+    assert volume.provenance is not None
+    assert [said.split(";")[0].split(",")[0] for said in volume.provenance.repairs] == [
+        "RescaleIntercept is missing",
+        f"the lowest value is {(HU + 1024).min()}",
+    ]
+
+
+@pytest.mark.parametrize("shape", [(12, 512, 519), (11, 768, 768), (12, 31, 17)])
+def test_odd_sizes(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    hu = np.random.default_rng(0).integers(-1024, 3000, shape).astype(np.int16)
+    write_series(tmp_path, hu)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, hu)
+
+
+def test_bits_that_do_not_begin_at_the_lowest(tmp_path: Path) -> None:
+    def change(dataset: Dataset, _: int) -> Dataset:
+        stored = np.frombuffer(dataset.PixelData, "<u2")
+        dataset.PixelData = (stored << 4).astype("<u2").tobytes()
+        dataset.BitsStored, dataset.HighBit = 12, 15
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+def test_slope_and_intercept_are_each_slices_own(tmp_path: Path) -> None:
+    def change(dataset: Dataset, k: int) -> Dataset:
+        dataset.RescaleSlope, dataset.RescaleIntercept = (1, -1024) if k % 2 else ("0.5", f"{-1000 - k}")
+        return dataset
+
+    write_series(tmp_path, HU, change=change)
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array[1::2], HU[1::2])
+    np.testing.assert_array_equal(volume.array[4], np.rint((HU[4] + 1024) * 0.5 - 1004))
+
+
+def test_a_series_of_a_path_can_be_asked_for(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", HU, series="1.1")
+    write_series(tmp_path / "b", HU[:, ::-1], series="1.2")
+
+    np.testing.assert_array_equal(load_volume(tmp_path, series_uid="1.2").array, HU[:, ::-1])
+    with pytest.raises(DicomError, match=r"has no series 1\.3"):
+        load_volume(tmp_path, series_uid="1.3")
+
+
+def test_progress_counts_headers_and_slices(tmp_path: Path) -> None:
+    write_series(tmp_path, HU)
+    told: list[tuple[str, int, int]] = []
+
+    load_volume(tmp_path, progress=lambda *step: told.append(step))
+
+    assert (told[0], told[-1]) == (("headers", 0, 14), ("decode", 14, 14))
+    assert [done for stage, done, _ in told if stage == "decode"] == [0, 4, 8, 12, 14]

@@ -1,0 +1,49 @@
+"""Operating points hold what they declare, for those cases that shall be judged."""
+
+import numpy as np
+import pytest
+
+from cspine.metrics.calibration import Calibration, calibrate_cases
+from cspine.metrics.operating_points import choose_points
+
+RNG = np.random.default_rng(2)
+TRUTH = RNG.random(600) < 0.3
+SCORE = 1 / (1 + np.exp(-RNG.normal(2.0 * TRUTH - 1.0, 1.0)))
+
+
+def test_points_reach_what_they_are_for() -> None:
+    rule_out, triage = choose_points(TRUTH, SCORE)
+
+    assert (rule_out.name, triage.name) == ("rule-out", "triage")
+    assert rule_out.sensitivity >= 0.97
+    assert triage.specificity >= 0.9
+    assert rule_out.threshold < triage.threshold
+    assert rule_out.sensitivity == pytest.approx(np.mean(SCORE[TRUTH] >= rule_out.threshold))
+
+
+def test_weights_stand_for_as_many_cases() -> None:
+    weights = RNG.integers(1, 5, len(TRUTH))
+
+    weighted = choose_points(TRUTH, SCORE, weights)
+    repeated = choose_points(np.repeat(TRUTH, weights), np.repeat(SCORE, weights))
+
+    for one, other in zip(weighted, repeated, strict=True):
+        assert one.threshold == pytest.approx(other.threshold)
+        assert one.sensitivity == pytest.approx(other.sensitivity)
+        assert one.specificity == pytest.approx(other.specificity)
+
+
+def test_there_are_none_without_both_classes() -> None:
+    assert choose_points([1, 1], [0.2, 0.9]) == ()
+
+
+def test_a_patient_is_never_less_suspicious_than_a_vertebra_once_calibrated() -> None:
+    level = Calibration(method="platt", slope=1.0, intercept=1.0)
+    overall = Calibration(method="platt", slope=1.0, intercept=-2.0)
+    levels = RNG.random((50, 7))
+    levels[:, 6] = np.nan
+
+    of_levels, of_patients = calibrate_cases(level, overall, levels, np.nanmax(levels, axis=1))
+
+    assert np.all(of_patients >= np.nanmax(of_levels, axis=1))
+    assert np.isnan(of_levels[:, 6]).all()
