@@ -52,10 +52,20 @@ def test_submissions_hold_what_the_transform_says(trained: Path, tmp_path: Path)
 
 def test_evaluation_says_when_studies_were_trained_on(trained: Path, tmp_path: Path) -> None:
     same = run(
-        "evaluate", "--run", trained / "run", "--data", trained / "data", "--out", tmp_path / "same", "--draws", 100
+        "evaluate",
+        "--run",
+        trained / "run",
+        "--data",
+        trained / "data",
+        "--out",
+        tmp_path / "same",
+        "--bootstrap-samples",
+        100,
     )
     make_store(tmp_path / "other", 8, seed=9)
-    other = run("evaluate", "--run", trained / "run", "--data", tmp_path / "other", "--draws", 100, "--json")
+    other = run(
+        "evaluate", "--run", trained / "run", "--data", tmp_path / "other", "--bootstrap-samples", 100, "--json"
+    )
 
     assert "16 of these studies were used in training" in same.stderr
     assert "used in training" not in other.stderr

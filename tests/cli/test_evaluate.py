@@ -18,7 +18,7 @@ from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.train import train_levels
 
 QUICK = LevelTrainSettings(
-    pretrain_epochs=0, epochs=1, batch=4, folds=2, workers=0, train_views=(1, 1, 1), precision="32-true"
+    pretrain_epochs=0, epochs=1, batch_size=4, folds=2, workers=0, train_views=(1, 1, 1), precision="32-true"
 )
 
 
@@ -42,7 +42,9 @@ def files(tmp_path: Path) -> Path:
 
 def judged(files: Path, *more: object, out: str = "out") -> Result:
     both = ("--predictions", files / "strong.csv", "--predictions", files / "weak.csv")
-    return run("evaluate", "--truth", files / "train.csv", *both, "--out", files / out, "--draws", 100, *more)
+    return run(
+        "evaluate", "--truth", files / "train.csv", *both, "--out", files / out, "--bootstrap-samples", 100, *more
+    )
 
 
 def test_two_systems_are_judged_side_by_side(files: Path) -> None:
@@ -65,8 +67,10 @@ def test_points_frozen_on_one_part_are_used_on_another(files: Path) -> None:
     part = ("--split", files / "split.json", "--part")
     assert judged(files, *part, "validation", out="validation").exit_code == 0
 
-    hidden = judged(files, *part, "holdout", "--points", files / "validation" / "points.json", "--json", out="holdout")
-    again = judged(files, *part, "holdout", "--points", files / "validation" / "points.json", out="holdout")
+    hidden = judged(
+        files, *part, "holdout", "--operating-points", files / "validation" / "points.json", "--json", out="holdout"
+    )
+    again = judged(files, *part, "holdout", "--operating-points", files / "validation" / "points.json", out="holdout")
 
     told = json.loads(hidden.stdout)
     assert (told["protocol"]["part"], told["protocol"]["looks_before"]) == ("holdout", 0)
@@ -115,11 +119,11 @@ def test_another_evaluation_does_not_replace_the_first(files: Path) -> None:
     assert judged(files).exit_code == 0
     before = (files / "out" / "evaluation.json").read_bytes()
 
-    other = judged(files, "--points", files / "out" / "points.json")
+    other = judged(files, "--operating-points", files / "out" / "points.json")
 
     assert other.exit_code == 2
     assert (files / "out" / "evaluation.json").read_bytes() == before
-    flattered = judged(files, "--points", files / "out" / "points.json", out="again")
+    flattered = judged(files, "--operating-points", files / "out" / "points.json", out="again")
     assert flattered.exit_code == 0
     assert "they flatter" in (files / "again" / "evaluation.md").read_text()
 
@@ -157,7 +161,9 @@ def test_a_run_is_judged_at_its_own_points_with_its_worst_failures(tmp_path: Pat
     make_views(tmp_path / "other", 24, seed=5)
     train_levels(CompiledDataset.open(tmp_path / "data"), tmp_path / "run", QUICK)
 
-    result = run("evaluate", "--run", tmp_path / "run", "--data", tmp_path / "other", "--draws", 100, "--json")
+    result = run(
+        "evaluate", "--run", tmp_path / "run", "--data", tmp_path / "other", "--bootstrap-samples", 100, "--json"
+    )
 
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
@@ -173,7 +179,7 @@ def test_a_run_is_judged_at_its_own_points_with_its_worst_failures(tmp_path: Pat
     assert "Research use only" in metadata
     assert "Known misses" in metadata
     assert "learnt from: the numbers are too good" not in metadata
-    same = run("evaluate", "--run", tmp_path / "run", "--data", tmp_path / "data", "--draws", 100)
+    same = run("evaluate", "--run", tmp_path / "run", "--data", tmp_path / "data", "--bootstrap-samples", 100)
     assert "32 of these studies were used in training" in same.stderr
     for path in (tmp_path / "run" / "evaluation-data" / "evaluation.html", tmp_path / "run" / "weights.md"):
         assert "32 of these studies were learnt from: the numbers are too good" in path.read_text()
@@ -191,10 +197,10 @@ def test_what_predictions_got_wrong_is_shown(tmp_path: Path) -> None:
     store = make_views(tmp_path / "data", 8)
     labels = store.studies().set_index("study_instance_uid")[list(TARGETS)]
     (1 - labels.astype(float) * 0.9).rename_axis("StudyInstanceUID").to_csv(tmp_path / "wrong.csv")
-    command = ("evaluate", "--truth", store.folder, "--predictions", tmp_path / "wrong.csv", "--draws", 100)
+    command = ("evaluate", "--truth", store.folder, "--predictions", tmp_path / "wrong.csv", "--bootstrap-samples", 100)
 
     plain = run(*command, "--out", tmp_path / "plain")
-    shown = run(*command, "--out", tmp_path / "shown", "--images", store.folder)
+    shown = run(*command, "--out", tmp_path / "shown", "--gallery-data", store.folder)
 
     assert (plain.exit_code, shown.exit_code) == (0, 0)
     pictures = [(tmp_path / out / "evaluation.html").read_text().count("image/jpeg") for out in ("plain", "shown")]

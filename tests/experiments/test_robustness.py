@@ -34,7 +34,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_command_tells_accuracy_against_severity(data: Path, tmp_path: Path) -> None:
-    command = ("robustness", data, "--out", tmp_path / "out", "--suite", "noise", "--suite", "crop", "--workers", 1)
+    command = (
+        "robustness",
+        data,
+        "--out",
+        tmp_path / "out",
+        "--perturbation",
+        "noise",
+        "--perturbation",
+        "crop",
+        "--workers",
+        1,
+    )
     network = ("--weights", "baseline-cnn")
 
     first = run(*command, *network)

@@ -45,7 +45,8 @@ def evaluate_command(
         Path | None, typer.Option("--out", help="Folder for the report; of a run, inside of it if left out.")
     ] = None,
     points: Annotated[
-        Path | None, typer.Option("--points", help="Operating points frozen before: points.json of another evaluation.")
+        Path | None,
+        typer.Option("--operating-points", help="Operating points frozen before: points.json of another evaluation."),
     ] = None,
     split: Annotated[Path | None, typer.Option("--split", help="A split of cspine split.")] = None,
     part: Annotated[
@@ -53,12 +54,12 @@ def evaluate_command(
     ] = None,
     boxes: Annotated[Path | None, typer.Option("--boxes", help="The challenge's train_bounding_boxes.csv.")] = None,
     groups: Annotated[
-        Path | None, typer.Option("--groups", help="A CSV of what studies differ in, by StudyInstanceUID.")
+        Path | None, typer.Option("--subgroups", help="A CSV of what studies differ in, by StudyInstanceUID.")
     ] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", help="A compiled data set that shows what predictions got wrong.")
+        Path | None, typer.Option("--gallery-data", help="A compiled data set that shows what predictions got wrong.")
     ] = None,
-    draws: Annotated[int, typer.Option("--draws", min=100, help="Bootstrap draws.")] = 2000,
+    draws: Annotated[int, typer.Option("--bootstrap-samples", min=100, help="Bootstrap draws.")] = 2000,
     as_json: Json = False,
 ) -> None:
     """Judge systems' answers by what is true: ranking, calibration, thresholds, pointing, parts, with intervals."""

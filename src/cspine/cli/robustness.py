@@ -21,7 +21,9 @@ def robustness_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for rows, curves and the report.")],
     suite: Annotated[
         list[str] | None,
-        typer.Option("--suite", help="noise, kernel, thickness, rotation, jpeg, missing or crop; all if left out."),
+        typer.Option(
+            "--perturbation", help="noise, kernel, thickness, rotation, jpeg, missing or crop; all if left out."
+        ),
     ] = None,
     weights: Annotated[
         list[str] | None, typer.Option("--weights", help="Names or files; the level network if left out.")

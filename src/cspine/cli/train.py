@@ -24,7 +24,9 @@ def train_command(
         Model, typer.Option("--model", help="Which network; a localizer learns from a folder with segmentations/.")
     ] = "levels",
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the data, at most.")] = None,
-    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Examples per step and process.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Examples per step and process.")
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="The optimiser's first or highest step size.")
     ] = None,
@@ -42,28 +44,37 @@ def train_command(
     all_folds: Annotated[
         bool, typer.Option("--all-folds", help="Of levels: a network for each part held out, calibrated together.")
     ] = False,
-    views: Annotated[
+    train_views: Annotated[
         str | None,
-        typer.Option("--views", help="Of levels: sagittal, coronal and axial views learnt from at a time: 3,3,3."),
+        typer.Option(
+            "--train-views", help="Of levels: sagittal, coronal and axial views learnt from at a time: 3,3,3."
+        ),
     ] = None,
-    seen: Annotated[
+    eval_views: Annotated[
         str | None,
-        typer.Option("--seen", help="Of levels: views looked at afterwards, such as 3,3,3; all that there are."),
+        typer.Option("--eval-views", help="Of levels: views looked at afterwards, such as 3,3,3; all that there are."),
     ] = None,
-    further: Annotated[
+    auxiliary_data: Annotated[
         Path | None,
-        typer.Option("--further", help="Of levels: more compiled data that single vertebrae are first learnt from."),
+        typer.Option(
+            "--auxiliary-data", help="Of levels: more compiled data that single vertebrae are first learnt from."
+        ),
     ] = None,
-    start: Annotated[
+    init_weights: Annotated[
         str | None,
-        typer.Option("--start", help="Of levels: weights to start from, such as levels, those that come with cspine."),
+        typer.Option(
+            "--init-weights", help="Of levels: weights to start from, such as levels, those that come with cspine."
+        ),
     ] = None,
     phantoms: Annotated[
         int | None,
         typer.Option("--phantoms", min=1, help="Of a localizer: phantoms to learn from beside the studies; 600."),
     ] = None,
-    accumulate: Annotated[
-        int | None, typer.Option("--accumulate", min=1, help="Steps whose gradients are added up; not of the baseline.")
+    grad_accumulation_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--grad-accumulation-steps", min=1, help="Steps whose gradients are added up; not of the baseline."
+        ),
     ] = None,
     precision: Annotated[
         str | None, typer.Option("--precision", help="32-true or bf16-mixed; not of the baseline.")
@@ -84,11 +95,11 @@ def train_command(
     pip install "cspine\[train]".
     """
     given = {
-        "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed, "folds": folds, "fold": fold,
-        "accumulate": accumulate, "precision": precision, "patience": patience, "augment": augment,
-        "further": further, "start": start, "phantoms": phantoms, "split": split,
-        "views": None if views is None else three_counts("--views", views),
-        "seen": None if seen is None else three_counts("--seen", seen),
+        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "folds": folds, "fold": fold,
+        "grad_accumulation_steps": grad_accumulation_steps, "precision": precision, "patience": patience, "augment": augment,
+        "auxiliary_data": auxiliary_data, "init_weights": init_weights, "phantoms": phantoms, "split": split,
+        "train_views": None if train_views is None else three_counts("--train-views", train_views),
+        "eval_views": None if eval_views is None else three_counts("--eval-views", eval_views),
     }  # fmt: skip
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if split is not None and (folds, fold, all_folds) != (None, None, False):

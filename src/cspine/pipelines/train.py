@@ -28,7 +28,7 @@ Run = Callable[[Path, Path, dict[str, Any], Progress], dict[str, Any] | None]
 
 
 def _levels(data: Path, out: Path, given: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
-    further, start, split = (given.pop(name, None) for name in ("further", "start", "split"))
+    further, start, split = (given.pop(name, None) for name in ("auxiliary_data", "init_weights", "split"))
     settings = _settings(LevelTrainSettings, given)
     more = CompiledDataset.open(further) if further else None
     frozen = read_split(split) if split else None

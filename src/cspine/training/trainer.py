@@ -40,7 +40,7 @@ class TrainerSettings(Settings):
     """How a network is trained, whatever it is."""
 
     epochs: int = Field(12, ge=1, le=10_000, description="Passes over the training examples.")
-    batch: int = Field(4, ge=1, le=4096, description="Examples per step and process.")
+    batch_size: int = Field(4, ge=1, le=4096, description="Examples per step and process.")
     grad_accumulation_steps: int = Field(
         1, ge=1, le=1024, description="Steps whose gradients are added up before weights move."
     )
@@ -101,13 +101,13 @@ def load_batches(
         Which of them, of every epoch others.
     """
     if seed is None:
-        return DataLoader(data, batch_size=settings.batch, num_workers=settings.workers)
+        return DataLoader(data, batch_size=settings.batch_size, num_workers=settings.workers)
     shared: DistributedSampler[Batch] | None = None
     if shard.count > 1:
         shared = DistributedSampler(data, shard.count, shard.rank, seed=seed, drop_last=True)
     return DataLoader(
         data,
-        batch_size=settings.batch,
+        batch_size=settings.batch_size,
         shuffle=shared is None,
         sampler=shared,
         drop_last=True,

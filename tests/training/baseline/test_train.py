@@ -20,7 +20,7 @@ from cspine.training.baseline.settings import TrainSettings
 from cspine.training.checkpoint import RunState, save_checkpoint
 from cspine.training.losses import challenge_log_loss
 
-QUICK = TrainSettings(epochs=3, batch=16, patience=3, tune_fraction=0.25)
+QUICK = TrainSettings(epochs=3, batch_size=16, patience=3, validation_fraction=0.25)
 
 
 def test_the_network_is_the_notebooks_layer_for_layer() -> None:
@@ -67,7 +67,7 @@ def test_the_loss_is_least_at_the_metric_optimal_probability() -> None:
 
 def test_training_learns_what_can_be_seen_and_ends_in_weights(tmp_path: Path) -> None:
     store = make_store(tmp_path / "data", 64)
-    settings = TrainSettings(epochs=12, batch=8, patience=12, tune_fraction=0.25)
+    settings = TrainSettings(epochs=12, batch_size=8, patience=12, validation_fraction=0.25)
 
     summary = loop.train(store, tmp_path / "run", settings)
 

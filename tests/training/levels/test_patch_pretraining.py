@@ -16,7 +16,14 @@ from cspine.training.levels.train import train_levels
 from cspine.views.level_views import LevelViewSettings
 
 QUICK = LevelTrainSettings(
-    pretrain_epochs=2, epochs=1, batch=2, folds=3, workers=0, train_views=(1, 1, 1), precision="32-true", ema_decay=0.5
+    pretrain_epochs=2,
+    epochs=1,
+    batch_size=2,
+    folds=3,
+    workers=0,
+    train_views=(1, 1, 1),
+    precision="32-true",
+    ema_decay=0.5,
 )
 
 

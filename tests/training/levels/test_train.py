@@ -37,7 +37,14 @@ from cspine.training.trainer import DataShard, load_batches
 from cspine.views.level_views import LevelViews, view_numbers
 
 QUICK = LevelTrainSettings(
-    pretrain_epochs=2, epochs=6, batch=4, folds=4, workers=0, train_views=(1, 1, 1), precision="32-true", ema_decay=0.9
+    pretrain_epochs=2,
+    epochs=6,
+    batch_size=4,
+    folds=4,
+    workers=0,
+    train_views=(1, 1, 1),
+    precision="32-true",
+    ema_decay=0.9,
 )
 
 ONCE = QUICK.model_copy(update={"cracks": 0, "epochs": 1})
@@ -331,7 +338,7 @@ def test_two_processes_train_one_network_and_one_of_them_writes(tmp_path: Path) 
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "cspine", "train",
         "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"), "--model", "levels", "--epochs", "2",
-        "--batch", "4", "--folds", "3", "--views", "1,1,1", "--precision", "32-true",
+        "--batch-size", "4", "--folds", "3", "--train-views", "1,1,1", "--precision", "32-true",
     ]  # fmt: skip
 
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)

@@ -57,8 +57,8 @@ def test_further_vertebrae_are_learnt_from_and_never_held_out(tmp_path: Path) ->
     make_views(tmp_path / "data", 12)
     make_views(tmp_path / "more", 8, seed=4)
     run = [
-        "train", "--data", str(tmp_path / "data"), "--further", str(tmp_path / "more"), "--out", str(tmp_path / "run"),
-        "--epochs", "1", "--batch", "4", "--folds", "3", "--views", "1,1,1", "--precision", "32-true",
+        "train", "--data", str(tmp_path / "data"), "--auxiliary-data", str(tmp_path / "more"), "--out", str(tmp_path / "run"),
+        "--epochs", "1", "--batch-size", "4", "--folds", "3", "--train-views", "1,1,1", "--precision", "32-true",
     ]  # fmt: skip
 
     done = CliRunner().invoke(app, run)
@@ -95,7 +95,13 @@ def test_what_was_learnt_from_patients_is_never_called_phantom_only(tmp_path: Pa
         replace(make_views(tmp_path / "more", 8, seed=4), is_phantom=False),
     )
     settings = LevelTrainSettings(
-        epochs=1, batch=4, folds=3, workers=0, train_views=(1, 1, 1), precision="32-true", resampled_epoch_fraction=1.0
+        epochs=1,
+        batch_size=4,
+        folds=3,
+        workers=0,
+        train_views=(1, 1, 1),
+        precision="32-true",
+        resampled_epoch_fraction=1.0,
     )
 
     summary = train_levels(store, tmp_path / "run", settings, further=other)

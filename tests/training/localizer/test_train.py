@@ -159,7 +159,7 @@ def test_segmentations_become_examples_without_frames(tmp_path: Path, segmented:
 def test_the_command_trains_a_localizer_that_predict_can_use(tmp_path: Path, segmented: Path) -> None:
     run = [
         "train", "--model", "localizer", "--data", str(segmented), "--out", str(tmp_path / "run"), "--phantoms", "3",
-        "--epochs", "1", "--batch", "2", "--precision", "32-true",
+        "--epochs", "1", "--batch-size", "2", "--precision", "32-true",
     ]  # fmt: skip
 
     done = CliRunner().invoke(app, run)

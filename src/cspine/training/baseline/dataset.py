@@ -93,7 +93,7 @@ def load_training_data(
         )
     labels = studies[list(TARGETS)].astype("int8")
     if frozen is None:
-        fractions = {TRAIN: 1.0 - settings.tune_fraction, VALIDATION: settings.tune_fraction}
+        fractions = {TRAIN: 1.0 - settings.validation_fraction, VALIDATION: settings.validation_fraction}
         split = split_patients(labels, studies["patient"], fractions, seed=settings.seed)
     else:
         split = frozen.train_val_assignment([str(study) for study in labels.index])

@@ -123,7 +123,7 @@ def _fit(
         started = time.perf_counter()
         torch.manual_seed(settings.seed * 100_003 + state.epoch)  # the same whether resumed or not
         train_loss = _one_epoch(fabric, model, wrapped, data.train, settings, state.epoch)
-        val_loss = _loss_on(fabric, model, data.validation, settings.batch)
+        val_loss = _loss_on(fabric, model, data.validation, settings.batch_size)
         state.epoch += 1
         state.curve.append(_row(state.epoch, train_loss, val_loss, time.perf_counter() - started))
         state.network, state.optimizer = _copy(network), optimizer.state_dict()
@@ -147,7 +147,7 @@ def _one_epoch(
     augment = Augmentation(settings.seed * 100_003 + epoch) if settings.augment else None
     model.train()
     total = 0.0
-    for chosen in torch.split(torch.randperm(len(images)), settings.batch):
+    for chosen in torch.split(torch.randperm(len(images)), settings.batch_size):
         if len(chosen) < 2:
             continue  # batch normalisation has no spread over a single image
         grey = images.images[chosen].float() / 255.0

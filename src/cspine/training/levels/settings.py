@@ -19,7 +19,7 @@ class LevelTrainSettings(TrainerSettings):
 
     model: str = Field("levels", pattern="^levels$", description="Which network.")
     epochs: int = Field(30, ge=1, le=10_000, description="Passes over the training necks.")
-    batch: int = Field(2, ge=1, le=4096, description="Necks per step and process.")
+    batch_size: int = Field(2, ge=1, le=4096, description="Necks per step and process.")
     learning_rate: float = Field(1.5e-3, gt=0.0, le=1.0, description="AdamW's highest step size.")
     weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="AdamW's decay.")
     train_views: tuple[int, int, int] = Field(
@@ -62,7 +62,7 @@ class LevelTrainSettings(TrainerSettings):
     @property
     def pretraining(self) -> "LevelTrainSettings":
         """How the encoder is trained on pieces: of more vertebrae at a time, since pieces are small."""
-        return self.model_copy(update={"epochs": self.pretrain_epochs, "batch": _VERTEBRAE * self.batch})
+        return self.model_copy(update={"epochs": self.pretrain_epochs, "batch": _VERTEBRAE * self.batch_size})
 
     @property
     def resampled_epochs(self) -> int:

@@ -205,7 +205,7 @@ def _lesson(material: LevelTrainingData, held: set[str], settings: LevelTrainSet
     """Return what is learnt from all necks but those that are held out."""
     train = [case for case in material.cases if case.study not in held]
     validation = [case for case in material.cases if case.study in held]
-    if len(train) < settings.batch * processes or not validation:
+    if len(train) < settings.batch_size * processes or not validation:
         raise LabelError(
             f"{material.store.folder}: {len(material.cases)} necks are too few for {settings.folds} folds; compile more"
         )

@@ -94,9 +94,9 @@ def train_localizer(
     validation = train_loader[::_HELD_OUT]
     train = [path for number, path in enumerate(train_loader) if number % _HELD_OUT]
     fabric = fabric or open_fabric(settings)
-    if len(train) < settings.batch * fabric.world_size:
+    if len(train) < settings.batch_size * fabric.world_size:
         raise LabelError(
-            f"{len(train_loader)} coarse volumes are too few to train on {settings.batch} at a time and hold some out; "
+            f"{len(train_loader)} coarse volumes are too few to train on {settings.batch_size} at a time and hold some out; "
             "give more studies"
         )
     data_hash = digest([_origin(path) for path in train_loader])[:16]
