@@ -21,6 +21,7 @@ from cspine.core.findings import (
     VertebraFinding,
     WeightsIdentity,
 )
+from cspine.core.typing import Floats
 from cspine.localization.compiler import Compiler
 from cspine.localization.loading import find_localizer
 from cspine.localization.localizer import Localizer
@@ -31,8 +32,6 @@ from cspine.models.weights import Weights, load_weights
 from cspine.spine.spine_map import Vertebra
 from cspine.views.compiled import CompiledStudy, CompiledVolume
 from cspine.views.level_views import CHANNELS, PLANES, LevelViews, view_numbers, view_places
-
-Floats = npt.NDArray[np.float64]
 
 _KINDS: Final = 3
 

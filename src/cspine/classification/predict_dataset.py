@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from cspine.classification.baseline import Baseline, study_probabilities
@@ -14,10 +13,9 @@ from cspine.core.anatomy import TARGETS, VERTEBRAE, Level
 from cspine.core.columns import MARK_COLUMNS, STUDY
 from cspine.core.errors import SourceError
 from cspine.core.progress import Progress, silent
+from cspine.core.typing import Floats
 from cspine.datasets.compiled import CompiledDataset
 from cspine.views.level_views import LevelViews, split_mosaic
-
-Floats = npt.NDArray[np.float64]
 
 
 def classify_dataset(

@@ -8,11 +8,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cspine.core.findings import SlicePlace, ViewEvidence
+from cspine.core.typing import Floats
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.series import Series
 from cspine.views.level_views import PLANES, LevelViews
-
-Floats = npt.NDArray[np.float64]
 
 _SMOOTH_CELLS: Final = 0.5
 

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.core.errors import GeometryError
-
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
 
 SAME_PLACE_MM: Final = 0.01
 """Slices closer than this along the normal are the same slice twice."""

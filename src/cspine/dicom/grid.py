@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from cspine.dicom.geometry import Floats, Stack
+from cspine.core.typing import Floats
+from cspine.dicom.geometry import Stack
 
 _SAME: Final = 1e-6
 """A plane this close to a slice, in slices, is that slice."""

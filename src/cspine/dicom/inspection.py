@@ -7,9 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cspine.core.errors import InputError
 from cspine.core.progress import Progress, silent
+from cspine.core.typing import Floats
 from cspine.dicom.codec.codecs import transfer_syntax_name
 from cspine.dicom.discovery import discover
-from cspine.dicom.geometry import MAX_GAP_MM, Floats, Stack, plane_name
+from cspine.dicom.geometry import MAX_GAP_MM, Stack, plane_name
 from cspine.dicom.open_series import LoadPolicy, open_series
 from cspine.dicom.series import Series, Study
 from cspine.dicom.series_selection import choose_series

@@ -11,9 +11,9 @@ import pandas as pd
 from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.errors import LabelError
 from cspine.core.findings import Acquisition
+from cspine.core.typing import Floats
 from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.evaluation.predictions import Predictions
-from cspine.metrics.bootstrap import Floats
 
 _ACQUIRED: Final = tuple(Acquisition.model_fields)
 

@@ -13,8 +13,9 @@ from scipy import stats
 from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.errors import LabelError
 from cspine.core.findings import Acquisition
+from cspine.core.typing import Floats
 from cspine.evaluation.predictions import Predictions
-from cspine.metrics.bootstrap import Floats, Interval, basic_interval
+from cspine.metrics.bootstrap import Interval, basic_interval
 
 LEAST: Final = 20
 """Studies on either side with fewer of which nothing is said."""

@@ -11,6 +11,7 @@ from cspine.core.anatomy import OVERALL, TARGETS
 from cspine.core.errors import InputError
 from cspine.core.files import plain_json
 from cspine.core.progress import Progress, silent
+from cspine.core.typing import Floats
 from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.evaluation.cases import LEVELS, Cases, Matched, match
 from cspine.evaluation.localization import Localisation, level_confusion, match_marks
@@ -18,7 +19,7 @@ from cspine.evaluation.operating_point_metrics import HALF, FixedOperatingPoints
 from cspine.evaluation.predictions import Predictions
 from cspine.evaluation.subgroups import SubgroupRow, subgroup_metrics
 from cspine.evaluation.target_metrics import TargetRow, auc_difference, target_metrics
-from cspine.metrics.bootstrap import DRAWS, Floats, patient_weights
+from cspine.metrics.bootstrap import DRAWS, patient_weights
 from cspine.metrics.delong import Difference
 from cspine.metrics.reliability import net_benefit
 from cspine.metrics.rsna2022 import metric_optimal, study_optimal

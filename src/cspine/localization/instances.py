@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
 
 _SPREAD_MM: Final = 3.0
 """Votes for one vertebra's origin scatter about so much."""

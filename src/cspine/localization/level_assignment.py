@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
 
 LEVELS: Final = 8
 """C1 to C7, and the thoracic ones, which follow each other."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
 from cspine.core.errors import WeightsError
+from cspine.core.typing import Floats
 from cspine.localization.coarse import HALVED, UNIT_MM, CoarseVolume, coarse_affine, coarsen, network_input
 from cspine.localization.instances import Instance, Voxels, find_instances
 from cspine.localization.level_assignment import assign_levels, confidence
@@ -19,8 +20,6 @@ from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
 from cspine.models.weights import Weights, load_weights
 from cspine.spine.occupancy_template import OccupancyTemplate
 from cspine.spine.spine_map import BoneMap, SpineMap, Vertebra
-
-Floats = npt.NDArray[np.float64]
 
 _BONE: Final = 0.5
 """Voxels count that are a vertebra's rather than not."""

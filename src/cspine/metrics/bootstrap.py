@@ -9,8 +9,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from cspine.core.errors import InputError
-
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
 
 LEVEL: Final = 0.95
 DRAWS: Final = 2000

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
 
 Method = Literal["none", "temperature", "platt", "isotonic"]
 

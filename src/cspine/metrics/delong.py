@@ -13,7 +13,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from cspine.core.errors import InputError
-from cspine.metrics.bootstrap import LEVEL, Floats, Interval
+from cspine.core.typing import Floats
+from cspine.metrics.bootstrap import LEVEL, Interval
 
 
 @dataclass(frozen=True)

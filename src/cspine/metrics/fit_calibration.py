@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.isotonic import IsotonicRegression
 
-from cspine.metrics.calibration import EPSILON, Calibration, Floats, Method, logit
+from cspine.core.typing import Floats
+from cspine.metrics.calibration import EPSILON, Calibration, Method, logit
 from cspine.metrics.logistic import fit_logistic
 
 _METHODS: Final[tuple[Method, ...]] = get_args(Method)

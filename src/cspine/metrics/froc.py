@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.core.errors import InputError
-
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from cspine.metrics.calibration import Floats, sigmoid
+from cspine.core.typing import Floats
+from cspine.metrics.calibration import sigmoid
 
 _STEPS: Final = 100
 _STILL: Final = 1e-10

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from cspine.core.errors import InputError
-from cspine.metrics.bootstrap import LEVEL, Floats, Interval
+from cspine.core.typing import Floats
+from cspine.metrics.bootstrap import LEVEL, Interval
 from cspine.metrics.calibration import EPSILON, logit
 from cspine.metrics.logistic import fit_logistic
 

@@ -18,8 +18,7 @@ import pandas as pd
 
 from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.errors import InputError, LabelError
-
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
 
 NEGATIVE_WEIGHT: Final = np.array([7.0 if target == OVERALL else 1.0 for target in TARGETS])
 POSITIVE_FACTOR: Final = 2.0

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cspine.metrics.bootstrap import Floats, Interval, bootstrap_mean, bootstrap_ratio, percentile_interval
+from cspine.core.typing import Floats
+from cspine.metrics.bootstrap import Interval, bootstrap_mean, bootstrap_ratio, percentile_interval
 from cspine.metrics.rsna2022 import weighted_losses
 
 

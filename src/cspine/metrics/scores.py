@@ -7,8 +7,7 @@ import numpy.typing as npt
 from sklearn import metrics
 
 from cspine.core.errors import InputError
-
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
 
 RELIABILITY_BINS: Final = 10
 """Equal-width bins of the reliability diagram."""

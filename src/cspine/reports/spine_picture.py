@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY, colour_of
 from cspine.core.files import write_bytes
+from cspine.core.typing import Floats
 from cspine.localization.result import LocalizationResult
 from cspine.spine.centerline import SpineCenterline
 from cspine.spine.spine_map import Vertebra
 from cspine.views.curved import compile_curved, coronal_sheet
 from cspine.views.sagittal import SagittalSet, SagittalSettings
-
-Floats = npt.NDArray[np.float64]
 
 _SCALE: Final = 3
 """Pixels of the picture for one of the image."""

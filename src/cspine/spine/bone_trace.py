@@ -16,8 +16,7 @@ from scipy import ndimage
 
 from cspine.core.errors import NotAssessableError
 from cspine.core.parallel import default_workers
-
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
 
 BONE_HU: Final = 250
 """Above contrast in vessels at most tube voltages, below trabecular bone's mean of 200-400 HU only in the frail."""

@@ -8,9 +8,8 @@ import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 
 from cspine.core.errors import NotAssessableError
+from cspine.core.typing import Floats
 from cspine.spine.spine_map import SpineMap
-
-Floats = npt.NDArray[np.float64]
 
 _STEEPEST: Final = 0.5
 """Beyond the outermost vertebrae the spine goes on straight, aside by no more than this per mm of height."""

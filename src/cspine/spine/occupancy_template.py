@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
+
 Inside = Callable[[Floats], npt.NDArray[np.bool_]]
 
 CELL_MM: Final = 5.0

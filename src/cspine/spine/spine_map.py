@@ -10,8 +10,7 @@ from scipy.interpolate import PchipInterpolator
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import NotAssessableError
 from cspine.core.findings import Coverage
-
-Floats = npt.NDArray[np.float64]
+from cspine.core.typing import Floats
 
 WHOLE_FROM: Final = 0.98
 """A vertebra counts as whole where at least this share of it was scanned."""

@@ -9,8 +9,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cspine.core.parallel import default_workers
+from cspine.core.typing import Floats
 from cspine.dicom.codec.pixels import AIR_HU
-from cspine.spine.centerline import Floats, SpineCenterline
+from cspine.spine.centerline import SpineCenterline
 from cspine.views.sagittal import SagittalSet, SagittalSettings, scanned_heights, sub_samples
 from cspine.views.window import to_grey
 

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
+from cspine.core.typing import Floats
 from cspine.spine.spine_map import Vertebra
-
-Floats = npt.NDArray[np.float64]
 
 METAL_HU: Final = 2500
 """Bone's cortex reaches 2,000 HU with a sharp kernel; fillings, screws and plates are above."""

@@ -11,11 +11,11 @@ from scipy import ndimage
 from cspine.classification.saliency import EvidenceField
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
 from cspine.core.parallel import default_workers
+from cspine.core.typing import Floats
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import Stack
 from cspine.spine.spine_map import BoneMap
 
-Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.uint8]
 
 _MORE_LIKELY: Final = 0.5
