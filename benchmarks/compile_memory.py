@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.tables import keep
-from cspine.reports.sections import Table
+from cspine.reports.evaluation.sections import Table
 
 COUNTS = (1, 4, 16, 64)
 

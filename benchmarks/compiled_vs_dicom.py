@@ -139,7 +139,7 @@ def _reformat(volume: Any, settings: Any) -> npt.NDArray[np.uint8]:
 def _show(work: Path, found: dict[str, list[dict[str, float]]], studies: int, rounds: int) -> None:
     from benchmarks.tables import keep
     from cspine.datasets.compiled import CompiledDataset
-    from cspine.reports.sections import Table
+    from cspine.reports.evaluation.sections import Table
 
     table = CompiledDataset.open(work / "compiled").studies()
     before, after = int(table["bytes_in"].sum()), int(table["bytes_out"].sum())

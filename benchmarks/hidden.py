@@ -39,7 +39,7 @@ from cspine.metrics.froc import froc
 from cspine.metrics.scores import auc
 from cspine.phantom import DOMAINS
 from cspine.phantom.scanner.dicom import Identity
-from cspine.reports.sections import Table
+from cspine.reports.evaluation.sections import Table
 from cspine.spine.spine_map import coverage_of
 from cspine.training.levels.phantom_dataset import write_phantom_dataset
 from cspine.views.level_views import LevelViews

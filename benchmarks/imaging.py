@@ -69,7 +69,7 @@ def main() -> None:
 
 def _show(work: Path, syntax: str, found: dict[str, list[dict[str, float]]]) -> None:
     from benchmarks.tables import keep  # not in the processes that are timed
-    from cspine.reports.sections import Table
+    from cspine.reports.evaluation.sections import Table
 
     seconds = {way: statistics.median(run["seconds"] for run in runs) for way, runs in found.items()}
     memory = {way: statistics.median(run["peak_mb"] for run in runs) for way, runs in found.items()}

@@ -54,7 +54,7 @@ def main() -> None:
         found.update(json.loads(done.stdout.splitlines()[-1]))
         told[syntax] = found
     from benchmarks.tables import keep
-    from cspine.reports.sections import Table
+    from cspine.reports.evaluation.sections import Table
 
     rows = tuple(
         (_named(what), ASKED.get(what, ""), *(_spread(found[what]) for found in told.values()))

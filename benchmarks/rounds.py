@@ -17,7 +17,7 @@ from benchmarks.tables import keep
 from cspine.classification.level_classifier import LevelClassifier
 from cspine.core.columns import STUDY
 from cspine.datasets.compiled import CompiledDataset
-from cspine.reports.sections import Table
+from cspine.reports.evaluation.sections import Table
 
 
 def main() -> None:

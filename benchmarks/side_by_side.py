@@ -45,7 +45,7 @@ from cspine.metrics.bootstrap import Interval, bootstrap_auc, patient_weights, p
 from cspine.metrics.scores import auc
 from cspine.phantom import DOMAINS, PhantomSettings
 from cspine.phantom.scanner.dicom import Identity
-from cspine.reports.sections import Table, show
+from cspine.reports.evaluation.sections import Table, show
 from cspine.training.baseline.settings import TrainSettings
 from cspine.training.baseline.train import train
 from cspine.training.levels.initialization import PretrainedWeights, export_encoder, load_pretrained

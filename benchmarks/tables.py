@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from cspine.core.files import write_text
-from cspine.reports.markdown import table_lines
-from cspine.reports.sections import Table
+from cspine.reports.evaluation.markdown import table_lines
+from cspine.reports.evaluation.sections import Table
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 KEPT: Final = "tables"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from benchmarks.tables import BLOCK, PAGE, fill, keep, kept_tables
 
-from cspine.reports.sections import Table
+from cspine.reports.evaluation.sections import Table
 
 TABLE = Table(("what", "found"), (("speed", "1.5"), ("a | b", "2")))
 

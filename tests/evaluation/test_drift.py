@@ -18,7 +18,7 @@ from cspine.core.files import write_text
 from cspine.core.findings import Acquisition
 from cspine.evaluation.drift import Shift, find_shifts, stability_index
 from cspine.evaluation.predictions import Predictions
-from cspine.reports.drift_report import drift_sections, verdict
+from cspine.reports.evaluation.drift_report import drift_sections, verdict
 
 
 def answers(

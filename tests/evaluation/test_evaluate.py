@@ -30,8 +30,8 @@ from cspine.evaluation.predictions import Predictions
 from cspine.metrics.bootstrap import wilson
 from cspine.metrics.reliability import predictive_values
 from cspine.metrics.rsna2022 import challenge_loss, constant_baselines, metric_optimal, study_optimal
-from cspine.reports.markdown import evaluation_markdown
-from cspine.reports.sections import sections_of
+from cspine.reports.evaluation.markdown import evaluation_markdown
+from cspine.reports.evaluation.sections import sections_of
 
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 POINTS = FixedOperatingPoints(

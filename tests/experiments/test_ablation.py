@@ -11,7 +11,7 @@ from cspine.cli import app
 from cspine.core.errors import InputError
 from cspine.experiments.ablation import AblationSettings, ablate, spread_views
 from cspine.phantom import PhantomSettings, synthesize
-from cspine.reports.ablation_report import ablation_sections, verdict
+from cspine.reports.evaluation.ablation_report import ablation_sections, verdict
 
 SMALL = PhantomSettings(matrix=64, prevalence=0.5, slice_spacing_mm=(2.4, 2.5), shortened=0.0)
 

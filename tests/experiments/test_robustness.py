@@ -18,7 +18,7 @@ from cspine.dicom.study_collection import open_collection
 from cspine.experiments.robustness import BLANK, SLICES, UNPERTURBED, evaluate_perturbations, run_perturbations
 from cspine.phantom import PhantomSettings, synthesize
 from cspine.pipelines.predict import Detector
-from cspine.reports.robustness_report import trial_sections
+from cspine.reports.evaluation.robustness_report import trial_sections
 
 
 def run(*arguments: object) -> Result:

@@ -40,11 +40,11 @@ def ablate_command(
     from dataclasses import asdict
 
     from cspine.core.files import plain_json, write_json
-    from cspine.reports.sections_page import write_sections
+    from cspine.reports.evaluation.sections_page import write_sections
 
     with training_extra():
         from cspine.experiments.ablation import AblationSettings, ablate
-        from cspine.reports.ablation_report import ablation_figure, ablation_sections, verdict
+        from cspine.reports.evaluation.ablation_report import ablation_figure, ablation_sections, verdict
 
     settings = AblationSettings(model.value, epochs, seed, workers)
     with progress_bar() as progress:

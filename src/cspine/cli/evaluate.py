@@ -251,11 +251,11 @@ def _write(out: Path, judgement: "EvaluationResult", asked: _Asked) -> None:
     from cspine.core.files import write_json, write_text
     from cspine.evaluation.failures import worst_failures
     from cspine.plots.figure_style import save_figure
-    from cspine.reports.evaluation_figures import judged_figures
-    from cspine.reports.evaluation_page import ShownFailure, evaluation_page
-    from cspine.reports.failure_pictures import picture_failures
-    from cspine.reports.markdown import evaluation_markdown
-    from cspine.reports.model_card import model_card
+    from cspine.reports.evaluation.failure_images import picture_failures
+    from cspine.reports.evaluation.figures import judged_figures
+    from cspine.reports.evaluation.markdown import evaluation_markdown
+    from cspine.reports.evaluation.model_card import model_card
+    from cspine.reports.evaluation.page import ShownFailure, evaluation_page
 
     title = ", ".join(system.name for system in judgement.systems)
     figures = judged_figures(judgement)
@@ -301,8 +301,8 @@ def _freeze(out: Path, judgement: "EvaluationResult") -> None:
 
 
 def _tell(judgement: "EvaluationResult", out: Path) -> None:
-    from cspine.reports.markdown import PHANTOM_STATEMENT
-    from cspine.reports.sections import headline, name_of
+    from cspine.reports.evaluation.markdown import PHANTOM_STATEMENT
+    from cspine.reports.evaluation.sections import headline, name_of
 
     for system in judgement.systems:
         say(system.name)

@@ -27,8 +27,8 @@ def monitor_command(
     from cspine.evaluation.drift import find_shifts
     from cspine.evaluation.holdout_access_log import predictions_hash
     from cspine.evaluation.predictions import read_predictions
-    from cspine.reports.drift_report import drift_figure, drift_sections, verdict
-    from cspine.reports.sections_page import write_sections
+    from cspine.reports.evaluation.drift_report import drift_figure, drift_sections, verdict
+    from cspine.reports.evaluation.sections_page import write_sections
 
     before, now = read_predictions(reference, name="reference"), read_predictions(recent, name="recent")
     shifts = find_shifts(before, now)

@@ -39,8 +39,8 @@ def robustness_command(
     from cspine.dicom.study_collection import open_collection
     from cspine.experiments.perturbations import SUITES
     from cspine.experiments.robustness import evaluate_perturbations, run_perturbations
-    from cspine.reports.robustness_report import trial_figure, trial_sections
-    from cspine.reports.sections_page import write_sections
+    from cspine.reports.evaluation.robustness_report import trial_figure, trial_sections
+    from cspine.reports.evaluation.sections_page import write_sections
 
     root, truth = open_collection(data), read_reference_standard(data)
     with progress_bar() as progress:
@@ -62,8 +62,8 @@ def robustness_command(
 
 
 def _tell(points: "tuple[RobustnessPoint, ...]") -> None:
-    from cspine.reports.robustness_report import severity_of
-    from cspine.reports.sections import show
+    from cspine.reports.evaluation.robustness_report import severity_of
+    from cspine.reports.evaluation.sections import show
 
     for point in points:
         not_assessable = f", {point.not_assessable} refused" if point.not_assessable else ""

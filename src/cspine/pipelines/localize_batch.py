@@ -10,7 +10,7 @@ from cspine.core.progress import Progress, silent
 from cspine.dicom.study_collection import open_collection
 from cspine.localization.localizer import Localizer
 from cspine.pipelines.localize import localize_study
-from cspine.reports.spine_picture import write_spine_picture
+from cspine.reports.images.spine_picture import write_spine_picture
 
 SPINE_FILE: Final = "spine.json"
 PICTURE_FILE: Final = "spine.png"

@@ -23,7 +23,7 @@ from cspine.dicom.geometry import MAX_GAP_MM
 from cspine.dicom.study_collection import SourceFingerprint, StudySource, open_collection
 from cspine.pipelines.predict import Detector
 from cspine.reports.html import write_report
-from cspine.reports.thumbnail import thumbnail
+from cspine.reports.images.thumbnail import thumbnail
 from cspine.reports.worklist import MAX_WAIT_MIN, StudyResult, order, worklist_page, worklist_table
 
 FINDINGS_FILE: Final = "findings.json"

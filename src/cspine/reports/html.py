@@ -9,8 +9,8 @@ from cspine.core.anatomy import COLOURS, RESEARCH_USE_ONLY
 from cspine.core.errors import DecodeError
 from cspine.core.files import write_text
 from cspine.core.findings import Findings, SlicePlace, assessment_label
-from cspine.reports.axial import PIXELS, SIDE_MM, axial_picture
-from cspine.reports.overlay import evidence_png, marks, place_of, view_jpeg
+from cspine.reports.images.axial import PIXELS, SIDE_MM, axial_picture
+from cspine.reports.images.overlay import evidence_png, marks, place_of, view_jpeg
 from cspine.reports.pages import environment, inline
 from cspine.views.compiled import CompiledStudy
 

@@ -12,7 +12,7 @@ from pydicom.uid import RLELossless
 from cspine.core.findings import Findings, VertebraFinding, assessment_label
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.source_images import SourceImages
-from cspine.reports.overlay import marks, place_of
+from cspine.reports.images.overlay import marks, place_of
 from cspine.spine.spine_map import SpineMap
 from cspine.views.sagittal import SagittalSet
 

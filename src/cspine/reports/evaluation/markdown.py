@@ -5,7 +5,7 @@ from typing import Final
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.evaluation.evaluate import EvaluationResult
-from cspine.reports.sections import Section, Table, sections_of
+from cspine.reports.evaluation.sections import Section, Table, sections_of
 
 PHANTOM_STATEMENT: Final = (
     "Phantom data: these numbers show that the machinery works and compare methods. They are not clinical accuracy."

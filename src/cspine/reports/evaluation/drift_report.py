@@ -9,7 +9,7 @@ from cspine.core.anatomy import OVERALL, TARGETS
 from cspine.evaluation.drift import ALARM, LARGE, LEAST, MODERATE, Shift
 from cspine.evaluation.predictions import Predictions
 from cspine.plots.figure_style import panels
-from cspine.reports.sections import NOTHING, Section, Table, show
+from cspine.reports.evaluation.sections import NOTHING, Section, Table, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ import numpy as np
 from cspine.experiments.perturbations import SUITES
 from cspine.experiments.robustness import BLANK, SLICES, UNPERTURBED, RobustnessPoint
 from cspine.plots.figure_style import panels
-from cspine.reports.sections import NOTHING, Section, Table, show
+from cspine.reports.evaluation.sections import NOTHING, Section, Table, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

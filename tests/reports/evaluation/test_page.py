@@ -11,7 +11,7 @@ from cspine.datasets.reference_standard import FRACTURE_COLUMNS, ReferenceStanda
 from cspine.evaluation.evaluate import EvaluationSettings, judge
 from cspine.evaluation.failures import worst_failures
 from cspine.evaluation.predictions import Predictions
-from cspine.reports.evaluation_page import ShownFailure, evaluation_page
+from cspine.reports.evaluation.page import ShownFailure, evaluation_page
 
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 HOSTILE = "<script>alert(1)</script>"

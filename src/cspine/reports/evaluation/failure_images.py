@@ -7,7 +7,7 @@ import pandas as pd
 
 from cspine.datasets.compiled import CompiledDataset
 from cspine.evaluation.failures import Failure
-from cspine.reports.evaluation_page import ShownFailure
+from cspine.reports.evaluation.page import ShownFailure
 from cspine.views.level_views import PLANES, split_mosaic
 from cspine.views.sagittal import encode_jpeg
 

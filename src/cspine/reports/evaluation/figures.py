@@ -9,7 +9,7 @@ from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.evaluate import EvaluationResult
 from cspine.metrics.scores import RELIABILITY_BINS, reliability, roc_points
 from cspine.plots.figure_style import INK, canvas
-from cspine.reports.sections import name_of
+from cspine.reports.evaluation.sections import name_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ import numpy as np
 from cspine.experiments.ablation import Ablation, AblationRow
 from cspine.metrics.delong import Difference
 from cspine.plots.figure_style import panels
-from cspine.reports.sections import NOTHING, Section, Table, show
+from cspine.reports.evaluation.sections import NOTHING, Section, Table, show
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,9 +8,9 @@ from cspine import __version__
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.files import write_text
 from cspine.plots.figure_style import save_figure
-from cspine.reports.markdown import PHANTOM_STATEMENT, sections_markdown
+from cspine.reports.evaluation.markdown import PHANTOM_STATEMENT, sections_markdown
+from cspine.reports.evaluation.sections import Section
 from cspine.reports.pages import environment, inline
-from cspine.reports.sections import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,8 @@ from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.evaluate import EvaluationResult
 from cspine.evaluation.failures import Failure
 from cspine.models.metadata import BaselineMetadata, LevelsMetadata
-from cspine.reports.markdown import PHANTOM_STATEMENT, escaped, table_lines
-from cspine.reports.sections import Table, name_of, show
+from cspine.reports.evaluation.markdown import PHANTOM_STATEMENT, escaped, table_lines
+from cspine.reports.evaluation.sections import Table, name_of, show
 
 _SHOWN: Final = 8
 """Parts of the cases that are told worst."""

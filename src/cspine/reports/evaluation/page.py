@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from cspine.evaluation.evaluate import EvaluationResult
 from cspine.evaluation.failures import Failure
-from cspine.reports.guidelines import guideline_items
+from cspine.reports.evaluation.guidelines import guideline_items
+from cspine.reports.evaluation.sections import sections_of
+from cspine.reports.evaluation.sections_page import sections_page
 from cspine.reports.pages import inline
-from cspine.reports.sections import sections_of
-from cspine.reports.sections_page import sections_page
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.evaluation.evaluate import EvaluationResult, EvaluationSettings, judge
 from cspine.evaluation.predictions import Predictions
 from cspine.plots import figure_style as canvas
-from cspine.reports.evaluation_figures import judged_figures
+from cspine.reports.evaluation.figures import judged_figures
 
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 NAMES = {"roc.png", "reliability.png", "decision.png", "froc.png", "subgroups.png"}

@@ -1,0 +1,1 @@
+"""Evaluations, drift, robustness and ablations as Markdown, HTML pages and figures."""

@@ -1,0 +1,1 @@
+"""Pictures of one study: overlays, axial slices, thumbnails and the labeled spine."""
