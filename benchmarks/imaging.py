@@ -226,9 +226,9 @@ def _cspine(folder: Path) -> Callable[[], Any]:
 
 
 def _cspine_load(folder: Path) -> Callable[[], Any]:
-    from cspine.dicom import choose_series, discover, load_volume
+    from cspine.dicom import discover, load_volume, select_series
 
-    series = choose_series(discover(folder).studies[0]).chosen
+    series = select_series(discover(folder).studies[0]).selected
     return lambda: load_volume(series)
 
 

@@ -101,7 +101,7 @@ def warm(folder: Path, rounds: int) -> dict[str, list[float]]:
 
     with timed("imports, in a fresh process"):
         from cspine.dicom.open_series import load_volume
-        from cspine.dicom.series_selection import choose_series
+        from cspine.dicom.series_selection import select_series
         from cspine.dicom.study_collection import open_collection
         from cspine.localization.compiler import compile_volume
         from cspine.pipelines.predict import Detector
@@ -113,8 +113,8 @@ def warm(folder: Path, rounds: int) -> dict[str, list[float]]:
 
     def load() -> tuple[Any, Any]:
         study = open_collection(folder).studies[0].open()
-        choice = choose_series(study)
-        return choice, load_volume(choice.chosen)
+        selection = select_series(study)
+        return selection, load_volume(selection.selected)
 
     locate = detector.classifier.compiler.localizer
     if locate is None:

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from tests.support.dicom import write_series
 
 from cspine.classification.saliency import strongest_place
-from cspine.dicom import choose_series, discover, load_volume
+from cspine.dicom import discover, load_volume, select_series
 from cspine.dicom.series import Series
 from cspine.views.level_views import LevelViews, LevelViewSettings, compile_level
 
@@ -39,7 +39,7 @@ def cut(folder: Path, kind: str = "axial") -> tuple[LevelViews, Series]:
     off = np.array([12.0, -14.0, 11.0])
     off[NORMAL[kind]] = 2.0
     box[:3, 3] = (volume.affine @ [*MARK, 1.0])[:3] + box[:3, :3] @ off
-    return compile_level(volume, "C4", box, VIEWS), choose_series(discover(folder).studies[0]).chosen
+    return compile_level(volume, "C4", box, VIEWS), select_series(discover(folder).studies[0]).selected
 
 
 @pytest.mark.parametrize("kind", ["sagittal", "coronal", "axial"])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from cspine.cli import app
 from cspine.core.errors import GeometryError
 from cspine.core.findings import Findings, Spine
-from cspine.dicom import choose_series, discover, load_volume
+from cspine.dicom import discover, load_volume, select_series
 from cspine.spine.bone_trace import trace_spine
 from cspine.views.sagittal import SagittalSettings, compile_sagittal
 
@@ -143,17 +143,17 @@ def test_chest_thick_is_refused_for_its_slices(real_data: Path, tmp_path: Path) 
 def test_philips_study_says_which_series_it_read_and_why_not_the_others(real_data: Path, tmp_path: Path) -> None:
     study = discover(real_data / "philips-study").studies[0]
 
-    choice = choose_series(study)
+    selection = select_series(study)
 
-    assert choice.reasons == ("140 axial slices 1.00 mm apart", "140 mm long", "sharp kernel YA")
-    assert {rejection.reason for rejection in choice.rejected} >= {
+    assert selection.reasons == ("140 axial slices 1.00 mm apart", "140 mm long", "sharp kernel YA")
+    assert {rejection.reason for rejection in selection.rejected} >= {
         "a localizer", "slices 5.00 mm apart, coarser than the chosen 1.00 mm",
     }  # fmt: skip
     _, output, findings = predict(real_data / "philips-study", tmp_path / "out")
     assert findings.not_assessable is not None
     assert findings.not_assessable.code == "no-cervical-spine"
     assert "no cervical vertebra was found in the scan" in output
-    assert findings.series_instance_uid == choice.chosen.series_instance_uid
+    assert findings.series_instance_uid == selection.selected.series_instance_uid
 
 
 def test_inspect_shows_every_folder_as_json(real_data: Path) -> None:

@@ -16,7 +16,7 @@ from tests.support.codecs import SYNTAXES, Syntax
 from tests.support.dicom import STUDY, neck, write_enhanced, write_series
 
 from cspine.core.errors import CspineError, DecodeError, DicomError, SourceError
-from cspine.dicom import choose_series, discover, load_volume
+from cspine.dicom import discover, load_volume, select_series
 from cspine.dicom.codec.header import suppress_pydicom_warnings
 from cspine.dicom.sources import SourceFile
 
@@ -45,7 +45,7 @@ def test_a_concatenation_of_files_is_one_series(tmp_path: Path) -> None:
 
     (study,) = discover(tmp_path).studies
 
-    np.testing.assert_array_equal(load_volume(choose_series(study).chosen).array, HU)
+    np.testing.assert_array_equal(load_volume(select_series(study).selected).array, HU)
 
 
 def test_frames_that_are_missing_are_named(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_multi_frame_file_in_a_zip_is_read_once(tmp_path: Path, monkeypatch: p
     path = write_enhanced(tmp_path / "e.dcm", HU)
     with zipfile.ZipFile(tmp_path / "e.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(path, "e.dcm")
-    series = choose_series(discover(tmp_path / "e.zip").studies[0]).chosen
+    series = select_series(discover(tmp_path / "e.zip").studies[0]).selected
     reads: list[int | None] = []
     read = SourceFile.read
 

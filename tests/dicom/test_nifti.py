@@ -14,7 +14,7 @@ import pytest
 from tests.support.dicom import neck, write_series
 
 from cspine.core.errors import CspineError, LabelError, SourceError
-from cspine.dicom import choose_series, discover, load_segmentation, load_volume
+from cspine.dicom import discover, load_segmentation, load_volume, select_series
 from cspine.phantom import PhantomSettings, synthesize
 
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -171,9 +171,9 @@ def test_a_segmentation_beside_dicom_is_passed_over(tmp_path: Path) -> None:
 def test_an_axial_nifti_is_chosen_as_any_series(tmp_path: Path) -> None:
     nib.save(stored(HU, (2, 0, 1), (-1, 1, 1)), tmp_path / "x.nii")
 
-    choice = choose_series(discover(tmp_path).studies[0])
+    selection = select_series(discover(tmp_path).studies[0])
 
-    assert choice.reasons[0] == "14 axial slices 3.00 mm apart"
+    assert selection.reasons[0] == "14 axial slices 3.00 mm apart"
 
 
 # --- segmentations ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 from tests.support.dicom import STUDY, neck, write_series
 
 from cspine.core.errors import DicomError, SourceError
-from cspine.dicom import choose_series, discover, load_volume
+from cspine.dicom import discover, load_volume, select_series
 from cspine.dicom.series_selection import is_sharp
 
 SMALL = neck((12, 16, 16))
@@ -15,11 +15,11 @@ SMALL = neck((12, 16, 16))
 def test_challenge_headers_without_modality_or_class_are_enough(tmp_path: Path) -> None:
     write_series(tmp_path, SMALL)
 
-    choice = choose_series(discover(tmp_path).studies[0])
+    selection = select_series(discover(tmp_path).studies[0])
 
-    assert len(choice.chosen.headers) == 12
-    assert choice.chosen.headers[0].modality is None
-    assert "12 axial slices 3.00 mm apart" in choice.reasons
+    assert len(selection.selected.headers) == 12
+    assert selection.selected.headers[0].modality is None
+    assert "12 axial slices 3.00 mm apart" in selection.reasons
 
 
 def test_the_thin_sharp_original_series_is_chosen_and_the_others_have_reasons(tmp_path: Path) -> None:
@@ -38,10 +38,10 @@ def test_the_thin_sharp_original_series_is_chosen_and_the_others_have_reasons(tm
     write_series(tmp_path / "e", SMALL, series="1.5", change=as_kind("B70f", "ORIGINAL", "PRIMARY", "LOCALIZER"))
     write_series(tmp_path / "f", SMALL[:2], series="1.6", change=as_kind("B70f", *original))
 
-    choice = choose_series(discover(tmp_path).studies[0])
+    selection = select_series(discover(tmp_path).studies[0])
 
-    assert choice.chosen.series_instance_uid == "1.2"
-    reasons = {rejection.series.series_instance_uid: rejection.reason for rejection in choice.rejected}
+    assert selection.selected.series_instance_uid == "1.2"
+    reasons = {rejection.series.series_instance_uid: rejection.reason for rejection in selection.rejected}
     assert "softer" in reasons["1.1"]
     assert "coarser" in reasons["1.3"]
     assert "derived" in reasons["1.4"]
@@ -54,10 +54,10 @@ def test_a_series_can_be_asked_for(tmp_path: Path) -> None:
     write_series(tmp_path / "b", SMALL, series="1.2", spacing=(2, 1, 1))
     study = discover(tmp_path).studies[0]
 
-    assert choose_series(study).chosen.series_instance_uid == "1.1"
-    assert choose_series(study, series_uid="1.2").chosen.series_instance_uid == "1.2"
+    assert select_series(study).selected.series_instance_uid == "1.1"
+    assert select_series(study, series_uid="1.2").selected.series_instance_uid == "1.2"
     with pytest.raises(DicomError, match=r"no series 9\.9"):
-        choose_series(study, series_uid="9.9")
+        select_series(study, series_uid="9.9")
 
 
 def test_missing_pixel_spacing_is_named(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_missing_pixel_spacing_is_named(tmp_path: Path) -> None:
     write_series(tmp_path, SMALL, change=drop)
 
     with pytest.raises(DicomError, match=r"\.dcm: PixelSpacing is missing"):
-        choose_series(discover(tmp_path).studies[0])
+        select_series(discover(tmp_path).studies[0])
 
 
 def test_text_named_dcm_is_passed_over_with_a_reason(tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_images_of_another_size_are_a_part_of_their_own(tmp_path: Path) -> None:
     write_series(tmp_path / "a", SMALL)
     write_series(tmp_path / "b", SMALL[:3, :8], origin=(-56, -48, 90))
 
-    choice = choose_series(discover(tmp_path).studies[0])
+    selection = select_series(discover(tmp_path).studies[0])
 
-    assert choice.chosen.headers[0].rows == 16
-    assert [(r.series.part, r.reason) for r in choice.rejected] == [(1, "only 3 slices, at least 10 are needed")]
+    assert selection.selected.headers[0].rows == 16
+    assert [(r.series.part, r.reason) for r in selection.rejected] == [(1, "only 3 slices, at least 10 are needed")]
 
 
 def test_a_header_longer_than_the_first_read_is_still_whole(tmp_path: Path) -> None:
@@ -140,9 +140,9 @@ def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
         dataset.preamble = None
         dcmwrite(path, dataset, implicit_vr=True, little_endian=True, enforce_file_format=False)
 
-    choice = choose_series(discover(tmp_path).studies[0])
+    selection = select_series(discover(tmp_path).studies[0])
 
-    assert len(choice.chosen.headers) == 12
+    assert len(selection.selected.headers) == 12
 
 
 @pytest.mark.parametrize(

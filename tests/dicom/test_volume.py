@@ -23,7 +23,7 @@ from pydicom.uid import (
 from tests.support.dicom import neck, write_series
 
 from cspine.core.errors import DecodeError, DicomError, GeometryError
-from cspine.dicom import choose_series, discover, load_volume
+from cspine.dicom import discover, load_volume, select_series
 
 HU = neck((14, 20, 24))
 
@@ -71,7 +71,7 @@ def test_every_flip_and_slice_direction_gives_the_same_physical_volume(
 
     study = discover(folder).studies[0]
     series_uid = study.series[0].series_instance_uid
-    volume = load_volume(choose_series(study, series_uid=series_uid).chosen).to_patient_orientation("HPL")
+    volume = load_volume(select_series(study, series_uid=series_uid).selected).to_patient_orientation("HPL")
 
     np.testing.assert_array_equal(volume.array, truth)
     np.testing.assert_allclose(volume.affine[:3, 3], origin)
@@ -326,7 +326,7 @@ def test_a_second_scan_of_the_same_place_is_a_part_of_its_own(tmp_path: Path) ->
     write_series(tmp_path / "b", HU[:12], change=numbered(2))
 
     (study,) = discover(tmp_path).studies
-    volume = load_volume(choose_series(study).chosen)
+    volume = load_volume(select_series(study).selected)
 
     assert [(series.part, len(series.headers)) for series in study.series] == [(0, 14), (1, 12)]
     np.testing.assert_array_equal(volume.array, HU)

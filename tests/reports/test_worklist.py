@@ -148,7 +148,7 @@ def test_many_studies_are_read_and_one_broken_one_stops_nothing(studies: Path, t
     }
     assert len(list((good / "dicom").iterdir())) == 13
     page = (tmp_path / "out" / "worklist.html").read_text()
-    assert "1 files were passed over, first: junk.dcm" in result.stderr
+    assert "1 files were skipped, first: junk.dcm" in result.stderr
     assert "passed-over.txt" in page
     assert (tmp_path / "out" / "passed-over.txt").read_text().startswith("junk.dcm: ")
     assert page.count("thumbnail.jpg") == 1

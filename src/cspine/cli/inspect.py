@@ -66,7 +66,7 @@ def _show(report: "InspectionReport") -> None:
         if study.reason:
             out.print(f"  [red]cannot be read:[/] {escape_control_characters(study.reason)}")
     for reason, count in report.skipped.items():
-        out.print(f"{count} file{'s' * (count > 1)} passed over: {escape_control_characters(reason)}", style="yellow")
+        out.print(f"{count} file{'s' * (count > 1)} skipped: {escape_control_characters(reason)}", style="yellow")
 
 
 def _geometry(series: "SeriesReport") -> str:

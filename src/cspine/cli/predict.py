@@ -84,11 +84,11 @@ def predict_command(
         suspicious = sum(result.is_suspicious for result in results)
         say(f"{len(findings)} studies, {suspicious} suspicious, {not_assessable} without an answer")
         say(f"Open the worklist:  {out_dir / 'worklist.html'}")
-    passed_over = out_dir / SKIPPED_FILES_FILE
-    if len(findings) > 1 and passed_over.is_file():
-        lines = passed_over.read_text(encoding="utf-8").splitlines()
+    skipped = out_dir / SKIPPED_FILES_FILE
+    if len(findings) > 1 and skipped.is_file():
+        lines = skipped.read_text(encoding="utf-8").splitlines()
         say_error(
-            f"{len(lines)} files were passed over, first: {escape_control_characters(lines[0])}; see {passed_over}"
+            f"{len(lines)} files were skipped, first: {escape_control_characters(lines[0])}; see {skipped}"
         )
     for sentence in [sentence for result in results for sentence in result.not_written]:
         say_error(sentence)

@@ -10,10 +10,10 @@ _HOME = {
     "Discovery": "series",
     "Provenance": "volume",
     "Series": "series",
-    "SeriesChoice": "series_selection",
+    "SeriesSelection": "series_selection",
     "Study": "series",
     "Volume": "volume",
-    "choose_series": "series_selection",
+    "select_series": "series_selection",
     "discover": "discovery",
     "load_segmentation": "segmentation",
     "load_volume": "open_series",
@@ -28,10 +28,10 @@ __all__ = [
     "LoadPolicy",
     "Provenance",
     "Series",
-    "SeriesChoice",
+    "SeriesSelection",
     "Study",
     "Volume",
-    "choose_series",
+    "select_series",
     "discover",
     "load_segmentation",
     "load_volume",
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from cspine.dicom.open_series import LoadPlan, LoadPolicy, load_volume, open_series
     from cspine.dicom.segmentation import load_segmentation
     from cspine.dicom.series import Discovery, Series, Study
-    from cspine.dicom.series_selection import SeriesChoice, choose_series
+    from cspine.dicom.series_selection import SeriesSelection, select_series
     from cspine.dicom.volume import Provenance, Volume
 
 

@@ -17,7 +17,7 @@ from cspine.dicom.dicomdir import MEDIA_DIRECTORY, is_dicomdir, listed_files
 from cspine.dicom.geometry import SAME_PLACE_MM
 from cspine.dicom.multiframe import frame_headers
 from cspine.dicom.nifti import is_nifti, nifti_headers
-from cspine.dicom.series import Discovery, Series, Skipped, Study
+from cspine.dicom.series import Discovery, Series, SkippedFile, Study
 from cspine.dicom.sources import SourceFile, list_files
 
 SAME_DIRECTION: Final = 2e-3
@@ -80,7 +80,7 @@ def discover_files(files: Sequence[SourceFile], *, origin: str, progress: Progre
     volumes = [file for file in files if is_nifti(file)]
     found, skipped = _read_all([file for file in files if not is_nifti(file)], progress)
     if found:  # beside DICOM, NIfTI is most likely a segmentation or a copy
-        skipped += [Skipped(file.name, _BESIDE) for file in volumes]
+        skipped += [SkippedFile(file.name, _BESIDE) for file in volumes]
     elif volumes:
         found, damaged = _read_all(volumes, progress)
         skipped += damaged
@@ -95,17 +95,17 @@ def discover_files(files: Sequence[SourceFile], *, origin: str, progress: Progre
 _BESIDE: Final = "a NIfTI volume beside DICOM files; give it alone to read it"
 
 
-def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[SliceHeader], list[Skipped]]:
+def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[SliceHeader], list[SkippedFile]]:
     """Read all headers, in the files' order."""
     headers: list[SliceHeader] = []
-    skipped: list[Skipped] = []
+    skipped: list[SkippedFile] = []
     done = 0
     progress("headers", done, len(files))
     with suppress_pydicom_warnings():
         for batch, outcomes in _read_batches(files):
             for file, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, InputError):
-                    skipped.append(Skipped(file.name, _reason(file, outcome)))
+                    skipped.append(SkippedFile(file.name, _reason(file, outcome)))
                 else:
                     headers.extend(outcome)
             done += len(batch)
@@ -157,10 +157,10 @@ def _read(file: SourceFile) -> _Outcome:
         return error
 
 
-def _group(headers: Iterable[SliceHeader]) -> tuple[tuple[Study, ...], list[Skipped]]:
+def _group(headers: Iterable[SliceHeader]) -> tuple[tuple[Study, ...], list[SkippedFile]]:
     """Sort headers into studies, series, and parts of one size, orientation and spacing."""
     studies: dict[str, dict[str, list[list[SliceHeader]]]] = defaultdict(lambda: defaultdict(list))
-    crowded: list[Skipped] = []
+    crowded: list[SkippedFile] = []
     for header in headers:
         parts = studies[header.study_instance_uid][header.series_instance_uid]
         part = next((part for part in parts if _alike(part[0], header)), None)
@@ -169,7 +169,7 @@ def _group(headers: Iterable[SliceHeader]) -> tuple[tuple[Study, ...], list[Skip
         elif len(parts) < MOST_PARTS:
             parts.append([header])
         else:
-            crowded.append(Skipped(header.file.name, f"its series holds images of more than {MOST_PARTS} kinds"))
+            crowded.append(SkippedFile(header.file.name, f"its series holds images of more than {MOST_PARTS} kinds"))
     grouped = tuple(
         Study(study_uid, tuple(part for uid, parts in series.items() for part in _parts(study_uid, uid, parts)))
         for study_uid, series in studies.items()

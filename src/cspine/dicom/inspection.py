@@ -13,7 +13,7 @@ from cspine.dicom.discovery import discover
 from cspine.dicom.geometry import MAX_GAP_MM, Stack, plane_name
 from cspine.dicom.open_series import LoadPolicy, open_series
 from cspine.dicom.series import Series, Study
-from cspine.dicom.series_selection import choose_series
+from cspine.dicom.series_selection import select_series
 
 
 class _Part(BaseModel):
@@ -118,7 +118,7 @@ def _study(study: Study, series_uid: str | None, max_gap_mm: float) -> StudyRepo
     problem = None
     try:
         plan = open_series(study, LoadPolicy(series_uid, max_gap_mm))
-        choice = plan.choice
+        selection = plan.selection
     except InputError as error:
         reasons = {id(series): (_why_unreadable(study, series, series_uid),) for series in study.series}
         return StudyReport(
@@ -131,14 +131,14 @@ def _study(study: Study, series_uid: str | None, max_gap_mm: float) -> StudyRepo
         plan.check()
     except InputError as error:
         problem = str(error)
-    rejected = {id(rejection.series): (rejection.reason,) for rejection in choice.rejected}
+    rejected = {id(rejection.series): (rejection.reason,) for rejection in selection.rejected}
     return StudyReport(
         study_instance_uid=study.study_instance_uid,
         readable=problem is None,
         reason=problem,
         series=tuple(
-            _series(series, choice.reasons, chosen=True, problem=problem)
-            if series is choice.chosen
+            _series(series, selection.reasons, chosen=True, problem=problem)
+            if series is selection.selected
             else _series(series, rejected[id(series)], chosen=False)
             for series in study.series
         ),
@@ -150,7 +150,7 @@ def _why_unreadable(study: Study, series: Series, series_uid: str | None) -> str
     if series_uid not in {None, series.series_instance_uid}:
         return "another series was asked for"
     try:
-        choose_series(Study(study.study_instance_uid, (series,)), series_uid=series_uid)
+        select_series(Study(study.study_instance_uid, (series,)), series_uid=series_uid)
     except InputError as error:
         return str(error).split("no series to read (", 1)[-1].removesuffix(")")
     raise AssertionError("a series is readable alone but not beside others")  # pragma: no cover

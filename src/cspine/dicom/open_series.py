@@ -12,7 +12,7 @@ from cspine.dicom.discovery import discover
 from cspine.dicom.geometry import MAX_GAP_MM
 from cspine.dicom.grid import Grid
 from cspine.dicom.series import Series, Study
-from cspine.dicom.series_selection import SeriesChoice, choose_series, describe_choice
+from cspine.dicom.series_selection import SeriesSelection, describe_series, select_series
 from cspine.dicom.study_collection import StudySource
 from cspine.dicom.volume import Range, Volume, read_volume
 from cspine.dicom.volume_checks import check_loadable
@@ -46,19 +46,19 @@ class LoadPlan:
 
     Attributes
     ----------
-    choice : SeriesChoice
+    selection : SeriesChoice
         The selected series, with the reasons for it and against the others.
     policy : LoadPolicy
         The limits that `check` applies.
     """
 
-    choice: SeriesChoice
+    selection: SeriesSelection
     policy: LoadPolicy
 
     @property
     def series(self) -> Series:
         """The selected series."""
-        return self.choice.chosen
+        return self.selection.selected
 
     @cached_property
     def grid(self) -> Grid:
@@ -124,12 +124,12 @@ def open_series(
         There are several studies, or none of the study's series can be read; the message gives each one's reason.
     """
     if isinstance(source, Series):
-        return LoadPlan(SeriesChoice(source, describe_choice(source), ()), policy)
+        return LoadPlan(SeriesSelection(source, describe_series(source), ()), policy)
     if isinstance(source, StudySource):
         source = source.open(progress=progress)
     if isinstance(source, (str, Path)):
         source = _only_study(discover(source, progress=progress).studies, source)
-    return LoadPlan(choose_series(source, series_uid=policy.series_uid), policy)
+    return LoadPlan(select_series(source, series_uid=policy.series_uid), policy)
 
 
 def load_volume(

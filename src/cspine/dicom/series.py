@@ -11,7 +11,7 @@ from cspine.dicom.geometry import Stack, stack_slices
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedFile:
     """A file that is not read, and why."""
 
     name: str
@@ -91,4 +91,4 @@ class Discovery:
     """What a path holds."""
 
     studies: tuple[Study, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedFile, ...]

@@ -62,15 +62,15 @@ class Rejection:
 
 
 @dataclass(frozen=True)
-class SeriesChoice:
+class SeriesSelection:
     """The series to read, why, and why not the others."""
 
-    chosen: Series
+    selected: Series
     reasons: tuple[str, ...]
     rejected: tuple[Rejection, ...]
 
 
-def choose_series(study: Study, *, series_uid: str | None = None) -> SeriesChoice:
+def select_series(study: Study, *, series_uid: str | None = None) -> SeriesSelection:
     """Choose the series to look for bones in.
 
     A series must be CT, have a place in space, at least `MIN_SLICES` slices and run axially. Of those, original
@@ -108,12 +108,12 @@ def choose_series(study: Study, *, series_uid: str | None = None) -> SeriesChoic
         raise DicomError(_nothing_to_read(study, rejected, series_uid))
     candidates.sort(key=lambda candidate: candidate[0])
     chosen = candidates[0][1]
-    reasons = describe_choice(chosen) if series_uid is None else ("asked for by its UID", *describe_choice(chosen))
+    reasons = describe_series(chosen) if series_uid is None else ("asked for by its UID", *describe_series(chosen))
     rejected += [Rejection(series, _ranking_reason(chosen, series)) for _, series in candidates[1:]]
-    return SeriesChoice(chosen, reasons, tuple(rejected))
+    return SeriesSelection(chosen, reasons, tuple(rejected))
 
 
-def describe_choice(series: Series) -> tuple[str, ...]:
+def describe_series(series: Series) -> tuple[str, ...]:
     """Return what speaks for a series, for people."""
     stack = series.stack
     facts = [f"{len(stack.order)} {plane_name(stack.normal)} slices {stack.spacing_mm:.2f} mm apart"]

@@ -8,7 +8,7 @@ from cspine.core.errors import SourceError
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import digest
 from cspine.dicom.discovery import discover, discover_files, list_images
-from cspine.dicom.series import Skipped, Study
+from cspine.dicom.series import SkippedFile, Study
 
 LABELS_FILE: Final = "train.csv"
 IMAGE_FOLDERS: Final = ("train_images", "test_images")
@@ -107,7 +107,7 @@ class StudyCollection:
         The challenge's train_bounding_boxes.csv, where it lies beside the labels.
     fractures_path : Path or None
         A folder of label maps of fractures, as the phantom writes them, where it lies there.
-    passed_over : tuple of Skipped
+    skipped : tuple of Skipped
         Files that no study can be told of, where headers were read to find studies.
     """
 
@@ -117,7 +117,7 @@ class StudyCollection:
     is_phantom: bool
     boxes_path: Path | None = None
     fractures_path: Path | None = None
-    passed_over: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
 
 
 def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollection:
@@ -165,4 +165,4 @@ def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollecti
         raise SourceError(f"{path}: has {LABELS_FILE} but no {IMAGE_FOLDERS[0]}/ beside it; unpack the images there")
     found = discover_files(list_images(path), origin=str(path), progress=progress)
     studies = tuple(StudySource(study.study_instance_uid, study=study) for study in found.studies)
-    return StudyCollection(path, studies, None, is_phantom, passed_over=found.skipped)
+    return StudyCollection(path, studies, None, is_phantom, skipped=found.skipped)

@@ -112,7 +112,7 @@ def compile_study(
         }
         images = replace(images, broken=cells)
     warnings = (*volume.provenance.repairs, *_acquisition_warnings(plan.series.stack))
-    return CompiledStudy(plan.choice, volume.provenance, images, warnings)
+    return CompiledStudy(plan.selection, volume.provenance, images, warnings)
 
 
 def compile_volume(volume: highdicom.Volume, compiler: Compiler) -> CompiledVolume:

@@ -63,7 +63,7 @@ def localize_study(
     spine = Spine(
         study_instance_uid=uid,
         series_instance_uid=plan.series.series_instance_uid if plan else None,
-        series_reasons=plan.choice.reasons if plan else (),
+        series_reasons=plan.selection.reasons if plan else (),
         vertebrae=tuple(_told(vertebra) for vertebra in found.shown),
         coverage={} if not_assessable else {level: found.coverage(level) for level in VERTEBRAE},
         canal_lps_mm=tuple(_place(point) for point in found.canal()),

@@ -1,8 +1,9 @@
-"""A study in, findings out."""
+"""Predict: one study in, findings out."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from cspine import __version__
 from cspine.classification.level_classifier import LevelClassifier
@@ -22,17 +23,30 @@ from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
 from cspine.core.text import sanitize_text
 from cspine.dicom.geometry import MAX_GAP_MM
-from cspine.dicom.open_series import MAX_SLICE_SPACING_MM, LoadPolicy, open_series
-from cspine.dicom.series_selection import SeriesChoice
+from cspine.dicom.open_series import MAX_SLICE_SPACING_MM, LoadPlan, LoadPolicy, open_series
 from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.compiler import compile_study
 from cspine.localization.localizer import Localizer
 from cspine.models.registry import DEFAULT
 from cspine.views.compiled import CompiledStudy
 
+_LOGGER: Final = logging.getLogger(__name__)
+
 
 class Detector:
-    """Reads studies with one set of weights."""
+    """Predicts fractures with one set of weights: localizes the vertebrae of a study and classifies each.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The network, or the ensemble of networks, with its metadata; `Detector.load` makes one.
+
+    Examples
+    --------
+    >>> detector = Detector.load()
+    >>> detector.classifier.identity.name
+    'levels'
+    """
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
@@ -40,17 +54,22 @@ class Detector:
 
     @classmethod
     def load(cls, *weights: str | Path, localizer: str | None = None, tta: bool = False) -> Self:
-        """Load a detector.
+        """Load weights and make a detector.
 
         Parameters
         ----------
         *weights : str or Path
-            A file, or the name of weights at hand (`cspine weights` lists them); the embedded phantom-trained ones
-            where omitted. The answers of several level networks are averaged.
+            ONNX files, or names of registered weights (`cspine weights` lists them); the embedded phantom-trained
+            ``levels`` where omitted. The probabilities of several level classifiers are averaged (an ensemble).
         localizer : str, optional
-            A localizer's name or file; the one that the weights were trained with where omitted.
+            A localizer's name or ONNX file; the one that the classifier was trained with where omitted.
         tta : bool
-            Whether level networks look at necks in a mirror too.
+            Test-time augmentation: level classifiers also predict the left-right flipped views, and the two
+            predictions are averaged.
+
+        Returns
+        -------
+        Detector
 
         Raises
         ------
@@ -61,30 +80,42 @@ class Detector:
 
     @property
     def tta(self) -> bool:
-        """Whether necks are looked at in a mirror too."""
+        """Whether test-time augmentation is used."""
         return isinstance(self.classifier, LevelClassifier) and self.classifier.tta
 
     @property
     def localizer(self) -> WeightsIdentity | None:
-        """What findings say of the weights that find vertebrae; None where none does."""
+        """Identity of the localizer's weights; None where the classifier needs no localization."""
         localizer = self._compiler.localizer
         return localizer.weights.identity if isinstance(localizer, Localizer) else None
 
     def predict(self, path: str | Path, *, progress: Progress = silent) -> Findings:
-        """Read the one study at `path`.
+        """Predict the one study at a path.
+
+        Parameters
+        ----------
+        path : str or Path
+            A folder, a zip, a DICOMDIR or a file that holds one study.
+        progress : Progress
+            Called with the number of headers read and of slices decoded.
+
+        Returns
+        -------
+        Findings
+            With eight probabilities, or with ``not_assessable`` and none.
 
         Raises
         ------
         SourceError, ArchiveError
-            Nothing readable is there, or more than one study.
+            There is nothing readable, or more than one study.
         """
         studies = open_collection(Path(path), progress=progress).studies
         if len(studies) > 1:
-            raise SourceError(f"{path}: holds {len(studies)} studies; give the folder of one, or use examine_all")
+            raise SourceError(f"{path}: holds {len(studies)} studies; give the folder of one, or use predict_all")
         return self.predict_case(studies[0], progress=progress).findings
 
     def predict_all(self, path: str | Path, *, progress: Progress = silent) -> Iterator[CaseResult]:
-        """Read every study at `path`, one after the other; raises as `read` does where there is none."""
+        """Predict every study at a path, one after the other; parameters and errors are those of `predict`."""
         for source in open_collection(Path(path), progress=progress).studies:
             yield self.predict_case(source, progress=progress)
 
@@ -96,78 +127,93 @@ class Detector:
         max_gap_mm: float = MAX_GAP_MM,
         progress: Progress = silent,
     ) -> CaseResult:
-        """Read one study, and keep what the findings come from.
+        """Predict one study and keep its compiled images and the network's output beside the findings.
 
         Parameters
         ----------
         source : StudySource
             Of `cspine.dicom.study_collection.open_collection`.
         series_uid : str, optional
-            Read this series instead of the best.
+            Read the series with this SeriesInstanceUID instead of the best one.
         max_gap_mm : float
-            The widest gap between slices that is bridged where gaps are uneven.
+            Largest gap between slices that is interpolated, in mm, where gaps are uneven.
         progress : Progress
-            Told about decoding.
+            Called with the number of slices decoded.
 
         Returns
         -------
-        Examination
-            A study that cannot be read or judged has findings with a refusal.
+        CaseResult
+            Of a study that cannot be read or assessed, the findings say why and hold no probabilities.
         """
-        uid = source.study_instance_uid
-        plan = None
+        uid, plan = source.study_instance_uid, None
         try:
             study = source.open(progress=progress)
             uid = study.study_instance_uid
             plan = open_series(study, LoadPolicy(series_uid, max_gap_mm, MAX_SLICE_SPACING_MM))
             compiled = compile_study(plan, self._compiler, progress=progress)
         except (NotAssessableError, InputError) as error:
-            return self._not_assessable(uid, plan.choice if plan else None, not_assessable_from(error))
-        return self._read(uid, compiled)
+            reason = not_assessable_from(error)
+            _LOGGER.info("a study is not assessable: %s", reason.code)
+            return CaseResult(self._not_assessable(uid, plan, reason), None, None)
+        return self._classify(uid, plan, compiled)
 
-    def _read(self, uid: str, compiled: CompiledStudy) -> CaseResult:
-        reading = self.classifier.predict(compiled)
+    def not_assessable(self, uid: str, code: str, reason: str) -> Findings:
+        """Return the findings of a study that cannot be assessed for a reason outside of it, such as a crash.
+
+        Parameters
+        ----------
+        uid : str
+            StudyInstanceUID.
+        code : str
+            A fixed word for programs.
+        reason : str
+            One sentence for people.
+        """
+        return self._not_assessable(uid, None, NotAssessable(code=code, reason=reason))
+
+    def _classify(self, uid: str, plan: LoadPlan, compiled: CompiledStudy) -> CaseResult:
+        prediction = self.classifier.predict(compiled)
         findings = Findings(
             study_instance_uid=uid,
             series_instance_uid=compiled.series.series_instance_uid,
-            series_reasons=compiled.choice.reasons,
-            acquisition=_acquisition(compiled.choice),
-            patient_overall=reading.patient,
-            vertebrae=reading.vertebrae,
-            warnings=(*self._about_weights(), *reading.warnings, *compiled.warnings),
+            series_reasons=_reasons(plan),
+            acquisition=_acquisition(plan),
+            patient_overall=prediction.patient,
+            vertebrae=prediction.vertebrae,
+            warnings=(*self._weights_warning(), *prediction.warnings, *compiled.warnings),
             test_time_augmentation=self.tta,
             software=SoftwareIdentity(version=__version__),
             weights=self.classifier.identity,
             localizer=self.localizer,
             calibration=self.classifier.calibration,
         )
-        return CaseResult(findings, compiled, reading)
+        return CaseResult(findings, compiled, prediction)
 
-    def refusal(self, uid: str, code: str, reason: str) -> Findings:
-        """Return the findings of a study that could not be read for a reason that lies outside of it."""
-        return self._not_assessable(uid, None, NotAssessable(code=code, reason=reason)).findings
-
-    def _not_assessable(self, uid: str, choice: SeriesChoice | None, refusal: NotAssessable) -> CaseResult:
-        findings = Findings(
+    def _not_assessable(self, uid: str, plan: LoadPlan | None, reason: NotAssessable) -> Findings:
+        return Findings(
             study_instance_uid=uid,
-            series_instance_uid=choice.chosen.series_instance_uid if choice else None,
-            series_reasons=choice.reasons if choice else (),
-            acquisition=_acquisition(choice) if choice else None,
-            warnings=self._about_weights(),
-            not_assessable=refusal,
+            series_instance_uid=plan.series.series_instance_uid if plan else None,
+            series_reasons=_reasons(plan) if plan else (),
+            acquisition=_acquisition(plan) if plan else None,
+            warnings=self._weights_warning(),
+            not_assessable=reason,
             software=SoftwareIdentity(version=__version__),
             weights=self.classifier.identity,
             localizer=self.localizer,
         )
-        return CaseResult(findings, None, None)
 
-    def _about_weights(self) -> tuple[str, ...]:
+    def _weights_warning(self) -> tuple[str, ...]:
         return phantom_only_warning(self.classifier.identity, self.localizer)
 
 
-def _acquisition(choice: SeriesChoice) -> Acquisition:
-    """Return how the chosen series was made."""
-    first, stack = choice.chosen.headers[0], choice.chosen.stack
+def _reasons(plan: LoadPlan) -> tuple[str, ...]:
+    """Return why the series was selected."""
+    return plan.selection.reasons
+
+
+def _acquisition(plan: LoadPlan) -> Acquisition:
+    """Return how the selected series was acquired, as far as its headers say."""
+    first, stack = plan.series.headers[0], plan.series.stack
     return Acquisition(
         manufacturer=_short(first.manufacturer),
         kernel=_short(first.kernel),
@@ -179,10 +225,10 @@ def _acquisition(choice: SeriesChoice) -> Acquisition:
 
 
 def _short(text: str | None) -> str | None:
-    """Return a header's words, fit to be shown."""
+    """Return a header's text, safe to show."""
     return sanitize_text(text, ACQUISITION_WORDS) if text else None
 
 
 def _length(value_mm: float | None) -> float | None:
-    """Return a length to the tenth of a micrometre; None of what is none, as hostile headers have it."""
+    """Return a length rounded to 0.1 um; None of what is no length, as hostile headers may have it."""
     return round(float(value_mm), 4) if value_mm is not None and 0.0 < value_mm < float("inf") else None

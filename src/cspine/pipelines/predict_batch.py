@@ -136,7 +136,7 @@ def predict_batch(
     if len(studies) == 1:
         task = _Task(studies[0], out, settings, alone=True, stamp=studies[0].stamp())
         return [_done(task) or _write(task, _examine(detector, task, progress))]
-    _tell(out / SKIPPED_FILES_FILE, [f"{each.name}: {each.reason}" for each in root.passed_over])
+    _tell(out / SKIPPED_FILES_FILE, [f"{each.name}: {each.reason}" for each in root.skipped])
     tasks = [
         _Task(source, out / study_key(source.study_instance_uid), settings, alone=False, stamp=source.stamp())
         for source in studies
@@ -144,7 +144,7 @@ def predict_batch(
     results = _read_many(detector, tasks, workers, progress)
     rows = order(results, max_wait_min=max_wait_min)
     write_text(out / WORKLIST_FILE, worklist_table(rows).to_csv(index=False))
-    page = worklist_page(rows, max_wait_min=max_wait_min, passed_over=len(root.passed_over))
+    page = worklist_page(rows, max_wait_min=max_wait_min, skipped=len(root.skipped))
     write_text(out / WORKLIST_PAGE, page)
     return [row.result for row in rows]
 

@@ -158,7 +158,7 @@ def _facts(compiled: CompiledStudy) -> dict[str, str]:
     row_mm, column_mm = stack.pixel_spacing_mm
     facts = {
         "Series": compiled.series.series_instance_uid or "without UID",
-        "Why this series": "; ".join(compiled.choice.reasons),
+        "Why this series": "; ".join(compiled.selection.reasons),
         "Slices": f"{len(stack.order)}, {stack.spacing_mm:.2f} mm apart, {first.rows} x {first.columns} pixels",
         "Pixel": f"{row_mm:.2f} x {column_mm:.2f} mm",
         "Tilt": f"{stack.tilt_deg:.1f} degrees",
@@ -167,7 +167,7 @@ def _facts(compiled: CompiledStudy) -> dict[str, str]:
     }
     if first.slice_thickness_mm:
         facts["Slice thickness"] = f"{first.slice_thickness_mm:.2f} mm"
-    for rejection in compiled.choice.rejected:
+    for rejection in compiled.selection.rejected:
         facts.setdefault("Not read", "")
         facts["Not read"] += f"{'; ' if facts['Not read'] else ''}{rejection.reason}"
     return facts

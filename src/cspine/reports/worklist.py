@@ -156,9 +156,7 @@ def worklist_table(rows: Sequence[WorklistRow]) -> pd.DataFrame:
     return table
 
 
-def worklist_page(
-    rows: Sequence[WorklistRow], *, max_wait_min: float | None = MAX_WAIT_MIN, passed_over: int = 0
-) -> str:
+def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = MAX_WAIT_MIN, skipped: int = 0) -> str:
     """Return the worklist as HTML without a script, to lie beside the studies' folders; what files say is escaped.
 
     Parameters
@@ -167,7 +165,7 @@ def worklist_page(
         Of `order`.
     max_wait_min : float, optional
         As `order` was given it, to be told.
-    passed_over : int
+    skipped : int
         Files that no study can be told of.
     """
     some = rows[0].result.findings if rows else None
@@ -182,7 +180,7 @@ def worklist_page(
             max_wait_min=max_wait_min,
             late=sum(max_wait_min is not None and row.waited_min > max_wait_min for row in rows),
             waiting=_waiting,
-            passed_over=passed_over,
+            skipped=skipped,
             warnings=phantom_only_warning(some.weights, some.localizer) if some else (),
             assessment_label=assessment_label,
             version=__version__,

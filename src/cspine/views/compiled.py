@@ -6,7 +6,7 @@ from functools import cached_property
 
 from cspine.dicom.geometry import Stack
 from cspine.dicom.series import Series
-from cspine.dicom.series_selection import SeriesChoice
+from cspine.dicom.series_selection import SeriesSelection
 from cspine.dicom.volume import Provenance
 from cspine.spine.spine_map import SpineMap
 from cspine.views.fracture_labels import Broken
@@ -51,7 +51,7 @@ class CompiledVolume:
 class CompiledStudy:
     """The compiled images of one study, with what was read and the warnings on the way."""
 
-    choice: SeriesChoice
+    selection: SeriesSelection
     provenance: Provenance
     images: CompiledVolume
     warnings: tuple[str, ...]
@@ -59,12 +59,12 @@ class CompiledStudy:
     @property
     def series(self) -> Series:
         """The series that was read."""
-        return self.choice.chosen
+        return self.selection.selected
 
     @property
     def stack(self) -> Stack:
         """The geometry of its slices."""
-        return self.choice.chosen.stack
+        return self.selection.selected.stack
 
     @property
     def sagittal(self) -> SagittalSet:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.dicom import neck, write_enhanced, write_series
 from tests.support.phantom import predict_case, write_phantom
 
-from cspine.dicom import choose_series, discover
+from cspine.dicom import discover, select_series
 from cspine.dicom.series import Series
 from cspine.localization.coarse import coarse_affine
 from cspine.reports.dicom.masks import slice_affine, vertebra_mask
@@ -36,7 +36,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def series_at(folder: Path, **how: Any) -> Series:
     write_series(folder, HU, **how)
-    return choose_series(discover(folder).studies[0]).chosen
+    return select_series(discover(folder).studies[0]).selected
 
 
 def bone_about(series: Series) -> BoneMap:
@@ -127,7 +127,7 @@ def _making(folder: Path) -> ReportContext:
 
 def test_frames_of_a_multi_frame_file_are_referred_to(tmp_path: Path) -> None:
     write_enhanced(tmp_path / "ct" / "all.dcm", HU, order=[*range(1, 40), 0])
-    series = choose_series(discover(tmp_path / "ct").studies[0]).chosen
+    series = select_series(discover(tmp_path / "ct").studies[0]).selected
     source = source_images(series)
     mask = vertebra_mask(bone_about(series), source.headers, series.stack)
 
