@@ -1,4 +1,4 @@
-"""What all commands share: the app, errors as one sentence, progress, JSON."""
+"""What all commands share: the application, global options, errors as one sentence, progress, JSON."""
 
 import functools
 import json
@@ -18,6 +18,7 @@ from rich.progress import Progress as Bars
 from cspine import __version__
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.errors import CspineError, DiskFullError, NotAssessableError, OutputError, OutputTakenError
+from cspine.core.extras import missing_extra
 from cspine.core.progress import Progress
 from cspine.core.text import sanitize_text
 
@@ -25,10 +26,10 @@ DONE: Final = 0
 SOME_FAILED: Final = 1
 WRONG_CALL: Final = 2
 INTERRUPTED: Final = 130
-"""What a shell reports of a program stopped by Ctrl-C."""
+"""Exit code of a program that Ctrl-C ended, by the convention of shells."""
 
 DEBUG: Final = "CSPINE_DEBUG"
-"""Set in the environment, it lets unforeseen errors through with their traceback."""
+"""Environment variable; where it is set, unexpected errors keep their traceback."""
 
 P = ParamSpec("P")
 
@@ -46,8 +47,8 @@ app: Final = typer.Typer(
 )
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         out.print(f"cspine {__version__}")
         raise typer.Exit
 
@@ -57,32 +58,50 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log what is done on standard error.")] = False,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log as JSON lines on standard error.")] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Apply the options that stand before a command."""
+    from cspine.core.logging import configure_logging
+
+    configure_logging(verbose=verbose, json_lines=log_json)
 
 
 def handle_errors(command: Callable[P, int | None]) -> Callable[P, None]:
-    """Make a command end with an exit code, and its errors with one sentence instead of a traceback."""
+    """Make a command return an exit code and report an error as one sentence instead of a traceback."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             code = command(*args, **kwargs) or DONE
         except KeyboardInterrupt:
-            say_error("stopped; nothing is half-written, and synth, compile, train and predict go on when run again")
+            say_error("interrupted; nothing is half-written, run synth, compile, train or predict again to resume")
             code = INTERRUPTED
         except CspineError as error:
             say_error(str(error))
             code = _exit_code(error)
+        except ModuleNotFoundError as error:
+            extra = missing_extra(error)
+            if extra is None:
+                raise
+            say_error(str(extra))
+            code = WRONG_CALL
         except Exception as error:  # its traceback may quote the files, and so a patient
             if os.environ.get(DEBUG):
                 raise
             kind = type(error).__name__
-            say_error(f"an unforeseen {kind}; please report it, set {DEBUG}=1 to see where (mind personal data)")
+            say_error(
+                f"unexpected {kind}; please report it, set {DEBUG}=1 for the traceback (it may hold personal data)"
+            )
             code = SOME_FAILED
         raise typer.Exit(code)
 
     return run
+
+
+def exit_code(*, complete: bool) -> int:
+    """Return the exit code of a command that ran to its end: 1 where something could not be read or written."""
+    return DONE if complete else SOME_FAILED
 
 
 def _exit_code(error: CspineError) -> int:
@@ -125,7 +144,7 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Draw progress on standard error: bars on a terminal, a line now and then elsewhere."""
+    """Show progress on standard error: bars on a terminal, a line every few seconds elsewhere."""
     if not err.is_terminal:
         yield _Lines()
         return
@@ -145,23 +164,23 @@ def progress_bar() -> Iterator[Progress]:
 
 
 class _Lines:
-    """Progress as lines of text with an estimate, at most one in `EVERY_S` seconds and stage."""
+    """Progress as lines of text with the estimated time left, at most one per `EVERY_S` seconds and stage."""
 
     EVERY_S: Final = 5.0
 
     def __init__(self) -> None:
-        self._begun: dict[str, float] = {}
-        self._said: dict[str, float] = {}
+        self._started: dict[str, float] = {}
+        self._shown: dict[str, float] = {}
 
     def __call__(self, stage: str, done: int, total: int, /) -> None:
         now = time.monotonic()
-        if done == 0 or stage not in self._begun:
-            self._begun[stage] = self._said[stage] = now
+        if done == 0 or stage not in self._started:
+            self._started[stage] = self._shown[stage] = now
             return
-        if now - self._said[stage] < self.EVERY_S or not done:
+        if now - self._shown[stage] < self.EVERY_S or not done:
             return
-        self._said[stage] = now
-        left = (now - self._begun[stage]) / done * (total - done)
+        self._shown[stage] = now
+        left = (now - self._started[stage]) / done * (total - done)
         err.print(f"{stage}: {done} of {total}, about {_duration(left)} left")
 
 
@@ -171,7 +190,7 @@ def _duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Return a number of bytes for people.
+    """Format a number of bytes for people.
 
     >>> size(2_500_000)
     '2.5 MB'

@@ -1,4 +1,4 @@
-"""``cspine compile``: studies to small sagittal images."""
+"""``cspine compile``: from studies to small sagittal images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cspine.cli.app import (
-    DONE,
-    SOME_FAILED,
     app,
+    exit_code,
     handle_errors,
     print_json,
     progress_bar,
@@ -20,27 +19,27 @@ from cspine.cli.app import (
 from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, Workers, three_counts
 
 if TYPE_CHECKING:
-    from cspine.localization.compiler import Compiler
     from cspine.pipelines.compile import CompileSummary
+    from cspine.views.settings import CompileSettings
 
 _EPILOG = "Examples:  cspine compile rsna/ --out compiled   |   cspine compile studies/ --out compiled --count 15"
-_SHOWN = 10
+_MAX_SHOWN = 10
 
 
 @app.command("compile", epilog=_EPILOG)
 @handle_errors
 def compile_command(
     path: Annotated[Path, typer.Argument(help="The challenge's folder (train_images/), or any folder of studies.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the compiled data set; resumed if begun before.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the compiled data set; an interrupted run is resumed.")],
     count: Annotated[int, typer.Option("--count", min=1, max=99, help="Sagittal images per study.")] = 9,
     straight: Annotated[
-        bool, typer.Option("--straight", help="The notebook's own way: parallel planes, and nothing is localised.")
+        bool, typer.Option("--straight", help="Parallel sagittal planes without localization, as in the notebook.")
     ] = False,
     levels: Annotated[
-        bool, typer.Option("--levels/--no-levels", help="Whether each vertebra gets images of its own.")
+        bool, typer.Option("--levels/--no-levels", help="Whether each vertebra gets views of its own.")
     ] = True,
     views: Annotated[
-        str | None, typer.Option("--views", help="Sagittal, coronal and axial images of each vertebra; 5,5,5.")
+        str | None, typer.Option("--views", help="Sagittal, coronal and axial views of each vertebra; 5,5,5.")
     ] = None,
     localizer: Localizer = None,
     series: Annotated[
@@ -53,61 +52,57 @@ def compile_command(
 ) -> int:
     """Compile every study into small JPEGs and Parquet tables with the labels.
 
-    The sagittal images follow the spine, so that the midline stays the midline in a turned or tilted neck; each
-    vertebra gets planes along its own axes as well, in one mosaic.
-
-    Run the same command again after an interruption and it goes on where it stopped.
+    The sagittal images are curved along the spine, so that the midline stays the midline in a rotated or tilted neck;
+    each vertebra also gets views along its own axes, in one mosaic. An interrupted run is resumed by the same command.
+    Exit code 1: a study could not be compiled.
     """
-    from cspine.dicom.study_collection import open_collection
-    from cspine.pipelines.compile import compile_studies
+    from cspine.pipelines.compile import compile_dataset
 
+    settings = _settings(count, views, straight=straight, levels=levels)
     with progress_bar() as progress:
-        root = open_collection(path, progress=progress)
-        compiler = _compiler(count, views, localizer, straight=straight, levels=levels)
-        summary = compile_studies(
-            root,
+        summary = compile_dataset(
+            path,
             out,
-            compiler,
+            settings,
+            localizer=localizer,
             series_uids=series or (),
             max_gap_mm=max_gap_mm,
             workers=workers,
             progress=progress,
         )
     if as_json:
-        print_json({**vars(summary), "times_smaller": summary.times_smaller})
+        print_json({**vars(summary), "compression_ratio": summary.compression_ratio})
     else:
         _show(summary, out)
-    return SOME_FAILED if summary.failed else DONE
+    return exit_code(complete=not summary.failed)
 
 
-def _compiler(count: int, views: str | None, localizer: str | None, *, straight: bool, levels: bool) -> "Compiler":
-    from cspine.localization.compiler import Compiler
-    from cspine.localization.loading import load_localizer
+def _settings(count: int, views: str | None, *, straight: bool, levels: bool) -> "CompileSettings":
     from cspine.views.level_views import LevelViewSettings
     from cspine.views.sagittal import SagittalSettings
     from cspine.views.settings import CompileSettings
 
     sagittal = SagittalSettings(count=count)
     if straight:
-        return Compiler(CompileSettings(spine_aligned=False, sagittal=sagittal, levels=None))
-    sagittals, coronals, axials = three_counts("--views", views) if views else (5, 5, 5)
-    chosen = LevelViewSettings(sagittal=sagittals, coronal=coronals, axial=axials) if levels else None
-    return Compiler(CompileSettings(sagittal=sagittal, levels=chosen), load_localizer(localizer))
+        return CompileSettings(spine_aligned=False, sagittal=sagittal, levels=None)
+    n_sagittal, n_coronal, n_axial = three_counts("--views", views) if views else (5, 5, 5)
+    level_views = LevelViewSettings(sagittal=n_sagittal, coronal=n_coronal, axial=n_axial) if levels else None
+    return CompileSettings(sagittal=sagittal, levels=level_views)
 
 
 def _show(summary: "CompileSummary", folder: Path) -> None:
     done = summary.compiled + summary.resumed
-    before = f" ({summary.resumed} of them before)" if summary.resumed else ""
+    before = f" ({summary.resumed} of them by an earlier run)" if summary.resumed else ""
     say(f"{done} studies compiled{before}, {len(summary.failed)} failed: {folder}")
-    if summary.times_smaller is not None and summary.seconds_per_study is not None:
+    if summary.compression_ratio is not None and summary.seconds_per_study is not None:
         say(
             f"{size(summary.bytes_in)} of DICOM became {size(summary.bytes_out)} of JPEG, "
-            f"{summary.times_smaller:,.0f} times smaller; {summary.seconds_per_study:.2f} s per study and process"
+            f"{summary.compression_ratio:,.0f} times smaller; {summary.seconds_per_study:.2f} s per study and process"
         )
     if summary.without_labels:
         say(f"{summary.without_labels} studies have no row in train.csv; they are compiled without labels")
-    for uid, reason in summary.failed[:_SHOWN]:
+    for uid, reason in summary.failed[:_MAX_SHOWN]:
         say_error(f"study {uid}: {reason}")
-    if len(summary.failed) > _SHOWN:
-        say_error(f"and {len(summary.failed) - _SHOWN} more; studies.parquet holds every reason")
+    if len(summary.failed) > _MAX_SHOWN:
+        say_error(f"and {len(summary.failed) - _MAX_SHOWN} more; studies.parquet holds every reason")
     say_research_only()

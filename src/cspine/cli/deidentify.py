@@ -1,4 +1,4 @@
-"""``cspine deidentify``: CT images without their patients."""
+"""``cspine deidentify``: CT images without what identifies the patient."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,22 +33,22 @@ def deidentify_command(
         Path | None,
         typer.Option(
             "--key",
-            help="File with the secret that gives the same patient the same pseudonym in every run; made if missing, "
-            "and for this run alone if left out.",
+            help="File with the secret that gives a patient the same pseudonym in every run; created if missing, and "
+            "used for this run only if omitted.",
         ),
     ] = None,
     dates: Annotated[
-        Dates, typer.Option("--dates", help="remove them, or shift each patient's by a number of days of their own.")
+        Dates, typer.Option("--dates", help="remove them, or shift them by a number of days that is specific to the patient.")
     ] = "remove",
     shift_days: Annotated[
-        int | None, typer.Option("--shift-days", help="Shift all dates by this many days instead; may be negative.")
+        int | None, typer.Option("--shift-days", help="Shift all dates by this number of days instead; may be negative.")
     ] = None,
     workers: Workers = WORKERS,
     as_json: Json = False,
 ) -> int:
-    """Write CT images without what tells who the patient is, by PS3.15's basic profile.
+    """De-identify CT images by the Basic Application Level Confidentiality Profile of DICOM PS3.15.
 
-    Pixels are not changed. Only CT images are carried over; exit code 1 says that files were left out.
+    Pixels are not changed. Only CT images are written; exit code 1: files were left out.
     """
     from dataclasses import asdict
 
@@ -62,24 +62,24 @@ def deidentify_command(
         raise InputError("--shift-days 0: would keep the dates; give another number, or leave it to the key")
     if key is not None and key.resolve().is_relative_to(out.resolve()):
         raise InputError(f"{key}: lies within {out}, which leaves the machine; keep the key apart from the images")
-    made = key is not None and not key.exists()
+    is_new_key = key is not None and not key.exists()
     profile = Profile(Key.at(key) if key else Key.new(), dates, shift_days)
     try:
         with progress_bar() as progress:
-            found = deidentify(path, out, profile, workers=workers, progress=progress)
+            summary = deidentify(path, out, profile, workers=workers, progress=progress)
     except (InputError, OutputTakenError):  # refused before anything was written
-        if made and key is not None:
+        if is_new_key and key is not None:
             key.unlink(missing_ok=True)
         raise
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(summary))
     else:
-        say(f"{found.written} images of {found.studies} studies of {found.patients} patients: {out}")
-        for why, count in sorted(found.left_out.items()):
-            say(f"left out, {why}: {count}")
-        if made:
-            say(f"{key}: the key, made now; who has it can find patients again, so keep it apart from the images")
-    for warning in found.warnings:
+        say(f"{summary.written} images of {summary.studies} studies of {summary.patients} patients: {out}")
+        for reason, count in sorted(summary.left_out.items()):
+            say(f"left out, {reason}: {count}")
+        if is_new_key:
+            say(f"{key}: the new key; whoever has it can re-identify patients, so keep it apart from the images")
+    for warning in summary.warnings:
         say_error(warning)
     say_research_only()
-    return SOME_FAILED if found.left_out else DONE
+    return SOME_FAILED if summary.left_out else DONE

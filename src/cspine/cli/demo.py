@@ -1,4 +1,4 @@
-"""``cspine demo``: the whole way, on a phantom study that comes with cspine."""
+"""``cspine demo``: from DICOM to a report, on an embedded phantom study."""
 
 import json
 from importlib import resources
@@ -16,7 +16,7 @@ from cspine.cli.predict import show_findings
 def demo_command(
     out: Annotated[Path, typer.Option("--out", help="Folder for findings.json and report.html.")] = Path("demo"),
 ) -> None:
-    """Read an embedded phantom study with the embedded weights: from DICOM in a zip to a report."""
+    """Predict an embedded phantom study with the embedded weights: from DICOM in a zip to a report."""
     from cspine.pipelines.predict_batch import predict_batch
 
     embedded = resources.files("cspine.phantom").joinpath("embedded")
@@ -25,10 +25,10 @@ def demo_command(
         resources.as_file(embedded.joinpath("study.zip")) as study,
         progress_bar() as progress,
     ):
-        say("A phantom neck (no patient), DICOM in a zip, is read in place; its vertebrae are looked at one by one.")
+        say("Predicting a phantom neck (no patient) from DICOM in a zip: localize the vertebrae, classify each.")
         (result,) = predict_batch(study, out, progress=progress)
     show_findings(result.findings)
-    say("In truth broken: " + ", ".join(f"{each['level']} ({each['kind']})" for each in truth["fractures"]) + ".")
-    say("A phantom shows that the machinery works; it says nothing about accuracy in patients.")
+    say("Reference standard (fractured): " + ", ".join(f"{each['level']} ({each['kind']})" for each in truth["fractures"]) + ".")
+    say("A phantom shows that the software works; it says nothing about accuracy in patients.")
     say_research_only()
     say(f"Open the report:  {(out / 'report.html').resolve()}")

@@ -1,27 +1,19 @@
-"""``cspine inspect``: what is there, what would be read, and why."""
+"""``cspine inspect``: DICOM inspection; what a path holds, which series would be read and why."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import (
-    DONE,
-    SOME_FAILED,
-    app,
-    escape_control_characters,
-    handle_errors,
-    out,
-    print_json,
-    progress_bar,
-    size,
-)
+from cspine.cli.app import app, escape_control_characters, exit_code, handle_errors, out, print_json, progress_bar, size
 from cspine.cli.options import MAX_GAP, Json, MaxGap, SeriesUid
+from cspine.cli.tables import make_table, print_table, print_text
 
 if TYPE_CHECKING:
-    from cspine.dicom.inspection import InspectionReport, SeriesReport
+    from cspine.dicom.inspection import InspectionReport, SeriesReport, StudyReport
 
 _EPILOG = "Examples:  cspine inspect study/   |   cspine inspect study.zip --json"
+_SHOWN_UID_CHARACTERS = 24
 
 
 @app.command("inspect", epilog=_EPILOG)
@@ -32,7 +24,10 @@ def inspect_command(
     max_gap_mm: MaxGap = MAX_GAP,
     as_json: Json = False,
 ) -> int:
-    """Show the studies and series at PATH, which series would be read and why, and their geometry."""
+    """Inspect DICOM: the studies and series at PATH, their geometry, which series would be read and why.
+
+    Only headers are read. Exit code 1: a study could not be loaded.
+    """
     from cspine.dicom.inspection import inspect
 
     with progress_bar() as progress:
@@ -41,44 +36,54 @@ def inspect_command(
         print_json(report.model_dump(mode="json"))
     else:
         _show(report)
-    return DONE if report.all_readable else SOME_FAILED
+    return exit_code(complete=report.all_readable)
 
 
 def _show(report: "InspectionReport") -> None:
-    from rich.table import Table
-
     for study in report.studies:
-        out.print(f"\n[bold]Study[/] {escape_control_characters(study.study_instance_uid or 'without UID')}")
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for heading in ("", "series", "slices", "geometry", "syntax", "why"):
-            table.add_column(heading, overflow="fold")
-        for series in study.series:
-            syntaxes = escape_control_characters(", ".join(series.transfer_syntaxes))
-            mark = "[green]read[/]" if series.chosen and study.readable else "[red]fails[/]" if series.chosen else "-"
-            name = escape_control_characters(series.series_instance_uid[-24:] or "without UID")
-            why = escape_control_characters("; ".join(series.reasons))
-            table.add_row(mark, name, f"{series.slices} ({size(series.bytes)})", _geometry(series), syntaxes, why)
-        out.print(table)
-        for series in study.series:
-            if series.chosen and series.missing:
-                lacking = ", ".join(f"{tag} ({count})" for tag, count in series.missing.items())
-                out.print(f"  missing from files: {lacking}", style="yellow")
-        if study.reason:
-            out.print(f"  [red]cannot be read:[/] {escape_control_characters(study.reason)}")
+        _show_study(study)
     for reason, count in report.skipped.items():
-        out.print(f"{count} file{'s' * (count > 1)} skipped: {escape_control_characters(reason)}", style="yellow")
+        print_text(f"{count} file{'s' * (count > 1)} skipped: ", reason, style="yellow")
+
+
+def _show_study(study: "StudyReport") -> None:
+    print_text("\n[bold]Study[/] ", study.study_instance_uid or "without UID")
+    table = make_table("", "series", "slices", "geometry", "transfer syntax", "reasons")
+    for series in study.series:
+        state = "-" if not series.selected else "[green]read[/]" if study.readable else "[red]fails[/]"
+        table.add_row(
+            state,
+            escape_control_characters(series.series_instance_uid[-_SHOWN_UID_CHARACTERS:] or "without UID"),
+            f"{series.slices} ({size(series.bytes)})",
+            _geometry(series),
+            escape_control_characters(", ".join(series.transfer_syntaxes)),
+            escape_control_characters("; ".join(series.reasons)),
+        )
+    print_table(table)
+    for series in study.series:
+        if series.selected and series.missing:
+            missing = ", ".join(f"{tag} ({count})" for tag, count in series.missing.items())
+            out.print(f"  missing from files: {missing}", style="yellow")
+    if study.reason:
+        print_text("  [red]cannot be read:[/] ", study.reason)
 
 
 def _geometry(series: "SeriesReport") -> str:
-    shape = series.geometry
-    if shape is None:
-        return "no place in space"
-    row, column = shape.pixel_spacing_mm
+    """Return the geometry of a series in one line."""
+    geometry = series.geometry
+    if geometry is None:
+        return "no position in space"
+    row, column = geometry.pixel_spacing_mm
     gaps = (
-        f"every {shape.slice_spacing_mm:.2f} mm"
-        if shape.is_even
-        else f"gaps {shape.smallest_gap_mm:.2f}-{shape.widest_gap_mm:.2f} mm"
+        f"every {geometry.slice_spacing_mm:.2f} mm"
+        if geometry.is_even
+        else f"gaps {geometry.smallest_gap_mm:.2f}-{geometry.widest_gap_mm:.2f} mm"
     )
-    said = f"{shape.plane}, {shape.rows} x {shape.columns} at {row:.2f} x {column:.2f} mm, {gaps}"
-    said += f", {shape.length_mm:.0f} mm long, tilt {shape.tilt_deg:.1f} deg"
-    return said + (f", {shape.duplicates} duplicates" if shape.duplicates else "")
+    parts = [
+        geometry.plane,
+        f"{geometry.rows} x {geometry.columns} at {row:.2f} x {column:.2f} mm",
+        gaps,
+        f"{geometry.length_mm:.0f} mm long",
+        f"tilt {geometry.tilt_deg:.1f} deg",
+    ]
+    return ", ".join(parts + [f"{geometry.duplicates} duplicates"] * bool(geometry.duplicates))

@@ -41,7 +41,8 @@ def submit_command(
     from cspine.classification.predict_dataset import classify_dataset
     from cspine.core.files import write_text
     from cspine.datasets.compiled import CompiledDataset
-    from cspine.metrics.rsna2022 import metric_optimal, study_optimal, submission
+    from cspine.metrics.rsna2022 import metric_optimal, study_optimal
+    from cspine.datasets.submission import submission_table
 
     weights = load_classifier(run / "weights.onnx")
     with progress_bar() as progress:
@@ -51,7 +52,7 @@ def submit_command(
         values = metric_optimal(values)
     elif transform is Transform.study_optimal:
         values = study_optimal(values)
-    table = submission(list(probability.index), values)
+    table = submission_table(list(probability.index), values)
     write_text(out, table.to_csv(index=False))
     if as_json:
         print_json({"file": str(out), "studies": len(probability), "rows": len(table), "transform": transform.value})

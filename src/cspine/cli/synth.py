@@ -13,7 +13,7 @@ _EPILOG = "Example:  cspine synth --out phantom --studies 20 --seed 1"
 
 
 class Domain(StrEnum):
-    """What studies are for."""
+    """Distribution that phantoms are drawn from."""
 
     source = "source"
     shifted = "shifted"
@@ -22,19 +22,19 @@ class Domain(StrEnum):
 @app.command("synth", epilog=_EPILOG)
 @handle_errors
 def synth_command(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the data set; resumed if begun before.")],
-    studies: Annotated[int, typer.Option("--studies", min=1, help="How many studies.")] = 10,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the data set; an interrupted run is resumed.")],
+    studies: Annotated[int, typer.Option("--studies", min=1, help="Number of studies.")] = 10,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same studies.")] = 0,
     matrix: Annotated[int, typer.Option("--matrix", min=64, max=768, help="Rows and columns of a slice.")] = 512,
     domain: Annotated[
-        Domain, typer.Option("--domain", help="Hidden: other scanners, people and fractures, only to judge on.")
+        Domain, typer.Option("--domain", help="shifted: other scanners, patients and fractures, for evaluation only.")
     ] = Domain.source,
     workers: Workers = WORKERS,
     as_json: Json = False,
 ) -> None:
-    """Make phantom necks, some with fractures, in the challenge's layout: DICOM, labels, boxes, segmentations.
+    """Synthesize phantom studies in the challenge's layout: DICOM, labels, bounding boxes, segmentations.
 
-    A phantom shows that the machinery works and compares methods; it is never clinical accuracy.
+    A phantom shows that the software works and compares methods; it is never clinical accuracy.
     """
     from cspine.phantom import DOMAINS, synthesize
 

@@ -17,3 +17,9 @@ Grays = npt.NDArray[np.uint8]
 
 HounsfieldUnits = npt.NDArray[np.int16]
 """CT values in HU, indices [k, j, i]."""
+
+Labels = npt.NDArray[np.uint8]
+"""Label map, indices [k, j, i]; 0 is background."""
+
+Indices = npt.NDArray[np.intp]
+"""Integer array that indexes another one."""

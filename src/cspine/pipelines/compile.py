@@ -1,11 +1,12 @@
-"""Many studies to a compiled data set: resumable, parallel, and never stopped by a broken study."""
+"""Compile: many studies to a data set of small images; resumable, parallel, and not stopped by a damaged study."""
 
+import logging
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -20,16 +21,34 @@ from cspine.datasets.compiled_files import image_files
 from cspine.datasets.rsna2022_labels import match_labels, read_boxes, read_labels
 from cspine.dicom.geometry import MAX_GAP_MM
 from cspine.dicom.open_series import LoadPolicy, open_series
-from cspine.dicom.study_collection import StudyCollection, StudySource
+from cspine.dicom.study_collection import StudyCollection, StudySource, open_collection
 from cspine.dicom.volume import Provenance
 from cspine.localization.compiler import Compiler, compile_study
+from cspine.localization.loading import load_localizer
 from cspine.views.compiled import CompiledStudy
-from cspine.views.fracture_labels import Boxed, FractureLabelSource, Segmented
+from cspine.views.fracture_labels import BoxLabelSource, FractureLabelSource, MaskLabelSource
+from cspine.views.settings import CompileSettings
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CompileSummary:
-    """What a run of `compile_studies` did; sizes in bytes, times in seconds of one process."""
+    """What a compile run did.
+
+    Attributes
+    ----------
+    compiled, resumed : int
+        Studies compiled by this run, and by earlier ones.
+    failed : tuple of (str, str)
+        StudyInstanceUID and reason of every study that could not be compiled.
+    without_labels : int
+        Studies that have no row in the labels.
+    bytes_in, bytes_out : int
+        Size of the files read and of the images written.
+    seconds_per_study : float or None
+        Median time of one process; None where nothing was compiled.
+    """
 
     compiled: int
     resumed: int
@@ -40,8 +59,8 @@ class CompileSummary:
     seconds_per_study: float | None
 
     @property
-    def times_smaller(self) -> float | None:
-        """Bytes of DICOM over bytes of compiled images, or None where there are none."""
+    def compression_ratio(self) -> float | None:
+        """Bytes read over bytes written; None where nothing was written."""
         return self.bytes_in / self.bytes_out if self.bytes_out else None
 
 
@@ -50,15 +69,76 @@ class _Task:
     """What a worker needs to compile one study."""
 
     source: StudySource
-    store: CompiledDataset
+    dataset: CompiledDataset
     series_uids: frozenset[str]
     max_gap_mm: float
     compiler: Compiler
     label_source: FractureLabelSource | None
 
+    @property
+    def key(self) -> str:
+        return study_key(self.source.study_instance_uid)
 
-def compile_studies(
-    root: StudyCollection,
+    def record(self) -> dict[str, Any] | None:
+        """Return what became of the study in an earlier run, or None."""
+        return self.dataset.record(self.key)
+
+
+def compile_dataset(
+    path: str | Path,
+    out: str | Path,
+    settings: CompileSettings = CompileSettings(),  # noqa: B008 - immutable
+    *,
+    localizer: str | None = None,
+    series_uids: Collection[str] = (),
+    max_gap_mm: float = MAX_GAP_MM,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> CompileSummary:
+    """Compile every study at a path to small images: JPEGs, and Parquet tables with the labels.
+
+    Parameters
+    ----------
+    path : str or Path
+        The challenge's folder (with ``train_images/``), or any folder, zip or file of studies.
+    out : str or Path
+        The data set's folder.
+    settings : CompileSettings
+        Which images are made.
+    localizer : str, optional
+        Name of registered weights or ONNX file of a localizer; the embedded one where omitted. Not used by images that
+        are not aligned to the spine.
+    series_uids, max_gap_mm, workers, progress
+        As of `compile_collection`.
+
+    Returns
+    -------
+    CompileSummary
+
+    Raises
+    ------
+    SourceError, ArchiveError
+        There is nothing readable at `path`.
+    WeightsError
+        The localizer's weights cannot be used.
+    LabelError, OutputTakenError, DiskFullError, OutputError
+        As of `compile_collection`.
+    """
+    collection = open_collection(Path(path), progress=progress)
+    compiler = Compiler(settings, load_localizer(localizer) if settings.spine_aligned else None)
+    return compile_collection(
+        collection,
+        Path(out),
+        compiler,
+        series_uids=series_uids,
+        max_gap_mm=max_gap_mm,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def compile_collection(
+    collection: StudyCollection,
     out: Path,
     compiler: Compiler,
     *,
@@ -67,27 +147,27 @@ def compile_studies(
     workers: int = 1,
     progress: Progress = silent,
 ) -> CompileSummary:
-    """Compile every study of `root` into the data set at `out`.
+    """Compile every study of a collection into a data set.
 
-    A study that is already there from an earlier run of the same job is left as it is; one that failed is tried
-    again. Memory is bounded by one volume per worker.
+    A study that an earlier run of the same job compiled is left as it is; one that failed is tried again. Memory is
+    bounded by one volume per process.
 
     Parameters
     ----------
-    root : StudyCollection
+    collection : StudyCollection
         Of `cspine.dicom.study_collection.open_collection`.
     out : Path
         The data set's folder.
     compiler : Compiler
-        How each is compiled.
+        Which images are made, and the localizer.
     series_uids : collection of str
-        Series to be read instead of the best of their studies.
+        SeriesInstanceUIDs to be read instead of the best series of their studies.
     max_gap_mm : float
-        The widest gap between slices that is bridged where gaps are uneven.
+        Largest gap between slices that is interpolated, in mm, where gaps are uneven.
     workers : int
-        Processes to use.
+        Number of processes.
     progress : Progress
-        Told how many studies are finished.
+        Called with the number of studies finished.
 
     Returns
     -------
@@ -96,56 +176,67 @@ def compile_studies(
     Raises
     ------
     LabelError
-        train.csv is wrong in itself.
+        The labels contradict themselves.
+    SourceError
+        A requested series was read by no study.
     OutputTakenError
         `out` holds something else.
     DiskFullError, OutputError
-        `out` cannot be written; what is finished stays.
+        `out` cannot be written; studies that are finished stay.
     """
-    labels = read_labels(root.labels_path) if root.labels_path else None
-    source = str(root.path.resolve()) + "".join(f" --series {uid}" for uid in sorted(series_uids))
-    store = compiler.create_dataset(out, source=source, is_phantom=root.is_phantom)
-    sources = list(root.studies)
-    without_labels = 0
-    if labels is not None:
-        match = match_labels(labels, [source.study_instance_uid for source in sources])
-        without_labels = len(match.studies_without_labels)
-        sources += [StudySource(uid) for uid in match.labels_without_studies]
-    records = {source.study_instance_uid: store.record(study_key(source.study_instance_uid)) for source in sources}
-    open_sources = [source for source in sources if not _is_done(records[source.study_instance_uid])]
-    boxes = _boxes(root)
+    labels = read_labels(collection.labels_path) if collection.labels_path else None
+    origin = str(collection.path.resolve()) + "".join(f" --series {uid}" for uid in sorted(series_uids))
+    dataset = compiler.create_dataset(out, source=origin, is_phantom=collection.is_phantom)
+    sources, without_labels = _sources(collection, labels)
+    boxes = _boxes(collection)
     tasks = [
-        _Task(source, store, frozenset(series_uids), max_gap_mm, compiler, _truth(root, boxes, source))
-        for source in open_sources
+        _Task(source, dataset, frozenset(series_uids), max_gap_mm, compiler, _label_source(collection, boxes, source))
+        for source in sources
     ]
-    for outcome in parallel_map(_compile_one, tasks, workers=workers, progress=progress):
-        records[outcome.item.source.study_instance_uid] = _recorded(outcome)
-    store.finish(labels)
-    _check_all_found(series_uids, records.values())
-    return _summary(list(records.values()), len(sources) - len(open_sources), without_labels)
+    records = {task.key: task.record() for task in tasks}
+    n_resumed = sum(_is_done(record) for record in records.values())
+    pending = [task for task in tasks if not _is_done(records[task.key])]
+    _LOGGER.info("%d studies, %d of them compiled by an earlier run", len(tasks), n_resumed)
+    for outcome in parallel_map(_compile_one, pending, workers=workers, progress=progress):
+        records[outcome.item.key] = _record_of(outcome)
+    dataset.finish(labels)
+    _check_series_read(series_uids, records.values())
+    return _summary(list(records.values()), n_resumed, without_labels)
 
 
-def _boxes(root: StudyCollection) -> dict[str, Boxed]:
-    """Return the boxes of each study, where label maps of fractures do not say more."""
-    if root.boxes_path is None or root.fractures_path is not None:
+def _sources(collection: StudyCollection, labels: pd.DataFrame | None) -> tuple[list[StudySource], int]:
+    """Return the studies to compile, those that have labels but no images included, and how many have no labels."""
+    sources = list(collection.studies)
+    if labels is None:
+        return sources, 0
+    match = match_labels(labels, [source.study_instance_uid for source in sources])
+    sources += [StudySource(uid) for uid in match.labels_without_studies]
+    return sources, len(match.studies_without_labels)
+
+
+def _boxes(collection: StudyCollection) -> dict[str, BoxLabelSource]:
+    """Return each study's bounding boxes of fractures; none where masks of fractures, which say more, are there."""
+    if collection.boxes_path is None or collection.fractures_path is not None:
         return {}
-    return {str(uid): Boxed.of(rows) for uid, rows in read_boxes(root.boxes_path).groupby(STUDY)}
+    return {str(uid): BoxLabelSource.of(rows) for uid, rows in read_boxes(collection.boxes_path).groupby(STUDY)}
 
 
-def _truth(root: StudyCollection, boxes: dict[str, Boxed], source: StudySource) -> FractureLabelSource | None:
-    """Return what tells where a study is broken, or None."""
+def _label_source(
+    collection: StudyCollection, boxes: dict[str, BoxLabelSource], source: StudySource
+) -> FractureLabelSource | None:
+    """Return what gives the fractured voxels of a study, or None where nothing does."""
     uid = source.study_instance_uid
-    if root.fractures_path is None:
+    if collection.fractures_path is None:
         return boxes.get(uid)
-    found = next(root.fractures_path.glob(f"{escape(uid)}.nii*"), None)
-    return Segmented(found) if found else None
+    mask = next(collection.fractures_path.glob(f"{escape(uid)}.nii*"), None)
+    return MaskLabelSource(mask) if mask else None
 
 
-def _check_all_found(series_uids: Collection[str], records: Iterable[dict[str, Any] | None]) -> None:
+def _check_series_read(series_uids: Collection[str], records: Iterable[dict[str, Any] | None]) -> None:
     read = {record["series_instance_uid"] for record in records if record}
-    lost = sorted(set(series_uids) - read)
-    if lost:
-        raise SourceError(f"series {lost[0]}: was asked for but not read by any study; `cspine inspect` lists them")
+    missing = sorted(set(series_uids) - read)
+    if missing:
+        raise SourceError(f"series {missing[0]}: was requested but read by no study; `cspine inspect` lists the series")
 
 
 def _is_done(record: dict[str, Any] | None) -> bool:
@@ -153,16 +244,14 @@ def _is_done(record: dict[str, Any] | None) -> bool:
 
 
 def _compile_one(task: _Task) -> dict[str, Any]:
-    """Compile one study in a worker; returns its record without the images' rows."""
+    """Compile one study in a worker; returns its record without the rows of its images."""
     started = time.perf_counter()
     study = task.source.open()
     uid = task.source.study_instance_uid
-    asked = next((s.series_instance_uid for s in study.series if s.series_instance_uid in task.series_uids), None)
-    settings = task.store.settings
-    plan = open_series(study, LoadPolicy(series_uid=asked, max_gap_mm=task.max_gap_mm))
+    series_uid = next((s.series_instance_uid for s in study.series if s.series_instance_uid in task.series_uids), None)
+    plan = open_series(study, LoadPolicy(series_uid=series_uid, max_gap_mm=task.max_gap_mm))
     compiled = compile_study(plan, task.compiler, label_source=task.label_source)
-    key = study_key(uid)
-    files, rows = image_files(compiled.images, key, settings)
+    files, rows = image_files(compiled.images, task.key, task.dataset.settings)
     record = {
         "study_instance_uid": uid,
         "series_instance_uid": compiled.series.series_instance_uid,
@@ -176,7 +265,7 @@ def _compile_one(task: _Task) -> dict[str, Any]:
         "software": __version__,
         **rows,
     }
-    task.store.write_study(key, files, record)
+    task.dataset.write_study(task.key, files, record)
     return {name: value for name, value in record.items() if name not in rows}
 
 
@@ -199,8 +288,8 @@ def _geometry(compiled: CompiledStudy) -> dict[str, Any]:
     }
 
 
-def _recorded(outcome: Outcome[_Task, dict[str, Any]]) -> dict[str, Any]:
-    """Return a study's record; a failure is written to disk here."""
+def _record_of(outcome: Outcome[_Task, dict[str, Any]]) -> dict[str, Any]:
+    """Return a study's record; that of a failure is written here."""
     if outcome.error is None:
         return outcome.get()
     uid = outcome.item.source.study_instance_uid
@@ -212,15 +301,15 @@ def _recorded(outcome: Outcome[_Task, dict[str, Any]]) -> dict[str, Any]:
         "reason": _sentence(outcome.error),
         "software": __version__,
     }
-    outcome.item.store.write_record(study_key(uid), record)
+    outcome.item.dataset.write_record(study_key(uid), record)
     return record
 
 
 def _sentence(error: Exception) -> str:
-    """Return our own errors' sentence; of others only the kind, whose text might be personal."""
+    """Return the message of our own errors; of others only the type, since their text may be personal."""
     if isinstance(error, CspineError):
         return str(error)
-    return f"an unforeseen {type(error).__name__}; please report it with the kind of scanner and file"
+    return f"unexpected {type(error).__name__}; please report it with the scanner model and the type of file"
 
 
 def _summary(records: list[dict[str, Any] | None], resumed: int, without_labels: int) -> CompileSummary:

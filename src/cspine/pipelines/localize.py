@@ -1,7 +1,4 @@
-"""A study in, its vertebrae out."""
-
-import numpy as np
-import numpy.typing as npt
+"""Localize: one study in, its vertebrae out."""
 
 from cspine import __version__
 from cspine.classification.prediction import phantom_only_warning
@@ -10,7 +7,7 @@ from cspine.core.errors import InputError, NotAssessableError
 from cspine.core.findings import LocatedVertebra, NotAssessable, Place, Row, SoftwareIdentity, Spine
 from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
-from cspine.dicom.geometry import MAX_GAP_MM
+from cspine.core.typing import Floats
 from cspine.dicom.open_series import LoadPolicy, open_series
 from cspine.dicom.study_collection import StudySource
 from cspine.localization.coarse import load_thinned
@@ -22,78 +19,76 @@ from cspine.spine.spine_map import SpineMap, Vertebra
 def localize_study(
     source: StudySource,
     localizer: Localizer,
+    policy: LoadPolicy = LoadPolicy(),
     *,
-    series_uid: str | None = None,
-    max_gap_mm: float = MAX_GAP_MM,
-    progress: Progress = silent,
+    progress: Progress = silent,  # noqa: B008
 ) -> LocalizationResult:
-    """Find the vertebrae of one study; only the slices that this takes are decoded.
+    """Localize the vertebrae of one study; only as many slices are decoded as the coarse volume needs.
 
     Parameters
     ----------
     source : StudySource
         Of `cspine.dicom.study_collection.open_collection`.
     localizer : Localizer
-        Finds them.
-    series_uid : str, optional
-        Read this series instead of the best.
-    max_gap_mm : float
-        The widest gap between slices that is bridged where gaps are uneven.
+        The network that localizes.
+    policy : LoadPolicy
+        Which series is read, and within which limits.
     progress : Progress
-        Told about decoding.
+        Called with the number of slices decoded.
 
     Returns
     -------
-    Location
-        A study that cannot be read, or shows no cervical vertebra, has a refusal.
+    LocalizationResult
+        Of a study that cannot be read, or shows no cervical vertebra, the spine says why and holds no vertebrae.
     """
-    uid, plan, volume, found = source.study_instance_uid, None, None, SpineMap(())
+    uid, plan, volume, spine_map = source.study_instance_uid, None, None, SpineMap(())
     not_assessable: NotAssessable | None = None
     warnings: tuple[str, ...] = ()
     try:
         study = source.open(progress=progress)
         uid = study.study_instance_uid
-        plan = open_series(study, LoadPolicy(series_uid, max_gap_mm))
+        plan = open_series(study, policy)
         volume = load_thinned(plan, progress=progress)
         warnings = volume.provenance.repairs if volume.provenance else ()
-        found = localizer(volume)
-        found.require_cervical()
+        spine_map = localizer(volume)
+        spine_map.require_cervical()
     except (NotAssessableError, InputError) as error:
-        not_assessable, found = not_assessable_from(error), SpineMap(())
+        not_assessable, spine_map = not_assessable_from(error), SpineMap(())
     spine = Spine(
         study_instance_uid=uid,
         series_instance_uid=plan.series.series_instance_uid if plan else None,
         series_reasons=plan.selection.reasons if plan else (),
-        vertebrae=tuple(_told(vertebra) for vertebra in found.shown),
-        coverage={} if not_assessable else {level: found.coverage(level) for level in VERTEBRAE},
-        canal_lps_mm=tuple(_place(point) for point in found.canal()),
+        vertebrae=tuple(_located(vertebra) for vertebra in spine_map.shown),
+        coverage={} if not_assessable else {level: spine_map.coverage(level) for level in VERTEBRAE},
+        canal_lps_mm=tuple(_point(point) for point in spine_map.canal()),
         warnings=(*phantom_only_warning(localizer.weights.identity), *warnings),
         not_assessable=not_assessable,
         software=SoftwareIdentity(version=__version__),
         weights=localizer.weights.identity,
     )
-    return LocalizationResult(spine, volume, found)
+    return LocalizationResult(spine, volume, spine_map)
 
 
-def _told(vertebra: Vertebra) -> LocatedVertebra:
+def _located(vertebra: Vertebra) -> LocatedVertebra:
+    """Return a vertebra as ``spine.json`` holds it."""
     a, b, c, d = (_row(row) for row in vertebra.frame_lps)
     return LocatedVertebra(
         level=vertebra.level,
         coverage=vertebra.coverage,
         scanned_fraction=min(max(vertebra.scanned_fraction, 0.0), 1.0),
         confidence=min(max(vertebra.confidence, 0.0), 1.0),
-        centroid_lps_mm=_place(vertebra.centroid_lps_mm),
+        centroid_lps_mm=_point(vertebra.centroid_lps_mm),
         frame_lps=(a, b, c, d),
-        box_mm=(_place(vertebra.box_mm[0]), _place(vertebra.box_mm[1])),
-        canal_lps_mm=_place(vertebra.canal_lps_mm),
+        box_mm=(_point(vertebra.box_mm[0]), _point(vertebra.box_mm[1])),
+        canal_lps_mm=_point(vertebra.canal_lps_mm),
     )
 
 
-def _place(values: npt.NDArray[np.float64]) -> Place:
+def _point(values: Floats) -> Place:
     x, y, z = values.tolist()
     return x, y, z
 
 
-def _row(values: npt.NDArray[np.float64]) -> Row:
+def _row(values: Floats) -> Row:
     x, y, z, one = values.tolist()
     return x, y, z, one

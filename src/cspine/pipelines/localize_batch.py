@@ -1,14 +1,16 @@
-"""Where vertebrae were found, in folders: one study in the folder itself, many in one folder each."""
+"""Localize a batch: the vertebrae of one study in a folder, or of many in a folder each."""
 
 from pathlib import Path
 from typing import Final
 
-from cspine.core.files import open_run_directory, write_text
+from cspine.core.files import write_text
 from cspine.core.findings import Spine
 from cspine.core.identifiers import study_key
+from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
+from cspine.dicom.open_series import LoadPolicy
 from cspine.dicom.study_collection import open_collection
-from cspine.localization.localizer import Localizer
+from cspine.localization.loading import load_localizer
 from cspine.pipelines.localize import localize_study
 from cspine.reports.images.spine_picture import write_spine_picture
 
@@ -17,64 +19,61 @@ PICTURE_FILE: Final = "spine.png"
 MARKER: Final = "localize.json"
 
 
-def locate_studies(
-    path: Path,
-    localizer: Localizer,
-    out: Path | None = None,
+def localize_batch(
+    path: str | Path,
+    out: str | Path | None = None,
     *,
-    series_uid: str | None = None,
-    max_gap_mm: float,
+    localizer: str | None = None,
+    policy: LoadPolicy = LoadPolicy(),  # noqa: B008 - immutable
     progress: Progress = silent,
 ) -> list[Spine]:
-    """Find the vertebrae of every study at `path`, and write them where a folder is given.
+    """Localize the vertebrae of every study at a path, and write them where a folder is given.
 
     Parameters
     ----------
-    path : Path
-        One study or many.
-    localizer : Localizer
-        Finds them.
-    out : Path, optional
-        Gets ``spine.json`` and ``spine.png``; for many studies these are in a folder per study.
-    series_uid, max_gap_mm
-        As `localize_study` takes them.
+    path : str or Path
+        One study or many: a folder, a zip, a DICOMDIR or a file.
+    out : str or Path, optional
+        Receives ``spine.json`` and ``spine.png``; of many studies each has a folder of its own.
+    localizer : str, optional
+        Name of registered weights or ONNX file of a localizer; the embedded one where omitted.
+    policy : LoadPolicy
+        Which series is read, and within which limits.
     progress : Progress
-        Told how many studies are done, or about one study's decoding.
+        Called with the number of studies done, or of one study with the number of slices decoded.
 
     Returns
     -------
     list of Spine
-        One per study, refused ones included.
+        One per study; those that are not assessable are included.
 
     Raises
     ------
     SourceError, ArchiveError
-        Nothing readable is there.
+        There is nothing readable at `path`.
+    WeightsError
+        The localizer's weights cannot be used.
     OutputTakenError
         `out` holds something else.
     DiskFullError, OutputError
         `out` cannot be written.
     """
+    path, folder = Path(path), None if out is None else Path(out)
     studies = open_collection(path, progress=progress).studies
-    if out is not None:
-        identity = {"kind": "localize", "path": str(path.resolve()), "weights": localizer.weights.sha256}
-        open_run_directory(out, MARKER, identity, remedy="choose another --out, or delete it")
-    several, spines = len(studies) > 1, []
+    network = load_localizer(localizer)
+    if folder is not None:
+        identity = {"kind": "localize", "path": str(path.resolve()), "weights": network.weights.sha256}
+        ResumableJob(folder, MARKER, identity).open()
+    is_single, spines = len(studies) == 1, []
     for done, source in enumerate(studies):
-        if several:
+        if not is_single:
             progress("studies", done, len(studies))
-        location = localize_study(
-            source,
-            localizer,
-            series_uid=series_uid,
-            max_gap_mm=max_gap_mm,
-            progress=silent if several else progress,
-        )
-        spines.append(location.spine)
-        if out is not None:
-            folder = out / study_key(location.spine.study_instance_uid) if several else out
-            write_text(folder / SPINE_FILE, location.spine.model_dump_json(indent=2) + "\n")
-            write_spine_picture(location, folder / PICTURE_FILE)
-    if several:
+        result = localize_study(source, network, policy, progress=progress if is_single else silent)
+        spines.append(result.spine)
+        if folder is not None:
+            case_folder = folder if is_single else folder / study_key(result.spine.study_instance_uid)
+            write_text(case_folder / SPINE_FILE, result.spine.model_dump_json(indent=2) + "\n")
+            write_spine_picture(result, case_folder / PICTURE_FILE)
+    if not is_single:
         progress("studies", len(studies), len(studies))
     return spines

@@ -1,0 +1,44 @@
+"""Tables and lines of text from files on a terminal, with nothing that the terminal would interpret."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cspine.cli.app import escape_control_characters, out
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def make_table(*headings: str, title: str | None = None) -> "Table":
+    """Return an empty table.
+
+    Parameters
+    ----------
+    *headings : str
+        One per column; a column whose heading begins with ``>`` is aligned to the right.
+    title : str, optional
+        Stands above the table.
+    """
+    from rich.table import Table
+
+    table = Table(title=title, box=None, pad_edge=False, header_style="dim")
+    for heading in headings:
+        justify = "right" if heading.startswith(">") else "left"
+        table.add_column(heading.removeprefix(">"), justify=justify, overflow="fold")
+    return table
+
+
+def print_table(table: "Table") -> None:
+    """Print a table on standard output."""
+    out.print(table)
+
+
+def print_text(label: str, text: str, *, style: str | None = None) -> None:
+    """Print a label, which may hold markup, and text from a file, which may not."""
+    out.print(f"{label}{escape_control_characters(text)}", style=style, soft_wrap=True)
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Print one line per warning."""
+    for warning in warnings:
+        print_text("warning: ", warning, style="yellow")

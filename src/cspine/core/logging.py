@@ -1,0 +1,56 @@
+"""Logging by the standard library: the loggers ``cspine.*``, silent until a program configures them.
+
+The library only emits records; it adds no handler, no filter and changes no level. Records hold counts, stages,
+settings and hashes, never names, identifiers or paths of patients.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Final, TextIO
+
+ROOT: Final = "cspine"
+"""Name of the logger above all of ours."""
+
+
+def configure_logging(*, verbose: bool = False, json_lines: bool = False, stream: TextIO | None = None) -> None:
+    """Let the records of ``cspine.*`` be written; for programs, such as the command line, not for libraries.
+
+    Parameters
+    ----------
+    verbose : bool
+        Write records from INFO up; from WARNING up otherwise.
+    json_lines : bool
+        Write one JSON object per line (``time``, ``level``, ``logger``, ``message``) instead of text.
+    stream : text stream, optional
+        Where to write; standard error where omitted.
+    """
+    logger = logging.getLogger(ROOT)
+    for handler in [each for each in logger.handlers if isinstance(each, _Handler)]:
+        logger.removeHandler(handler)  # configured before in this process
+    handler = _Handler(stream or sys.stderr)
+    handler.setFormatter(_JsonFormatter() if json_lines else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.propagate = False
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """The handler that `configure_logging` adds and replaces."""
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object per record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as a line of JSON; an exception is told by its type only, since its text may be personal."""
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and record.exc_info[0]:
+            entry["exception"] = record.exc_info[0].__name__
+        return json.dumps(entry, ensure_ascii=False)

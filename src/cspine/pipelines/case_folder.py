@@ -1,0 +1,178 @@
+"""The output folder of one predicted study: what is written, and whether an earlier run completed it."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import Field, ValidationError
+
+from cspine.classification.result import CaseResult
+from cspine.core.errors import InputError, OutputError
+from cspine.core.files import write_bytes, write_json, write_text
+from cspine.core.findings import Findings
+from cspine.core.settings import Settings, digest
+from cspine.dicom.geometry import MAX_GAP_MM
+from cspine.dicom.study_collection import SourceFingerprint, StudySource
+from cspine.reports.html import write_report
+from cspine.reports.images.thumbnail import draw_thumbnail
+from cspine.reports.worklist import StudyResult
+
+FINDINGS_FILE: Final = "findings.json"
+REPORT_FILE: Final = "report.html"
+THUMBNAIL_FILE: Final = "thumbnail.jpg"
+FAILED_OUTPUTS_FILE: Final = "failed-outputs.txt"
+"""One sentence for each requested output that could not be written; absent where all were."""
+
+SOURCE_FILE: Final = "source.json"
+"""Which files of the study were read, with which settings, and when they arrived."""
+
+DICOM_FOLDER: Final = "dicom"
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+Writer = Callable[[CaseResult, Path], object]
+
+
+class PredictSettings(Settings):
+    """How studies are predicted, and what is written of each."""
+
+    weights: tuple[str, ...] = Field(
+        (), description="Names of registered weights or ONNX files; several form an ensemble, the default where empty."
+    )
+    localizer: str | None = Field(
+        None, description="Name or ONNX file of a localizer; the one of the weights where null."
+    )
+    tta: bool = Field(False, description="Whether test-time augmentation (left-right flip) is used.")
+    series_uid: str | None = Field(None, description="Read the series with this UID instead of the best one.")
+    max_gap_mm: float = Field(MAX_GAP_MM, gt=0.0, description="Largest gap between slices that is interpolated, mm.")
+    dicom: bool = Field(False, description="Whether DICOM objects are written.")
+    fhir: bool = Field(False, description="Whether a FHIR bundle is written.")
+
+
+@dataclass(frozen=True)
+class CaseFolder:
+    """One study and the folder that its outputs go to.
+
+    Attributes
+    ----------
+    source : StudySource
+        The study.
+    folder : Path
+        Where its outputs go.
+    settings : PredictSettings
+        How it is predicted, and what is written.
+    fingerprint : SourceFingerprint
+        The state of its files when the run began.
+    is_single : bool
+        Whether it is the only study of the run; then it has no worklist and needs no thumbnail.
+    """
+
+    source: StudySource
+    folder: Path
+    settings: PredictSettings
+    fingerprint: SourceFingerprint
+    is_single: bool = False
+
+    @property
+    def key(self) -> str:
+        """Hash of what the prediction depends on beside the weights: the study's files and how they are read."""
+        return digest([self.fingerprint.fingerprint, self.settings.series_uid, self.settings.max_gap_mm])
+
+    def read(self) -> StudyResult | None:
+        """Return what an earlier run wrote; None where it is incomplete or would be read otherwise now."""
+        try:
+            findings = Findings.model_validate_json((self.folder / FINDINGS_FILE).read_bytes())
+        except (OSError, ValidationError):
+            return None
+        result = self.result(findings)
+        return None if result.failed_outputs or self._recorded().get("job") != self.key else result
+
+    def write(self, case_result: CaseResult) -> StudyResult:
+        """Write all outputs; the findings come last, so that their presence means that the study is complete.
+
+        A requested output that cannot be made does not cost the findings: it is named in `FAILED_OUTPUTS_FILE`.
+
+        Raises
+        ------
+        DiskFullError, OutputError
+            The folder cannot be written.
+        """
+        picture = None if self.is_single else draw_thumbnail(case_result)
+        if picture is not None:
+            write_bytes(self.folder / THUMBNAIL_FILE, picture)
+        failed = [
+            sentence
+            for name, writer in self._writers(case_result)
+            if (sentence := _try_to_write(name, writer, case_result, self.folder)) is not None
+        ]
+        write_lines(self.folder / FAILED_OUTPUTS_FILE, failed)
+        write_json(self.folder / SOURCE_FILE, {"job": self.key, "arrived": self.arrival_time()})
+        write_report(case_result, self.folder / REPORT_FILE)
+        write_text(self.folder / FINDINGS_FILE, case_result.findings.model_dump_json(indent=2) + "\n")
+        return self.result(case_result.findings)
+
+    def result(self, findings: Findings) -> StudyResult:
+        """Return the study's row of the worklist, from its findings and from what lies in the folder."""
+        failed = self.folder / FAILED_OUTPUTS_FILE
+        return StudyResult(
+            findings,
+            "" if self.is_single else self.folder.name,
+            self.arrival_time(),
+            has_has_thumbnail=(self.folder / THUMBNAIL_FILE).is_file(),
+            failed_outputs=tuple(failed.read_text(encoding="utf-8").splitlines()) if failed.is_file() else (),
+        )
+
+    def arrival_time(self) -> float:
+        """Return when the study arrived, in seconds since 1970.
+
+        This is the modification time of its newest file, but never later than the first run that saw it.
+        """
+        now = time.time()
+        return min(float(self._recorded().get("arrived", now)), self.fingerprint.newest or now, now)
+
+    def _recorded(self) -> dict[str, Any]:
+        """Return what an earlier run recorded of the study's files."""
+        try:
+            recorded: dict[str, Any] = json.loads((self.folder / SOURCE_FILE).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return recorded
+
+    def _writers(self, case_result: CaseResult) -> list[tuple[str, Writer]]:
+        """Return the optional outputs that were requested; their libraries are imported only here."""
+        writers: list[tuple[str, Writer]] = []
+        if self.settings.dicom and case_result.findings.not_assessable is None:
+            from cspine.reports.dicom.objects import write_dicom  # noqa: PLC0415 - only on request
+
+            writers.append(("DICOM objects", lambda result, folder: write_dicom(result, folder / DICOM_FOLDER)))
+        if self.settings.fhir:
+            from cspine.reports.fhir import FHIR_FILE, write_fhir  # noqa: PLC0415 - only on request
+
+            writers.append(("FHIR bundle", lambda result, folder: write_fhir(result, folder / FHIR_FILE)))
+        return writers
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Write one line per sentence; where there are none, remove what an earlier run wrote."""
+    if lines:
+        write_text(path, "\n".join(lines) + "\n")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _try_to_write(name: str, writer: Writer, case_result: CaseResult, folder: Path) -> str | None:
+    """Write one optional output; return a sentence where it cannot be made, None where it was written."""
+    try:
+        writer(case_result, folder)
+    except OutputError:
+        raise
+    except InputError as error:
+        return f"no {name}: {error}"
+    except Exception as error:  # noqa: BLE001 - an optional output must not cost the findings
+        _LOGGER.warning("%s of a study could not be written (%s)", name, type(error).__name__)
+        return f"no {name}: writing failed ({type(error).__name__}); please report it"
+    return None
