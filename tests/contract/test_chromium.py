@@ -9,7 +9,7 @@ import pytest
 from tests.support.phantom import predict_case, write_phantom
 
 from cspine.reports.html import render_report
-from cspine.reports.worklist import StudyResult, order, worklist_page
+from cspine.reports.worklist import StudyResult, prioritize, worklist_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PHONE = 500
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     case_result = predict_case(write_phantom(folder / "study"))
-    rows = order([StudyResult(case_result.findings, "", 0.0)])
+    rows = prioritize([StudyResult(case_result.findings, "", 0.0)])
     (folder / "report.html").write_text(render_report(case_result))
     (folder / "worklist.html").write_text(worklist_page(rows))
     return {name: folder / f"{name}.html" for name in ("report", "worklist")}

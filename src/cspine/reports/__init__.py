@@ -1,1 +1,1 @@
-"""Reports of findings and evaluations: HTML, Markdown, figures, FHIR, worklist, DICOM objects."""
+"""Reports on findings and evaluations: HTML, Markdown, figures, worklist, FHIR and DICOM objects."""

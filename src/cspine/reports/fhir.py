@@ -2,7 +2,8 @@
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -10,29 +11,37 @@ from typing import Any, Final
 from fhir.resources.bundle import Bundle
 
 from cspine.classification.result import CaseResult
-from cspine.core.anatomy import RESEARCH_USE_ONLY, SNOMED_CODES
+from cspine.core.anatomy import RESEARCH_USE_ONLY, SNOMED_CODES, Level
 from cspine.core.files import write_text
-from cspine.core.findings import Findings, VertebraFinding, assessment_label
+from cspine.core.findings import (
+    Findings,
+    OperatingPointName,
+    SlicePlace,
+    VertebraFinding,
+    ViewEvidence,
+    assessment_label,
+)
+from cspine.dicom.codec.header import SliceHeader
 
 FHIR_FILE: Final = "fhir.json"
 
 _SNOMED, _RADLEX, _UCUM = "http://snomed.info/sct", "http://www.radlex.org", "http://unitsofmeasure.org"
-_DICOM_UIDS: Final = "urn:dicom:uid"
+_DICOM_UIDS, _URIS = "urn:dicom:uid", "urn:ietf:rfc:3986"
 _CT_IMAGE: Final = "1.2.840.10008.5.1.4.1.1.2"
 
-_FRACTURE: Final = {
+_FRACTURE_CODE: Final = {
     "coding": [
         {"system": _SNOMED, "code": "125605004", "display": "Fracture of bone"},
         {"system": _RADLEX, "code": "RID4650", "display": "fracture"},
     ],
     "text": "Fracture",
 }
-_PROBABILITY: Final = {
+_PROBABILITY_CODE: Final = {
     "coding": [{"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "122157", "display": "Probability"}],
     "text": "Probability of a fracture",
 }
-_COVERAGE: Final = {"text": "Extent of the vertebra within the scan"}
-_RESEARCH: Final = {
+_COVERAGE_CODE: Final = {"text": "Extent of the vertebra within the scan"}
+_RESEARCH_META: Final = {
     "security": [
         {
             "system": "http://terminology.hl7.org/CodeSystem/v3-ActReason",
@@ -41,65 +50,76 @@ _RESEARCH: Final = {
         }
     ]
 }
-_RADIOLOGY: Final = {
+_RADIOLOGY_CATEGORY: Final = {
     "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "RAD", "display": "Radiology"}]
 }
-_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-"""FHIR's data type id, which UIDs of DICOM are told as."""
+_FHIR_ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+"""FHIR's data type ``id``, which DICOM UIDs have in an ImagingSelection."""
 
 _Resource = dict[str, Any]
 
 
-def fhir_bundle(case_result: CaseResult, *, when: datetime | None = None) -> Bundle:
-    """Return what was found as FHIR R5, validated by `fhir.resources`.
+@dataclass(frozen=True)
+class _BundleContext:
+    """What all resources of a Bundle share: the subject, and the time of issue as an ISO 8601 string."""
 
-    A preliminary DiagnosticReport of imaging, an Observation of the patient and of each level (probability, coverage,
-    and where it points an ImagingSelection with the slice and the place in LPS mm), and the software as a Device. The
-    subject is the patient's identifier of the DICOM files, where they have one; no name, no date of birth. A fracture
-    is the conclusion's code only where a vertebra is called suspicious. A refused study has a cancelled report that
-    says why, and so names a file where one is the reason.
+    subject: _Resource
+    issued: str
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A resource with the URN by which others refer to it."""
+
+    urn: str
+    resource: _Resource
+
+    @property
+    def reference(self) -> _Resource:
+        return {"reference": self.urn}
+
+
+def fhir_bundle(case_result: CaseResult, *, issued_at: datetime | None = None) -> Bundle:
+    """Return the findings as a FHIR R5 Bundle, validated by `fhir.resources`.
+
+    The Bundle contains a preliminary DiagnosticReport, one Observation for the patient and one per level (probability
+    and coverage), one ImagingSelection per level with evidence (the slice, and the location in LPS mm), and the
+    software as Device. The subject is identified by the PatientID of the DICOM files, if they have one; there is
+    neither name nor date of birth. The conclusion is coded as fracture only if a vertebra is suspicious. For a study
+    that is not assessable, the report is cancelled and its conclusion gives the reason, which can name a file.
 
     Parameters
     ----------
-    case_result : Examination
-        Of a study.
-    when : datetime, optional
-        When it is issued; now where left out.
+    case_result : CaseResult
+        Result of `cspine.pipelines.predict.Detector.predict_case`.
+    issued_at : datetime, optional
+        Time of issue; the current time if omitted.
     """
-    return Bundle.model_validate(_bundle(case_result, when or datetime.now(UTC)))
+    return Bundle.model_validate(_bundle(case_result, issued_at or datetime.now(UTC)))
 
 
 def write_fhir(case_result: CaseResult, path: Path) -> None:
-    """Write `fhir_bundle` as JSON; raises DiskFullError or OutputError."""
+    """Write `fhir_bundle` as JSON, atomically; raises DiskFullError or OutputError."""
     write_text(path, fhir_bundle(case_result).model_dump_json(indent=2) + "\n")
 
 
-def _bundle(case_result: CaseResult, when: datetime) -> _Resource:
-    findings, issued = case_result.findings, when.isoformat(timespec="seconds")
-    device, shared = _device(findings), _subject(case_result)
-    resources: list[tuple[str, _Resource]] = []
-    results = []
+def _bundle(case_result: CaseResult, issued_at: datetime) -> _Resource:
+    findings = case_result.findings
+    context = _BundleContext(_subject(case_result), issued_at.isoformat(timespec="seconds"))
+    device = _Entry(_urn(), _device(findings))
+    selections: dict[str, _Entry] = {}
+    observations: list[_Entry] = []
     if findings.not_assessable is None:
-        selections = dict(_selections(case_result, shared, issued))
-        resources += [(urn, selection) for urn, selection in selections.values()]
-        told = [("", _of_patient(findings, shared))]
-        told += [(vertebra.level, _of_vertebra(vertebra, shared)) for vertebra in findings.vertebrae]
-        for level, observation in told:
-            selection = selections.get(level)
-            if selection is not None:
-                observation["derivedFrom"] = [{"reference": selection[0]}]
-            observation |= {"device": {"reference": device[0]}, "issued": issued}
-            urn = _urn()
-            resources.append((urn, observation))
-            results.append({"reference": urn})
-    report = _report(findings, shared, results, issued)
-    entries = [(_urn(), report), *resources, device]
+        selections = dict(_selections(case_result, context))
+        observations = list(_observations(findings, context, selections, device))
+    report = _Entry(_urn(), _report(findings, context, observations))
+    entries = [report, *selections.values(), *observations, device]
     return {
         "resourceType": "Bundle",
         "type": "collection",
-        "timestamp": issued,
-        "meta": _RESEARCH,
-        "entry": [{"fullUrl": urn, "resource": resource} for urn, resource in entries],
+        "timestamp": context.issued,
+        "meta": _RESEARCH_META,
+        "entry": [{"fullUrl": entry.urn, "resource": entry.resource} for entry in entries],
     }
 
 
@@ -108,47 +128,43 @@ def _urn() -> str:
 
 
 def _subject(case_result: CaseResult) -> _Resource:
-    """Return whom resources are about, as far as the files say."""
+    """Return the subject, identified by the PatientID; nothing if the files have none."""
     compiled = case_result.compiled
-    number = compiled.series.headers[0].patient_id if compiled else None
-    clean = " ".join((number or "").split())
-    return {"subject": {"type": "Patient", "identifier": {"value": clean}}} if clean else {}
+    patient_id = compiled.series.headers[0].patient_id if compiled else None
+    normalized = " ".join((patient_id or "").split())
+    return {"subject": {"type": "Patient", "identifier": {"value": normalized}}} if normalized else {}
 
 
-def _device(findings: Findings) -> tuple[str, _Resource]:
-    weights = findings.weights
-    versions = [{"value": findings.software.version}]
-    told = [("weights", weights), *([("localizer", findings.localizer)] if findings.localizer else [])]
-    notes = [f"{what} {each.name}, sha256 {each.sha256}, trained on {each.trained_on}" for what, each in told]
-    return _urn(), {
+def _device(findings: Findings) -> _Resource:
+    networks = [("weights", findings.weights), *([("localizer", findings.localizer)] if findings.localizer else [])]
+    notes = [f"{role} {each.name}, sha256 {each.sha256}, trained on {each.trained_on}" for role, each in networks]
+    return {
         "resourceType": "Device",
-        "meta": _RESEARCH,
+        "meta": _RESEARCH_META,
         "displayName": "cspine",
         "manufacturer": "cspine",
         "name": [{"value": "cspine", "type": "user-friendly-name"}],
-        "version": versions,
+        "version": [{"value": findings.software.version}],
         "note": [{"text": note} for note in (RESEARCH_USE_ONLY, *notes)],
     }
 
 
-def _report(findings: Findings, shared: _Resource, results: list[_Resource], issued: str) -> _Resource:
-    """Return the report, of a refused study why it is refused."""
-    not_assessable = findings.not_assessable
+def _report(findings: Findings, context: _BundleContext, observations: Sequence[_Entry]) -> _Resource:
     return {
         "resourceType": "DiagnosticReport",
-        "meta": _RESEARCH,
-        "status": "cancelled" if not_assessable else "preliminary",
-        "category": [_RADIOLOGY],
+        "meta": _RESEARCH_META,
+        "status": "cancelled" if findings.not_assessable else "preliminary",
+        "category": [_RADIOLOGY_CATEGORY],
         "code": {
             "coding": [{"system": _SNOMED, "code": "77477000", "display": "Computed tomography"}],
             "text": "CT of the cervical spine: fracture probabilities",
         },
-        "issued": issued,
+        "issued": context.issued,
         "study": [{"type": "ImagingStudy", "identifier": _dicom_uid(findings.study_instance_uid)}],
         "conclusion": _conclusion(findings),
-        **({"conclusionCode": [_FRACTURE]} if findings.suspicious else {}),
-        **({"result": results} if results else {}),
-        **shared,
+        **({"conclusionCode": [_FRACTURE_CODE]} if findings.suspicious else {}),
+        **({"result": [observation.reference for observation in observations]} if observations else {}),
+        **context.subject,
     }
 
 
@@ -157,23 +173,53 @@ def _dicom_uid(uid: str) -> _Resource:
 
 
 def _conclusion(findings: Findings) -> str:
-    if findings.not_assessable is not None or findings.patient_overall is None:
-        reason = findings.not_assessable.reason if findings.not_assessable else "not_assessable"
-        return f"No answer: {reason}. {RESEARCH_USE_ONLY}"
+    """Return the conclusion of the report, which ends with the disclaimer."""
+    overall, not_assessable = findings.patient_overall, findings.not_assessable
+    if not_assessable is not None or overall is None:
+        reason = f": {not_assessable.reason}" if not_assessable else ""
+        return f"Not assessable{reason}. {RESEARCH_USE_ONLY}"
+    levels = findings.suspicious
+    assessment = f"Suspicious: {', '.join(levels)}." if levels else "No vertebra is suspicious."
+    probability = f"Probability of any fracture of C1 to C7: {100 * overall.probability:.1f} %."
+    return f"{probability} {assessment} {RESEARCH_USE_ONLY}"
+
+
+def _observations(
+    findings: Findings, context: _BundleContext, selections: Mapping[str, _Entry], device: _Entry
+) -> Iterator[_Entry]:
+    """Yield the Observation of the patient, and then of each level with a reference to its ImagingSelection."""
+    resources = [("", _patient_observation(findings, context))]
+    resources += [(vertebra.level, _vertebra_observation(vertebra, context)) for vertebra in findings.vertebrae]
+    for level, observation in resources:
+        if level in selections:
+            observation["derivedFrom"] = [selections[level].reference]
+        yield _Entry(_urn(), observation | {"device": device.reference, "issued": context.issued})
+
+
+def _patient_observation(findings: Findings, context: _BundleContext) -> _Resource:
     overall = findings.patient_overall
-    suspicious = findings.suspicious
-    told = f"Suspicious: {', '.join(suspicious)}." if suspicious else "No vertebra is called suspicious."
-    return f"Any fracture of C1 to C7: {100 * overall.probability:.1f} %. {told} {RESEARCH_USE_ONLY}"
+    if overall is None:  # pragma: no cover - every assessable study has it
+        raise AssertionError("no probability of the patient")
+    site = {"system": _SNOMED, "code": "122494005", "display": "Cervical spine"}
+    observation = _observation(context, site, overall.probability)
+    return observation | _remarks(overall.operating_points_reached, [*overall.reasons, *findings.warnings])
 
 
-def _observation(shared: _Resource, site: _Resource, probability: float | None) -> _Resource:
+def _vertebra_observation(vertebra: VertebraFinding, context: _BundleContext) -> _Resource:
+    observation = _observation(context, _vertebra_coding(vertebra.level), vertebra.probability)
+    if vertebra.coverage is not None:
+        observation["component"] = [{"code": _COVERAGE_CODE, "valueString": vertebra.coverage}]
+    return observation | _remarks(vertebra.operating_points_reached, vertebra.reasons)
+
+
+def _observation(context: _BundleContext, site: _Resource, probability: float | None) -> _Resource:
     return {
         "resourceType": "Observation",
-        "meta": _RESEARCH,
+        "meta": _RESEARCH_META,
         "status": "preliminary",
-        "code": _PROBABILITY,
+        "code": _PROBABILITY_CODE,
         "bodySite": {"coding": [site]},
-        **shared,
+        **context.subject,
         **(
             {"valueQuantity": {"value": probability, "unit": "1", "system": _UCUM, "code": "1"}}
             if probability is not None
@@ -182,65 +228,53 @@ def _observation(shared: _Resource, site: _Resource, probability: float | None) 
     }
 
 
-def _of_patient(findings: Findings, shared: _Resource) -> _Resource:
-    overall = findings.patient_overall
-    if overall is None:  # pragma: no cover - a study that is not refused has it
-        raise AssertionError("no probability of the patient")
-    site = {"system": _SNOMED, "code": "122494005", "display": "Cervical spine"}
-    observation = _observation(shared, site, overall.probability)
-    return observation | _remarks(
-        assessment_label(overall.operating_points_reached), [*overall.reasons, *findings.warnings]
-    )
+def _remarks(operating_points_reached: Collection[OperatingPointName], notes: Iterable[str]) -> _Resource:
+    """Return the notes, beginning with the disclaimer, and the assessment as interpretation."""
+    label = assessment_label(operating_points_reached)
+    remarks: _Resource = {"note": [{"text": text} for text in (RESEARCH_USE_ONLY, *notes)]}
+    return remarks | ({"interpretation": [{"text": label}]} if label else {})
 
 
-def _of_vertebra(vertebra: VertebraFinding, shared: _Resource) -> _Resource:
-    code, display = SNOMED_CODES[vertebra.level]
-    observation = _observation(shared, {"system": _SNOMED, "code": code, "display": display}, vertebra.probability)
-    if vertebra.coverage is not None:
-        observation["component"] = [{"code": _COVERAGE, "valueString": vertebra.coverage}]
-    return observation | _remarks(assessment_label(vertebra.operating_points_reached), list(vertebra.reasons))
+def _vertebra_coding(level: Level) -> _Resource:
+    code, display = SNOMED_CODES[level]
+    return {"system": _SNOMED, "code": code, "display": display}
 
 
-def _remarks(words: str, notes: list[str]) -> _Resource:
-    found: _Resource = {"note": [{"text": text} for text in (RESEARCH_USE_ONLY, *notes)]}
-    return found | ({"interpretation": [{"text": words}]} if words else {})
-
-
-def _selections(case_result: CaseResult, shared: _Resource, issued: str) -> Iterator[tuple[str, tuple[str, _Resource]]]:
-    """Yield each level's slice and place, with the name that the Bundle refers to it by."""
+def _selections(case_result: CaseResult, context: _BundleContext) -> Iterator[tuple[str, _Entry]]:
+    """Yield the ImagingSelection of each level with evidence in a slice."""
     findings, compiled = case_result.findings, case_result.compiled
-    if compiled is None:  # pragma: no cover - a study that is not refused was compiled
+    if compiled is None:  # pragma: no cover - every assessable study was compiled
         return
-    first = compiled.series.headers[0]
     for vertebra in findings.vertebrae:
-        best = vertebra.strongest
-        if best is None or best.slice is None:
+        evidence = vertebra.strongest
+        if evidence is None or evidence.slice is None:
             continue
-        uids = (findings.study_instance_uid, findings.series_instance_uid or "", best.slice.sop_instance_uid)
-        if not all(map(_ID.fullmatch, uids)):
-            continue  # FHIR has no place for what no id may be; findings.json has it
-        code, display = SNOMED_CODES[vertebra.level]
-        frames = [str(best.slice.frame)] if first.frames > 1 else []
-        number = best.slice.instance_number
-        selection = {
-            "resourceType": "ImagingSelection",
-            "meta": _RESEARCH,
-            "status": "available",
-            "issued": issued,
-            "code": {"text": f"the place that speaks most for a fracture of {vertebra.level}"},
-            "studyUid": findings.study_instance_uid,
-            "seriesUid": findings.series_instance_uid,
-            **({"frameOfReferenceUid": first.frame_of_reference_uid} if first.frame_of_reference_uid else {}),
-            "bodySite": {"concept": {"coding": [{"system": _SNOMED, "code": code, "display": display}]}},
-            "instance": [
-                {
-                    "uid": best.slice.sop_instance_uid,
-                    "sopClass": {"system": "urn:ietf:rfc:3986", "code": f"urn:oid:{first.sop_class_uid or _CT_IMAGE}"},
-                    **({"number": number} if number is not None and number >= 0 else {}),
-                    **({"subset": frames} if frames else {}),
-                    "imageRegion3D": [{"regionType": "point", "coordinate": list(best.point_lps_mm)}],
-                }
-            ],
-            **shared,
-        }
-        yield vertebra.level, (_urn(), selection)
+        uids = (findings.study_instance_uid, findings.series_instance_uid or "", evidence.slice.sop_instance_uid)
+        if all(map(_FHIR_ID.fullmatch, uids)):  # FHIR cannot represent other UIDs; findings.json contains them
+            selection = _selection(findings, vertebra.level, evidence, evidence.slice, compiled.series.headers[0])
+            yield vertebra.level, _Entry(_urn(), selection | {"issued": context.issued} | context.subject)
+
+
+def _selection(
+    findings: Findings, level: Level, evidence: ViewEvidence, location: SlicePlace, header: SliceHeader
+) -> _Resource:
+    number = location.instance_number
+    return {
+        "resourceType": "ImagingSelection",
+        "meta": _RESEARCH_META,
+        "status": "available",
+        "code": {"text": f"strongest evidence for a fracture of {level}"},
+        "studyUid": findings.study_instance_uid,
+        "seriesUid": findings.series_instance_uid,
+        **({"frameOfReferenceUid": header.frame_of_reference_uid} if header.frame_of_reference_uid else {}),
+        "bodySite": {"concept": {"coding": [_vertebra_coding(level)]}},
+        "instance": [
+            {
+                "uid": location.sop_instance_uid,
+                "sopClass": {"system": _URIS, "code": f"urn:oid:{header.sop_class_uid or _CT_IMAGE}"},
+                **({"number": number} if number is not None and number >= 0 else {}),
+                **({"subset": [str(location.frame)]} if header.frames > 1 else {}),
+                "imageRegion3D": [{"regionType": "point", "coordinate": list(evidence.point_lps_mm)}],
+            }
+        ],
+    }

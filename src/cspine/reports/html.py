@@ -1,56 +1,111 @@
-"""The report of one study as a single HTML file that needs nothing else, not even a script."""
+"""The report of one study as a self-contained HTML page without scripts."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from cspine.classification.prediction import EvidencePicture
 from cspine.classification.result import CaseResult
 from cspine.core.anatomy import COLOURS, RESEARCH_USE_ONLY
 from cspine.core.errors import DecodeError
 from cspine.core.files import write_text
-from cspine.core.findings import Findings, SlicePlace, assessment_label
-from cspine.reports.images.axial import PIXELS, SIDE_MM, axial_picture
-from cspine.reports.images.overlay import evidence_png, marks, place_of, view_jpeg
-from cspine.reports.pages import environment, inline
+from cspine.core.findings import Findings, SlicePlace, VertebraFinding, assessment_label
+from cspine.reports.images.axial import CROP_MM, CROP_PIXELS, axial_crop
+from cspine.reports.images.overlay import (
+    VertebraOutline,
+    describe_offset,
+    saliency_png,
+    vertebra_outlines,
+    view_jpeg,
+)
+from cspine.reports.pages import data_url, environment
 from cspine.views.compiled import CompiledStudy
 
 _TEMPLATE: Final = "study.html"
-_QUALITY: Final = 90
-_SIDES: Final = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
-"""What lies left and right in a vertebra's views: the patient is faced, or seen from the feet."""
+_JPEG_QUALITY: Final = 90
 
-_LEAST_SHOWN: Final = 1
-"""Where no vertebra is suspicious, so many are shown all the same, for the reader to judge the network by."""
+_SIDES: Final = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
+"""Sides of the patient at the left and the right edge of a view, in the radiological convention."""
+
+_MIN_SHOWN: Final = 1
+"""Vertebrae whose evidence is shown if none is suspicious, so that a reader can assess the network by it."""
+
+_FINGERPRINT_LENGTH: Final = 16
+"""Hexadecimal digits of a weights file's SHA-256 that the report shows."""
+
+
+@dataclass(frozen=True)
+class _SagittalImage:
+    """One compiled sagittal image, with the outlines of the vertebrae near it."""
+
+    url: str
+    number: int
+    x_mm: float
+    position: str
+    pixels: int
+    outlines: list[VertebraOutline]
+
+
+@dataclass(frozen=True)
+class _EvidenceView:
+    """One view of a vertebra, with its saliency map."""
+
+    url: str
+    map_url: str
+    sides: tuple[str, str]
+    caption: str
+    point: str
+
+
+@dataclass(frozen=True)
+class _AxialImage:
+    """The original axial slice around the strongest evidence; x and y in its pixels."""
+
+    url: str
+    caption: str
+    x: float
+    y: float
+    pixels: int
+    sides: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """A vertebra with the views that show its strongest evidence."""
+
+    vertebra: VertebraFinding
+    views: list[_EvidenceView]
+    axial: _AxialImage | None
 
 
 def render_report(case_result: CaseResult) -> str:
     """Return the report as HTML.
 
-    Everything that comes from the files is escaped. No name, date or identifier of the patient is shown, but for what
-    names of files say: a refusal's reason names the file.
+    All text that comes from files is escaped. The report shows neither name nor identifier of the patient, nor any
+    date. The one exception is a file name: the reason why a study is not assessable can contain it.
 
     Parameters
     ----------
-    case_result : Examination
-        Of `cspine.pipelines.predict.Detector.predict_case`.
+    case_result : CaseResult
+        Result of `cspine.pipelines.predict.Detector.predict_case`.
     """
     compiled, findings = case_result.compiled, case_result.findings
-    images, suspicious = _images(compiled) if compiled else [], _suspicious(case_result)
+    images = _sagittal_images(compiled) if compiled else []
+    evidence = _evidence(case_result)
     return (
         environment()
         .get_template(_TEMPLATE)
         .render(
             findings=findings,
             statement=RESEARCH_USE_ONLY,
-            colours=COLOURS,
+            colors=COLOURS,
             images=images,
             overview=images[len(images) // 2] if images else None,
-            chances={each.level: each.probability for each in findings.vertebrae if each.probability is not None},
-            suspicious=suspicious,
-            shown={each["vertebra"].level for each in suspicious},
+            probabilities={v.level: v.probability for v in findings.vertebrae if v.probability is not None},
+            evidence=evidence,
+            levels_with_evidence={part.vertebra.level for part in evidence},
             assessment_label=assessment_label,
-            words_of=lambda name: assessment_label((name,)),
-            facts=_facts(compiled) if compiled else {},
+            acquisition=_acquisition(compiled) if compiled else {},
             provenance=_provenance(findings),
         )
     )
@@ -62,112 +117,114 @@ def write_report(case_result: CaseResult, path: Path) -> None:
     Raises
     ------
     DiskFullError, OutputError
+        The file cannot be written.
     """
     write_text(path, render_report(case_result))
 
 
-def _images(compiled: CompiledStudy) -> list[dict[str, Any]]:
+def _sagittal_images(compiled: CompiledStudy) -> list[_SagittalImage]:
     sagittal, spine = compiled.sagittal, compiled.images.spine
     return [
-        {
-            "source": inline(data, "jpeg"),
-            "number": number + 1,
-            "x_mm": float(sagittal.x_lps_mm[number]),
-            "place": place_of(float(sagittal.offsets_mm[number])),
-            "pixels": sagittal.images.shape[1],
-            "marks": marks(sagittal, spine, number) if spine else [],
-        }
-        for number, data in enumerate(sagittal.jpegs(_QUALITY))
+        _SagittalImage(
+            url=data_url(jpeg, "jpeg"),
+            number=index + 1,
+            x_mm=float(sagittal.x_lps_mm[index]),
+            position=describe_offset(float(sagittal.offsets_mm[index])),
+            pixels=sagittal.images.shape[1],
+            outlines=vertebra_outlines(sagittal, spine, index) if spine else [],
+        )
+        for index, jpeg in enumerate(sagittal.jpegs(_JPEG_QUALITY))
     ]
 
 
-def _suspicious(case_result: CaseResult) -> list[dict[str, Any]]:
-    """Return the vertebrae that reach the triage point, or else the most suspicious, each with its strongest views."""
-    reading = case_result.reading
-    if reading is None or not reading.pictures:
+def _evidence(case_result: CaseResult) -> list[_Evidence]:
+    """Return the evidence of the suspicious vertebrae or, if there is none, of the most probable one."""
+    prediction = case_result.prediction
+    if prediction is None or not prediction.pictures:
         return []
-    found = []
-    likely = sorted(reading.vertebrae, key=lambda vertebra: -(vertebra.probability or 0.0))
-    for vertebra in [each for each in likely if each.is_suspicious] or likely[:_LEAST_SHOWN]:
-        shown = [picture for picture in reading.pictures if picture.level == vertebra.level]
-        if shown:
-            views = [
-                {
-                    "source": inline(view_jpeg(picture), "jpeg"),
-                    "map": inline(evidence_png(picture), "png"),
-                    "sides": _SIDES[picture.evidence.plane],
-                    **_told(picture),
-                }
-                for picture in shown
-            ]
-            found.append({"vertebra": vertebra, "views": views, "axial": _axial(case_result.compiled, shown[0])})
-    return found
+    by_probability = sorted(prediction.vertebrae, key=lambda vertebra: -(vertebra.probability or 0.0))
+    evidence = []
+    for vertebra in [v for v in by_probability if v.is_suspicious] or by_probability[:_MIN_SHOWN]:
+        pictures = [picture for picture in prediction.pictures if picture.level == vertebra.level]
+        if pictures:
+            views = [_evidence_view(picture) for picture in pictures]
+            evidence.append(_Evidence(vertebra, views, _axial_image(case_result.compiled, pictures[0])))
+    return evidence
 
 
-def _axial(compiled: CompiledStudy | None, picture: EvidencePicture) -> dict[str, Any] | None:
-    """Return the stored slice at a vertebra's strongest place; None where it cannot be shown."""
-    place = picture.evidence.slice
-    if compiled is None or place is None:
+def _evidence_view(picture: EvidencePicture) -> _EvidenceView:
+    evidence = picture.evidence
+    caption = f"{evidence.plane}, {100 * evidence.strength:.0f} %"
+    if evidence.slice is not None:
+        location = evidence.slice
+        caption += f"; {_slice_name(location)}, row {location.row:.0f}, column {location.column:.0f}"
+    x, y, z = evidence.point_lps_mm
+    return _EvidenceView(
+        url=data_url(view_jpeg(picture), "jpeg"),
+        map_url=data_url(saliency_png(picture), "png"),
+        sides=_SIDES[evidence.plane],
+        caption=caption,
+        point=f"LPS {x:.1f}, {y:.1f}, {z:.1f} mm",
+    )
+
+
+def _axial_image(compiled: CompiledStudy | None, picture: EvidencePicture) -> _AxialImage | None:
+    """Return the original slice at a vertebra's strongest evidence; None if it cannot be shown."""
+    location = picture.evidence.slice
+    if compiled is None or location is None:
         return None
     try:
-        shown = axial_picture(compiled.series, place)
-    except DecodeError:  # the file is gone, or was written over, since it was read
+        crop = axial_crop(compiled.series, location)
+    except DecodeError:  # the file was removed or overwritten after the study was evaluated
         return None
-    if shown is None:
+    if crop is None:
         return None
-    caption = f"as stored: {_slice_name(place)}, {SIDE_MM:.0f} mm wide"
-    place_seen = {"x": shown.x, "y": shown.y, "pixels": PIXELS, "sides": shown.sides}
-    return {"source": inline(shown.jpeg, "jpeg"), "caption": caption, **place_seen}
+    caption = f"axial, original: {_slice_name(location)}, {CROP_MM:.0f} mm wide"
+    return _AxialImage(data_url(crop.jpeg, "jpeg"), caption, crop.x, crop.y, CROP_PIXELS, crop.sides)
 
 
-def _slice_name(place: SlicePlace) -> str:
-    number = place.instance_number
-    named = f"slice {number}" if number is not None else "the nearest slice"
-    return f"{named}, frame {place.frame}" if place.frame > 1 else named
-
-
-def _told(picture: EvidencePicture) -> dict[str, str]:
-    evidence = picture.evidence
-    told = [f"{evidence.plane}, {100 * evidence.strength:.0f} %"]
-    if evidence.slice is not None:
-        place = evidence.slice
-        told.append(f"{_slice_name(place)}, row {place.row:.0f}, column {place.column:.0f}")
-    x, y, z = evidence.point_lps_mm
-    return {"caption": "; ".join(told), "point": f"LPS {x:.1f}, {y:.1f}, {z:.1f} mm"}
+def _slice_name(location: SlicePlace) -> str:
+    number = location.instance_number
+    name = f"slice {number}" if number is not None else "slice without instance number"
+    return f"{name}, frame {location.frame}" if location.frame > 1 else name
 
 
 def _provenance(findings: Findings) -> dict[str, str]:
-    """Return what the numbers depend on."""
-    calibration, told = findings.calibration, {"Study": findings.study_instance_uid}
-    told["Software"] = f"cspine {findings.software.version}"
-    for name, weights in (("Weights", findings.weights), ("Vertebrae found by", findings.localizer)):
+    """Return what the probabilities depend on: software, weights, calibration."""
+    rows = {
+        "Study instance UID": findings.study_instance_uid,
+        "Software": f"cspine {findings.software.version}",
+    }
+    for name, weights in (("Weights", findings.weights), ("Localizer", findings.localizer)):
         if weights is not None:
-            told[name] = f"{weights.name} (sha256 {weights.sha256[:16]}), trained on {weights.trained_on}"
-    if calibration is not None:
-        told["Calibrated on"] = calibration.fitted_on
-        told["Probabilities suppose"] = f"that {100 * calibration.prevalence:.1f} % of patients have a fracture"
+            fingerprint = weights.sha256[:_FINGERPRINT_LENGTH]
+            rows[name] = f"{weights.name} (SHA-256 {fingerprint}), trained on {weights.trained_on}"
+    calibration = findings.calibration
+    if calibration is None:
+        rows["Calibration"] = "none: probabilities are the raw outputs of the network"
     else:
-        told["Calibration"] = "none: numbers are as the network gives them"
-    told["Looked at in a mirror too"] = "yes" if findings.test_time_augmentation else "no"
-    told["Schema of findings.json"] = findings.schema_version
-    return told
+        rows["Calibration"] = f"fitted on {calibration.fitted_on}"
+        rows["Assumed prevalence"] = f"{100 * calibration.prevalence:.1f} % of patients have a fracture"
+    rows["Test-time augmentation (left-right flip)"] = "yes" if findings.test_time_augmentation else "no"
+    rows["Schema of findings.json"] = findings.schema_version
+    return rows
 
 
-def _facts(compiled: CompiledStudy) -> dict[str, str]:
+def _acquisition(compiled: CompiledStudy) -> dict[str, str]:
+    """Return the geometry and encoding of the series, and why it was selected."""
     stack, first = compiled.stack, compiled.series.headers[0]
     row_mm, column_mm = stack.pixel_spacing_mm
-    facts = {
-        "Series": compiled.series.series_instance_uid or "without UID",
-        "Why this series": "; ".join(compiled.selection.reasons),
-        "Slices": f"{len(stack.order)}, {stack.spacing_mm:.2f} mm apart, {first.rows} x {first.columns} pixels",
-        "Pixel": f"{row_mm:.2f} x {column_mm:.2f} mm",
-        "Tilt": f"{stack.tilt_deg:.1f} degrees",
+    rows = {
+        "Series instance UID": compiled.series.series_instance_uid or "missing",
+        "Series selection": "; ".join(compiled.selection.reasons),
+        "Slices": f"{len(stack.order)}, spacing {stack.spacing_mm:.2f} mm, {first.rows} x {first.columns} pixels",
+        "Pixel spacing": f"{row_mm:.2f} x {column_mm:.2f} mm",
+        "Gantry tilt": f"{stack.tilt_deg:.1f} degrees",
         "Transfer syntax": ", ".join(compiled.provenance.transfer_syntaxes),
-        "Compiled image": f"{compiled.sagittal.pixel_mm:.2f} mm per pixel, bone window",
+        "Compiled sagittal images": f"{compiled.sagittal.pixel_mm:.2f} mm per pixel, bone window",
     }
     if first.slice_thickness_mm:
-        facts["Slice thickness"] = f"{first.slice_thickness_mm:.2f} mm"
-    for rejection in compiled.selection.rejected:
-        facts.setdefault("Not read", "")
-        facts["Not read"] += f"{'; ' if facts['Not read'] else ''}{rejection.reason}"
-    return facts
+        rows["Slice thickness"] = f"{first.slice_thickness_mm:.2f} mm"
+    if compiled.selection.rejected:
+        rows["Rejected series"] = "; ".join(rejection.reason for rejection in compiled.selection.rejected)
+    return rows

@@ -1,14 +1,15 @@
-"""What all HTML pages are made with: everything that comes from files is escaped, and nothing is fetched."""
+"""The Jinja environment of all HTML pages: text from files is escaped, and pages load nothing from elsewhere."""
 
 import base64
 from functools import cache
+from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 
 @cache
 def environment() -> Environment:
-    """Return the templates' environment."""
+    """Return the environment that loads the templates, with autoescaping and without silent undefined variables."""
     return Environment(
         loader=PackageLoader("cspine.reports"),
         autoescape=select_autoescape(default=True),
@@ -18,6 +19,6 @@ def environment() -> Environment:
     )
 
 
-def inline(data: bytes, kind: str) -> str:
-    """Return an image as a URL that holds it; `kind` is jpeg or png."""
-    return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")
+def data_url(data: bytes, image_format: Literal["jpeg", "png"]) -> str:
+    """Return an encoded image as a ``data:`` URL, so that the page that shows it needs no other file."""
+    return f"data:image/{image_format};base64," + base64.b64encode(data).decode("ascii")

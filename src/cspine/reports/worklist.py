@@ -1,11 +1,11 @@
-"""Many studies in the order in which they should be read: the urgent first, none left waiting for ever."""
+"""The worklist of many studies, most urgent first, with a limit on the time that any study waits."""
 
+import csv
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
-
-import pandas as pd
 
 from cspine import __version__
 from cspine.classification.prediction import phantom_only_warning
@@ -14,44 +14,55 @@ from cspine.core.findings import Findings, assessment_label
 from cspine.reports.pages import environment
 
 MAX_WAIT_MIN: Final = 60.0
-"""A study that has waited longer goes before all that have not."""
+"""A study that has waited longer precedes all studies that have not."""
+
+WORKLIST_COLUMNS: Final = (
+    "rank", "study_instance_uid", "priority_reason", "waiting_min", OVERALL, *VERTEBRAE, "suspicious_levels",
+    "not_assessable", "not_assessable_reason", "remarks", "warnings", "failed_outputs", "folder", "statement",
+)  # fmt: skip
+"""Columns of ``worklist.csv``."""
 
 _TEMPLATE: Final = "worklist.html"
+
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+_Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What became of one study of many.
+    """The result of one study of many.
 
     Attributes
     ----------
     findings : Findings
-        Of a study that broke, a refusal that says so.
+        The findings. If the evaluation raised an error, they say that the study is not assessable and why.
     folder : str
-        Where its files lie, below the worklist; '' where there are none.
-    arrived : float
-        When its newest file was written, or it was first seen, seconds since 1970.
-    thumbnail : bool
-        Whether there is a picture.
-    not_written : tuple of str
-        A sentence for each result that was asked for and could not be made.
+        The study's folder, relative to the worklist; empty if nothing was written.
+    arrival_time : float
+        When the newest file of the study was written or, if that is earlier, when the study was first processed;
+        seconds since 1970.
+    has_thumbnail : bool
+        Whether the folder holds a thumbnail.
+    failed_outputs : tuple of str
+        One sentence for each requested output that could not be written.
     """
 
     findings: Findings
     folder: str
-    arrived: float
-    thumbnail: bool = False
-    not_written: tuple[str, ...] = ()
+    arrival_time: float
+    has_thumbnail: bool = False
+    failed_outputs: tuple[str, ...] = ()
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether the patient, or a vertebra, reaches the triage point."""
+        """Whether the patient or a vertebra reaches the triage operating point."""
         overall = self.findings.patient_overall
         return bool(self.findings.suspicious) or (overall is not None and overall.is_suspicious)
 
     @property
-    def group(self) -> int:
-        """In which of four groups it is read: suspicious, without operating points, without an answer, the others."""
+    def priority_group(self) -> int:
+        """The position among the four groups of `prioritize`: 0 suspicious to 3 not suspicious."""
         if self.findings.not_assessable is not None:
             return 2
         if self.is_suspicious:
@@ -60,145 +71,166 @@ class StudyResult:
 
     @property
     def probability(self) -> float:
-        """Of any fracture; -1 where there is no answer."""
+        """The probability of any fracture; -1 if the study is not assessable."""
         overall = self.findings.patient_overall
         return overall.probability if overall else -1.0
 
 
 @dataclass(frozen=True)
 class WorklistRow:
-    """A study in its place.
+    """A study with its position in the worklist.
 
     Attributes
     ----------
     rank : int
-        From 1.
-    why : str
-        Why it stands there.
-    waited_min : float
-        Since its newest file was written.
+        Position, from 1.
+    priority_reason : str
+        Why the study has this position.
+    waiting_min : float
+        Minutes since the study arrived.
+    result : StudyResult
+        The result of the study.
     """
 
     rank: int
-    why: str
-    waited_min: float
+    priority_reason: str
+    waiting_min: float
     result: StudyResult
 
 
-_WORDS: Final = ("suspicious", "no operating point: by its number", "no answer: not looked at", "not called suspicious")
+_GROUP_REASONS: Final = (
+    "suspicious",
+    "no operating points: ranked by probability",
+    "not assessable",
+    "not suspicious",
+)
+"""Priority reason of each `StudyResult.priority_group`."""
+
+_OVERDUE: Final = "waiting time exceeded; "
 
 
-def order(
+def prioritize(
     results: Sequence[StudyResult], *, max_wait_min: float | None = MAX_WAIT_MIN, now: float | None = None
 ) -> tuple[WorklistRow, ...]:
     """Return studies in the order in which they should be read.
 
-    First those that have waited too long: sorted by suspicion alone, a study that the network finds harmless, and may
-    be wrong about, would wait for as long as others come. Among those, and then among the others: suspicious ones by
-    their probability, those of weights without operating points by theirs, those without an answer, which nobody has
-    looked at, and the rest by their probability. So a folder of old studies, which all have waited too long, is in the
-    order of urgency, too.
+    Studies that have waited longer than `max_wait_min` come first. Ordered by suspicion alone, a study that the
+    network misses would wait for as long as other studies arrive. Within the overdue studies and within the others,
+    the order is: suspicious studies, studies of weights without operating points, studies that are not assessable and
+    have therefore been evaluated by nobody, and studies that are not suspicious; within each group by descending
+    probability. A folder of old studies, all of them overdue, is thus ordered by urgency as well.
 
     Parameters
     ----------
     results : sequence of StudyResult
-        In any order.
+        Results in any order.
     max_wait_min : float, optional
-        From which waiting goes before all else, minutes; None for never.
+        Waiting time in minutes above which a study precedes all others; None for no limit.
     now : float, optional
-        Seconds since 1970, to which waiting is counted; now where left out.
+        Time up to which waiting is counted, in seconds since 1970; the current time if omitted.
     """
     until = time.time() if now is None else now
 
-    def waited(result: StudyResult) -> float:
-        return max(until - result.arrived, 0.0) / 60.0
-
-    def late(result: StudyResult) -> bool:
-        return max_wait_min is not None and waited(result) > max_wait_min
+    def waiting_min(result: StudyResult) -> float:
+        return max(until - result.arrival_time, 0.0) / 60.0
 
     def key(result: StudyResult) -> tuple[bool, int, float, str]:
-        return (not late(result), result.group, -result.probability, result.findings.study_instance_uid)
+        is_overdue = _is_overdue(waiting_min(result), max_wait_min)
+        return (not is_overdue, result.priority_group, -result.probability, result.findings.study_instance_uid)
 
-    return tuple(
-        WorklistRow(rank, f"{'waited too long; ' * late(result)}{_WORDS[result.group]}", waited(result), result)
-        for rank, result in enumerate(sorted(results, key=key), start=1)
-    )
+    rows = []
+    for rank, result in enumerate(sorted(results, key=key), start=1):
+        waiting = waiting_min(result)
+        overdue = _OVERDUE if _is_overdue(waiting, max_wait_min) else ""
+        rows.append(WorklistRow(rank, f"{overdue}{_GROUP_REASONS[result.priority_group]}", waiting, result))
+    return tuple(rows)
 
 
-def worklist_table(rows: Sequence[WorklistRow]) -> pd.DataFrame:
-    """Return a row for each study, in order, safe to open as a spreadsheet."""
-    told = []
+def _is_overdue(waiting_min: float, max_wait_min: float | None) -> bool:
+    return max_wait_min is not None and waiting_min > max_wait_min
+
+
+def worklist_csv(rows: Sequence[WorklistRow]) -> str:
+    """Return the worklist as CSV with the columns `WORKLIST_COLUMNS`, one row per study.
+
+    Text that a spreadsheet would evaluate as a formula is preceded by an apostrophe, because file names and UIDs come
+    from the files.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, WORKLIST_COLUMNS, lineterminator="\n")
+    writer.writeheader()
     for row in rows:
-        found = row.result.findings
-        levels: dict[str, float | None] = dict.fromkeys(VERTEBRAE)
-        levels |= {vertebra.level: vertebra.probability for vertebra in found.vertebrae}
-        told.append(
-            {
-                "rank": row.rank,
-                "study_instance_uid": found.study_instance_uid,
-                "why": row.why,
-                "waited_min": round(row.waited_min, 1),
-                OVERALL: found.patient_overall.probability if found.patient_overall else None,
-                **levels,
-                "suspicious": " ".join(found.suspicious),
-                "not_assessable": found.not_assessable.code if found.not_assessable else None,
-                "reason": found.not_assessable.reason if found.not_assessable else None,
-                "remarks": "; ".join(found.patient_overall.reasons) if found.patient_overall else None,
-                "warnings": "; ".join(found.warnings) or None,
-                "not_written": "; ".join(row.result.not_written) or None,
-                "folder": row.result.folder,
-                "statement": found.statement,
-            }
-        )
-    table = pd.DataFrame(told)
-    for column in ("study_instance_uid", "reason", "not_written", "folder"):
-        table[column] = table[column].map(_no_formula, na_action="ignore")
-    return table
+        writer.writerow({column: _escape_formula(cell) for column, cell in _cells(row).items()})
+    return text.getvalue()
+
+
+def _cells(row: WorklistRow) -> dict[str, _Cell]:
+    findings = row.result.findings
+    overall, not_assessable = findings.patient_overall, findings.not_assessable
+    levels: dict[str, float | None] = dict.fromkeys(VERTEBRAE)
+    levels |= {vertebra.level: vertebra.probability for vertebra in findings.vertebrae}
+    return {
+        "rank": row.rank,
+        "study_instance_uid": findings.study_instance_uid,
+        "priority_reason": row.priority_reason,
+        "waiting_min": round(row.waiting_min, 1),
+        OVERALL: overall.probability if overall else None,
+        **levels,
+        "suspicious_levels": " ".join(findings.suspicious),
+        "not_assessable": not_assessable.code if not_assessable else None,
+        "not_assessable_reason": not_assessable.reason if not_assessable else None,
+        "remarks": "; ".join(overall.reasons) if overall else None,
+        "warnings": "; ".join(findings.warnings),
+        "failed_outputs": "; ".join(row.result.failed_outputs),
+        "folder": row.result.folder,
+        "statement": findings.statement,
+    }
+
+
+def _escape_formula(cell: _Cell) -> _Cell:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
 def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = MAX_WAIT_MIN, skipped: int = 0) -> str:
-    """Return the worklist as HTML without a script, to lie beside the studies' folders; what files say is escaped.
+    """Return the worklist as an HTML page without scripts, to be written beside the studies' folders.
+
+    All text that comes from files is escaped.
 
     Parameters
     ----------
     rows : sequence of WorklistRow
-        Of `order`.
+        Rows of `prioritize`.
     max_wait_min : float, optional
-        As `order` was given it, to be told.
+        The limit that `prioritize` used.
     skipped : int
-        Files that no study can be told of.
+        Number of files that belong to no readable study.
     """
-    some = rows[0].result.findings if rows else None
+    first = rows[0].result.findings if rows else None
     return (
         environment()
         .get_template(_TEMPLATE)
         .render(
             rows=rows,
             statement=RESEARCH_USE_ONLY,
-            not_assessable=sum(row.result.findings.not_assessable is not None for row in rows),
-            suspicious=sum(row.result.is_suspicious for row in rows),
+            n_not_assessable=sum(row.result.findings.not_assessable is not None for row in rows),
+            n_suspicious=sum(row.result.is_suspicious for row in rows),
             max_wait_min=max_wait_min,
-            late=sum(max_wait_min is not None and row.waited_min > max_wait_min for row in rows),
-            waiting=_waiting,
+            n_overdue=sum(_is_overdue(row.waiting_min, max_wait_min) for row in rows),
+            format_minutes=_format_minutes,
             skipped=skipped,
-            warnings=phantom_only_warning(some.weights, some.localizer) if some else (),
+            warnings=phantom_only_warning(first.weights, first.localizer) if first else (),
             assessment_label=assessment_label,
             version=__version__,
         )
     )
 
 
-def _waiting(minutes: float) -> str:
-    """Return a time in the unit that says most.
+def _format_minutes(minutes: float) -> str:
+    """Return a duration in minutes, hours or days.
 
-    >>> _waiting(12.3), _waiting(150.0), _waiting(5000.0)
+    >>> _format_minutes(12.3), _format_minutes(150.0), _format_minutes(5000.0)
     ('12 min', '2.5 h', '3 days')
     """
     if minutes < 120.0:
         return f"{minutes:.0f} min"
     return f"{minutes / 60.0:.1f} h" if minutes < 2880.0 else f"{minutes / 1440.0:.0f} days"
-
-
-def _no_formula(text: str) -> str:
-    """Keep a spreadsheet from taking text for a formula: file names and UIDs come from the files."""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -16,7 +16,7 @@ from cspine.classification.result import CaseResult
 from cspine.core.anatomy import COLOURS, RESEARCH_USE_ONLY, SNOMED_CODES, VERTEBRAE
 from cspine.core.errors import DicomError
 from cspine.core.findings import ViewEvidence
-from cspine.reports.dicom.capture import BURNED_IN
+from cspine.reports.dicom.capture import BURNED_IN_DISCLAIMER
 from cspine.reports.dicom.masks import evidence_mask, vertebra_mask
 from cspine.reports.dicom.objects import write_dicom
 from cspine.reports.dicom.source_images import source_images
@@ -154,14 +154,14 @@ def _groups(document: Dataset) -> list[dict[str, Any]]:
 
 
 def test_the_segmentations_hold_the_masks(examined: CaseResult, written: dict[str, Dataset]) -> None:
-    compiled, reading = examined.compiled, examined.reading
+    compiled, reading = examined.compiled, examined.prediction
     assert compiled is not None
     assert reading is not None
     assert compiled.images.spine is not None
-    assert compiled.images.spine.bone is not None
+    assert compiled.images.spine.label_map is not None
     source = source_images(compiled.series)
     uids = [dataset.SOPInstanceUID for dataset in source.datasets]
-    mask = vertebra_mask(compiled.images.spine.bone, source.headers, compiled.stack)
+    mask = vertebra_mask(compiled.images.spine.label_map, source.headers, compiled.stack)
     strength = evidence_mask(reading.fields, source.headers, compiled.stack)
 
     bones = hd.seg.segread(written["vertebrae.dcm"].filename)
@@ -188,7 +188,7 @@ def _rgb(colour: str) -> list[int]:
 
 
 def test_evidence_lies_where_findings_point(examined: CaseResult) -> None:
-    compiled, reading = examined.compiled, examined.reading
+    compiled, reading = examined.compiled, examined.prediction
     assert compiled is not None
     assert reading is not None
     source = source_images(compiled.series)
@@ -208,7 +208,7 @@ def test_evidence_lies_where_findings_point(examined: CaseResult) -> None:
 def test_captures_say_what_they_are_not(written: dict[str, Dataset]) -> None:
     for number in range(1, 10):
         capture = written[f"sagittal-{number}.dcm"]
-        assert capture.ImageComments == BURNED_IN
+        assert capture.ImageComments == BURNED_IN_DISCLAIMER
         assert capture.Modality == "OT"
         picture = capture.pixel_array
         assert picture.shape == (836, 768, 3)

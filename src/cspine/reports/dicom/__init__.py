@@ -1,1 +1,1 @@
-"""Findings as DICOM objects that a PACS takes: structured report, segmentations, captures, key images."""
+"""Findings as DICOM objects for a PACS: structured report, segmentations, secondary captures, key images."""

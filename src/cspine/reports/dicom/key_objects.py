@@ -1,4 +1,4 @@
-"""The slices that show what is suspicious, as a key object selection."""
+"""The slices with the strongest evidence of suspicious vertebrae, as a key object selection."""
 
 from typing import Final
 
@@ -6,6 +6,7 @@ from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
+from cspine.core.findings import SlicePlace, VertebraFinding
 from cspine.reports.dicom.codes import OF_INTEREST
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.source_images import SourceImages
@@ -13,49 +14,51 @@ from cspine.reports.dicom.source_images import SourceImages
 SERIES_NUMBER: Final = 9705
 
 
-def key_objects(making: ReportContext, source: SourceImages) -> KeyObjectSelectionDocument | None:
-    """Return a document that points to the slices with the strongest place of each suspicious vertebra.
+def key_object_selection(context: ReportContext, source: SourceImages) -> KeyObjectSelectionDocument | None:
+    """Return a key object selection of the slices with the strongest evidence of each suspicious vertebra.
 
     Parameters
     ----------
-    making : Making
-        What was found.
+    context : ReportContext
+        The findings, and the attributes that all objects share.
     source : SourceImages
-        What it was read from.
+        The slices from which the findings were made.
 
     Returns
     -------
     KeyObjectSelectionDocument or None
-        None where no vertebra is suspicious.
+        None if no vertebra is suspicious.
     """
-    told: dict[str, list[str]] = {}
+    descriptions: dict[str, list[str]] = {}
     frames: dict[str, list[int]] = {}
-    for vertebra in making.findings.vertebrae:
-        place = vertebra.strongest if vertebra.is_suspicious else None
-        if place is not None and place.slice is not None and vertebra.probability is not None:
-            number = place.slice.instance_number
-            frames.setdefault(place.slice.sop_instance_uid, []).append(place.slice.frame)
-            what = (
-                f"{vertebra.level} {100 * vertebra.probability:.0f} % in slice {number if number is not None else '?'}"
-            )
-            told.setdefault(place.slice.sop_instance_uid, []).append(what)
-    if not told:
+    for vertebra in context.findings.vertebrae:
+        evidence = vertebra.strongest if vertebra.is_suspicious else None
+        if evidence is not None and evidence.slice is not None and vertebra.probability is not None:
+            uid = evidence.slice.sop_instance_uid
+            frames.setdefault(uid, []).append(evidence.slice.frame)
+            descriptions.setdefault(uid, []).append(_describe(vertebra, evidence.slice))
+    if not descriptions:
         return None
-    chosen = [source.holding(uid) for uid in told]
-    sentence = "; ".join(what for each in told.values() for what in each)
+    instances = [source.dataset_of(uid) for uid in descriptions]
+    sentence = "; ".join(description for parts in descriptions.values() for description in parts)
     content = KeyObjectSelection(
         document_title=OF_INTEREST,
-        referenced_objects=chosen,
-        observer_device_context=making.observer,
+        referenced_objects=instances,
+        observer_device_context=context.observer,
         description=f"Suspicious: {sentence}. {RESEARCH_USE_ONLY}",
     )
-    for item in content[0].ContentSequence:
-        for reference in item.get("ReferencedSOPSequence", ()):
-            if "NumberOfFrames" in source.first:
+    if "NumberOfFrames" in source.first:
+        for item in content[0].ContentSequence:
+            for reference in item.get("ReferencedSOPSequence", ()):
                 reference.ReferencedFrameNumber = sorted(set(frames[reference.ReferencedSOPInstanceUID]))
     return KeyObjectSelectionDocument(
-        evidence=chosen,
+        evidence=instances,
         content=content,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        **making.series(SERIES_NUMBER, "cspine suspicious slices"),
+        **context.series_attributes(SERIES_NUMBER, "cspine suspicious slices"),
     )
+
+
+def _describe(vertebra: VertebraFinding, location: SlicePlace) -> str:
+    number = location.instance_number if location.instance_number is not None else "without number"
+    return f"{vertebra.level} {100 * (vertebra.probability or 0.0):.0f} % in slice {number}"

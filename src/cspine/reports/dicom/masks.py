@@ -1,7 +1,8 @@
-"""Vertebrae and evidence on the voxels of the slices themselves, whether they are tilted, uneven or upside down."""
+"""Masks of vertebrae and of saliency on the voxels of the original slices, whatever their tilt, spacing or order."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -11,106 +12,103 @@ from scipy import ndimage
 from cspine.classification.saliency import EvidenceField
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
 from cspine.core.parallel import default_workers
-from cspine.core.typing import Floats
+from cspine.core.typing import Floats, Floats32
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import Stack
-from cspine.spine.spine_map import BoneMap
+from cspine.spine.spine_map import VertebraLabelMap
 
 Mask = npt.NDArray[np.uint8]
+"""(slices, rows, columns)"""
 
-_MORE_LIKELY: Final = 0.5
+_MIN_BONE_PROBABILITY: Final = 0.5
 
-FAINT: Final = 0.02
-"""Less evidence than this is none: it would spread over slices without end."""
+MIN_SALIENCY: Final = 0.02
+"""Weaker saliency is omitted; interpolation would otherwise spread it over many slices."""
 
-_SAMPLED_MM: Final = 1.5
-"""Evidence is told in cells of 5 mm: between samples so far apart it is interpolated."""
+_SAMPLING_MM: Final = 1.5
+"""Distance of the pixels at which saliency is evaluated; its cells are 5 mm wide, so that interpolation suffices."""
 
 _Patch = tuple[slice, slice]
+"""Rows and columns of a slice."""
 
 
-def vertebra_mask(bone: BoneMap, headers: Sequence[SliceHeader | None], stack: Stack) -> Mask:
-    """Return which vertebra each voxel is a part of.
+def vertebra_mask(label_map: VertebraLabelMap, headers: Sequence[SliceHeader | None], stack: Stack) -> Mask:
+    """Return the vertebra to which each voxel of the slices belongs.
 
-    The localizer tells it in voxels of 3 mm; between them its chances are interpolated, and a voxel is bone where they
-    are more than a half. Thin laminae and processes come out blurred.
+    The localizer segments in voxels of 3 mm. Its probabilities are interpolated trilinearly, and a voxel is bone if
+    their sum over all vertebrae exceeds 0.5. Thin laminae and processes are blurred.
 
     Parameters
     ----------
-    bone : BoneMap
-        Of the localizer.
+    label_map : VertebraLabelMap
+        Segmentation by the localizer.
     headers : sequence of SliceHeader or None
-        Of the slices, in the order of the mask's; where there is none, the mask is empty.
+        The slices of the mask, in order; the mask is empty where a header is None.
     stack : Stack
-        How they lie.
+        Geometry of the slices.
 
     Returns
     -------
     (slices, rows, columns) uint8
         1 to 7 for C1 to C7, 0 elsewhere.
     """
-    to_index = np.linalg.inv(bone.affine_lps)
-    parts = []
-    for level in VERTEBRAE:
-        number = SEGMENT_NUMBERS[level]
-        own = np.where(bone.numbers == number, bone.chances, 0.0).astype(np.float32)
-        if own.any():
-            parts.append((number, own, _corners(own, bone.affine_lps)))
+    to_index = np.linalg.inv(label_map.affine_lps)
+    vertebrae = list(_vertebra_probabilities(label_map))
 
-    def of(header: SliceHeader) -> Mask:
-        affine = slice_affine(header, stack)
-        shape = (header.rows or 0, header.columns or 0)
-        label, best, total = np.zeros(shape, np.uint8), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        for number, own, corners in parts:
-            patch = _patch(affine, corners, shape, stack.spacing_mm)
+    def label(header: SliceHeader) -> Mask:
+        affine, shape = slice_affine(header, stack), _shape(header)
+        labels, best, total = np.zeros(shape, np.uint8), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        for vertebra in vertebrae:
+            patch = _intersect(affine, vertebra.corners_lps, shape, stack.spacing_mm)
             if patch is None:
                 continue
-            places = _places(affine, *_grid(patch))
-            index = np.einsum("ab,rcb->arc", to_index[:3, :3], places) + to_index[:3, 3, None, None]
-            chance = ndimage.map_coordinates(own, index, order=1, mode="constant")
-            total[patch] += chance
-            stronger = chance > best[patch]
-            label[patch][stronger], best[patch][stronger] = number, chance[stronger]
-        label[total <= _MORE_LIKELY] = 0
-        return label
+            points = _pixels_lps(affine, *_pixel_grid(patch))
+            index = np.einsum("ab,rcb->arc", to_index[:3, :3], points) + to_index[:3, 3, None, None]
+            probability = ndimage.map_coordinates(vertebra.probability, index, order=1, mode="constant")
+            total[patch] += probability
+            is_best = probability > best[patch]
+            labels[patch][is_best], best[patch][is_best] = vertebra.number, probability[is_best]
+        labels[total <= _MIN_BONE_PROBABILITY] = 0
+        return labels
 
-    return _stacked(of, headers)
+    return _map_slices(label, headers)
 
 
 def evidence_mask(fields: Mapping[str, EvidenceField], headers: Sequence[SliceHeader | None], stack: Stack) -> Mask:
-    """Return how broken each voxel is found, the strongest of all vertebrae about it.
+    """Return the saliency of each voxel of the slices, the maximum over all vertebrae whose views contain it.
 
     Parameters
     ----------
     fields : mapping of str to EvidenceField
-        Of `cspine.classification.prediction.NetworkPrediction.fields`.
-    headers, stack
-        As of `vertebra_mask`.
+        Fields of `cspine.classification.prediction.NetworkPrediction`, by level.
+    headers : sequence of SliceHeader or None
+        The slices of the mask, in order; the mask is empty where a header is None.
+    stack : Stack
+        Geometry of the slices.
 
     Returns
     -------
     (slices, rows, columns) uint8
-        0 to 255 for 0 to 1; 0 of what is below `FAINT`.
+        0 to 255 for 0 to 1; 0 below `MIN_SALIENCY`.
     """
-    boxes = [(field, _box_corners(field)) for field in fields.values() if field.strength.max() >= FAINT]
+    boxes = [(field, _field_corners(field)) for field in fields.values() if field.strength.max() >= MIN_SALIENCY]
 
-    def of(header: SliceHeader) -> Mask:
-        affine = slice_affine(header, stack)
-        shape = (header.rows or 0, header.columns or 0)
-        found = np.zeros(shape, np.float32)
+    def saliency(header: SliceHeader) -> Mask:
+        affine, shape = slice_affine(header, stack), _shape(header)
+        strongest = np.zeros(shape, np.float32)
         for field, corners in boxes:
-            patch = _patch(affine, corners, shape, stack.spacing_mm)
+            patch = _intersect(affine, corners, shape, stack.spacing_mm)
             if patch is None:
                 continue
-            rows, columns = _grid(patch)
-            some = [_thinned(axis, step) for axis, step in zip((rows, columns), _steps(stack), strict=True)]
-            told = field.at(_places(affine, *some))
-            between = [_interpolation(axis, few) for axis, few in zip((rows, columns), some, strict=True)]
-            np.maximum(found[patch], between[0] @ told @ between[1].T, out=found[patch])
-        found[found < FAINT] = 0.0
-        return np.rint(np.clip(found, 0.0, 1.0) * 255).astype(np.uint8)
+            axes = _pixel_grid(patch)
+            samples = [_subsample(axis, step) for axis, step in zip(axes, _steps(stack), strict=True)]
+            values = field.at(_pixels_lps(affine, *samples))
+            rows, columns = (_interpolation_matrix(axis, few) for axis, few in zip(axes, samples, strict=True))
+            np.maximum(strongest[patch], rows @ values @ columns.T, out=strongest[patch])
+        strongest[strongest < MIN_SALIENCY] = 0.0
+        return np.rint(np.clip(strongest, 0.0, 1.0) * 255).astype(np.uint8)
 
-    return _stacked(of, headers)
+    return _map_slices(saliency, headers)
 
 
 def slice_affine(header: SliceHeader, stack: Stack) -> Floats:
@@ -120,65 +118,90 @@ def slice_affine(header: SliceHeader, stack: Stack) -> Floats:
     return np.column_stack([stack.column_direction * row_mm, stack.row_direction * column_mm, position])
 
 
-def _stacked(of: Callable[[SliceHeader], Mask], headers: Sequence[SliceHeader | None]) -> Mask:
+@dataclass(frozen=True)
+class _VertebraProbability:
+    """One vertebra's voxels in the label map, and the corners of their bounding box."""
+
+    number: int
+    probability: Floats32
+    corners_lps: Floats
+
+
+def _vertebra_probabilities(label_map: VertebraLabelMap) -> Iterator[_VertebraProbability]:
+    """Yield C1 to C7, as far as the label map contains them."""
+    for level in VERTEBRAE:
+        number = SEGMENT_NUMBERS[level]
+        probability = np.where(label_map.labels == number, label_map.probability, 0.0).astype(np.float32)
+        if probability.any():
+            yield _VertebraProbability(number, probability, _voxel_corners(probability, label_map.affine_lps))
+
+
+def _map_slices(function: Callable[[SliceHeader], Mask], headers: Sequence[SliceHeader | None]) -> Mask:
+    """Return the stack of a function's results, computed in threads; empty slices for headers that are None."""
     with ThreadPoolExecutor(default_workers()) as threads:
-        found = list(threads.map(lambda header: None if header is None else of(header), headers))
-    shape = next(mask.shape for mask in found if mask is not None)
-    return np.stack([np.zeros(shape, np.uint8) if mask is None else mask for mask in found])
+        masks = list(threads.map(lambda header: None if header is None else function(header), headers))
+    shape = next(mask.shape for mask in masks if mask is not None)
+    return np.stack([np.zeros(shape, np.uint8) if mask is None else mask for mask in masks])
 
 
-def _corners(own: npt.NDArray[np.float32], affine_lps: Floats) -> Floats:
-    """Return the corners, (8, 3) LPS mm, of what is not 0, with a voxel about it."""
-    where = np.argwhere(own > 0)
-    low, high = where.min(axis=0) - 1.0, where.max(axis=0) + 1.0
-    return _all_corners(low, high) @ affine_lps[:3, :3].T + affine_lps[:3, 3]
+def _shape(header: SliceHeader) -> tuple[int, int]:
+    return header.rows or 0, header.columns or 0
 
 
-def _box_corners(field: EvidenceField) -> Floats:
-    """Return the corners, (8, 3) LPS mm, of all that a vertebra's views show."""
+def _voxel_corners(values: Floats32, affine_lps: Floats) -> Floats:
+    """Return the corners, (8, 3) LPS mm, of the bounding box of the nonzero voxels, one voxel larger on each side."""
+    indices = np.argwhere(values > 0)
+    low, high = indices.min(axis=0) - 1.0, indices.max(axis=0) + 1.0
+    return _box_corners(low, high) @ affine_lps[:3, :3].T + affine_lps[:3, 3]
+
+
+def _field_corners(field: EvidenceField) -> Floats:
+    """Return the corners, (8, 3) LPS mm, of the box that a vertebra's views show."""
     settings, box = field.views.settings, field.views.box_lps
     half = np.maximum(np.array(settings.reach_mm) / 2, settings.half_mm)
-    return _all_corners(-half, half) @ box[:3, :3].T + box[:3, 3]
+    return _box_corners(-half, half) @ box[:3, :3].T + box[:3, 3]
 
 
-def _all_corners(low: Floats, high: Floats) -> Floats:
+def _box_corners(low: Floats, high: Floats) -> Floats:
     return np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
 
 
-def _patch(affine: Floats, corners_lps: Floats, shape: tuple[int, int], thickness_mm: float) -> _Patch | None:
-    """Return the rows and columns of a slice that a box may be seen in; None where it is not."""
-    along = np.cross(affine[:, 0], affine[:, 1])
-    along /= np.linalg.norm(along)
-    off = (corners_lps - affine[:, 2]) @ along
-    if off.min() > thickness_mm or off.max() < -thickness_mm:
+def _intersect(affine: Floats, corners_lps: Floats, shape: tuple[int, int], thickness_mm: float) -> _Patch | None:
+    """Return the rows and columns of a slice that a box can intersect; None if it does not."""
+    normal = np.cross(affine[:, 0], affine[:, 1])
+    normal /= np.linalg.norm(normal)
+    distance = (corners_lps - affine[:, 2]) @ normal
+    if distance.min() > thickness_mm or distance.max() < -thickness_mm:
         return None
-    places = np.linalg.lstsq(affine[:, :2], (corners_lps - affine[:, 2]).T, rcond=None)[0]
-    low = np.clip(np.floor(places.min(axis=1)), 0, shape).astype(int).tolist()
-    high = np.clip(np.ceil(places.max(axis=1)) + 1, 0, shape).astype(int).tolist()
+    pixels = np.linalg.lstsq(affine[:, :2], (corners_lps - affine[:, 2]).T, rcond=None)[0]
+    low = np.clip(np.floor(pixels.min(axis=1)), 0, shape).astype(int).tolist()
+    high = np.clip(np.ceil(pixels.max(axis=1)) + 1, 0, shape).astype(int).tolist()
     if low[0] >= high[0] or low[1] >= high[1]:
         return None
     return slice(low[0], high[0]), slice(low[1], high[1])
 
 
-def _grid(patch: _Patch) -> tuple[Floats, Floats]:
-    return tuple(np.arange(part.start, part.stop, dtype=float) for part in patch)  # type: ignore[return-value]
+def _pixel_grid(patch: _Patch) -> tuple[Floats, Floats]:
+    rows, columns = (np.arange(part.start, part.stop, dtype=float) for part in patch)
+    return rows, columns
 
 
-def _places(affine: Floats, rows: Floats, columns: Floats) -> Floats:
-    """Return where pixels lie, (rows, columns, 3) LPS mm."""
+def _pixels_lps(affine: Floats, rows: Floats, columns: Floats) -> Floats:
+    """Return the positions of pixels, (rows, columns, 3) LPS mm."""
     down, across = rows[:, None, None] * affine[:, 0], columns[None, :, None] * affine[:, 1]
     return np.asarray(down + across + affine[:, 2])
 
 
 def _steps(stack: Stack) -> Iterator[int]:
-    return (max(int(_SAMPLED_MM / side), 1) for side in stack.pixel_spacing_mm)
+    """Yield the rows and the columns from one sample of the saliency to the next."""
+    return (max(int(_SAMPLING_MM / side), 1) for side in stack.pixel_spacing_mm)
 
 
-def _thinned(axis: Floats, step: int) -> Floats:
-    """Return every so many places of an axis, and the last."""
+def _subsample(axis: Floats, step: int) -> Floats:
+    """Return every `step`-th coordinate of an axis, and the last."""
     return np.unique(np.append(axis[::step], axis[-1]))
 
 
-def _interpolation(axis: Floats, few: Floats) -> npt.NDArray[np.float32]:
-    """Return the matrix, (axis, few), that interpolates linearly between few places."""
-    return np.stack([np.interp(axis, few, one) for one in np.eye(len(few))], axis=1).astype(np.float32)
+def _interpolation_matrix(axis: Floats, samples: Floats) -> Floats32:
+    """Return the matrix, (axis, samples), of linear interpolation between samples."""
+    return np.stack([np.interp(axis, samples, one) for one in np.eye(len(samples))], axis=1).astype(np.float32)

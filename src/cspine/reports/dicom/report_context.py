@@ -1,4 +1,4 @@
-"""What all written objects have in common: who made them, in which series they lie."""
+"""What all DICOM objects of a study share: equipment, algorithm, observer and time of creation."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,27 +14,37 @@ from cspine.reports.dicom.codes import ARTIFICIAL_INTELLIGENCE
 from cspine.reports.dicom.source_images import UTF_8
 
 MANUFACTURER: Final = "cspine"
-_OBSERVER: Final = CodedConcept("121007", "DCM", "Device")
-_SHORT: Final = 16
+_DEVICE: Final = CodedConcept("121007", "DCM", "Device")
+
+_SERIAL_NUMBER_LENGTH: Final = 16
+"""Hexadecimal digits of the weights' SHA-256 that stand as device serial number."""
 
 
 @dataclass(frozen=True)
 class ReportContext:
-    """How objects of a study are made: by what, and when.
+    """The findings that DICOM objects encode, and the time of their creation.
 
     Attributes
     ----------
     findings : Findings
-        That they tell.
-    when : datetime
-        Of all objects of a study.
+        Findings of an assessable study.
+    created_at : datetime
+        Content and series date and time of all objects of the study.
     """
 
     findings: Findings
-    when: datetime
+    created_at: datetime
 
-    def series(self, number: int, description: str) -> dict[str, Any]:
-        """Return what highdicom is told of a new series: a UID of its own, number, and that it is for research only."""
+    def series_attributes(self, number: int, description: str) -> dict[str, Any]:
+        """Return highdicom's keyword arguments for the first instance of a new series.
+
+        Parameters
+        ----------
+        number : int
+            SeriesNumber.
+        description : str
+            SeriesDescription; "(RESEARCH USE ONLY)" is appended.
+        """
         return {
             "series_instance_uid": UID(),
             "series_number": number,
@@ -44,26 +54,27 @@ class ReportContext:
             "manufacturer": MANUFACTURER,
             "manufacturer_model_name": "cspine",
             "software_versions": self.findings.software.version,
-            "device_serial_number": self.findings.weights.sha256[:_SHORT],
-            "content_date": self.when.date(),
-            "content_time": self.when.time(),
-            "series_date": self.when.date(),
-            "series_time": self.when.time(),
+            "device_serial_number": self.findings.weights.sha256[:_SERIAL_NUMBER_LENGTH],
+            "content_date": self.created_at.date(),
+            "content_time": self.created_at.time(),
+            "series_date": self.created_at.date(),
+            "series_time": self.created_at.time(),
             "specific_character_set": UTF_8,
         }
 
     @property
     def parameters(self) -> list[str]:
-        """What the findings depend on beside the software."""
-        found, weights, localizer = self.findings, self.findings.weights, self.findings.localizer
-        told = [f"weights {weights.name} sha256 {weights.sha256}", f"weights trained on {weights.trained_on}"]
+        """The algorithm parameters: weights, localizer and test-time augmentation."""
+        weights, localizer = self.findings.weights, self.findings.localizer
+        parameters = [f"weights {weights.name} sha256 {weights.sha256}", f"weights trained on {weights.trained_on}"]
         if localizer is not None:
-            told.append(f"localizer {localizer.name} sha256 {localizer.sha256}")
-        return [*told, f"flips {found.test_time_augmentation}", RESEARCH_USE_ONLY]
+            parameters.append(f"localizer {localizer.name} sha256 {localizer.sha256}")
+        augmentation = "left-right flip" if self.findings.test_time_augmentation else "none"
+        return [*parameters, f"test-time augmentation {augmentation}", RESEARCH_USE_ONLY]
 
     @property
     def algorithm(self) -> AlgorithmIdentification:
-        """TID 4019."""
+        """The algorithm identification of measurement groups (TID 4019)."""
         return AlgorithmIdentification(
             name="cspine",
             version=self.findings.software.version,
@@ -73,22 +84,22 @@ class ReportContext:
         )
 
     @property
-    def algorithm_of_segments(self) -> AlgorithmIdentificationSequence:
-        """The same, as segmentations tell it."""
+    def segmentation_algorithm(self) -> AlgorithmIdentificationSequence:
+        """The algorithm identification of segments."""
         return AlgorithmIdentificationSequence(
             name="cspine", family=ARTIFICIAL_INTELLIGENCE, version=self.findings.software.version
         )
 
     @property
     def observer(self) -> ObserverContext:
-        """The software as what has observed (TID 1002)."""
+        """The software as device observer (TID 1002)."""
         return ObserverContext(
-            observer_type=_OBSERVER,
+            observer_type=_DEVICE,
             observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
                 uid=UID(),
                 name="cspine",
                 manufacturer_name=MANUFACTURER,
                 model_name="cspine",
-                serial_number=self.findings.weights.sha256[:_SHORT],
+                serial_number=self.findings.weights.sha256[:_SERIAL_NUMBER_LENGTH],
             ),
         )

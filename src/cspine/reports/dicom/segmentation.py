@@ -1,4 +1,4 @@
-"""Vertebrae and evidence as segmentations of the slices that were read."""
+"""Vertebrae and fracture evidence as DICOM segmentations of the slices from which the findings were made."""
 
 from typing import Final
 
@@ -14,105 +14,107 @@ from cspine.reports.dicom.masks import Mask
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.source_images import SourceImages
 
-VERTEBRAE_NUMBER: Final = 9702
-EVIDENCE_NUMBER: Final = 9703
+VERTEBRAE_SERIES_NUMBER: Final = 9702
+EVIDENCE_SERIES_NUMBER: Final = 9703
 _AUTOMATIC: Final = "AUTOMATIC"
-_EVIDENCE_COLOUR: Final = "#FF3C00"
+_EVIDENCE_COLOR: Final = "#FF3C00"
 
 
-def segment_vertebrae(making: ReportContext, source: SourceImages, mask: Mask) -> Segmentation | None:
-    """Return a binary segmentation with a segment for each vertebra that was found, coded and coloured.
+def segment_vertebrae(context: ReportContext, source: SourceImages, mask: Mask) -> Segmentation | None:
+    """Return a binary segmentation with one coded and colored segment per vertebra.
 
     Parameters
     ----------
-    making : Making
-        What has found them.
+    context : ReportContext
+        The findings, and the attributes that all objects share.
     source : SourceImages
-        What they were found in.
+        The slices of the mask.
     mask : (slices, rows, columns) uint8
-        Of `cspine.reports.dicom.masks.vertebra_mask`.
+        Mask of `cspine.reports.dicom.masks.vertebra_mask`.
 
     Returns
     -------
     Segmentation or None
-        None where no vertebra is in the mask.
+        None if the mask contains no vertebra.
     """
-    there = [level for level in VERTEBRAE if (mask == SEGMENT_NUMBERS[level]).any()]
-    if not there:
+    levels = [level for level in VERTEBRAE if (mask == SEGMENT_NUMBERS[level]).any()]
+    if not levels:
         return None
-    numbers = np.zeros(256, np.uint8)
-    for number, level in enumerate(there, start=1):
-        numbers[SEGMENT_NUMBERS[level]] = number
-    shown, part = _where_any(source, mask)
+    segment_of_value = np.zeros(256, np.uint8)
+    for number, level in enumerate(levels, start=1):
+        segment_of_value[SEGMENT_NUMBERS[level]] = number
+    slices, cropped = _segmented_slices(source, mask)
     return Segmentation(
-        source_images=shown,
-        pixel_array=numbers[part],
+        source_images=slices,
+        pixel_array=segment_of_value[cropped],
         segmentation_type=SegmentationTypeValues.BINARY,
-        segment_descriptions=[_vertebra(number, level, making) for number, level in enumerate(there, start=1)],
+        segment_descriptions=[_describe_vertebra(number, level, context) for number, level in enumerate(levels, 1)],
         content_label="VERTEBRAE",
-        content_description="Vertebrae as the localizer finds them, in voxels of 3 mm",
+        content_description="Vertebrae, localized in voxels of 3 mm",
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        **making.series(VERTEBRAE_NUMBER, "cspine vertebrae"),
+        **context.series_attributes(VERTEBRAE_SERIES_NUMBER, "cspine vertebrae"),
     )
 
 
-def segment_evidence(making: ReportContext, source: SourceImages, mask: Mask) -> Segmentation | None:
-    """Return a fractional segmentation of how broken each voxel is found.
+def segment_evidence(context: ReportContext, source: SourceImages, mask: Mask) -> Segmentation | None:
+    """Return a fractional segmentation of the saliency, the uncalibrated fracture score of each voxel.
 
     Parameters
     ----------
-    making, source
-        As of `segment_vertebrae`.
+    context : ReportContext
+        The findings, and the attributes that all objects share.
+    source : SourceImages
+        The slices of the mask.
     mask : (slices, rows, columns) uint8
-        Of `cspine.reports.dicom.masks.evidence_mask`.
+        Mask of `cspine.reports.dicom.masks.evidence_mask`.
 
     Returns
     -------
     Segmentation or None
-        None where nothing speaks for a fracture.
+        None if the mask is empty.
     """
     if not mask.any():
         return None
-    described = SegmentDescription(
+    description = SegmentDescription(
         segment_number=1,
         segment_label="Evidence for a fracture",
         segmented_property_category=ABNORMALITY,
         segmented_property_type=FRACTURE,
         algorithm_type=_AUTOMATIC,
-        algorithm_identification=making.algorithm_of_segments,
+        algorithm_identification=context.segmentation_algorithm,
         anatomic_regions=[CERVICAL_SPINE],
-        display_color=CIELabColor.from_string(_EVIDENCE_COLOUR),
+        display_color=CIELabColor.from_string(_EVIDENCE_COLOR),
     )
-    shown, part = _where_any(source, mask)
+    slices, cropped = _segmented_slices(source, mask)
     return Segmentation(
-        source_images=shown,
-        pixel_array=part[..., None].astype(np.float32) / 255.0,
+        source_images=slices,
+        pixel_array=cropped[..., None].astype(np.float32) / 255.0,
         segmentation_type=SegmentationTypeValues.FRACTIONAL,
-        segment_descriptions=[described],
+        segment_descriptions=[description],
         fractional_type="PROBABILITY",
         max_fractional_value=255,
         content_label="EVIDENCE",
-        content_description="How broken the network finds each place, uncalibrated",
+        content_description="Saliency: uncalibrated fracture score per voxel",
         transfer_syntax_uid=RLELossless,
-        **making.series(EVIDENCE_NUMBER, "cspine fracture evidence"),
+        **context.series_attributes(EVIDENCE_SERIES_NUMBER, "cspine fracture evidence"),
     )
 
 
-def _where_any(source: SourceImages, mask: Mask) -> tuple[list[Dataset], Mask]:
-    """Return the slices that a mask marks anything in, and the mask of these; of one multi-frame file, all of it."""
+def _segmented_slices(source: SourceImages, mask: Mask) -> tuple[list[Dataset], Mask]:
+    """Return the slices in which the mask is not empty, with their part of the mask; a multi-frame file as a whole."""
     if len(source.datasets) == 1:
         return list(source.datasets), mask
-    marked = np.flatnonzero(mask.any(axis=(1, 2)))
-    return [source.datasets[number] for number in marked.tolist()], mask[marked]
+    indices = np.flatnonzero(mask.any(axis=(1, 2)))
+    return [source.datasets[index] for index in indices.tolist()], mask[indices]
 
 
-def _vertebra(number: int, level: Level, making: ReportContext) -> SegmentDescription:
+def _describe_vertebra(number: int, level: Level, context: ReportContext) -> SegmentDescription:
     return SegmentDescription(
         segment_number=number,
         segment_label=level,
         segmented_property_category=ANATOMY,
         segmented_property_type=vertebra_code(level),
         algorithm_type=_AUTOMATIC,
-        algorithm_identification=making.algorithm_of_segments,
+        algorithm_identification=context.segmentation_algorithm,
         display_color=CIELabColor.from_string(COLOURS[level]),
     )

@@ -1,4 +1,4 @@
-"""The slices that findings were read from, as DICOM objects refer to them and carry their patient over."""
+"""The slices from which findings were made, as data sets to which DICOM objects refer."""
 
 import hashlib
 import re
@@ -16,14 +16,17 @@ from cspine.dicom.codec.dataset import parse, parse_deflated
 from cspine.dicom.codec.header import MULTI_FRAME_CT, SliceHeader, suppress_pydicom_warnings
 from cspine.dicom.series import Series
 
-_NAME_BYTES: Final = 64
-"""Of each of a name's three representations at most: PS3.5 allows so many letters, some readers so many bytes."""
+_MAX_NAME_BYTES: Final = 64
+"""Limit of each of a name's three component groups: PS3.5 allows 64 characters, some readers only 64 bytes."""
 
-_LONG, _SHORT = 64, 16
-"""Of the value representations LO and SH at most, likewise."""
+_MAX_LO_BYTES, _MAX_SH_BYTES = 64, 16
+"""Limits of the value representations LO and SH, in bytes for the same reason."""
+
+_MAX_UID_LENGTH: Final = 64
 
 _TEXTS: Final = {
-    "PatientID": _LONG, "AccessionNumber": _SHORT, "StudyID": _SHORT, "StudyDescription": _LONG,
+    "PatientID": _MAX_LO_BYTES, "AccessionNumber": _MAX_SH_BYTES,
+    "StudyID": _MAX_SH_BYTES, "StudyDescription": _MAX_LO_BYTES,
 }  # fmt: skip
 _NAMES: Final = ("PatientName", "ReferringPhysicianName")
 _DATES: Final = ("PatientBirthDate", "StudyDate")
@@ -33,40 +36,41 @@ _DATE: Final = re.compile(r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 _TIME: Final = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?")
 _SEXES: Final = frozenset({"M", "F", "O"})
 
-_OF_FRAMES: Final = (
+_MULTI_FRAME_KEYWORDS: Final = (
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "DimensionOrganizationSequence",
     "DimensionIndexSequence", "NumberOfFrames", "ImageType",
 )  # fmt: skip
-"""What else a multi-frame file is referred to by."""
+"""Elements that references to a multi-frame file need in addition."""
 
 UTF_8: Final = "ISO_IR 192"
+"""SpecificCharacterSet of all written objects."""
 
 
 @dataclass(frozen=True)
 class SourceImages:
-    """What DICOM objects refer to.
+    """The slices to which DICOM objects refer.
 
     Attributes
     ----------
     datasets : tuple of Dataset
-        One for each slice, or one of all frames; patient and study as the files have them, geometry, and no pixels.
-    headers : tuple of SliceHeader
-        One for each slice or frame, in the same order; None of a frame that was not read, such as a duplicate.
-    said : tuple of str
-        A sentence for everything that the files lack, or that could not be carried over as it stands.
+        One per slice, or one for all frames of a multi-frame file: patient, study and geometry, without pixels.
+    headers : tuple of SliceHeader or None
+        One per slice or frame, in the same order; None for a frame that was not read, such as a duplicate.
+    remarks : tuple of str
+        One sentence for each element that the files lack or that could not be copied unchanged.
     """
 
     datasets: tuple[Dataset, ...]
     headers: tuple[SliceHeader | None, ...]
-    said: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def first(self) -> Dataset:
-        """The first of them, for what all have in common."""
+        """The first data set, for the elements that all have in common."""
         return self.datasets[0]
 
-    def holding(self, sop_instance_uid: str) -> Dataset:
-        """Return the one with this SOPInstanceUID; KeyError where there is none."""
+    def dataset_of(self, sop_instance_uid: str) -> Dataset:
+        """Return the data set with a SOPInstanceUID; KeyError if there is none."""
         for dataset in self.datasets:
             if dataset.SOPInstanceUID == sop_instance_uid:
                 return dataset
@@ -74,21 +78,22 @@ class SourceImages:
 
 
 def source_images(series: Series) -> SourceImages:
-    """Return a series' slices as DICOM objects refer to them.
+    """Return the slices of a series as data sets to which DICOM objects can refer.
 
-    What the standard demands and the files lack (the challenge's headers are nearly empty) is made up and said: class,
-    modality, frame of reference. Patient and study are taken over, freed of what no DICOM value may hold.
+    Elements that the standard requires and the files lack (SOPClassUID, Modality, FrameOfReferenceUID; the headers of
+    the RSNA 2022 data are nearly empty) get a default, which is mentioned in the remarks. Patient and study are copied,
+    after removal of what their value representations do not allow.
 
     Parameters
     ----------
     series : Series
-        That was read.
+        The series from which the findings were made.
 
     Raises
     ------
     DicomError
-        There are no DICOM slices to refer to: it is NIfTI, its UIDs are missing or are none, or it lies in several
-        multi-frame files.
+        There are no DICOM slices to refer to: the series is NIfTI, UIDs are missing or invalid, or the series consists
+        of several multi-frame files.
     """
     headers = [series.headers[index] for index in series.stack.order]
     first = headers[0]
@@ -97,10 +102,10 @@ def source_images(series: Series) -> SourceImages:
             f"{first.file.name}: is NIfTI, so there are no DICOM slices to refer to; give the DICOM series"
         )
     _check_uids(headers)
-    own = _elements(first)
-    common, said = _in_common(first, own)
+    original = _read_elements(first)
+    common, remarks = _common_elements(first, original)
     if first.sop_class_uid in MULTI_FRAME_CT:
-        return _multi_frame(headers, own, common, said)
+        return _multi_frame(headers, original, common, remarks)
     datasets = []
     for header in headers:
         dataset = Dataset()
@@ -113,7 +118,7 @@ def source_images(series: Series) -> SourceImages:
         dataset.PixelSpacing = [_decimal(value) for value in first.pixel_spacing_mm or ()]
         dataset.SliceThickness = _decimal(first.slice_thickness_mm or series.stack.spacing_mm)
         datasets.append(dataset)
-    return SourceImages(tuple(datasets), tuple(headers), tuple(said))
+    return SourceImages(tuple(datasets), tuple(headers), tuple(remarks))
 
 
 def _check_uids(headers: Sequence[SliceHeader]) -> None:
@@ -131,38 +136,39 @@ def _check_uids(headers: Sequence[SliceHeader]) -> None:
             )
 
 
-def _in_common(first: SliceHeader, own: Dataset) -> tuple[Dataset, list[str]]:
-    """Return what all slices have in common, and what had to be made up or left out."""
-    dataset, said = Dataset(), []
+def _common_elements(first: SliceHeader, original: Dataset) -> tuple[Dataset, list[str]]:
+    """Return the elements that all slices have in common, and remarks on those that differ from the files."""
+    dataset, remarks = Dataset(), []
     dataset.SpecificCharacterSet = UTF_8
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = first.study_instance_uid, first.series_instance_uid
-    made_up, frame = [], first.frame_of_reference_uid or ""
-    own_frame = frame if _is_uid(frame) else None
-    for keyword, value, instead in (
+    frame_of_reference = first.frame_of_reference_uid or ""
+    defaulted = []
+    for keyword, value, default in (
         ("SOPClassUID", first.sop_class_uid, CTImageStorage),
         ("Modality", first.modality, "CT"),
         (
             "FrameOfReferenceUID",
-            own_frame,
+            frame_of_reference if _is_uid(frame_of_reference) else None,
             _frame_of_reference(first.series_instance_uid),
         ),
     ):
-        setattr(dataset, keyword, value or instead)
+        setattr(dataset, keyword, value or default)
         if not value:
-            made_up.append(keyword)
-    if made_up:
-        said.append(
-            f"the slices have no {', '.join(made_up)}: written objects take CT for granted"
-            f"{' and a frame of reference made of the series UID' if 'FrameOfReferenceUID' in made_up else ''}"
+            defaulted.append(keyword)
+    if defaulted:
+        remarks.append(
+            f"the slices have no {', '.join(defaulted)}: the DICOM objects assume CT"
+            f"{' and a frame of reference derived from the series UID' if 'FrameOfReferenceUID' in defaulted else ''}"
         )
-    changed = [keyword for keyword, value in _carried(own).items() if _carry(dataset, keyword, own, value)]
+    valid = _valid_values(original)
+    changed = [keyword for keyword, value in valid.items() if _copy_value(dataset, keyword, original, value)]
     if changed:
-        said.append(f"not carried over as they stand, since no DICOM value may be so: {', '.join(changed)}")
-    return dataset, said
+        remarks.append(f"copied with changes, because the values are not valid in DICOM: {', '.join(changed)}")
+    return dataset, remarks
 
 
-def _elements(header: SliceHeader) -> Dataset:
-    """Return a file's own elements, without pixels."""
+def _read_elements(header: SliceHeader) -> Dataset:
+    """Return the elements of a file, without pixels."""
     with suppress_pydicom_warnings():
         try:
             return parse(header.file, header.file.read())
@@ -171,61 +177,61 @@ def _elements(header: SliceHeader) -> Dataset:
 
 
 def _is_uid(text: str) -> bool:
-    return len(text) <= _LONG and re.fullmatch(RE_VALID_UID, text) is not None
+    return len(text) <= _MAX_UID_LENGTH and re.fullmatch(RE_VALID_UID, text) is not None
 
 
 def _frame_of_reference(series_uid: str) -> str:
-    """Return a UID that is always the same for a series (PS3.5 annex B.2: 2.25 and a UUID as a number)."""
+    """Return a UID that is a function of the series UID (PS3.5, annex B.2: 2.25 and a UUID as an integer)."""
     digest = hashlib.sha256(f"cspine frame of reference {series_uid}".encode()).digest()[:16]
     return f"2.25.{int.from_bytes(digest, 'big')}"
 
 
-def _carried(own: Dataset) -> dict[str, str]:
-    """Return what of patient and study is carried over, fit to be written."""
-    found = {keyword: _line(own, keyword, most) for keyword, most in _TEXTS.items()}
-    found |= {keyword: _name(_text(own, keyword)) for keyword in _NAMES}
-    found |= {keyword: _matching(_text(own, keyword), _DATE) for keyword in _DATES}
-    found |= {keyword: _matching(_text(own, keyword), _TIME) for keyword in _TIMES}
-    sex = _text(own, "PatientSex").strip().upper()
-    return found | {"PatientSex": sex if sex in _SEXES else ""}
+def _valid_values(original: Dataset) -> dict[str, str]:
+    """Return the elements of patient and study that are copied, reduced to valid values."""
+    values = {keyword: _line(original, keyword, limit) for keyword, limit in _TEXTS.items()}
+    values |= {keyword: _name(_text(original, keyword)) for keyword in _NAMES}
+    values |= {keyword: _matching(_text(original, keyword), _DATE) for keyword in _DATES}
+    values |= {keyword: _matching(_text(original, keyword), _TIME) for keyword in _TIMES}
+    sex = _text(original, "PatientSex").strip().upper()
+    return values | {"PatientSex": sex if sex in _SEXES else ""}
 
 
-def _carry(dataset: Dataset, keyword: str, own: Dataset, value: str) -> bool:
-    """Set a value; tell whether it is another than the file's."""
+def _copy_value(dataset: Dataset, keyword: str, original: Dataset, value: str) -> bool:
+    """Set a value, and return whether it differs from the file's."""
     if keyword != "StudyDescription" or value:
         setattr(dataset, keyword, value)
-    return value != _text(own, keyword).strip()
+    return value != _text(original, keyword).strip()
 
 
-def _text(own: Dataset, keyword: str) -> str:
-    """Return a value as text; what cannot be read as any is none."""
+def _text(original: Dataset, keyword: str) -> str:
+    """Return a value as text; empty if it is missing or cannot be read."""
     with suppress_pydicom_warnings():
         try:
-            value = own.get(keyword)
-        except Exception:  # noqa: BLE001 - pydicom raises whatever the values it converts bring up
+            value = original.get(keyword)
+        except Exception:  # noqa: BLE001 - pydicom raises various exceptions when it converts invalid values
             return ""
-    if isinstance(value, bytes):  # of unknown VR: longer than the known one can be
+    if isinstance(value, bytes):  # VR UN, because the value is longer than its own VR allows
         return value.decode("utf-8", errors="replace").rstrip("\0 ")
     return "" if value is None else str(value)
 
 
-def _line(own: Dataset, keyword: str, most: int) -> str:
-    return _cut(_clean(_text(own, keyword)), most)
+def _line(original: Dataset, keyword: str, max_bytes: int) -> str:
+    return _truncate(_clean(_text(original, keyword)), max_bytes)
 
 
-def _cut(text: str, most: int) -> str:
-    """Return as much of a text as fits into so many bytes of UTF-8."""
-    return text.encode("utf-8")[:most].decode("utf-8", errors="ignore").strip()
+def _truncate(text: str, max_bytes: int) -> str:
+    """Return as much of a text as fits into a number of bytes of UTF-8."""
+    return text.encode("utf-8")[:max_bytes].decode("utf-8", errors="ignore").strip()
 
 
 def _clean(text: str) -> str:
-    """Return text without what separates values, and without what does not print."""
+    """Return text without backslashes, which separate values, and without unprintable characters."""
     return sanitize_text(text.strip()).replace("\\", "/")
 
 
 def _name(text: str) -> str:
-    """Return a person's name with at most three representations of at most 64 bytes and five components."""
-    groups = [_cut(_clean(group), _NAME_BYTES) for group in text.split("=")[:3]]
+    """Return a person's name with at most three component groups of at most 64 bytes and five components."""
+    groups = [_truncate(_clean(group), _MAX_NAME_BYTES) for group in text.split("=")[:3]]
     return "=".join("^".join(group.split("^")[:5]) for group in groups).rstrip("=")
 
 
@@ -234,7 +240,7 @@ def _matching(text: str, pattern: re.Pattern[str]) -> str:
 
 
 def _decimal(value: float) -> str:
-    """Return a number as DICOM's decimal string, of 16 letters at most.
+    """Return a number as a decimal string (DS) of at most 16 characters.
 
     >>> _decimal(-0.3333333333333333), _decimal(1e-9)
     ('-0.3333333333333', '1e-09')
@@ -246,20 +252,21 @@ def _decimal(value: float) -> str:
     raise AssertionError(value)  # pragma: no cover - one digit always fits
 
 
-def _multi_frame(headers: list[SliceHeader], own: Dataset, common: Dataset, said: list[str]) -> SourceImages:
+def _multi_frame(headers: list[SliceHeader], original: Dataset, common: Dataset, remarks: list[str]) -> SourceImages:
+    """Return the one data set of a multi-frame file, with a header for each of its frames."""
     first = headers[0]
     if len({header.file for header in headers}) > 1:
         raise DicomError(
-            f"{first.file.name}: its series lies in several multi-frame files, which written objects cannot refer to; "
-            "convert it to one file for each slice"
+            f"{first.file.name}: its series consists of several multi-frame files, to which DICOM objects cannot "
+            "refer; convert it to one file per slice"
         )
     dataset = Dataset()
-    for keyword in _OF_FRAMES:
-        if keyword in own:
-            dataset[keyword] = own[keyword]
+    for keyword in _MULTI_FRAME_KEYWORDS:
+        if keyword in original:
+            dataset[keyword] = original[keyword]
     dataset.update(common)
     dataset.SOPInstanceUID, dataset.InstanceNumber = first.sop_instance_uid, first.instance_number
     dataset.Rows, dataset.Columns = first.rows, first.columns
     by_frame = {header.frame: header for header in headers}
     frames = tuple(by_frame.get(frame) for frame in range(first.frames))
-    return SourceImages((dataset,), frames, tuple(said))
+    return SourceImages((dataset,), frames, tuple(remarks))

@@ -1,4 +1,4 @@
-"""Findings as a Structured Report: TID 1500, Comprehensive 3D SR."""
+"""Findings as a Comprehensive 3D structured report after TID 1500, Measurement Report."""
 
 from collections.abc import Collection, Iterator
 from typing import Final
@@ -35,8 +35,8 @@ from cspine.reports.dicom.codes import (
     COVERAGE,
     COVERAGES,
     FRACTURE,
-    ONE,
-    OWN_SCHEME,
+    NO_UNITS,
+    PRIVATE_SCHEME,
     PROBABILITY,
     vertebra_code,
 )
@@ -45,100 +45,102 @@ from cspine.reports.dicom.source_images import SourceImages
 
 SERIES_NUMBER: Final = 9701
 _TITLE: Final = CodedConcept("126000", "DCM", "Imaging Measurement Report")
-_OWN: Final = CodingSchemeIdentificationItem(
-    OWN_SCHEME, name="Concepts of cspine", responsible_organization="The cspine authors"
+_PRIVATE_SCHEME_ITEM: Final = CodingSchemeIdentificationItem(
+    PRIVATE_SCHEME, name="Concepts of cspine", responsible_organization="The cspine authors"
 )
 _ENGLISH: Final = CodedConcept("eng", "RFC5646", "English")
-_LONGEST: Final = 1000
-"""Letters of a sentence at most."""
+
+_MAX_COMMENT_LENGTH: Final = 1000
+"""Longer comments are truncated to this number of characters."""
 
 
-def structured_report(making: ReportContext, source: SourceImages) -> Comprehensive3DSR:
-    """Return the report: a measurement group for the patient, and one for each level.
+def structured_report(context: ReportContext, source: SourceImages) -> Comprehensive3DSR:
+    """Return the structured report, with one measurement group for the patient and one per level.
 
-    A group tells the calibrated probability of a fracture, a fracture as its finding only where it is called
-    suspicious, the operating point that it reaches, how much of the vertebra was scanned, the strongest place as a
-    point in the patient (LPS mm) and the slice that shows it. What the numbers are not, warnings and reasons are
-    comments.
+    A group contains the calibrated probability of a fracture, the operating point that it reaches, the coverage of the
+    vertebra, the location of the strongest evidence as a 3D point (LPS, mm) and the slice that shows it. A fracture is
+    coded as finding only if the vertebra is suspicious. The disclaimer, warnings, and reasons that limit the
+    reliability of a probability are comments.
 
     Parameters
     ----------
-    making : Making
-        What is told.
+    context : ReportContext
+        The findings, and the attributes that all objects share.
     source : SourceImages
-        What it was read from.
+        The slices from which the findings were made.
     """
-    findings = making.findings
+    findings = context.findings
     if findings.patient_overall is None:
-        raise ValueError("a refused study has no report")
-    groups = [_patient_group(making, findings.patient_overall)]
-    groups += [_vertebra_group(making, source, vertebra) for vertebra in findings.vertebrae]
+        raise ValueError("a study that is not assessable has no structured report")
+    groups = [_patient_group(context, findings.patient_overall)]
+    groups += [_vertebra_group(context, source, vertebra) for vertebra in findings.vertebrae]
     content = MeasurementReport(
-        observation_context=ObservationContext(observer_device_context=making.observer),
+        observation_context=ObservationContext(observer_device_context=context.observer),
         procedure_reported=COMPUTED_TOMOGRAPHY,
         imaging_measurements=groups,
         title=_TITLE,
         language_of_content_item_and_descendants=LanguageOfContentItemAndDescendants(_ENGLISH),
     )
-    content[0].ContentSequence.extend(_comment(text) for text in _comments(making, source))
+    content[0].ContentSequence.extend(_comment(text) for text in _comments(context, source))
     return Comprehensive3DSR(
         evidence=list(source.datasets),
         content=content,
         is_complete=True,
         is_final=False,
-        coding_schemes=[_OWN],
-        **making.series(SERIES_NUMBER, "cspine fracture probabilities"),
+        coding_schemes=[_PRIVATE_SCHEME_ITEM],
+        **context.series_attributes(SERIES_NUMBER, "cspine fracture probabilities"),
     )
 
 
-def _patient_group(making: ReportContext, patient: PatientFinding) -> MeasurementsAndQualitativeEvaluations:
+def _patient_group(context: ReportContext, patient: PatientFinding) -> MeasurementsAndQualitativeEvaluations:
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=UID(), identifier="C1-C7, any"),
         finding_type=FRACTURE if patient.is_suspicious else None,
         finding_sites=[FindingSite(CERVICAL_SPINE)],
-        algorithm_id=making.algorithm,
-        measurements=[Measurement(PROBABILITY, patient.probability, ONE)],
+        algorithm_id=context.algorithm,
+        measurements=[Measurement(PROBABILITY, patient.probability, NO_UNITS)],
         qualitative_evaluations=[_assessment(patient.operating_points_reached)],
     )
 
 
 def _vertebra_group(
-    making: ReportContext, source: SourceImages, vertebra: VertebraFinding
+    context: ReportContext, source: SourceImages, vertebra: VertebraFinding
 ) -> MeasurementsAndQualitativeEvaluations:
-    told, place = [], vertebra.strongest
+    evaluations, measurements, evidence = [], [], vertebra.strongest
     if vertebra.coverage is not None:
-        told.append(QualitativeEvaluation(COVERAGE, COVERAGES[vertebra.coverage]))
-    measured = []
+        evaluations.append(QualitativeEvaluation(COVERAGE, COVERAGES[vertebra.coverage]))
     if vertebra.probability is not None:
-        told.append(_assessment(vertebra.operating_points_reached))
-        points = [_point(place, source)] if place is not None else None
-        measured.append(Measurement(PROBABILITY, vertebra.probability, ONE, referenced_coordinates=points))
+        evaluations.append(_assessment(vertebra.operating_points_reached))
+        points = [_point(evidence, source)] if evidence is not None else None
+        measurements.append(Measurement(PROBABILITY, vertebra.probability, NO_UNITS, referenced_coordinates=points))
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(uid=UID(), identifier=vertebra.level),
         finding_type=FRACTURE if vertebra.is_suspicious else None,
         finding_sites=[FindingSite(vertebra_code(vertebra.level))],
-        algorithm_id=making.algorithm,
-        measurements=measured or None,
-        qualitative_evaluations=told or None,
-        source_images=_shown_by(place, source),
+        algorithm_id=context.algorithm,
+        measurements=measurements or None,
+        qualitative_evaluations=evaluations or None,
+        source_images=_evidence_slices(evidence, source),
     )
 
 
-def _point(place: ViewEvidence, source: SourceImages) -> CoordinatesForMeasurement3D:
+def _point(evidence: ViewEvidence, source: SourceImages) -> CoordinatesForMeasurement3D:
     return CoordinatesForMeasurement3D(
         graphic_type=GraphicTypeValues3D.POINT,
-        graphic_data=np.array([place.point_lps_mm]),
+        graphic_data=np.array([evidence.point_lps_mm]),
         frame_of_reference_uid=source.first.FrameOfReferenceUID,
     )
 
 
-def _shown_by(place: ViewEvidence | None, source: SourceImages) -> list[SourceImageForMeasurementGroup] | None:
-    """Return the slice, or the frame, that shows a place."""
-    if place is None or place.slice is None:
+def _evidence_slices(
+    evidence: ViewEvidence | None, source: SourceImages
+) -> list[SourceImageForMeasurementGroup] | None:
+    """Return the slice, or the frame, that shows the evidence."""
+    if evidence is None or evidence.slice is None:
         return None
-    shown = source.holding(place.slice.sop_instance_uid)
-    frames = [place.slice.frame] if "NumberOfFrames" in shown else None
-    return [SourceImageForMeasurementGroup(shown.SOPClassUID, shown.SOPInstanceUID, frames)]
+    dataset = source.dataset_of(evidence.slice.sop_instance_uid)
+    frames = [evidence.slice.frame] if "NumberOfFrames" in dataset else None
+    return [SourceImageForMeasurementGroup(dataset.SOPClassUID, dataset.SOPInstanceUID, frames)]
 
 
 def _assessment(operating_points_reached: Collection[OperatingPointName]) -> QualitativeEvaluation:
@@ -148,14 +150,14 @@ def _assessment(operating_points_reached: Collection[OperatingPointName]) -> Qua
     )
 
 
-def _comments(making: ReportContext, source: SourceImages) -> Iterator[str]:
-    findings = making.findings
+def _comments(context: ReportContext, source: SourceImages) -> Iterator[str]:
+    findings = context.findings
     yield RESEARCH_USE_ONLY
     yield from findings.warnings
-    yield from source.said
+    yield from source.remarks
     for vertebra in findings.vertebrae:
         yield from (f"{vertebra.level}: {reason}" for reason in vertebra.reasons)
 
 
 def _comment(text: str) -> TextContentItem:
-    return TextContentItem(COMMENT, text[:_LONGEST], relationship_type=RelationshipTypeValues.CONTAINS)
+    return TextContentItem(COMMENT, text[:_MAX_COMMENT_LENGTH], relationship_type=RelationshipTypeValues.CONTAINS)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cspine.experiments.ablation import Ablation, AblationRow
-from cspine.metrics.delong import Difference
+from cspine.metrics.delong import AucDifference
 from cspine.plots.figure_style import panels
 from cspine.reports.evaluation.sections import NOTHING, Section, Table, show
 
@@ -26,7 +26,7 @@ def _gap(row: AblationRow) -> str:
     return f"{_told(row.patients_gap)} and {_told(row.levels_gap)}"
 
 
-def _told(gap: Difference | None) -> str:
+def _told(gap: AucDifference | None) -> str:
     if gap is None:
         return "not to be told"
     found = gap.interval

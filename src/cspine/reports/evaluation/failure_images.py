@@ -35,7 +35,7 @@ def _picture(store: CompiledDataset, failure: Failure, levels: pd.DataFrame, man
         fracture_types = [plane for plane, _ in settings.planes]
         shown = [np.flatnonzero([kind == plane for kind in fracture_types]) for plane in PLANES]
         middle = [tiles[numbers[len(numbers) // 2]] for numbers in shown if len(numbers)]
-        grey = np.hstack(middle) * np.float32(255 / settings.brightest)
+        grey = np.hstack(middle) * np.float32(255 / settings.max_gray)
         return encode_jpeg(grey.astype(np.uint8), _QUALITY)
     images = manifest[manifest["study_instance_uid"] == failure.study]
     if not len(images):

@@ -1,4 +1,4 @@
-"""The axial slice, as it is stored, at the place that speaks most for a fracture."""
+"""The original axial slice at the location with the strongest evidence for a fracture."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,32 +7,34 @@ import numpy as np
 from PIL import Image
 
 from cspine.core.findings import SlicePlace
-from cspine.dicom.codec.pixels import AIR_HU
+from cspine.dicom.codec.header import SliceHeader
+from cspine.dicom.hounsfield import AIR_HU
 from cspine.dicom.read_planes import read_slice
 from cspine.dicom.series import Series
 from cspine.views.sagittal import encode_jpeg
-from cspine.views.window import Window, to_grey
+from cspine.views.window import Window, to_gray
 
-SIDE_MM: Final = 110.0
-"""Of the square that is shown: a vertebra with its processes, and the vessels beside it."""
+CROP_MM: Final = 110.0
+"""Side of the square crop: it holds a vertebra with its processes and the vertebral arteries beside it."""
 
-PIXELS: Final = 330
+CROP_PIXELS: Final = 330
+"""Rows and columns of the crop after resampling."""
 
-_QUALITY: Final = 85
+_JPEG_QUALITY: Final = 85
 
 
 @dataclass(frozen=True)
-class AxialPicture:
-    """A part of a slice about a place.
+class AxialCrop:
+    """A square part of a slice, centered on a location.
 
     Attributes
     ----------
     jpeg : bytes
-        Grey, `PIXELS` wide and high, bone window.
+        Gray JPEG of `CROP_PIXELS` rows and columns, in the bone window.
     x, y : float
-        Where the place is seen, in pixels of the picture.
+        The location in pixels of the crop, from its left and upper edge.
     sides : (str, str)
-        What of the patient lies left and right in the picture: R, L, A, P, H or F.
+        The sides of the patient at the left and the right edge: R, L, A, P, H or F.
     """
 
     jpeg: bytes
@@ -41,47 +43,58 @@ class AxialPicture:
     sides: tuple[str, str]
 
 
-def axial_picture(series: Series, place: SlicePlace) -> AxialPicture | None:
-    """Return the slice about a place; None where the series does not hold that slice.
+def axial_crop(series: Series, location: SlicePlace) -> AxialCrop | None:
+    """Return the part of a slice around a location.
 
     Parameters
     ----------
     series : Series
-        That was read.
-    place : SlicePlace
-        Of its evidence.
+        The series from which the findings were made.
+    location : SlicePlace
+        Slice, row and column of a piece of evidence.
+
+    Returns
+    -------
+    AxialCrop or None
+        None if the series does not contain the slice.
 
     Raises
     ------
     DecodeError
         The slice cannot be decoded.
     """
-    known = ((each.sop_instance_uid, each.frame + 1, each) for each in series.headers)
-    header = next((each for uid, frame, each in known if (uid, frame) == (place.sop_instance_uid, place.frame)), None)
+    header = _find_header(series, location)
     if header is None:
         return None
     hu = read_slice(header)
     row_mm, column_mm = series.stack.pixel_spacing_mm
-    half = np.array([SIDE_MM / 2 / row_mm, SIDE_MM / 2 / column_mm])
-    middle = np.array([place.row, place.column])
-    low = np.floor(middle - half).astype(int)
+    half = np.array([CROP_MM / 2 / row_mm, CROP_MM / 2 / column_mm])
+    center = np.array([location.row, location.column])
+    low = np.floor(center - half).astype(int)
     size = np.ceil(2 * half).astype(int)
-    shown = np.full(tuple(size.tolist()), AIR_HU, np.int16)
+    crop = np.full(tuple(size.tolist()), AIR_HU, np.int16)
     inside = [
         slice(max(int(a), 0), max(min(int(a + n), side), 0)) for a, n, side in zip(low, size, hu.shape, strict=True)
     ]
-    part = hu[inside[0], inside[1]]
-    at = [part_.start - int(start) for part_, start in zip(inside, low, strict=True)]
-    shown[at[0] : at[0] + part.shape[0], at[1] : at[1] + part.shape[1]] = part
-    grey = Image.fromarray(to_grey(shown.astype(np.float32), Window()))
-    picture = np.asarray(grey.resize((PIXELS, PIXELS), Image.Resampling.BICUBIC))
-    y, x = ((middle - low + 0.5) * PIXELS / size).tolist()
-    return AxialPicture(encode_jpeg(picture, _QUALITY), x, y, _sides(series))
+    pixels = hu[inside[0], inside[1]]
+    row, column = (part.start - int(first) for part, first in zip(inside, low, strict=True))
+    crop[row : row + pixels.shape[0], column : column + pixels.shape[1]] = pixels
+    gray = Image.fromarray(to_gray(crop.astype(np.float32), Window()))
+    resampled = np.asarray(gray.resize((CROP_PIXELS, CROP_PIXELS), Image.Resampling.BICUBIC))
+    y, x = ((center - low + 0.5) * CROP_PIXELS / size).tolist()
+    return AxialCrop(encode_jpeg(resampled, _JPEG_QUALITY), x, y, _sides(series))
+
+
+def _find_header(series: Series, location: SlicePlace) -> SliceHeader | None:
+    for header in series.headers:
+        if (header.sop_instance_uid, header.frame + 1) == (location.sop_instance_uid, location.frame):
+            return header
+    return None
 
 
 def _sides(series: Series) -> tuple[str, str]:
-    """Return which side of the patient columns come from and go to."""
-    along = np.asarray(series.stack.row_direction)
-    axis = int(np.abs(along).argmax())
-    names = ("RL", "AP", "FH")[axis]  # LPS grows to the left, the back and the head
-    return (names[0], names[1]) if along[axis] > 0 else (names[1], names[0])
+    """Return the sides of the patient at the first and the last column."""
+    direction = np.asarray(series.stack.row_direction)
+    axis = int(np.abs(direction).argmax())
+    names = ("RL", "AP", "FH")[axis]  # LPS coordinates grow to the left, to the back and to the head
+    return (names[0], names[1]) if direction[axis] > 0 else (names[1], names[0])

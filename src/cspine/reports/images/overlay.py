@@ -1,66 +1,104 @@
-"""What is drawn over images: names and frames of vertebrae, and what speaks for a fracture."""
+"""Overlays of images: outlines and names of vertebrae, and saliency maps."""
 
-from io import BytesIO
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from cspine.classification.prediction import EvidencePicture
 from cspine.core.anatomy import colour_of
+from cspine.reports.images.drawing import encode_png
 from cspine.spine.spine_map import SpineMap
 from cspine.views.sagittal import SagittalSet, encode_jpeg
 
-_ENLARGED: Final = 2
-"""Pixels of the picture for one of the view."""
+_MAGNIFICATION: Final = 2
+"""Pixels of the picture per pixel of the view."""
 
-_WARM: Final = (255.0, 60.0, 0.0)
-_MOST: Final = 0.55
-"""The image shines through the strongest evidence."""
+_SALIENCY_RGB: Final = (255.0, 60.0, 0.0)
 
-_LEVELS: Final = 32
-"""Steps of opacity: few, so that the picture is small."""
+_MAX_OPACITY: Final = 0.55
+"""Opacity of the strongest saliency; the image remains visible below it."""
 
-_QUALITY: Final = 85
+_N_OPACITIES: Final = 32
+"""Distinct opacities; few, so that the PNG is small."""
 
-_NEAR_MM: Final = 12.0
-"""Vertebrae are named on images that pass this near their middle."""
+_JPEG_QUALITY: Final = 85
+
+_MAX_LABEL_OFFSET_MM: Final = 12.0
+"""A vertebra is outlined on the sagittal images within this distance of its center."""
 
 
-def marks(sagittal: SagittalSet, spine: SpineMap, image: int) -> list[dict[str, Any]]:
-    """Return the vertebrae to be marked on a sagittal image: name, colour, place of the name, corners of the frame.
+@dataclass(frozen=True)
+class VertebraOutline:
+    """A vertebra's frame on a sagittal image.
 
-    Places are in pixels of the image; corners are text for SVG, and numbers.
+    Attributes
+    ----------
+    level : str
+        C1 to C7, T1 and so on.
+    color : str
+        The color of the level, as ``#RRGGBB``.
+    x, y : float
+        Where the name is written, in pixels of the image.
+    corners : tuple of (float, float)
+        The four corners of the frame, x and y in pixels of the image.
+    is_partial : bool
+        Whether the scan cuts the vertebra off.
     """
-    found = []
-    for vertebra in spine.shown:
+
+    level: str
+    color: str
+    x: float
+    y: float
+    corners: tuple[tuple[float, float], ...]
+    is_partial: bool
+
+    @property
+    def svg_points(self) -> str:
+        """The corners, as the ``points`` attribute of an SVG polygon takes them."""
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.corners)
+
+
+def vertebra_outlines(sagittal: SagittalSet, spine: SpineMap, image: int) -> list[VertebraOutline]:
+    """Return the outlines of the vertebrae near a sagittal image.
+
+    Parameters
+    ----------
+    sagittal : SagittalSet
+        The images.
+    spine : SpineMap
+        The localized vertebrae.
+    image : int
+        Index of the image.
+    """
+    outlines = []
+    for vertebra in spine.scanned_vertebrae:
         low, high = vertebra.box_mm
         corners = np.array([[0, low[1], low[2]], [0, high[1], low[2]], [0, high[1], high[2]], [0, low[1], high[2]]])
-        own = np.vstack([np.zeros(3), corners])
-        lps = own @ vertebra.frame_lps[:3, :3].T + vertebra.frame_lps[:3, 3]
-        aside, rows, columns = sagittal.pixels_of(lps).T
-        if abs(aside[0] - sagittal.offsets_mm[image]) > _NEAR_MM:
+        points_mm = np.vstack([np.zeros(3), corners])
+        lps = points_mm @ vertebra.frame_lps[:3, :3].T + vertebra.frame_lps[:3, 3]
+        lateral_mm, rows, columns = sagittal.pixels_of(lps).T
+        if abs(lateral_mm[0] - sagittal.offsets_mm[image]) > _MAX_LABEL_OFFSET_MM:
             continue
-        places = np.stack([columns, rows], axis=1) + 0.5
-        found.append(
-            {
-                "name": vertebra.level,
-                "colour": colour_of(vertebra.level),
-                "x": float(places[0, 0]),
-                "y": float(places[0, 1]),
-                "corners": " ".join(f"{x:.1f},{y:.1f}" for x, y in places[1:]),
-                "places": places[1:].tolist(),
-                "partial": vertebra.coverage == "partial",
-            }
+        center, *frame = (np.stack([columns, rows], axis=1) + 0.5).tolist()
+        outlines.append(
+            VertebraOutline(
+                level=vertebra.level,
+                color=colour_of(vertebra.level),
+                x=center[0],
+                y=center[1],
+                corners=tuple((x, y) for x, y in frame),
+                is_partial=vertebra.coverage == "partial",
+            )
         )
-    return found
+    return outlines
 
 
-def place_of(offset_mm: float) -> str:
-    """Say where an image lies from the midline, as the patient would: LPS x grows to the left.
+def describe_offset(offset_mm: float) -> str:
+    """Return the position of a sagittal image relative to the midline, in the patient's left and right.
 
-    >>> place_of(-12.0), place_of(0.0)
+    >>> describe_offset(-12.0), describe_offset(0.0)
     ('12 mm right', 'midline')
     """
     if abs(offset_mm) < 0.5:
@@ -69,21 +107,21 @@ def place_of(offset_mm: float) -> str:
 
 
 def view_jpeg(picture: EvidencePicture) -> bytes:
-    """Return a view as it was looked at, as JPEG, twice as large."""
-    size = tuple(_ENLARGED * side for side in picture.image.shape[::-1])
-    return encode_jpeg(np.asarray(Image.fromarray(picture.image).resize(size, Image.Resampling.BICUBIC)), _QUALITY)
+    """Return the view that the network evaluated, magnified, as gray JPEG."""
+    return encode_jpeg(
+        np.asarray(Image.fromarray(picture.image).resize(_size(picture), Image.Resampling.BICUBIC)), _JPEG_QUALITY
+    )
 
 
-def evidence_png(picture: EvidencePicture) -> bytes:
-    """Return a view's evidence, to be laid over it: red, the more opaque the stronger; PNG, as large as `view_jpeg`."""
-    size = tuple(_ENLARGED * side for side in picture.image.shape[::-1])
-    strength = Image.fromarray(picture.strength.astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    opaque = np.rint(np.clip(np.asarray(strength), 0.0, 1.0) * _MOST * _LEVELS) * (255 / _LEVELS)
-    layers = [np.full_like(opaque, colour) for colour in _WARM]
-    return _png(np.stack([*layers, opaque], axis=-1).astype(np.uint8))
+def saliency_png(picture: EvidencePicture) -> bytes:
+    """Return the saliency map of a view as a red layer of the size of `view_jpeg`, opaque where it is strong; PNG."""
+    saliency = Image.fromarray(picture.strength.astype(np.float32)).resize(_size(picture), Image.Resampling.BICUBIC)
+    steps = np.rint(np.clip(np.asarray(saliency), 0.0, 1.0) * _MAX_OPACITY * _N_OPACITIES)
+    alpha = steps * (255 / _N_OPACITIES)
+    layers = [np.full_like(alpha, value) for value in _SALIENCY_RGB]
+    return encode_png(Image.fromarray(np.stack([*layers, alpha], axis=-1).astype(np.uint8)))
 
 
-def _png(image: npt.NDArray[np.uint8]) -> bytes:
-    buffer = BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+def _size(picture: EvidencePicture) -> tuple[int, int]:
+    rows, columns = picture.image.shape
+    return _MAGNIFICATION * columns, _MAGNIFICATION * rows
