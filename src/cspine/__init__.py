@@ -1,13 +1,17 @@
 """Cervical-spine fracture detection in CT. Research use only; not a medical device.
 
-The public names below are imported when they are first used, so that ``import cspine`` stays quick and loads
-neither torch, nor ONNX Runtime, nor matplotlib.
+The public names below are imported on first use, so that ``import cspine`` takes milliseconds and loads neither NumPy
+nor ONNX Runtime.
+
+Examples
+--------
+>>> import cspine
+>>> cspine.VERTEBRAE
+('C1', 'C2', 'C3', 'C4', 'C5', 'C6', 'C7')
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-__version__ = "0.1.0"
 
 _HOME = {
     "VERTEBRAE": "cspine.core.anatomy",
@@ -29,6 +33,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    __version__: str
     from cspine.core.anatomy import VERTEBRAE
     from cspine.core.errors import CspineError
     from cspine.core.findings import Findings, VertebraFinding
@@ -38,9 +43,12 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type depends on the name
     """Import a public name from its home module on first use."""
-    if name not in _HOME:
+    if name == "__version__":
+        value: Any = import_module("importlib.metadata").version("cspine")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
 

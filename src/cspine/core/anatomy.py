@@ -1,4 +1,4 @@
-"""The cervical vertebrae and what they are called in labels, in codes and in colour."""
+"""The cervical vertebrae: names in labels, codes and colors; facts about the challenge's labels."""
 
 from typing import Final, Literal, get_args
 
@@ -19,8 +19,8 @@ SEGMENT_NUMBERS: Final[dict[str, int]] = {level: number for number, level in enu
 """Voxel values in the challenge's segmentations: 1-7 are C1-C7, 8-19 are T1-T12, 0 is background."""
 
 FRACTURE_STEP: Final = 32
-"""In masks of fractures, a voxel's value is its vertebra's number, plus so much for each fracture of that vertebra that
-comes before: 5 is the first fracture of C5, 37 its second; the remainder is the vertebra."""
+"""In masks of fractures, the value of a voxel is the vertebra's number plus a multiple of this: 5 is the first fracture of
+C5, 37 the second; the remainder is the vertebra."""
 
 SNOMED_CODES: Final[dict[Level, tuple[str, str]]] = {
     "C1": ("14806007", "C1 vertebra"),
@@ -33,7 +33,7 @@ SNOMED_CODES: Final[dict[Level, tuple[str, str]]] = {
 }
 """SNOMED CT code and meaning of each cervical vertebra."""
 
-COLOURS: Final[dict[Level, str]] = {
+COLORS: Final[dict[Level, str]] = {
     "C1": "#4477AA",
     "C2": "#66CCEE",
     "C3": "#228833",
@@ -42,18 +42,18 @@ COLOURS: Final[dict[Level, str]] = {
     "C6": "#AA3377",
     "C7": "#888888",
 }
-"""One colour per level: Paul Tol's 'bright' scheme, told apart with colour-blind eyes."""
+"""One color per level: Paul Tol's 'bright' scheme, which color-blind readers can distinguish."""
 
-_OTHERS: Final = "#BBBBBB"
+_OTHER_COLOR: Final = "#BBBBBB"
 
 
-def colour_of(level: str) -> str:
-    """Return the colour of a vertebra; thoracic ones share a grey.
+def color_of(level: str) -> str:
+    """Return the color of a vertebra; thoracic ones share a gray.
 
-    >>> colour_of("C2"), colour_of("T1")
+    >>> color_of("C2"), color_of("T1")
     ('#66CCEE', '#BBBBBB')
     """
-    return next((colour for name, colour in COLOURS.items() if name == level), _OTHERS)
+    return next((color for name, color in COLORS.items() if name == level), _OTHER_COLOR)
 
 
 CHALLENGE_STUDIES: Final = 2019

@@ -11,13 +11,13 @@
     │   ├── DecodeError       pixels that cannot be decoded
     │   ├── LabelError        labels, boxes or tables that do not fit
     │   └── WeightsError      weights that cannot be used
-    ├── NotAssessableError    a readable study that no answer may be given for
+    ├── NotAssessableError    a readable study that cannot be assessed
     ├── OutputError           a folder or file that cannot be written
     │   ├── OutputTakenError  it holds something else
     │   └── DiskFullError     no space is left
     └── MissingExtraError     an optional part is not installed
 
-A message names the file, the fact and the remedy, in one sentence, and never a patient.
+A message names the file, the fact and the remedy in one sentence, and never a patient.
 """
 
 
@@ -58,12 +58,12 @@ class WeightsError(InputError):
 
 
 class NotAssessableError(CspineError):
-    """A study can be read, but no answer may be given for it.
+    """A study can be read, but not assessed.
 
     Attributes
     ----------
     code : str
-        A short fixed word for programs, such as ``too-thick``.
+        A fixed code for programs, such as ``too-thick``.
     reason : str
         One sentence for people.
     """

@@ -1,4 +1,4 @@
-"""Writing so that a file is either there as a whole or not at all."""
+"""Atomic writing: a file is either complete or not there."""
 
 import errno
 import json
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cspine.core.errors import DiskFullError, InputError, LabelError, OutputError, OutputTakenError
+from cspine.core.errors import DiskFullError, InputError, LabelError, OutputError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -22,22 +22,22 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and move it into place when the block ends well.
+    """Yield a temporary path beside `path`, and move it into place when the block succeeds.
 
     Parameters
     ----------
     path : Path
-        The file that shall exist in the end. Its folder is made where it is missing.
+        The file to write. Its folder is created if missing.
 
     Yields
     ------
     Path
-        Where to write. It is removed again if the block raises.
+        Where to write; removed if the block raises.
 
     Raises
     ------
     DiskFullError
-        There is no space left.
+        No space is left.
     OutputError
         The file cannot be written for another reason.
     """
@@ -61,23 +61,23 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def complete_files(folder: Path, pattern: str) -> list[Path]:
-    """Return a folder's files by a pattern of names, sorted, without those that `atomic_path` had not moved into place.
+    """Return the complete files of a folder that match a pattern, sorted.
 
-    A program that is killed leaves such a file behind, and '*' takes its name, too.
+    A program that is killed leaves a temporary file of `atomic_path` behind; its name begins with a dot and is left out.
     """
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors of writing at `path`, by whatever is called in the block, into ours.
+    """Convert the system's errors of writing in the block into ours.
 
     Raises
     ------
     DiskFullError
-        There is no space left.
+        No space is left.
     OutputError
-        It cannot be written for another reason.
+        The path cannot be written for another reason.
     """
     try:
         yield
@@ -102,7 +102,7 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - anything JSON 
 
 
 def plain_json(value: Any) -> Any:  # noqa: ANN401 - anything JSON can hold
-    """Return a value as JSON can hold it: arrays as lists, names as text, and what is no finite number as None."""
+    """Return a value as JSON can hold it: arrays as lists, keys as text, NaN and infinity as None."""
     if isinstance(value, dict):
         return {str(key): plain_json(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -113,7 +113,7 @@ def plain_json(value: Any) -> Any:  # noqa: ANN401 - anything JSON can hold
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file, in one piece even where another process adds one too.
+    """Append a line to a file by a single write, so that lines of several processes do not mix.
 
     Raises
     ------
@@ -141,20 +141,20 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - anything JSON can hold
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
-        raise InputError(f"{path}: is not valid JSON ({error}); it may be damaged, make it again") from error
+        raise InputError(f"{path}: is not valid JSON ({error}); it may be damaged, create it again") from error
 
 
 def read_model(path: Path, model: type[Model], *, wrong: str) -> Model:
-    """Return what a JSON file holds, checked by a pydantic model.
+    """Return the content of a JSON file, validated by a pydantic model.
 
     Parameters
     ----------
     path : Path
         The file.
     model : type
-        What it should hold.
+        The expected model.
     wrong : str
-        Said of a file that holds something else: the fact and the remedy.
+        Fact and remedy for the message where the file holds something else.
 
     Raises
     ------
@@ -169,49 +169,8 @@ def read_model(path: Path, model: type[Model], *, wrong: str) -> Model:
         raise LabelError(f"{path}: {wrong}") from error
 
 
-def open_run_directory(folder: Path, marker: str, identity: dict[str, Any], *, remedy: str) -> bool:
-    """Take an output folder for one job: new, or resumed where the same job began it.
-
-    Parameters
-    ----------
-    folder : Path
-        The output folder.
-    marker : str
-        Name of the JSON file in it that tells which job it belongs to.
-    identity : dict
-        What makes the job the same job; compared for equality with the marker's content.
-    remedy : str
-        What to do when the folder belongs to another job, for the error's sentence.
-
-    Returns
-    -------
-    bool
-        True where an earlier run of the same job is resumed.
-
-    Raises
-    ------
-    OutputTakenError
-        The folder holds something else.
-    DiskFullError, OutputError
-        The folder cannot be written.
-    """
-    path = folder / marker
-    if path.is_file():
-        found = read_json(path)
-        if found == identity:
-            return True
-        differing = sorted(key for key in {*found, *identity} if found.get(key) != identity.get(key))
-        raise OutputTakenError(f"{folder}: began with other {', '.join(differing)}; {remedy}")
-    if folder.exists() and not folder.is_dir():
-        raise OutputTakenError(f"{folder}: is a file, not a folder; choose another --out")
-    if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-        raise OutputTakenError(f"{folder}: holds files that are not ours; choose another --out")
-    write_json(path, identity)
-    return False
-
-
 def _as_output_error(path: Path, error: OSError) -> OutputError:
-    """Turn the system's error into a sentence of ours."""
+    """Return our error for a system's error, with a remedy."""
     if error.errno in _FULL:
         return DiskFullError(f"{path}: the disk is full; free some space and run the same command again")
     return OutputError(f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions")

@@ -1,4 +1,4 @@
-"""The one result type: what was found in a study, and how sure it is.
+"""Findings: the one result type, with the probabilities of a study and what they rest on.
 
 ``Findings.model_json_schema()`` is the published schema of ``findings.json`` (``docs/findings.schema.json``).
 """
@@ -13,7 +13,7 @@ from cspine.core.anatomy import RESEARCH_USE_ONLY, VERTEBRAE, Level
 SCHEMA_VERSION: Final = "3.0"
 
 ACQUISITION_WORDS: Final = 64
-"""Letters of a header's words at most."""
+"""Longest text that is taken over from a header, in characters."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Length = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -23,50 +23,59 @@ Row = tuple[float, float, float, float]
 
 
 class _Part(BaseModel):
-    """The base of every part of the findings: immutable, nothing unknown."""
+    """The base of every part of the findings: immutable, unknown fields are rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class SagittalEvidence(_Part):
-    """A sagittal image that speaks for a level."""
+    """A sagittal image as evidence for a level; of the baseline."""
 
     kind: Literal["sagittal-image"] = "sagittal-image"
-    image: Annotated[int, Field(ge=0, description="Which of the compiled images, from the patient's right.")]
-    x_lps_mm: Annotated[float, Field(description="Where the image lies: LPS x in mm (towards the left).")]
+    image: Annotated[int, Field(ge=0, description="Index of the compiled image, from the patient's right.")]
+    x_lps_mm: Annotated[float, Field(description="Position of the image: LPS x in mm (towards the left).")]
     probability: Annotated[Probability, Field(description="The level's probability from this image alone.")]
 
 
-class SlicePlace(_Part):
-    """A place in a DICOM slice."""
+class SlicePosition(_Part):
+    """A position in a DICOM slice."""
 
     sop_instance_uid: str
-    instance_number: Annotated[int | None, Field(description="InstanceNumber, where the slice has one.")]
-    frame: Annotated[int, Field(ge=1, description="Frame within the file, from 1.")]
-    row: Annotated[float, Field(description="Pixels from the first row's middle, downwards.")]
-    column: Annotated[float, Field(description="Pixels from the first column's middle, to the right.")]
+    instance_number: Annotated[int | None, Field(description="InstanceNumber, or null where the slice has none.")]
+    frame: Annotated[int, Field(ge=1, description="Frame of the file, from 1.")]
+    row: Annotated[float, Field(description="Pixels from the center of the first row, downwards.")]
+    column: Annotated[float, Field(description="Pixels from the center of the first column, to the right.")]
 
 
 class ViewEvidence(_Part):
-    """The place in a vertebra's own image that speaks most for a fracture."""
+    """The point of a level view with the strongest saliency."""
 
     kind: Literal["level-view"] = "level-view"
-    plane: Annotated[Literal["sagittal", "coronal", "axial"], Field(description="Along the vertebra's own axes.")]
-    offset_mm: Annotated[float, Field(description="Of the plane from the middle of the vertebra's box.")]
-    row: Annotated[float, Field(description="Pixel of the view.")]
-    column: Annotated[float, Field(description="Pixel of the view.")]
-    point_lps_mm: Annotated[Place, Field(description="The place in the patient, LPS in mm.")]
-    slice: Annotated[SlicePlace | None, Field(description="The nearest slice, or null where the place is outside.")]
-    strength: Annotated[Probability, Field(description="How broken the network finds the place.")]
+    plane: Annotated[
+        Literal["sagittal", "coronal", "axial"],
+        Field(description="Orientation of the view, along the vertebra's own axes."),
+    ]
+    offset_mm: Annotated[
+        float, Field(description="Distance of the plane from the center of the vertebra's box, in mm.")
+    ]
+    row: Annotated[float, Field(description="Row of the view, in pixels.")]
+    column: Annotated[float, Field(description="Column of the view, in pixels.")]
+    point_lps_mm: Annotated[Place, Field(description="The point in the patient, LPS in mm.")]
+    slice: Annotated[
+        SlicePosition | None, Field(description="Position in the nearest slice, or null where the point is outside.")
+    ]
+    strength: Annotated[
+        Probability, Field(description="Saliency at the point: the network's probability that it is fractured.")
+    ]
     saliency_map: Annotated[
         tuple[tuple[Probability, ...], ...],
-        Field(description="How broken it finds each cell of the view, row by row; cells are 8 pixels wide."),
+        Field(description="Saliency of each cell of the view, row by row; a cell is 8 x 8 pixels."),
     ] = ()
-    pixel_mm: Annotated[float | None, Field(description="Side of a pixel of the view.")] = None
+    pixel_mm: Annotated[float | None, Field(description="Side of a pixel of the view, in mm.")] = None
 
 
 class FractureTypeFinding(_Part):
-    """How likely a kind of fracture is."""
+    """The probability of one type of fracture."""
 
     name: str
     probability: Probability
@@ -74,16 +83,19 @@ class FractureTypeFinding(_Part):
 
 OperatingPointName = Literal["rule-out", "triage"]
 
-_IN_WORDS: Final[tuple[tuple[OperatingPointName, str], ...]] = (("triage", "suspicious"), ("rule-out", "not ruled out"))
+_ASSESSMENTS: Final[tuple[tuple[OperatingPointName, str], ...]] = (
+    ("triage", "suspicious"),
+    ("rule-out", "not ruled out"),
+)
 
 
 def assessment_label(operating_points_reached: Collection[OperatingPointName]) -> str:
-    """Return what reaching operating points means, for people; the strongest word alone, none where none is reached.
+    """Return the assessment that reached operating points stand for: the strongest one, or nothing.
 
     >>> assessment_label(("rule-out", "triage")), assessment_label(("rule-out",)), assessment_label(())
     ('suspicious', 'not ruled out', '')
     """
-    return next((words for name, words in _IN_WORDS if name in operating_points_reached), "")
+    return next((words for name, words in _ASSESSMENTS if name in operating_points_reached), "")
 
 
 class PatientFinding(_Part):
@@ -91,16 +103,16 @@ class PatientFinding(_Part):
 
     probability: Annotated[Probability, Field(description="Calibrated probability that C1-C7 hold any fracture.")]
     raw_probability: Annotated[
-        Probability | None, Field(description="Before calibration; what `cspine submit` transforms.")
+        Probability | None, Field(description="Probability before calibration; what `cspine submit` transforms.")
     ] = None
     operating_points_reached: Annotated[
-        tuple[OperatingPointName, ...], Field(description="Operating points that it reaches.")
+        tuple[OperatingPointName, ...], Field(description="Operating points that the probability reaches.")
     ] = ()
-    reasons: Annotated[tuple[str, ...], Field(description="Why the number may not be relied on.")] = ()
+    reasons: Annotated[tuple[str, ...], Field(description="Why the probability may not be reliable.")] = ()
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether it reaches the triage point."""
+        """Whether the probability reaches the triage operating point."""
         return "triage" in self.operating_points_reached
 
 
@@ -110,107 +122,118 @@ class VertebraFinding(_Part):
     level: Level
     probability: Annotated[
         Probability | None,
-        Field(description="Calibrated probability that this vertebra is fractured; null where it is absent."),
+        Field(description="Calibrated probability that this vertebra is fractured; null where it was not found."),
     ]
-    raw_probability: Annotated[Probability | None, Field(description="Before calibration.")] = None
+    raw_probability: Annotated[Probability | None, Field(description="Probability before calibration.")] = None
     operating_points_reached: Annotated[
-        tuple[OperatingPointName, ...], Field(description="Operating points that it reaches.")
+        tuple[OperatingPointName, ...], Field(description="Operating points that the probability reaches.")
     ] = ()
     coverage: Annotated[
         Coverage | None,
-        Field(description="How much of the vertebra was scanned; null where the weights do not localise."),
+        Field(description="How much of the vertebra was scanned; null where the weights do not localize."),
     ] = None
-    confidence: Annotated[Probability | None, Field(description="How sure its level is, or null.")] = None
-    centroid_lps_mm: Annotated[Place | None, Field(description="Centre of the vertebra, LPS in mm, or null.")] = None
+    confidence: Annotated[Probability | None, Field(description="Probability of the level assignment, or null.")] = None
+    centroid_lps_mm: Annotated[Place | None, Field(description="Centroid of the vertebra, LPS in mm, or null.")] = None
     fracture_types: Annotated[
-        tuple[FractureTypeFinding, ...], Field(description="Most likely kinds, where any is suspected.")
+        tuple[FractureTypeFinding, ...], Field(description="Most probable types of fracture, where one is suspected.")
     ] = ()
     evidence: Annotated[
-        tuple[SagittalEvidence | ViewEvidence, ...], Field(description="What speaks for the number, strongest first.")
+        tuple[SagittalEvidence | ViewEvidence, ...], Field(description="Evidence for the probability, strongest first.")
     ] = ()
-    reasons: Annotated[tuple[str, ...], Field(description="Why the number may not be relied on.")] = ()
+    reasons: Annotated[tuple[str, ...], Field(description="Why the probability may not be reliable.")] = ()
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether it reaches the triage point."""
+        """Whether the probability reaches the triage operating point."""
         return "triage" in self.operating_points_reached
 
     @property
     def strongest(self) -> ViewEvidence | None:
-        """The place that speaks most for a fracture; None of weights that tell none."""
+        """The strongest evidence in a level view; None of weights without any."""
         return next((part for part in self.evidence if isinstance(part, ViewEvidence)), None)
 
 
 class NotAssessable(_Part):
-    """Why no answer is given."""
+    """Why a study is not assessable."""
 
-    code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", description="A fixed word for programs.")]
+    code: Annotated[
+        str,
+        Field(pattern=r"^[a-z][a-z0-9-]*$", description="A fixed code for programs; see the reference of error codes."),
+    ]
     reason: Annotated[str, Field(description="One sentence for people.")]
 
 
 class SoftwareIdentity(_Part):
-    """What read the study."""
+    """The software that predicted."""
 
     name: Literal["cspine"] = "cspine"
     version: str
 
 
 class WeightsIdentity(_Part):
-    """Which weights the probabilities come from."""
+    """The weights that the probabilities come from."""
 
     name: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="Hash of the weights file.")]
-    trained_on: Annotated[str, Field(description="What data the weights have seen.")]
-    phantom_only: Annotated[bool, Field(description="Whether they have seen nothing but phantoms.")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the weights file.")]
+    trained_on: Annotated[str, Field(description="Training data of the weights.")]
+    phantom_only: Annotated[bool, Field(description="Whether they were trained on phantoms only.")]
 
 
 class Threshold(_Part):
-    """An operating point: from which calibrated probability on it is reached."""
+    """An operating point: the calibrated probabilities from which on it is reached."""
 
     name: OperatingPointName
-    target: Annotated[str, Field(description="What was asked of it.")]
+    target: Annotated[str, Field(description="The criterion that it was chosen by.")]
     level: Probability
     patient: Probability
 
 
 class CalibrationIdentity(_Part):
-    """How numbers became probabilities."""
+    """How the network's outputs were calibrated to probabilities."""
 
-    fitted_on: Annotated[str, Field(description="What it was fitted on, and the operating points chosen on.")]
-    prevalence: Annotated[Probability, Field(description="Share of fractured patients that probabilities suppose.")]
+    fitted_on: Annotated[
+        str, Field(description="Data that it was fitted on, and that the operating points were chosen on.")
+    ]
+    prevalence: Annotated[
+        Probability, Field(description="Prevalence of fractured patients that the probabilities assume.")
+    ]
     points: tuple[Threshold, ...] = ()
 
 
 class LocatedVertebra(_Part):
-    """One vertebra that was found."""
+    """One localized vertebra."""
 
-    level: Annotated[str, Field(pattern=r"^(C[1-7]|T[0-9]+)$", description="T1 and so on are counted from C7 down.")]
+    level: Annotated[
+        str, Field(pattern=r"^(C[1-7]|T[0-9]+)$", description="C1 to C7, or T1 and so on, counted from C7 down.")
+    ]
     coverage: Coverage
-    scanned_fraction: Annotated[Probability, Field(description="How much of it was scanned.")]
-    confidence: Annotated[Probability, Field(description="How sure its level is.")]
-    centroid_lps_mm: Annotated[Place, Field(description="Middle of what of it was scanned, LPS in mm.")]
+    scanned_fraction: Annotated[Probability, Field(description="Fraction of the vertebra that was scanned.")]
+    confidence: Annotated[Probability, Field(description="Probability of the level assignment.")]
+    centroid_lps_mm: Annotated[Place, Field(description="Centroid of its scanned part, LPS in mm.")]
     frame_lps: Annotated[
         tuple[Row, Row, Row, Row],
-        Field(description="From its own frame (x left, y back, z up, origin amid the body) to LPS, in mm."),
+        Field(description="Affine from its own frame (x left, y back, z up, origin in the body) to LPS, in mm."),
     ]
-    box_mm: Annotated[tuple[Place, Place], Field(description="Corners of what it fills in its own frame.")]
-    canal_lps_mm: Annotated[Place, Field(description="Middle of the vertebral canal at its height, LPS in mm.")]
+    box_mm: Annotated[tuple[Place, Place], Field(description="Corners of its bounding box in its own frame, in mm.")]
+    canal_lps_mm: Annotated[Place, Field(description="Center of the vertebral canal at its height, LPS in mm.")]
 
 
 class Spine(_Part):
-    """Which vertebrae were found in one study, and where."""
+    """The localized vertebrae of one study."""
 
     schema_version: Literal["2.0"] = "2.0"
     statement: Literal["Research use only. Not a medical device. Not for diagnosis."] = RESEARCH_USE_ONLY
     study_instance_uid: str
     series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None
-    series_reasons: Annotated[tuple[str, ...], Field(description="What it is and why it was read.")] = ()
+    series_reasons: Annotated[tuple[str, ...], Field(description="What the series is, and why it was selected.")] = ()
     vertebrae: Annotated[
-        tuple[LocatedVertebra, ...], Field(description="Those of which the scan shows something, from the head down.")
+        tuple[LocatedVertebra, ...],
+        Field(description="Vertebrae that are at least partly scanned, from the head down."),
     ] = ()
-    coverage: Annotated[dict[Level, Coverage], Field(description="How much of C1 to C7 was scanned.")] = {}
+    coverage: Annotated[dict[Level, Coverage], Field(description="Coverage of C1 to C7.")] = {}
     canal_lps_mm: Annotated[
-        tuple[Place, ...], Field(description="The canal's middle from the first vertebra to the last, every 2 mm.")
+        tuple[Place, ...],
+        Field(description="Centerline of the canal from the first vertebra to the last, every 2 mm, LPS in mm."),
     ] = ()
     warnings: tuple[str, ...] = ()
     not_assessable: NotAssessable | None = None
@@ -219,7 +242,7 @@ class Spine(_Part):
 
 
 class Acquisition(_Part):
-    """How the series that was read was made, as far as its headers say."""
+    """How the series was acquired, as far as its headers say."""
 
     manufacturer: Annotated[str | None, Field(max_length=ACQUISITION_WORDS)] = None
     kernel: Annotated[str | None, Field(max_length=ACQUISITION_WORDS)] = None
@@ -230,7 +253,7 @@ class Acquisition(_Part):
 
 
 class Findings(_Part):
-    """What was found in one study."""
+    """The findings of one study."""
 
     schema_version: Annotated[
         Literal["3.0"],
@@ -239,7 +262,7 @@ class Findings(_Part):
     statement: Literal["Research use only. Not a medical device. Not for diagnosis."] = RESEARCH_USE_ONLY
     study_instance_uid: str
     series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None
-    series_reasons: Annotated[tuple[str, ...], Field(description="What it is and why it was read.")] = ()
+    series_reasons: Annotated[tuple[str, ...], Field(description="What the series is, and why it was selected.")] = ()
     acquisition: Acquisition | None = None
     patient_overall: PatientFinding | None = None
     vertebrae: Annotated[tuple[VertebraFinding, ...], Field(description="C1 to C7, in order.")] = ()
@@ -247,26 +270,27 @@ class Findings(_Part):
     not_assessable: NotAssessable | None = None
     software: SoftwareIdentity
     weights: WeightsIdentity
-    localizer: Annotated[WeightsIdentity | None, Field(description="Which weights found the vertebrae.")] = None
+    localizer: Annotated[WeightsIdentity | None, Field(description="Weights of the localizer.")] = None
     calibration: Annotated[
-        CalibrationIdentity | None, Field(description="How numbers became probabilities; null of weights without.")
+        CalibrationIdentity | None,
+        Field(description="How probabilities were calibrated; null of weights without calibration."),
     ] = None
-    test_time_augmentation: Annotated[bool, Field(description="Whether the neck was looked at in a mirror too.")] = (
-        False
-    )
+    test_time_augmentation: Annotated[
+        bool, Field(description="Whether test-time augmentation (left-right flip) was used.")
+    ] = False
 
     @property
     def suspicious(self) -> tuple[Level, ...]:
-        """Levels that reach the triage point."""
+        """Levels whose probability reaches the triage operating point."""
         return tuple(vertebra.level for vertebra in self.vertebrae if vertebra.is_suspicious)
 
     @model_validator(mode="after")
-    def _whole_or_refused(self) -> Self:
-        """Hold that a study has either all eight probabilities, or a refusal and none."""
+    def _complete_or_not_assessable(self) -> Self:
+        """Check that a study has either all eight probabilities, or none and a reason."""
         if self.not_assessable is not None:
             if self.patient_overall is not None or self.vertebrae:
-                raise ValueError("a refused study has no probabilities")
+                raise ValueError("a study that is not assessable has no probabilities")
             return self
         if self.patient_overall is None or tuple(v.level for v in self.vertebrae) != VERTEBRAE:
-            raise ValueError("a study that is not refused has patient_overall and C1..C7 in order")
+            raise ValueError("an assessable study has patient_overall and C1..C7 in order")
         return self

@@ -1,4 +1,4 @@
-"""Why no answer is given, for programs and for people."""
+"""The not-assessable code of an error."""
 
 from typing import Final
 
@@ -13,7 +13,11 @@ _CODES: Final[tuple[tuple[type[InputError], str], ...]] = (
 
 
 def not_assessable_from(error: NotAssessableError | InputError) -> NotAssessable:
-    """Return the refusal that an error stands for."""
+    """Return why a study is not assessable, from the error that its loading or assessment raised.
+
+    >>> not_assessable_from(NotAssessableError("too-thick", "slices are 5.0 mm apart")).code
+    'too-thick'
+    """
     if isinstance(error, NotAssessableError):
         return NotAssessable(code=error.code, reason=error.reason)
     return NotAssessable(

@@ -1,4 +1,4 @@
-"""Run a function over many studies, in several processes; knows nothing of what the function does."""
+"""Parallel map over worker processes: bounded memory, crashes isolated, results as they come."""
 
 import multiprocessing
 import os
@@ -18,19 +18,19 @@ Value = TypeVar("Value")
 
 
 class WorkerDiedError(CspineError):
-    """The process that worked on an item ended without a word: out of memory, or a crash in native code."""
+    """The worker process of an item died: out of memory, or a crash in native code."""
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[Item, Value]):
-    """What became of one item: a value, or the error that it ended with."""
+    """The outcome of one item: a value, or the error that it raised."""
 
     item: Item
     value: Value | None = None
     error: Exception | None = None
 
     def get(self) -> Value:
-        """Return the value; raises the error where there is one."""
+        """Return the value, or raise the error."""
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[return-value]  # None is a value too where Value allows it
@@ -49,30 +49,30 @@ def parallel_map(
     stage: str = "studies",
     progress: Progress = silent,
 ) -> Iterator[Outcome[Item, Value]]:
-    """Call `function` on every item and give the outcomes as they come, in any order.
+    """Call a function on every item and yield the outcomes as they come, in any order.
 
     Parameters
     ----------
     function : callable
-        A module-level function of one item. What it returns must pickle.
+        A module-level function of one item; what it returns must pickle.
     items : sequence
-        What to work on; at most `2 * workers` are under way at any time.
+        The items; at most ``2 * workers`` are in work at any time, which bounds memory.
     workers : int
-        Processes to use; 1 works in this process.
+        Number of processes; 1 runs in this process.
     stage : str
-        What `progress` is told that is being counted.
+        What `progress` counts.
     progress : Progress
-        Called with the number of finished items, first with 0.
+        Called with the number of finished items, from 0.
 
     Yields
     ------
     Outcome
-        One per item. An item that kills its process gets `WorkerDiedError`; the others go on.
+        One per item. The outcome of an item that kills its process is a `WorkerDiedError`; the others continue.
 
     Raises
     ------
     OutputError
-        What the items write cannot be written (a full disk, say): that stops everything.
+        An item's output cannot be written, for example on a full disk; this ends the map.
     """
     progress(stage, 0, len(items))
     outcomes = _in_this_process(function, items) if workers <= 1 else _in_processes(function, items, workers)
@@ -84,10 +84,10 @@ def parallel_map(
 
 
 def _attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
-    """Call the function; an error becomes part of the outcome."""
+    """Call the function and catch its error."""
     try:
         return Outcome(item, value=function(item))
-    except Exception as error:  # noqa: BLE001 - one broken study must not stop the rest
+    except Exception as error:  # noqa: BLE001 - one damaged study must not stop the others
         return Outcome(item, error=error)
 
 
@@ -99,7 +99,7 @@ def _in_this_process(function: Callable[[Item], Value], items: Sequence[Item]) -
 def _in_processes(
     function: Callable[[Item], Value], items: Sequence[Item], workers: int
 ) -> Iterator[Outcome[Item, Value]]:
-    """Work in a pool; where the pool breaks, work on what was under way one by one to find the culprit."""
+    """Use a pool; where it breaks, run the items that were in work one by one to find the one that kills."""
     waiting = list(reversed(items))
     while waiting:
         suspects: list[Item] = []
@@ -109,14 +109,14 @@ def _in_processes(
                 try:
                     yield pool.submit(_attempt, function, item).result()
                 except BrokenProcessPool:
-                    reason = "its process died (out of memory, or a crash while decoding); try it alone"
+                    reason = "its process died (out of memory, or a crash while decoding); run it alone"
                     yield Outcome(item, error=WorkerDiedError(reason))
 
 
 def _until_broken(
     function: Callable[[Item], Value], waiting: list[Item], workers: int, suspects: list[Item]
 ) -> Iterator[Outcome[Item, Value]]:
-    """Empty `waiting` through a pool; stop with what was under way in `suspects` where a process dies."""
+    """Run the waiting items in a pool; where a process dies, return with the items in work as suspects."""
     pool = _pool(workers)
     running: dict[Future[Outcome[Item, Value]], Item] = {}
     try:
@@ -139,13 +139,13 @@ def _until_broken(
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    """Make a pool of fresh processes (fork would copy threads' locks) that leave Ctrl-C to the parent."""
+    """Return a pool of spawned processes (fork would copy the locks of threads) that leave Ctrl-C to the parent."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
 
 
 def _follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it does: one that is killed cannot tell its workers."""
+    """Leave Ctrl-C to the parent, and end when the parent does: one that is killed cannot end its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

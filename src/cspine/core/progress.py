@@ -1,14 +1,14 @@
-"""How long work tells how far it is: a callback, drawn by whoever called."""
+"""Progress of long work: a callback that the caller provides."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with the stage's name, what is done and the total, in whatever the stage counts."""
+    """Callback with the name of the stage, the count done and the total."""
 
     def __call__(self, stage: str, done: int, total: int, /) -> None:
-        """Take note of the progress; must return quickly and must not raise."""
+        """Receive the progress; must return quickly and must not raise."""
 
 
 def silent(stage: str, done: int, total: int, /) -> None:
-    """Ignore the progress: the default where nobody watches."""
+    """Ignore the progress; the default."""

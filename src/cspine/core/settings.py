@@ -1,4 +1,4 @@
-"""Settings that are frozen, described, and known by their hash."""
+"""Settings: frozen, described, and identified by a hash."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ def digest(value: Any) -> str:  # noqa: ANN401 - anything JSON can hold
 
 
 class Settings(BaseModel):
-    """The base of every group of choices: immutable, unknown names refused, and hashable by content."""
+    """The base of all settings: immutable, unknown names are rejected, hashable by content."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

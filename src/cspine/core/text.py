@@ -1,19 +1,19 @@
-"""Text from files and archives, made fit to stand in a sentence."""
+"""Text from files and archives, sanitized for messages."""
 
 
-def sanitize_text(text: str, most: int | None = None) -> str:
-    r"""Replace what does not print (line breaks, control and direction characters) by question marks.
+def sanitize_text(text: str, max_length: int | None = None) -> str:
+    r"""Replace characters that do not print (line breaks, control and bidirectional characters) by question marks.
 
     Parameters
     ----------
     text : str
-        Anything.
-    most : int, optional
-        Longer text is cut here.
+        Text of any origin.
+    max_length : int, optional
+        Longer text is truncated to this number of characters.
 
     >>> sanitize_text("a\nb\u202ec"), sanitize_text("abcdef", 4)
     ('a?b?c', 'abc…')
     """
-    if most is not None and len(text) > most:
-        text = text[: most - 1] + "…"
+    if max_length is not None and len(text) > max_length:
+        text = text[: max_length - 1] + "…"
     return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)

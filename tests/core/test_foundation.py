@@ -1,4 +1,4 @@
-"""Files, settings, findings, anatomy and scale: what everything stands on."""
+"""Files, settings, findings, anatomy and parallel work."""
 
 import errno
 import json
@@ -14,8 +14,8 @@ from pydantic import Field, ValidationError
 from pydicom.sr.codedict import codes
 
 from cspine.core.anatomy import CHALLENGE_POSITIVES, SNOMED_CODES, TARGETS, VERTEBRAE
-from cspine.core.errors import CspineError, DiskFullError, InputError, NotAssessableError, OutputTakenError
-from cspine.core.files import atomic_path, complete_files, open_run_directory, read_json, write_bytes, write_json
+from cspine.core.errors import CspineError, DiskFullError, InputError, NotAssessableError
+from cspine.core.files import atomic_path, complete_files, read_json, write_bytes, write_json
 from cspine.core.findings import (
     Findings,
     NotAssessable,
@@ -59,7 +59,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path: Pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_program_had_not_finished_is_not_listed(tmp_path: Path) -> None:
+def test_temporary_files_of_a_killed_program_are_not_listed(tmp_path: Path) -> None:
     write_json(tmp_path / "b.json", {})
     write_json(tmp_path / "a.json", {})
     kill = "import os, sys; from pathlib import Path; from cspine.core.files import atomic_path\n"
@@ -70,7 +70,7 @@ def test_what_a_killed_program_had_not_finished_is_not_listed(tmp_path: Path) ->
     assert complete_files(tmp_path, "*.json") == [tmp_path / "a.json", tmp_path / "b.json"]
 
 
-def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> None:
         with atomic_path(tmp_path / "a") as part:
             part.write_bytes(b"half")
@@ -82,22 +82,7 @@ def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_is_taken_resumed_or_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-
-    assert open_run_directory(folder, "job.json", {"seed": 1}, remedy="choose another") is False
-    assert open_run_directory(folder, "job.json", {"seed": 1}, remedy="choose another") is True
-    with pytest.raises(OutputTakenError, match="began with other seed; choose another"):
-        open_run_directory(folder, "job.json", {"seed": 2}, remedy="choose another")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.doc").touch()
-    with pytest.raises(OutputTakenError, match="holds files that are not ours"):
-        open_run_directory(tmp_path / "other", "job.json", {}, remedy="choose another")
-    with pytest.raises(OutputTakenError, match="is a file"):
-        open_run_directory(tmp_path / "other" / "thesis.doc", "job.json", {}, remedy="choose another")
-
-
-def test_damaged_json_is_named(tmp_path: Path) -> None:
+def test_damaged_json_is_reported_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
 
     with pytest.raises(InputError, match=r"a\.json: is not valid JSON"):
@@ -120,7 +105,7 @@ def test_settings_are_frozen_and_hashed_by_content() -> None:
         Some().a = 3  # type: ignore[misc]
 
 
-def test_findings_are_whole_or_refused() -> None:
+def test_findings_are_complete_or_not_assessable() -> None:
     vertebrae = tuple(VertebraFinding(level=level, probability=0.1) for level in VERTEBRAE)
     overall = PatientFinding(probability=0.2)
     refusal = NotAssessable(code="too-thick", reason="too thick")
@@ -129,14 +114,14 @@ def test_findings_are_whole_or_refused() -> None:
     Findings(study_instance_uid="1", not_assessable=refusal, **WHO)
     with pytest.raises(ValidationError, match=r"C1\.\.C7 in order"):
         Findings(study_instance_uid="1", patient_overall=overall, vertebrae=vertebrae[::-1], **WHO)
-    with pytest.raises(ValidationError, match="a refused study has no probabilities"):
+    with pytest.raises(ValidationError, match="a study that is not assessable has no probabilities"):
         Findings(study_instance_uid="1", patient_overall=overall, vertebrae=vertebrae, not_assessable=refusal, **WHO)
     with pytest.raises(ValidationError):
         PatientFinding(probability=1.2)
 
 
-def test_the_published_schema_is_the_models() -> None:
-    published = Path(__file__).parents[1] / "docs" / "findings.schema.json"
+def test_the_published_schema_is_that_of_the_model() -> None:
+    published = Path(__file__).parents[2] / "docs" / "findings.schema.json"
 
     assert json.loads(published.read_text("utf-8")) == Findings.model_json_schema()
 
@@ -159,12 +144,12 @@ def _fill_disk(item: int) -> int:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_one_broken_item_stops_nothing(workers: int) -> None:
-    told: list[tuple[int, int]] = []
+def test_a_failing_item_does_not_stop_the_others(workers: int) -> None:
+    progress: list[tuple[int, int]] = []
 
     outcomes = list(
         parallel_map(
-            _work, [1, 2, 3, 5, 6], workers=workers, progress=lambda _, done, total: told.append((done, total))
+            _work, [1, 2, 3, 5, 6], workers=workers, progress=lambda _, done, total: progress.append((done, total))
         )
     )
 
@@ -174,11 +159,11 @@ def test_one_broken_item_stops_nothing(workers: int) -> None:
     error = by_item[5].error
     assert isinstance(error, NotAssessableError)
     assert error.code == "too-thick"
-    assert told[0] == (0, 5)
-    assert told[-1] == (5, 5)
+    assert progress[0] == (0, 5)
+    assert progress[-1] == (5, 5)
 
 
-def test_an_item_that_kills_its_process_is_found_and_the_rest_is_done() -> None:
+def test_an_item_that_kills_its_process_is_identified_and_the_others_finish() -> None:
     outcomes = {outcome.item: outcome for outcome in parallel_map(_work, [1, 4, 2, 6, 7, 8], workers=2)}
 
     assert isinstance(outcomes.pop(4).error, WorkerDiedError)
@@ -190,10 +175,10 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         "import os, time\n"
-        "from cspine.core.parallel import run_over\n"
+        "from cspine.core.parallel import parallel_map\n"
         "def who(item):\n    time.sleep(0.2)\n    return os.getpid()\n"
         "if __name__ == '__main__':\n"
-        "    for outcome in run_over(who, list(range(9)), workers=2):\n        print(outcome.get(), flush=True)\n"
+        "    for outcome in parallel_map(who, list(range(9)), workers=2):\n        print(outcome.get(), flush=True)\n"
         "        time.sleep(0.3 if outcome.item < 8 else 60)\n"
     )
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
@@ -220,13 +205,13 @@ def _is_running(process: int) -> bool:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk_stops_everything(workers: int) -> None:
+def test_a_full_disk_ends_the_map(workers: int) -> None:
     with pytest.raises(DiskFullError):
         list(parallel_map(_fill_disk, list(range(50)), workers=workers))
 
 
 def test_every_error_is_one_of_the_tree() -> None:
-    from cspine import errors
+    from cspine.core import errors
 
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert all(issubclass(kind, CspineError) for kind in kinds)
