@@ -1,1 +1,1 @@
-"""Measurements: each module runs with ``python -m benchmarks.NAME``; results are kept in docs/benchmarks.md."""
+"""Speed, cost and accuracy against peers: ``python -m benchmarks.NAME``; results are in docs/benchmarks.md."""

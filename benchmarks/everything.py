@@ -1,7 +1,7 @@
-"""All benchmarks, one after the other, and the page that shows their tables (several hours of two cores).
+"""Run all benchmarks and evaluations one after the other, and set the page that shows their tables (several hours).
 
-Timings want a machine that does nothing else. What was finished is not run again; an interrupted benchmark goes on as
-far as it can.
+Timings need a machine that does nothing else. A finished benchmark is not run again; an interrupted one resumes where
+it can.
 
 Run: ``python -m benchmarks.everything --work RUNS``; then ``python -m benchmarks.tables RUNS`` sets the page again.
 """
@@ -17,36 +17,41 @@ _DONE: Final = "done"
 
 SYNTAXES: Final = ("uncompressed", "jpeg-lossless", "jpeg-2000")
 
+STAGES: Final = "scripts.evaluate_stages"
+
 RUNS: Final[dict[str, Sequence[str]]] = {
-    "baseline": (),
-    "shifted": (),
-    "side_by_side": (),
-    "trials": (),
-    "predict": ("--rounds", "5", "--syntaxes", *SYNTAXES),
-    "imaging": (),
-    "compiled_vs_dicom": (),
-    "compile_memory": ("--data", "{runs}/baseline/train"),
-    "rounds": (
-        "--store", "{weights}/levels-data-2005", "--run", "{weights}/levels-3", "--tta", "--weights",
-        "second round={weights}/levels-2/weights.onnx", "third round (shipped)={weights}/levels-3/weights.onnx",
+    "benchmarks.baseline": (),
+    "scripts.evaluate_shifted": (),
+    "benchmarks.side_by_side": (),
+    "benchmarks.experiments": (),
+    "benchmarks.predict": ("--repeats", "5", "--syntaxes", *SYNTAXES),
+    "benchmarks.imaging": (),
+    "benchmarks.compiled_vs_dicom": (),
+    "benchmarks.compile_memory": ("--data", "{runs}/baseline/train"),
+    "benchmarks.startup": ("--install",),
+    STAGES: (
+        "--data", "{weights}/levels-data-2005", "--run", "{weights}/levels-3", "--tta", "--weights",
+        "stage 2={weights}/levels-2/weights.onnx", "stage 3 (shipped)={weights}/levels-3/weights.onnx",
     ),
 }  # fmt: skip
-"""Each benchmark's options, but for ``--work``."""
+"""Each module's options besides ``--work``."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="gets a folder for each benchmark")
-    parser.add_argument("--weights", type=Path, help="of `make weights`; without it the rounds are left out")
+    parser.add_argument("--work", type=Path, required=True, help="folder that gets one run folder per benchmark")
+    parser.add_argument(
+        "--weights", type=Path, help="work folder of `make weights`; without it training stages are not evaluated"
+    )
     options = parser.parse_args()
-    for name, more in RUNS.items():
-        work = options.work / name
-        if (work / _DONE).is_file() or (name == "rounds" and options.weights is None):
+    for module, arguments in RUNS.items():
+        work = options.work / module.split(".")[1]
+        if (work / _DONE).is_file() or (module == STAGES and options.weights is None):
             continue
         work.mkdir(parents=True, exist_ok=True)
-        chosen = [part.format(runs=options.work, weights=options.weights) for part in more]
-        print(f"{name} ...", flush=True)
-        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--work", str(work), *chosen], check=True)
+        filled = [argument.format(runs=options.work, weights=options.weights) for argument in arguments]
+        print(f"{module} ...", flush=True)
+        subprocess.run([sys.executable, "-m", module, "--work", str(work), *filled], check=True)
         (work / _DONE).touch()
     subprocess.run([sys.executable, "-m", "benchmarks.tables", str(options.work)], check=True)
 

@@ -1,46 +1,49 @@
-"""How many views help, and what worse scans do: `cspine ablate` and `cspine robustness` on phantoms.
+"""How many views help, and how accuracy falls with image quality: `cspine ablate` and `cspine robustness` on phantoms.
 
-Declared before the first run: training on `TRAIN` studies of the source domain (seed 5001), judged on `JUDGED` of the
-hidden one (seed 5002), 320 x 320 pixels; 1 to 21 views, nine of them the reference; the notebook's network as it is by
-default, the level network in four epochs from the encoder that comes with cspine and a head that knows nothing.
-Robustness is of the weights that come with cspine, on the first `WORSE` of the studies judged.
+Declared before the first run: training on `N_TRAIN` studies of the source domain (seed 5001), evaluation on `N_TEST` of
+the shifted domain (seed 5002), 320 x 320 pixels; 1 to 21 views with nine as the reference; the notebook's network with
+default settings, the level network for four epochs from the encoder that comes with cspine and a randomly initialized
+head. Robustness is that of the weights that come with cspine, on the first `N_PERTURBED` of the evaluated studies.
 
-Run: ``python -m benchmarks.trials --work DIR`` (an hour and a half of two cores); interrupted, it goes on where it
-stopped. Reports go to ``DIR/ablation-*`` and ``DIR/robustness``.
+Run: ``python -m benchmarks.experiments --work DIR`` (an hour and a half of two cores); an interrupted run resumes.
+Reports go to ``DIR/ablation-*`` and ``DIR/robustness``.
 """
 
 import argparse
 from pathlib import Path
 
-from benchmarks.baseline import cspine, section_table
-from benchmarks.tables import keep
+from benchmarks.baseline import read_section_table, run_cspine
+from benchmarks.tables import save_table
 
-TRAIN, JUDGED, WORSE = 160, 200, 40
-TRAIN_SEED, JUDGED_SEED = 5001, 5002
+N_TRAIN, N_TEST, N_PERTURBED = 160, 200, 40
+TRAIN_SEED, TEST_SEED = 5001, 5002
 VIEWS = "1,3,5,9,15,21"
 EPOCHS = {"levels": 4, "baseline-cnn": 40}
+ROBUSTNESS_SECTIONS = {"scans": "Worse scans", "shortcuts": "Shortcuts"}
+"""Tables of the benchmarks' page, and the section of the robustness report that each is copied from."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="run folder")
     work = parser.parse_args().work
-    sets = {
-        "train": (TRAIN_SEED, TRAIN, "source"),
-        "judged": (JUDGED_SEED, JUDGED, "shifted"),
-        "worse": (JUDGED_SEED, WORSE, "shifted"),
+    datasets = {
+        "train": (TRAIN_SEED, N_TRAIN, "source"),
+        "test": (TEST_SEED, N_TEST, "shifted"),
+        "perturbed": (TEST_SEED, N_PERTURBED, "shifted"),
     }
-    for name, (seed, studies, domain) in sets.items():
-        cspine("synth", "--out", work / name, "--seed", seed, "--studies", studies, "--domain", domain, "--matrix", 320)
+    for name, (seed, studies, domain) in datasets.items():
+        options = ("--seed", seed, "--studies", studies, "--domain", domain, "--matrix", 320)
+        run_cspine("synth", "--out", work / name, *options)
     for model, epochs in EPOCHS.items():
-        options = ("--train", work / "train", "--test", work / "judged", "--views", VIEWS, "--epochs", epochs)
-        cspine("ablate", *options, "--model", model, "--out", work / f"ablation-{model}")
-    cspine("robustness", work / "worse", "--out", work / "robustness")
+        options = ("--train", work / "train", "--test", work / "test", "--views", VIEWS, "--epochs", epochs)
+        run_cspine("ablate", *options, "--model", model, "--out", work / f"ablation-{model}")
+    run_cspine("robustness", work / "perturbed", "--out", work / "robustness")
     for model in EPOCHS:
-        keep(work, f"ablation-{model}", section_table(work / f"ablation-{model}" / "ablation.md", "How many views"))
-    for title in ("Worse scans", "Shortcuts"):
-        name = f"robustness-{title.split()[-1].lower()}"
-        keep(work, name, section_table(work / "robustness" / "robustness.md", title))
+        report = work / f"ablation-{model}" / "ablation.md"
+        save_table(work, f"ablation-{model}", read_section_table(report, "How many views"))
+    for name, title in ROBUSTNESS_SECTIONS.items():
+        save_table(work, f"robustness-{name}", read_section_table(work / "robustness" / "robustness.md", title))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 """Loading one CT series: cspine beside its peers, and beside the floor that disk and codec set.
 
 The same 350 slices of 512 x 512 pixels (a phantom's, with full headers) are written uncompressed, as JPEG lossless and
-as JPEG 2000 lossless. Every way runs in a fresh process that loads the series once unmeasured and once measured, so
-that imports and caches count for nobody; the ways take turns. dcm2niix is a program and is measured whole; it also
-writes what it reads (to memory, where there is a memory disk).
+as JPEG 2000 lossless. Every loader runs in a fresh process that loads the series once unmeasured and once measured, so
+that imports and caches are excluded; the loaders run in turn. dcm2niix is a program and its whole run is measured; it
+also writes what it reads (to memory, where there is a memory disk).
 
 - ``floor``: the bytes of all files are read and, where compressed, each frame is decoded by a bare loop of the same
-  codec in one thread per processor; headers are not looked at, nothing is rescaled or put together.
-- ``cspine``: discovery, choice of the series, volume. ``cspine-load``: the volume of a series already discovered.
+  codec in one thread per processor; headers are not parsed, nothing is rescaled or stacked.
+- ``cspine``: discovery, series selection, volume. ``cspine-load``: the volume of a series already discovered.
 - ``cspine-compile``: discovery, volume and the nine sagittal images as JPEG.
 - ``cspine-coarse``: discovery and every fourth slice, row and column.
 
 Needs dcm2niix (Debian package) and ``pip install dicom2nifti`` beside the ``dev`` and ``train`` extras.
 
-Run: ``python -m benchmarks.imaging --rounds 7 --work DIR``
+Run: ``python -m benchmarks.imaging --repeats 7 --work DIR``
 """
 
 import argparse
@@ -31,73 +31,71 @@ from typing import Any
 
 import numpy as np
 
-WAYS = (
+from benchmarks.processes import run_module
+
+LOADERS = (
     "floor", "cspine", "cspine-load", "cspine-coarse", "cspine-compile", "SimpleITK", "dcm2niix", "pydicom", "MONAI",
     "dicom2nifti",
 )  # fmt: skip
 SYNTAXES = ("uncompressed", "jpeg-lossless", "jpeg-2000")
 PEERS = ("SimpleITK", "dcm2niix", "pydicom", "MONAI", "dicom2nifti")
-SLICES, MATRIX = 350, 512
+N_SLICES, MATRIX = 350, 512
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=7, help="measurements, of which the median is reported")
+    parser.add_argument("--work", type=Path, required=True, help="run folder")
     parser.add_argument("--syntaxes", nargs="*", default=list(SYNTAXES), choices=SYNTAXES)
-    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=WAYS)
-    parser.add_argument("--one", nargs=2, metavar=("WAY", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--loaders", nargs="*", default=list(LOADERS), choices=LOADERS)
+    parser.add_argument("--one", nargs=2, metavar=("LOADER", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        way, folder = options.one
-        sys.stdout.write(json.dumps(_measure(way, Path(folder))) + "\n")
+        loader, folder = options.one
+        sys.stdout.write(json.dumps(_measure(loader, Path(folder))) + "\n")
         return
     for syntax in options.syntaxes:
-        folder = prepare(options.work, syntax)
-        found: dict[str, list[dict[str, float]]] = {way: [] for way in options.ways}
-        for _ in range(options.rounds):
-            for way in options.ways:
-                command = [sys.executable, "-m", "benchmarks.imaging", "--work", str(options.work)]
-                done = subprocess.run(
-                    [*command, "--one", way, str(folder)], check=False, capture_output=True, text=True
+        series = prepare_series(options.work, syntax)
+        measured: dict[str, list[dict[str, float]]] = {loader: [] for loader in options.loaders}
+        for _ in range(options.repeats):
+            for loader in options.loaders:
+                measured[loader].append(
+                    run_module("benchmarks.imaging", "--work", options.work, "--one", loader, series)
                 )
-                if done.returncode:
-                    sys.exit(f"{way} failed on {syntax}:\n{done.stderr}")
-                found[way].append(json.loads(done.stdout.splitlines()[-1]))
-        _show(options.work, syntax, found)
+        _show(options.work, syntax, measured)
 
 
-def _show(work: Path, syntax: str, found: dict[str, list[dict[str, float]]]) -> None:
-    from benchmarks.tables import keep  # not in the processes that are timed
+def _show(work: Path, syntax: str, measured: dict[str, list[dict[str, float]]]) -> None:
+    from benchmarks.tables import save_table  # not at the top: the timed processes must not import it
     from cspine.reports.evaluation.sections import Table
 
-    seconds = {way: statistics.median(run["seconds"] for run in runs) for way, runs in found.items()}
-    memory = {way: statistics.median(run["peak_mb"] for run in runs) for way, runs in found.items()}
-    volume_mb = SLICES * MATRIX * MATRIX * 2 / 1e6
+    seconds = {loader: statistics.median(run["seconds"] for run in runs) for loader, runs in measured.items()}
+    memory = {loader: statistics.median(run["peak_mb"] for run in runs) for loader, runs in measured.items()}
+    volume_mb = N_SLICES * MATRIX * MATRIX * 2 / 1e6
     fastest = min((seconds[peer] for peer in PEERS if peer in seconds), default=float("nan"))
     floor = seconds.get("floor", float("nan"))
-    header = ("way", "s", "lowest to highest", "times the floor", "fastest peer / this", "peak memory / volume")
+    header = ("loader", "s", "lowest to highest", "times the floor", "fastest peer / this", "peak memory / volume")
     rows = []
-    for way, measured in found.items():
-        runs = [run["seconds"] for run in measured]
+    for loader, runs in measured.items():
+        spread = [run["seconds"] for run in runs]
         rows.append(
             (
-                way,
-                f"{seconds[way]:.3f}",
-                f"{min(runs):.3f} to {max(runs):.3f}",
-                f"{seconds[way] / floor:.2f}",
-                f"{fastest / seconds[way]:.2f}",
-                f"{memory[way] / volume_mb:.2f}",
+                loader,
+                f"{seconds[loader]:.3f}",
+                f"{min(spread):.3f} to {max(spread):.3f}",
+                f"{seconds[loader] / floor:.2f}",
+                f"{fastest / seconds[loader]:.2f}",
+                f"{memory[loader] / volume_mb:.2f}",
             )
         )
-    keep(work, f"imaging-{syntax}", Table(header, tuple(rows)))
+    save_table(work, f"imaging-{syntax}", Table(header, tuple(rows)))
 
 
 # --- the data --------------------------------------------------------------------------------------------------------
 
 
-def prepare(work: Path, syntax: str) -> Path:
-    """Write the series in one transfer syntax, once."""
+def prepare_series(work: Path, syntax: str) -> Path:
+    """Write the series in one transfer syntax, unless that is done; return its folder."""
     folder = work / syntax
     if (folder / "done").exists():
         return folder / "dicom"
@@ -107,7 +105,7 @@ def prepare(work: Path, syntax: str) -> Path:
     from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 
     (folder / "dicom").mkdir(parents=True, exist_ok=True)
-    for dataset in _slices(work):
+    for dataset in _read_slices(work):
         name = folder / "dicom" / f"{int(dataset.InstanceNumber)}.dcm"
         pixels = np.frombuffer(dataset.PixelData, "<u2").reshape(MATRIX, MATRIX)
         if syntax == "jpeg-lossless":
@@ -124,30 +122,31 @@ def prepare(work: Path, syntax: str) -> Path:
     return folder / "dicom"
 
 
-def _slices(work: Path) -> Iterator[Any]:
-    """Yield the phantom's slices as data sets, rendered once."""
+def _read_slices(work: Path) -> Iterator[Any]:
+    """Yield the phantom's slices as pydicom data sets; the phantom is rendered once."""
     import pydicom
 
     from cspine.phantom import PhantomSettings, render_study
-    from cspine.phantom.scanner.dicom import Identity, Writing, write_slices
+    from cspine.phantom.scanner.dicom import Identity, WriteOptions, write_slices
 
     folder = work / "phantom"
     if not folder.exists():
         settings = PhantomSettings(matrix=MATRIX, slice_spacing_mm=(0.4, 0.4), noise_hu=(25.0, 25.0))
         study = render_study(7, 0, settings)
-        if len(study.hu) < SLICES:
-            sys.exit(f"the phantom has {len(study.hu)} slices, {SLICES} are needed")
-        write_slices(study, Identity(7, 0), folder, Writing(upward=False, full_header=True, compressed=False))
-    names = sorted(folder.glob("*.dcm"), key=lambda path: int(path.stem))[:SLICES]
+        if len(study.hu) < N_SLICES:
+            sys.exit(f"the phantom has {len(study.hu)} slices, {N_SLICES} are needed")
+        write_slices(study, Identity(7, 0), folder, WriteOptions(upward=False, full_header=True, compressed=False))
+    names = sorted(folder.glob("*.dcm"), key=lambda path: int(path.stem))[:N_SLICES]
     yield from map(pydicom.dcmread, names)
 
 
-# --- the ways --------------------------------------------------------------------------------------------------------
+# --- the loaders -----------------------------------------------------------------------------------------------------
 
 
-def _measure(way: str, folder: Path) -> dict[str, float]:
-    if way == "dcm2niix":
-        return _dcm2niix(folder)
+def _measure(loader: str, folder: Path) -> dict[str, float]:
+    """Return seconds of the second loading, and the memory that the first one added."""
+    if loader == "dcm2niix":
+        return _measure_dcm2niix(folder)
     load = {
         "floor": _floor,
         "cspine": _cspine,
@@ -158,7 +157,7 @@ def _measure(way: str, folder: Path) -> dict[str, float]:
         "pydicom": _pydicom,
         "MONAI": _monai,
         "dicom2nifti": _dicom2nifti,
-    }[way](folder)
+    }[loader](folder)
     before = _resident_mb()
     load()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
@@ -168,13 +167,17 @@ def _measure(way: str, folder: Path) -> dict[str, float]:
 
 
 def _resident_mb() -> float:
-    """Return the memory this process holds now (Linux)."""
+    """Return the resident memory of this process, in units of 10^6 bytes (Linux)."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
-def _dcm2niix(folder: Path) -> dict[str, float]:
-    memory_disk = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory_disk) as out:
+def _memory_disk() -> str | None:
+    """Return the folder of the memory disk, or None where there is none."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def _measure_dcm2niix(folder: Path) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(dir=_memory_disk()) as out:
         command = ["dcm2niix", "-b", "n", "-z", "n", "-o", out, "-f", "x", str(folder)]
         subprocess.run(command, check=True, capture_output=True)
         started = time.perf_counter()
@@ -195,17 +198,17 @@ def _floor(folder: Path) -> Callable[[], Any]:
     paths = sorted(folder.glob("*.dcm"))
     first = pydicom.dcmread(paths[0])
     codec = CODECS.get(str(first.file_meta.TransferSyntaxUID))
-    places = []
+    locations = []
     for path in paths if codec else ():
         dataset = pydicom.dcmread(path)
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        places.append((path, path.read_bytes().rindex(frame), len(frame)))
+        locations.append((path, path.read_bytes().rindex(frame), len(frame)))
 
-    def read_and_decode(place: tuple[Path, int, int]) -> None:
-        path, start, length = place
+    def read_and_decode(location: tuple[Path, int, int]) -> None:
+        path, offset, length = location
         assert codec is not None
         with path.open("rb") as file:
-            file.seek(start)
+            file.seek(offset)
             codec.decode(file.read(length))
 
     def run() -> None:
@@ -214,7 +217,7 @@ def _floor(folder: Path) -> Callable[[], Any]:
                 path.read_bytes()
             return
         with ThreadPoolExecutor() as threads:
-            list(threads.map(read_and_decode, places))
+            list(threads.map(read_and_decode, locations))
 
     return run
 
@@ -240,10 +243,10 @@ def _cspine_coarse(folder: Path) -> Callable[[], Any]:
 
 def _cspine_compile(folder: Path) -> Callable[[], Any]:
     from cspine.dicom import open_series
-    from cspine.localization.compiler import STRAIGHT, compile_study
+    from cspine.localization.compiler import PARALLEL_PLANES, compile_study
 
-    quality = STRAIGHT.settings.sagittal.jpeg_quality
-    return lambda: compile_study(open_series(folder), STRAIGHT).sagittal.jpegs(quality)
+    quality = PARALLEL_PLANES.settings.sagittal.jpeg_quality
+    return lambda: compile_study(open_series(folder), PARALLEL_PLANES).sagittal.jpegs(quality)
 
 
 def _simpleitk(folder: Path) -> Callable[[], Any]:
@@ -253,7 +256,7 @@ def _simpleitk(folder: Path) -> Callable[[], Any]:
         reader = SimpleITK.ImageSeriesReader()
         reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
         image = reader.Execute()
-        return image, SimpleITK.GetArrayViewFromImage(image)  # a view: no copy to pay for
+        return image, SimpleITK.GetArrayViewFromImage(image)  # a view: no copy
 
     return run
 
@@ -284,10 +287,8 @@ def _monai(folder: Path) -> Callable[[], Any]:
 def _dicom2nifti(folder: Path) -> Callable[[], Any]:
     import dicom2nifti
 
-    memory_disk = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
     def run() -> Any:
-        with tempfile.TemporaryDirectory(dir=memory_disk) as out:
+        with tempfile.TemporaryDirectory(dir=_memory_disk()) as out:
             return dicom2nifti.dicom_series_to_nifti(str(folder), f"{out}/x.nii", reorient_nifti=False)
 
     return run

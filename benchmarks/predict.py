@@ -1,150 +1,170 @@
-"""What it takes to read one study: ``cspine predict`` as a command, a warm detector in Python, and where the time goes.
+"""Cost of one study: the command ``cspine predict``, a warm detector in Python, and the time of each stage.
 
-The study is that of ``benchmarks.imaging``, 350 slices of 512 x 512 pixels. The command is timed whole, start of the
-interpreter and report included, with a warm cache. In Python, a detector that has read the study once reads it again,
-in turn with loading alone; stages are timed in the same process. Medians of all rounds, of the transfer syntax named.
+The study is that of ``benchmarks.imaging``, 350 slices of 512 x 512 pixels. The command is timed from the start of the
+interpreter to the written report, with a warm file cache. In Python, a detector that has predicted the study once
+predicts it again, in turn with loading alone; stages are timed in the same process. Values are medians of all repeats
+for each transfer syntax.
 
-Run: ``python -m benchmarks.predict --rounds 7 --work DIR``
+Run: ``python -m benchmarks.predict --repeats 7 --work DIR``
 """
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-COMMAND, MEMORY = "cspine predict, the whole command", "its peak memory, MB"
-WARM, LOAD = "Detector.read, warm", "of it: discovery, choice, volume (loading alone)"
-RATIO = "warm read / loading alone, times"
-ASKED = {COMMAND: "5", MEMORY: "1,000", WARM: "2", RATIO: "2"}
-"""Of the uncompressed study."""
+from benchmarks.processes import ProcessCost, measure_process, run_module
+
+COMMAND, MEMORY = "cspine predict, whole command", "its peak memory, MB"
+WARM, LOAD = "Detector.predict, warm", "of it: discovery, series selection, volume (loading alone)"
+RATIO = "warm prediction / loading alone, times"
+TARGETS = {COMMAND: "5", MEMORY: "1,000", WARM: "2", RATIO: "2"}
+"""Target of each measure, for the uncompressed study."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--syntaxes", nargs="*", default=["uncompressed"], help="as benchmarks.imaging names them")
-    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--repeats", type=int, default=7, help="measurements, of which the median is reported")
+    parser.add_argument("--work", type=Path, required=True, help="run folder")
+    parser.add_argument("--syntaxes", nargs="*", default=["uncompressed"], help="names as in benchmarks.imaging")
+    parser.add_argument("--study", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        sys.stdout.write(json.dumps(warm(options.one, options.rounds)) + "\n")
+    if options.study:
+        sys.stdout.write(json.dumps(measure_stages(options.study, options.repeats)) + "\n")
         return
-    from benchmarks.imaging import prepare  # not in the process that is timed: it brings numpy
+    measured = {syntax: measure(options.work, syntax, options.repeats) for syntax in options.syntaxes}
+    show(options.work, measured)
 
-    told: dict[str, dict[str, list[float]]] = {}
-    for syntax in options.syntaxes:
-        folder = prepare(options.work, syntax)
-        found: dict[str, list[float]] = {COMMAND: [], MEMORY: []}
-        for _ in range(options.rounds):
-            seconds, peak = command(folder)
-            found[COMMAND].append(seconds)
-            found[MEMORY].append(peak)
-        run = [sys.executable, "-m", "benchmarks.predict", "--work", str(options.work), "--rounds", str(options.rounds)]
-        done = subprocess.run([*run, "--one", str(folder)], check=False, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"reading {folder} failed:\n{done.stderr}")
-        found.update(json.loads(done.stdout.splitlines()[-1]))
-        told[syntax] = found
-    from benchmarks.tables import keep
+
+def measure(work: Path, syntax: str, repeats: int) -> dict[str, list[float]]:
+    """Measure the command and the stages on the study in one transfer syntax.
+
+    Returns
+    -------
+    dict of str to list of float
+        Each measure to its values.
+    """
+    from benchmarks.imaging import prepare_series  # not at the top: the process that times imports must not have numpy
+
+    folder = prepare_series(work, syntax)
+    costs = [measure_command(folder) for _ in range(repeats)]
+    stages = run_module("benchmarks.predict", "--work", work, "--repeats", repeats, "--study", folder)
+    return {COMMAND: [cost.seconds for cost in costs], MEMORY: [cost.peak_mb for cost in costs], **stages}
+
+
+def show(work: Path, measured: dict[str, dict[str, list[float]]]) -> None:
+    """Save the table, with a column per transfer syntax."""
+    from benchmarks.tables import save_table
     from cspine.reports.evaluation.sections import Table
 
     rows = tuple(
-        (_named(what), ASKED.get(what, ""), *(_spread(found[what]) for found in told.values()))
-        for what in next(iter(told.values()))
-    )
-    keep(options.work, "predict", Table(("what", "asked", *told), rows))
-
-
-def _named(what: str) -> str:
-    return what if what in {MEMORY, RATIO} else f"{what}, s"
-
-
-def _spread(values: list[float]) -> str:
-    """Return the median, and the lowest and the highest where they differ."""
-    middle, low, high = (f"{value:.{2 if value < 100 else 0}f}" for value in (median(values), min(values), max(values)))
-    return middle if low == high else f"{middle} ({low} to {high})"
-
-
-def command(folder: Path) -> tuple[float, float]:
-    """Run the command in a process of its own; return its seconds and its peak memory in MB."""
-    with tempfile.TemporaryDirectory() as out:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cspine", "predict", str(folder), "--out", f"{out}/result"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        (
+            name if name in {MEMORY, RATIO} else f"{name}, s",
+            TARGETS.get(name, ""),
+            *(_format_spread(values[name]) for values in measured.values()),
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-    if status:
-        sys.exit(f"cspine predict {folder} failed")
-    return seconds, usage.ru_maxrss * 1024 / 1e6
+        for name in next(iter(measured.values()))
+    )
+    save_table(work, "predict", Table(("measure", "target", *measured), rows))
 
 
-def warm(folder: Path, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of a fresh process's start, and of each stage once everything was used before."""
-    spent: dict[str, list[float]] = {}
+def _format_spread(values: list[float]) -> str:
+    """Return the median, and the lowest and highest value where they differ."""
+    center, low, high = (f"{value:.{2 if value < 100 else 0}f}" for value in (median(values), min(values), max(values)))
+    return center if low == high else f"{center} ({low} to {high})"
+
+
+def measure_command(study: Path) -> ProcessCost:
+    """Measure ``cspine predict`` on a study, in a process of its own."""
+    with tempfile.TemporaryDirectory() as out:
+        return measure_process(sys.executable, "-m", "cspine", "predict", str(study), "--out", f"{out}/result")
+
+
+class Stopwatch:
+    """Seconds spent in each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = {}
 
     @contextmanager
-    def timed(what: str) -> Any:
+    def time(self, stage: str) -> Iterator[None]:
+        """Time the body of a ``with`` statement."""
         started = time.perf_counter()
         yield
-        spent.setdefault(what, []).append(time.perf_counter() - started)
+        self.seconds.setdefault(stage, []).append(time.perf_counter() - started)
 
-    with timed("imports, in a fresh process"):
-        from cspine.dicom.open_series import load_volume
-        from cspine.dicom.series_selection import select_series
+
+def measure_stages(study: Path, repeats: int) -> dict[str, list[float]]:
+    """Measure imports and loading once, and each stage of a warm prediction several times.
+
+    Parameters
+    ----------
+    study : Path
+        Folder of the series.
+    repeats : int
+        How often the warm stages are timed.
+
+    Returns
+    -------
+    dict of str to list of float
+        Seconds of each stage, and the ratio of a warm prediction to loading.
+    """
+    watch = Stopwatch()
+    with watch.time("imports, in a fresh process"):
         from cspine.dicom.study_collection import open_collection
-        from cspine.localization.compiler import compile_volume
-        from cspine.pipelines.predict import Detector
-        from cspine.pipelines.predict_batch import write_examination
-    with timed("loading both networks"):
-        detector = Detector.load()
-    with timed("Detector.read, the first time"):
-        detector.predict(folder)
+        from cspine.pipelines import case_folder, predict
+    with watch.time("loading both networks"):
+        detector = predict.Detector.load()
+    with watch.time("Detector.predict, first time"):
+        detector.predict(study)
+    for _ in range(repeats):
+        case_result = _time_prediction(watch, detector, study)
+        with tempfile.TemporaryDirectory() as out, watch.time("findings and report, sagittal images included"):
+            source = open_collection(study).studies[0]
+            settings = case_folder.PredictSettings()
+            case_folder.CaseFolder(source, Path(out), settings, source.fingerprint(), is_single=True).write(case_result)
+    ratios = [warm / loading for warm, loading in zip(watch.seconds[WARM], watch.seconds[LOAD], strict=True)]
+    return {**watch.seconds, RATIO: ratios}
 
-    def load() -> tuple[Any, Any]:
-        study = open_collection(folder).studies[0].open()
-        selection = select_series(study)
-        return selection, load_volume(selection.selected)
 
-    locate = detector.classifier.compiler.localizer
-    if locate is None:
+def _time_prediction(watch: Stopwatch, detector: Any, study: Path) -> Any:
+    """Time a warm prediction and its stages; return the case's result."""
+    from cspine.dicom.open_series import load_volume
+    from cspine.dicom.series_selection import select_series
+    from cspine.dicom.study_collection import open_collection
+    from cspine.localization.compiler import compile_volume
+
+    compiler = detector.classifier.compiler
+    if compiler.localizer is None:
         sys.exit("the default detector has no localizer")
-    for _ in range(rounds):
-        with timed(WARM):
-            detector.predict(folder)
-        with timed(LOAD):
-            _, volume = load()
-        with timed("of it: localizer"):
-            spine = locate(volume)
-        ready = replace(detector.classifier.compiler, localizer=_Known(spine, locate.sha256))
-        with timed("of it: vertebrae's views, metal and motion"):
-            images = compile_volume(volume, ready)
-        source = open_collection(folder).studies[0]
-        case_result = detector.predict_case(source)
-        if case_result.compiled is None:
-            sys.exit("the study is refused")
-        with timed("of it: level network, calibration, evidence"):
-            detector.classifier.predict(replace(case_result.compiled, images=images))
-        with timed("sagittal images"):
-            _ = images.sagittal
-        with tempfile.TemporaryDirectory() as out, timed("findings and report, sagittal images among them"):
-            write_examination(case_result, Path(out))
-    spent[RATIO] = [read / alone for read, alone in zip(spent[WARM], spent[LOAD], strict=True)]
-    return spent
+    with watch.time(WARM):
+        detector.predict(study)
+    with watch.time(LOAD):
+        volume = load_volume(select_series(open_collection(study).studies[0].open()).selected)
+    with watch.time("of it: localizer"):
+        spine = compiler.localizer(volume)
+    known = replace(compiler, localizer=_KnownSpine(spine, compiler.localizer.sha256))
+    with watch.time("of it: level views, metal and motion"):
+        images = compile_volume(volume, known)
+    case_result = detector.predict_case(open_collection(study).studies[0])
+    if case_result.compiled is None:
+        sys.exit(f"{study}: is not assessable; give another study")
+    with watch.time("of it: level network, calibration, evidence"):
+        detector.classifier.predict(replace(case_result.compiled, images=images))
+    with watch.time("sagittal images"):
+        _ = images.sagittal
+    return case_result
 
 
-class _Known:
-    """A locator that has found the vertebrae before."""
+class _KnownSpine:
+    """A localizer that returns a spine map computed before, so that it costs nothing."""
 
     def __init__(self, spine: Any, sha256: str) -> None:
         self._spine, self.sha256 = spine, sha256

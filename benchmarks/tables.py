@@ -1,10 +1,10 @@
-"""The tables of docs/benchmarks.md, from what the benchmarks left in a run folder.
+"""Fill the tables of docs/benchmarks.md from the run folders of benchmarks.
 
-Every benchmark keeps its tables under its ``--work`` as ``tables/NAME.md``. In the page, each table stands between
-``<!-- table NAME -->`` and ``<!-- end -->``; those that the run folder holds, wherever below it, are set anew, and the
+Every benchmark saves its tables below its ``--work`` folder as ``tables/NAME.md``. In the page, each table stands
+between ``<!-- table NAME -->`` and ``<!-- end -->``. Tables found anywhere below the run folder are replaced; the
 others stay as they are.
 
-Run: ``python -m benchmarks.tables RUNS`` (or ``--check``, to learn whether the page says what the runs do).
+Run: ``python -m benchmarks.tables RUNS``; with ``--check`` it only fails if the page and the runs differ.
 """
 
 import argparse
@@ -19,100 +19,120 @@ from cspine.reports.evaluation.markdown import table_lines
 from cspine.reports.evaluation.sections import Table
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-KEPT: Final = "tables"
+TABLES_FOLDER: Final = "tables"
 
 BLOCK: Final = re.compile(r"(?<=<!-- table )([\w-]+)( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
+"""A table of the page: its name, the end of its marker, and its present text."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, help="a folder with the work of one benchmark or of many")
+    parser.add_argument("runs", type=Path, help="run folder of one benchmark, or a folder that holds several")
     parser.add_argument("--page", type=Path, default=PAGE)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail where the page differs")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if the page differs from the runs")
     options = parser.parse_args()
     try:
-        kept = kept_tables(options.runs)
+        tables = load_tables(options.runs)
         before = options.page.read_text(encoding="utf-8")
-        after = fill(before, kept)
+        after = fill_page(before, tables)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
-    changed = sorted(name for name, table in kept.items() if f"<!-- table {name} -->\n\n{table}\n" not in before)
+    changed = sorted(name for name, table in tables.items() if f"<!-- table {name} -->\n\n{table}\n" not in before)
     if options.check and changed:
         sys.exit(f"{options.page}: differs from {options.runs} in {', '.join(changed)}")
     if not options.check:
         write_text(options.page, after)
-    left = sorted({name for name, *_ in BLOCK.findall(before)} - set(kept))
-    print(f"{len(kept)} tables of {options.runs}, {len(changed)} of them new; not run: {', '.join(left) or 'none'}")
+    missing = sorted({name for name, *_ in BLOCK.findall(before)} - set(tables))
+    print(f"{len(tables)} tables of {options.runs}, {len(changed)} changed; not run: {', '.join(missing) or 'none'}")
 
 
-def keep(work: Path, name: str, table: Table | str) -> None:
-    """Leave a table in a run folder, and show it.
+def save_table(work: Path, name: str, table: Table | str) -> None:
+    """Save a table in a run folder and print it.
 
     Parameters
     ----------
     work : Path
-        The benchmark's own folder.
+        Run folder of the benchmark.
     name : str
-        Of the table, as the page has it.
+        Name of the table in the page.
     table : Table or str
-        Of a single benchmark, or Markdown that holds several.
+        The table, or Markdown that holds one.
     """
     text = table if isinstance(table, str) else "\n".join(table_lines(table)) + "\n"
-    (work / KEPT).mkdir(parents=True, exist_ok=True)
-    write_text(work / KEPT / f"{name}.md", text)
+    (work / TABLES_FOLDER).mkdir(parents=True, exist_ok=True)
+    write_text(work / TABLES_FOLDER / f"{name}.md", text)
     sys.stdout.write(f"\n{name}\n\n{text}")
 
 
-def kept_tables(runs: Path) -> dict[str, str]:
-    """Return all tables below a folder.
+def load_tables(runs: Path) -> dict[str, str]:
+    """Load all tables below a folder.
+
+    Parameters
+    ----------
+    runs : Path
+        Run folder of one benchmark, or a folder that holds several.
+
+    Returns
+    -------
+    dict of str to str
+        Name of each table to its Markdown.
 
     Raises
     ------
     ValueError
-        There is none, or two runs hold the same one.
+        The folder holds no table, or two runs hold the same one.
     """
-    found: dict[str, str] = {}
-    for path in sorted(runs.rglob(f"{KEPT}/*.md")):
-        if path.stem in found:
+    tables: dict[str, str] = {}
+    for path in sorted(runs.rglob(f"{TABLES_FOLDER}/*.md")):
+        if path.stem in tables:
             raise ValueError(f"{path}: another run below {runs} holds this table too; name the folder of one")
-        found[path.stem] = path.read_text(encoding="utf-8")
-    if not found:
+        tables[path.stem] = path.read_text(encoding="utf-8")
+    if not tables:
         raise ValueError(f"{runs}: holds no tables; run a benchmark with --work {runs} first")
-    return found
+    return tables
 
 
-def fill(page: str, kept: dict[str, str]) -> str:
-    """Return a page with its tables set anew.
+def fill_page(page: str, tables: dict[str, str]) -> str:
+    """Return a page with its tables replaced.
+
+    Parameters
+    ----------
+    page : str
+        Markdown with table markers.
+    tables : dict of str to str
+        Name of each new table to its Markdown; tables of the page that are not among them stay.
 
     Raises
     ------
     ValueError
-        A table has no place in the page.
+        The page has no marker for one of the tables.
     """
-    places = [name for name, *_ in BLOCK.findall(page)]
-    lost = sorted(set(kept) - set(places))
-    if lost:
+    names = [name for name, *_ in BLOCK.findall(page)]
+    missing = sorted(set(tables) - set(names))
+    if missing:
         raise ValueError(
-            f"the page has no place for {', '.join(lost)}; put '<!-- table NAME -->' and '<!-- end -->' into it"
+            f"the page has no place for {', '.join(missing)}; put '<!-- table NAME -->' and '<!-- end -->' into it"
         )
 
-    def put(found: re.Match[str]) -> str:
-        name, rest, before = found.groups()
-        return f"{name}{rest}" + (f"\n{kept[name]}\n" if name in kept else before)
+    def replacement(block: re.Match[str]) -> str:
+        name, marker_end, before = block.groups()
+        return f"{name}{marker_end}" + (f"\n{tables[name]}\n" if name in tables else before)
 
-    return BLOCK.sub(put, page)
+    return BLOCK.sub(replacement, page)
 
 
-def side_by_side(left: Sequence[tuple[str, ...]], right: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-    """Return two lists of rows as one, an empty column between, to save height.
+def join_columns(left: Sequence[tuple[str, ...]], right: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """Join two lists of rows side by side, with an empty column between them.
 
-    >>> side_by_side([("a", "1"), ("b", "2")], [("c", "3")])
+    >>> join_columns([("a", "1"), ("b", "2")], [("c", "3")])
     (('a', '1', '', 'c', '3'), ('b', '2', '', '', ''))
     """
     height = max(len(left), len(right))
-    wide = [len(rows[0]) if rows else 0 for rows in (left, right)]
-    filled = [[*rows, *[("",) * width] * (height - len(rows))] for rows, width in zip((left, right), wide, strict=True)]
-    return tuple((*one, "", *other) for one, other in zip(*filled, strict=True))
+    widths = [len(rows[0]) if rows else 0 for rows in (left, right)]
+    padded = [
+        [*rows, *[("",) * width] * (height - len(rows))] for rows, width in zip((left, right), widths, strict=True)
+    ]
+    return tuple((*one, "", *other) for one, other in zip(*padded, strict=True))
 
 
 if __name__ == "__main__":

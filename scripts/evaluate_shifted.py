@@ -1,343 +1,299 @@
-"""What the shipped networks do on the phantom's hidden domain: vertebrae, fractures, where they point, shortcuts.
+"""Evaluate the shipped networks on the phantom's shifted domain: vertebrae, fractures, lesion localization, shortcuts.
 
-Declared before each look: so many studies of a seed that no look was taken at before, drawn from ``DOMAINS["shifted"]``
-as it stands, the weights that come with cspine, nothing chosen by any of it. Fractures count by the words that their
-visibility had before any network was trained (`cspine.phantom.study.visibility_word`). Looks: 200 studies of seed 9090
-at level weights 8f5f45409868; `STUDIES` studies of seed `SEED` at 213e9542a07f, both on 26 November 2026. Later weights
-take a ``--seed`` of their own.
+Declared before each evaluation: a number of studies of a seed that was never evaluated before, drawn from
+``DOMAINS["shifted"]`` as it stands, and the weights that come with cspine; nothing is chosen on them. The visibility of
+a fracture was defined before any network was trained (`cspine.phantom.study.visibility_word`). Evaluations so far: 200
+studies of seed 9090 with level weights 8f5f45409868; `STUDIES` studies of seed `SEED` with 213e9542a07f, both on 26
+November 2026. Later weights are to be given a ``--seed`` of their own.
 
-Run: ``python -m benchmarks.hidden --work DIR``; interrupted, it goes on where it stopped. The tables go to standard
-output and ``DIR/tables``, the numbers to ``DIR/hidden.json``.
+Fractures are evaluated by `cspine.evaluation`. Two control models show what is predicted without looking at bone: the
+network itself on views whose vertebrae are blanked out, and the number of slices alone.
+
+Run: ``python -m scripts.evaluate_shifted --work DIR``; an interrupted run resumes. Tables go to standard output and
+``DIR/tables``, all numbers to ``DIR/shifted.json``.
 """
 
 import argparse
-import json
-import sys
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
+from benchmarks.progress import print_progress
+from benchmarks.tables import join_columns, save_table
 
-from benchmarks.tables import keep, side_by_side
-from cspine.classification.level_classifier import LevelClassifier, Scores
-from cspine.classification.predict_dataset import read_views
-from cspine.classification.saliency import strongest_point
-from cspine.core.anatomy import VERTEBRAE
-from cspine.core.files import read_json
+from cspine.classification.level_classifier import LevelClassifier
+from cspine.classification.predict_dataset import predict_dataset, read_views
+from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
+from cspine.core.columns import STUDY
+from cspine.core.files import plain_json, read_json, write_json
 from cspine.core.identifiers import study_key
 from cspine.core.parallel import default_workers
 from cspine.datasets.compiled import CompiledDataset
+from cspine.datasets.lesion_reference import HIT_DISTANCE_MM
+from cspine.datasets.phantom_records import VISIBILITY_GRADES
+from cspine.datasets.reference_standard import ReferenceStandard, read_reference_standard
 from cspine.dicom.study_collection import TRUTH_FOLDER
+from cspine.evaluation.cases import LEVELS
+from cspine.evaluation.evaluate import EvaluationResult, EvaluationSettings, ModelResult, judge
+from cspine.evaluation.localization import Localisation
+from cspine.evaluation.operating_point_metrics import DEFAULT_OPERATING_POINT, operating_points_of_weights
+from cspine.evaluation.predictions import Predictions
 from cspine.localization.compiler import Compiler
-from cspine.metrics.bootstrap import Interval, bootstrap_auc, bootstrap_ratio, patient_weights, percentile_interval
-from cspine.metrics.froc import froc
-from cspine.metrics.scores import auc
+from cspine.metrics.bootstrap import N_RESAMPLES, Interval, proportion_interval
+from cspine.metrics.stratified_auc import stratified_auc
 from cspine.phantom import DOMAINS
 from cspine.phantom.scanner.dicom import Identity
-from cspine.reports.evaluation.sections import Table
+from cspine.reports.evaluation.sections import Table, show
 from cspine.spine.spine_map import coverage_of
 from cspine.training.levels.phantom_dataset import write_phantom_dataset
-from cspine.views.level_views import LevelViews
 
 STUDIES, SEED = 300, 9091
-NEAR_MM: Final = 5.0
-CLEAR: Final = ("clear", "obvious")
+CLEAR_OR_OBVIOUS: Final = " or ".join(VISIBILITY_GRADES[2:])
+TRIAGE: Final = "triage"
 
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Neck:
-    """One study: its truth and what was found in it; arrays are of C1 to C7."""
-
-    uid: str
-    truth: dict[str, Any]
-    rows: dict[str, dict[Any, Any]]
-    views: tuple[LevelViews, ...]
-    slices: int
-    not_assessable: bool
+BLANKED, SLICES_ALONE = "vertebrae blanked out", "number of slices alone"
+"""Names of the control models."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--studies", type=int, default=STUDIES, help="fewer, for a trial: never of this seed")
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--work", type=Path, required=True, help="run folder")
+    parser.add_argument("--studies", type=int, default=STUDIES, help="fewer, to try the script: never of this seed")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of the studies")
     parser.add_argument("--domain", choices=list(DOMAINS), default="shifted")
     options = parser.parse_args()
     classifier = LevelClassifier.load()
     store = write_phantom_dataset(
-        options.work / f"hidden-{options.seed}",
+        options.work / f"{options.domain}-{options.seed}",
         Compiler(classifier.metadata.images, classifier.localizer),
         studies=options.studies,
         seed=options.seed,
         settings=DOMAINS[options.domain],
         workers=default_workers(),
-        progress=tell,
+        progress=print_progress,
     )
-    necks = list(read(store, [Identity(options.seed, n, options.domain).study_uid for n in range(options.studies)]))
-    found = {"vertebrae": vertebrae(necks), **fractures(necks, classifier)}
-    (options.work / "hidden.json").write_text(json.dumps(found, indent=2, default=str) + "\n")
-    for name, table in tables(found).items():
-        keep(options.work, name, table)
+    studies = [Identity(options.seed, n, options.domain).study_uid for n in range(options.studies)]
+    reference = select_studies(read_reference_standard(store.folder), studies)
+    predictions = predict(store, classifier, reference, name=classifier.metadata.name)
+    controls = [predict_blanked(store, classifier, reference), predict_from_slices(store, reference, predictions)]
+    points = operating_points_of_weights(classifier.metadata) or DEFAULT_OPERATING_POINT
+    settings = EvaluationSettings(points=points)
+    result = judge(reference, [predictions, *controls], settings, progress=print_progress)
+    vertebrae = evaluate_vertebrae(store, studies)
+    numbers = {"vertebrae": asdict(vertebrae), "evaluation": result.to_json()}
+    write_json(options.work / "shifted.json", plain_json(numbers))
+    for name, table in tables(result, vertebrae).items():
+        save_table(options.work, name, table)
 
 
-def tell(stage: str, done: int, total: int, /) -> None:
-    if done % max(total // 20, 1) == 0:
-        print(f"{time.strftime('%H:%M:%S')} {stage}: {done} of {total}", file=sys.stderr, flush=True)
+# --- predictions -----------------------------------------------------------------------------------------------------
 
 
-def read(store: CompiledDataset, studies: list[str]) -> Iterator[Neck]:
-    """Yield these studies, of a store that may hold others too."""
-    tables = {str(uid): rows for uid, rows in store.levels().groupby("study_instance_uid")}
-    for uid in sorted(studies):
-        truth = read_json(store.folder / TRUTH_FOLDER / f"{study_key(uid)}.json")
-        record = store.record(study_key(uid)) or {}
-        rows = tables.get(uid, pd.DataFrame())
-        views = read_views(store, rows) if len(rows) else ()
-        by_level = {str(row["level"]): dict(row) for _, row in rows.iterrows()}
-        yield Neck(uid, truth, by_level, views, int(record.get("slices", 0)), record.get("status") != "compiled")
+def select_studies(reference: ReferenceStandard, studies: list[str]) -> ReferenceStandard:
+    """Return the reference standard of these studies alone; a data set may hold studies of earlier runs too."""
+    return reference.select(reference.labels.index[reference.labels.index.isin(studies)])
+
+
+def predict(
+    store: CompiledDataset, classifier: LevelClassifier, reference: ReferenceStandard, *, name: str
+) -> Predictions:
+    """Return a classifier's predictions for the studies of the reference standard, with its marks.
+
+    Parameters
+    ----------
+    store : CompiledDataset
+        Compiled with the classifier's localizer.
+    classifier : LevelClassifier
+        What to evaluate.
+    reference : ReferenceStandard
+        Of the studies to evaluate on.
+    name : str
+        Name of the model in tables.
+    """
+    probability, marks = predict_dataset(store, classifier, progress=print_progress)
+    return _to_predictions(name, probability, reference, marks)
+
+
+def predict_blanked(store: CompiledDataset, classifier: LevelClassifier, reference: ReferenceStandard) -> Predictions:
+    """Return what the network predicts from views whose vertebrae are blacked out.
+
+    Whatever it predicts better than at random then comes from the surroundings of the bone or from the data set, not
+    from fractures.
+    """
+    studies = set(reference.labels.index)
+    rows = {}
+    for study, levels in store.levels().groupby("study_instance_uid"):
+        if study in studies:
+            views = tuple(_blank_views(view) for view in read_views(store, levels))
+            probability, overall = classifier.calibrated(classifier.scores(views))
+            rows[str(study)] = [overall, *probability.tolist()]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
+    return _to_predictions(BLANKED, table, reference)
+
+
+def predict_from_slices(store: CompiledDataset, reference: ReferenceStandard, predictions: Predictions) -> Predictions:
+    """Return the number of slices as if it were a probability: whether the length of a scan gives fractures away."""
+    slices = store.studies().set_index("study_instance_uid")["slices"].astype(float)
+    fraction = (slices / slices.max()).reindex(predictions.probability.index)
+    return _to_predictions(SLICES_ALONE, pd.DataFrame(dict.fromkeys(TARGETS, fraction)), reference)
+
+
+def _to_predictions(
+    name: str, probability: pd.DataFrame, reference: ReferenceStandard, marks: pd.DataFrame | None = None
+) -> Predictions:
+    """Count a fractured vertebra that was not found as missed: without a probability it would not be evaluated."""
+    labels = reference.labels
+    kept = probability.loc[probability.index.isin(labels.index)]
+    is_fractured = labels.loc[kept.index, list(TARGETS)].to_numpy() == 1
+    counted = kept.mask(kept.isna().to_numpy() & is_fractured, 0.0)
+    not_assessable = {str(study): "not compiled" for study in labels.index if study not in kept.index}
+    return Predictions(name, counted, not_assessable, marks, phantom_only=True)
 
 
 # --- vertebrae -------------------------------------------------------------------------------------------------------
 
 
-def vertebrae(necks: list[Neck]) -> dict[str, Any]:
-    """Judge levels, centroids and coverage, over every vertebra of which the scan shows something."""
-    right, covered, stated, all_stated, off = [], [], [], [], []
-    for neck in necks:
-        shares = {level: float(neck.truth["coverage"][level]) for level in VERTEBRAE}
-        there = [level for level in VERTEBRAE if coverage_of(shares[level]) != "absent"]
-        misses = [_miss_mm(neck, level) for level in there]
-        right.append(sum(miss <= NEAR_MM for miss in misses))
-        covered.append(len(there))
-        off += [miss for miss in misses if np.isfinite(miss)]
-        words = [
-            coverage_of(float(neck.rows[level]["scanned_fraction"])) if level in neck.rows else "absent"
-            for level in VERTEBRAE
-        ]
-        stated.append(sum(word == coverage_of(shares[level]) for word, level in zip(words, VERTEBRAE, strict=True)))
-        all_stated.append(len(VERTEBRAE))
-    weights = patient_weights([neck.uid for neck in necks])
-    return {
-        "studies": len(necks),
-        "not_assessable": sum(neck.not_assessable for neck in necks),
-        "covered": sum(covered),
-        "right level, centroid within 5 mm": asdict(_ratio(right, covered, weights)),
-        "median error, mm": float(np.median(off)),
-        "95th percentile, mm": float(np.percentile(off, 95)),
-        "coverage stated rightly": asdict(_ratio(stated, all_stated, weights)),
-    }
+@dataclass(frozen=True)
+class VertebraResult:
+    """Accuracy of the localizer.
+
+    Attributes
+    ----------
+    n_studies, n_covered : int
+        Studies, and vertebrae that lie in the scan at least in part.
+    correct_level : Interval
+        Proportion of covered vertebrae whose centroid lies within `HIT_DISTANCE_MM` of that of the same level.
+    median_error_mm, p95_error_mm : float
+        Distances between centroids of those that were found.
+    correct_coverage : Interval
+        Proportion of C1 to C7 whose coverage is stated correctly, absent ones included.
+    """
+
+    n_studies: int
+    n_covered: int
+    correct_level: Interval
+    median_error_mm: float
+    p95_error_mm: float
+    correct_coverage: Interval
 
 
-def _miss_mm(neck: Neck, level: str) -> float:
-    """Return how far off a vertebra's middle was found; infinite where it was not."""
-    if level not in neck.rows or level not in neck.truth["centroids"]:
-        return float("inf")
-    return float(np.linalg.norm(np.subtract(neck.rows[level]["centroid_lps_mm"], neck.truth["centroids"][level])))
+def evaluate_vertebrae(store: CompiledDataset, studies: list[str]) -> VertebraResult:
+    """Compare the vertebrae that the localizer found with the phantom's.
 
-
-def _ratio(above: list[int], below: list[int], weights: npt.NDArray[np.int32]) -> Interval:
-    return percentile_interval(sum(above) / max(sum(below), 1), bootstrap_ratio(above, below, weights))
-
-
-# --- fractures -------------------------------------------------------------------------------------------------------
-
-
-def fractures(necks: list[Neck], classifier: LevelClassifier) -> dict[str, Any]:
-    """Judge probabilities, where they point to, and what is left of them without the vertebrae."""
-    said = [classifier.scores(neck.views) for neck in necks]
-    calibrated = [classifier.calibrated(scores) for scores in said]
-    levels, overall = np.array([found for found, _ in calibrated]), np.array([found for _, found in calibrated])
-    blank = [classifier.scores(tuple(_blanked(views) for views in neck.views)) for neck in necks]
-    cases, blanked = cases_of(necks, levels), cases_of(necks, np.array([scores.levels for scores in blank]))
-    patients = patients_of(necks, overall)
-    result = {
-        "levels": {name: asdict(interval_of(cases, chosen)) for name, chosen in groups_of(cases).items()},
-        "levels, each against its own": {
-            name: asdict(_own_auc(cases[groups_of(cases)[name]])) for name in ("clear or obvious", "all")
-        },
-        "patients": {
-            "clear or obvious": asdict(interval_of(patients, patients["best"].isin([*CLEAR, "none"]))),
-            "all": asdict(interval_of(patients, patients["best"] != "")),
-        },
-        "pointing": _pointing(necks, classifier, said, levels),
-        "shortcuts": {
-            "vertebrae blanked out, levels": asdict(interval_of(blanked)),
-            "vertebrae blanked out, levels each against its own": asdict(_own_auc(blanked)),
-            "vertebrae blanked out, patients": asdict(
-                interval_of(patients_of(necks, np.array([s.overall for s in blank])))
-            ),
-            "number of slices alone, patients": asdict(
-                interval_of(patients_of(necks, np.array([n.slices for n in necks])))
-            ),
-        },
-    }
-    return result | {"mix": {str(word): int(count) for word, count in cases["word"].value_counts().items()}}
-
-
-def _blanked(views: LevelViews) -> LevelViews:
-    """Return a vertebra's views with their inner three quarters black, all of the bone."""
-    images, edge = views.images.copy(), views.settings.pixels // 8
-    images[:, edge:-edge, edge:-edge] = 0
-    return replace(views, images=images)
-
-
-def cases_of(necks: list[Neck], levels: Floats) -> pd.DataFrame:
-    """Return a row for each vertebra that was looked at."""
+    Parameters
+    ----------
+    store : CompiledDataset
+        Phantoms, with their truth.
+    studies : list of str
+        StudyInstanceUIDs to evaluate.
+    """
+    localized = {(str(row["study_instance_uid"]), str(row["level"])): row for row in store.levels().to_dict("records")}
     rows = []
-    for number, neck in enumerate(necks):
-        for column, level in enumerate(VERTEBRAE):
-            own = [found for found in neck.truth["fractures"] if found["level"] == level]
-            best = max(own, key=lambda found: found["visibility"], default=None)
-            score = float(levels[number, column])
-            if np.isnan(score) and best is None:
-                continue
-            rows.append(
-                {
-                    "patient": neck.uid, "level": level, "truth": int(best is not None),
-                    "score": -1.0 if np.isnan(score) else score,  # what was not found is called whole
-                    "word": best["visibility_word"] if best else "none", "kind": best["kind"] if best else "none",
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def patients_of(necks: list[Neck], scores: Floats) -> pd.DataFrame:
-    order = ["none", "occult", "subtle", "clear", "obvious"]
-    best = [
-        max((f["visibility_word"] for f in neck.truth["fractures"]), key=order.index, default="none") for neck in necks
-    ]
-    return pd.DataFrame(
-        {
-            "patient": [neck.uid for neck in necks],
-            "truth": [int(word != "none") for word in best],
-            "score": scores,
-            "best": best,
-        }
+    for study in studies:
+        truth = read_json(store.folder / TRUTH_FOLDER / f"{study_key(study)}.json")
+        for level in VERTEBRAE:
+            row, center = localized.get((study, level)), truth["centroids"].get(level)
+            stated = coverage_of(float(row["scanned_fraction"])) if row else "absent"
+            error = float(np.linalg.norm(np.subtract(row["centroid_lps_mm"], center))) if row and center else np.inf
+            rows.append((study, coverage_of(float(truth["coverage"][level])), stated, error))
+    table = pd.DataFrame(rows, columns=["study", "coverage", "stated", "error_mm"])
+    covered = table[table["coverage"] != "absent"]
+    found_mm = covered["error_mm"][np.isfinite(covered["error_mm"])]
+    return VertebraResult(
+        len(studies),
+        len(covered),
+        _proportion(covered["error_mm"] <= HIT_DISTANCE_MM, covered["study"]),
+        float(found_mm.median()),
+        float(found_mm.quantile(0.95)),
+        _proportion(table["coverage"] == table["stated"], table["study"]),
     )
 
 
-def groups_of(cases: pd.DataFrame) -> dict[str, "pd.Series[bool]"]:
-    """Return which cases are held against each other: some of the broken, and all that are whole."""
-    whole = cases["truth"] == 0
-    found = {"clear or obvious": whole | cases["word"].isin(CLEAR), "all": whole | ~whole}
-    for word in ("occult", "subtle", "clear", "obvious"):
-        found[word] = whole | (cases["word"] == word)
-    for level in VERTEBRAE:
-        found[level] = cases["level"] == level
-    for kind in sorted(set(cases["kind"]) - {"none"}):
-        found[kind] = whole | (cases["kind"] == kind)
-    return found
-
-
-def interval_of(cases: pd.DataFrame, chosen: "pd.Series[bool] | None" = None) -> Interval:
-    part = cases if chosen is None else cases[chosen]
-    truth, score = part["truth"].to_numpy(), part["score"].to_numpy(np.float64)
-    return percentile_interval(auc(truth, score), bootstrap_auc(truth, score, patient_weights(part["patient"])))
-
-
-def _own_auc(cases: pd.DataFrame) -> Interval:
-    """Return how often a broken vertebra is called likelier than a whole one of the same level.
-
-    That is each level's AUC, weighted by its pairs; how often a level breaks tells nothing then.
-    """
-    weights = patient_weights(cases["patient"])
-    above = pairs = 0.0
-    draws, drawn = np.zeros(len(weights)), np.zeros(len(weights))
-    for level in VERTEBRAE:
-        own = (cases["level"] == level).to_numpy()
-        truth, score = cases["truth"].to_numpy()[own], cases["score"].to_numpy(np.float64)[own]
-        count = float(truth.sum()) * float((1 - truth).sum())
-        if not count:
-            continue
-        above, pairs = above + count * auc(truth, score), pairs + count
-        of_draw = (weights[:, own] @ truth).astype(float) * (weights[:, own] @ (1 - truth))
-        found = np.nan_to_num(bootstrap_auc(truth, score, weights[:, own]))
-        draws, drawn = draws + of_draw * found, drawn + of_draw
-    value = above / pairs if pairs else float("nan")
-    return percentile_interval(value, draws / np.maximum(drawn, 1.0))
-
-
-def _pointing(necks: list[Neck], classifier: LevelClassifier, said: list[Scores], levels: Floats) -> dict[str, Any]:
-    """Judge whether the strongest place of each vertebra is where that vertebra is broken."""
-    threshold = next(point.threshold for point in classifier.metadata.operating_points_level if point.name == "triage")
-    strength, hits, uids, inside, detected, number = [], [], [], [], [], 0
-    for neck, scores, chances in zip(necks, said, levels, strict=True):
-        for views in neck.views:
-            column = VERTEBRAE.index(views.level)
-            point = strongest_point(views, *classifier.strongest(scores.evidence[column]))[2]
-            broken = neck.truth["broken_lps_mm"].get(views.level)
-            near = broken is not None and float(np.linalg.norm(np.array(broken) - point, axis=1).min()) <= NEAR_MM
-            strength.append(float(chances[column]))
-            hits.append(number if near else -1)
-            number += 1
-            if broken is not None:
-                uids.append(neck.uid)
-                detected.append(int(chances[column] >= threshold))
-                inside.append(int(near and chances[column] >= threshold))
-    weights = patient_weights(uids)
-    curve = froc(strength, hits, broken=sum(len(n.truth["levels"]) for n in necks), studies=len(necks))
-    return {
-        "threshold": threshold,
-        "broken vertebrae looked at": len(uids),
-        "detected": asdict(_ratio(detected, [1] * len(detected), weights)),
-        "place within 5 mm, of detected": asdict(_ratio(inside, detected, weights)),
-        "froc": {f"{alarms} false alarms a study": curve.at(alarms) for alarms in (0.125, 0.25, 0.5, 1.0, 2.0)},
-    }
+def _proportion(successes: "pd.Series[bool]", patients: "pd.Series[str]") -> Interval:
+    everyone = np.ones(len(successes), bool)
+    return proportion_interval(successes, everyone, patients, n_resamples=N_RESAMPLES)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def tables(found: dict[str, Any]) -> dict[str, Table]:
-    """Return what the benchmarks' page shows of the numbers."""
-    bones, levels, patients = found["vertebrae"], found["levels"], found["patients"]
-    pointing, near = found["pointing"], "right level, centroid within 5 mm"
-    asked = [
-        (f"vertebrae ({bones['covered']} covered ones): {near}", "0.98", _told(bones[near])),
-        ("median of the centroid's error, mm", "2", f"{bones['median error, mm']:.2f}"),
-        ("95th percentile, mm", "", f"{bones['95th percentile, mm']:.2f}"),
-        ("coverage stated rightly", "0.97", _told(bones["coverage stated rightly"])),
-        ("AUC of levels, clear or obvious fractures", "0.95", _told(levels["clear or obvious"])),
-        ("AUC of patients, clear or obvious fractures", "0.95", _told(patients["clear or obvious"])),
-        (f"place pointed to within {NEAR_MM:g} mm of the fracture, of detected ones", "0.80",
-         _told(pointing["place within 5 mm, of detected"])),
-        ("broken vertebrae detected at the triage point", "", _told(pointing["detected"])),
-        (f"studies refused, of {bones['studies']}", "", str(bones["not_assessable"])),
-    ]  # fmt: skip
-    own, words = found["levels, each against its own"], ("occult", "subtle", "clear", "obvious")
-    mix = [
-        ("all", _told(levels["all"])),
-        ("all, each level against its own", _told(own["all"])),
-        ("clear or obvious, each level against its own", _told(own["clear or obvious"])),
-        *((word, _told(levels[word])) for word in words),
-        *((f"of {level}", _told(levels[level])) for level in VERTEBRAE),
-        ("all, AUC of patients", _told(patients["all"])),
-    ]
-    known = {"clear or obvious", "all", *words, *VERTEBRAE}
-    fracture_types = [(kind.replace("_", " "), _told(value)) for kind, value in levels.items() if kind not in known]
-    header = ("fractures", "AUC of levels", "", "kinds", "AUC of levels")
-    froc = tuple((name.split()[0], _told(scanned_fraction)) for name, scanned_fraction in pointing["froc"].items())
+def tables(result: EvaluationResult, vertebrae: VertebraResult) -> dict[str, Table]:
+    """Return the tables of the benchmarks' page.
+
+    Parameters
+    ----------
+    result : EvaluationResult
+        Of the network and the two control models.
+    vertebrae : VertebraResult
+        Of the localizer.
+    """
+    model = result.systems[0]
+    if model.localisation is None:
+        raise ValueError(f"{model.name}: has no marks; evaluate weights that localize fractures")
+    froc = tuple((f"{rate:g}", show(value)) for rate, value in model.localisation.sensitivity.items())
     return {
-        "hidden-asked": Table(("what", "asked", "found"), tuple(asked)),
-        "hidden-mix": Table(header, side_by_side(mix, fracture_types)),
-        "hidden-froc": Table(("false alarms a study", "broken vertebrae found and pointed to"), froc),
-        "hidden-shortcuts": Table(
-            ("shortcut", "AUC"), tuple((name, _told(value)) for name, value in found["shortcuts"].items())
-        ),
+        "hidden-asked": _target_table(model, model.localisation, vertebrae),
+        "hidden-mix": _subgroup_table(result, model),
+        "hidden-froc": Table(("false positives per study", "sensitivity, correctly localized"), froc),
+        "hidden-shortcuts": _shortcut_table(result),
     }
 
 
-def _told(value: Any) -> str:
-    if isinstance(value, dict):
-        return f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def _target_table(model: ModelResult, lesions: Localisation, vertebrae: VertebraResult) -> Table:
+    triage = next(point for point in lesions.detected if point.name == TRIAGE)
+    rows = (
+        (f"{vertebrae.n_covered} vertebrae in the scans: correct level, centroid within {HIT_DISTANCE_MM:g} mm", "0.98",
+         show(vertebrae.correct_level)),
+        ("median error of the centroid, mm", "2", f"{vertebrae.median_error_mm:.2f}"),
+        ("95th percentile, mm", "", f"{vertebrae.p95_error_mm:.2f}"),
+        ("coverage stated correctly", "0.97", show(vertebrae.correct_coverage)),
+        ("level AUC, clear or obvious fractures", "0.95", show(subgroup_auc(model, CLEAR_OR_OBVIOUS, "vertebrae"))),
+        ("patient AUC, clear or obvious fractures", "0.95", show(subgroup_auc(model, CLEAR_OR_OBVIOUS, "patients"))),
+        (f"detected fractures localized within {HIT_DISTANCE_MM:g} mm", "0.80", show(triage.right)),
+        ("sensitivity for fractured vertebrae, triage operating point", "", show(triage.called)),
+        (f"studies not assessable, of {vertebrae.n_studies}", "", str(model.not_assessable)),
+    )  # fmt: skip
+    return Table(("measure", "target", "result"), rows)
+
+
+def _subgroup_table(result: EvaluationResult, model: ModelResult) -> Table:
+    visibility = [(word, show(subgroup_auc(model, word, "vertebrae"))) for word in VISIBILITY_GRADES]
+    by_level = [(f"of {level}", show(model.row(level).auc)) for level in VERTEBRAE]
+    left = [
+        ("all", show(model.row(LEVELS).auc)),
+        ("all, within levels", show(within_level_auc(result, model))),
+        *visibility,
+        *by_level,
+        ("all, patient AUC", show(model.row(OVERALL).auc)),
+    ]
+    right = [(row.value, show(row.auc)) for row in model.subgroups if row.group == "kind"]
+    header = ("fractures", "level AUC", "", "fracture type", "level AUC")
+    return Table(header, join_columns(left, right))
+
+
+def subgroup_auc(model: ModelResult, value: str, cases: str) -> Interval:
+    """Return the AUC of fractures of one visibility against all intact cases."""
+    rows = (row for row in model.subgroups if (row.group, row.value, row.of) == ("visibility", value, cases))
+    return next(rows).auc
+
+
+def within_level_auc(result: EvaluationResult, model: ModelResult) -> Interval:
+    """Return the AUC of vertebrae against those of the same level: how often each level fractures does not count."""
+    cases = result.cases[model.name][LEVELS]
+    return stratified_auc(cases.truth, cases.probability, cases.columns, cases.patients)
+
+
+def _shortcut_table(result: EvaluationResult) -> Table:
+    _, blanked, slices = result.systems
+    rows = (
+        (f"{BLANKED}, levels", show(blanked.row(LEVELS).auc)),
+        (f"{BLANKED}, within levels", show(within_level_auc(result, blanked))),
+        (f"{BLANKED}, patients", show(blanked.row(OVERALL).auc)),
+        (f"{SLICES_ALONE}, patients", show(slices.row(OVERALL).auc)),
+    )
+    return Table(("shortcut", "AUC"), rows)
 
 
 if __name__ == "__main__":

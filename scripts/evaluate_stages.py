@@ -1,57 +1,80 @@
-"""Level weights of several rounds on the necks that the last one held out.
+"""Evaluate the level weights of several training stages on the validation set of the last one.
 
-The last round's epoch was chosen, and its probabilities calibrated, on these necks, so that they flatter it.
+The last stage's epoch was selected, and its probabilities calibrated, on these cases, so its results are optimistic.
 
-Run: ``python -m benchmarks.rounds --store DATASET --run RUN --weights NAME=FILE ... --work DIR``, of `cspine.training`'s
-phantom data set and run of that round.
+Run: ``python -m scripts.evaluate_stages --data DATASET --run RUN --weights NAME=FILE ... --work DIR``, with the phantom
+data set and the run of that stage, as `scripts.make_weights` leaves them.
 """
 
 import argparse
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
+from benchmarks.tables import save_table
 
-from benchmarks.hidden import CLEAR, Neck, cases_of, groups_of, interval_of, patients_of, read
-from benchmarks.tables import keep
 from cspine.classification.level_classifier import LevelClassifier
+from cspine.core.anatomy import OVERALL
 from cspine.core.columns import STUDY
 from cspine.datasets.compiled import CompiledDataset
-from cspine.reports.evaluation.sections import Table
+from cspine.datasets.reference_standard import read_reference_standard
+from cspine.evaluation.cases import LEVELS
+from cspine.evaluation.evaluate import ModelResult, judge
+from cspine.reports.evaluation.sections import Table, show
+from scripts.evaluate_shifted import CLEAR_OR_OBVIOUS, predict, select_studies, subgroup_auc
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--weights", nargs="+", required=True, metavar="NAME=FILE")
-    parser.add_argument("--tta", action="store_true", help="the last weights once more, looked at in a mirror too")
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="compiled phantoms of the last stage")
+    parser.add_argument("--run", type=Path, required=True, help="run folder of the last stage")
+    parser.add_argument("--weights", nargs="+", required=True, metavar="NAME=FILE", help="weights to evaluate")
+    parser.add_argument("--tta", action="store_true", help="the last weights once more, with test-time augmentation")
+    parser.add_argument("--work", type=Path, required=True, help="run folder")
     options = parser.parse_args()
-    folds = pd.read_csv(options.run / "out-of-fold.csv")
-    necks = list(read(CompiledDataset.open(options.store), [str(uid) for uid in folds[STUDY].unique()]))
-    named = [tuple(each.split("=", 1)) for each in options.weights]
-    classifiers = [(name, LevelClassifier.load(Path(file))) for name, file in named]
-    if options.tta:
-        name, file = named[-1]
-        classifiers.append((f"{name}, looked at in a mirror too", LevelClassifier.load(Path(file), tta=True)))
-    rows = tuple((name, *areas(necks, classifier)) for name, classifier in classifiers)
-    header = ("weights", "levels, all", "levels, clear or obvious", "patients, all", "patients, clear or obvious")
-    keep(options.work, "rounds", Table(header, rows))
-
-
-def areas(necks: list[Neck], classifier: LevelClassifier) -> tuple[str, str, str, str]:
-    """Return areas under the ROC curves, as the table has them."""
-    said = [classifier.calibrated(classifier.scores(neck.views)) for neck in necks]
-    cases = cases_of(necks, np.array([levels for levels, _ in said]))
-    patients = patients_of(necks, np.array([overall for _, overall in said]))
-    groups, seen = groups_of(cases), patients["best"].isin([*CLEAR, "none"])
-    found = [
-        *(interval_of(cases, groups[name]) for name in ("all", "clear or obvious")),
-        interval_of(patients),
-        interval_of(patients, seen),
+    store = CompiledDataset.open(options.data)
+    validation = pd.read_csv(options.run / "out-of-fold.csv")[STUDY].astype(str).unique()
+    reference = select_studies(read_reference_standard(options.data), list(validation))
+    predictions = [
+        predict(store, classifier, reference, name=name)
+        for name, classifier in load_classifiers(options.weights, tta=options.tta).items()
     ]
-    return tuple(f"{each.value:.3f}" for each in found)  # type: ignore[return-value]
+    result = judge(reference, predictions)
+    header = ("weights", "levels, all", "levels, clear or obvious", "patients, all", "patients, clear or obvious")
+    save_table(options.work, "rounds", Table(header, tuple(map(table_row, result.systems))))
+
+
+def load_classifiers(weights: list[str], *, tta: bool) -> dict[str, LevelClassifier]:
+    """Load classifiers.
+
+    Parameters
+    ----------
+    weights : list of str
+        ``NAME=FILE`` of each.
+    tta : bool
+        Whether to add the last one with test-time augmentation.
+
+    Returns
+    -------
+    dict of str to LevelClassifier
+        By name, in the same order.
+    """
+    files = dict(named.split("=", 1) for named in weights)
+    classifiers = {name: LevelClassifier.load(Path(file)) for name, file in files.items()}
+    if tta:
+        name, file = list(files.items())[-1]
+        classifiers[f"{name}, with test-time augmentation"] = LevelClassifier.load(Path(file), tta=True)
+    return classifiers
+
+
+def table_row(model: ModelResult) -> tuple[str, ...]:
+    """Return a model's AUCs as a row of the table."""
+    aucs = (
+        model.row(LEVELS).auc,
+        subgroup_auc(model, CLEAR_OR_OBVIOUS, "vertebrae"),
+        model.row(OVERALL).auc,
+        subgroup_auc(model, CLEAR_OR_OBVIOUS, "patients"),
+    )
+    return (model.name, *map(show, aucs))
 
 
 if __name__ == "__main__":

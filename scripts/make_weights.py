@@ -1,185 +1,277 @@
-"""The localizer's and the level network's weights that come with the package, made again from seeds.
+"""Train the weights of the localizer and of the level network that ship with the package, from seeds.
 
-Run: ``make weights`` or ``python -m benchmarks.weights --work runs/weights``; interrupted, it goes on where it stopped.
-Everything is drawn: coarse phantoms for the localizer, then whole phantom studies that the finished localizer finds
-vertebrae in, for the level network. What was chosen lies in ``benchmarks/recipes``, beside the learning curves.
+All training data are phantoms: coarse ones for the localizer; then complete studies, whose vertebrae the finished
+localizer finds, for the level network. The settings of each run lie in ``recipes``, beside its learning curves and log.
+
+Run: ``make weights`` or ``python -m scripts.make_weights --work runs/weights``; an interrupted run resumes.
 """
 
 import argparse
 import hashlib
-import json
 import shutil
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from benchmarks.progress import log_progress
 
 import cspine
 from cspine.core.anatomy import RESEARCH_USE_ONLY
+from cspine.core.files import write_json, write_text
 from cspine.core.parallel import default_workers
-from cspine.core.progress import Progress
 from cspine.phantom import PhantomSettings
 from cspine.phantom.settings import GENERATOR
 
-SHIPPED = Path(cspine.__file__).parent / "detect" / "embedded"
+if TYPE_CHECKING:
+    from cspine.core.progress import Progress
+    from cspine.datasets.compiled import CompiledDataset
+    from cspine.localization.compiler import Compiler
+
+SHIPPED = Path(cspine.__file__).parent / "models" / "embedded"
 RECIPES = Path(__file__).parent / "recipes"
-
-COARSE: dict[str, Any] = {"studies": 1200, "seed": 1001}
-BEYOND: dict[str, float] = {"spread": 1.6, "posture": 1.5, "shortened": 0.25}
-"""Necks that the localizer learns from differ by so many times as much as people do, so that it goes by shape and not
-by size, and more of them are cut off."""
-LOCALIZER: dict[str, Any] = {"epochs": 7, "batch": 4, "seed": 1}
-
-WIDER: dict[str, Any] = {"prevalence": 0.75, "spread": 1.25, "posture": 1.3, "matrix": 320}
-"""More are fractured than in the challenge, to which calibration takes them back; necks differ more than people do; and
-320 pixels hold what the scanners' kernels pass, in half the time that 512 take."""
-
-MANY: dict[str, float] = {**WIDER, "prevalence": 1.0, "further_levels": 0.5}
-"""Necks that give single vertebrae only, three in five of them broken; they are never held out."""
+WEIGHTS_FILE = "weights.onnx"
 
 
 @dataclass(frozen=True)
-class Round:
-    """A training of the level network, on phantoms that no round before has seen."""
+class PhantomSample:
+    """Phantoms to train on: how many, of which seed."""
 
-    studies: dict[str, Any]
-    further: dict[str, Any]
-    fit: dict[str, Any]
+    studies: int
+    seed: int
 
 
-_ONE: dict[str, Any] = {"batch": 1, "workers": 0}
+COARSE = PhantomSample(studies=1200, seed=1001)
+COARSE_SETTINGS: dict[str, Any] = {"morphometry_sd_factor": 1.6, "posture_sd_factor": 1.5, "truncated_fraction": 0.25}
+"""Cases of the localizer vary more than people do, so that it relies on shape and not on size, and more of them are
+truncated."""
+LOCALIZER_SETTINGS: dict[str, Any] = {"epochs": 7, "batch_size": 4, "seed": 1}
 
-ROUNDS = (
-    Round(
-        {"studies": 500, "seed": 2001}, {"studies": 600, "seed": 2002}, {**_ONE, "seed": 1, "cracks": 8, "epochs": 3}
+CASE_SETTINGS: dict[str, Any] = {
+    "prevalence": 0.75,
+    "morphometry_sd_factor": 1.25,
+    "posture_sd_factor": 1.3,
+    "matrix": 320,
+}
+"""Cases of the level network: more are fractured than in the challenge, which calibration corrects; anatomy varies more
+than in people; 320 pixels resolve what the scanners' kernels pass, at half the time of 512."""
+
+AUXILIARY_SETTINGS: dict[str, Any] = {**CASE_SETTINGS, "prevalence": 1.0, "p_additional_fracture": 0.5}
+"""Cases that only contribute single vertebrae, three in five of them fractured; none is in a validation set."""
+
+
+@dataclass(frozen=True)
+class TrainingStage:
+    """One training of the level network, on phantoms that no earlier stage has used.
+
+    Attributes
+    ----------
+    cases : PhantomSample
+        Drawn with `CASE_SETTINGS`; a fifth of them is the validation set, which also serves calibration.
+    auxiliary : PhantomSample
+        Drawn with `AUXILIARY_SETTINGS`.
+    settings : dict
+        Fields of `LevelTrainSettings` that differ from their defaults.
+    """
+
+    cases: PhantomSample
+    auxiliary: PhantomSample
+    settings: dict[str, Any]
+
+
+STAGES = (
+    TrainingStage(
+        PhantomSample(studies=500, seed=2001),
+        PhantomSample(studies=600, seed=2002),
+        {"batch_size": 1, "workers": 0, "seed": 1, "pretrain_epochs": 8, "epochs": 3},
     ),
-    Round(
-        {"studies": 500, "seed": 2003},
-        {"studies": 700, "seed": 2004},
-        {**_ONE, "seed": 2, "cracks": 5, "epochs": 6, "learning_rate": 1e-3},
+    TrainingStage(
+        PhantomSample(studies=500, seed=2003),
+        PhantomSample(studies=700, seed=2004),
+        {"batch_size": 1, "workers": 0, "seed": 2, "pretrain_epochs": 5, "epochs": 6, "learning_rate": 1e-3},
     ),
-    Round(
-        {"studies": 700, "seed": 2005},
-        {"studies": 1000, "seed": 2006},
-        {**_ONE, "seed": 3, "cracks": 4, "epochs": 7, "mixed": 0.57, "learning_rate": 1e-3},
+    TrainingStage(
+        PhantomSample(studies=700, seed=2005),
+        PhantomSample(studies=1000, seed=2006),
+        {
+            "batch_size": 1,
+            "workers": 0,
+            "seed": 3,
+            "pretrain_epochs": 4,
+            "epochs": 7,
+            "resampled_epoch_fraction": 0.57,
+            "learning_rate": 1e-3,
+        },
     ),
 )
-"""Each goes on from the weights of the one before, and calibrates on necks of its own that it held out."""
+"""Each stage starts from the weights of the one before and is calibrated on its own validation set."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/weights"), help="where data and runs go (3 GB)")
-    parser.add_argument("--only", choices=["localizer", "levels"], help="make one of them")
+    parser.add_argument("--work", type=Path, default=Path("runs/weights"), help="folder for data and runs (3 GB)")
+    parser.add_argument("--only", choices=["localizer", "levels"], help="train one of the networks")
     options = parser.parse_args()
     if options.only != "levels":
         make_localizer(options.work)
     if options.only != "localizer":
         make_levels(options.work)
-    write_sums()
+    write_checksums()
 
 
 def make_localizer(work: Path) -> None:
+    """Train the localizer and put its weights into the package.
+
+    Parameters
+    ----------
+    work : Path
+        Gets the phantoms (``coarse``), the run (``localizer``) and the log.
+    """
     from cspine.training.localizer.examples import write_phantom_set
     from cspine.training.localizer.train import train_localizer
-    from cspine.training.trainer import TrainerSettings
+    from cspine.training.settings import TrainerSettings
 
-    tell = teller(work / "localizer.log")
-    drawn = PhantomSettings(**BEYOND)
-    files = write_phantom_set(work / "coarse", settings=drawn, workers=default_workers(), progress=tell, **COARSE)
-    settings = TrainerSettings(**LOCALIZER)
-    train_localizer(files, work / "localizer", settings, phantom=True, progress=tell)
-    seconds = keep_curves(work / "localizer", "localizer")
-    made = {"data": {**COARSE, **BEYOND}, "fit": settings.model_dump(mode="json"), "seconds_of_training": seconds}
-    keep(work / "localizer", "localizer", made)
+    progress = log_progress(work / "localizer.log")
+    samples = write_phantom_set(
+        work / "coarse",
+        **asdict(COARSE),
+        settings=PhantomSettings(**COARSE_SETTINGS),
+        workers=default_workers(),
+        progress=progress,
+    )
+    run, settings = work / "localizer", TrainerSettings(**LOCALIZER_SETTINGS)
+    train_localizer(samples, run, settings, phantom=True, progress=progress)
+    recipe = {
+        "data": {**asdict(COARSE), **COARSE_SETTINGS},
+        "fit": settings.model_dump(mode="json"),
+        "seconds_of_training": save_curves(run, "localizer"),
+    }
+    ship(run, "localizer", recipe)
 
 
 def make_levels(work: Path) -> None:
-    from cspine.datasets.compiled import CompiledDataset
+    """Train the level network in its stages and put the last stage's weights into the package.
+
+    Parameters
+    ----------
+    work : Path
+        Gets the phantoms (``levels-data-*``, ``levels-auxiliary-*``), the runs (``levels-1`` and so on) and the log.
+
+    Raises
+    ------
+    SystemExit
+        A run in `work` was trained with other settings or another localizer.
+    """
     from cspine.localization.compiler import Compiler
     from cspine.localization.localizer import Localizer
     from cspine.models.metadata import LevelsMetadata
     from cspine.models.weights import load_weights
-    from cspine.training.levels.phantom_dataset import write_phantom_dataset
     from cspine.training.levels.settings import LevelTrainSettings
     from cspine.training.levels.train import train_levels
     from cspine.views.settings import CompileSettings
 
-    tell = teller(work / "levels.log")
+    progress = log_progress(work / "levels.log")
     localizer = Localizer.load()
     compiler = Compiler(CompileSettings(), localizer)
-
-    def draw(name: str, settings: dict[str, float], which: dict[str, Any]) -> CompiledDataset:
-        drawn = PhantomSettings(**settings)
-        return write_phantom_dataset(
-            work / name, compiler, settings=drawn, workers=default_workers(), progress=tell, **which
-        )
-
-    start, made = None, []
-    for number, part in enumerate(ROUNDS, start=1):
-        run, settings = work / f"levels-{number}", LevelTrainSettings(**part.fit)
-        if not (run / "weights.onnx").is_file():
-            further = draw(f"levels-further-{part.further['seed']}", MANY, part.further)
-            store = draw(f"levels-data-{part.studies['seed']}", WIDER, part.studies)
-            train_levels(store, run, settings, further=further, start=start, progress=tell)
-        start = run / "weights.onnx"
-        metadata, chosen = load_weights(LevelsMetadata, start).metadata, settings.model_dump(mode="json")
-        if (metadata.training, metadata.localizer_sha256) != (chosen, localizer.weights.sha256):
-            raise SystemExit(f"{run}: was trained in another way; delete it, or name another --work")
-        data = {**part.studies, **WIDER, "further": {**part.further, **MANY}}
-        seconds = keep_curves(run, run.name)
-        made.append({"data": data, "fit": chosen, "seconds_of_training": seconds})
-    keep(run, "levels", {"rounds": made, "localizer_sha256": localizer.weights.sha256})
+    initial_weights: Path | None = None
+    recipes = []
+    for number, stage in enumerate(STAGES, start=1):
+        run, settings = work / f"levels-{number}", LevelTrainSettings(**stage.settings)
+        if not (run / WEIGHTS_FILE).is_file():
+            auxiliary = write_cases(work / "levels-auxiliary", stage.auxiliary, AUXILIARY_SETTINGS, compiler, progress)
+            cases = write_cases(work / "levels-data", stage.cases, CASE_SETTINGS, compiler, progress)
+            train_levels(cases, run, settings, further=auxiliary, start=initial_weights, progress=progress)
+        initial_weights = run / WEIGHTS_FILE
+        metadata, fit = load_weights(LevelsMetadata, initial_weights).metadata, settings.model_dump(mode="json")
+        if (metadata.training, metadata.localizer_sha256) != (fit, localizer.weights.sha256):
+            raise SystemExit(f"{run}: was trained with other settings; delete it, or name another --work")
+        data = {
+            **asdict(stage.cases),
+            **CASE_SETTINGS,
+            "auxiliary": {**asdict(stage.auxiliary), **AUXILIARY_SETTINGS},
+        }
+        recipes.append({"data": data, "fit": fit, "seconds_of_training": save_curves(run, run.name)})
+    ship(run, "levels", {"stages": recipes, "localizer_sha256": localizer.weights.sha256})
 
 
-def keep(run: Path, name: str, made: dict[str, Any]) -> None:
-    """Copy a run's weights into the package, and what tells how they came about into the recipes."""
+def write_cases(
+    folder: Path, sample: PhantomSample, settings: dict[str, Any], compiler: "Compiler", progress: "Progress"
+) -> "CompiledDataset":
+    """Draw and compile phantoms; those that are there already stay.
+
+    Parameters
+    ----------
+    folder : Path
+        The data set goes to ``FOLDER-SEED``.
+    sample : PhantomSample
+        How many studies, of which seed.
+    settings : dict
+        Fields of `PhantomSettings` that differ from their defaults.
+    compiler : Compiler
+        Finds the vertebrae and cuts their views.
+    progress : Progress
+        Told the number of finished studies.
+    """
+    from cspine.training.levels.phantom_dataset import write_phantom_dataset
+
+    return write_phantom_dataset(
+        folder.with_name(f"{folder.name}-{sample.seed}"),
+        compiler,
+        **asdict(sample),
+        settings=PhantomSettings(**settings),
+        workers=default_workers(),
+        progress=progress,
+    )
+
+
+def ship(run: Path, name: str, recipe: dict[str, Any]) -> None:
+    """Copy a run's weights into the package, and its recipe and log into `RECIPES`.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run, beside its log.
+    name : str
+        Name of the network.
+    recipe : dict
+        Data and settings of the training; versions and the hash of the weights are added.
+    """
     SHIPPED.mkdir(exist_ok=True)
-    shutil.copyfile(run / "weights.onnx", SHIPPED / f"{name}.onnx")
+    shutil.copyfile(run / WEIGHTS_FILE, SHIPPED / f"{name}.onnx")
     shutil.copyfile(run.parent / f"{name}.log", RECIPES / f"{name}.log")
-    recipe = {
+    provenance = {
         "statement": RESEARCH_USE_ONLY,
-        **made,
+        **recipe,
         "generator": GENERATOR,
         "software": cspine.__version__,
-        "sha256": hashlib.sha256((SHIPPED / f"{name}.onnx").read_bytes()).hexdigest(),
+        "sha256": _sha256(SHIPPED / f"{name}.onnx"),
     }
-    (RECIPES / f"{name}.json").write_text(json.dumps(recipe, indent=2) + "\n")
+    write_json(RECIPES / f"{name}.json", provenance)
 
 
-def keep_curves(run: Path, name: str) -> int:
-    """Copy a run's learning curves into the recipes; return the seconds that it trained for."""
+def save_curves(run: Path, name: str) -> int:
+    """Copy a run's learning curves into `RECIPES`; return its training time in seconds, pretraining included."""
     from cspine.training.levels.train import CRACKS_FOLDER
 
     RECIPES.mkdir(exist_ok=True)
     for file in ("curves.csv", "curves.png"):
         shutil.copyfile(run / file, RECIPES / f"{name}-{file}")
     seconds = float(pd.read_csv(run / "curves.csv")["seconds"].sum())
-    if (run / CRACKS_FOLDER / "curves.csv").is_file():
-        shutil.copyfile(run / CRACKS_FOLDER / "curves.csv", RECIPES / f"{name}-cracks-curves.csv")
-        seconds += float(pd.read_csv(run / CRACKS_FOLDER / "curves.csv")["seconds"].sum())
+    pretraining = run / CRACKS_FOLDER / "curves.csv"
+    if pretraining.is_file():
+        shutil.copyfile(pretraining, RECIPES / f"{name}-pretraining-curves.csv")
+        seconds += float(pd.read_csv(pretraining)["seconds"].sum())
     return round(seconds)
 
 
-def write_sums() -> None:
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in sorted(SHIPPED.glob("*.onnx"))]
-    (SHIPPED / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+def write_checksums() -> None:
+    """Write the SHA-256 of all shipped weights, in the format of ``sha256sum``."""
+    sums = [f"{_sha256(path)}  {path.name}" for path in sorted(SHIPPED.glob("*.onnx"))]
+    write_text(SHIPPED / "SHA256SUMS", "\n".join(sums) + "\n")
 
 
-def teller(log: Path) -> Progress:
-    """Return a progress callback that prints, and keeps what it prints; an interrupted run's log goes on."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-
-    def tell(stage: str, done: int, total: int, /) -> None:
-        if done % max(total // 20, 1) == 0:
-            line = f"{time.strftime('%H:%M:%S')} {stage}: {done} of {total}"
-            print(line, flush=True)
-            with log.open("a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
-
-    return tell
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":
