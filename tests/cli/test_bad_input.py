@@ -108,7 +108,7 @@ def test_two_series_are_both_shown_and_one_is_read_with_reasons(tmp_path: Path) 
 
     assert result.exit_code == 0
     assert '"series_instance_uid": "1.2.3.1"' in result.stdout
-    assert "coarser than the chosen 2.50 mm" in (tmp_path / "out" / "report.html").read_text()
+    assert "coarser than the selected 2.50 mm" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_missing_slice_is_refused_with_its_place(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_duplicate_slice_is_left_out_with_a_warning(tmp_path: Path) -> None:
     result = run("predict", tmp_path / "in", "--weights", "baseline-cnn", "--out", tmp_path / "out")
 
     assert result.exit_code == 0
-    assert "1 duplicate slice left out, first: copy.dcm lies where 3.dcm does" in result.stdout
+    assert "1 duplicate slice removed, first: copy.dcm lies where 3.dcm does" in result.stdout
 
 
 def test_a_zip_whose_names_lead_out(tmp_path: Path) -> None:

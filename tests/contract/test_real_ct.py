@@ -92,7 +92,7 @@ def test_vtk_head_sagittal_images_show_the_dens_in_the_midline(real_data: Path) 
     sagittal = compile_sagittal(volume, spine, SagittalSettings())
 
     # The dens' midline was read off the axial slices: x = -1 mm, within two pixels.
-    assert spine.centre_lps_mm[0] == pytest.approx(-1.0, abs=2.5)
+    assert spine.center_lps_mm[0] == pytest.approx(-1.0, abs=2.5)
     middle = sagittal.images[4]
     assert sagittal.pixel_mm == pytest.approx(0.75)
     bone = middle > 255 * (300 + 500) / 2000
@@ -147,7 +147,7 @@ def test_philips_study_says_which_series_it_read_and_why_not_the_others(real_dat
 
     assert selection.reasons == ("140 axial slices 1.00 mm apart", "140 mm long", "sharp kernel YA")
     assert {rejection.reason for rejection in selection.rejected} >= {
-        "a localizer", "slices 5.00 mm apart, coarser than the chosen 1.00 mm",
+        "a localizer", "slices 5.00 mm apart, coarser than the selected 1.00 mm",
     }  # fmt: skip
     _, output, findings = predict(real_data / "philips-study", tmp_path / "out")
     assert findings.not_assessable is not None
@@ -161,7 +161,7 @@ def test_inspect_shows_every_folder_as_json(real_data: Path) -> None:
         result = CliRunner().invoke(app, ["inspect", str(real_data / name), "--json"], catch_exceptions=False)
 
         report = json.loads(result.stdout)
-        (chosen,) = [series for study in report["studies"] for series in study["series"] if series["chosen"]]
+        (chosen,) = [series for study in report["studies"] for series in study["series"] if series["selected"]]
         assert chosen["geometry"]["plane"] == "axial"
         assert result.exit_code == (1 if name == "ge-tilt" else 0)
 

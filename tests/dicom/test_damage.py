@@ -126,7 +126,7 @@ def test_a_frame_cut_off_before_its_end_marker_is_refused(
 
     write_series(tmp_path, HU, syntax=uid_of(kind), encode=cut)
 
-    with pytest.raises(DecodeError, match=r"^1\.dcm: the JPEG .* pixels are damaged \(its codes do not come"):
+    with pytest.raises(DecodeError, match=r"^1\.dcm: the JPEG .* pixels are damaged \(its codes do not match"):
         load_volume(tmp_path)
 
 
@@ -146,9 +146,9 @@ def test_frames_whose_markers_are_damaged_are_refused() -> None:
     without_tables = frame[:tables] + frame[tables + 2 + length :]
     restarts = encode_lossless(FRAME, rows_between_restarts=5)
     broken = {
-        "lacks a table of codes": without_tables,
-        "has a damaged table of codes": frame[: tables + 5] + b"\xfe" + frame[tables + 6 :],
-        "has no scan of one grey image": frame.replace(b"\xff\xda", b"\xff\xe5", 1),
+        "lacks a Huffman table": without_tables,
+        "has a damaged Huffman table": frame[: tables + 5] + b"\xfe" + frame[tables + 6 :],
+        "has no scan of one gray image": frame.replace(b"\xff\xda", b"\xff\xe5", 1),
         "has restarts out of order": restarts.replace(b"\xff\xd1", b"\xff\xd3", 1),
         "has restarts within a row": restarts.replace(struct.pack(">H", 5 * 64), struct.pack(">H", 5 * 64 - 1), 1),
     }

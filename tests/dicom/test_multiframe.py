@@ -82,7 +82,7 @@ def test_frames_that_nothing_places_are_no_series_to_read(tmp_path: Path) -> Non
 
     path = write_enhanced(tmp_path / "sc.dcm", HU, change=capture)
 
-    with pytest.raises(DicomError, match="frames of a multi-frame image that nothing places in space"):
+    with pytest.raises(DicomError, match="frames of a multi-frame image without a position in space"):
         load_volume(path)
 
 
@@ -210,7 +210,7 @@ def test_values_that_are_no_hounsfield_units_are_refused(tmp_path: Path, enhance
     else:
         write_series(tmp_path, HU, change=effective_atomic_number)
 
-    with pytest.raises(DicomError, match=r"RescaleType is not HU: its values are no Hounsfield units"):
+    with pytest.raises(DicomError, match=r"RescaleType is not HU: its values are not Hounsfield units"):
         load_volume(tmp_path)
     (series,) = discover(tmp_path).studies[0].series
     volume = load_volume(series)  # whoever insists is told

@@ -46,7 +46,7 @@ def test_every_storage_order_gives_the_same_volume(
     np.testing.assert_allclose(volume.affine, AFFINE_LPS, atol=1e-4)
     assert volume.provenance is not None
     assert volume.provenance.study_instance_uid == "1.2.3"
-    assert volume.provenance.repairs[0].startswith("NIfTI does not tell what its values mean")
+    assert volume.provenance.repairs[0].startswith("NIfTI does not declare the unit of its values")
 
 
 def test_compressed_and_zipped_files_rows_and_step(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     for name in ("cut.nii", "cut.nii.gz"):
         with pytest.raises(CspineError, match=rf"{name}: .*copy it again"):
             load_volume(tmp_path / name)
-    with pytest.raises(SourceError, match=r"text\.nii: is no readable NIfTI"):
+    with pytest.raises(SourceError, match=r"text\.nii: is not a readable NIfTI"):
         load_volume(tmp_path / "text.nii")
 
 
@@ -246,7 +246,7 @@ def test_what_is_no_segmentation_of_this_study_is_refused(tmp_path: Path) -> Non
         load_segmentation(tmp_path / "far.nii", volume)
     with pytest.raises(LabelError, match=r"ct\.nii: holds other values than labels"):
         load_segmentation(tmp_path / "ct.nii", volume)
-    with pytest.raises(LabelError, match=r"none\.nii: is no readable NIfTI"):
+    with pytest.raises(LabelError, match=r"none\.nii: is not a readable NIfTI"):
         load_segmentation(tmp_path / "none.nii", volume)
 
 

@@ -163,9 +163,9 @@ def test_headers_are_read_alike_by_one_thread_and_by_many(tmp_path: Path, monkey
     (tmp_path / "0.txt").write_text("no image")
     told: list[int] = []
 
-    monkeypatch.setattr(discovery, "_WAITING_S", 1e9)
+    monkeypatch.setattr(discovery, "_MAX_CACHED_READ_S", 1e9)
     alone = discover(tmp_path)
-    monkeypatch.setattr(discovery, "_WAITING_S", 0.0)
+    monkeypatch.setattr(discovery, "_MAX_CACHED_READ_S", 0.0)
     together = discover(tmp_path, progress=lambda _, done, __: told.append(done))
 
     assert together == alone

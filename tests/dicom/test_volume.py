@@ -221,7 +221,7 @@ def test_a_duplicate_slice_is_left_out_and_said(tmp_path: Path) -> None:
 
     np.testing.assert_array_equal(volume.array, HU)
     assert volume.provenance is not None
-    assert volume.provenance.repairs == ("1 duplicate slice left out, first: copy.dcm lies where 4.dcm does",)
+    assert volume.provenance.repairs == ("1 duplicate slice removed, first: copy.dcm lies where 4.dcm does",)
 
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
@@ -280,7 +280,9 @@ def test_a_field_of_view_that_moves_is_put_where_it_lies_and_said(tmp_path: Path
     np.testing.assert_array_equal(volume.array[:, :, 3:24], HU[:, :, 3:24])
     assert (volume.array[:8, :, 24:] == -1024).all()
     assert volume.provenance is not None
-    assert volume.provenance.repairs == ("the field of view moves by 6.0 mm after 8.dcm; slices put where they lie",)
+    assert volume.provenance.repairs == (
+        "the field of view moves by 6.0 mm after 8.dcm; slices moved to their positions",
+    )
 
 
 def test_a_field_of_view_that_moves_absurdly_far_is_refused(tmp_path: Path) -> None:
@@ -293,7 +295,7 @@ def test_a_field_of_view_that_moves_absurdly_far_is_refused(tmp_path: Path) -> N
 def test_a_position_that_no_scanner_reaches_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path, HU, change=_moved(1e30, after=7))
 
-    with pytest.raises(DicomError, match="ImagePositionPatient lies over 100 m off"):
+    with pytest.raises(DicomError, match="ImagePositionPatient lies over 100 m from the origin"):
         load_volume(tmp_path)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from cspine.core.errors import CspineError
 from cspine.dicom.codec.frames import FrameCache
 from cspine.dicom.codec.header import SliceHeader, suppress_pydicom_warnings
-from cspine.dicom.codec.pixels import Window
+from cspine.dicom.codec.pixels import PixelRegion
 from cspine.dicom.decode import decode_into
 from cspine.dicom.discovery import discover
 from cspine.dicom.open_series import load_volume
@@ -50,10 +50,10 @@ def _decode(header: SliceHeader) -> None:
     if not 0 < rows * columns <= MOST_PIXELS:
         return
     for step in (1, 4):
-        window = Window(0, rows, columns, step)
+        region = PixelRegion(0, rows, columns, step)
         try:
             with suppress_pydicom_warnings():
-                decode_into(header, window, np.empty(window.shape, np.int16), FrameCache())
+                decode_into(header, region, np.empty(region.shape, np.int16), FrameCache())
         except CspineError as error:
             _check(error)
 

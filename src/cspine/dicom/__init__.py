@@ -1,25 +1,34 @@
-"""DICOM in: studies and series found, one chosen with reasons, decoded to a volume in Hounsfield units.
+"""DICOM input: discover studies and series, select a series with reasons, decode it to a volume in Hounsfield units.
 
-The names below are imported on first use: the command line reads a constant of `geometry` without loading highdicom.
+Public names are imported on first use, so that the command line can read a constant of `geometry` without loading
+highdicom.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-_HOME = {
+if TYPE_CHECKING:
+    from cspine.dicom.discovery import discover
+    from cspine.dicom.open_series import LoadPlan, LoadPolicy, load_volume, open_series
+    from cspine.dicom.segmentation import load_segmentation
+    from cspine.dicom.series import Discovery, Series, Study
+    from cspine.dicom.series_selection import SeriesSelection, select_series
+    from cspine.dicom.volume import Provenance, Volume
+
+_MODULES = {
     "Discovery": "series",
+    "LoadPlan": "open_series",
+    "LoadPolicy": "open_series",
     "Provenance": "volume",
     "Series": "series",
     "SeriesSelection": "series_selection",
     "Study": "series",
     "Volume": "volume",
-    "select_series": "series_selection",
     "discover": "discovery",
     "load_segmentation": "segmentation",
     "load_volume": "open_series",
     "open_series": "open_series",
-    "LoadPlan": "open_series",
-    "LoadPolicy": "open_series",
+    "select_series": "series_selection",
 }
 
 __all__ = [
@@ -31,24 +40,16 @@ __all__ = [
     "SeriesSelection",
     "Study",
     "Volume",
-    "select_series",
     "discover",
     "load_segmentation",
     "load_volume",
     "open_series",
+    "select_series",
 ]
-
-if TYPE_CHECKING:
-    from cspine.dicom.discovery import discover
-    from cspine.dicom.open_series import LoadPlan, LoadPolicy, load_volume, open_series
-    from cspine.dicom.segmentation import load_segmentation
-    from cspine.dicom.series import Discovery, Series, Study
-    from cspine.dicom.series_selection import SeriesSelection, select_series
-    from cspine.dicom.volume import Provenance, Volume
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type depends on the name
     """Import a public name on first use."""
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -10,37 +10,42 @@ from cspine.dicom.codec.dataset import parse
 from cspine.dicom.sources import SourceFile
 
 MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"
-"""The class of a DICOMDIR."""
+"""SOP class UID of a DICOMDIR (Media Storage Directory Storage)."""
 
 
 def is_dicomdir(file: SourceFile) -> bool:
-    """Tell whether a file is a DICOMDIR, by its class and not by its name."""
+    """Return whether a file is a DICOMDIR, by its SOP class and not by its name."""
     return MEDIA_DIRECTORY.encode() in file.read(1024)
 
 
-def listed_files(file: SourceFile) -> list[SourceFile]:
-    """Return the image files that a DICOMDIR on disk lists, those that are missing with size 0.
+def list_referenced_files(file: SourceFile) -> list[SourceFile]:
+    """List the files that a DICOMDIR on disk references.
 
     Parameters
     ----------
     file : SourceFile
-        The DICOMDIR; the files it names lie below its folder.
+        The DICOMDIR; the files that it references lie below its folder.
+
+    Returns
+    -------
+    list of SourceFile
+        At least one; files that are missing have size 0.
 
     Raises
     ------
     DicomError
-        It is damaged, or names files outside its folder.
+        The DICOMDIR is damaged, or references files outside its folder.
     SourceError
-        It lists no images.
+        It references no files.
     """
-    if file.member is not None:  # pragma: no cover - a zip's members are all read without it
+    if file.member is not None:  # pragma: no cover - all members of a zip are read, with or without a DICOMDIR
         raise SourceError(f"{file.name}: is a DICOMDIR in a zip; give the zip")
     folder = file.container.parent
     try:
         paths = dict.fromkeys(_referenced(file))
     except DicomError:
         raise
-    except Exception as error:  # pydicom raises whatever the values it converts bring up
+    except Exception as error:  # pydicom raises errors of any type on invalid values
         raise DicomError(f"{file.name}: its directory cannot be read; give the folder that holds the images") from error
     if not paths:
         raise SourceError(f"{file.name}: lists no files; give the folder that holds the images")
@@ -60,11 +65,11 @@ def _referenced(file: SourceFile) -> Iterator[tuple[str, ...]]:
 
 
 def _source(folder: Path, parts: tuple[str, ...]) -> SourceFile:
-    """Find a listed file; in the field names change their case, and directories move into the folders they list."""
+    """Find a referenced file, also in lower case or moved up by some folders: media are often copied that way."""
     name = sanitize_text("/".join(parts))
     for start in range(len(parts)):
-        for below in (Path(*parts[start:]), Path(*(part.lower() for part in parts[start:]))):
-            path = folder / below
+        for relative in (Path(*parts[start:]), Path(*(part.lower() for part in parts[start:]))):
+            path = folder / relative
             if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
                 return SourceFile(path, None, name, path.stat().st_size)
     return SourceFile(folder.joinpath(*parts), None, name, 0)

@@ -1,4 +1,4 @@
-"""Which studies and series a path holds, from headers alone."""
+"""Discover the studies and series that a path holds, from headers alone."""
 
 import time
 from collections import defaultdict, deque
@@ -8,58 +8,60 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from cspine.core.errors import ArchiveError, InputError, SourceError
 from cspine.core.progress import Progress, silent
+from cspine.core.typing import Floats
 from cspine.dicom.codec.header import MULTI_FRAME_CT, SliceHeader, read_header, suppress_pydicom_warnings
-from cspine.dicom.dicomdir import MEDIA_DIRECTORY, is_dicomdir, listed_files
-from cspine.dicom.geometry import SAME_PLACE_MM
+from cspine.dicom.dicomdir import MEDIA_DIRECTORY, is_dicomdir, list_referenced_files
+from cspine.dicom.geometry import POSITION_TOLERANCE_MM
 from cspine.dicom.multiframe import frame_headers
 from cspine.dicom.nifti import is_nifti, nifti_headers
 from cspine.dicom.series import Discovery, Series, SkippedFile, Study
 from cspine.dicom.sources import SourceFile, list_files
 
-SAME_DIRECTION: Final = 2e-3
-"""Direction cosines and pixel spacings (mm) that differ less are the same: 0.1 degrees, 1 mm over 512 pixels."""
+HEADER_TOLERANCE: Final = 2e-3
+"""Direction cosines and pixel spacings (mm) that differ less are equal: 0.1 degrees, 1 mm over 512 pixels."""
 
-MOST_PARTS: Final = 200
-"""Kinds of images in one series; no honest series comes near it."""
+MAX_PARTS: Final = 200
+"""Most groups of images of equal size and geometry in one series; real series have a few."""
 
-MOST_ACQUISITIONS: Final = 50
-"""Where a series numbers more, the number counts something else, such as each table position."""
+MAX_ACQUISITIONS: Final = 50
+"""A series with more acquisition numbers counts something else by them, such as table positions."""
 
-_THREADS: Final = 8
-"""Read at the same time, so that a slow disk's answers are waited for together."""
+_N_THREADS: Final = 8
+"""Threads that read headers, so that the latencies of a slow disk overlap."""
 
-_BATCH: Final = 32
-"""Files read in a row."""
+_FILES_PER_BATCH: Final = 32
+"""Files that a thread reads in sequence."""
 
-_WAITING_S: Final = 0.4e-3
-"""A header that takes longer was waited for; from memory it takes 0.1 ms."""
+_MAX_CACHED_READ_S: Final = 0.4e-3
+"""A header that takes longer came from a disk and not from the file cache, where it takes 0.1 ms."""
+
+_BESIDE_DICOM: Final = "a NIfTI volume beside DICOM files; give it alone to read it"
 
 _Outcome: TypeAlias = tuple[SliceHeader, ...] | InputError
 
 
 def discover(path: str | Path, *, progress: Progress = silent) -> Discovery:
-    """Find the studies and series at `path`, reading headers only.
+    """Discover the studies and series at a path, reading headers only.
 
     Parameters
     ----------
     path : str or Path
         A file (DICOM, DICOMDIR or NIfTI), a folder of any depth, or a zip.
     progress : Progress
-        Told how many files are read.
+        Called with the number of files read.
 
     Returns
     -------
     Discovery
-        At least one study; files that are no images are listed as skipped, with the reason.
+        At least one study; files that are not images are listed as skipped, with the reason.
 
     Raises
     ------
     SourceError
-        Nothing there can be read; the sentence says what is there instead.
+        No file can be read; the message gives the first file's reason.
     ArchiveError
         A zip is unsafe or damaged.
     """
@@ -68,31 +70,43 @@ def discover(path: str | Path, *, progress: Progress = silent) -> Discovery:
 
 
 def list_images(path: Path) -> list[SourceFile]:
-    """List the files at `path`; of a DICOMDIR, those that it names. Raises as `discover` does."""
+    """List the files at a path, or those that a DICOMDIR references; raises as `discover` does."""
     files = list_files(path)
     if len(files) == 1 and files[0].member is None and is_dicomdir(files[0]):
-        return listed_files(files[0])
+        return list_referenced_files(files[0])
     return files
 
 
 def discover_files(files: Sequence[SourceFile], *, origin: str, progress: Progress = silent) -> Discovery:
-    """Do what `discover` does for files already listed; `origin` names them in errors."""
+    """Discover the studies and series of files that are already listed.
+
+    Parameters
+    ----------
+    files : sequence of SourceFile
+        At least one.
+    origin : str
+        Name of the files' source in error messages.
+    progress : Progress
+        Called with the number of files read.
+
+    Returns
+    -------
+    Discovery
+        As `discover` returns it; raises as `discover` does, too.
+    """
     volumes = [file for file in files if is_nifti(file)]
-    found, skipped = _read_all([file for file in files if not is_nifti(file)], progress)
-    if found:  # beside DICOM, NIfTI is most likely a segmentation or a copy
-        skipped += [SkippedFile(file.name, _BESIDE) for file in volumes]
+    headers, skipped = _read_all([file for file in files if not is_nifti(file)], progress)
+    if headers:  # beside DICOM, NIfTI is most likely a segmentation or a copy
+        skipped += [SkippedFile(file.name, _BESIDE_DICOM) for file in volumes]
     elif volumes:
-        found, damaged = _read_all(volumes, progress)
-        skipped += damaged
-    if not found:
+        headers, unreadable = _read_all(volumes, progress)
+        skipped += unreadable
+    if not headers:
         count = "the only file" if len(files) == 1 else f"none of the {len(files):,} files"
         verb = "is not" if len(files) == 1 else "is"
         raise SourceError(f"{origin}: {count} {verb} readable DICOM, first: {skipped[0].name}: {skipped[0].reason}")
-    studies, crowded = _group(found)
-    return Discovery(studies, (*skipped, *crowded))
-
-
-_BESIDE: Final = "a NIfTI volume beside DICOM files; give it alone to read it"
+    studies, excess = _group(headers)
+    return Discovery(studies, (*skipped, *excess))
 
 
 def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[SliceHeader], list[SkippedFile]]:
@@ -114,19 +128,20 @@ def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[Sli
 
 
 def _read_batches(files: Sequence[SourceFile]) -> Iterator[tuple[Sequence[SourceFile], list[_Outcome]]]:
-    """Read batch after batch, in several threads from the first on that had to wait for the disk.
+    """Read batch after batch, in one thread until a batch is slow, then in several.
 
-    Headers that the system holds in memory are parsed faster by one thread than by several that share an interpreter.
+    One thread is faster for files in the system's cache, since parsing holds the interpreter lock; several are faster
+    for files on a disk, since their latencies overlap.
     """
-    batches = deque(files[start : start + _BATCH] for start in range(0, len(files), _BATCH))
+    batches = deque(files[start : start + _FILES_PER_BATCH] for start in range(0, len(files), _FILES_PER_BATCH))
     while batches:
         batch, started = batches.popleft(), time.perf_counter()
         outcomes = _read_batch(batch)
-        waited = time.perf_counter() - started
+        elapsed_s = time.perf_counter() - started
         yield batch, outcomes
-        if waited > _WAITING_S * len(batch):
+        if elapsed_s > _MAX_CACHED_READ_S * len(batch):
             break
-    with ThreadPoolExecutor(_THREADS) as threads:
+    with ThreadPoolExecutor(_N_THREADS) as threads:
         jobs = [(batch, threads.submit(_read_batch, batch)) for batch in batches]
         try:
             for batch, job in jobs:
@@ -141,7 +156,7 @@ def _read_batch(files: Sequence[SourceFile]) -> list[_Outcome]:
 
 
 def _read(file: SourceFile) -> _Outcome:
-    """Read one file's headers; one for each frame of a multi-frame file. A bad file is told of, a bad zip raises."""
+    """Read the header of each image in a file; the error of an unreadable file is returned, that of a zip is raised."""
     try:
         if is_nifti(file):
             return nifti_headers(file)
@@ -158,23 +173,23 @@ def _read(file: SourceFile) -> _Outcome:
 
 
 def _group(headers: Iterable[SliceHeader]) -> tuple[tuple[Study, ...], list[SkippedFile]]:
-    """Sort headers into studies, series, and parts of one size, orientation and spacing."""
+    """Group headers by study, by series, and by size, orientation and spacing; return excess files, too."""
     studies: dict[str, dict[str, list[list[SliceHeader]]]] = defaultdict(lambda: defaultdict(list))
-    crowded: list[SkippedFile] = []
+    excess: list[SkippedFile] = []
     for header in headers:
         parts = studies[header.study_instance_uid][header.series_instance_uid]
-        part = next((part for part in parts if _alike(part[0], header)), None)
+        part = next((part for part in parts if _is_same_volume(part[0], header)), None)
         if part is not None:
             part.append(header)
-        elif len(parts) < MOST_PARTS:
+        elif len(parts) < MAX_PARTS:
             parts.append([header])
         else:
-            crowded.append(SkippedFile(header.file.name, f"its series holds images of more than {MOST_PARTS} kinds"))
+            excess.append(SkippedFile(header.file.name, f"its series holds images of more than {MAX_PARTS} geometries"))
     grouped = tuple(
         Study(study_uid, tuple(part for uid, parts in series.items() for part in _parts(study_uid, uid, parts)))
         for study_uid, series in studies.items()
     )
-    return grouped, crowded
+    return grouped, excess
 
 
 def _parts(study_uid: str, series_uid: str, parts: Sequence[Sequence[SliceHeader]]) -> Iterator[Series]:
@@ -186,57 +201,58 @@ def _parts(study_uid: str, series_uid: str, parts: Sequence[Sequence[SliceHeader
 
 
 def _by_acquisition(headers: Sequence[SliceHeader]) -> Sequence[Sequence[SliceHeader]]:
-    """Tell repeated scans of one place apart (a second phase, a repeat after motion), where the headers number them.
+    """Separate repeated scans of one region, such as a second phase or a repeat after motion, by AcquisitionNumber.
 
-    Acquisitions that continue each other stay together: each joins the first stack that does not reach over most of it.
+    Acquisitions that continue each other stay together: each joins the first stack that does not overlap most of it.
     """
     numbers = {header.acquisition_number for header in headers}
     first = headers[0].orientation
-    if not 1 < len(numbers) <= MOST_ACQUISITIONS or None in numbers or first is None:
+    if not 1 < len(numbers) <= MAX_ACQUISITIONS or None in numbers or first is None:
         return [headers]
     normal = np.cross(first[:3], first[3:])
-    stacks: list[tuple[list[SliceHeader], list[tuple[float, float]]]] = []
+    stacks: list[tuple[list[SliceHeader], list[tuple[float, float]]]] = []  # headers, and ranges of their positions
     for number in sorted(numbers, key=lambda number: number or 0):
         acquisition = [header for header in headers if header.acquisition_number == number]
         if any(header.position_mm is None for header in acquisition):
             return [headers]
         along = np.array([header.position_mm for header in acquisition]) @ normal
-        home = next((stack for stack in stacks if not any(_reaches_over(area, along) for area in stack[1])), None)
-        if home is None:
-            home = ([], [])
-            stacks.append(home)
-        home[0].extend(acquisition)
-        home[1].append((float(along.min()), float(along.max())))
+        stack = next((each for each in stacks if not any(_overlaps_mostly(extent, along) for extent in each[1])), None)
+        if stack is None:
+            stack = ([], [])
+            stacks.append(stack)
+        stack[0].extend(acquisition)
+        stack[1].append((float(along.min()), float(along.max())))
     return [members for members, _ in stacks]
 
 
-def _reaches_over(area: tuple[float, float], along: npt.NDArray[np.float64]) -> bool:
-    """Tell whether most of an acquisition lies where another one has been."""
-    return bool(np.mean((along > area[0] - SAME_PLACE_MM) & (along < area[1] + SAME_PLACE_MM)) > 0.5)
+def _overlaps_mostly(extent: tuple[float, float], along: Floats) -> bool:
+    """Return whether most slices of an acquisition lie within the extent of another one."""
+    low, high = extent[0] - POSITION_TOLERANCE_MM, extent[1] + POSITION_TOLERANCE_MM
+    return bool(np.mean((along > low) & (along < high)) > 0.5)
 
 
-def _alike(one: SliceHeader, other: SliceHeader) -> bool:
-    """Tell whether two images may be of one volume; numbers are compared with a tolerance, as writers round."""
+def _is_same_volume(one: SliceHeader, other: SliceHeader) -> bool:
+    """Return whether two images may belong to one volume; numbers have a tolerance, since writers round them."""
     return (
         (one.rows, one.columns, one.frames > 1) == (other.rows, other.columns, other.frames > 1)
         and ("LOCALIZER" in one.image_type) == ("LOCALIZER" in other.image_type)
-        and _agree(one.frame_of_reference_uid, other.frame_of_reference_uid)
-        and _agree(one.kernel, other.kernel)
-        and _agree(one.rescale_type, other.rescale_type)
-        and _close(one.pixel_spacing_mm, other.pixel_spacing_mm)
-        and _close(one.orientation, other.orientation)
+        and _is_compatible(one.frame_of_reference_uid, other.frame_of_reference_uid)
+        and _is_compatible(one.kernel, other.kernel)
+        and _is_compatible(one.rescale_type, other.rescale_type)
+        and _is_close(one.pixel_spacing_mm, other.pixel_spacing_mm)
+        and _is_close(one.orientation, other.orientation)
     )
 
 
-def _agree(one: str | None, other: str | None) -> bool:
-    """Tell whether two values are the same as far as both are known."""
+def _is_compatible(one: str | None, other: str | None) -> bool:
+    """Return whether two values are equal or one of them is unknown."""
     return one is None or other is None or one == other
 
 
-def _close(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+def _is_close(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
     if one is None or other is None:
         return one is other
-    return all(abs(a - b) < SAME_DIRECTION for a, b in zip(one, other, strict=True))
+    return all(abs(a - b) < HEADER_TOLERANCE for a, b in zip(one, other, strict=True))
 
 
 def _reason(file: SourceFile, error: InputError) -> str:

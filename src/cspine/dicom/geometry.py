@@ -1,4 +1,4 @@
-"""How slices lie in space: order, gaps, tilt and the affine. NumPy only; knows nothing of files.
+"""Geometry of a stack of slices: order, gaps, tilt and the affine. NumPy only, independent of files.
 
 Indices are ``[k, j, i]``: slice, row, column. Positions are LPS in mm (x to the left, y to the back, z to the head).
 """
@@ -10,50 +10,47 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.core.errors import GeometryError
-from cspine.core.typing import Floats
+from cspine.core.typing import Floats, Indices
 
-SAME_PLACE_MM: Final = 0.01
-"""Slices closer than this along the normal are the same slice twice."""
+POSITION_TOLERANCE_MM: Final = 0.01
+"""Slices closer than this along the normal have the same position: one of them is a duplicate."""
 
-EVEN_MM: Final = 0.05
-"""Gaps that differ less than this from their median count as even: rounding of positions in the header."""
+EVEN_TOLERANCE_MM: Final = 0.05
+"""Gaps that differ less than this from their median are even: the header rounds positions."""
 
-EVEN_FRACTION: Final = 0.02
-"""The same, as a fraction of the median gap; the larger of both holds."""
+EVEN_TOLERANCE_FRACTION: Final = 0.02
+"""The same tolerance as a fraction of the median gap; the larger of both applies."""
 
-STRAIGHT_DEG: Final = 0.2
-"""A stack whose slices drift less than this off their normal is straight."""
+MAX_STRAIGHT_TILT_DEG: Final = 0.2
+"""A stack that is tilted by less than this is straight."""
 
-FARTHEST_MM: Final = 100_000.0
-"""Farther off the origin nothing is scanned."""
-
-MAX_GAP_MM: Final = 3.0
-"""The widest hole between slices that is bridged by interpolation unless asked otherwise."""
+MAX_POSITION_MM: Final = 100_000.0
+"""Largest coordinate of a slice that is plausible."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """The geometry of one stack of parallel slices, sorted along its normal.
+    """Geometry of one stack of parallel slices, sorted along its normal.
 
     Attributes
     ----------
     order : (n,) integer array
-        Which of the given slices stand at sorted place 0, 1, ...; duplicates are left out.
+        Input index of each sorted slice, without duplicates.
     duplicates : tuple of (int, int)
-        Pairs (left out, kept) of slices at the same place, as indices into what was given.
-    origin_mm : (3,)
-        Position of the first sorted slice's first pixel.
-    row_direction, column_direction, normal : (3,)
-        Unit vectors: along a row (i grows), down a column (j grows), and their cross product (k grows).
+        Pairs (removed, kept) of input indices of slices at the same position.
+    origin_mm : (3,) float array
+        LPS position of the first pixel of the first sorted slice.
+    row_direction, column_direction, normal : (3,) float array
+        LPS unit vectors along a row (i grows), down a column (j grows), and their cross product (k grows).
     pixel_spacing_mm : (float, float)
-        Between rows, between columns.
-    along_mm : (n,)
+        Distance between rows, and between columns.
+    along_mm : (n,) float array
         Distance of each sorted slice from the first along the normal.
-    drift_mm : (n, 2)
+    drift_mm : (n, 2) float array
         In-plane offset of each sorted slice from the first, along the row and down the column.
     """
 
-    order: npt.NDArray[np.intp]
+    order: Indices
     duplicates: tuple[tuple[int, int], ...]
     origin_mm: Floats
     row_direction: Floats
@@ -65,17 +62,17 @@ class Stack:
 
     @property
     def gaps_mm(self) -> Floats:
-        """Distances between neighbouring slices along the normal, shape (n - 1,)."""
+        """Distances between neighboring slices along the normal, shape (n - 1,)."""
         return np.diff(self.along_mm)
 
     @property
     def spacing_mm(self) -> float:
-        """The median gap; 1 for a single slice, whose spacing nothing tells."""
+        """The median gap; 1 for a single slice, whose spacing is unknown."""
         return float(np.median(self.gaps_mm)) if len(self.along_mm) > 1 else 1.0
 
     @property
     def shear(self) -> Floats:
-        """In-plane drift per mm of height, along the row and down the column: the median over neighbouring slices."""
+        """In-plane drift per mm along the normal, along the row and down the column: median over neighboring slices."""
         if len(self.along_mm) < 2:
             return np.zeros(2)
         shear: Floats = np.median(np.diff(self.drift_mm, axis=0) / self.gaps_mm[:, None], axis=0)
@@ -83,49 +80,54 @@ class Stack:
 
     @property
     def tilt_deg(self) -> float:
-        """The angle between the way from slice to slice and the slices' normal, from positions."""
+        """Gantry tilt: the angle between the line through the slices' positions and their normal, in degrees."""
         return float(np.degrees(np.arctan(np.linalg.norm(self.shear))))
 
     def widest_jump(self) -> tuple[int, float]:
-        """Return the sorted place before the largest in-plane step that tilt does not explain, and the step in mm."""
+        """Return the sorted index before the largest in-plane step that tilt does not explain, and the step in mm."""
         if len(self.along_mm) < 2:
             return 0, 0.0
         steps = np.diff(self.drift_mm, axis=0) - self.gaps_mm[:, None] * self.shear
         sizes = np.linalg.norm(steps, axis=1)
-        place = int(np.argmax(sizes))
-        return place, float(sizes[place])
+        index = int(np.argmax(sizes))
+        return index, float(sizes[index])
 
     @property
     def is_straight(self) -> bool:
-        """Whether all slices lie exactly over each other, within `STRAIGHT_DEG` and half a pixel."""
-        if self.tilt_deg > STRAIGHT_DEG:
+        """Whether all slices lie over each other, within `MAX_STRAIGHT_TILT_DEG` and half a pixel."""
+        if self.tilt_deg > MAX_STRAIGHT_TILT_DEG:
             return False
         return bool(np.abs(self.drift_mm).max(initial=0.0) <= 0.5 * min(self.pixel_spacing_mm))
 
     @property
     def is_even(self) -> bool:
-        """Whether all gaps are the same within `EVEN_MM` or `EVEN_FRACTION`."""
-        tolerance = max(EVEN_MM, EVEN_FRACTION * self.spacing_mm)
+        """Whether all gaps are equal within `EVEN_TOLERANCE_MM` or `EVEN_TOLERANCE_FRACTION`."""
+        tolerance = max(EVEN_TOLERANCE_MM, EVEN_TOLERANCE_FRACTION * self.spacing_mm)
         if np.any(np.abs(self.gaps_mm - self.spacing_mm) > tolerance):
             return False
-        # Small differences that all go one way add up: each slice must lie where an even stack would have it.
+        # Small differences of one sign add up: each slice must lie near its position in an even stack.
         even = np.linspace(0.0, self.along_mm[-1], len(self.along_mm))
         return bool(np.abs(self.along_mm - even).max(initial=0.0) <= 2.0 * tolerance)
 
     def widest_gap(self) -> tuple[int, float]:
-        """Return the sorted place before the widest gap, and the gap in mm."""
-        place = int(np.argmax(self.gaps_mm))
-        return place, float(self.gaps_mm[place])
+        """Return the sorted index before the widest gap, and the gap in mm."""
+        index = int(np.argmax(self.gaps_mm))
+        return index, float(self.gaps_mm[index])
 
     def affine_lps(self, spacing_mm: float | None = None, drift_origin_mm: tuple[float, float] = (0.0, 0.0)) -> Floats:
-        """Return the 4 x 4 matrix from ``[k, j, i, 1]`` to LPS mm of the straight stack.
+        """Return the affine of the straight stack.
 
         Parameters
         ----------
         spacing_mm : float, optional
-            Slice spacing; the mean gap where omitted, which puts the last slice where its header does.
+            Slice spacing; by default the mean gap, with which the last slice keeps its position.
         drift_origin_mm : (float, float)
-            Where the first pixel lies in-plane relative to `origin_mm`, along the row and down the column.
+            In-plane offset of the first pixel from `origin_mm`, along the row and down the column.
+
+        Returns
+        -------
+        (4, 4) float array
+            Maps ``[k, j, i, 1]`` to LPS mm.
         """
         count = len(self.along_mm)
         if spacing_mm is None:
@@ -143,16 +145,16 @@ class Stack:
 def stack_slices(
     positions_mm: npt.ArrayLike, orientation: npt.ArrayLike, pixel_spacing_mm: tuple[float, float]
 ) -> Stack:
-    """Sort slices along their normal and measure how they lie.
+    """Sort slices along their normal and measure their geometry.
 
     Parameters
     ----------
-    positions_mm : (n, 3)
+    positions_mm : (n, 3) array-like
         ImagePositionPatient of each slice.
-    orientation : (6,)
-        ImageOrientationPatient, common to all.
+    orientation : (6,) array-like
+        ImageOrientationPatient, common to all slices.
     pixel_spacing_mm : (float, float)
-        Between rows, between columns.
+        PixelSpacing: distance between rows, and between columns.
 
     Returns
     -------
@@ -162,20 +164,20 @@ def stack_slices(
     ------
     GeometryError
         The direction cosines are not two perpendicular unit vectors, the spacing is not positive, or a position is
-        absurdly far off.
+        implausibly far from the origin.
     """
     positions = np.asarray(positions_mm, dtype=np.float64).reshape(-1, 3)
     row, column = check_orientation(orientation)
     if not all(0.0 < spacing < 100.0 for spacing in pixel_spacing_mm):
         raise GeometryError(f"PixelSpacing is {pixel_spacing_mm} mm, which no CT has; have the files exported again")
-    if np.abs(positions).max(initial=0.0) > FARTHEST_MM:
-        raise GeometryError("ImagePositionPatient lies over 100 m off, which no scanner reaches; export them again")
+    if np.abs(positions).max(initial=0.0) > MAX_POSITION_MM:
+        raise GeometryError("ImagePositionPatient lies over 100 m from the origin; have the files exported again")
     normal = np.cross(row, column)
     along = positions @ normal
     order = np.argsort(along, kind="stable")
     kept, duplicates = [int(order[0])], []
     for index in order[1:].tolist():
-        if along[index] - along[kept[-1]] < SAME_PLACE_MM:
+        if along[index] - along[kept[-1]] < POSITION_TOLERANCE_MM:
             duplicates.append((index, kept[-1]))
         else:
             kept.append(index)
@@ -194,12 +196,22 @@ def stack_slices(
 
 
 def check_orientation(orientation: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Return the row and column directions as unit vectors.
+    """Return the row and column directions as perpendicular unit vectors.
+
+    Parameters
+    ----------
+    orientation : (6,) array-like
+        ImageOrientationPatient: direction cosines along a row, then down a column.
+
+    Returns
+    -------
+    row_direction, column_direction : (3,) float array
+        LPS unit vectors, made exactly perpendicular.
 
     Raises
     ------
     GeometryError
-        They are not unit vectors, or not perpendicular, within 1 %.
+        The vectors are not of unit length, or not perpendicular, within 1 %.
     """
     row, column = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
     lengths = np.linalg.norm([row, column], axis=1)
@@ -213,7 +225,12 @@ def check_orientation(orientation: npt.ArrayLike) -> tuple[Floats, Floats]:
 
 
 def plane_name(normal: npt.ArrayLike) -> str:
-    """Name the plane whose normal is nearest: axial, coronal or sagittal.
+    """Return the name of the plane with the nearest normal: axial, coronal or sagittal.
+
+    Parameters
+    ----------
+    normal : (3,) array-like
+        LPS normal of the slices.
 
     >>> plane_name([0.0, 0.3, 0.95])
     'axial'

@@ -1,4 +1,4 @@
-"""What a path holds and how it would be read, for people and programs."""
+"""Inspection: a report of the studies and series that a path holds, and of what would be read of them."""
 
 from collections import Counter
 from pathlib import Path
@@ -10,36 +10,39 @@ from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats
 from cspine.dicom.codec.codecs import transfer_syntax_name
 from cspine.dicom.discovery import discover
-from cspine.dicom.geometry import MAX_GAP_MM, Stack, plane_name
+from cspine.dicom.geometry import Stack, plane_name
+from cspine.dicom.limits import MAX_GAP_MM
 from cspine.dicom.open_series import LoadPolicy, open_series
 from cspine.dicom.series import Series, Study
-from cspine.dicom.series_selection import select_series
+from cspine.dicom.series_selection import ANOTHER_SERIES_REQUESTED, select_series
 
 
-class _Part(BaseModel):
+class _Report(BaseModel):
+    """Base of the parts of an inspection report: immutable, without unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class GeometryReport(_Part):
-    """How the slices of a series lie; lengths in mm."""
+class GeometryReport(_Report):
+    """Geometry of the slices of a series."""
 
     plane: str
     rows: int
     columns: int
-    pixel_spacing_mm: tuple[float, float] = Field(description="Between rows, between columns.")
-    slice_spacing_mm: float = Field(description="Median gap along the normal.")
+    pixel_spacing_mm: tuple[float, float] = Field(description="Distance between rows, and between columns, in mm.")
+    slice_spacing_mm: float = Field(description="Median gap along the normal, in mm.")
     smallest_gap_mm: float
     widest_gap_mm: float
-    length_mm: float = Field(description="From the first to the last slice's far side.")
-    tilt_deg: float = Field(description="Gantry tilt from the positions, not from the tag.")
+    length_mm: float = Field(description="From the first slice to the far side of the last, in mm.")
+    tilt_deg: float = Field(description="Gantry tilt by the slices' positions, not by its tag.")
     is_even: bool
     duplicates: int
     row_direction_lps: tuple[float, float, float]
     column_direction_lps: tuple[float, float, float]
 
 
-class SeriesReport(_Part):
-    """One series, or one part of a series that holds images of several kinds."""
+class SeriesReport(_Report):
+    """One series, or one part of a series that holds several stacks of images."""
 
     series_instance_uid: str
     part: int
@@ -49,16 +52,16 @@ class SeriesReport(_Part):
     kernel: str | None
     manufacturer: str | None
     slice_thickness_mm: float | None
-    transfer_syntaxes: dict[str, int] = Field(description="Name to number of images.")
+    transfer_syntaxes: dict[str, int] = Field(description="Name of the transfer syntax to number of images.")
     missing: dict[str, int] = Field(description="Tag to number of images that lack it.")
     geometry: GeometryReport | None
-    chosen: bool
-    reasons: tuple[str, ...] = Field(description="Why it would be read, or why not.")
-    problem: str | None = Field(None, description="What keeps the chosen series from being loaded, or null.")
+    selected: bool
+    reasons: tuple[str, ...] = Field(description="Why the series would be read, or why not.")
+    problem: str | None = Field(None, description="Why the selected series cannot be loaded, or null.")
 
 
-class StudyReport(_Part):
-    """One study."""
+class StudyReport(_Report):
+    """One study and its series."""
 
     study_instance_uid: str
     readable: bool
@@ -66,13 +69,13 @@ class StudyReport(_Part):
     series: tuple[SeriesReport, ...]
 
 
-class InspectionReport(_Part):
-    """What a path holds."""
+class InspectionReport(_Report):
+    """The studies at a path."""
 
     path: str
     studies: tuple[StudyReport, ...]
-    skipped: dict[str, int] = Field(description="Why files were passed over, to how many.")
-    first_skipped: tuple[str, ...] = Field(description="The first few of them by name.")
+    skipped: dict[str, int] = Field(description="Reason why files were skipped to their number.")
+    first_skipped: tuple[str, ...] = Field(description="Names of the first three skipped files.")
 
     @property
     def all_readable(self) -> bool:
@@ -87,30 +90,34 @@ def inspect(
     max_gap_mm: float = MAX_GAP_MM,
     progress: Progress = silent,
 ) -> InspectionReport:
-    """Look at a path's headers and say what would be read, and why.
+    """Report what a path holds and which series would be read, from headers alone.
 
     Parameters
     ----------
     path : str or Path
         A file, a folder of any depth, or a zip.
     series_uid : str, optional
-        Show what reading this series instead of the best would do.
+        SeriesInstanceUID of a requested series, instead of the best one.
     max_gap_mm : float
-        The widest gap between slices that would be bridged.
+        Largest gap between slices that would be interpolated, in mm.
     progress : Progress
-        Told how many headers are read.
+        Called with the number of headers read.
+
+    Returns
+    -------
+    InspectionReport
 
     Raises
     ------
     SourceError, ArchiveError
-        Nothing there is readable.
+        The path holds nothing that can be read.
     """
-    found = discover(path, progress=progress)
+    discovery = discover(path, progress=progress)
     return InspectionReport(
         path=str(path),
-        studies=tuple(_study(study, series_uid, max_gap_mm) for study in found.studies),
-        skipped=dict(Counter(skipped.reason for skipped in found.skipped)),
-        first_skipped=tuple(skipped.name for skipped in found.skipped[:3]),
+        studies=tuple(_study(study, series_uid, max_gap_mm) for study in discovery.studies),
+        skipped=dict(Counter(skipped.reason for skipped in discovery.skipped)),
+        first_skipped=tuple(skipped.name for skipped in discovery.skipped[:3]),
     )
 
 
@@ -120,12 +127,12 @@ def _study(study: Study, series_uid: str | None, max_gap_mm: float) -> StudyRepo
         plan = open_series(study, LoadPolicy(series_uid, max_gap_mm))
         selection = plan.selection
     except InputError as error:
-        reasons = {id(series): (_why_unreadable(study, series, series_uid),) for series in study.series}
+        reasons = {id(series): (_rejection_reason(study, series, series_uid),) for series in study.series}
         return StudyReport(
             study_instance_uid=study.study_instance_uid,
             readable=False,
             reason=str(error),
-            series=tuple(_series(series, reasons[id(series)], chosen=False) for series in study.series),
+            series=tuple(_series(series, reasons[id(series)], selected=False) for series in study.series),
         )
     try:
         plan.check()
@@ -137,18 +144,18 @@ def _study(study: Study, series_uid: str | None, max_gap_mm: float) -> StudyRepo
         readable=problem is None,
         reason=problem,
         series=tuple(
-            _series(series, selection.reasons, chosen=True, problem=problem)
+            _series(series, selection.reasons, selected=True, problem=problem)
             if series is selection.selected
-            else _series(series, rejected[id(series)], chosen=False)
+            else _series(series, rejected[id(series)], selected=False)
             for series in study.series
         ),
     )
 
 
-def _why_unreadable(study: Study, series: Series, series_uid: str | None) -> str:
-    """Return one series' own reason, by asking for a choice among it alone."""
+def _rejection_reason(study: Study, series: Series, series_uid: str | None) -> str:
+    """Return the reason against one series, by selecting from it alone."""
     if series_uid not in {None, series.series_instance_uid}:
-        return "another series was asked for"
+        return ANOTHER_SERIES_REQUESTED
     try:
         select_series(Study(study.study_instance_uid, (series,)), series_uid=series_uid)
     except InputError as error:
@@ -156,7 +163,7 @@ def _why_unreadable(study: Study, series: Series, series_uid: str | None) -> str
     raise AssertionError("a series is readable alone but not beside others")  # pragma: no cover
 
 
-def _series(series: Series, reasons: tuple[str, ...], *, chosen: bool, problem: str | None = None) -> SeriesReport:
+def _series(series: Series, reasons: tuple[str, ...], *, selected: bool, problem: str | None = None) -> SeriesReport:
     first = series.headers[0]
     try:
         geometry = _geometry(series, series.stack)
@@ -174,7 +181,7 @@ def _series(series: Series, reasons: tuple[str, ...], *, chosen: bool, problem: 
         transfer_syntaxes=dict(Counter(transfer_syntax_name(h.transfer_syntax_uid) for h in series.headers)),
         missing=dict(Counter(tag for header in series.headers for tag in header.missing)),
         geometry=geometry,
-        chosen=chosen,
+        selected=selected,
         reasons=reasons,
         problem=problem,
     )

@@ -21,12 +21,12 @@ _GROUPS: Final = {
     "CTImageFrameTypeSequence": ("FrameType",),
     "FrameContentSequence": ("FrameAcquisitionNumber",),
 }
-"""The functional group macros that place a CT frame and say what its values mean."""
+"""Functional group macros with the geometry and the rescaling of a CT frame, and the attributes read of each."""
 
 _ITEM: Final = b"\xfe\xff\x00\xe0"
-_MOST_ITEMS: Final = 10_000
-_MOST_ITEMS_PER_FRAME: Final = 200
-"""Items of sequences in a header, each of which costs time and memory to parse; enhanced CT has about 20 per frame."""
+_MAX_ITEMS: Final = 10_000
+_MAX_ITEMS_PER_FRAME: Final = 200
+"""Most sequence items of a header, since each costs time and memory to parse; enhanced CT has about 20 per frame."""
 
 
 def frame_headers(header: SliceHeader) -> tuple[SliceHeader, ...]:
@@ -35,21 +35,21 @@ def frame_headers(header: SliceHeader) -> tuple[SliceHeader, ...]:
     Parameters
     ----------
     header : SliceHeader
-        What holds for the whole file.
+        The header of the file.
 
     Returns
     -------
     tuple of SliceHeader
-        In the order of the frames. A file without functional groups (a multi-frame secondary capture) gives its one
-        header back, whose frames nothing places in space.
+        One per frame, in the file's order. A file without functional groups (a multi-frame secondary capture) keeps
+        its one header, without positions of its frames.
 
     Raises
     ------
     DicomError
-        The functional groups are not those of as many frames, or hold values that are not what their tag promises.
+        The number of functional groups differs from that of frames, or a group holds an invalid value.
     """
-    data = header.file.read(header.pixels_at)
-    if data.count(_ITEM) > _MOST_ITEMS + _MOST_ITEMS_PER_FRAME * header.frames:
+    data = header.file.read(header.pixel_data_offset)
+    if data.count(_ITEM) > _MAX_ITEMS + _MAX_ITEMS_PER_FRAME * header.frames:
         raise DicomError(f"{header.file.name}: describes more than its {header.frames} frames; have it exported again")
     if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
         dataset: Dataset = parse_deflated(header.file)
@@ -59,7 +59,7 @@ def frame_headers(header: SliceHeader) -> tuple[SliceHeader, ...]:
         return _all_frames(header, dataset)
     except DicomError:
         raise
-    except Exception as error:  # pydicom raises whatever the values it converts bring up
+    except Exception as error:  # pydicom raises errors of any type on invalid values
         raise DicomError(f"{header.file.name}: its functional groups are not valid; have it exported again") from error
 
 
@@ -72,8 +72,8 @@ def _all_frames(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, ...
             f"{header.file.name}: describes {len(per_frame)} frames but declares {header.frames}; export it again"
         )
     shared = _items(dataset, "SharedFunctionalGroupsSequence")
-    common = _facts(shared[0]) if shared else {}
-    return tuple(_frame(header, number, {**common, **_facts(group)}) for number, group in enumerate(per_frame))
+    common = _flatten(shared[0]) if shared else {}
+    return tuple(_frame(header, number, {**common, **_flatten(group)}) for number, group in enumerate(per_frame))
 
 
 def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
@@ -81,61 +81,62 @@ def _items(dataset: Dataset, keyword: str) -> list[Dataset]:
     return list(value) if value is not None else []
 
 
-def _facts(group: Dataset) -> dict[str, Any]:
-    """Flatten one functional group item to the values we use."""
-    facts: dict[str, Any] = {}
+def _flatten(group: Dataset) -> dict[str, Any]:
+    """Return the attributes of one functional group item by keyword, without empty ones."""
+    values: dict[str, Any] = {}
     for macro, keywords in _GROUPS.items():
         for item in _items(group, macro)[:1]:
-            facts |= {keyword: item.get(keyword) for keyword in keywords if item.get(keyword) not in (None, "")}
-    return facts
+            values |= {keyword: item.get(keyword) for keyword in keywords if item.get(keyword) not in (None, "")}
+    return values
 
 
-def _frame(header: SliceHeader, number: int, facts: Mapping[str, Any]) -> SliceHeader:
-    spacing, position = _numbers(facts, "PixelSpacing", 2), _numbers(facts, "ImagePositionPatient", 3)
-    orientation = _numbers(facts, "ImageOrientationPatient", 6)
-    thickness, acquisition = facts.get("SliceThickness"), facts.get("FrameAcquisitionNumber")
-    kernel, frame_type = facts.get("ConvolutionKernel"), facts.get("FrameType")
-    own = {
+def _frame(header: SliceHeader, number: int, values: Mapping[str, Any]) -> SliceHeader:
+    """Return the header of one frame: the file's, with the values of the frame's functional groups."""
+    spacing, position = _numbers(values, "PixelSpacing", 2), _numbers(values, "ImagePositionPatient", 3)
+    orientation = _numbers(values, "ImageOrientationPatient", 6)
+    thickness, acquisition = values.get("SliceThickness"), values.get("FrameAcquisitionNumber")
+    kernel, frame_type = values.get("ConvolutionKernel"), values.get("FrameType")
+    geometry = {
         "pixel_spacing_mm": spacing or header.pixel_spacing_mm,
         "position_mm": position or header.position_mm,
         "orientation": orientation or header.orientation,
     }
-    placed = {
-        tag for tag, name in zip(("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"), own, strict=True)
-        if own[name] is not None
-    }  # fmt: skip
-    found = placed | {keyword for keyword in facts if keyword in header.missing}
+    tags = ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
+    available = {tag for tag, name in zip(tags, geometry, strict=True) if geometry[name] is not None}
+    available |= {keyword for keyword in values if keyword in header.missing}
     return replace(
         header,
-        **own,  # type: ignore[arg-type]  # three tuples of known lengths
+        **geometry,  # type: ignore[arg-type]  # three tuples of known lengths
         frame=number,
         instance_number=number + 1,
         acquisition_number=header.acquisition_number if acquisition is None else int(acquisition),
         slice_thickness_mm=header.slice_thickness_mm if thickness is None else float(thickness),
         kernel=header.kernel if kernel is None else " ".join(_parts(kernel)),
         image_type=header.image_type if frame_type is None else tuple(_parts(frame_type)),
-        rescale_type=facts.get("RescaleType", header.rescale_type),
-        pixel_format=_rescaled(header.pixel_format, facts),
-        missing=tuple(keyword for keyword in header.missing if keyword not in found),
+        rescale_type=values.get("RescaleType", header.rescale_type),
+        pixel_format=_rescaled(header.pixel_format, values),
+        missing=tuple(keyword for keyword in header.missing if keyword not in available),
     )
 
 
-def _rescaled(pixels: PixelFormat, facts: Mapping[str, Any]) -> PixelFormat:
+def _rescaled(pixels: PixelFormat, values: Mapping[str, Any]) -> PixelFormat:
+    """Return a pixel format with the slope and intercept of a frame."""
     return make_pixel_format(
         pixels.bits_allocated,
         pixels.bits_stored,
         pixels.high_bit,
         signed=pixels.signed,
         rescale=(
-            float(facts.get("RescaleSlope", pixels.slope)),
-            float(facts.get("RescaleIntercept", pixels.intercept)),
+            float(values.get("RescaleSlope", pixels.slope)),
+            float(values.get("RescaleIntercept", pixels.intercept)),
         ),
         padding=pixels.padding,
     )
 
 
-def _numbers(facts: Mapping[str, Any], keyword: str, count: int) -> tuple[float, ...] | None:
-    value = facts.get(keyword)
+def _numbers(values: Mapping[str, Any], keyword: str, count: int) -> tuple[float, ...] | None:
+    """Return `count` finite numbers; None if the value is absent."""
+    value = values.get(keyword)
     if value is None:
         return None
     numbers = tuple(float(part) for part in value)

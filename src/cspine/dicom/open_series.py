@@ -1,38 +1,54 @@
-"""Open a study: find its series, select one, check that it forms a volume, load it."""
+"""Open a study: the one way from a path, a study or a series to a volume in Hounsfield units.
+
+Every use case goes through the same four steps, so that all of them read the same series under the same limits:
+
+1. `open_series` **discovers** the studies of a path from their headers (`cspine.dicom.discovery`), and
+2. **selects** the series to read, with the reasons for it and against the others (`cspine.dicom.series_selection`).
+   The result is a `LoadPlan`.
+3. `LoadPlan.check` **checks**, still from headers alone, that the slices form one volume within the limits of a
+   `LoadPolicy`: slice spacing, gaps between slices, size in memory (`cspine.dicom.volume_checks`).
+4. `LoadPlan.load` **decodes** the pixels and resamples slices that are tilted or unevenly spaced
+   (`cspine.dicom.volume`).
+
+Steps 1 to 3 take milliseconds and touch no pixels, so a study that cannot be read is rejected before anything is
+decoded. `load_volume` does all four in one call:
+
+    volume = load_volume("study/")
+
+    plan = open_series("study/", LoadPolicy(max_slice_spacing_mm=3.0))
+    print(plan.selection.reasons)
+    coarse = plan.load(step=4)
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 from cspine.core.errors import DicomError, GeometryError, NotAssessableError
 from cspine.core.progress import Progress, silent
 from cspine.dicom.discovery import discover
-from cspine.dicom.geometry import MAX_GAP_MM
 from cspine.dicom.grid import Grid
+from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
 from cspine.dicom.series import Series, Study
 from cspine.dicom.series_selection import SeriesSelection, describe_series, select_series
 from cspine.dicom.study_collection import StudySource
 from cspine.dicom.volume import Range, Volume, read_volume
 from cspine.dicom.volume_checks import check_loadable
 
-MAX_SLICE_SPACING_MM: Final = 3.0
-"""Largest slice spacing at which fractures are assessed; the challenge's studies have at most 1 mm."""
-
 
 @dataclass(frozen=True)
 class LoadPolicy:
-    """Which series of a study is read, and within which limits.
+    """Which series of a study to read, and the limits it has to meet.
 
     Attributes
     ----------
     series_uid : str or None
-        Read the series with this SeriesInstanceUID; the best one where None.
+        SeriesInstanceUID of the series to read; None selects the best one.
     max_gap_mm : float
         Largest gap between slices that is interpolated where gaps are uneven, in mm.
     max_slice_spacing_mm : float or None
-        Largest slice spacing that is accepted, in mm; any where None.
+        Largest slice spacing that is accepted, in mm; None accepts any.
     """
 
     series_uid: str | None = None
@@ -46,7 +62,7 @@ class LoadPlan:
 
     Attributes
     ----------
-    selection : SeriesChoice
+    selection : SeriesSelection
         The selected series, with the reasons for it and against the others.
     policy : LoadPolicy
         The limits that `check` applies.
@@ -64,7 +80,7 @@ class LoadPlan:
     def grid(self) -> Grid:
         """The voxel grid that the series is resampled to; raises as `check` does."""
         limit = self.policy.max_slice_spacing_mm
-        if limit is not None:  # before the gaps: missing slices of a thick series would be asked for in vain
+        if limit is not None:  # before the gaps: the missing slices of a thick series would not make it assessable
             check_slice_spacing(self.series.stack.spacing_mm, limit_mm=limit)
         return check_loadable(self.series, max_gap_mm=self.policy.max_gap_mm)
 
@@ -83,10 +99,22 @@ class LoadPlan:
         _ = self.grid
 
     def load(self, *, rows: Range = None, slices: Range = None, step: int = 1, progress: Progress = silent) -> Volume:
-        """Decode the series to a volume; parameters are those of `load_volume`, errors those of `check` and decoding.
+        """Check the series and decode it to a volume.
+
+        Parameters
+        ----------
+        rows, slices, step, progress
+            As in `load_volume`.
+
+        Returns
+        -------
+        Volume
+            int16 HU ``[k, j, i]`` with an affine to LPS mm, as in `load_volume`.
 
         Raises
         ------
+        NotAssessableError, DicomError, GeometryError
+            As in `check`, or the requested ranges are empty.
         DecodeError
             The pixels of a file cannot be decoded.
         """
@@ -97,31 +125,36 @@ class LoadPlan:
 
 def open_series(
     source: str | Path | StudySource | Study | Series,
-    policy: LoadPolicy = LoadPolicy(),  # noqa: B008 - immutable
+    policy: LoadPolicy = LoadPolicy(),
     *,
     progress: Progress = silent,
 ) -> LoadPlan:
-    """Find the series of a study and select the one to read; pixels are not touched.
+    """Discover the series of a study and select the one to read.
+
+    Only headers are read. Nothing is checked against the policy's limits until `LoadPlan.check` or `LoadPlan.load`,
+    so that the selection and its reasons can be reported for a study that cannot be loaded, too.
 
     Parameters
     ----------
     source : str, Path, StudySource, Study or Series
-        A path with one study, a study, or one of its series.
+        A path that holds one study, a study of a collection, or a study or series of `cspine.dicom.discover`.
+        A series is taken as it is, without selection.
     policy : LoadPolicy
-        Which series is wanted, and the limits that `LoadPlan.check` applies.
+        Which series is requested, and the limits that the plan applies later.
     progress : Progress
         Called with the number of headers read.
 
     Returns
     -------
     LoadPlan
+        The selected series with its reasons.
 
     Raises
     ------
     SourceError, ArchiveError
-        There is nothing readable.
+        The path holds nothing that can be read.
     DicomError
-        There are several studies, or none of the study's series can be read; the message gives each one's reason.
+        The path holds several studies, or no series of the study can be read; the message gives each one's reason.
     """
     if isinstance(source, Series):
         return LoadPlan(SeriesSelection(source, describe_series(source), ()), policy)
@@ -144,26 +177,27 @@ def load_volume(
 ) -> Volume:
     """Load one CT series as a volume.
 
-    Slices are ordered by their position along the normal. The sheared stack of a tilted gantry is resampled straight
-    and uneven gaps are made even by linear interpolation; each is recorded in the volume's provenance.
+    Slices are sorted by their position along the slice normal. The sheared stack of a tilted gantry is resampled to
+    a straight one, and uneven gaps to even ones, both by linear interpolation; each is recorded in the volume's
+    provenance.
 
     Parameters
     ----------
     source : str, Path or Series
-        A path with one readable study, or a series of `cspine.dicom.discover`.
+        A path that holds one readable study, or a series of `cspine.dicom.discover`.
     rows : slice or (start, stop), optional
-        The rows to keep; of slices that are resampled straight, rows of the canvas that holds them all, which is as
-        many rows larger as the slices shift.
+        Rows to keep. Where slices are resampled in-plane, these are rows of the canvas that holds all slices, which
+        has as many more rows as the slices shift.
     slices : slice or (start, stop), optional
-        The slices to keep, counted along the normal. Only these are decoded, or, where slices are resampled, those
-        that they are interpolated from. A slice may have a step of its own, which then replaces `step`.
+        Slices to keep, counted along the normal. Only these are decoded, or, where slices are resampled, those that
+        they are interpolated from. A slice object may have a step, which then replaces `step` along this axis.
     step : int
-        Keep every `step`-th slice, row and column, without averaging. JPEG 2000, which can be decoded at a fraction of
-        its resolution, gives its own low-pass at those pixels.
+        Keep every `step`-th slice, row and column, without averaging. JPEG 2000 can be decoded at a fraction of its
+        resolution, and then gives the wavelet's low-pass at those pixels.
     series_uid : str, optional
-        Of a path, read the series with this SeriesInstanceUID instead of the best one.
+        SeriesInstanceUID of the series to read, instead of the best one of the path.
     max_gap_mm : float
-        Largest gap between slices that is interpolated, in mm, where gaps are uneven.
+        Largest gap between slices that is interpolated where gaps are uneven, in mm.
     progress : Progress
         Called with the number of headers read and of slices decoded.
 
@@ -176,9 +210,9 @@ def load_volume(
     Raises
     ------
     SourceError, ArchiveError, DicomError
-        There is nothing readable, or more than one study.
+        The path holds nothing that can be read, or more than one study.
     GeometryError
-        The slices do not form a volume: a gap is too wide (the place is named), or it is too large.
+        The slices do not form a volume: a gap is too wide (the message names its files), or the volume is too large.
     DecodeError
         The pixels of a file cannot be decoded.
     """
@@ -187,19 +221,19 @@ def load_volume(
 
 
 def check_slice_spacing(spacing_mm: float, *, limit_mm: float = MAX_SLICE_SPACING_MM) -> None:
-    """Reject slices so far apart that fractures may lie between them.
+    """Reject slices so far apart that a fracture may lie between them.
 
     Parameters
     ----------
     spacing_mm : float
-        Distance between neighbouring slices, in mm.
+        Distance between neighboring slices, in mm.
     limit_mm : float
-        The largest that is accepted, in mm.
+        Largest distance that is accepted, in mm.
 
     Raises
     ------
     NotAssessableError
-        ``too-thick``.
+        ``too-thick``: the distance exceeds the limit.
     """
     if spacing_mm > limit_mm:
         raise NotAssessableError(

@@ -1,4 +1,4 @@
-"""The planes of a volume, decoded by several threads into one array that is allocated once."""
+"""Decode the planes of a volume in several threads, into one array that is allocated once."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,35 +8,36 @@ import numpy as np
 
 from cspine.core.parallel import default_workers
 from cspine.core.progress import Progress
+from cspine.core.typing import HounsfieldUnits
 from cspine.dicom.codec.frames import FrameCache
 from cspine.dicom.codec.header import SliceHeader, suppress_pydicom_warnings
-from cspine.dicom.codec.pixels import Pixels, Window
+from cspine.dicom.codec.pixels import PixelRegion
 from cspine.dicom.decode import decode_into
 from cspine.dicom.grid import Grid
-from cspine.dicom.resample import Blender
+from cspine.dicom.resample import PlaneResampler
 
-_BATCH: Final = 4
-"""Slices a thread decodes in a row; small, so that all threads end together."""
+_SLICES_PER_BATCH: Final = 4
+"""Slices that a thread decodes in sequence; small, so that all threads finish at about the same time."""
 
-_BLENDED_BATCH: Final = 32
-"""Planes it blends in a row; larger, because neighbouring batches decode the slice between them twice."""
+_RESAMPLED_PLANES_PER_BATCH: Final = 32
+"""Planes that a thread resamples in sequence; larger, because the slice between two batches is decoded twice."""
 
 
 def read_planes(
     headers: Sequence[SliceHeader], grid: Grid, keep: tuple[slice, slice, slice], progress: Progress
-) -> Pixels:
-    """Decode the planes of a grid that are to be kept.
+) -> HounsfieldUnits:
+    """Decode the requested planes of a grid.
 
     Parameters
     ----------
     headers : sequence of SliceHeader
         The slices, sorted along their normal.
     grid : Grid
-        What they become.
+        The grid that they are resampled to.
     keep : (slice, slice, slice)
-        The planes, rows and columns to keep; rows and columns have the same step.
+        Planes, rows and columns to keep; rows and columns have the same step.
     progress : Progress
-        Told how many planes are done.
+        Called with the number of planes decoded.
 
     Returns
     -------
@@ -50,28 +51,22 @@ def read_planes(
     """
     planes = range(grid.shape[0])[keep[0]]
     start, stop, step = keep[1].indices(grid.shape[1])
-    window = Window(start, max(start, stop), grid.shape[2], step)
-    array = np.empty((len(planes), *window.shape), np.int16)
+    region = PixelRegion(start, max(start, stop), grid.shape[2], step)
+    array = np.empty((len(planes), *region.shape), np.int16)
     if not array.size:
         return array
     cache = FrameCache()
 
-    def read_stack(places: range) -> None:
-        for place in places:
-            decode_into(headers[planes[place]], window, array[place], cache)
+    def read_stored(batch: range) -> None:
+        for position in batch:
+            decode_into(headers[planes[position]], region, array[position], cache)
 
-    def read_whole(place: int) -> Pixels:
-        header = headers[place]
-        image = np.empty((header.rows or 0, header.columns or 0), np.int16)
-        decode_into(header, Window(0, image.shape[0], image.shape[1], 1), image, cache)
-        return image
+    def read_resampled(batch: range) -> None:
+        resampler = PlaneResampler(grid, lambda index: _decode_full(headers[index], cache))
+        for position in batch:
+            array[position] = region.crop(resampler.plane(planes[position]))
 
-    def read_blended(places: range) -> None:
-        blender = Blender(grid, read_whole)
-        for place in places:
-            array[place] = window.cut(blender.plane(planes[place]))
-
-    work, size = (read_stack, _BATCH) if grid.is_stack else (read_blended, _BLENDED_BATCH)
+    work, size = (read_stored, _SLICES_PER_BATCH) if grid.is_stack else (read_resampled, _RESAMPLED_PLANES_PER_BATCH)
     progress("decode", 0, len(planes))
     with suppress_pydicom_warnings(), ThreadPoolExecutor(default_workers()) as threads:
         batches = list(_batches(len(planes), size))
@@ -86,8 +81,13 @@ def read_planes(
     return array
 
 
-def read_slice(header: SliceHeader) -> Pixels:
-    """Decode one slice as it is stored.
+def read_slice(header: SliceHeader) -> HounsfieldUnits:
+    """Decode one slice as stored, without resampling.
+
+    Parameters
+    ----------
+    header : SliceHeader
+        The slice.
 
     Returns
     -------
@@ -97,11 +97,16 @@ def read_slice(header: SliceHeader) -> Pixels:
     Raises
     ------
     DecodeError
-        It cannot be decoded.
+        The slice cannot be decoded.
     """
-    image = np.empty((header.rows or 0, header.columns or 0), np.int16)
     with suppress_pydicom_warnings():
-        decode_into(header, Window(0, image.shape[0], image.shape[1], 1), image, FrameCache())
+        return _decode_full(header, FrameCache())
+
+
+def _decode_full(header: SliceHeader, cache: FrameCache) -> HounsfieldUnits:
+    """Decode all rows and columns of one slice."""
+    image = np.empty((header.rows or 0, header.columns or 0), np.int16)
+    decode_into(header, PixelRegion(0, image.shape[0], image.shape[1], 1), image, cache)
     return image
 
 

@@ -1,43 +1,54 @@
-"""Planes of a straight, even grid from the slices of a sheared or uneven stack."""
+"""Planes of a straight, even grid, interpolated from the slices of a sheared or uneven stack."""
 
 from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
 
-from cspine.dicom.codec.pixels import AIR_HU, Pixels
+from cspine.core.typing import HounsfieldUnits
 from cspine.dicom.grid import Grid
+from cspine.dicom.hounsfield import AIR_HU
 
 
-class Blender:
-    """Makes planes of a grid one after the other, decoding each slice once while neighbours are made in order."""
+class PlaneResampler:
+    """Interpolates the planes of a grid.
 
-    def __init__(self, grid: Grid, read: Callable[[int], Pixels]) -> None:
+    The two slices of the latest plane are cached, so that each slice is decoded once if planes are requested in order.
+
+    Parameters
+    ----------
+    grid : Grid
+        The grid whose planes are interpolated.
+    read : callable
+        ``read(k)`` decodes the k-th sorted slice to (rows, columns) HU.
+    """
+
+    def __init__(self, grid: Grid, read: Callable[[int], HounsfieldUnits]) -> None:
         self._grid = grid
         self._read = read
-        self._kept: dict[int, Pixels] = {}
+        self._cache: dict[int, HounsfieldUnits] = {}
 
-    def plane(self, k: int) -> Pixels:
-        """Return one plane, rows x columns of HU."""
-        below, part = int(self._grid.below[k]), float(self._grid.part[k])
-        wanted = (below,) if part == 0.0 else (below, below + 1)
-        self._kept = {place: self._kept[place] for place in wanted if place in self._kept}
-        for place in wanted:
-            if place not in self._kept:
-                self._kept[place] = self._placed(place)
-        if part == 0.0:
-            return self._kept[below]
-        blend = (1.0 - part) * self._kept[below] + part * self._kept[below + 1]
-        plane: Pixels = np.rint(blend).astype(np.int16)
+    def plane(self, k: int) -> HounsfieldUnits:
+        """Return the k-th plane of the grid, (rows, columns) of HU."""
+        lower, weight = int(self._grid.lower_slice[k]), float(self._grid.upper_weight[k])
+        required = (lower,) if weight == 0.0 else (lower, lower + 1)
+        self._cache = {index: self._cache[index] for index in required if index in self._cache}
+        for index in required:
+            if index not in self._cache:
+                self._cache[index] = self._read_on_canvas(index)
+        if weight == 0.0:
+            return self._cache[lower]
+        blend = (1.0 - weight) * self._cache[lower] + weight * self._cache[lower + 1]
+        plane: HounsfieldUnits = np.rint(blend).astype(np.int16)
         return plane
 
-    def _placed(self, place: int) -> Pixels:
-        """Return a slice where it lies on the canvas."""
-        image = self._read(place)
-        if self._grid.shift is None:
+    def _read_on_canvas(self, index: int) -> HounsfieldUnits:
+        """Return a slice shifted to its position on the canvas."""
+        image = self._read(index)
+        if self._grid.shift_px is None:
             return image
         canvas = np.full(self._grid.shape[1:], AIR_HU, np.int16)
         canvas[: image.shape[0], : image.shape[1]] = image
-        placed = np.empty_like(canvas)
-        ndimage.shift(canvas, self._grid.shift[place], output=placed, order=1, mode="constant", cval=AIR_HU)
-        return placed
+        shifted = np.empty_like(canvas)
+        ndimage.shift(canvas, self._grid.shift_px[index], output=shifted, order=1, mode="constant", cval=AIR_HU)
+        return shifted

@@ -1,4 +1,4 @@
-"""Label maps in NIfTI on the voxels of their study, through both affines."""
+"""Label maps in NIfTI, resampled to the voxels of a volume through both affines."""
 
 import zlib
 from pathlib import Path
@@ -6,57 +6,55 @@ from typing import Final
 
 import highdicom
 import numpy as np
-import numpy.typing as npt
 
 from cspine.core.errors import InputError, LabelError
+from cspine.core.typing import Floats, Labels
 from cspine.dicom.codec.header import suppress_pydicom_warnings
 from cspine.dicom.nifti import NiftiGrid, open_nifti, read_grid
 from cspine.dicom.sources import SourceFile
 
-Labels = npt.NDArray[np.uint8]
-
-_ALIGNED: Final = 1e-3
-"""Axes count as parallel where a step along one moves the other by less than this fraction of a voxel."""
+_ALIGNMENT_TOLERANCE: Final = 1e-3
+"""Axes are parallel if a step along one changes the other index by less than this fraction of a voxel."""
 
 
 def load_segmentation(path: str | Path, volume: highdicom.Volume) -> Labels:
-    """Read a label map onto a volume's voxels, each taking the nearest label.
+    """Read a label map and resample it to a volume's voxels by nearest neighbor.
 
-    The challenge's segmentations store their arrays sagittally; their affines say how they lie, and only those count.
+    Only the affines relate the two, whatever the order of the file's axes: the challenge's segmentations, for example,
+    are stored sagittally.
 
     Parameters
     ----------
     path : str or Path
         A .nii or .nii.gz of integers from 0 to 255.
     volume : highdicom.Volume
-        Of the study, in any orientation, cropped or stepped.
+        A volume of the study, in any orientation, cropped or subsampled.
 
     Returns
     -------
-    uint8, the volume's shape
-        0 where the label map does not reach.
+    uint8 array of the volume's shape
+        Labels; 0 outside of the label map.
 
     Raises
     ------
     LabelError
-        The file is damaged, holds other values than labels, or lies outside the volume.
+        The file is damaged, holds values that are not labels, or does not overlap the volume.
     """
     path = Path(path)
     affine_lps, labels = read_label_map(path)
-    # From the volume's [k, j, i] to the label map's.
-    index = (np.linalg.inv(affine_lps) @ volume.affine).astype(np.float64)
-    if not _overlaps(index, volume.spatial_shape, labels.shape):
+    to_labels = (np.linalg.inv(affine_lps) @ volume.affine).astype(np.float64)
+    if not _overlaps(to_labels, volume.spatial_shape, labels.shape):
         raise LabelError(f"{path.name}: lies outside the volume it is laid on; check that it belongs to this study")
     result = np.zeros(volume.spatial_shape, np.uint8)
-    if _is_aligned(index):
-        _take_aligned(labels, index, result)
+    if _is_aligned(to_labels):
+        _sample_aligned(labels, to_labels, result)
     else:
-        _take_nearest(labels, index, result)
+        _sample_nearest(labels, to_labels, result)
     return result
 
 
-def read_label_map(path: Path) -> tuple[npt.NDArray[np.float64], Labels]:
-    """Read a label map by itself.
+def read_label_map(path: Path) -> tuple[Floats, Labels]:
+    """Read a label map on its own voxels.
 
     Parameters
     ----------
@@ -65,14 +63,15 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.float64], Labels]:
 
     Returns
     -------
-    affine_lps : (4, 4)
-        From ``[k, j, i, 1]`` to LPS mm.
-    labels : (k, j, i) uint8
+    affine_lps : (4, 4) float array
+        Maps ``[k, j, i, 1]`` to LPS mm.
+    labels : (k, j, i) uint8 array
+        The labels, reoriented to that of an axial CT.
 
     Raises
     ------
     LabelError
-        The file is missing or damaged, or holds other values than labels.
+        The file is missing or damaged, or holds values that are not labels.
     """
     with suppress_pydicom_warnings():
         grid, labels = _read(SourceFile(path, None, path.name, path.stat().st_size if path.is_file() else 0))
@@ -80,7 +79,7 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.float64], Labels]:
 
 
 def _read(file: SourceFile) -> tuple[NiftiGrid, Labels]:
-    """Return a label map's grid and its labels, ``[k, j, i]``."""
+    """Return the grid of a label map and its labels, ``[k, j, i]``."""
     try:
         image = open_nifti(file)
         grid = read_grid(file.name, image)
@@ -92,42 +91,48 @@ def _read(file: SourceFile) -> tuple[NiftiGrid, Labels]:
     labels = values.reshape(values.shape[:3]).astype(np.uint8)
     if not np.array_equal(labels, values.reshape(values.shape[:3])):
         raise LabelError(f"{file.name}: holds other values than labels from 0 to 255; give a segmentation")
-    return grid, grid.turn(labels)
+    return grid, grid.reorient(labels)
 
 
-def _overlaps(index: npt.NDArray[np.float64], shape: tuple[int, ...], labels: tuple[int, ...]) -> bool:
-    """Tell whether any of a coarse lattice of the volume's voxels lies on the label map."""
+def _overlaps(to_labels: Floats, shape: tuple[int, ...], labels_shape: tuple[int, ...]) -> bool:
+    """Return whether any point of a 9 x 9 x 9 lattice over the volume lies on the label map.
+
+    `to_labels` maps the volume's ``[k, j, i, 1]`` to indices of the label map, here and below.
+    """
     axes = [np.linspace(0, count - 1, 9) for count in shape]
     lattice = np.stack([*np.meshgrid(*axes, indexing="ij"), np.ones((9, 9, 9))]).reshape(4, -1)
-    at = (index @ lattice)[:3]
-    return bool(np.any(np.all((at > -0.5) & (at < np.array(labels)[:, None] - 0.5), axis=0)))
+    index = (to_labels @ lattice)[:3]
+    return bool(np.any(np.all((index > -0.5) & (index < np.array(labels_shape)[:, None] - 0.5), axis=0)))
 
 
-def _is_aligned(index: npt.NDArray[np.float64]) -> bool:
-    """Tell whether each axis of the volume runs along one axis of the label map."""
-    steps = np.abs(index[:3, :3])
-    return bool(np.all(np.sort(steps, axis=0)[:2] < _ALIGNED) and len(set(steps.argmax(axis=0).tolist())) == 3)
+def _is_aligned(to_labels: Floats) -> bool:
+    """Return whether each axis of the volume runs along one axis of the label map."""
+    steps = np.abs(to_labels[:3, :3])
+    is_parallel = np.all(np.sort(steps, axis=0)[:2] < _ALIGNMENT_TOLERANCE)
+    return bool(is_parallel and len(set(steps.argmax(axis=0).tolist())) == 3)
 
 
-def _take_aligned(labels: Labels, index: npt.NDArray[np.float64], result: Labels) -> None:
-    """Take labels along axes that are parallel: a row of indices for each."""
-    axes = np.abs(index[:3, :3]).argmax(axis=0)
-    turned = labels.transpose(axes)
-    inside, places = [], []
-    for axis, along in enumerate(axes.tolist()):
-        at = np.rint(index[along, axis] * np.arange(result.shape[axis]) + index[along, 3]).astype(np.intp)
-        within = np.flatnonzero((at >= 0) & (at < labels.shape[along]))
-        inside.append(within)
-        places.append(at[within])
-    result[np.ix_(*inside)] = turned[np.ix_(*places)]
+def _sample_aligned(labels: Labels, to_labels: Floats, result: Labels) -> None:
+    """Sample nearest labels along parallel axes: one vector of indices for each axis."""
+    axes = np.abs(to_labels[:3, :3]).argmax(axis=0)
+    transposed = labels.transpose(axes)
+    targets, sources = [], []
+    for axis, label_axis in enumerate(axes.tolist()):
+        steps = to_labels[label_axis, axis] * np.arange(result.shape[axis])
+        index = np.rint(steps + to_labels[label_axis, 3]).astype(np.intp)
+        inside = np.flatnonzero((index >= 0) & (index < labels.shape[label_axis]))
+        targets.append(inside)
+        sources.append(index[inside])
+    result[np.ix_(*targets)] = transposed[np.ix_(*sources)]
 
 
-def _take_nearest(labels: Labels, index: npt.NDArray[np.float64], result: Labels) -> None:
-    """Take the nearest label of each voxel, plane by plane."""
+def _sample_nearest(labels: Labels, to_labels: Floats, result: Labels) -> None:
+    """Sample the nearest label of each voxel, plane by plane to bound memory."""
     j, i = np.meshgrid(*[np.arange(count, dtype=np.float64) for count in result.shape[1:]], indexing="ij")
-    in_plane = index[:3, 1, None, None] * j + index[:3, 2, None, None] * i + index[:3, 3, None, None]
+    columns = to_labels[:3, :, None, None]
+    in_plane = columns[:, 1] * j + columns[:, 2] * i + columns[:, 3]
     limits = np.array(labels.shape)[:, None, None]
     for k in range(result.shape[0]):
-        at = np.rint(in_plane + index[:3, 0, None, None] * k).astype(np.intp)
-        within = np.all((at >= 0) & (at < limits), axis=0)
-        result[k][within] = labels[tuple(at[:, within])]
+        index = np.rint(in_plane + columns[:, 0] * k).astype(np.intp)
+        inside = np.all((index >= 0) & (index < limits), axis=0)
+        result[k][inside] = labels[tuple(index[:, inside])]

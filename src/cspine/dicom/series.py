@@ -1,4 +1,4 @@
-"""Studies and series as their headers tell them."""
+"""Studies and series, as described by the headers of their files."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +12,15 @@ from cspine.dicom.geometry import Stack, stack_slices
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file that is not read, and why."""
+    """A file that is not read.
+
+    Attributes
+    ----------
+    name : str
+        The file's path below the source.
+    reason : str
+        Why it is not read.
+    """
 
     name: str
     reason: str
@@ -20,14 +28,16 @@ class SkippedFile:
 
 @dataclass(frozen=True)
 class Series:
-    """The images of one series that share size, orientation and pixel spacing.
+    """Images of one series that share size, orientation and pixel spacing.
 
     Attributes
     ----------
+    study_instance_uid, series_instance_uid : str
+        Their UIDs; empty where the files lack them.
     headers : tuple of SliceHeader
-        In the order of their names; place in space is told by `stack`.
+        One for each image, sorted by file name; `stack` sorts them by position.
     part : int
-        0, or the number of the part where one series holds images of several kinds.
+        0, or the number of the part where one series holds several stacks of images.
     """
 
     study_instance_uid: str
@@ -37,7 +47,7 @@ class Series:
 
     @cached_property
     def stack(self) -> Stack:
-        """How the slices lie in space.
+        """The geometry of the slices.
 
         Raises
         ------
@@ -69,26 +79,42 @@ class Series:
 
     @property
     def bytes(self) -> int:
-        """Size of all its files."""
+        """Size of all its files, in bytes."""
         return sum(file.size for file in {header.file for header in self.headers})
 
 
 @dataclass(frozen=True)
 class Study:
-    """One study's series."""
+    """The series of one study.
+
+    Attributes
+    ----------
+    study_instance_uid : str
+        StudyInstanceUID; empty where the files lack it.
+    series : tuple of Series
+        At least one.
+    """
 
     study_instance_uid: str
     series: tuple[Series, ...]
 
     @property
     def patient_id(self) -> str | None:
-        """The PatientID in its files: personal, to be hashed before it goes anywhere."""
+        """PatientID of the first file that has one. It is personal: hash it before it is stored or logged."""
         return next((h.patient_id for s in self.series for h in s.headers if h.patient_id), None)
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """What a path holds."""
+    """What a path holds.
+
+    Attributes
+    ----------
+    studies : tuple of Study
+        At least one.
+    skipped : tuple of SkippedFile
+        Files that are not images, or that cannot be read.
+    """
 
     studies: tuple[Study, ...]
     skipped: tuple[SkippedFile, ...]

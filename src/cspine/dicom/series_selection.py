@@ -1,4 +1,4 @@
-"""Which of a study's series to read for bone, and why."""
+"""Select the series of a study to read for bone, with the reasons for it and against the others."""
 
 import re
 from collections import Counter
@@ -9,53 +9,44 @@ from typing import Final
 from cspine.core.errors import DicomError, InputError
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import plane_name
+from cspine.dicom.hounsfield import HOUNSFIELD_RESCALE_TYPES
 from cspine.dicom.series import Series, Study
 
 MIN_SLICES: Final = 10
-"""A series with fewer slices is a localizer, a single image or a left-over, and no volume to look for bones in."""
+"""A series with fewer slices is a localizer, a single image or a remnant, and not a volume."""
 
-THIN_MM: Final = 1.5
-"""Slices this far apart or less count as thin; the challenge's are 0.5 to 1.0 mm."""
+MAX_THIN_SPACING_MM: Final = 1.5
+"""Largest slice spacing that counts as thin; the challenge's studies have 0.5 to 1.0 mm."""
+
+ANOTHER_SERIES_REQUESTED: Final = "another series was requested"
+"""Reason against all other series where one is requested by its UID."""
 
 _SHARP_KERNEL: Final = re.compile(
-    r"bone|edge|lung|sharp|detail"  # GE, and plain words
+    r"bone|edge|lung|sharp|detail"  # GE, and descriptive names
     r"|^[bhj][a-z]?\s?[5-9]\d|^[qbh]r\s?[5-9]\d"  # Siemens: B60-B90, H60, Br59, Hr64, J70h
     r"|^y[a-d]$|^[de]$"  # Philips: YA-YD, D, E
     r"|^fc[38]\d",  # Canon/Toshiba: FC30-39 bone, FC80-89 high resolution
     re.IGNORECASE,
 )
 
-
-HOUNSFIELD: Final = frozenset({None, "HU", "US", "HU_MOD"})
-"""RescaleType of series that are read: Hounsfield units, those of a virtual energy, and not told."""
-
 _MODALITIES: Final = frozenset(
-    {
-        "CR",
-        "DX",
-        "MG",
-        "MR",
-        "NM",
-        "OT",
-        "PR",
-        "PT",
-        "RF",
-        "RTDOSE",
-        "RTIMAGE",
-        "RTSTRUCT",
-        "SC",
-        "SEG",
-        "SR",
-        "US",
-        "XA",
-    }
-)
-"""Those that a message may quote; other text in their place may be anything."""
+    ("CR", "DX", "MG", "MR", "NM", "OT", "PR", "PT", "RF", "RTDOSE", "RTIMAGE", "RTSTRUCT", "SC", "SEG", "SR", "US",
+     "XA")
+)  # fmt: skip
+"""Modalities that a message may quote; other text in their place may be personal."""
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """A series that is not read, and why."""
+    """A series that is not read.
+
+    Attributes
+    ----------
+    series : Series
+        The series.
+    reason : str
+        Why it is not read.
+    """
 
     series: Series
     reason: str
@@ -63,7 +54,17 @@ class Rejection:
 
 @dataclass(frozen=True)
 class SeriesSelection:
-    """The series to read, why, and why not the others."""
+    """The series of a study to read.
+
+    Attributes
+    ----------
+    selected : Series
+        The series to read.
+    reasons : tuple of str
+        Facts for it: number and spacing of slices, length, kernel.
+    rejected : tuple of Rejection
+        The other series, each with its reason.
+    """
 
     selected: Series
     reasons: tuple[str, ...]
@@ -71,50 +72,52 @@ class SeriesSelection:
 
 
 def select_series(study: Study, *, series_uid: str | None = None) -> SeriesSelection:
-    """Choose the series to look for bones in.
+    """Select the series to read for bone.
 
-    A series must be CT, have a place in space, at least `MIN_SLICES` slices and run axially. Of those, original
-    images come before derived ones and primary before secondary, thin slices before thick, a sharp kernel before a
-    soft one, then finer slices, then the longer coverage.
+    A series must be CT in Hounsfield units, have a position in space, at least `MIN_SLICES` slices, and run axially.
+    Of those, series are ranked by: original before derived, primary before secondary, thin slices before thick, a
+    sharp kernel before a soft one, smaller slice spacing, longer coverage.
 
     Parameters
     ----------
     study : Study
-        Whose series to choose from.
+        The study to select from.
     series_uid : str, optional
-        Choose this one.
+        SeriesInstanceUID of the requested series, which then need not be axial.
 
     Returns
     -------
-    SeriesChoice
+    SeriesSelection
 
     Raises
     ------
     DicomError
-        No series can be read; the sentence gives each one's reason.
+        No series can be read; the message gives each one's reason.
     """
     candidates: list[tuple[tuple[object, ...], Series]] = []
     rejected: list[Rejection] = []
     for series in study.series:
         if series_uid is not None and series.series_instance_uid != series_uid:
-            rejected.append(Rejection(series, "another series was asked for"))
+            rejected.append(Rejection(series, ANOTHER_SERIES_REQUESTED))
             continue
-        reason = _why_not(series, asked=series_uid is not None)
+        reason = _rejection_reason(series, is_requested=series_uid is not None)
         if reason is None:
             candidates.append((_rank(series), series))
         else:
             rejected.append(Rejection(series, reason))
     if not candidates:
-        raise DicomError(_nothing_to_read(study, rejected, series_uid))
+        raise DicomError(_no_series_message(study, rejected, series_uid))
     candidates.sort(key=lambda candidate: candidate[0])
-    chosen = candidates[0][1]
-    reasons = describe_series(chosen) if series_uid is None else ("asked for by its UID", *describe_series(chosen))
-    rejected += [Rejection(series, _ranking_reason(chosen, series)) for _, series in candidates[1:]]
-    return SeriesSelection(chosen, reasons, tuple(rejected))
+    selected = candidates[0][1]
+    reasons = describe_series(selected)
+    if series_uid is not None:
+        reasons = ("requested by its UID", *reasons)
+    rejected += [Rejection(series, _ranking_reason(selected, series)) for _, series in candidates[1:]]
+    return SeriesSelection(selected, reasons, tuple(rejected))
 
 
 def describe_series(series: Series) -> tuple[str, ...]:
-    """Return what speaks for a series, for people."""
+    """Describe the number and spacing of a series' slices, its length, and its kernel if known."""
     stack = series.stack
     facts = [f"{len(stack.order)} {plane_name(stack.normal)} slices {stack.spacing_mm:.2f} mm apart"]
     facts.append(f"{stack.along_mm[-1] + stack.spacing_mm:.0f} mm long")
@@ -125,7 +128,7 @@ def describe_series(series: Series) -> tuple[str, ...]:
 
 
 def is_sharp(kernel: str | None) -> bool:
-    """Tell whether a ConvolutionKernel's name is known to be one made for bone or lung.
+    """Return whether a ConvolutionKernel is known to be a sharp one, made for bone or lung.
 
     >>> is_sharp("B70f"), is_sharp("BONEPLUS"), is_sharp("STANDARD")
     (True, True, False)
@@ -134,12 +137,12 @@ def is_sharp(kernel: str | None) -> bool:
 
 
 def _rank(series: Series) -> tuple[object, ...]:
-    """Return what candidates are sorted by, best first; the UID makes the order certain."""
+    """Return the sort key of a candidate, best first; the UID makes the order deterministic."""
     stack, first = series.stack, series.headers[0]
     return (
         "DERIVED" in first.image_type,
         "SECONDARY" in first.image_type,
-        stack.spacing_mm > THIN_MM,
+        stack.spacing_mm > MAX_THIN_SPACING_MM,
         not is_sharp(first.kernel),
         round(stack.spacing_mm, 2),
         -round(float(stack.along_mm[-1])),
@@ -148,16 +151,16 @@ def _rank(series: Series) -> tuple[object, ...]:
     )
 
 
-def _why_not(series: Series, *, asked: bool) -> str | None:
-    """Return why a series cannot be read at all, or None."""
+def _rejection_reason(series: Series, *, is_requested: bool) -> str | None:
+    """Return why a series cannot be read at all; None if it can."""
     first = series.headers[0]
-    other = _why_not_hounsfield(first)
-    if other is not None:
-        return other
+    reason = _not_hounsfield_reason(first)
+    if reason is not None:
+        return reason
     if first.frames > 1 and first.position_mm is None:
-        return "frames of a multi-frame image that nothing places in space"
+        return "frames of a multi-frame image without a position in space"
     if first.samples_per_pixel != 1:
-        return "colour images"
+        return "color images"
     if "LOCALIZER" in first.image_type:
         return "a localizer"
     try:
@@ -167,36 +170,36 @@ def _why_not(series: Series, *, asked: bool) -> str | None:
     if len(stack.order) < MIN_SLICES:
         return f"only {len(stack.order)} slice{'s' * (len(stack.order) > 1)}, at least {MIN_SLICES} are needed"
     plane = plane_name(stack.normal)
-    if plane != "axial" and not asked:
-        return f"{plane} slices, a reformat is made from axial ones"
+    if plane != "axial" and not is_requested:
+        return f"{plane} slices, which are reformatted from axial ones"
     return None
 
 
-def _why_not_hounsfield(first: SliceHeader) -> str | None:
+def _not_hounsfield_reason(first: SliceHeader) -> str | None:
     if first.modality not in {None, "CT"}:
         return f"modality is {first.modality}, not CT" if first.modality in _MODALITIES else "modality is not CT"
-    if first.rescale_type not in HOUNSFIELD:
-        return "RescaleType is not HU: its values are no Hounsfield units"
+    if first.rescale_type not in HOUNSFIELD_RESCALE_TYPES:
+        return "RescaleType is not HU: its values are not Hounsfield units"
     return None
 
 
-def _ranking_reason(chosen: Series, other: Series) -> str:
-    """Say in which respect a readable series is the worse one."""
-    best, rest = chosen.stack, other.stack
-    if "DERIVED" in other.headers[0].image_type and "DERIVED" not in chosen.headers[0].image_type:
+def _ranking_reason(selected: Series, other: Series) -> str:
+    """Return the criterion by which a readable series ranks below the selected one."""
+    best, rest = selected.stack, other.stack
+    if "DERIVED" in other.headers[0].image_type and "DERIVED" not in selected.headers[0].image_type:
         return "derived images"
-    if "SECONDARY" in other.headers[0].image_type and "SECONDARY" not in chosen.headers[0].image_type:
+    if "SECONDARY" in other.headers[0].image_type and "SECONDARY" not in selected.headers[0].image_type:
         return "secondary images"
     if round(rest.spacing_mm, 2) > round(best.spacing_mm, 2):
-        return f"slices {rest.spacing_mm:.2f} mm apart, coarser than the chosen {best.spacing_mm:.2f} mm"
-    if is_sharp(chosen.headers[0].kernel) and not is_sharp(other.headers[0].kernel):
+        return f"slices {rest.spacing_mm:.2f} mm apart, coarser than the selected {best.spacing_mm:.2f} mm"
+    if is_sharp(selected.headers[0].kernel) and not is_sharp(other.headers[0].kernel):
         return f"kernel {other.headers[0].kernel or 'unknown'} is softer"
     if rest.along_mm[-1] < best.along_mm[-1]:
-        return f"covers {rest.along_mm[-1]:.0f} mm, less than the chosen {best.along_mm[-1]:.0f} mm"
-    return "as good as the chosen one; the first by its UID was taken"
+        return f"covers {rest.along_mm[-1]:.0f} mm, less than the selected {best.along_mm[-1]:.0f} mm"
+    return "equal to the selected one; the first by UID was selected"
 
 
-def _nothing_to_read(study: Study, rejected: Iterable[Rejection], series_uid: str | None) -> str:
+def _no_series_message(study: Study, rejected: Iterable[Rejection], series_uid: str | None) -> str:
     name = study.series[0].headers[0].file.name
     if series_uid is not None and all(s.series_instance_uid != series_uid for s in study.series):
         return f"{name}: its study has no series {series_uid}; `cspine inspect` lists the series"

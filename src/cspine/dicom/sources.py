@@ -1,6 +1,7 @@
-"""Where DICOM files lie: a file, a folder of any depth, or a zip that is read in place.
+"""Sources of DICOM files: a file, a folder of any depth, or a zip that is read in place.
 
-Nothing is ever unpacked to disk. Opening is kept behind `SourceFile`, so that nothing else needs to know.
+Archives are never unpacked to disk. `SourceFile` is the only class that opens files, so that no other module depends
+on whether a file lies in a folder or in a zip.
 """
 
 import lzma
@@ -24,19 +25,22 @@ from cspine.core.text import sanitize_text
 
 
 class ArchiveLimits(Settings):
-    """What an archive may hold before it is taken for an attack."""
+    """Limits beyond which an archive is rejected as an attack, such as a zip bomb."""
 
-    max_bytes: int = Field(16 * 2**30, description="All members together, expanded, in bytes.")
-    max_file_bytes: int = Field(2 * 2**30, description="One member, expanded, in bytes.")
-    max_files: int = Field(200_000, description="Members, folders included.")
-    max_depth: int = Field(32, description="Folders within folders of a member's name.")
-    max_ratio: int = Field(400, description="Expanded over stored bytes of all members; CT compresses 2-20 times.")
-    ratio_from_bytes: int = Field(64 * 2**20, description="Expanded bytes below which the ratio is let be.")
+    max_bytes: int = Field(16 * 2**30, description="Expanded size of all members together, in bytes.")
+    max_file_bytes: int = Field(2 * 2**30, description="Expanded size of one member, in bytes.")
+    max_files: int = Field(200_000, description="Number of members, folders included.")
+    max_depth: int = Field(32, description="Depth of folders in a member's name.")
+    max_ratio: int = Field(400, description="Expanded over stored size of all members; CT has a ratio of 2 to 20.")
+    ratio_from_bytes: int = Field(
+        64 * 2**20, description="Expanded size in bytes below which the ratio is not checked."
+    )
 
 
 DEFAULT_LIMITS: Final = ArchiveLimits()
+"""Limits for archives of CT."""
 
-_DAMAGE: Final = (
+_DAMAGE_ERRORS: Final = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, RuntimeError, NotImplementedError, ValueError,
 )  # fmt: skip
 
@@ -50,11 +54,11 @@ class SourceFile:
     container : Path
         The file itself, or the zip that holds it.
     member : str or None
-        The name inside the zip; None for a plain file.
+        Name inside the zip; None for a plain file.
     name : str
-        What messages call it: the path below the source, with forward slashes.
+        Name in messages: the path below the source, with forward slashes.
     size : int
-        Bytes, expanded.
+        Expanded size in bytes.
     """
 
     container: Path
@@ -65,6 +69,15 @@ class SourceFile:
     def read(self, limit: int | None = None) -> bytes:
         """Return the content, or its first `limit` bytes.
 
+        Parameters
+        ----------
+        limit : int, optional
+            Maximum number of bytes; all where omitted.
+
+        Returns
+        -------
+        bytes
+
         Raises
         ------
         SourceError
@@ -73,36 +86,43 @@ class SourceFile:
             The zip is damaged, or the member is longer than the zip declares.
         """
         if self.member is None:
-            with self._opened() as stream:
+            with self._open_file() as stream:
                 return stream.readall() if limit is None else stream.read(limit)
         try:
-            with _open_zip(self.container, _state(self.container)).open(self.member) as stream:
+            with _open_zip(self.container, _file_state(self.container)).open(self.member) as stream:
                 data = stream.read(self.size + 1 if limit is None else min(limit, self.size + 1))
-        except _DAMAGE as error:
-            kind = type(error).__name__  # its own text quotes bytes of the file, which may be personal
-            raise ArchiveError(f"{self.name}: damaged inside {self.container.name} ({kind}); zip it again") from error
+        except _DAMAGE_ERRORS as error:
+            name = type(error).__name__  # the error's text may quote personal bytes of the file
+            raise ArchiveError(f"{self.name}: damaged inside {self.container.name} ({name}); zip it again") from error
         if len(data) > self.size:
             raise ArchiveError(f"{self.name}: longer than {self.container.name} declares; do not trust this archive")
         return data
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
-        """Fill a writable buffer of bytes with the content from `offset` on, without a copy between.
+        """Read the content from `offset` on into a buffer, without an intermediate copy for a plain file.
+
+        Parameters
+        ----------
+        buffer : memoryview
+            Writable buffer of bytes to fill.
+        offset : int
+            Offset of the first byte to read.
 
         Returns
         -------
         int
-            The bytes that were there; fewer than the buffer takes where the file ends before.
+            Number of bytes read; fewer than the buffer takes if the file ends before.
 
         Raises
         ------
         SourceError, ArchiveError
-            As for `read`.
+            As in `read`.
         """
         if self.member is not None:
             data = self.read(offset + len(buffer))[offset:]
             buffer[: len(data)] = data
             return len(data)
-        with self._opened() as stream:
+        with self._open_file() as stream:
             stream.seek(offset)
             filled = 0
             while filled < len(buffer):
@@ -113,8 +133,8 @@ class SourceFile:
             return filled
 
     @contextmanager
-    def _opened(self) -> Iterator[FileIO]:
-        """Open a plain file; the one place where that is done, for a day when files lie elsewhere than on a disk."""
+    def _open_file(self) -> Iterator[FileIO]:
+        """Open a plain file; the only place that does, so that other storage can be added here."""
         try:
             with FileIO(self.container) as stream:
                 yield stream
@@ -130,9 +150,9 @@ def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[So
     Parameters
     ----------
     path : Path
-        A file, a folder (searched to any depth; hidden files and linked folders are passed over), or a zip.
+        A file, a folder (searched to any depth; hidden files and linked folders are skipped), or a zip.
     limits : ArchiveLimits
-        What a zip may hold.
+        Limits for a zip.
 
     Returns
     -------
@@ -142,7 +162,7 @@ def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[So
     Raises
     ------
     SourceError
-        Nothing is there.
+        The path does not exist, is empty, or cannot be listed.
     ArchiveError
         The zip is unsafe or damaged.
     """
@@ -165,19 +185,19 @@ def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[So
 
 def _list_folder(folder: Path) -> list[SourceFile]:
     files: list[SourceFile] = []
-    root = os.path.join(folder, "")  # noqa: PTH118 - strings throughout: a study has a thousand files
-    waiting = [root]
+    root = os.path.join(folder, "")  # noqa: PTH118 - strings are faster, and a study has a thousand files
+    pending = [root]
     try:
-        while waiting:
-            with os.scandir(waiting.pop()) as entries:
+        while pending:
+            with os.scandir(pending.pop()) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
+                        pending.append(entry.path)
                     elif entry.is_file():
-                        shown = sanitize_text(entry.path[len(root) :].replace(os.sep, "/"))
-                        files.append(SourceFile(Path(entry.path), None, shown, entry.stat().st_size))
+                        name = sanitize_text(entry.path[len(root) :].replace(os.sep, "/"))
+                        files.append(SourceFile(Path(entry.path), None, name, entry.stat().st_size))
     except OSError as error:
         raise SourceError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
     return sorted(files, key=lambda file: file.name)
@@ -185,8 +205,8 @@ def _list_folder(folder: Path) -> list[SourceFile]:
 
 def _list_zip(path: Path, limits: ArchiveLimits) -> list[SourceFile]:
     try:
-        members = _open_zip(path, _state(path)).infolist()
-    except _DAMAGE as error:
+        members = _open_zip(path, _file_state(path)).infolist()
+    except _DAMAGE_ERRORS as error:
         raise ArchiveError(f"{path}: is damaged ({type(error).__name__}); download or zip it again") from error
     _check_archive(path, members, limits)
     files = [
@@ -200,7 +220,7 @@ def _list_zip(path: Path, limits: ArchiveLimits) -> list[SourceFile]:
 
 
 def _check_archive(path: Path, members: list[zipfile.ZipInfo], limits: ArchiveLimits) -> None:
-    """Refuse what no honest archive of CT looks like."""
+    """Reject an archive that exceeds the limits for archives of CT."""
     if len(members) > limits.max_files:
         raise ArchiveError(f"{path}: holds {len(members):,} files, at most {limits.max_files:,} are read; split it")
     for member in members:
@@ -239,13 +259,13 @@ def _check_member(path: Path, member: zipfile.ZipInfo, limits: ArchiveLimits) ->
         )
 
 
-def _state(path: Path) -> tuple[int, ...]:
-    """Return what changes where a file is replaced or written over."""
+def _file_state(path: Path) -> tuple[int, ...]:
+    """Return the inode, size and modification time of a file, which change if it is replaced or rewritten."""
     stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 @lru_cache(maxsize=4)
 def _open_zip(path: Path, _: tuple[int, ...]) -> zipfile.ZipFile:
-    """Keep the last few archives open as long as they stay the same: listing one costs a pass over its directory."""
+    """Open an archive; the last few stay open while unchanged, because opening one reads its whole directory."""
     return zipfile.ZipFile(path)

@@ -1,4 +1,4 @@
-"""The folder layout of the RSNA 2022 challenge, and any other folder of studies."""
+"""A collection of studies: the folder layout of the RSNA 2022 challenge, or any file, folder or zip of studies."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,70 +11,87 @@ from cspine.dicom.discovery import discover, discover_files, list_images
 from cspine.dicom.series import SkippedFile, Study
 
 LABELS_FILE: Final = "train.csv"
+"""The challenge's table of labels, one row per study."""
+
 IMAGE_FOLDERS: Final = ("train_images", "test_images")
+"""The challenge's folders of images; each holds one folder per study, named by StudyInstanceUID."""
+
 BOXES_FILE: Final = "train_bounding_boxes.csv"
+"""The challenge's table of fracture bounding boxes, one row per slice and box."""
+
 FRACTURES_FOLDER: Final = "fractures"
+"""Folder of fracture label maps, which the phantom writes beside the challenge's layout."""
+
 TRUTH_FOLDER: Final = "truth"
-"""Of a phantom's data set, drawn or compiled: a JSON for each study with all that is known of it."""
+"""Folder of a phantom data set, synthesized or compiled, with one JSON of reference data per study."""
 
 PHANTOM_MARKER: Final = "phantom.json"
-"""The file that the phantom leaves in the data sets it writes."""
+"""File by which a data set of the phantom is recognized."""
 
 
 @dataclass(frozen=True)
 class SourceFingerprint:
-    """A study's files at one time.
+    """The state of a study's files at one time, by which a change is detected.
 
     Attributes
     ----------
-    fingerprint : str
-        Changes where files come, go or are written over: of their names, sizes and times.
-    newest : float
-        When the newest of them was written, seconds since 1970; 0 where nothing is there any more.
+    digest : str
+        Hash of the files' names, sizes and modification times: it changes where files are added, removed or written.
+    modified_s : float
+        Latest modification time of the files, in seconds since 1970; 0 if there are no files.
     """
 
-    fingerprint: str
-    newest: float
+    digest: str
+    modified_s: float
 
 
 @dataclass(frozen=True)
 class StudySource:
-    """A study that is there to be read: a folder of the challenge's layout, or one already discovered.
+    """A study that can be opened: a folder of the challenge's layout, or one whose headers are already read.
 
     Attributes
     ----------
     study_instance_uid : str
         From the folder's name, or from the headers.
     folder : Path or None
-        Where its files lie; None where `study` is given.
+        Folder of the study's files; None where `study` is given.
     study : Study or None
-        Headers already read.
+        The headers, where they are already read.
     """
 
     study_instance_uid: str
     folder: Path | None = None
     study: Study | None = None
 
-    def stamp(self) -> SourceFingerprint:
-        """Return what its files are now, from one look at them."""
-        told, newest = [], 0.0
-        for place in sorted(self._places()):
-            if place.exists():
-                stat = place.stat()
-                told.append([place.name, stat.st_size, stat.st_mtime_ns])
+    def fingerprint(self) -> SourceFingerprint:
+        """Return the present state of the study's files; each file's status is read once."""
+        states, newest = [], 0.0
+        for path in sorted(self._paths()):
+            if path.exists():
+                stat = path.stat()
+                states.append([path.name, stat.st_size, stat.st_mtime_ns])
                 newest = max(newest, stat.st_mtime)
         headers = [header for each in (self.study.series if self.study else ()) for header in each.headers]
-        return SourceFingerprint(digest([told, sorted({header.file.name for header in headers})]), newest)
+        return SourceFingerprint(digest([states, sorted({header.file.name for header in headers})]), newest)
 
-    def _places(self) -> set[Path]:
-        """Return its files; of a zip, the zip."""
+    def _paths(self) -> set[Path]:
+        """Return the study's files; of a zip, the zip."""
         if self.folder is not None:
-            return {place for place in self.folder.rglob("*") if place.is_file() and not place.name.startswith(".")}
+            return {path for path in self.folder.rglob("*") if path.is_file() and not path.name.startswith(".")}
         series = self.study.series if self.study else ()
         return {header.file.container for each in series for header in each.headers}
 
     def open(self, *, progress: Progress = silent) -> Study:
-        """Return the study's headers, read now where they are not yet.
+        """Return the study, reading its headers unless they are already read.
+
+        Parameters
+        ----------
+        progress : Progress
+            Called with the number of headers read.
+
+        Returns
+        -------
+        Study
 
         Raises
         ------
@@ -87,28 +104,32 @@ class StudySource:
             raise SourceError(
                 f"study {self.study_instance_uid}: has labels but no images; get its folder or drop its row"
             )
-        found = discover(self.folder, progress=progress).studies
-        if len(found) > 1:
-            raise SourceError(f"{self.folder.name}: holds files of {len(found)} studies; keep one study per folder")
-        return found[0]
+        studies = discover(self.folder, progress=progress).studies
+        if len(studies) > 1:
+            raise SourceError(f"{self.folder.name}: holds files of {len(studies)} studies; keep one study per folder")
+        return studies[0]
 
 
 @dataclass(frozen=True)
 class StudyCollection:
-    """A place with many studies.
+    """The studies at a path, with the tables and label maps that belong to them.
 
     Attributes
     ----------
+    path : Path
+        The path that was opened.
+    studies : tuple of StudySource
+        At least one.
     labels_path : Path or None
-        The challenge's train.csv, where it lies there.
+        The challenge's train.csv, if there is one.
     is_phantom : bool
-        Whether the phantom made it.
+        Whether the phantom made the collection.
     boxes_path : Path or None
-        The challenge's train_bounding_boxes.csv, where it lies beside the labels.
+        The challenge's train_bounding_boxes.csv, if it lies beside the labels.
     fractures_path : Path or None
-        A folder of label maps of fractures, as the phantom writes them, where it lies there.
-    skipped : tuple of Skipped
-        Files that no study can be told of, where headers were read to find studies.
+        Folder of fracture label maps, if it lies beside the labels.
+    skipped : tuple of SkippedFile
+        Files that belong to no study, where headers were read to find the studies.
     """
 
     path: Path
@@ -121,14 +142,14 @@ class StudyCollection:
 
 
 def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollection:
-    """Find the studies at `path`: the challenge's folders by name, without reading them, or any folder by headers.
+    """Find the studies at a path: by folder names in the challenge's layout, otherwise by headers.
 
     Parameters
     ----------
     path : Path
         The challenge's root (with train_images/), or a file, folder or zip with any number of studies.
     progress : Progress
-        Told how many headers are read, where they must be.
+        Called with the number of headers read, where they have to be read.
 
     Returns
     -------
@@ -141,28 +162,30 @@ def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollecti
     """
     is_phantom = (path / PHANTOM_MARKER).is_file()
     for name in IMAGE_FOLDERS:
-        images = path / name
-        if not images.is_dir():
-            continue
-        folders = sorted(entry for entry in images.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-        if not folders:
-            raise SourceError(f"{images}: holds no study folders; unpack the challenge's images there")
-        labels = path / LABELS_FILE
-        labels_path = labels if labels.is_file() and name == IMAGE_FOLDERS[0] else None
-        studies = tuple(StudySource(folder.name, folder=folder) for folder in folders)
-        if labels_path is None:
-            return StudyCollection(path, studies, None, is_phantom)
-        boxes, fractures = path / BOXES_FILE, path / FRACTURES_FOLDER
-        return StudyCollection(
-            path,
-            studies,
-            labels_path,
-            is_phantom,
-            boxes_path=boxes if boxes.is_file() else None,
-            fractures_path=fractures if fractures.is_dir() else None,
-        )
+        if (path / name).is_dir():
+            return _open_challenge(path, name, is_phantom=is_phantom)
     if (path / LABELS_FILE).is_file():
         raise SourceError(f"{path}: has {LABELS_FILE} but no {IMAGE_FOLDERS[0]}/ beside it; unpack the images there")
-    found = discover_files(list_images(path), origin=str(path), progress=progress)
-    studies = tuple(StudySource(study.study_instance_uid, study=study) for study in found.studies)
-    return StudyCollection(path, studies, None, is_phantom, skipped=found.skipped)
+    discovery = discover_files(list_images(path), origin=str(path), progress=progress)
+    studies = tuple(StudySource(study.study_instance_uid, study=study) for study in discovery.studies)
+    return StudyCollection(path, studies, None, is_phantom, skipped=discovery.skipped)
+
+
+def _open_challenge(path: Path, name: str, *, is_phantom: bool) -> StudyCollection:
+    """Open a root of the challenge's layout without reading headers; labels belong to its train_images only."""
+    images = path / name
+    folders = sorted(entry for entry in images.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not folders:
+        raise SourceError(f"{images}: holds no study folders; unpack the challenge's images there")
+    studies = tuple(StudySource(folder.name, folder=folder) for folder in folders)
+    labels, boxes, fractures = path / LABELS_FILE, path / BOXES_FILE, path / FRACTURES_FOLDER
+    if name != IMAGE_FOLDERS[0] or not labels.is_file():
+        return StudyCollection(path, studies, None, is_phantom)
+    return StudyCollection(
+        path,
+        studies,
+        labels,
+        is_phantom,
+        boxes_path=boxes if boxes.is_file() else None,
+        fractures_path=fractures if fractures.is_dir() else None,
+    )

@@ -1,27 +1,40 @@
-"""Whether a series can be made a volume, from its headers alone."""
+"""Check from headers alone that the slices of a series form one volume."""
 
 import math
 from typing import Final
 
 from cspine.core.errors import GeometryError
 from cspine.dicom.codec.header import MAX_VOLUME_BYTES
-from cspine.dicom.geometry import MAX_GAP_MM, Stack
+from cspine.dicom.geometry import Stack
 from cspine.dicom.grid import Grid, plan_grid
+from cspine.dicom.limits import MAX_GAP_MM
 from cspine.dicom.series import Series
 
-MAX_CANVAS: Final = 3
-"""A straightened volume may be this many times as wide as a slice: a tilt of 45 degrees over twice a slice's width."""
+MAX_CANVAS_FACTOR: Final = 3
+"""Largest size of a straightened volume, in slice sizes: a tilt of 45 degrees over twice a slice's width needs 3."""
 
 
 def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> Grid:
-    """Hold, from the headers alone, that a series can be made a volume, and return the grid it becomes.
+    """Check that a series forms one volume, and return the volume's grid.
+
+    Parameters
+    ----------
+    series : Series
+        The slices; only their headers are used.
+    max_gap_mm : float
+        Largest gap between slices that may be interpolated where gaps are uneven, in mm.
+
+    Returns
+    -------
+    Grid
+        The voxel grid that the series is resampled to.
 
     Raises
     ------
     DicomError
-        What places the slices is missing.
+        Position, orientation or pixel spacing is missing.
     GeometryError
-        A gap is too wide, or the volume too large.
+        A gap is too wide, or the volume is too large.
     """
     stack = series.stack
     _check_gaps(series, stack, max_gap_mm)
@@ -32,11 +45,11 @@ def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> Grid:
 
 def _check_size(series: Series, grid: Grid) -> None:
     rows, columns = series.headers[0].rows or 0, series.headers[0].columns or 0
-    if grid.shape[1] > MAX_CANVAS * rows or grid.shape[2] > MAX_CANVAS * columns:
-        place, jump = series.stack.widest_jump()
-        name = series.headers[series.stack.order[place]].file.name
+    if grid.shape[1] > MAX_CANVAS_FACTOR * rows or grid.shape[2] > MAX_CANVAS_FACTOR * columns:
+        index, jump_mm = series.stack.widest_jump()
+        name = series.headers[series.stack.order[index]].file.name
         raise GeometryError(
-            f"{name}: the slices lie too far beside each other to be one volume (by {jump:.0f} mm after this one); "
+            f"{name}: the slices lie too far beside each other to be one volume (by {jump_mm:.0f} mm after this one); "
             "send the parts separately"
         )
     size = 2 * math.prod(grid.shape)
@@ -50,10 +63,10 @@ def _check_size(series: Series, grid: Grid) -> None:
 def _check_gaps(series: Series, stack: Stack, max_gap_mm: float) -> None:
     if len(stack.order) < 2 or stack.is_even:
         return
-    place, gap = stack.widest_gap()
-    if gap > max_gap_mm:
-        names = [series.headers[stack.order[k]].file.name for k in (place, place + 1)]
+    index, gap_mm = stack.widest_gap()
+    if gap_mm > max_gap_mm:
+        names = [series.headers[stack.order[k]].file.name for k in (index, index + 1)]
         raise GeometryError(
-            f"{names[0]} and {names[1]}: a {gap:.1f} mm gap between them where slices are {stack.spacing_mm:.1f} mm "
-            f"apart, at most {max_gap_mm:.1f} mm is bridged; send the missing slices or pass --max-gap-mm {gap:.1f}"
+            f"{names[0]} and {names[1]}: a {gap_mm:.1f} mm gap between them where slices are {stack.spacing_mm:.1f} mm "
+            f"apart, at most {max_gap_mm:.1f} mm is bridged; send the missing slices or pass --max-gap-mm {gap_mm:.1f}"
         )

@@ -14,8 +14,8 @@ from tests.support.dicom import neck, write_series
 
 from cspine.core.errors import DicomError, InputError
 from cspine.dicom.codec.dataset import elements_by_pydicom, looks_like_dicom
-from cspine.dicom.codec.elements import MAX_NESTING, Cut, Unusual, walk
-from cspine.dicom.codec.header import _WANTED, SliceHeader, read_header, suppress_pydicom_warnings
+from cspine.dicom.codec.elements import MAX_NESTING, TruncatedError, UnsupportedLayoutError, walk_elements
+from cspine.dicom.codec.header import _REQUIRED_TAGS, SliceHeader, read_header, suppress_pydicom_warnings
 from cspine.dicom.discovery import discover
 from cspine.dicom.sources import SourceFile
 
@@ -34,12 +34,12 @@ def test_the_walk_finds_what_pydicom_finds_in_all_its_files() -> None:
         if not looks_like_dicom(data):
             continue
         try:
-            ours = walk(data, _WANTED, complete=True)
-        except (Unusual, Cut):
+            ours = walk_elements(data, _REQUIRED_TAGS, complete=True)
+        except (UnsupportedLayoutError, TruncatedError):
             continue
         try:
             with suppress_pydicom_warnings():
-                theirs = elements_by_pydicom(source(path), data, _WANTED, complete=True)
+                theirs = elements_by_pydicom(source(path), data, _REQUIRED_TAGS, complete=True)
         except DicomError:  # deflated ones are never given to pydicom
             continue
         values = {tag: raw.value.rstrip(b" \0") for tag, raw in theirs.values.items()}
@@ -54,9 +54,9 @@ def test_pixels_lie_where_the_header_says(tmp_path: Path) -> None:
 
     header = read_header(source(path))
 
-    assert header.pixels_at is not None
-    assert path.read_bytes()[header.pixels_at :] == dcmread(path).PixelData
-    assert header.pixels_length == 8 * 8 * 2
+    assert header.pixel_data_offset is not None
+    assert path.read_bytes()[header.pixel_data_offset :] == dcmread(path).PixelData
+    assert header.pixel_data_length == 8 * 8 * 2
 
 
 @pytest.mark.parametrize("explicit", [True, False])
@@ -77,9 +77,9 @@ def test_private_sequences_of_undefined_length_are_jumped_over(tmp_path: Path, e
     syntax = "1.2.840.10008.1.2.1" if explicit else "1.2.840.10008.1.2"
     (path, *_) = write_series(tmp_path, HU, syntax=syntax, change=change)
 
-    elements = walk(path.read_bytes(), _WANTED, complete=True)
+    elements = walk_elements(path.read_bytes(), _REQUIRED_TAGS, complete=True)
 
-    assert elements.pixels_length == 8 * 8 * 2
+    assert elements.pixel_data_length == 8 * 8 * 2
     assert read_header(source(path)).rows == 8
 
 
@@ -184,7 +184,7 @@ def test_sizes_that_no_ct_has_are_refused(tmp_path: Path, tag: str, value: int, 
 
 def test_every_file_that_pydicom_ships_is_read_or_refused_by_one_sentence() -> None:
     from cspine.dicom.codec.frames import FrameCache
-    from cspine.dicom.codec.pixels import Window
+    from cspine.dicom.codec.pixels import PixelRegion
     from cspine.dicom.decode import decode_into
     from cspine.dicom.discovery import _read
 
@@ -202,7 +202,7 @@ def test_every_file_that_pydicom_ships_is_read_or_refused_by_one_sentence() -> N
             out = np.empty((header.rows, header.columns), np.int16)
             try:
                 with suppress_pydicom_warnings():
-                    decode_into(header, Window(0, header.rows, header.columns, 1), out, FrameCache())
+                    decode_into(header, PixelRegion(0, header.rows, header.columns, 1), out, FrameCache())
             except InputError as error:
                 assert str(error).startswith(f"{path.name}: "), path
                 continue

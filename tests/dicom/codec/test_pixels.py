@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cspine.dicom.codec.header import PixelFormat
-from cspine.dicom.codec.pixels import AIR_HU, to_hu
+from cspine.dicom.codec.pixels import to_hu
+from cspine.dicom.hounsfield import AIR_HU
 
 
 def by_definition(stored: npt.NDArray[Any], pixels: PixelFormat) -> npt.NDArray[np.int16]:

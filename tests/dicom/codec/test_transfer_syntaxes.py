@@ -119,7 +119,7 @@ def test_a_colour_frame_behind_a_grey_header_is_refused(tmp_path: Path) -> None:
 
     write_series(tmp_path, HU, syntax=uid_of("jpeg-baseline"), encode=colour)
 
-    with pytest.raises(DecodeError, match="holds 3 colours where grey is declared"):
+    with pytest.raises(DecodeError, match="holds 3 colors where gray is declared"):
         load_volume(tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""Byte-level DICOM headers and compressed frames; nothing outside of `cspine.dicom` needs it."""
+"""Byte-level DICOM headers and compressed frames; no module outside of `cspine.dicom` needs them."""

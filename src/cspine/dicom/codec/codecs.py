@@ -1,9 +1,9 @@
-"""Transfer syntaxes and the decoders that read them; all of them let other threads run.
+"""Transfer syntaxes and their decoders, all of which release the interpreter lock.
 
 JPEG is decoded by libjpeg-turbo, which is more than twice as fast as the other lossless decoders of imagecodecs and
-equal to them bit for bit; but it says nothing of damage, so its scans are accounted for afterwards. HTJ2K is decoded
-by OpenJPEG, because imagecodecs' OpenJPH reports no damage. What only changes coefficients of JPEG 2000 is not found:
-the format has no checksum.
+gives the same values. It does not report damage, so its scans are checked afterwards (`jpeg_integrity`). HTJ2K is
+decoded by OpenJPEG, because imagecodecs' OpenJPH does not report damage. Damage that only changes coefficients of JPEG
+2000 is not detected, since the format has no checksum.
 """
 
 import io
@@ -27,20 +27,20 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How frames of one transfer syntax are read.
+    """The decoder of one transfer syntax.
 
     Attributes
     ----------
     name : str
-        What messages call it.
+        Name of the transfer syntax in messages.
     decode : callable
-        ``decode(frame, out=None)`` gives (rows, columns) integers, in `out` where that is given and fits.
+        ``decode(frame, out=None)`` returns (rows, columns) integers, written to `out` if it is given.
     shape : callable
-        Reads the frame's own account of its shape; ValueError where it is damaged.
+        ``shape(frame)`` returns the `Codestream` that the frame declares; ValueError if it is damaged.
     check : callable or None
-        ``check(frame, image)`` raises ValueError where the decoded image is not all that the frame holds.
+        ``check(frame, image)`` raises ValueError if the frame does not hold exactly the decoded image.
     reduce : callable or None
-        ``reduce(frame, codestream, factor)`` decodes at a fraction of the resolution.
+        ``reduce(frame, codestream, factor)`` decodes at a resolution reduced by a power of two.
     """
 
     name: str
@@ -51,24 +51,24 @@ class Codec:
 
 
 def _reduce_jpeg2000(frame: bytes, stream: Codestream, factor: int) -> Array:
-    """Decode at a fraction of the resolution: value n is the wavelet's low-pass about pixel ``n * factor``.
+    """Decode at reduced resolution: value n is the wavelet's low-pass around pixel ``n * factor``.
 
-    Pillow scales samples up to fill 16 bits and lifts signed ones above zero; both are taken back.
+    Pillow scales samples to fill 16 bits and adds an offset to signed ones; both are reversed here.
     """
     with Image.open(io.BytesIO(frame), formats=("JPEG2000",)) as image:
         image.reduce = factor.bit_length() - 1  # type: ignore[method-assign, assignment]  # Pillow's own interface
         values = np.asarray(image)
     if values.ndim != 2 or values.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)}:
         raise ValueError(f"mode {image.mode}")
-    lowered: Array = np.right_shift(values, 8 * values.dtype.itemsize - stream.bits)
-    return lowered.astype(np.int32) - (1 << stream.bits - 1) if stream.signed else lowered
+    samples: Array = np.right_shift(values, 8 * values.dtype.itemsize - stream.bits)
+    return samples.astype(np.int32) - (1 << stream.bits - 1) if stream.signed else samples
 
 
 _JPEG8: Final = imagecodecs.jpeg8_decode
 _REDUCE: Final = _reduce_jpeg2000 if features.check("jpg_2000") else None
 _JPEG2000: Final = (imagecodecs.jpeg2k_decode, read_jpeg2000, None, _REDUCE)
 
-CODECS: Final[dict[str, Codec]] = {
+CODECS: Final[dict[str, Codec]] = {  # by UID of the transfer syntax
     "1.2.840.10008.1.2.4.50": Codec("JPEG baseline", _JPEG8, read_jpeg, check_sequential),
     "1.2.840.10008.1.2.4.51": Codec("JPEG extended", _JPEG8, read_jpeg, check_sequential),
     "1.2.840.10008.1.2.4.57": Codec("JPEG lossless", _JPEG8, read_jpeg, check_lossless),
@@ -83,12 +83,14 @@ CODECS: Final[dict[str, Codec]] = {
 }
 
 RLE: Final = "1.2.840.10008.1.2.5"
+"""UID of RLE Lossless, which `rle` decodes."""
+
 NIFTI: Final = "NIfTI"
-"""Stands where a transfer syntax would for slices of a NIfTI file."""
+"""Takes the place of the transfer syntax UID for slices of a NIfTI file."""
 
 
 def transfer_syntax_name(uid: str) -> str:
-    """Return a transfer syntax's short name, or its UID where it has none."""
+    """Return a transfer syntax's short name for messages, or that of the DICOM dictionary."""
     if uid == NIFTI:
         return uid
     return CODECS[uid].name if uid in CODECS else str(UID(uid).name)

@@ -1,7 +1,7 @@
-"""What a compressed frame says of itself, read before anything is decoded.
+"""The shape of a compressed frame, read from its codestream before anything is decoded.
 
-A decoder allocates what the codestream asks for, so its size is held against the DICOM header first; and a codestream
-that lacks its end is cut off, which some decoders do not mind.
+A decoder allocates the size that the codestream declares, so that size is compared with the DICOM header first. A
+codestream without its end marker is truncated, which some decoders do not report.
 """
 
 import struct
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 _ITEM, _SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
-END: Final = b"\xff\xd9"
+END_OF_IMAGE: Final = b"\xff\xd9"
+"""Marker at the end of JPEG (EOI) and JPEG 2000 (EOC) codestreams."""
 
 
 class CodestreamError(ValueError):
-    """Compressed pixels that contradict themselves; the message is a fact to go into a sentence."""
+    """Compressed pixels that are damaged; the message is a fact without file name, to go into a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,16 @@ class Codestream:
 
     Attributes
     ----------
+    rows, columns : int
+        Size of the image in pixels.
+    components : int
+        Number of color components; 1 for gray.
     bits : int
-        Per sample.
+        Bits per sample.
     signed : bool
-        Whether samples are; only JPEG 2000 can tell.
-    levels : int
-        How many times the resolution may be halved; only JPEG 2000 can.
+        Whether samples are signed; only JPEG 2000 declares it.
+    n_decomposition_levels : int
+        How many times the resolution may be halved in decoding; only JPEG 2000 can.
     """
 
     rows: int
@@ -35,16 +40,26 @@ class Codestream:
     components: int
     bits: int
     signed: bool = False
-    levels: int = 0
+    n_decomposition_levels: int = 0
 
 
 def read_fragments(data: bytes | bytearray) -> list[memoryview]:
-    """Return the fragments of encapsulated pixel data (PS3.5, section A.4), without the offset table before them.
+    """Return the fragments of encapsulated pixel data (PS3.5, section A.4), without the basic offset table.
+
+    Parameters
+    ----------
+    data : bytes
+        Value of the PixelData element: a sequence of items.
+
+    Returns
+    -------
+    list of memoryview
+        One for each fragment.
 
     Raises
     ------
     CodestreamError
-        They are not items one after the other, or are cut off.
+        The data are not a sequence of items, or are truncated.
     """
     view, position = memoryview(data), 0
     fragments: list[memoryview] = []
@@ -57,12 +72,12 @@ def read_fragments(data: bytes | bytearray) -> list[memoryview]:
             raise CodestreamError("not held in items")
         fragments.append(view[position : position + length])
         position += length
-    if position != len(view) or not fragments:  # an end without its delimiter is met in the field
+    if position != len(view) or not fragments:  # some writers omit the sequence delimiter
         raise CodestreamError("cut off")
     return fragments[1:]
 
 
 def check_end(data: bytes) -> None:
-    """Hold that the end marker is there; some writers pad after it."""
-    if END not in data[-64:]:
+    """Check that the end marker is present; some writers pad after it."""
+    if END_OF_IMAGE not in data[-64:]:
         raise CodestreamError("cut off")

@@ -1,8 +1,8 @@
-"""The top level of a DICOM data set, walked element by element: values are kept as bytes, nested data are jumped over.
+"""Parse the top level of a DICOM data set element by element; values stay bytes, and nested sequences are skipped.
 
-Reading a header is most of the work of reading an uncompressed series, and of a header's elements we need a fifth.
-The walk covers the plain cases (PS3.5, section 7.1: little and big endian, explicit and implicit) and raises `Unusual`
-for all others, which are then left to pydicom.
+Headers take most of the time of reading an uncompressed series, and only a fifth of their elements is needed. This
+parser covers the common encodings (PS3.5, section 7.1: little and big endian, explicit and implicit VR) and raises
+`UnsupportedLayoutError` for all others, which pydicom then parses.
 """
 
 import struct
@@ -22,10 +22,10 @@ from pydicom.uid import (
 from cspine.core.text import sanitize_text
 
 MAX_NESTING: Final = 32
-"""Sequences within sequences; CT has 3 to 5."""
+"""Most levels of nested sequences; CT has 3 to 5."""
 
-HEADER_INFLATED_BYTES: Final = 1024 * 1024
-"""A deflated data set is inflated so far in search of its header's end."""
+MAX_INFLATED_HEADER_BYTES: Final = 1024 * 1024
+"""Most bytes that are inflated of a deflated data set to find the end of its header."""
 
 META_GROUP: Final = 0x0002
 TRANSFER_SYNTAX: Final = 0x00020010
@@ -41,20 +41,30 @@ _LONG: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _KNOWN: Final = _LONG | frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 
 
-class Unusual(Exception):  # noqa: N818 - a signal, not an error
-    """The bytes are not laid out in a way that this walk knows; pydicom may know better."""
+class UnsupportedLayoutError(Exception):
+    """The encoding is not one that this parser supports; pydicom may."""
 
 
-class Cut(Exception):  # noqa: N818 - a signal, not an error
-    """The bytes ended inside the header."""
+class TruncatedError(Exception):
+    """The bytes end within the header."""
 
 
-class TooDeep(Exception):  # noqa: N818 - a signal; the reader names the file
+class NestingError(Exception):
     """Sequences are nested deeper than `MAX_NESTING`."""
 
 
-class Raw(NamedTuple):
-    """One element's value as the file holds it."""
+class RawElement(NamedTuple):
+    """The value of one element, as stored.
+
+    Attributes
+    ----------
+    vr : str
+        Value representation.
+    value : bytes
+        The value field.
+    little_endian : bool
+        Byte order of numbers in it.
+    """
 
     vr: str
     value: bytes
@@ -63,169 +73,222 @@ class Raw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """What was asked for of a data set's top level.
+    """The requested elements of a data set's top level.
 
     Attributes
     ----------
+    transfer_syntax_uid : str
+        UID of the transfer syntax; that of the encoding found where the file declares none.
     values : dict
-        Tag to value.
-    pixels_at : int or None
-        Where in the file PixelData's value begins; None where there is none or its place in the file means nothing
-        (a deflated data set).
-    pixels_length : int or None
-        Bytes of it; None where encapsulated, which declares no length.
+        Tag to value; tags that the data set lacks are absent.
+    pixel_data_offset : int or None
+        Offset in the file of PixelData's value; None if there is none, or if the data set is deflated.
+    pixel_data_length : int or None
+        Length of PixelData's value in bytes; None if it is encapsulated, which declares no length.
     """
 
     transfer_syntax_uid: str
-    values: dict[int, Raw]
-    pixels_at: int | None
-    pixels_length: int | None
+    values: dict[int, RawElement]
+    pixel_data_offset: int | None
+    pixel_data_length: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """How elements are written: byte order, and whether they name their value representation."""
+class _Encoding:
+    """Encoding of elements: byte order, explicit or implicit VR, and the structs that unpack their heads.
+
+    Attributes
+    ----------
+    explicit : bool
+        Whether elements name their value representation.
+    little_endian : bool
+        Byte order.
+    head, item, long : struct.Struct
+        Head of an element, head of an item, and a length of 4 bytes.
+    """
 
     explicit: bool
-    little: bool
+    little_endian: bool
     head: struct.Struct
     item: struct.Struct
     long: struct.Struct
 
 
-def _form(*, explicit: bool, little: bool) -> _Form:
-    order = "<" if little else ">"
+def _make_encoding(*, explicit: bool, little_endian: bool) -> _Encoding:
+    order = "<" if little_endian else ">"
     head = struct.Struct(order + ("HH2sH" if explicit else "HHI"))
-    return _Form(explicit, little, head, struct.Struct(order + "HHI"), struct.Struct(order + "I"))
+    return _Encoding(explicit, little_endian, head, struct.Struct(order + "HHI"), struct.Struct(order + "I"))
 
 
-_EXPLICIT: Final = _form(explicit=True, little=True)
-_IMPLICIT: Final = _form(explicit=False, little=True)
-_BIG_ENDIAN: Final = _form(explicit=True, little=False)
+_EXPLICIT: Final = _make_encoding(explicit=True, little_endian=True)
+_IMPLICIT: Final = _make_encoding(explicit=False, little_endian=True)
+_BIG_ENDIAN: Final = _make_encoding(explicit=True, little_endian=False)
 
 
-def walk(data: bytes, wanted: frozenset[int], *, complete: bool) -> Elements:
-    """Find the wanted elements of a file's data set.
+def walk_elements(data: bytes, tags: frozenset[int], *, complete: bool) -> Elements:
+    """Read the requested elements of a file's data set.
 
     Parameters
     ----------
     data : bytes
-        The file's content or its beginning.
-    wanted : set of int
-        Tags, as ``group << 16 | element``.
+        Content of the file, or its beginning.
+    tags : set of int
+        Requested tags, as ``group << 16 | element``.
     complete : bool
-        Whether `data` is the whole file.
+        Whether `data` is the complete file.
+
+    Returns
+    -------
+    Elements
 
     Raises
     ------
-    Cut
+    TruncatedError
         `data` ends within an element before the pixels.
-    Unusual
-        The layout is not plain.
-    TooDeep
-        Sequences are nested absurdly.
+    UnsupportedLayoutError
+        The encoding is not supported.
+    NestingError
+        Sequences are nested deeper than `MAX_NESTING`.
     """
     try:
-        return _walk_file(data, wanted, complete=complete)
+        return _walk_file(data, tags, complete=complete)
     except struct.error:
-        raise Cut from None
+        raise TruncatedError from None
 
 
-def inflate_pixels(data: bytes, most: int) -> bytes:
-    """Return the pixel data of a whole deflated file, inflating at most `most` bytes; raises as `walk` does."""
-    inflated = inflate_dataset(data, most)
+def inflate_pixels(data: bytes, max_bytes: int) -> bytes:
+    """Return the value of PixelData of a deflated file.
+
+    Parameters
+    ----------
+    data : bytes
+        The complete file.
+    max_bytes : int
+        Most bytes of the data set to inflate.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    TruncatedError, UnsupportedLayoutError, NestingError
+        As in `walk_elements`.
+    """
+    inflated = inflate_dataset(data, max_bytes)
     position, length = _walk(inflated, 0, _EXPLICIT, frozenset(), {}, complete=True)
     if length is None or length == _UNDEFINED:
-        raise Unusual
+        raise UnsupportedLayoutError
     return inflated[position : position + length]
 
 
-def inflate_dataset(data: bytes, most: int) -> bytes:
-    """Return the data set of a whole deflated file without its meta group, at most `most` bytes; raises as `walk`."""
+def inflate_dataset(data: bytes, max_bytes: int) -> bytes:
+    """Return the inflated data set of a deflated file, without its meta group; raises as `walk_elements` does.
+
+    Parameters
+    ----------
+    data : bytes
+        The complete file.
+    max_bytes : int
+        Most bytes to inflate.
+
+    Returns
+    -------
+    bytes
+        The data set, or its beginning.
+    """
     start = 132 if data[128:132] == b"DICM" else 0
     position, _ = _walk(data, start, _EXPLICIT, _META, {}, complete=True)
-    return _inflate(data[position:], most)[0]
+    return _inflate(data[position:], max_bytes)[0]
 
 
-def _inflate(data: bytes, most: int) -> tuple[bytes, bool]:
-    """Inflate a data set up to a limit; also tell whether that was all of it."""
+def _inflate(data: bytes, max_bytes: int) -> tuple[bytes, bool]:
+    """Inflate a data set up to a limit; return also whether it is complete."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        return inflater.decompress(data, most), inflater.eof
+        return inflater.decompress(data, max_bytes), inflater.eof
     except zlib.error:
-        raise Unusual from None
+        raise UnsupportedLayoutError from None
 
 
-def _walk_file(data: bytes, wanted: frozenset[int], *, complete: bool) -> Elements:
+def _walk_file(data: bytes, tags: frozenset[int], *, complete: bool) -> Elements:
     start = 132 if data[128:132] == b"DICM" else 0
-    values: dict[int, Raw] = {}
+    values: dict[int, RawElement] = {}
     position, _ = _walk(data, start, _EXPLICIT, _META, values, complete=complete)
     syntax = _uid(values.pop(TRANSFER_SYNTAX, None))
     if syntax == DeflatedExplicitVRLittleEndian:
-        inflated, whole = _inflate(data[position:], HEADER_INFLATED_BYTES)
-        _walk(inflated, 0, _EXPLICIT, wanted, values, complete=whole)
+        inflated, is_complete = _inflate(data[position:], MAX_INFLATED_HEADER_BYTES)
+        _walk(inflated, 0, _EXPLICIT, tags, values, complete=is_complete)
         return Elements(syntax, values, None, None)
     if len(data) < position + 8:
-        raise Cut
+        raise TruncatedError
     names_vr = data[position + 4 : position + 6] in _KNOWN
     if not syntax:
         syntax = str(ExplicitVRLittleEndian if names_vr else ImplicitVRLittleEndian)
-    form = _IMPLICIT if syntax == ImplicitVRLittleEndian else _EXPLICIT
+    encoding = _IMPLICIT if syntax == ImplicitVRLittleEndian else _EXPLICIT
     if syntax == ExplicitVRBigEndian:
-        form = _BIG_ENDIAN
-    if form.explicit != names_vr:
-        raise Unusual
-    position, length = _walk(data, position, form, wanted, values, complete=complete)
+        encoding = _BIG_ENDIAN
+    if encoding.explicit != names_vr:
+        raise UnsupportedLayoutError
+    position, length = _walk(data, position, encoding, tags, values, complete=complete)
     if length is None:
         return Elements(syntax, values, None, None)
     return Elements(syntax, values, position, None if length == _UNDEFINED else length)
 
 
 def _walk(  # noqa: C901, PLR0912 - one loop without calls: a header has hundreds of elements
-    data: bytes, position: int, form: _Form, wanted: frozenset[int], values: dict[int, Raw], *, complete: bool
+    data: bytes,
+    position: int,
+    encoding: _Encoding,
+    tags: frozenset[int],
+    values: dict[int, RawElement],
+    *,
+    complete: bool,
 ) -> tuple[int, int | None]:
-    """Walk to the pixels, the end, or out of the meta group; return the place there and the pixels' length, if any."""
-    end, explicit, unpack, last = len(data), form.explicit, form.head.unpack_from, -1
+    """Read elements up to the pixels, or the end of data or meta group; return the offset and the pixels' length."""
+    end, explicit, unpack, last = len(data), encoding.explicit, encoding.head.unpack_from, -1
     while position < end:
         if not complete and end - position < 12:  # the longest head of an element
-            raise Cut
+            raise TruncatedError
         if explicit:
             high, low, vr, length = unpack(data, position)
         else:
             high, low, length = unpack(data, position)
             vr = b""
-        if wanted is _META and high != META_GROUP:
+        if tags is _META and high != META_GROUP:
             break
         tag = high << 16 | low
         if tag <= last:
-            raise Unusual
+            raise UnsupportedLayoutError
         last = tag
         position += 8
         if explicit:
             if vr in _LONG:
-                (length,) = form.long.unpack_from(data, position)
+                (length,) = encoding.long.unpack_from(data, position)
                 position += 4
             elif vr not in _KNOWN:
-                raise Unusual
+                raise UnsupportedLayoutError
         if tag >= PIXEL_DATA:
             return position, length if tag == PIXEL_DATA else None
         if length == _UNDEFINED:
             if explicit and vr not in {b"SQ", b"UN"}:
-                raise Unusual
-            # An unknown value of undefined length is a sequence in implicit form (PS3.5, section 6.2.2).
-            position = _skip_items(data, position, _IMPLICIT if vr == b"UN" else form, 1)
+                raise UnsupportedLayoutError
+            # An unknown value of undefined length is a sequence in implicit VR (PS3.5, section 6.2.2).
+            position = _skip_items(data, position, _IMPLICIT if vr == b"UN" else encoding, 1)
             continue
-        if tag in wanted:
+        if tag in tags:
             if position + length > end:
-                raise Cut
-            values[tag] = Raw(_vr(tag, vr), data[position : position + length], form.little)
+                raise TruncatedError
+            values[tag] = RawElement(
+                _value_representation(tag, vr), data[position : position + length], encoding.little_endian
+            )
         position += length
     if position > end:
-        raise Cut
+        raise TruncatedError
     return position, None
 
 
-def _uid(raw: Raw | None) -> str:
+def _uid(raw: RawElement | None) -> str:
     return sanitize_text(raw.value.decode("ascii", "replace").strip(" \0")) if raw else ""
 
 
@@ -234,47 +297,47 @@ def _dictionary_vr(tag: int) -> str:
     return dictionary_VR(tag)
 
 
-def _vr(tag: int, vr: bytes) -> str:
+def _value_representation(tag: int, vr: bytes) -> str:
     return _dictionary_vr(tag) if vr in {b"", b"UN"} else vr.decode("ascii")
 
 
-def _skip_items(data: bytes, position: int, form: _Form, depth: int) -> int:
-    """Return the place after a sequence of undefined length whose first item begins at `position`."""
+def _skip_items(data: bytes, position: int, encoding: _Encoding, depth: int) -> int:
+    """Return the offset after a sequence of undefined length whose first item begins at `position`."""
     if depth > MAX_NESTING:
-        raise TooDeep
+        raise NestingError
     while True:
         if position + 8 > len(data):
-            raise Cut
-        high, low, length = form.item.unpack_from(data, position)
+            raise TruncatedError
+        high, low, length = encoding.item.unpack_from(data, position)
         position += 8
         tag = high << 16 | low
         if tag == _SEQUENCE_END:
             return position
         if tag != _ITEM:
-            raise Unusual
-        position = _skip_elements(data, position, form, depth) if length == _UNDEFINED else position + length
+            raise UnsupportedLayoutError
+        position = _skip_elements(data, position, encoding, depth) if length == _UNDEFINED else position + length
 
 
-def _skip_elements(data: bytes, position: int, form: _Form, depth: int) -> int:
-    """Return the place after an item of undefined length whose first element begins at `position`."""
+def _skip_elements(data: bytes, position: int, encoding: _Encoding, depth: int) -> int:
+    """Return the offset after an item of undefined length whose first element begins at `position`."""
     while True:
         if position + 8 > len(data):
-            raise Cut
-        high, low, length = form.item.unpack_from(data, position)
+            raise TruncatedError
+        high, low, length = encoding.item.unpack_from(data, position)
         if high << 16 | low == _ITEM_END:
             return position + 8
         vr = b""
-        if form.explicit:
-            _, _, vr, length = form.head.unpack_from(data, position)
+        if encoding.explicit:
+            _, _, vr, length = encoding.head.unpack_from(data, position)
         position += 8
         if vr in _LONG:
             if position + 4 > len(data):
-                raise Cut
-            (length,) = form.long.unpack_from(data, position)
+                raise TruncatedError
+            (length,) = encoding.long.unpack_from(data, position)
             position += 4
-        elif form.explicit and vr not in _KNOWN:
-            raise Unusual
+        elif encoding.explicit and vr not in _KNOWN:
+            raise UnsupportedLayoutError
         if length == _UNDEFINED:
-            position = _skip_items(data, position, _IMPLICIT if vr == b"UN" else form, depth + 1)
+            position = _skip_items(data, position, _IMPLICIT if vr == b"UN" else encoding, depth + 1)
         else:
             position += length

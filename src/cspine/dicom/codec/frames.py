@@ -1,4 +1,4 @@
-"""The bytes of a file's pixel data, whole or one frame of them."""
+"""Read the bytes of a file's pixel data, or of one compressed frame of them."""
 
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -16,62 +16,72 @@ from cspine.dicom.codec.elements import inflate_pixels
 from cspine.dicom.codec.header import MAX_VOLUME_BYTES, SliceHeader
 from cspine.dicom.sources import SourceFile
 
-Kept = TypeVar("Kept")
+Cached = TypeVar("Cached")
 
-_ROOM_BYTES: Final = 16 * 1024 * 1024
-"""What may stand beside the pixels: a deflated header, elements behind them."""
+_MAX_OVERHEAD_BYTES: Final = 16 * 1024 * 1024
+"""Most bytes of a file beside its pixels: the header, and elements after the pixels."""
 
-_MOST_PER_PIXEL: Final = 8
-"""Bytes of a compressed pixel; even noise that does not compress has 4."""
+_MAX_BYTES_PER_PIXEL: Final = 8
+"""Most bytes of a compressed pixel; even noise that does not compress has 4."""
 
 
 class FrameCache:
-    """What one load keeps of files that hold several frames, so that each such file is read once.
+    """Cache of multi-frame files during one load, so that each such file is read once.
 
-    Shared by the threads of one load and dropped with it.
+    It is shared by the threads of the load and discarded with it.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._kept: dict[SourceFile, Any] = {}
+        self._cache: dict[SourceFile, Any] = {}
 
-    def get(self, header: SliceHeader, make: Callable[[SliceHeader], Kept]) -> Kept:
-        """Return what `make` gives for a header's file; only files of several frames are kept."""
+    def get(self, header: SliceHeader, make: Callable[[SliceHeader], Cached]) -> Cached:
+        """Return ``make(header)``; the result for a multi-frame file is cached."""
         if header.frames == 1:
             return make(header)
         with self._lock:
-            if header.file not in self._kept:
-                self._kept[header.file] = make(header)
-            kept: Kept = self._kept[header.file]
-            return kept
+            if header.file not in self._cache:
+                self._cache[header.file] = make(header)
+            cached: Cached = self._cache[header.file]
+            return cached
 
 
-def image_bytes(header: SliceHeader) -> int:
-    """Return how many bytes one uncompressed frame takes."""
+def frame_size_bytes(header: SliceHeader) -> int:
+    """Return the size of one uncompressed frame in bytes."""
     return (header.rows or 0) * (header.columns or 0) * header.pixel_format.bits_allocated // 8
 
 
 def read_pixel_data(header: SliceHeader) -> bytes:
-    """Return all pixel data of a file.
+    """Return the value of a file's PixelData element.
+
+    Parameters
+    ----------
+    header : SliceHeader
+        Header of any frame of the file.
+
+    Returns
+    -------
+    bytes
+        The pixels of all frames, as stored.
 
     Raises
     ------
     DecodeError
-        There are none, or they are cut off.
+        The file has no pixel data, or they are truncated.
     SourceError, ArchiveError
         The file cannot be read.
     """
     file = header.file
-    if header.pixels_at is not None and header.pixels_length is not None:
-        return file.read(header.pixels_at + header.pixels_length)[header.pixels_at :]
+    if header.pixel_data_offset is not None and header.pixel_data_length is not None:
+        return file.read(header.pixel_data_offset + header.pixel_data_length)[header.pixel_data_offset :]
     try:
         if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            most = min(image_bytes(header) * header.frames + _ROOM_BYTES, MAX_VOLUME_BYTES)
-            return inflate_pixels(file.read(), most)
+            max_bytes = min(frame_size_bytes(header) * header.frames + _MAX_OVERHEAD_BYTES, MAX_VOLUME_BYTES)
+            return inflate_pixels(file.read(), max_bytes)
         data = parse(file, file.read(), pixels=True).get("PixelData")
     except (SourceError, ArchiveError):
         raise
-    except Exception as error:  # pydicom raises whatever the values it converts bring up
+    except Exception as error:  # pydicom raises errors of any type on invalid values
         raise DecodeError(f"{file.name}: has no pixel data that can be read (cut off?); copy the file again") from error
     if not isinstance(data, bytes):
         raise DecodeError(f"{file.name}: has no pixel data (cut off?); copy the file again")
@@ -79,12 +89,23 @@ def read_pixel_data(header: SliceHeader) -> bytes:
 
 
 def read_frame(header: SliceHeader, cache: FrameCache) -> bytes:
-    """Return one compressed frame, its fragments joined.
+    """Return one compressed frame, with its fragments joined.
+
+    Parameters
+    ----------
+    header : SliceHeader
+        Header of the frame.
+    cache : FrameCache
+        Cache of the current load.
+
+    Returns
+    -------
+    bytes
 
     Raises
     ------
     DecodeError
-        It is not there, or not held as DICOM holds frames.
+        The file lacks the frame, or its pixel data are not encapsulated correctly.
     """
     frames = cache.get(header, _all_frames)
     if header.frame >= len(frames):
@@ -94,28 +115,44 @@ def read_frame(header: SliceHeader, cache: FrameCache) -> bytes:
     return frames[header.frame]
 
 
-def damaged(header: SliceHeader, codec: str, error: Exception) -> DecodeError:
-    """Say of an error in decoding which file and codec it is about."""
+def damage_error(header: SliceHeader, codec: str, error: Exception) -> DecodeError:
+    """Return the error for pixels that cannot be decoded, with the file, the codec and the decoder's error.
+
+    Parameters
+    ----------
+    header : SliceHeader
+        Header of the frame.
+    codec : str
+        Name of the codec.
+    error : Exception
+        The decoder's error; only its type is quoted unless it is a `CodestreamError`.
+
+    Returns
+    -------
+    DecodeError
+        The error to raise.
+    """
     if isinstance(error, ImportError):
-        return DecodeError(f"{header.file.name}: the {codec} codec is missing; install imagecodecs as PyPI has it")
+        return DecodeError(f"{header.file.name}: the {codec} codec is missing; install imagecodecs from PyPI")
     fact = str(error) if isinstance(error, CodestreamError) else type(error).__name__
     return DecodeError(f"{header.file.name}: the {codec} pixels are damaged ({fact}); copy it again")
 
 
 def _all_frames(header: SliceHeader) -> Sequence[bytes]:
-    """Return a file's compressed frames, at most as many as its header declares."""
-    if header.pixels_at is None:
+    """Return the compressed frames of a file, at most as many as its header declares."""
+    if header.pixel_data_offset is None:
         data: bytes | bytearray = read_pixel_data(header)
     else:
-        length = max(header.file.size - header.pixels_at, 0)
-        if length > _MOST_PER_PIXEL * (header.rows or 0) * (header.columns or 0) * header.frames + _ROOM_BYTES:
+        length = max(header.file.size - header.pixel_data_offset, 0)
+        n_pixels = (header.rows or 0) * (header.columns or 0) * header.frames
+        if length > _MAX_BYTES_PER_PIXEL * n_pixels + _MAX_OVERHEAD_BYTES:
             raise DecodeError(f"{header.file.name}: its compressed pixels are longer than the image; copy it again")
         data = bytearray(length)
-        del data[header.file.read_into(memoryview(data), header.pixels_at) :]
+        del data[header.file.read_into(memoryview(data), header.pixel_data_offset) :]
     try:
         if header.frames == 1:
             return (b"".join(read_fragments(data)),)
-        read_fragments(data)  # raises where the file is cut off
+        read_fragments(data)  # raises if the file is truncated
         return list(islice(generate_frames(bytes(data), number_of_frames=header.frames), header.frames))
     except Exception as error:
-        raise damaged(header, transfer_syntax_name(header.transfer_syntax_uid), error) from error
+        raise damage_error(header, transfer_syntax_name(header.transfer_syntax_uid), error) from error

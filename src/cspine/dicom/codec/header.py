@@ -1,4 +1,4 @@
-"""What one DICOM file says of itself, read without its pixels."""
+"""Read the header of one DICOM file, without its pixels."""
 
 import logging
 import warnings
@@ -13,27 +13,36 @@ from pydicom.datadict import tag_for_keyword
 
 from cspine.core.errors import DicomError
 from cspine.dicom.codec.dataset import elements_by_pydicom, looks_like_dicom
-from cspine.dicom.codec.elements import MAX_NESTING, MEDIA_CLASS, Cut, Elements, Raw, TooDeep, Unusual, walk
-from cspine.dicom.codec.values import OddValueError, Values
+from cspine.dicom.codec.elements import (
+    MAX_NESTING,
+    MEDIA_CLASS,
+    Elements,
+    NestingError,
+    RawElement,
+    TruncatedError,
+    UnsupportedLayoutError,
+    walk_elements,
+)
+from cspine.dicom.codec.values import InvalidValueError, Values
 from cspine.dicom.sources import SourceFile
 
 READ_BYTES: Final = (16 * 1024, 1024 * 1024, 64 * 1024 * 1024)
-"""What is read of a file in search of its header's end; nearly every CT header ends within the first."""
+"""Bytes of a file read in turn until the header is complete; nearly every CT header ends within the first."""
 
 MAX_SIDE: Final = 8192
-"""Rows or columns of an image; the finest CT has 2048."""
+"""Most rows or columns of an image; the finest CT has 2048."""
 
 MAX_FRAMES: Final = 20_000
-"""Frames of one file; a CT of 2 m at 0.25 mm has 8,000."""
+"""Most frames of one file; a CT of 2 m at 0.25 mm has 8,000."""
 
 MAX_VOLUME_BYTES: Final = 8 * 2**30
-"""A larger volume is refused before memory is asked for; the challenge's largest is 1.3 GB."""
+"""A larger volume is rejected before memory is allocated; the challenge's largest is 1.3 GB."""
 
-_ABSURD: Final = 1e6
-"""No slope or intercept of a CT comes near it."""
+_MAX_RESCALE: Final = 1e6
+"""Largest absolute RescaleSlope or RescaleIntercept; those of CT are far smaller."""
 
 MULTI_FRAME_CT: Final = frozenset({"1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
-"""Enhanced CT, and legacy converted enhanced CT."""
+"""SOP class UIDs of enhanced CT, and of legacy converted enhanced CT."""
 
 _TAGS: Final = {
     keyword: tag_for_keyword(keyword) or 0
@@ -47,19 +56,25 @@ _TAGS: Final = {
     )
 }  # fmt: skip
 _TAGS["MediaStorageSOPClassUID"] = MEDIA_CLASS
-_WANTED: Final = frozenset(_TAGS.values())
+_REQUIRED_TAGS: Final = frozenset(_TAGS.values())
 
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """How stored pixel values are written, and what they mean in Hounsfield units.
+    """How pixel values are stored, and how they convert to Hounsfield units.
 
     Attributes
     ----------
+    bits_allocated, bits_stored : int
+        Bits of memory per pixel, and bits of these that hold the value.
     high_bit : int
-        The place of the stored bits' highest one within the allocated bits, counted from 0.
+        Position of the highest stored bit within the allocated ones, counted from 0.
+    signed : bool
+        Whether stored values are two's complement.
+    slope, intercept : float
+        HU is ``stored * slope + intercept``.
     padding : (int, int) or None
-        The first and last stored value that stands for no measurement.
+        First and last stored value of padding pixels.
     """
 
     bits_allocated: int
@@ -72,26 +87,36 @@ class PixelFormat:
 
     @property
     def shift(self) -> int:
-        """How many bits lie below the stored ones; retired, but met in old files."""
+        """Number of allocated bits below the stored ones; retired in DICOM, but present in old files."""
         return self.high_bit + 1 - self.bits_stored
 
 
 @dataclass(frozen=True, slots=True)
 class SliceHeader:
-    """One image's facts. What the file lacks is None; lengths are in mm, vectors in LPS.
+    """The header of one image. Attributes that the file lacks are None; lengths are in mm, vectors in LPS.
+
+    Those not listed here are the DICOM attributes of the same names.
 
     Attributes
     ----------
-    pixel_spacing_mm : (row spacing, column spacing)
-        DICOM's PixelSpacing: the distance between rows comes first.
-    orientation : six direction cosines
-        Along a row (index i grows), then along a column (index j grows).
+    file : SourceFile
+        The file of the image.
+    patient_id : str or None
+        PatientID. It is personal: hash it before it is stored or logged.
+    pixel_spacing_mm : (float, float) or None
+        PixelSpacing: distance between rows, then between columns.
+    position_mm : (float, float, float) or None
+        ImagePositionPatient: position of the first pixel.
+    orientation : six floats or None
+        ImageOrientationPatient: direction cosines along a row (i grows), then down a column (j grows).
     rescale_type : str or None
-        What the rescaled values are; ``"HU"`` or None but for images of other things than attenuation.
+        RescaleType: ``"HU"`` or None, or another quantity than attenuation.
     frame, frames : int
-        Which frame of the file this is, from 0, and how many the file holds.
-    pixels_at, pixels_length : int or None
-        Where in the file the pixel data begin and how long they are, as in `Elements`.
+        Index of the frame within the file, from 0, and number of frames of the file.
+    pixel_data_offset, pixel_data_length : int or None
+        Offset and length of the pixel data in the file, as in `Elements`.
+    missing : tuple of str
+        Keywords of expected attributes that the file lacks.
     """
 
     file: SourceFile
@@ -122,8 +147,8 @@ class SliceHeader:
     manufacturer: str | None
     rescale_type: str | None
     pixel_format: PixelFormat
-    pixels_at: int | None
-    pixels_length: int | None
+    pixel_data_offset: int | None
+    pixel_data_length: int | None
     missing: tuple[str, ...]
 
 
@@ -133,69 +158,72 @@ def read_header(file: SourceFile) -> SliceHeader:
     Parameters
     ----------
     file : SourceFile
-        What to read.
+        The file to read.
 
     Returns
     -------
     SliceHeader
-        Of an enhanced multi-frame file, what holds for the whole file.
+        Of a multi-frame file, the attributes that hold for all frames.
 
     Raises
     ------
     DicomError
-        The file is not DICOM, is cut off within its header, holds values that are not what their tag promises, or
-        declares an image of absurd size.
+        The file is not DICOM, is truncated within its header, holds invalid values, or declares an image larger than
+        any CT.
     SourceError, ArchiveError
         The file cannot be read.
     """
     return _to_header(file, _read_elements(file))
 
 
-class _Quiet:
-    """Switches the libraries' warnings off for as long as any thread asks for it."""
+class _WarningSuppressor:
+    """Switches off the warnings of pydicom and nibabel while at least one thread requests it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._askers = 0
-        self._before = ExitStack()
+        self._n_users = 0
+        self._previous_state = ExitStack()
 
     def begin(self) -> None:
+        """Switch warnings off, unless another thread has."""
         with self._lock:
-            self._askers += 1
-            if self._askers > 1:
+            self._n_users += 1
+            if self._n_users > 1:
                 return
-            self._before.enter_context(warnings.catch_warnings())
+            self._previous_state.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
             for name in ("pydicom", "nibabel.global"):
                 logger = logging.getLogger(name)
-                self._before.callback(logger.setLevel, logger.level)
+                self._previous_state.callback(logger.setLevel, logger.level)
                 logger.setLevel(logging.CRITICAL + 1)
 
     def end(self) -> None:
+        """Restore the previous state when the last thread ends."""
         with self._lock:
-            self._askers -= 1
-            if not self._askers:
-                self._before.close()
+            self._n_users -= 1
+            if not self._n_users:
+                self._previous_state.close()
 
 
-_QUIET: Final = _Quiet()
+_SUPPRESSOR: Final = _WarningSuppressor()
 
 
 @contextmanager
 def suppress_pydicom_warnings() -> Iterator[None]:
-    """Keep the libraries' warnings about odd values away: they quote the values, and we judge those we need by name.
+    """Suppress the warnings of pydicom and nibabel about invalid values, since they quote values that may be personal.
 
-    Warnings are the whole process's: they come back when the last thread that asked for quiet is done.
+    Values that are needed are validated by this package. Warnings belong to the process: they are restored when the
+    last thread leaves this context.
     """
-    _QUIET.begin()
+    _SUPPRESSOR.begin()
     try:
         yield
     finally:
-        _QUIET.end()
+        _SUPPRESSOR.end()
 
 
 def _read_elements(file: SourceFile) -> Elements:
-    """Read ever more of the file until its header is whole."""
+    """Read increasing parts of the file until its header is complete."""
     for limit in READ_BYTES:
         data = file.read(limit)
         if not looks_like_dicom(data):
@@ -203,52 +231,54 @@ def _read_elements(file: SourceFile) -> Elements:
         complete = len(data) >= file.size
         try:
             return _parse(file, data, complete=complete)
-        except Cut:
+        except TruncatedError:
             continue
-    raise DicomError(f"{file.name}: its header is longer than {READ_BYTES[-1] >> 20} MiB, which no CT has; take it out")
+    raise DicomError(
+        f"{file.name}: its header is longer than {READ_BYTES[-1] >> 20} MiB, which no CT has; remove the file"
+    )
 
 
 def _parse(file: SourceFile, data: bytes, *, complete: bool) -> Elements:
     try:
-        return walk(data, _WANTED, complete=complete)
-    except TooDeep:
+        return walk_elements(data, _REQUIRED_TAGS, complete=complete)
+    except NestingError:
         raise DicomError(
-            f"{file.name}: nests sequences more than {MAX_NESTING} deep, which no CT does; take it out"
+            f"{file.name}: nests sequences more than {MAX_NESTING} deep, which no CT does; remove the file"
         ) from None
-    except Cut:
+    except TruncatedError:
         if not complete:
             raise
-    except Unusual:
+    except UnsupportedLayoutError:
         pass
-    return elements_by_pydicom(file, data, _WANTED, complete=complete)
+    return elements_by_pydicom(file, data, _REQUIRED_TAGS, complete=complete)
 
 
 def _to_header(file: SourceFile, elements: Elements) -> SliceHeader:
-    own = Values(elements.values, _TAGS)
-    shared = frozenset(item for item in elements.values.items() if item[0] not in _OWN)
+    values = Values(elements.values, _TAGS)
+    shared = frozenset(item for item in elements.values.items() if item[0] not in _PER_SLICE_TAGS)
     try:
-        position = own.numbers("ImagePositionPatient", 3)
+        position = values.numbers("ImagePositionPatient", 3)
         header = SliceHeader(
             file=file,
-            sop_instance_uid=own.text("SOPInstanceUID") or "",
-            instance_number=own.integer("InstanceNumber"),
+            sop_instance_uid=values.text("SOPInstanceUID") or "",
+            instance_number=values.integer("InstanceNumber"),
             transfer_syntax_uid=elements.transfer_syntax_uid,
             frame=0,
             position_mm=(position[0], position[1], position[2]) if position else None,
-            pixels_at=elements.pixels_at,
-            pixels_length=elements.pixels_length,
-            missing=tuple(keyword for keyword in _EXPECTED if not own.has(keyword)),
-            **_shared_facts(shared),
+            pixel_data_offset=elements.pixel_data_offset,
+            pixel_data_length=elements.pixel_data_length,
+            missing=tuple(keyword for keyword in _EXPECTED if not values.has(keyword)),
+            **_shared_attributes(shared),
         )
-    except OddValueError as error:
+    except InvalidValueError as error:
         raise DicomError(f"{file.name}: {error} is not valid; have the file exported again") from None
     _check_size(file, header.rows, header.columns, header.frames)
     return header
 
 
 @lru_cache(maxsize=64)
-def _shared_facts(values: frozenset[tuple[int, Raw]]) -> dict[str, Any]:
-    """Return what most slices of a series have in common, worked out once for all of them."""
+def _shared_attributes(values: frozenset[tuple[int, RawElement]]) -> dict[str, Any]:
+    """Return the attributes that most slices of a series share; cached, so that they are converted once."""
     get = Values(dict(values), _TAGS)
     spacing = get.numbers("PixelSpacing", 2)
     return {
@@ -277,8 +307,10 @@ def _shared_facts(values: frozenset[tuple[int, Raw]]) -> dict[str, Any]:
     }
 
 
-_OWN: Final = frozenset(_TAGS[keyword] for keyword in ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient"))
-"""What differs from slice to slice."""
+_PER_SLICE_TAGS: Final = frozenset(
+    _TAGS[keyword] for keyword in ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient")
+)
+"""Tags whose values differ between slices."""
 
 _EXPECTED: Final = (
     "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality", "FrameOfReferenceUID",
@@ -288,9 +320,13 @@ _EXPECTED: Final = (
 
 
 def _check_size(file: SourceFile, rows: int | None, columns: int | None, frames: int) -> None:
-    for name, value, most in (("Rows", rows, MAX_SIDE), ("Columns", columns, MAX_SIDE), ("Frames", frames, MAX_FRAMES)):
-        if value is not None and not 0 <= value <= most:
-            raise DicomError(f"{file.name}: {name} is {value:,}, at most {most:,} are read; no CT has more")
+    for name, value, limit in (
+        ("Rows", rows, MAX_SIDE),
+        ("Columns", columns, MAX_SIDE),
+        ("Frames", frames, MAX_FRAMES),
+    ):
+        if value is not None and not 0 <= value <= limit:
+            raise DicomError(f"{file.name}: {name} is {value:,}, at most {limit:,} are read; no CT has more")
 
 
 def _pixel_format(get: Values) -> PixelFormat:
@@ -322,16 +358,27 @@ def make_pixel_format(
     rescale: tuple[float, float],
     padding: tuple[int, int] | None,
 ) -> PixelFormat:
-    """Return one object for all slices that are written alike.
+    """Return a pixel format; equal ones are one object, which saves memory.
+
+    Parameters
+    ----------
+    bits_allocated, bits_stored, high_bit, signed, padding
+        As in `PixelFormat`.
+    rescale : (float, float)
+        Slope and intercept.
+
+    Returns
+    -------
+    PixelFormat
 
     Raises
     ------
-    OddValueError
-        Slope or intercept would make nothing of the values.
+    InvalidValueError
+        The slope is 0, or slope or intercept is too large.
     """
     slope, intercept = rescale
-    if not 0.0 < abs(slope) < _ABSURD:
-        raise OddValueError("RescaleSlope")
-    if not abs(intercept) < _ABSURD:
-        raise OddValueError("RescaleIntercept")
+    if not 0.0 < abs(slope) < _MAX_RESCALE:
+        raise InvalidValueError("RescaleSlope")
+    if not abs(intercept) < _MAX_RESCALE:
+        raise InvalidValueError("RescaleIntercept")
     return PixelFormat(bits_allocated, bits_stored, high_bit, signed, *rescale, padding)

@@ -1,4 +1,4 @@
-"""JPEG and JPEG-LS frames by their markers (ITU-T T.81, annex B), read before anything is decoded."""
+"""Parse the markers of JPEG and JPEG-LS frames (ITU-T T.81, annex B) before they are decoded."""
 
 import re
 import struct
@@ -9,53 +9,73 @@ from typing import Final
 
 import numpy as np
 
-from cspine.dicom.codec.codestream import END, Codestream, CodestreamError, check_end
+from cspine.dicom.codec.codestream import END_OF_IMAGE, Codestream, CodestreamError, check_end
 
 _RESTART: Final = re.compile(rb"\xff+([\xd0-\xd7])")
 _TABLES, _SCAN, _INTERVAL = 0xC4, 0xDA, 0xDD
 
 _FRAME_MARKERS: Final = frozenset({0xC0, 0xC1, 0xC3, 0xF7})
-"""SOF0, SOF1 and SOF3 of JPEG (ITU-T T.81, table B.1) and SOF55 of JPEG-LS (T.87): what DICOM's syntaxes hold.
+"""Frame markers of DICOM's transfer syntaxes: SOF0, SOF1 and SOF3 of JPEG (T.81, table B.1), SOF55 of JPEG-LS (T.87).
 
-Progressive frames are not among them: a scan repeated without end would decode without end.
+Progressive frames are excluded, since a file that repeats their scans could take arbitrarily long to decode.
 """
 
 _OTHER_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - _FRAME_MARKERS - {_TABLES, 0xC8, 0xCC}
 
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-"""Markers without a segment."""
+"""Markers without a marker segment."""
 
 
 @dataclass(frozen=True, slots=True)
 class HuffmanTable:
-    """How many codes there are of each length from 1 to 16 bits, and what they stand for, shortest first."""
+    """A Huffman table (T.81, section B.2.4.2).
+
+    Attributes
+    ----------
+    counts : bytes
+        Number of codes of each length from 1 to 16 bits.
+    symbols : bytes
+        Symbols of the codes, shortest code first.
+    """
 
     counts: bytes
     symbols: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Coded data without a marker in them; `stuffed` is how many zero bytes stand in them after 0xFF, to say so."""
+class EntropySegment:
+    """Entropy-coded data between two markers.
+
+    Attributes
+    ----------
+    data : bytes
+        The data, including stuffed bytes.
+    n_stuffed_bytes : int
+        Number of zero bytes that are stuffed after 0xFF to tell it from a marker.
+    """
 
     data: bytes
-    stuffed: int
+    n_stuffed_bytes: int
 
 
 @dataclass(frozen=True)
 class Scan:
-    """The one scan of a grey frame.
+    """The only scan of a gray frame.
 
     Attributes
     ----------
+    stream : Codestream
+        Shape of the image.
+    tables : dict
+        Huffman tables by class and number, as ``class << 4 | number``.
     dc, ac : int
-        Which tables it is coded with; lossless frames have only the first.
+        Numbers of the tables that the scan is coded with; a lossless scan uses only the first.
     predictor, shift : int
-        Of a lossless scan: which neighbours predict a sample (T.81, table H.1), and the point transform.
-    interval : int
-        Samples (lossless) or blocks of 8 x 8 between restarts; 0 where there are none.
-    coded : bytes
-        The entropy-coded data, all intervals of them.
+        Predictor of samples from their neighbors (T.81, table H.1) and point transform of a lossless scan.
+    restart_interval : int
+        Samples (lossless) or blocks of 8 x 8 pixels between restart markers; 0 if there are none.
+    entropy_coded : bytes
+        The entropy-coded data of all intervals, with restart markers.
     """
 
     stream: Codestream
@@ -64,36 +84,45 @@ class Scan:
     ac: int
     predictor: int
     shift: int
-    interval: int
-    coded: bytes
+    restart_interval: int
+    entropy_coded: bytes
 
     def table(self, number: int, *, ac: bool = False) -> HuffmanTable:
-        """Return a table; CodestreamError where the frame lacks it."""
+        """Return a Huffman table; CodestreamError if the frame lacks it."""
         try:
             return self.tables[ac << 4 | number]
         except KeyError:
-            raise CodestreamError("lacks a table of codes") from None
+            raise CodestreamError("lacks a Huffman table") from None
 
     @cached_property
-    def parts(self) -> tuple[Part, ...]:
-        """The coded data of each interval; CodestreamError where a marker stands within them that is no restart."""
-        if not self.interval:
-            return (_to_part(self.coded),)
-        pieces = _RESTART.split(self.coded)
+    def segments(self) -> tuple[EntropySegment, ...]:
+        """The data of each restart interval; CodestreamError if they contain another marker."""
+        if not self.restart_interval:
+            return (_to_segment(self.entropy_coded),)
+        pieces = _RESTART.split(self.entropy_coded)
         if any(marker[0] != 0xD0 + number % 8 for number, marker in enumerate(pieces[1::2])):
             raise CodestreamError("has restarts out of order")
-        return tuple(_to_part(piece) for piece in pieces[::2])
+        return tuple(_to_segment(piece) for piece in pieces[::2])
 
 
 def read_jpeg(data: bytes) -> Codestream:
     """Read the frame header of JPEG or JPEG-LS.
 
+    Parameters
+    ----------
+    data : bytes
+        The frame.
+
+    Returns
+    -------
+    Codestream
+
     Raises
     ------
     CodestreamError
-        There is none, or the end is missing.
+        The frame header or the end marker is missing.
     """
-    _check_ends(data)
+    _check_delimiters(data)
     for marker, start, stop in _segments(data):
         if marker in _FRAME_MARKERS:
             return _read_frame(data, start, stop)
@@ -101,35 +130,53 @@ def read_jpeg(data: bytes) -> Codestream:
 
 
 def read_scan(data: bytes) -> Scan:
-    """Read all that stands before the coded data of a grey JPEG frame, and find where these end.
+    """Read the markers of a gray JPEG frame up to its scan, and the entropy-coded data of the scan.
+
+    Parameters
+    ----------
+    data : bytes
+        The frame.
+
+    Returns
+    -------
+    Scan
 
     Raises
     ------
     CodestreamError
-        Something is missing, or not of one grey image.
+        A marker is missing, or the frame is not one gray image.
     """
-    _check_ends(data)
+    _check_delimiters(data)
     stream: Codestream | None = None
     tables: dict[int, HuffmanTable] = {}
-    interval = 0
+    restart_interval = 0
     for marker, start, stop in _segments(data):
         if marker in _FRAME_MARKERS:
             stream = _read_frame(data, start, stop)
         elif marker == _TABLES:
             _read_tables(data, start, stop, tables)
         elif marker == _INTERVAL and stop - start == 2:
-            (interval,) = struct.unpack_from(">H", data, start)
+            (restart_interval,) = struct.unpack_from(">H", data, start)
         elif marker == _SCAN:
             if stream is None or stop - start != 6 or data[start] != 1:
                 break
-            coded = data[stop : data.rindex(END)].rstrip(b"\xff")  # fill bytes may stand before a marker
-            which = data[start + 2]
-            return Scan(stream, tables, which >> 4, which & 15, data[start + 3], data[start + 5] & 15, interval, coded)
-    raise CodestreamError("has no scan of one grey image")
+            # Fill bytes may precede a marker.
+            entropy_coded = data[stop : data.rindex(END_OF_IMAGE)].rstrip(b"\xff")
+            return Scan(
+                stream,
+                tables,
+                dc=data[start + 2] >> 4,
+                ac=data[start + 2] & 15,
+                predictor=data[start + 3],
+                shift=data[start + 5] & 15,
+                restart_interval=restart_interval,
+                entropy_coded=entropy_coded,
+            )
+    raise CodestreamError("has no scan of one gray image")
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield the marker of each segment up to the first scan, and where its content starts and stops."""
+    """Yield the marker of each marker segment up to the first scan, with the start and stop of its content."""
     position = 2
     while position + 4 <= len(data):
         if data[position] != 0xFF:
@@ -151,18 +198,18 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         position = stop
 
 
-def _check_ends(data: bytes) -> None:
+def _check_delimiters(data: bytes) -> None:
     if data[:2] != b"\xff\xd8":
         raise CodestreamError("does not begin as JPEG")
     check_end(data)
 
 
-def _to_part(coded: bytes) -> Part:
-    values = np.frombuffer(coded, np.uint8)
+def _to_segment(entropy_coded: bytes) -> EntropySegment:
+    values = np.frombuffer(entropy_coded, np.uint8)
     marks = np.flatnonzero(values == 0xFF)
-    if not coded or (len(marks) and (marks[-1] == len(coded) - 1 or values[marks + 1].any())):
+    if not entropy_coded or (len(marks) and (marks[-1] == len(entropy_coded) - 1 or values[marks + 1].any())):
         raise CodestreamError("has a marker within its image")
-    return Part(coded, len(marks))
+    return EntropySegment(entropy_coded, len(marks))
 
 
 def _read_frame(data: bytes, start: int, stop: int) -> Codestream:
@@ -173,7 +220,7 @@ def _read_frame(data: bytes, start: int, stop: int) -> Codestream:
 
 
 def _read_tables(data: bytes, start: int, stop: int, tables: dict[int, HuffmanTable]) -> None:
-    """Read the tables of one segment (T.81, section B.2.4.2); a later one of the same number counts."""
+    """Read the tables of one marker segment (T.81, section B.2.4.2); a later one replaces one of the same number."""
     while start + 17 <= stop:
         counts = data[start + 1 : start + 17]
         end = start + 17 + sum(counts)
@@ -182,4 +229,4 @@ def _read_tables(data: bytes, start: int, stop: int, tables: dict[int, HuffmanTa
         tables[data[start]] = HuffmanTable(counts, data[start + 17 : end])
         start = end
     if start != stop:
-        raise CodestreamError("has a damaged table of codes")
+        raise CodestreamError("has a damaged Huffman table")

@@ -1,4 +1,4 @@
-"""JPEG 2000 frames, HTJ2K included, by their markers (ITU-T T.800, annex A), read before anything is decoded."""
+"""Parse the markers of JPEG 2000 frames, including HTJ2K (ITU-T T.800, annex A), before they are decoded."""
 
 import math
 import struct
@@ -10,22 +10,32 @@ _SOC_SIZ: Final = b"\xff\x4f\xff\x51"
 _COD, _TILE, _END = 0xFF52, 0xFF90, 0xFFD9
 _JP2_HEAD: Final = b"\x00\x00\x00\x0cjP  "
 
-_MOST_TILES: Final = 1024
-"""Tiles of a frame, each of which a decoder allocates for; CT has 1, or a few dozen."""
+_MAX_TILES: Final = 1024
+"""Most tiles of a frame, since a decoder allocates memory for each; CT has 1, or a few dozen."""
 
 
 def read_jpeg2000(data: bytes) -> Codestream:
-    """Read the image's size (T.800, section A.5.1) and hold that every tile of it is there.
+    """Read the size of the image (T.800, section A.5.1), and check that no tile is missing.
 
-    A decoder leaves a tile that is missing empty.
+    A decoder leaves missing tiles empty without an error.
+
+    Parameters
+    ----------
+    data : bytes
+        The frame.
+
+    Returns
+    -------
+    Codestream
+        `n_decomposition_levels` is 0 if the image has an offset, since reduced resolutions then begin elsewhere.
 
     Raises
     ------
     CodestreamError
-        There is no such header, the end or a tile is missing, or there are absurdly many tiles.
+        The header, a tile or the end marker is missing, or there are too many tiles.
     """
     start = 0
-    if data[:8] == _JP2_HEAD:  # a whole JP2 file, which DICOM does not allow but the field knows
+    if data[:8] == _JP2_HEAD:  # a JP2 file, which DICOM does not allow but some writers embed
         start = max(data.find(_SOC_SIZ, 0, 65536), 0)
     if data[start : start + 4] != _SOC_SIZ or len(data) < start + 46:
         raise CodestreamError("does not begin as JPEG 2000")
@@ -35,7 +45,7 @@ def read_jpeg2000(data: bytes) -> Codestream:
     depth = data[start + 42]
     if not tile_width or not tile_height or right <= left or bottom <= top:
         raise CodestreamError("has no size")
-    levels, position = _read_main_header(data, start + 2)
+    n_decomposition_levels, position = _read_main_header(data, start + 2)
     tiles = math.ceil((right - tile_left) / tile_width) * math.ceil((bottom - tile_top) / tile_height)
     _check_tiles(data, position, tiles)
     return Codestream(
@@ -44,19 +54,19 @@ def read_jpeg2000(data: bytes) -> Codestream:
         components,
         (depth & 0x7F) + 1,
         signed=bool(depth & 0x80),
-        levels=0 if (left, top) != (0, 0) else levels,
+        n_decomposition_levels=0 if (left, top) != (0, 0) else n_decomposition_levels,
     )
 
 
 def _read_main_header(data: bytes, position: int) -> tuple[int, int]:
-    """Return the decomposition levels (section A.6.1; 0 where not told), and where the first tile part begins."""
-    levels = 0
+    """Return the decomposition levels (section A.6.1; 0 if absent), and the offset of the first tile part."""
+    n_decomposition_levels = 0
     while position + 12 <= len(data):
         marker, length = struct.unpack_from(">2H", data, position)
         if marker == _TILE:
-            return levels, position
+            return n_decomposition_levels, position
         if marker == _COD:
-            levels = data[position + 9]
+            n_decomposition_levels = data[position + 9]
         if not 0xFF50 <= marker <= 0xFF7F or length < 2:
             break
         position += 2 + length
@@ -64,9 +74,9 @@ def _read_main_header(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _check_tiles(data: bytes, position: int, tiles: int) -> None:
-    """Go from tile part to tile part (section A.4.2) to the end."""
-    if tiles > _MOST_TILES:
-        raise CodestreamError(f"{tiles:,} tiles, at most {_MOST_TILES:,} are read")
+    """Check that the tile parts (section A.4.2) up to the end include every tile."""
+    if tiles > _MAX_TILES:
+        raise CodestreamError(f"{tiles:,} tiles, at most {_MAX_TILES:,} are read")
     missing = set(range(tiles))
     while position + 2 <= len(data):
         (marker,) = struct.unpack_from(">H", data, position)
@@ -76,7 +86,7 @@ def _check_tiles(data: bytes, position: int, tiles: int) -> None:
             raise CodestreamError("is not made of tiles")
         tile, length = struct.unpack_from(">HI", data, position + 4)
         missing.discard(tile)
-        if not length:  # the last one, up to the end
+        if not length:  # the last tile part, which extends to the end
             break
         if length < 14:
             raise CodestreamError("is not made of tiles")

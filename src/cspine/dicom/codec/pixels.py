@@ -1,25 +1,32 @@
-"""Stored pixel values to Hounsfield units, in place wherever 16 bits suffice."""
+"""Convert stored pixel values to Hounsfield units, in place wherever 16 bits suffice."""
 
 import sys
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cspine.core.typing import Bools, HounsfieldUnits
 from cspine.dicom.codec.header import PixelFormat
+from cspine.dicom.hounsfield import AIR_HU
 
-AIR_HU: Final = -1024
-"""What padding and everything outside the scan becomes."""
-
-Pixels = npt.NDArray[np.int16]
-
-_LOWEST, _HIGHEST = -32768, 32767
+_MIN_HU, _MAX_HU = -32768, 32767
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Which rows and columns of an image are kept: a range of rows, and every `step`-th row and column."""
+class PixelRegion:
+    """The rows and columns of an image to keep.
+
+    Attributes
+    ----------
+    start, stop : int
+        Range of rows.
+    columns : int
+        Number of columns of the image.
+    step : int
+        Keep every `step`-th row and column.
+    """
 
     start: int
     stop: int
@@ -28,30 +35,32 @@ class Window:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns that are left."""
+        """Number of rows and columns kept."""
         return len(range(self.start, self.stop, self.step)), len(range(0, self.columns, self.step))
 
-    def cut(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return a view of what is kept of a whole image."""
+    def crop(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return a view of the kept rows and columns of a complete image."""
         return image[self.start : self.stop : self.step, :: self.step]
 
     @property
-    def is_whole_rows(self) -> bool:
-        """Whether what is kept lies in one piece."""
+    def is_contiguous(self) -> bool:
+        """Whether the kept rows are adjacent and complete, so that they are one block of memory."""
         return self.step == 1
 
 
-def to_hu(stored: npt.NDArray[Any], pixels: PixelFormat, out: Pixels) -> None:
-    """Write stored values as Hounsfield units, rounded and clipped to int16; padding becomes `AIR_HU`.
+def to_hu(stored: npt.NDArray[Any], pixels: PixelFormat, out: HounsfieldUnits) -> None:
+    """Convert stored values to Hounsfield units, rounded and clipped to int16; padding becomes `AIR_HU`.
+
+    The rescaling is that of PS3.3, section C.11.1.1.2.
 
     Parameters
     ----------
-    stored : (rows, columns) integers
-        As the file holds them; may share `out`'s memory.
+    stored : (rows, columns) integer array
+        Values as stored in the file; may share memory with `out`.
     pixels : PixelFormat
-        What they mean.
-    out : (rows, columns) int16
-        Where to write.
+        How they are stored, and their slope, intercept and padding.
+    out : (rows, columns) int16 array
+        Array to write to.
     """
     if stored.dtype.itemsize > 2:
         _to_hu_wide(stored, pixels, out)
@@ -62,11 +71,11 @@ def to_hu(stored: npt.NDArray[Any], pixels: PixelFormat, out: Pixels) -> None:
     if not np.may_share_memory(stored, values):
         np.copyto(out if stored.dtype == np.int8 else values, stored)
     bits = min(pixels.bits_stored, 16)
-    _fit(values, pixels, bits)
+    _mask_stored_bits(values, pixels, bits)
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if pixels.signed else (0, (1 << bits) - 1)
-    padded = _padding(out if pixels.signed else values, pixels, bits)
-    if pixels.slope == 1.0 and pixels.intercept.is_integer() and abs(pixels.intercept) <= _HIGHEST:
-        _shift(out, int(pixels.intercept), low, high, signed=pixels.signed)
+    padded = _padding_mask(out if pixels.signed else values, pixels, bits)
+    if pixels.slope == 1.0 and pixels.intercept.is_integer() and abs(pixels.intercept) <= _MAX_HU:
+        _add_intercept(out, int(pixels.intercept), low, high, signed=pixels.signed)
     else:
         signed: npt.NDArray[Any] = out if pixels.signed else values
         np.copyto(out, _rescale(signed, pixels))
@@ -75,13 +84,13 @@ def to_hu(stored: npt.NDArray[Any], pixels: PixelFormat, out: Pixels) -> None:
 
 
 def swap_bytes(values: npt.NDArray[Any], *, little_endian: bool) -> None:
-    """Turn values read byte for byte from a file into this machine's order, in place."""
+    """Convert values from the byte order of a file to the machine's, in place."""
     if little_endian != (sys.byteorder == "little"):
         values.byteswap(inplace=True)
 
 
-def _fit(values: npt.NDArray[np.uint16], pixels: PixelFormat, bits: int) -> None:
-    """Drop what lies beside the stored bits, and carry the sign to the top."""
+def _mask_stored_bits(values: npt.NDArray[np.uint16], pixels: PixelFormat, bits: int) -> None:
+    """Clear the bits above the stored ones, or fill them with the sign."""
     if bits == 16:
         return
     if pixels.signed:
@@ -92,10 +101,10 @@ def _fit(values: npt.NDArray[np.uint16], pixels: PixelFormat, bits: int) -> None
         values &= (1 << bits) - 1
 
 
-def _padding(values: npt.NDArray[Any], pixels: PixelFormat, bits: int) -> npt.NDArray[np.bool_] | None:
-    """Return where no measurement stands.
+def _padding_mask(values: npt.NDArray[Any], pixels: PixelFormat, bits: int) -> Bools | None:
+    """Return a mask of padding pixels; None if there are none.
 
-    A padding that the stored bits cannot hold occurs nowhere: some writers put it there by habit.
+    A padding value that the stored bits cannot represent is ignored: some writers set it by habit.
     """
     if pixels.padding is None:
         return None
@@ -108,51 +117,51 @@ def _padding(values: npt.NDArray[Any], pixels: PixelFormat, bits: int) -> npt.ND
 
 
 def _as_stored(value: int, bits: int, pixels: PixelFormat) -> int | None:
-    """Return the padding as a stored value; some writers give it unsigned beside signed pixels, or the other way."""
-    around = 1 << pixels.bits_allocated
+    """Return the padding as a stored value; some writers give it unsigned for signed pixels, or vice versa."""
+    modulus = 1 << pixels.bits_allocated
     if pixels.signed:
-        stored, meant = range(-(1 << bits - 1), 1 << bits - 1), [value, value - (1 << bits), value - around]
+        stored, candidates = range(-(1 << bits - 1), 1 << bits - 1), [value, value - (1 << bits), value - modulus]
     else:
-        stored, meant = range(1 << bits), [value, value + around]
-    return next((value for value in meant if value in stored), None)
+        stored, candidates = range(1 << bits), [value, value + modulus]
+    return next((candidate for candidate in candidates if candidate in stored), None)
 
 
-def _shift(out: Pixels, intercept: int, low: int, high: int, *, signed: bool) -> None:
-    """Add the intercept in 16 bits: what would leave them is clipped before, so that no sum can wrap around."""
+def _add_intercept(out: HounsfieldUnits, intercept: int, low: int, high: int, *, signed: bool) -> None:
+    """Add the intercept in 16 bits; values are clipped first, so that no sum overflows."""
     values: npt.NDArray[Any] = out if signed else out.view(np.uint16)
-    if high + intercept > _HIGHEST:
-        np.minimum(values, values.dtype.type(_HIGHEST - intercept), out=values)
-    if low + intercept < _LOWEST:
-        np.maximum(values, values.dtype.type(_LOWEST - intercept), out=values)
+    if high + intercept > _MAX_HU:
+        np.minimum(values, values.dtype.type(_MAX_HU - intercept), out=values)
+    if low + intercept < _MIN_HU:
+        np.maximum(values, values.dtype.type(_MIN_HU - intercept), out=values)
     if intercept:
         raw = out.view(np.uint16)
         raw += np.uint16(intercept & 0xFFFF)
 
 
-def _to_hu_wide(stored: npt.NDArray[Any], pixels: PixelFormat, out: Pixels) -> None:
-    """Do the same for values of more than 16 bits."""
+def _to_hu_wide(stored: npt.NDArray[Any], pixels: PixelFormat, out: HounsfieldUnits) -> None:
+    """Convert values of more than 16 bits, as `to_hu` does."""
     bits = pixels.bits_stored
     values = stored.astype(np.int64) & ((1 << bits) - 1)
     if pixels.signed:
         sign = 1 << (bits - 1)
         values = (values ^ sign) - sign
-    padded = _padding(values, pixels, bits)
+    padded = _padding_mask(values, pixels, bits)
     np.copyto(out, _rescale(values, pixels))
     if padded is not None:
         out[padded] = AIR_HU
 
 
-def _rescale(values: npt.NDArray[Any], pixels: PixelFormat) -> Pixels:
-    """Apply slope and intercept, in integers where both are."""
-    if _is_exact(pixels.slope) and _is_exact(pixels.intercept):
+def _rescale(values: npt.NDArray[Any], pixels: PixelFormat) -> HounsfieldUnits:
+    """Apply slope and intercept, in integer arithmetic if both are integers."""
+    if _is_exact_integer(pixels.slope) and _is_exact_integer(pixels.intercept):
         hu: npt.NDArray[Any] = values.astype(np.int64) * int(pixels.slope) + int(pixels.intercept)
     else:
-        with np.errstate(over="ignore"):  # an absurd slope: clipped below
+        with np.errstate(over="ignore"):  # a slope that overflows is clipped below
             hu = np.rint(values * pixels.slope + pixels.intercept)
-    result: Pixels = np.clip(hu, _LOWEST, _HIGHEST).astype(np.int16)
+    result: HounsfieldUnits = np.clip(hu, _MIN_HU, _MAX_HU).astype(np.int16)
     return result
 
 
-def _is_exact(number: float) -> bool:
-    """Tell whether a number is an integer that 64 bits hold even after multiplying."""
+def _is_exact_integer(number: float) -> bool:
+    """Return whether a number is an integer whose product with 32-bit values fits 64 bits."""
     return number.is_integer() and abs(number) < 2**30

@@ -1,7 +1,7 @@
-"""DICOM's run-length encoding (PS3.5, annex G): one PackBits segment for each byte of a value, the highest first.
+"""Decode DICOM's run-length encoding (PS3.5, annex G): one PackBits segment per byte of a value, highest byte first.
 
-imagecodecs has a decoder for the whole, which trusts the offsets it is given and reads wherever they point; here they
-are held against the frame, and only the segments are left to it.
+The RLE decoder of imagecodecs trusts the segment offsets, even beyond the frame. Here the offsets are checked, and only
+the segments are decoded by imagecodecs.
 """
 
 import struct
@@ -18,16 +18,26 @@ _HEADER_BYTES: Final = 64
 
 
 def decode_rle(frame: bytes, rows: int, columns: int, value_bytes: int) -> npt.NDArray[Any]:
-    """Decode one grey frame.
+    """Decode one gray frame.
+
+    Parameters
+    ----------
+    frame : bytes
+        The header of 64 bytes and its segments.
+    rows, columns : int
+        Size of the image in pixels.
+    value_bytes : int
+        Bytes per pixel.
 
     Returns
     -------
-    (rows, columns) unsigned integers of `value_bytes` bytes
+    (rows, columns) array of unsigned integers
+        Stored values of `value_bytes` bytes each.
 
     Raises
     ------
     CodestreamError
-        The segments are not those of such a frame.
+        The number, offsets or lengths of segments do not fit the image.
     ImcdError
         A segment is damaged.
     """
@@ -36,11 +46,11 @@ def decode_rle(frame: bytes, rows: int, columns: int, value_bytes: int) -> npt.N
     count, *offsets = struct.unpack_from("<16I", frame)
     if count != value_bytes:
         raise CodestreamError(f"{count} segments where values have {value_bytes} bytes")
-    places = [*offsets[:count], len(frame)]
-    if places[0] < _HEADER_BYTES or any(stop <= start for start, stop in pairwise(places)):
+    bounds = [*offsets[:count], len(frame)]
+    if bounds[0] < _HEADER_BYTES or any(stop <= start for start, stop in pairwise(bounds)):
         raise CodestreamError("segments out of place")
     planes = np.empty((rows, columns, value_bytes), np.uint8)
-    for number, (start, stop) in enumerate(pairwise(places)):
+    for number, (start, stop) in enumerate(pairwise(bounds)):
         plane = imagecodecs.packbits_decode(frame[start:stop], out=bytearray(rows * columns))
         if len(plane) != rows * columns:
             raise CodestreamError("cut off")

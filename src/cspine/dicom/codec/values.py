@@ -1,4 +1,4 @@
-"""Elements' bytes to text and numbers."""
+"""Convert the stored values of elements to text and numbers."""
 
 import math
 import struct
@@ -9,51 +9,61 @@ from typing import Final
 from pydicom.charset import convert_encodings, decode_bytes
 
 from cspine.core.text import sanitize_text
-from cspine.dicom.codec.elements import Raw
+from cspine.dicom.codec.elements import RawElement
 
 _BINARY: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
-MOST_CHARACTERS: Final = 1024
-"""Longer text is cut; DICOM's longest names have 64."""
+MAX_CHARACTERS: Final = 1024
+"""Longer text is truncated; DICOM's longest names have 64 characters."""
 
-_MOST_NUMBER_BYTES: Final = 1024
-"""The longest of the values read, ImageOrientationPatient, has six numbers of 16 characters."""
+_MAX_NUMBER_BYTES: Final = 1024
+"""Longer values are invalid; ImageOrientationPatient, the longest value read, has six numbers of 16 characters."""
 
 _TEXT: Final = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UI", "UC"})
 _CHARACTER_SET: Final = "SpecificCharacterSet"
 
 
-class OddValueError(ValueError):
-    """A value that is not what its tag promises; the message is the tag's keyword."""
+class InvalidValueError(ValueError):
+    """A value of the wrong type or number; the message is the tag's keyword."""
 
 
 class Values:
-    """A header's values by keyword; None where missing or empty, `OddValueError` where not what the tag promises."""
+    """Values of a header by keyword.
+
+    A missing or empty value is None; one of the wrong type or number raises `InvalidValueError`.
+
+    Parameters
+    ----------
+    values : mapping
+        Tag to stored value.
+    tags : mapping
+        Keyword to tag.
+    """
 
     __slots__ = ("_tags", "_values")
 
-    def __init__(self, values: Mapping[int, Raw], tags: Mapping[str, int]) -> None:
+    def __init__(self, values: Mapping[int, RawElement], tags: Mapping[str, int]) -> None:
         self._values = values
         self._tags = tags
 
     def has(self, keyword: str) -> bool:
-        """Tell whether a value is there that is not empty."""
+        """Return whether a value is present and not empty."""
         raw = self._values.get(self._tags[keyword])
         return raw is not None and bool(raw.value.strip(b" \0"))
 
     def text(self, keyword: str) -> str | None:
-        """Return the value as text, its parts joined as they stand."""
+        """Return the value as text; several values stay separated by backslashes."""
         raw = self._values.get(self._tags[keyword])
         if raw is None:
             return None
-        return sanitize_text(self._decode(keyword, raw).strip(" \0"), MOST_CHARACTERS) or None
+        return sanitize_text(self._decode(keyword, raw).strip(" \0"), MAX_CHARACTERS) or None
 
     def texts(self, keyword: str) -> tuple[str, ...]:
-        """Return the value's parts."""
+        """Return the value's parts as texts."""
         text = self.text(keyword)
         return tuple(part.strip() for part in text.split("\\")) if text else ()
 
     def integer(self, keyword: str) -> int | None:
-        """Return the value as an integer; a fraction is cut off."""
+        """Return the value as an integer, truncated."""
         value = self.number(keyword)
         return None if value is None else int(value)
 
@@ -63,10 +73,10 @@ class Values:
         return numbers[0] if numbers else None
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
-        """Return the value's numbers, of which there must be `count`."""
+        """Return the value as exactly `count` numbers."""
         numbers = self._numbers(keyword)
         if numbers and len(numbers) != count:
-            raise OddValueError(keyword)
+            raise InvalidValueError(keyword)
         return numbers or None
 
     def _numbers(self, keyword: str) -> tuple[float, ...]:
@@ -76,12 +86,12 @@ class Values:
         try:
             return _read_numbers(raw)
         except ValueError:
-            raise OddValueError(keyword) from None
+            raise InvalidValueError(keyword) from None
 
-    def _decode(self, keyword: str, raw: Raw) -> str:
-        """Decode text, in the file's character set where it is not plain."""
+    def _decode(self, keyword: str, raw: RawElement) -> str:
+        """Decode text: ASCII, or the file's character set."""
         if raw.vr not in _TEXT:
-            raise OddValueError(keyword)
+            raise InvalidValueError(keyword)
         try:
             return raw.value.decode("ascii")
         except UnicodeDecodeError:
@@ -91,15 +101,15 @@ class Values:
 
 
 @lru_cache(maxsize=1024)
-def _read_numbers(raw: Raw) -> tuple[float, ...]:
-    """Return a value's numbers; most are the same for all slices of a series. ValueError where they are none."""
-    if len(raw.value) > _MOST_NUMBER_BYTES:
-        raise ValueError("longer than any number we read")
+def _read_numbers(raw: RawElement) -> tuple[float, ...]:
+    """Return a value's numbers, or raise ValueError; cached, since most are equal for all slices of a series."""
+    if len(raw.value) > _MAX_NUMBER_BYTES:
+        raise ValueError("too long")
     if raw.vr in _TEXT:
         text = raw.value.strip(b" \0")
         numbers = tuple([float(part) for part in text.split(b"\\")]) if text else ()
     else:
-        # The dictionary leaves some tags' type to the pixels' sign ("US or SS"); whoever needs the sign looks there.
+        # The dictionary has "US or SS" where the type depends on PixelRepresentation; the caller applies the sign.
         code = _BINARY.get("US" if raw.vr == "US or SS" else raw.vr)
         if code is None or len(raw.value) % struct.calcsize(code):
             raise ValueError(raw.vr)
@@ -111,7 +121,7 @@ def _read_numbers(raw: Raw) -> tuple[float, ...]:
 
 
 def _in_character_set(value: bytes, declared: list[str]) -> str:
-    """Decode as declared; where that fails, as Latin-1, which keeps different texts different."""
+    """Decode as declared or, if that fails, as Latin-1, which maps different bytes to different texts."""
     try:
         return decode_bytes(value, convert_encodings(declared), set())
     except (LookupError, ValueError, AttributeError, TypeError):
