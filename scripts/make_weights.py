@@ -251,13 +251,13 @@ def ship(run: Path, name: str, recipe: dict[str, Any]) -> None:
 
 def save_curves(run: Path, name: str) -> int:
     """Copy a run's learning curves into `RECIPES`; return its training time in seconds, pretraining included."""
-    from cspine.training.levels.train import CRACKS_FOLDER
+    from cspine.training.levels.train import PRETRAINING_FOLDER
 
     RECIPES.mkdir(exist_ok=True)
     for file in ("curves.csv", "curves.png"):
         shutil.copyfile(run / file, RECIPES / f"{name}-{file}")
     seconds = float(pd.read_csv(run / "curves.csv")["seconds"].sum())
-    pretraining = run / CRACKS_FOLDER / "curves.csv"
+    pretraining = run / PRETRAINING_FOLDER / "curves.csv"
     if pretraining.is_file():
         shutil.copyfile(pretraining, RECIPES / f"{name}-pretraining-curves.csv")
         seconds += float(pd.read_csv(pretraining)["seconds"].sum())

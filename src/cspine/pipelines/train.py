@@ -1,4 +1,4 @@
-"""What ``cspine train`` runs for each network; imports what the training extra brings."""
+"""Training of each network from the options of ``cspine train``; needs the training extra."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,63 +12,68 @@ from cspine.core.progress import Progress
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import read_split
 from cspine.dicom.study_collection import PHANTOM_MARKER
-from cspine.training.baseline.settings import TrainSettings
-from cspine.training.baseline.train import train
+from cspine.training.baseline.settings import BaselineTrainSettings
+from cspine.training.baseline.train import train_baseline
+from cspine.training.export import WEIGHTS_FILE
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.train import train_levels
 from cspine.training.localizer.examples import write_phantom_set, write_segmented_set
 from cspine.training.localizer.train import train_localizer
-from cspine.training.trainer import VAL_LOSS, TrainerSettings, open_fabric
+from cspine.training.settings import TrainerSettings
+from cspine.training.trainer import open_fabric
 
 _PHANTOM_SEED: Final = 7_000
 _PHANTOMS: Final = 600
-"""A localizer learns from so many: segmentations do not tell how vertebrae are turned, phantoms do."""
+"""Phantoms that a localizer is trained on: unlike segmentations, they tell the orientation of vertebrae."""
 
 Run = Callable[[Path, Path, dict[str, Any], Progress], dict[str, Any] | None]
 
 
-def _levels(data: Path, out: Path, given: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
-    further, start, split = (given.pop(name, None) for name in ("auxiliary_data", "init_weights", "split"))
-    settings = _settings(LevelTrainSettings, given)
-    more = CompiledDataset.open(further) if further else None
-    frozen = read_split(split) if split else None
+def _levels(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
+    auxiliary, init_weights, split = (options.pop(name, None) for name in ("auxiliary_data", "init_weights", "split"))
     summary = train_levels(
-        CompiledDataset.open(data), out, settings, further=more, start=start, frozen=frozen, progress=progress
+        CompiledDataset.open(data),
+        out,
+        _settings(LevelTrainSettings, options),
+        auxiliary_data=CompiledDataset.open(auxiliary) if auxiliary else None,
+        init_weights=init_weights,
+        split=read_split(split) if split else None,
+        progress=progress,
     )
     return {**vars(summary), "weights": [str(path) for path in summary.weights]} if summary else None
 
 
-def _localizer(data: Path, out: Path, given: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
-    phantoms = given.pop("phantoms", _PHANTOMS)
-    settings, workers = _settings(TrainerSettings, given), default_workers()
+def _localizer(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
+    phantoms = options.pop("phantoms", _PHANTOMS)
+    settings, workers = _settings(TrainerSettings, options), default_workers()
     fabric = open_fabric(settings)
-    with fabric.rank_zero_first():  # of torchrun's processes one makes what all learn from
-        files = write_segmented_set(out / "coarse", data, workers=workers, progress=progress)
+    with fabric.rank_zero_first():  # one of torchrun's processes makes the samples that all train on
+        segmented = write_segmented_set(out / "coarse", data, workers=workers, progress=progress)
         seed = settings.seed + _PHANTOM_SEED
         drawn = write_phantom_set(out / "phantoms", studies=phantoms, seed=seed, workers=workers, progress=progress)
-    phantom = (data / PHANTOM_MARKER).is_file()
-    fitted = train_localizer([*files, *drawn], out / "run", settings, phantom=phantom, fabric=fabric, progress=progress)
-    if fitted is None:
+    phantom, run = (data / PHANTOM_MARKER).is_file(), out / "run"
+    result = train_localizer([*segmented, *drawn], run, settings, phantom=phantom, fabric=fabric, progress=progress)
+    if result is None:
         return None
     return {
-        "epochs": len(fitted.curve),
-        "best_epoch": fitted.best_epoch,
-        "best_loss": min(row[VAL_LOSS] for row in fitted.curve),
-        "resumed_from": fitted.resumed_from,
-        "weights": [str(out / "run" / "weights.onnx")],
+        "epochs": len(result.curve),
+        "best_epoch": result.best_epoch,
+        "best_loss": result.best_loss,
+        "resumed_from": result.resumed_from,
+        "weights": [str(run / WEIGHTS_FILE)],
     }
 
 
-def _baseline(data: Path, out: Path, given: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    split = given.pop("split", None)
-    frozen, settings = read_split(split) if split else None, _settings(TrainSettings, given)
-    summary = train(CompiledDataset.open(data), out, settings, frozen=frozen, progress=progress)
-    return {**vars(summary), "weights": [str(summary.weights)]}
+def _baseline(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
+    split = options.pop("split", None)
+    locked, settings = read_split(split) if split else None, _settings(BaselineTrainSettings, options)
+    summary = train_baseline(CompiledDataset.open(data), out, settings, split=locked, progress=progress)
+    return {**vars(summary), "weights": [str(summary.weights)]} if summary else None
 
 
-def _settings(kind: type[Any], given: dict[str, Any]) -> Any:  # noqa: ANN401 - a Settings of the kind asked for
+def _settings(settings: type[Any], options: dict[str, Any]) -> Any:  # noqa: ANN401 - an instance of the class given
     try:
-        return kind.model_validate(given)
+        return settings.model_validate(options)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).replace("_", "-")

@@ -1,6 +1,5 @@
-"""Checkpoints: a run's state after an epoch, from which it goes on."""
+"""Checkpoints: the state of a run after an epoch, from which it can be resumed."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,64 +8,48 @@ import torch
 from cspine.core.errors import InputError
 from cspine.core.files import atomic_path
 
-FILE: Final = "checkpoint.pt"
+CHECKPOINT_FILE: Final = "checkpoint.pt"
 
 
-@dataclass
-class RunState:
-    """Everything that an interrupted run needs to go on as if it had not been.
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write a state atomically to `CHECKPOINT_FILE`.
 
-    Attributes
+    Parameters
     ----------
-    epoch : int
-        Epochs finished.
-    best_loss : float
-        Lowest loss on the held-out patients so far.
-    best_epoch : int
-        When that was, from 1.
+    folder : Path
+        The run's folder.
+    state : dict
+        Tensors, numbers, and lists and dictionaries of them.
+
+    Raises
+    ------
+    DiskFullError, OutputError
+        The file cannot be written.
     """
-
-    network: dict[str, Any]
-    optimizer: dict[str, Any]
-    best_network: dict[str, Any]
-    epoch: int
-    best_loss: float
-    best_epoch: int
-    curve: list[dict[str, float]]
+    with atomic_path(folder / CHECKPOINT_FILE) as part:
+        torch.save(state, part)
 
 
-def save_checkpoint(folder: Path, state: RunState) -> None:
-    """Write the state atomically."""
-    save_state(folder, vars(state))
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """Return the state that `save_checkpoint` wrote, on the CPU; None where there is none.
 
+    Only tensors and plain containers are unpickled (``weights_only=True``), so that a file cannot run code.
 
-def load_checkpoint(folder: Path) -> RunState | None:
-    """Return the state of an earlier run, or None where there is none; runs no code from the file.
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
 
     Raises
     ------
     InputError
         The file is damaged.
     """
-    state = load_state(folder)
-    return None if state is None else RunState(**state)
-
-
-def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write tensors and numbers atomically."""
-    with atomic_path(folder / FILE) as part:
-        torch.save(state, part)
-
-
-def load_state(folder: Path) -> dict[str, Any] | None:
-    """Return what `save_state` wrote, or None where there is nothing; raises as `load_checkpoint` does."""
-    path = folder / FILE
+    path = folder / CHECKPOINT_FILE
     if not path.is_file():
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise InputError(
-            f"{path}: cannot be read ({type(error).__name__}); delete it to train from the start"
-        ) from error
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}); delete it to train from epoch 1") from error
     return state

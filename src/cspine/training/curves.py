@@ -1,4 +1,4 @@
-"""Learning curves: one row per epoch, as CSV and as a picture."""
+"""Learning curves: one row per epoch, as CSV and as a figure."""
 
 from pathlib import Path
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 import pandas as pd
 
 from cspine.core.files import write_text
-from cspine.plots.dataset_figures import curves_figure
+from cspine.plots.training_figures import learning_curves_figure
 from cspine.plots.figure_style import save_figure
 
 CURVES_FILE: Final = "curves.csv"
@@ -14,18 +14,30 @@ FIGURE_FILE: Final = "curves.png"
 
 
 def write_curves(folder: Path, rows: list[dict[str, float]]) -> None:
-    """Write the curve's CSV, atomically, after every epoch.
+    """Write the rows atomically to `CURVES_FILE`.
 
     Parameters
     ----------
     folder : Path
-        The run.
+        The run's folder.
     rows : list of dict
-        One per epoch: epoch, losses, seconds, peak memory.
+        One per epoch: its number from 1, losses, metrics on the validation set, seconds and peak memory.
     """
     write_text(folder / CURVES_FILE, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
 
 
 def draw_curves(folder: Path, rows: list[dict[str, float]], *, title: str, phantom: bool) -> None:
-    """Draw the losses over the epochs as a PNG."""
-    save_figure(curves_figure(pd.DataFrame(rows), title=title, phantom=phantom), folder / FIGURE_FILE)
+    """Draw training and validation loss over the epochs to `FIGURE_FILE`.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    rows : list of dict
+        As for `write_curves`.
+    title : str
+        Title of the figure.
+    phantom : bool
+        Whether all training data are phantoms; the figure then says so.
+    """
+    save_figure(learning_curves_figure(pd.DataFrame(rows), title=title, phantom=phantom), folder / FIGURE_FILE)

@@ -1,4 +1,4 @@
-"""A trained network to an ONNX file that carries its own card."""
+"""Export of a trained network to an ONNX file that carries its metadata."""
 
 import logging
 import warnings
@@ -18,63 +18,68 @@ from cspine.core.files import write_bytes
 from cspine.models.metadata import METADATA_KEY, ModelMetadata
 from cspine.models.weights import load_weights
 
-HALF: Final = ".half"
-"""Ends the name of a tensor that is stored in half precision."""
+WEIGHTS_FILE: Final = "weights.onnx"
+"""File in a run's folder that holds the exported network."""
 
-_HALF_FROM: Final = 1024
-"""Tensors with at least this many numbers are stored in half precision."""
+HALF_SUFFIX: Final = ".half"
+"""Suffix of the names of tensors that are stored in half precision."""
 
-_FILLS: Final = ("Expand", "ConstantOfShape")
-"""What repeats one number; `_check_same` would see one that is not zero."""
+_MIN_HALF_SIZE: Final = 1024
+"""Tensors with at least this many elements are stored in half precision."""
+
+_CONSTANT_OPERATORS: Final = ("Expand", "ConstantOfShape")
+"""Operators that repeat one number; one that is not zero would fail `_check_outputs`."""
 
 _TOLERANCE: Final = 5e-3
-"""How far an output may move by storing weights in half precision."""
+"""Largest accepted difference of an output from that before export, which rounds weights to half precision."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """How a network's ONNX file is to look.
+    """A network with the names and shapes of its inputs and outputs.
 
     Attributes
     ----------
     network : Module
-        With its last sigmoid or softmax.
+        The network, its final sigmoid or softmax included.
     example : tuple of Tensor
-        Inputs of a size that it takes.
+        One valid input each.
     inputs, outputs : tuple of str
-        Names.
-    vary : tuple
-        Of each input, the sides that may vary, as ``torch.export`` takes them.
+        Names in the ONNX file.
+    dynamic_shapes : tuple of dict
+        For each input, the axes of variable length, as ``torch.export.export`` takes them.
     """
 
     network: nn.Module
     example: tuple[torch.Tensor, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    vary: tuple[dict[int, Any], ...]
+    dynamic_shapes: tuple[dict[int, Any], ...]
 
 
 def export_onnx(graph: Graph, metadata: ModelMetadata, path: Path) -> None:
-    """Write a network as ONNX, and check that it computes the same.
+    """Write a network as ONNX, and check that ONNX Runtime computes the same outputs.
 
-    Large tensors are stored in half precision and computed with in single precision, which halves the file.
+    Large tensors are stored in half precision and cast to single precision when loaded, which halves the file.
 
     Parameters
     ----------
     graph : Graph
         The network and its inputs.
-    metadata : Card
-        Kept inside the file.
+    metadata : ModelMetadata
+        Stored inside the file.
     path : Path
-        Where to write, atomically.
+        The file to write, atomically.
 
     Raises
     ------
     WeightsError
-        ONNX Runtime computes something else than the network.
+        ONNX Runtime's outputs differ from the network's.
+    DiskFullError, OutputError
+        `path` cannot be written.
     """
     network = graph.network.eval().cpu()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it would tell that torchvision is missing
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's advice to itself
         program = torch.onnx.export(
@@ -82,44 +87,44 @@ def export_onnx(graph: Graph, metadata: ModelMetadata, path: Path) -> None:
             graph.example,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_shapes=graph.vary,
+            dynamic_shapes=graph.dynamic_shapes,
             dynamo=True,
             verbose=False,
-            optimize=False,  # ONNX Runtime does; parameters keep their names, and a training can start from them
+            optimize=False,  # ONNX Runtime does; parameters keep their names, and training can be initialized from them
         )
     if program is None:
-        raise WeightsError(f"{path}: the exporter gave no network")
+        raise WeightsError(f"{path}: the exporter returned no network; install the torch version that cspine requires")
     model = program.model_proto
-    _drop_no_biases(model)
-    _store_in_half(model)
-    _forget_origin(model)
+    _remove_zero_biases(model)
+    _store_half_precision(model)
+    _remove_source_notes(model)
     model.metadata_props.append(onnx.StringStringEntryProto(key=METADATA_KEY, value=metadata.model_dump_json()))
     onnx.checker.check_model(model)
     write_bytes(path, model.SerializeToString(deterministic=True))
-    _check_same(graph, metadata, path)
+    _check_outputs(graph, metadata, path)
 
 
-def _drop_no_biases(model: onnx.ModelProto) -> None:
-    """Take away the zeros that the exporter computes where a convolution has no bias.
+def _remove_zero_biases(model: onnx.ModelProto) -> None:
+    """Remove the zeros that the exporter computes where a convolution has no bias.
 
-    ONNX Runtime merges a batch norm into the convolution before it only where that has no bias, or a stored one;
-    merged, the level network takes half the time.
+    ONNX Runtime fuses a batch norm into the preceding convolution only if that has no bias or a stored one; the fused
+    level network takes half the time.
     """
-    filled = {name for node in model.graph.node if node.op_type in _FILLS for name in node.output}
+    constants = {name for node in model.graph.node if node.op_type in _CONSTANT_OPERATORS for name in node.output}
     for node in model.graph.node:
-        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in filled:
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in constants:
             del node.input[2]
     remove_unused_nodes(model)
 
 
-def _store_in_half(model: onnx.ModelProto) -> None:
+def _store_half_precision(model: onnx.ModelProto) -> None:
     """Replace large float32 tensors by float16 ones and a cast back."""
     casts = []
     for tensor in list(model.graph.initializer):
-        if tensor.data_type != onnx.TensorProto.FLOAT or int(np.prod(tensor.dims)) < _HALF_FROM:
+        if tensor.data_type != onnx.TensorProto.FLOAT or int(np.prod(tensor.dims)) < _MIN_HALF_SIZE:
             continue
         name = tensor.name
-        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name + HALF)
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name + HALF_SUFFIX)
         model.graph.initializer.remove(tensor)
         model.graph.initializer.append(half)
         casts.append(helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT))
@@ -127,8 +132,8 @@ def _store_in_half(model: onnx.ModelProto) -> None:
         model.graph.node.insert(0, cast)
 
 
-def _forget_origin(model: onnx.ModelProto) -> None:
-    """Drop the exporter's notes, which name source files of the machine that trained."""
+def _remove_source_notes(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes, which name source files of the machine that trained."""
     model.doc_string = ""
     del model.metadata_props[:]
     for node in model.graph.node:
@@ -139,13 +144,13 @@ def _forget_origin(model: onnx.ModelProto) -> None:
         del value.metadata_props[:]
 
 
-def _check_same(graph: Graph, metadata: ModelMetadata, path: Path) -> None:
+def _check_outputs(graph: Graph, metadata: ModelMetadata, path: Path) -> None:
     with torch.no_grad():
         expected = graph.network(*graph.example)
     expected = expected if isinstance(expected, tuple) else (expected,)
-    given = {name: value.numpy() for name, value in zip(graph.inputs, graph.example, strict=True)}
-    found = load_weights(type(metadata), path).session.run(list(graph.outputs), given)
-    difference = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(found, expected, strict=True))
+    inputs = {name: value.numpy() for name, value in zip(graph.inputs, graph.example, strict=True)}
+    outputs = load_weights(type(metadata), path).session.run(list(graph.outputs), inputs)
+    difference = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(outputs, expected, strict=True))
     if difference > _TOLERANCE:
         path.unlink()
-        raise WeightsError(f"{path}: the exported network's outputs are off by {difference:.4f}; not kept")
+        raise WeightsError(f"{path}: the exported network's outputs differ by {difference:.4f}; the file was deleted")

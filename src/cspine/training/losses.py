@@ -1,27 +1,34 @@
-"""What networks are trained by: the challenge's weighted log loss, and the loss of broken cells."""
+"""Loss functions that several networks share: the challenge's weighted log loss, and the loss of fracture cells."""
 
 import torch
 from torch import nn
 
-from cspine.core.anatomy import OVERALL, TARGETS
-
-_LEVEL_WEIGHT = 1.0
-_OVERALL_WEIGHT = 7.0
-_POSITIVE_FACTOR = 2.0
-_NEGATIVE_STUDY = _OVERALL_WEIGHT + _LEVEL_WEIGHT * (len(TARGETS) - 1)
+from cspine.metrics.rsna2022 import NEGATIVE_STUDY_WEIGHT, NEGATIVE_WEIGHTS, POSITIVE_FACTOR
 
 
 def target_weights(truth: torch.Tensor) -> torch.Tensor:
-    """Return the challenge's weight of each label: 1 or 2 for a level, 7 or 14 overall; (n, 8) to (n, 8)."""
-    base = torch.tensor([_OVERALL_WEIGHT if t == OVERALL else _LEVEL_WEIGHT for t in TARGETS], device=truth.device)
-    return base * (1.0 + (_POSITIVE_FACTOR - 1.0) * truth)
+    """Return the challenge's weight of each label.
+
+    Parameters
+    ----------
+    truth : (n, 8)
+        0 or 1, columns `TARGETS`.
+
+    Returns
+    -------
+    (n, 8)
+        1 (negative) or 2 (positive) for a level, 7 or 14 for the patient.
+    """
+    base = torch.tensor(NEGATIVE_WEIGHTS.tolist(), device=truth.device)
+    return base * (1.0 + (POSITIVE_FACTOR - 1.0) * truth)
 
 
 def challenge_log_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Return each row's weighted log loss, over the weight of a study without fractures.
+    """Return each row's weighted log loss, divided by the weight of a study without fractures.
 
-    The divisor is the same for every study, unlike in the challenge's score, so that the loss is least exactly where
-    the sigmoid is p' = 2p / (1 + p); dividing by each study's own weights would bend that by the other labels.
+    The divisor is the same for every study, unlike in the challenge's score. The expected loss is then minimal exactly
+    at p' = 2p / (1 + p), the metric-optimal probability; a division by each study's own weights would make the optimum
+    of one target depend on the other labels.
 
     Parameters
     ----------
@@ -33,29 +40,38 @@ def challenge_log_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tenso
     (n,)
     """
     losses = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return (target_weights(truth) * losses).sum(dim=1) / _NEGATIVE_STUDY
+    return (target_weights(truth) * losses).sum(dim=1) / NEGATIVE_STUDY_WEIGHT
 
 
 def cells_loss(
-    logits: torch.Tensor, truth: torch.Tensor, known: torch.Tensor | float = 1.0, *, broken: float, overlap: float
+    logits: torch.Tensor,
+    truth: torch.Tensor,
+    known: torch.Tensor | float = 1.0,
+    *,
+    positive_weight: float,
+    dice_weight: float,
 ) -> torch.Tensor:
-    """Return cross-entropy and Dice of cells that are broken or not, where that is known.
+    """Return weighted cross-entropy plus soft Dice loss of cells, over those whose truth is known.
 
     Parameters
     ----------
     logits, truth : same shape
-        Truth is 0 or 1.
-    known : bool, of a shape that goes with theirs, optional
-        Other cells count nothing.
-    broken : float
-        A broken cell weighs as much as so many that are whole: they are few.
-    overlap : float
-        Weight of the Dice loss.
+        Truth is 1 in cells that a fracture crosses, else 0.
+    known : bool, broadcastable to their shape, optional
+        Cells elsewhere are ignored.
+    positive_weight : float
+        Weight of a fractured cell relative to an intact one; fractured cells are few.
+    dice_weight : float
+        Weight of the Dice loss relative to the cross-entropy.
+
+    Returns
+    -------
+    Scalar tensor.
     """
-    said = logits.float()
-    losses = nn.functional.binary_cross_entropy_with_logits(said, truth, reduction="none")
-    weight = torch.where(truth > 0, broken, 1.0) * known
+    logits = logits.float()
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    weight = torch.where(truth > 0, positive_weight, 1.0) * known
     entropy = (losses * weight).sum() / weight.sum().clamp(min=1.0)
-    chance, real = torch.sigmoid(said) * known, truth * known
-    both = 2 * (chance * real).sum() + 1.0
-    return entropy + overlap * (1 - both / (chance.sum() + real.sum() + 1.0))
+    probability, target = torch.sigmoid(logits) * known, truth * known
+    intersection = 2 * (probability * target).sum() + 1.0
+    return entropy + dice_weight * (1 - intersection / (probability.sum() + target.sum() + 1.0))

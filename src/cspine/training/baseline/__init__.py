@@ -1,1 +1,1 @@
-"""Training of the baseline CNN."""
+"""The baseline: the CNN of the notebook that the project began with, on whole-spine sagittal images."""

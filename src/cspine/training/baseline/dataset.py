@@ -1,10 +1,11 @@
-"""Compiled images in memory, as training wants them."""
+"""Compiled sagittal images in memory, split by patient into training and validation set."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
+from torch.utils.data import Dataset
 
 from cspine.core.anatomy import TARGETS
 from cspine.core.errors import LabelError
@@ -13,47 +14,62 @@ from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import TRAIN, VALIDATION, LockedSplit
 from cspine.datasets.stratified_split import split_patients
 from cspine.metrics.rsna2022 import best_constants
-from cspine.training.baseline.settings import TrainSettings
+from cspine.training.baseline.augmentation import Augmentation
+from cspine.training.baseline.settings import BaselineTrainSettings
+from cspine.training.task import Batch
 
 
-@dataclass(frozen=True)
-class ImageSet:
-    """The images of some studies.
+class BaselineDataset(Dataset[Batch]):
+    """The images of some studies, each with the labels of its study.
 
-    Attributes
+    Parameters
     ----------
     images : (n, 1, size, size) uint8
+        Gray values.
     truth : (n, 8) float32
-        Each image carries its study's labels.
-    study : (n,) int64
-        Number of each image's study, from 0.
+        0 or 1, columns `TARGETS`.
+    augmentation_seed : int, optional
+        Seed of one epoch's augmentation; images are returned unchanged where None.
     """
 
-    images: torch.Tensor
-    truth: torch.Tensor
-    study: torch.Tensor
+    def __init__(self, images: torch.Tensor, truth: torch.Tensor, augmentation_seed: int | None = None) -> None:
+        self.images, self.truth, self.augmentation_seed = images, truth, augmentation_seed
+        self._augment = Augmentation()
+
+    def augmented(self, seed: int) -> "BaselineDataset":
+        """Return the same images with an epoch's augmentation."""
+        return BaselineDataset(self.images, self.truth, seed)
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.images)
 
+    def __getitem__(self, number: int) -> Batch:
+        """Return an image, (1, size, size) with gray values from 0 to 1, and its labels, (8,)."""
+        image = self.images[number].float() / 255.0
+        if self.augmentation_seed is not None:
+            image = self._augment(image, (self.augmentation_seed * 1_000_003 + number) % 2**32)
+        return {"images": image, "truth": self.truth[number]}
+
 
 @dataclass(frozen=True)
-class TrainingData:
-    """What a run trains and tunes on.
+class BaselineTrainingData:
+    """Training and validation set.
 
     Attributes
     ----------
-    split : Series
-        StudyInstanceUID to `TRAIN` or `VALIDATION`.
+    train, validation : BaselineDataset
+        Images of different patients.
+    split : Series of str
+        `TRAIN` or `VALIDATION`, indexed by StudyInstanceUID.
     prevalence, best_constants : tuple of float
-        Per target, over the training studies: the fraction of positives, and the constant with the least loss.
+        For each target, over the training studies: the fraction of positives, and the constant with the lowest loss.
     hash : str
-        Of the studies, their labels and their images' settings.
+        Hash of the studies, their labels and how their images were compiled.
     """
 
-    train: ImageSet
-    validation: ImageSet
+    train: BaselineDataset
+    validation: BaselineDataset
     split: "pd.Series[str]"
     prevalence: tuple[float, ...]
     best_constants: tuple[float, ...]
@@ -61,65 +77,59 @@ class TrainingData:
 
 
 def load_training_data(
-    store: CompiledDataset, settings: TrainSettings, frozen: LockedSplit | None = None
-) -> TrainingData:
+    dataset: CompiledDataset, settings: BaselineTrainSettings, split: LockedSplit | None = None
+) -> BaselineTrainingData:
     """Read a compiled data set into memory and split it by patient.
 
     Parameters
     ----------
-    store : CompiledDataset
-        With labels.
-    settings : TrainSettings
-        Image size, seed and share to hold out.
-    frozen : LockedSplit, optional
-        Says which studies are learnt from and which are held out; others of its parts are not touched.
-
-    Returns
-    -------
-    TrainingData
+    dataset : CompiledDataset
+        Compiled studies with labels.
+    settings : BaselineTrainSettings
+        Image size, seed and fraction of the validation set.
+    split : LockedSplit, optional
+        Assigns studies to training and validation set; its other parts are not read. Drawn at random, stratified by
+        label, where None.
 
     Raises
     ------
     LabelError
-        No study has labels, too few to split, or `frozen` does not know them.
+        No study has labels, they are too few to split, or `split` does not know them.
     """
-    manifest = store.manifest()
+    manifest = dataset.manifest()
     labelled = manifest.dropna(subset=list(TARGETS))
     studies = labelled.drop_duplicates("study_instance_uid").set_index("study_instance_uid").sort_index()
     if len(studies) < 2:
         raise LabelError(
-            f"{store.folder}: {len(studies)} studies have labels, training needs two at least; compile a folder with "
+            f"{dataset.folder}: {len(studies)} studies have labels, training needs two at least; compile a folder with "
             "train.csv"
         )
     labels = studies[list(TARGETS)].astype("int8")
-    if frozen is None:
+    if split is None:
         fractions = {TRAIN: 1.0 - settings.validation_fraction, VALIDATION: settings.validation_fraction}
-        split = split_patients(labels, studies["patient"], fractions, seed=settings.seed)
+        parts = split_patients(labels, studies["patient"], fractions, seed=settings.seed)
     else:
-        split = frozen.train_val_assignment([str(study) for study in labels.index])
-        labels = labels.loc[split.index]
-    parts = {}
+        parts = split.train_val_assignment([str(study) for study in labels.index])
+        labels = labels.loc[parts.index]
+    datasets = {}
     for part in (TRAIN, VALIDATION):
-        rows = labelled[labelled["study_instance_uid"].map(split) == part].sort_values(["study_instance_uid", "image"])
+        rows = labelled[labelled["study_instance_uid"].map(parts) == part].sort_values(["study_instance_uid", "image"])
         if rows.empty:
-            raise LabelError(f"{store.folder}: too few patients to hold any out for '{part}'; compile more studies")
-        parts[part] = _image_set(store, rows, settings.image_size)
-    identity = {"settings": store.settings.hash, "labels": labels.to_csv(), "images": len(labelled)}
-    trained = labels[split == TRAIN].to_numpy()
-    return TrainingData(
-        train=parts[TRAIN],
-        validation=parts[VALIDATION],
-        split=split,
-        prevalence=tuple(trained.mean(axis=0).tolist()),
-        best_constants=tuple(best_constants(trained).tolist()),
+            raise LabelError(f"{dataset.folder}: too few patients to hold any out for '{part}'; compile more studies")
+        datasets[part] = _read_images(dataset, rows, settings.image_size)
+    identity = {"settings": dataset.settings.hash, "labels": labels.to_csv(), "images": len(labelled)}
+    train_labels = labels[parts == TRAIN].to_numpy()
+    return BaselineTrainingData(
+        train=datasets[TRAIN],
+        validation=datasets[VALIDATION],
+        split=parts,
+        prevalence=tuple(train_labels.mean(axis=0).tolist()),
+        best_constants=tuple(best_constants(train_labels).tolist()),
         hash=digest(identity)[:16],
     )
 
 
-def _image_set(store: CompiledDataset, rows: pd.DataFrame, size: int) -> ImageSet:
-    images = store.read_images(rows["path"], size)
-    return ImageSet(
-        torch.from_numpy(images[:, None]),
-        torch.from_numpy(rows[list(TARGETS)].to_numpy(np.float32)),
-        torch.from_numpy(pd.factorize(rows["study_instance_uid"])[0].astype(np.int64)),
-    )
+def _read_images(dataset: CompiledDataset, rows: pd.DataFrame, size: int) -> BaselineDataset:
+    images = dataset.read_images(rows["path"], size)
+    truth = rows[list(TARGETS)].to_numpy(np.float32)
+    return BaselineDataset(torch.from_numpy(images[:, None]), torch.from_numpy(truth))

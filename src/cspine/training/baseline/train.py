@@ -1,42 +1,46 @@
-"""The training loop: epochs, early stopping, checkpoints, resume."""
+"""Training of the baseline: from a compiled data set to ONNX weights."""
 
-import copy
-import resource
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from cspine import __version__
 from cspine.core.anatomy import RESEARCH_USE_ONLY
-from cspine.core.files import open_run_directory, write_text
+from cspine.core.columns import STUDY
+from cspine.core.files import write_text
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import digest
 from cspine.datasets.compiled import CompiledDataset
-from cspine.datasets.locked_split import LockedSplit
+from cspine.datasets.locked_split import TRAIN, LockedSplit
 from cspine.models.metadata import BaselineMetadata
-from cspine.training.baseline.augmentation import Augmentation
-from cspine.training.baseline.dataset import ImageSet, TrainingData, load_training_data
-from cspine.training.baseline.network import build_network
-from cspine.training.baseline.settings import TrainSettings
-from cspine.training.checkpoint import RunState, load_checkpoint, save_checkpoint
-from cspine.training.curves import draw_curves, write_curves
-from cspine.training.export import Graph, export_onnx
-from cspine.training.losses import challenge_log_loss
-from cspine.training.trainer import MARKER
-
-SPLIT_FILE: Final = "split.csv"
-WEIGHTS_FILE: Final = "weights.onnx"
+from cspine.training.baseline.dataset import BaselineTrainingData, load_training_data
+from cspine.training.baseline.network import BaselineCNN
+from cspine.training.baseline.settings import BaselineTrainSettings
+from cspine.training.baseline.task import BaselineTask
+from cspine.training.curves import draw_curves
+from cspine.training.export import WEIGHTS_FILE, Graph, export_onnx
+from cspine.training.trainer import SPLIT_FILE, fit, open_fabric, open_run
 
 
 @dataclass(frozen=True)
-class TrainSummary:
-    """How a run ended; losses are the challenge's, on the held-out patients' images."""
+class BaselineTrainSummary:
+    """Outcome of a run.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs that were run before the limit or early stopping.
+    best_epoch : int
+        Epoch whose weights were exported, from 1.
+    best_loss : float
+        Its challenge loss on the images of the validation set.
+    resumed_from : int
+        Epochs that an earlier, interrupted run had finished.
+    weights : Path
+        The exported network.
+    """
 
     epochs: int
     best_epoch: int
@@ -45,169 +49,85 @@ class TrainSummary:
     weights: Path
 
 
-def train(
-    store: CompiledDataset,
+def train_baseline(
+    dataset: CompiledDataset,
     out: Path,
-    settings: TrainSettings,
+    settings: BaselineTrainSettings,
     *,
-    frozen: LockedSplit | None = None,
+    split: LockedSplit | None = None,
     progress: Progress = silent,
-) -> TrainSummary:
-    """Train a network on a compiled data set.
-
-    A run that was interrupted goes on where its last epoch ended when it is called again in the same way.
+) -> BaselineTrainSummary | None:
+    """Train the notebook's CNN on a compiled data set; an interrupted run is resumed after its last epoch.
 
     Parameters
     ----------
-    store : CompiledDataset
-        With labels.
+    dataset : CompiledDataset
+        Compiled studies with labels.
     out : Path
-        The run's folder: checkpoint, curves, split and in the end ``weights.onnx``.
-    settings : TrainSettings
-        Network and training.
-    frozen : LockedSplit, optional
-        Learns from its part 'train' and stops by its part 'validation', in place of a split of its own.
+        The run's folder: checkpoint, learning curves, split and finally ``weights.onnx``.
+    settings : BaselineTrainSettings
+        Hyperparameters.
+    split : LockedSplit, optional
+        Its part 'train' is the training set and its part 'validation' the validation set; drawn at random where None.
     progress : Progress
-        Told how many epochs are done.
+        Reports finished steps, of all epochs.
 
     Returns
     -------
-    TrainSummary
+    BaselineTrainSummary or None
+        None in all of torchrun's processes but the first, which alone writes.
 
     Raises
     ------
     LabelError
-        There are too few labelled studies, or `frozen` does not know them.
+        There are too few labelled studies, or `split` does not know them.
     OutputTakenError
         `out` holds something else, or a run with other settings or data.
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    data = load_training_data(store, settings, frozen)
-    identity = {"format": 1, "kind": "run", "settings": settings.model_dump(mode="json"), "data": data.hash}
-    if frozen is not None:
-        identity["split"] = frozen.sha256
-    open_run_directory(out, MARKER, identity, remedy="choose another --out, or delete it")
-    write_text(out / SPLIT_FILE, data.split.rename("part").rename_axis("StudyInstanceUID").to_csv())
-    fabric = Fabric(accelerator="auto", devices=1)
-    state = load_checkpoint(out)
-    resumed_from = state.epoch if state else 0
-    state = _fit(fabric, data, out, settings, state, progress)
-    draw_curves(out, state.curve, title=f"{settings.model}, seed {settings.seed}", phantom=store.is_phantom)
-    network = build_network(settings.model, dropout=settings.dropout)
-    network.load_state_dict(state.best_network)
-    export_onnx(_graph(network, settings.image_size), _card(store, data, settings, state), out / WEIGHTS_FILE)
-    return TrainSummary(state.epoch, state.best_epoch, state.best_loss, resumed_from, out / WEIGHTS_FILE)
-
-
-def _fit(
-    fabric: Fabric,
-    data: TrainingData,
-    out: Path,
-    settings: TrainSettings,
-    state: RunState | None,
-    progress: Progress,
-) -> RunState:
-    """Run epochs until the held-out loss no longer falls; a checkpoint after each."""
-    torch.manual_seed(settings.seed)
-    network = build_network(settings.model, dropout=settings.dropout)
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    if state is None:
-        state = RunState(_copy(network), optimizer.state_dict(), _copy(network), 0, float("inf"), 0, [])
-    else:
-        network.load_state_dict(state.network)
-        optimizer.load_state_dict(state.optimizer)
-    model, wrapped = fabric.setup(network, optimizer)  # wrapped steps the same optimizer on the right device
-    while state.epoch < settings.epochs and state.epoch - state.best_epoch < settings.patience:
-        progress("epochs", state.epoch, settings.epochs)
-        started = time.perf_counter()
-        torch.manual_seed(settings.seed * 100_003 + state.epoch)  # the same whether resumed or not
-        train_loss = _one_epoch(fabric, model, wrapped, data.train, settings, state.epoch)
-        val_loss = _loss_on(fabric, model, data.validation, settings.batch_size)
-        state.epoch += 1
-        state.curve.append(_row(state.epoch, train_loss, val_loss, time.perf_counter() - started))
-        state.network, state.optimizer = _copy(network), optimizer.state_dict()
-        if val_loss < state.best_loss:
-            state.best_loss, state.best_epoch, state.best_network = val_loss, state.epoch, _copy(network)
-        save_checkpoint(out, state)
-        write_curves(out, state.curve)
-    progress("epochs", settings.epochs, settings.epochs)
-    return state
-
-
-def _one_epoch(
-    fabric: Fabric,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    images: ImageSet,
-    settings: TrainSettings,
-    epoch: int,
-) -> float:
-    """Pass once over the images in random order; returns the mean loss."""
-    augment = Augmentation(settings.seed * 100_003 + epoch) if settings.augment else None
-    model.train()
-    total = 0.0
-    for chosen in torch.split(torch.randperm(len(images)), settings.batch_size):
-        if len(chosen) < 2:
-            continue  # batch normalisation has no spread over a single image
-        grey = images.images[chosen].float() / 255.0
-        if augment is not None:
-            grey = augment(grey)
-        loss = challenge_log_loss(model(fabric.to_device(grey)), fabric.to_device(images.truth[chosen])).mean()
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        optimizer.step()
-        total += float(loss.detach()) * len(chosen)
-    return total / len(images)
-
-
-@torch.no_grad()
-def _loss_on(fabric: Fabric, model: nn.Module, images: ImageSet, batch: int) -> float:
-    model.eval()
-    total = 0.0
-    for chosen in torch.split(torch.arange(len(images)), batch):
-        grey = fabric.to_device(images.images[chosen].float() / 255.0)
-        total += float(challenge_log_loss(model(grey), fabric.to_device(images.truth[chosen])).sum())
-    return total / len(images)
-
-
-def _copy(network: nn.Module) -> dict[str, Any]:
-    return copy.deepcopy({name: value.cpu() for name, value in network.state_dict().items()})
-
-
-def _row(epoch: int, train_loss: float, val_loss: float, seconds: float) -> dict[str, float]:
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return {
-        "epoch": epoch,
-        "train_loss": train_loss,
-        "val_loss": val_loss,
-        "seconds": seconds,
-        "peak_memory_mb": peak / 2**20,
-    }
+    data = load_training_data(dataset, settings, split)
+    identity = {"format": 2, "kind": "run", "settings": settings.model_dump(mode="json"), "data": data.hash}
+    if split is not None:
+        identity["split"] = split.sha256
+    fabric = open_fabric(settings)
+    open_run(fabric, out, identity)
+    task = BaselineTask(data.train, data.validation, settings)
+    result = fit(fabric, lambda: BaselineCNN(settings.dropout), task, out, settings, progress=progress)
+    if result is None:
+        return None
+    write_text(out / SPLIT_FILE, data.split.rename("part").rename_axis(STUDY).to_csv())
+    draw_curves(out, result.curve, title=f"{settings.model}, seed {settings.seed}", phantom=dataset.is_phantom)
+    metadata = _metadata(dataset, data, settings, result.best_epoch)
+    export_onnx(_graph(result.network, settings.image_size), metadata, out / WEIGHTS_FILE)
+    return BaselineTrainSummary(
+        len(result.curve), result.best_epoch, result.best_loss, result.resumed_from, out / WEIGHTS_FILE
+    )
 
 
 def _graph(network: nn.Module, size: int) -> Graph:
     example = torch.rand(2, 1, size, size, generator=torch.Generator().manual_seed(0))
-    several = {0: torch.export.Dim("images_count")}
-    return Graph(nn.Sequential(network, nn.Sigmoid()), (example,), ("images",), ("probabilities",), (several,))
+    n_images = {0: torch.export.Dim("images_count")}
+    return Graph(nn.Sequential(network, nn.Sigmoid()), (example,), ("images",), ("probabilities",), (n_images,))
 
 
-def _card(store: CompiledDataset, data: TrainingData, settings: TrainSettings, state: RunState) -> BaselineMetadata:
-    studies = int((data.split == "train").sum())
-    kind = "phantom studies (no patient)" if store.is_phantom else "studies"
+def _metadata(
+    dataset: CompiledDataset, data: BaselineTrainingData, settings: BaselineTrainSettings, best_epoch: int
+) -> BaselineMetadata:
+    studies = int((data.split == TRAIN).sum())
+    population = "phantom studies (no patient)" if dataset.is_phantom else "studies"
     return BaselineMetadata(
-        trained_on=f"{studies} {kind}, seed {settings.seed}, epoch {state.best_epoch}",
-        phantom_only=store.is_phantom,
+        trained_on=f"{studies} {population}, seed {settings.seed}, epoch {best_epoch}",
+        phantom_only=dataset.is_phantom,
         software=__version__,
         image_size=settings.image_size,
-        sagittal=store.settings.sagittal,
-        spine_aligned=store.settings.spine_aligned,
+        sagittal=dataset.settings.sagittal,
+        spine_aligned=dataset.settings.spine_aligned,
         positive_weight=2.0,
         prevalence=data.prevalence,
         best_constants=data.best_constants,
         training=settings.model_dump(mode="json"),
-        settings_hash=digest([settings.hash, store.settings.hash])[:16],
+        settings_hash=digest([settings.hash, dataset.settings.hash])[:16],
         data_hash=data.hash,
         statement=RESEARCH_USE_ONLY,
     )

@@ -1,71 +1,105 @@
-"""What a level network says of necks that it has not learnt from, and how that becomes chances."""
+"""Calibration of a level network on patients that it was not trained on, and choice of its operating points."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from cspine.core.anatomy import TARGETS
+from cspine.core.columns import STUDY
+from cspine.core.typing import Floats, Indices
 from cspine.metrics.calibration import calibrate_cases
-from cspine.metrics.fit_calibration import enough, fit_calibration
-from cspine.metrics.operating_points import choose_points
-from cspine.metrics.rsna2022 import unweighted
+from cspine.metrics.fit_calibration import fit_calibration, has_enough_cases
+from cspine.metrics.operating_points import choose_operating_points
+from cspine.metrics.rsna2022 import POSITIVE_FACTOR, remove_positive_weight
 from cspine.models.metadata import OperatingPoint
-from cspine.training.levels.dataset import CaseFiles, LevelData
+from cspine.training.levels.dataset import CaseFiles, LevelDataset
 from cspine.training.levels.network import LevelOutputs
 from cspine.views.level_views import LevelViewSettings
 
-POSITIVE_WEIGHT: Final = 2.0
-"""Of a fractured target against a whole one, in the challenge's loss."""
+_BATCH_SIZE = 4
 
 
 @torch.no_grad()
 def predict_cases(
-    network: nn.Module, cases: Sequence[CaseFiles], views: LevelViewSettings, seen: tuple[int, int, int]
+    network: nn.Module, cases: Sequence[CaseFiles], views: LevelViewSettings, counts: tuple[int, int, int]
 ) -> pd.DataFrame:
-    """Return plain probabilities, (necks, `TARGETS`), indexed by study; NaN where a vertebra was not found."""
+    """Return raw probabilities, with the weight of positives in training removed.
+
+    Parameters
+    ----------
+    network : Module
+        A trained `LevelNetwork`.
+    cases : sequence of CaseFiles
+        Cases that it was not trained on.
+    views : LevelViewSettings
+        How their views were compiled.
+    counts : (int, int, int)
+        Sagittal, coronal and axial views of each vertebra.
+
+    Returns
+    -------
+    DataFrame, (cases, 8)
+        Columns `TARGETS`, indexed by StudyInstanceUID; NaN for vertebrae that were not localized.
+    """
     network = network.eval().cpu()
     rows = {}
-    loader = DataLoader(LevelData(cases, views, (), seen, None), batch_size=4)
+    loader = DataLoader(LevelDataset(cases, views, (), counts, None), batch_size=_BATCH_SIZE)
     for number, batch in enumerate(loader):
         outputs: LevelOutputs = network(batch["images"], batch["planes"], batch["offsets"], batch["present"])
-        said = torch.sigmoid(torch.cat([outputs.overall[:, None], outputs.levels], dim=1)).double().numpy()
-        there = np.c_[np.ones(len(said), bool), batch["present"].numpy()]
-        for place, row in enumerate(np.where(there, unweighted(said, positive_weight=POSITIVE_WEIGHT), np.nan)):
-            rows[cases[4 * number + place].study] = row
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis("StudyInstanceUID")
+        weighted = torch.sigmoid(torch.cat([outputs.overall[:, None], outputs.levels], dim=1)).double().numpy()
+        has_output = np.c_[np.ones(len(weighted), bool), batch["present"].numpy()]
+        probability = remove_positive_weight(weighted, positive_weight=POSITIVE_FACTOR)
+        for index, row in enumerate(np.where(has_output, probability, np.nan)):
+            rows[cases[_BATCH_SIZE * number + index].study] = row
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
 
 
-def calibrated(raw: pd.DataFrame, cases: Sequence[CaseFiles], prevalence: float) -> dict[str, Any]:
-    """Return both calibrations and the operating points, fitted on patients that the network has not learnt from."""
-    truth, said = np.array([case.truth for case in cases]), raw.to_numpy(np.float64)
+def calibration_metadata(raw: pd.DataFrame, cases: Sequence[CaseFiles], prevalence: float) -> dict[str, Any]:
+    """Fit both calibration maps and choose the operating points.
+
+    Patients are weighted so that the fraction of fractured ones equals the prevalence.
+
+    Parameters
+    ----------
+    raw : DataFrame, (cases, 8)
+        Raw probabilities, of `predict_cases`.
+    cases : sequence of CaseFiles
+        The same cases, in the same order.
+    prevalence : float
+        Fraction of fractured patients to calibrate for.
+
+    Returns
+    -------
+    dict
+        Values of the fields of `cspine.models.metadata.LevelsMetadata` that concern calibration.
+    """
+    truth, probability = np.array([case.truth for case in cases]), raw.to_numpy(np.float64)
     patients = np.array([case.patient for case in cases])
-    share = float(truth[:, 0].mean())
-    broken, whole = prevalence / max(share, 1e-9), (1 - prevalence) / max(1 - share, 1e-9)
-    weight = np.where(truth[:, 0] > 0, broken, whole)
-    there = ~np.isnan(said[:, 1:])
-    rows = np.nonzero(there)[0]
-    level_truth, level_said = truth[:, 1:][there], said[:, 1:][there]
-    overall = fit_calibration(truth[:, 0], said[:, 0], patients, weight)
-    level = fit_calibration(level_truth, level_said, patients[rows], weight[rows])
-    of_levels, of_patients = calibrate_cases(level, overall, said[:, 1:], said[:, 0])
-    absent = np.broadcast_to(weight[:, None], there.shape)[~there]
+    fraction = float(truth[:, 0].mean())
+    positive_weight, negative_weight = prevalence / max(fraction, 1e-9), (1 - prevalence) / max(1 - fraction, 1e-9)
+    weight = np.where(truth[:, 0] > 0, positive_weight, negative_weight)
+    localized = ~np.isnan(probability[:, 1:])
+    rows = np.nonzero(localized)[0]
+    level_truth, level_probability = truth[:, 1:][localized], probability[:, 1:][localized]
+    overall = fit_calibration(truth[:, 0], probability[:, 0], patients, weight)
+    level = fit_calibration(level_truth, level_probability, patients[rows], weight[rows])
+    levels_calibrated, overall_calibrated = calibrate_cases(level, overall, probability[:, 1:], probability[:, 0])
+    absent_weight = np.broadcast_to(weight[:, None], localized.shape)[~localized]
+    n_fractured = float(truth[:, 1:][~localized] @ absent_weight)
     return {
         "calibration_level": level,
         "calibration_overall": overall,
-        "too_few": not (enough(truth[:, 0]) and enough(level_truth)),
-        "absent_chance": (float(truth[:, 1:][~there] @ absent) + 0.5) / (float(absent.sum()) + 10.0),
-        "points_level": _points(level_truth, of_levels[there], weight[rows]),
-        "points_overall": _points(truth[:, 0], of_patients, weight),
+        "calibration_underpowered": not (has_enough_cases(truth[:, 0]) and has_enough_cases(level_truth)),
+        "not_found_fracture_rate": (n_fractured + 0.5) / (float(absent_weight.sum()) + 10.0),  # prior: 0.5 of 10
+        "operating_points_level": _operating_points(level_truth, levels_calibrated[localized], weight[rows]),
+        "operating_points_overall": _operating_points(truth[:, 0], overall_calibrated, weight),
     }
 
 
-def _points(
-    truth: npt.NDArray[np.int64], probability: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]
-) -> tuple[OperatingPoint, ...]:
-    return tuple(OperatingPoint(**vars(point)) for point in choose_points(truth, probability, weight))
+def _operating_points(truth: Indices, probability: Floats, weight: Floats) -> tuple[OperatingPoint, ...]:
+    return tuple(OperatingPoint(**vars(point)) for point in choose_operating_points(truth, probability, weight))

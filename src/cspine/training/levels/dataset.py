@@ -1,4 +1,4 @@
-"""Necks of a compiled data set, as the level network sees them."""
+"""Cases of a compiled data set as the level network's examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import nn
@@ -14,32 +13,36 @@ from torch.utils.data import Dataset
 
 from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE, Level
 from cspine.core.errors import LabelError
+from cspine.core.typing import Floats32, Indices
 from cspine.datasets.compiled import CompiledDataset
 from cspine.training.levels.augmentation import Views, augment
 from cspine.training.levels.network import STRIDE
+from cspine.training.task import Batch
 from cspine.views.fracture_labels import CELL_PIXELS, read_cells
-from cspine.views.level_views import CHANNELS, PLANES, LevelViewSettings, split_mosaic, view_numbers, view_places
+from cspine.views.level_views import CHANNELS, PLANES, LevelViewSettings, split_mosaic, view_geometry, view_indices
 
-POOLED: Final = STRIDE // CELL_PIXELS
-"""Cells of truth along a side of one that the network marks."""
+CELL_POOLING: Final = STRIDE // CELL_PIXELS
+"""Compiled cells along a side of one of the network's cells."""
 
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where a neck's views lie, and what is true of it.
+    """Files and labels of a case.
 
     Attributes
     ----------
     study : str
         StudyInstanceUID.
-    mosaics : dict
-        Level to file, of vertebrae that were found.
-    cells : dict
-        Level to file, of those that are broken where it is known.
-    fracture_types : dict
-        Level to kinds of fracture, where they are known.
+    patient : str
+        Pseudonym of the patient.
+    mosaics : dict of str to Path
+        Views of each vertebra that was localized.
+    cells : dict of str to Path
+        Cells that a fracture crosses, of fractured vertebrae where they are known.
+    fracture_types : dict of str to tuple of str
+        Fracture types of each vertebra, where they are known.
     truth : (8,) int
-        Columns `TARGETS`.
+        0 or 1, columns `TARGETS`.
     """
 
     study: str
@@ -50,61 +53,65 @@ class CaseFiles:
     truth: tuple[int, ...]
 
 
-def list_cases(store: CompiledDataset) -> list[CaseFiles]:
-    """Return the labelled necks of a store whose vertebrae have views, sorted by study.
+def list_cases(dataset: CompiledDataset) -> list[CaseFiles]:
+    """Return the labelled cases of a data set that have vertebrae with views, sorted by study.
+
+    Parameters
+    ----------
+    dataset : CompiledDataset
+        Studies compiled with views of vertebrae.
 
     Raises
     ------
     LabelError
         There are none.
     """
-    table = store.levels().dropna(subset=list(TARGETS))
+    table = dataset.levels().dropna(subset=list(TARGETS))
     if table.empty:
         raise LabelError(
-            f"{store.folder}: holds no vertebrae with labels; compile a folder with train.csv, without --straight"
+            f"{dataset.folder}: holds no vertebrae with labels; compile a folder with train.csv, without --straight"
         )
-    return [_neck(store, str(study), rows) for study, rows in table.groupby("study_instance_uid", sort=True)]
+    return [_case_files(dataset, str(study), rows) for study, rows in table.groupby("study_instance_uid", sort=True)]
 
 
-def _neck(store: CompiledDataset, study: str, rows: pd.DataFrame) -> CaseFiles:
+def _case_files(dataset: CompiledDataset, study: str, rows: pd.DataFrame) -> CaseFiles:
     def files(column: str) -> dict[str, Path]:
-        known = rows[rows[column].notna()]
-        return {str(level): store.folder / str(path) for level, path in zip(known["level"], known[column], strict=True)}
+        present = rows[rows[column].notna()]
+        paths = zip(present["level"], present[column], strict=True)
+        return {str(level): dataset.folder / str(path) for level, path in paths}
 
-    known = rows[rows["fracture_types"].notna()]
-    fracture_types = zip(known["level"], known["fracture_types"], strict=True)
+    typed = rows[rows["fracture_types"].notna()]
+    fracture_types = zip(typed["level"], typed["fracture_types"], strict=True)
     return CaseFiles(
         study,
         str(rows["patient"].iloc[0]),
         files("path"),
         files("evidence_path"),
-        {str(level): tuple(part for part in str(said).split(";") if part) for level, said in fracture_types},
+        {str(level): tuple(name for name in str(joined).split(";") if name) for level, joined in fracture_types},
         tuple(int(rows[target].iloc[0]) for target in TARGETS),
     )
 
 
-def kinds_of(cases: Sequence[CaseFiles]) -> tuple[str, ...]:
-    """Return every kind of fracture that is named, sorted."""
-    return tuple(
-        sorted({kind for case in cases for fracture_types in case.fracture_types.values() for kind in fracture_types})
-    )
+def fracture_types_of(cases: Sequence[CaseFiles]) -> tuple[str, ...]:
+    """Return every fracture type in the labels of cases, sorted."""
+    return tuple(sorted({name for case in cases for names in case.fracture_types.values() for name in names}))
 
 
-class LevelData(Dataset[dict[str, torch.Tensor]]):
-    """Necks on disk as tensors.
+class LevelDataset(Dataset[Batch]):
+    """Cases on disk as tensors.
 
     Parameters
     ----------
     cases : sequence of CaseFiles
-        Which.
+        The cases.
     settings : LevelViewSettings
-        How their views were made.
+        How their views were compiled.
     fracture_types : tuple of str
-        Of `kinds_of`.
+        Fracture types, in the order of the network's outputs.
     views : (int, int, int) or None
-        Sagittal, coronal and axial views to look at; all where None.
+        Number of sagittal, coronal and axial views to load; all compiled ones where None.
     seed : int or None
-        Draws which views, and how they are changed, for one epoch; None looks plainly at views spread evenly.
+        Draws the views and their augmentation for one epoch; None loads evenly spread views without augmentation.
     """
 
     def __init__(
@@ -115,30 +122,28 @@ class LevelData(Dataset[dict[str, torch.Tensor]]):
         views: tuple[int, int, int] | None,
         seed: int | None,
     ) -> None:
-        self.cases, self.settings, self.fracture_types, self.views, self.seed = (
-            cases,
-            settings,
-            fracture_types,
-            views,
-            seed,
-        )
+        self.cases, self.settings, self.fracture_types = cases, settings, fracture_types
+        self.views, self.seed = views, seed
 
     def __len__(self) -> int:
-        """Return the number of necks."""
+        """Return the number of cases."""
         return len(self.cases)
 
-    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        """Return one neck: images, planes, offsets, present, truth, cells, knows_cells, kinds, knows_kinds."""
+    def __getitem__(self, number: int) -> Batch:
+        """Return a case.
+
+        Its tensors are images, planes, offsets and present (the network's inputs), truth (8,), cells and has_cells
+        (7,), fracture_types (7, types) and has_fracture_type (7,).
+        """
         case = self.cases[number]
-        chosen = self._chosen(number)
-        views = load_views(case, self.settings, chosen)
+        views = load_views(case, self.settings, self._view_indices(number))
         if self.seed is not None:
             views = augment(views, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
         truth = dict(zip(TARGETS, case.truth, strict=True))
-        # A neighbour's box may reach into a whole vertebra: of such cells nothing is known.
-        known = [(level in case.cells) == bool(truth[level]) for level in VERTEBRAE]
+        # The box of a neighbor's fracture may reach into an intact vertebra: its cells are then unknown.
+        has_cells = [(level in case.cells) == bool(truth[level]) for level in VERTEBRAE]
         fracture_types = [
-            [float(kind in case.fracture_types.get(level, ())) for kind in self.fracture_types] for level in VERTEBRAE
+            [float(name in case.fracture_types.get(level, ())) for name in self.fracture_types] for level in VERTEBRAE
         ]
         return {
             "images": views.images,
@@ -146,88 +151,97 @@ class LevelData(Dataset[dict[str, torch.Tensor]]):
             "offsets": views.offsets_mm,
             "present": torch.tensor([level in case.mosaics for level in VERTEBRAE]),
             "truth": torch.tensor([truth[OVERALL], *(truth[level] for level in VERTEBRAE)], dtype=torch.float32),
-            "cells": _pooled(views.cells),
-            "knows_cells": torch.tensor(known),
+            "cells": _pool_cells(views.cells),
+            "has_cells": torch.tensor(has_cells),
             "fracture_types": torch.tensor(fracture_types),
             "has_fracture_type": torch.tensor([level in case.fracture_types for level in VERTEBRAE]),
         }
 
-    def _chosen(self, number: int) -> npt.NDArray[np.intp]:
+    def _view_indices(self, number: int) -> Indices:
         if self.seed is None or self.views is None:
-            return view_numbers(self.settings, self.views)
+            return view_indices(self.settings, self.views)
         rng = np.random.default_rng([self.seed, number])
-        chosen, start = [], 0
-        for plane, wanted in zip(PLANES, self.views, strict=True):
-            there = int(getattr(self.settings, plane))
-            chosen.append(start + np.sort(rng.permutation(there)[:wanted]))
-            start += there
-        return np.concatenate(chosen)
+        indices, first = [], 0
+        for plane, count in zip(PLANES, self.views, strict=True):
+            compiled = int(getattr(self.settings, plane))
+            indices.append(first + np.sort(rng.permutation(compiled)[:count]))
+            first += compiled
+        return np.concatenate(indices)
 
 
-def _pooled(cells: torch.Tensor) -> torch.Tensor:
-    """Return cells as large as the network's."""
-    pooled = nn.functional.max_pool2d(cells.flatten(0, 1), POOLED)
+def _pool_cells(cells: torch.Tensor) -> torch.Tensor:
+    """Return cells of the network's size."""
+    pooled = nn.functional.max_pool2d(cells.flatten(0, 1), CELL_POOLING)
     return pooled.view(*cells.shape[:3], *pooled.shape[2:])
 
 
-def load_views(case: CaseFiles, settings: LevelViewSettings, chosen: npt.NDArray[np.intp]) -> Views:
-    """Read a neck's views from disk; of vertebrae that were not found all is black.
-
-    Raises
-    ------
-    InputError
-        A file is missing or damaged.
-    """
-    count, size, cells = len(chosen), settings.pixels, settings.pixels // CELL_PIXELS
-    images = np.zeros((len(VERTEBRAE), count, CHANNELS, size, size), np.float32)
-    broken = np.zeros((len(VERTEBRAE), count, CHANNELS, cells, cells), np.float32)
-    own = (CHANNELS * chosen[:, None] + np.arange(CHANNELS)).ravel()
-    for number, level in enumerate(VERTEBRAE):
-        if level in case.mosaics:
-            shown, marked = read_planes(case, level, settings, own)
-            images[number] = shown.reshape(count, CHANNELS, size, size)
-            broken[number] = marked.reshape(count, CHANNELS, cells, cells)
-    planes, offsets = view_places(settings)
-    return Views(
-        torch.from_numpy(images),
-        torch.from_numpy(planes[chosen]),
-        torch.from_numpy(offsets[chosen]),
-        torch.from_numpy(broken),
-    )
-
-
-def read_planes(
-    case: CaseFiles, level: Level, settings: LevelViewSettings, chosen: npt.NDArray[np.intp] | None = None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Read one vertebra's planes from disk.
+def load_views(case: CaseFiles, settings: LevelViewSettings, indices: Indices) -> Views:
+    """Read a case's views from disk; those of vertebrae that were not localized are black.
 
     Parameters
     ----------
     case : CaseFiles
-        Whose.
-    level : str
-        One of its mosaics.
+        The case.
     settings : LevelViewSettings
-        How views were made.
-    chosen : (p,) int, optional
-        Which planes; all where left out.
-
-    Returns
-    -------
-    images : (p, rows, columns) float32
-        From 0 to 1.
-    cells : (p, rows / 4, columns / 4) float32
-        1 where it is broken; all 0 where that is not known.
+        How its views were compiled.
+    indices : (v,) int
+        Which of the compiled views.
 
     Raises
     ------
     InputError
         A file is missing or damaged.
     """
-    chosen = np.arange(len(settings.planes)) if chosen is None else chosen
-    path, count = case.mosaics[level], settings.pixels // CELL_PIXELS
-    tiles = split_mosaic(path.read_bytes(), str(path), settings)[chosen]
-    images = np.divide(tiles, np.float32(settings.brightest), dtype=np.float32)
+    count, size, side = len(indices), settings.pixels, settings.pixels // CELL_PIXELS
+    images = np.zeros((len(VERTEBRAE), count, CHANNELS, size, size), np.float32)
+    cells = np.zeros((len(VERTEBRAE), count, CHANNELS, side, side), np.float32)
+    plane_indices = (CHANNELS * indices[:, None] + np.arange(CHANNELS)).ravel()
+    for number, level in enumerate(VERTEBRAE):
+        if level in case.mosaics:
+            level_images, level_cells = read_planes(case, level, settings, plane_indices)
+            images[number] = level_images.reshape(count, CHANNELS, size, size)
+            cells[number] = level_cells.reshape(count, CHANNELS, side, side)
+    planes, offsets = view_geometry(settings)
+    return Views(
+        torch.from_numpy(images),
+        torch.from_numpy(planes[indices]),
+        torch.from_numpy(offsets[indices]),
+        torch.from_numpy(cells),
+    )
+
+
+def read_planes(
+    case: CaseFiles, level: Level, settings: LevelViewSettings, indices: Indices | None = None
+) -> tuple[Floats32, Floats32]:
+    """Read planes of one vertebra from disk.
+
+    Parameters
+    ----------
+    case : CaseFiles
+        The case.
+    level : str
+        A level that has a mosaic.
+    settings : LevelViewSettings
+        How its views were compiled.
+    indices : (p,) int, optional
+        Which planes; all where None.
+
+    Returns
+    -------
+    images : (p, rows, columns) float32
+        Gray values from 0 to 1.
+    cells : (p, rows / 4, columns / 4) float32
+        1 in cells that a fracture crosses; all 0 where they are not known.
+
+    Raises
+    ------
+    InputError
+        A file is missing or damaged.
+    """
+    indices = np.arange(len(settings.planes)) if indices is None else indices
+    path, side = case.mosaics[level], settings.pixels // CELL_PIXELS
+    tiles = split_mosaic(path.read_bytes(), str(path), settings)[indices]
+    images = np.divide(tiles, np.float32(settings.max_gray), dtype=np.float32)
     if level not in case.cells:
-        return images, np.zeros((len(chosen), count, count), np.float32)
-    return images, read_cells(case.cells[level], settings)[chosen].astype(np.float32)
+        return images, np.zeros((len(indices), side, side), np.float32)
+    return images, read_cells(case.cells[level], settings)[indices].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Weights that a level network's training starts from, in place of random ones."""
+"""Initialization of a level network from pretrained weights, in place of random ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,73 +13,75 @@ from onnx import numpy_helper
 
 from cspine.core.errors import WeightsError
 from cspine.models.metadata import LevelsMetadata
-from cspine.models.registry import resolve
+from cspine.models.registry import resolve_weights
 from cspine.models.weights import load_weights, read_weights
-from cspine.training.export import HALF, export_onnx
+from cspine.training.export import HALF_SUFFIX, export_onnx
 from cspine.training.levels.network import LevelNetwork
 from cspine.training.levels.onnx_graph import level_graph
 from cspine.views.level_views import PLANES, LevelViewSettings
 
-State = dict[str, torch.Tensor]
+StateDict = dict[str, torch.Tensor]
 
 LEVELS: Final = "levels"
 
-_NETWORK: Final = "network."
-"""Begins the names of the network's own parameters in a file."""
+_NETWORK_PREFIX: Final = "network."
+"""Prefix of the names of the network's parameters in a file."""
 
-_COUNTER: Final = "num_batches_tracked"
-"""Of batch norms; told in no file, and of no use with a fixed momentum."""
+_ENCODER_PREFIX: Final = "encoder."
 
-_FRACTURE_TYPES: Final = "fracture_types."
+_BATCH_COUNTER: Final = "num_batches_tracked"
+"""Suffix of the batch norms' counters, which are not exported; they have no effect with a fixed momentum."""
 
-_STORED: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+_FRACTURE_TYPE_HEAD: Final = "fracture_types."
+
+_TENSOR_TYPES: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """Parameters of a trained network.
+    """Parameters of a trained level network.
 
     Attributes
     ----------
     metadata : LevelsMetadata
-        What the file says of itself.
+        Metadata of the file.
     sha256 : str
-        Of the file.
+        Hash of the file.
     state : dict of str to Tensor
-        Named as in `LevelNetwork`.
+        Parameters and buffers, named as in `LevelNetwork`.
     """
 
     metadata: LevelsMetadata
     sha256: str
-    state: State
+    state: StateDict
 
-    def fill(self, network: LevelNetwork, fracture_types: Sequence[str]) -> None:
-        """Put the parameters into a new network; of kinds of fracture, those that both know.
+    def load_into(self, network: LevelNetwork, fracture_types: Sequence[str]) -> None:
+        """Copy the parameters into a new network; in the head of fracture types, those of common types.
 
         Parameters
         ----------
         network : LevelNetwork
-            Of the usual widths.
+            A network of the default widths.
         fracture_types : sequence of str
-            That it tells apart.
+            Its fracture types, in order.
         """
-        known = [
-            (place, self.metadata.fracture_types.index(kind))
-            for place, kind in enumerate(fracture_types)
-            if kind in self.metadata.fracture_types
+        common = [
+            (target, self.metadata.fracture_types.index(name))
+            for target, name in enumerate(fracture_types)
+            if name in self.metadata.fracture_types
         ]
         state = network.state_dict()
         for name, value in self.state.items():
-            if name.startswith(_FRACTURE_TYPES):
-                for place, told in known:
-                    state[name][place] = value[told]
+            if name.startswith(_FRACTURE_TYPE_HEAD):
+                for target, source in common:
+                    state[name][target] = value[source]
             else:
                 state[name] = value
         network.load_state_dict(state)
 
 
 def load_pretrained(weights: str | Path) -> PretrainedWeights:
-    """Return the parameters that weights hold; reading them runs nothing from the file.
+    """Return the parameters in an ONNX file; reading them executes nothing.
 
     Parameters
     ----------
@@ -89,71 +91,73 @@ def load_pretrained(weights: str | Path) -> PretrainedWeights:
     Raises
     ------
     WeightsError
-        They are missing, damaged, of another network, or of an earlier version, whose files held parameters merged.
+        The weights are missing, damaged, of another network, or of an earlier version, which exported merged
+        parameters.
     """
-    network, path = resolve(weights)
+    network, path = resolve_weights(weights)
     if network != LEVELS:
         raise WeightsError(f"{weights}: holds the network {network}; name weights of {LEVELS}")
     loaded = load_weights(LevelsMetadata, path)
     try:
-        state = _parameters(read_weights(LevelsMetadata, path)[1])
+        state = _read_parameters(read_weights(LevelsMetadata, path)[1])
     except (DecodeError, ValueError) as error:
         raise WeightsError(f"{weights}: its parameters cannot be read; get it again") from error
-    wanted = {
-        name: value.shape for name, value in LevelNetwork(len(loaded.metadata.fracture_types)).state_dict().items()
-    }
-    needed = {name: shape for name, shape in wanted.items() if not name.endswith(_COUNTER)}
-    if any(name not in state or state[name].shape != shape for name, shape in needed.items()):
+    network_state = LevelNetwork(len(loaded.metadata.fracture_types)).state_dict()
+    shapes = {name: value.shape for name, value in network_state.items() if not name.endswith(_BATCH_COUNTER)}
+    if any(name not in state or state[name].shape != shape for name, shape in shapes.items()):
         raise WeightsError(
-            f"{weights}: does not hold the parameters of this version's network; "
-            "start from weights that this version wrote"
+            f"{weights}: does not hold the parameters of this version's network; use weights that this version wrote"
         )
-    return PretrainedWeights(loaded.metadata, loaded.sha256, {name: state[name] for name in needed})
+    return PretrainedWeights(loaded.metadata, loaded.sha256, {name: state[name] for name in shapes})
 
 
-def export_encoder(start: PretrainedWeights, folder: Path, views: LevelViewSettings, *, seed: int = 0) -> Path:
-    """Write weights whose encoder is that of others and whose head knows nothing; return the file.
+def export_encoder(pretrained: PretrainedWeights, folder: Path, views: LevelViewSettings, *, seed: int = 0) -> Path:
+    """Write weights with a pretrained encoder and a randomly initialized head, and return the file.
 
-    Networks that begin with them differ by what their own training shows them, not by what the other head learnt from.
+    Networks that are initialized with them differ by their own training, not by the training of the pretrained head.
 
     Parameters
     ----------
-    start : Start
-        Has the encoder.
+    pretrained : PretrainedWeights
+        Source of the encoder.
     folder : Path
-        Gets the file, named by the weights, how many views there are and the seed; where it is there already, it stays.
+        Gets the file, whose name holds the weights' hash, the numbers of views and the seed; an existing one is kept.
     views : LevelViewSettings
-        How many views the network is to be trained on; all else of how they are cut is as the encoder saw them.
+        Numbers of views to train on; all other settings are those of the pretrained weights.
     seed : int
-        Of the head.
+        Seed of the head.
 
     Raises
     ------
     DiskFullError, OutputError
+        The file cannot be written.
     """
     counts: dict[str, int] = {plane: int(getattr(views, plane)) for plane in PLANES}
-    path = folder / f"encoder-{start.sha256[:12]}-{'-'.join(map(str, counts.values()))}-{seed}.onnx"
+    path = folder / f"encoder-{pretrained.sha256[:12]}-{'-'.join(map(str, counts.values()))}-{seed}.onnx"
     if path.is_file():
         return path
     torch.manual_seed(seed)
-    network = LevelNetwork(len(start.metadata.fracture_types))
-    prefix = "encoder."
-    network.load_state_dict({n: v for n, v in start.state.items() if n.startswith(prefix)}, strict=False)
-    told = f"an encoder of {start.sha256[:12]} ({start.metadata.trained_on}), a head of nothing"
-    seen = start.metadata.views.model_copy(update=counts)
-    metadata = start.metadata.model_copy(
-        update={"trained_on": told, "views": seen, "inference_views": tuple(counts.values())}
+    network = LevelNetwork(len(pretrained.metadata.fracture_types))
+    encoder = {name: value for name, value in pretrained.state.items() if name.startswith(_ENCODER_PREFIX)}
+    network.load_state_dict(encoder, strict=False)
+    trained_on = f"encoder of {pretrained.sha256[:12]} ({pretrained.metadata.trained_on}), untrained head"
+    metadata = pretrained.metadata.model_copy(
+        update={
+            "trained_on": trained_on,
+            "views": pretrained.metadata.views.model_copy(update=counts),
+            "inference_views": tuple(counts.values()),
+        }
     )
     export_onnx(level_graph(network, metadata.views, metadata.inference_views), metadata, path)
     return path
 
 
-def _parameters(data: bytes) -> State:
-    """Return a file's tensors in single precision, by the names that they had in training."""
-    found = {}
+def _read_parameters(data: bytes) -> StateDict:
+    """Return a file's tensors in single precision, under their names in `LevelNetwork`."""
+    parameters = {}
     for tensor in onnx.load_model_from_string(data).graph.initializer:
-        stored = tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.data_type in _STORED
-        if stored and tensor.name.startswith(_NETWORK):
+        is_stored = tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.data_type in _TENSOR_TYPES
+        if is_stored and tensor.name.startswith(_NETWORK_PREFIX):
             value = numpy_helper.to_array(tensor).astype(np.float32)
-            found[tensor.name.removeprefix(_NETWORK).removesuffix(HALF)] = torch.from_numpy(value)
-    return found
+            parameters[tensor.name.removeprefix(_NETWORK_PREFIX).removesuffix(HALF_SUFFIX)] = torch.from_numpy(value)
+    return parameters

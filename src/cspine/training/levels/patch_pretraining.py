@@ -1,9 +1,9 @@
-"""Small pieces of planes, half of them with a crack: what an encoder learns to see before it looks at whole necks.
+"""Patch pretraining: the encoder marks fractures in patches of single planes, before it is trained on cases.
 
-A crack takes up a hundredth of a vertebra's views. A network that is shown whole ones learns for long where bones break
-and hardly what a break looks like. Here each piece with a crack comes with one from the same place of a whole vertebra
-of the same level, so that the place tells nothing (as patches come first in mammography: Shen et al., Scientific
-Reports 9:12495, 2019).
+A fracture takes up about 1 % of a vertebra's views. A network that is trained on complete views learns for long where
+bones break, and little about what a fracture looks like. Here each patch of a fracture is matched with a patch of the
+same position in an intact vertebra of the same level, so that the position carries no information (patch pretraining,
+as in mammography: Shen et al., Scientific Reports 9:12495, 2019).
 """
 
 from collections import defaultdict
@@ -11,137 +11,133 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 
 from cspine.core.anatomy import VERTEBRAE
+from cspine.core.typing import Floats32, Indices
 from cspine.metrics.scores import auc
 from cspine.training.levels.augmentation import Views, augment
-from cspine.training.levels.dataset import POOLED, CaseFiles, read_planes
+from cspine.training.levels.dataset import CELL_POOLING, CaseFiles, read_planes
 from cspine.training.levels.network import ViewEncoder
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.losses import cells_loss
-from cspine.training.trainer import VAL_LOSS, WHOLE, Batch, DataShard, Loader, load_batches
+from cspine.training.task import ALL_DATA, VAL_LOSS, Batch, DataShard, Loader, load_batches
 from cspine.views.fracture_labels import CELL_PIXELS
 from cspine.views.level_views import PLANES, LevelViewSettings
 
-PIECE: Final = 48
-"""Rows and columns of a piece at most: 29 mm."""
+_MAX_PATCH_PIXELS: Final = 48
+"""Rows and columns of a patch, unless the views are smaller: 29 mm."""
 
-_PIECES: Final = 8
-"""Pieces of each vertebra that is opened: reading its file takes longer than cutting them."""
+_PATCHES_PER_VERTEBRA: Final = 8
+"""Patches of each vertebra that is read: reading its file takes longer than cutting them."""
 
-_ASIDE: Final = 1 / 3
-"""Of a piece: so far off its middle a crack may lie."""
+_MAX_SHIFT: Final = 1 / 3
+"""Distance of the fracture from the patch's center, at most, as a fraction of the patch."""
 
-_LEAST_CELLS: Final = 2
-"""Planes that show less of a crack are not cut."""
+_MIN_FRACTURE_CELLS: Final = 2
+"""Planes that show fewer cells of a fracture are not used."""
 
-_BROKEN_CELL: Final = 3.0
-_OVERLAP: Final = 0.3
+_POSITIVE_CELL_WEIGHT: Final = 3.0
+_DICE_WEIGHT: Final = 0.3
 _VALIDATION_SEED: Final = 515_151
 
 
 class FracturePatchDataset(Dataset[Batch]):
-    """Pieces of broken vertebrae, and of whole ones at the same places.
+    """Patches of fractured vertebrae, and of intact ones at the same positions.
 
     Parameters
     ----------
     cases : sequence of CaseFiles
-        Whose vertebrae; those that are broken count where it is known in which cells.
+        Cases whose vertebrae are used; fractured ones where the cells that the fracture crosses are known.
     settings : LevelViewSettings
-        How their views were made.
+        How their views were compiled.
     seed : int
-        Draws one epoch's pieces.
+        Draws the patches of one epoch.
     change : bool
-        Whether pieces are changed as in training.
+        Whether patches are augmented.
     """
 
     def __init__(self, cases: Sequence[CaseFiles], settings: LevelViewSettings, seed: int, *, change: bool) -> None:
         self.settings, self.seed, self.change = settings, seed, change
-        self.whole: dict[str, list[CaseFiles]] = defaultdict(list)
+        self.intact: dict[str, list[CaseFiles]] = defaultdict(list)
         for case in cases:
-            for place, level in enumerate(VERTEBRAE, start=1):
-                if level in case.mosaics and not case.truth[place]:
-                    self.whole[level].append(case)
-        self.broken = [
+            for column, level in enumerate(VERTEBRAE, start=1):
+                if level in case.mosaics and not case.truth[column]:
+                    self.intact[level].append(case)
+        self.fractured = [
             (case, level)
             for case in cases
             for level in VERTEBRAE
-            if level in case.cells and level in case.mosaics and self.whole[level]
+            if level in case.cells and level in case.mosaics and self.intact[level]
         ]
 
     def __len__(self) -> int:
-        """Return the number of broken vertebrae."""
-        return len(self.broken)
+        """Return the number of fractured vertebrae."""
+        return len(self.fractured)
 
     def __getitem__(self, number: int) -> Batch:
-        """Return pieces of a broken vertebra and of a whole one: planes, (16, 1, n, n); cells, (16, n / 8, n / 8)."""
-        rng = np.random.default_rng([self.seed, number])
-        case, level = self.broken[number]
-        other = self.whole[level][int(rng.integers(len(self.whole[level])))]
-        images, cells = read_planes(case, level, self.settings)
-        plain, none = read_planes(other, level, self.settings)
-        planes, corners = self._places(cells, rng)
-        both = [_cut(images, cells, planes, corners, self.settings), _cut(plain, none, planes, corners, self.settings)]
-        seen, marked = (torch.from_numpy(np.concatenate(part)) for part in zip(*both, strict=True))
-        fracture_types = torch.tensor([PLANES.index(self.settings.planes[plane][0]) for plane in planes.tolist()] * 2)
-        pieces = Views(seen[None, :, None], fracture_types, torch.zeros(len(fracture_types)), marked[None, :, None])
-        if self.change:
-            pieces = augment(pieces, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
-        return {"planes": pieces.images[0], "cells": nn.functional.max_pool2d(pieces.cells[0, :, 0], POOLED)}
+        """Return 8 patches of a fractured vertebra and 8 of an intact one.
 
-    def _places(
-        self, cells: npt.NDArray[np.float32], rng: np.random.Generator
-    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-        """Draw planes that show a crack, and a corner in each from which a piece holds some of it, in cells."""
-        shown = np.flatnonzero(cells.sum(axis=(1, 2)) >= _LEAST_CELLS)
-        if not len(shown):  # it lies between the planes
-            shown = np.arange(len(cells))
-        planes = rng.choice(shown, _PIECES)
-        size = _size(self.settings) // CELL_PIXELS
+        Its tensors are planes (16, 1, n, n), with gray values from 0 to 1, and cells (16, n / 8, n / 8).
+        """
+        rng = np.random.default_rng([self.seed, number])
+        case, level = self.fractured[number]
+        other = self.intact[level][int(rng.integers(len(self.intact[level])))]
+        images, cells = read_planes(case, level, self.settings)
+        other_images, other_cells = read_planes(other, level, self.settings)
+        planes, corners = self._draw_patches(cells, rng)
+        size = _patch_pixels(self.settings)
+        pair = [_cut(images, cells, planes, corners, size), _cut(other_images, other_cells, planes, corners, size)]
+        patches, patch_cells = (torch.from_numpy(np.concatenate(part)) for part in zip(*pair, strict=True))
+        orientation = torch.tensor([PLANES.index(self.settings.planes[plane][0]) for plane in planes.tolist()] * 2)
+        views = Views(patches[None, :, None], orientation, torch.zeros(len(orientation)), patch_cells[None, :, None])
+        if self.change:
+            views = augment(views, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
+        return {"planes": views.images[0], "cells": nn.functional.max_pool2d(views.cells[0, :, 0], CELL_POOLING)}
+
+    def _draw_patches(self, cells: Floats32, rng: np.random.Generator) -> tuple[Indices, Indices]:
+        """Draw planes that show the fracture, and in each the corner of a patch that holds some of it, in cells."""
+        with_fracture = np.flatnonzero(cells.sum(axis=(1, 2)) >= _MIN_FRACTURE_CELLS)
+        if not len(with_fracture):  # the fracture lies between the planes
+            with_fracture = np.arange(len(cells))
+        planes = rng.choice(with_fracture, _PATCHES_PER_VERTEBRA)
+        size = _patch_pixels(self.settings) // CELL_PIXELS
         last, corners = cells.shape[1] - size, []
         for plane in planes:
-            marked = np.argwhere(cells[plane])
-            middle = marked[rng.integers(len(marked))] if len(marked) else np.full(2, cells.shape[1] // 2)
-            aside = rng.uniform(-_ASIDE, _ASIDE, 2) * size
-            corners.append(np.clip(np.rint(middle - size / 2 + aside), 0, last).astype(np.intp))
+            fractured = np.argwhere(cells[plane])
+            center = fractured[rng.integers(len(fractured))] if len(fractured) else np.full(2, cells.shape[1] // 2)
+            shift = rng.uniform(-_MAX_SHIFT, _MAX_SHIFT, 2) * size
+            corners.append(np.clip(np.rint(center - size / 2 + shift), 0, last).astype(np.intp))
         return planes, np.array(corners)
 
 
-def _size(settings: LevelViewSettings) -> int:
-    return min(PIECE, settings.pixels)
+def _patch_pixels(settings: LevelViewSettings) -> int:
+    return min(_MAX_PATCH_PIXELS, settings.pixels)
 
 
-def _cut(
-    images: npt.NDArray[np.float32],
-    cells: npt.NDArray[np.float32],
-    planes: npt.NDArray[np.intp],
-    corners: npt.NDArray[np.intp],
-    settings: LevelViewSettings,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    size = _size(settings)
-    seen, marked = [], []
+def _cut(images: Floats32, cells: Floats32, planes: Indices, corners: Indices, size: int) -> tuple[Floats32, Floats32]:
+    """Return patches of a size in pixels, and their cells."""
+    patches, patch_cells, count = [], [], size // CELL_PIXELS
     for plane, (row, column) in zip(planes.tolist(), corners.tolist(), strict=True):
-        top, left, count = row * CELL_PIXELS, column * CELL_PIXELS, size // CELL_PIXELS
-        seen.append(images[plane, top : top + size, left : left + size])
-        marked.append(cells[plane, row : row + count, column : column + count])
-    return np.stack(seen), np.stack(marked)
+        top, left = row * CELL_PIXELS, column * CELL_PIXELS
+        patches.append(images[plane, top : top + size, left : left + size])
+        patch_cells.append(cells[plane, row : row + count, column : column + count])
+    return np.stack(patches), np.stack(patch_cells)
 
 
 class FracturePatchTask:
-    """Seeing cracks in pieces.
+    """Segmentation of fractures in patches.
 
     Parameters
     ----------
     train, validation : sequence of CaseFiles
-        Of different patients.
+        Training and validation set, of different patients.
     views : LevelViewSettings
-        How their views were made.
+        How their views were compiled.
     settings : LevelTrainSettings
-        Batch (of vertebrae that are opened) and seed.
+        Batch size (fractured vertebrae) and seed.
     """
 
     def __init__(
@@ -155,62 +151,63 @@ class FracturePatchTask:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is known of no vertebra, or of none that is held out, where it is broken."""
+        """Whether the training or the validation set has no fractured vertebra whose cells are known."""
         return any(
             not len(FracturePatchDataset(cases, self._views, 0, change=False))
             for cases in (self._train, self._validation)
         )
 
-    def train_loader(self, epoch: int, shard: DataShard = WHOLE) -> Loader:
-        """Return an epoch's pieces."""
+    def train_loader(self, epoch: int, shard: DataShard = ALL_DATA) -> Loader:
+        """Return the augmented patches of an epoch."""
         seed = self._settings.seed * 100_003 + epoch + 1
         data = FracturePatchDataset(self._train, self._views, seed, change=True)
         return load_batches(data, self._settings, seed, shard)
 
     def val_loader(self) -> Loader:
-        """Return pieces of the held-out necks, the same in every epoch."""
-        return load_batches(
-            FracturePatchDataset(self._validation, self._views, _VALIDATION_SEED, change=False), self._settings
-        )
+        """Return patches of the validation cases, the same in every epoch."""
+        data = FracturePatchDataset(self._validation, self._views, _VALIDATION_SEED, change=False)
+        return load_batches(data, self._settings)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
-        """Return what the network is given."""
+        """Return the patches, (n, 1, rows, columns)."""
         return (batch["planes"].flatten(0, 1),)
 
     def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return cross-entropy and Dice of the cells."""
-        return cells_loss(outputs, batch["cells"].flatten(0, 1), broken=_BROKEN_CELL, overlap=_OVERLAP)
+        """Return cross-entropy and Dice loss of the cells."""
+        return cells_loss(
+            outputs, batch["cells"].flatten(0, 1), positive_weight=_POSITIVE_CELL_WEIGHT, dice_weight=_DICE_WEIGHT
+        )
 
-    def judge(self, answers: Iterable[tuple[torch.Tensor, Batch]]) -> dict[str, float]:
-        """Return the held-out loss, and how well pieces with a crack are told from those without one."""
-        losses, truth, said = [], [], []
-        for outputs, batch in answers:
+    def validate(self, predictions: Iterable[tuple[torch.Tensor, Batch]]) -> dict[str, float]:
+        """Return the validation loss, and the AUC of patches with a fracture against patches without one."""
+        losses, truth, score = [], [], []
+        for outputs, batch in predictions:
             losses.append(float(self.loss(outputs, batch)))
             truth.append(batch["cells"].flatten(0, 1).flatten(1).amax(dim=1).cpu().numpy() > 0)
-            said.append(outputs.float().flatten(1).amax(dim=1).cpu().numpy())
+            score.append(outputs.float().flatten(1).amax(dim=1).cpu().numpy())
         return {
             VAL_LOSS: float(np.mean(losses)),
-            "piece_auc": auc(np.concatenate(truth).astype(int), np.concatenate(said)),
+            "patch_auc": auc(np.concatenate(truth).astype(int), np.concatenate(score)),
         }
 
 
 class FracturePatchNetwork(nn.Module):
-    """An encoder that says of pieces which cells are broken.
+    """An encoder whose output is the evidence of a patch.
 
     Parameters
     ----------
     encoder : ViewEncoder
-        Of a `LevelNetwork`.
+        Encoder of a `LevelNetwork`.
     """
 
     def __init__(self, encoder: ViewEncoder) -> None:
         super().__init__()
         self.encoder = encoder
-        encoder.embedding.requires_grad_(requires_grad=False)  # pieces ask for no vector; torchrun must know
+        encoder.embedding.requires_grad_(requires_grad=False)  # unused here, which torchrun does not accept otherwise
 
     @staticmethod
     def encoder_of(network: nn.Module) -> dict[str, torch.Tensor]:
-        """Return the encoder's weights of a trained one."""
+        """Return the weights of the encoder of a trained `FracturePatchNetwork`."""
         return {name.removeprefix("encoder."): value for name, value in network.state_dict().items()}
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Phantoms straight to a compiled data set, without DICOM on the way: a study takes a megabyte instead of 150."""
+"""Compiled data sets of phantoms, rendered and compiled in memory: without DICOM a study takes 1 MB instead of 150."""
 
 import time
 from collections.abc import Mapping
@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import highdicom
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from cspine import __version__
@@ -19,9 +18,10 @@ from cspine.core.files import complete_files, read_json, write_json
 from cspine.core.identifiers import pseudonym, study_key
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.core.typing import Floats, HounsfieldUnits
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.compiled_files import image_files
-from cspine.dicom.codec.pixels import AIR_HU
+from cspine.dicom.hounsfield import AIR_HU
 from cspine.dicom.study_collection import TRUTH_FOLDER
 from cspine.localization.compiler import Compiler, compile_volume
 from cspine.phantom import PhantomSettings, render_study
@@ -29,19 +29,20 @@ from cspine.phantom.scanner.dicom import Identity
 from cspine.phantom.settings import GENERATOR
 from cspine.phantom.study import PhantomStudy
 from cspine.views.compiled import CompiledVolume
-from cspine.views.fracture_labels import Broken, evidence_cells
+from cspine.views.fracture_labels import FractureLabels, label_cells
 
-_STILL_ROWS: Final = 1e-4
+_MIN_ROW_DRIFT: Final = 1e-4
+"""Rows by which slices of a scan with a tilted gantry are displaced against each other, at least."""
 
-_PLACES: Final = 600
-"""Places kept of each fracture: every 1 mm of the largest ones."""
+_N_FRACTURE_POINTS: Final = 600
+"""Points stored of each fracture, about; one per mm of the largest ones."""
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One study, and the data sets that it goes into, each with its compiler."""
+class _PhantomTask:
+    """A study, and the data sets that it is compiled for, each with its compiler."""
 
-    ways: tuple[tuple[CompiledDataset, Compiler], ...]
+    targets: tuple[tuple[CompiledDataset, Compiler], ...]
     seed: int
     index: int
     settings: PhantomSettings
@@ -54,9 +55,9 @@ class _Task:
     def key(self) -> str:
         return study_key(self.uid)
 
-    def left(self) -> "_Task":
-        """Return the same study, for those data sets that lack it."""
-        return replace(self, ways=tuple(way for way in self.ways if way[0].record(self.key) is None))
+    def pending(self) -> "_PhantomTask":
+        """Return the task for the data sets that lack the study."""
+        return replace(self, targets=tuple(each for each in self.targets if each[0].record(self.key) is None))
 
 
 def write_phantom_dataset(
@@ -69,11 +70,11 @@ def write_phantom_dataset(
     workers: int = 1,
     progress: Progress = silent,
 ) -> CompiledDataset:
-    """Draw, scan and compile phantoms in memory; as `write_phantom_datasets` of one data set."""
-    (store,) = write_phantom_datasets(
+    """Draw, scan and compile phantoms in memory; as `write_phantom_datasets` for a single data set."""
+    (dataset,) = write_phantom_datasets(
         {out: compiler}, studies=studies, seed=seed, settings=settings, workers=workers, progress=progress
     )
-    return store
+    return dataset
 
 
 def write_phantom_datasets(
@@ -85,27 +86,27 @@ def write_phantom_datasets(
     workers: int = 1,
     progress: Progress = silent,
 ) -> list[CompiledDataset]:
-    """Draw and scan phantoms once and compile them in several ways; an interrupted run goes on where it stopped.
+    """Draw and scan phantoms once and compile them in several ways; an interrupted run is resumed.
 
     Parameters
     ----------
     compilers : mapping of Path to Compiler
-        Each data set's folder, and how it is compiled; vertebrae are localised as in any scan.
+        Folder of each data set, and how it is compiled; vertebrae are localized as in any scan.
     studies : int
-        How many at least; study i is the same whatever their number, and one that is there stays.
+        Number of studies, at least: studies of an earlier, longer run are kept. Study i does not depend on it.
     seed : int
-        The same seed gives the same studies.
+        Seed of the studies.
     settings : PhantomSettings, optional
-        Ranges to draw from.
+        Distributions to draw from; the default ones where None.
     workers : int
-        Processes to use.
+        Number of processes.
     progress : Progress
-        Told how many studies are done.
+        Reports finished studies.
 
     Returns
     -------
     list of CompiledDataset
-        One per compiler.
+        One per compiler, in their order.
 
     Raises
     ------
@@ -116,46 +117,42 @@ def write_phantom_datasets(
     """
     settings = settings or PhantomSettings()
     source = f"phantoms of generator {GENERATOR}, seed {seed}, settings {settings.hash}"
-    ways = [
+    targets = [
         (compiler.create_dataset(out, source=source, is_phantom=True), compiler) for out, compiler in compilers.items()
     ]
-    tasks = [_Task(tuple(ways), seed, index, settings).left() for index in range(studies)]
-    missing = [task for task in tasks if task.ways]
-    for outcome in parallel_map(_write, missing, workers=workers, progress=progress):
+    tasks = [_PhantomTask(tuple(targets), seed, index, settings).pending() for index in range(studies)]
+    pending = [task for task in tasks if task.targets]
+    for outcome in parallel_map(_write, pending, workers=workers, progress=progress):
         outcome.get()
-    return [_finished(store) for store, _ in ways]
+    return [_finish(dataset) for dataset, _ in targets]
 
 
-def _finished(store: CompiledDataset) -> CompiledDataset:
-    """Write a data set's tables, of all that lies in it: it may hold more studies than were asked for."""
-    truths = [read_json(path) for path in complete_files(store.folder / TRUTH_FOLDER, "*.json")]
+def _finish(dataset: CompiledDataset) -> CompiledDataset:
+    """Write a data set's tables, of all studies in its folder: there may be more than this run was called for."""
+    truths = [read_json(path) for path in complete_files(dataset.folder / TRUTH_FOLDER, "*.json")]
     rows = {
         truth["study_instance_uid"]: {level: int(level in truth["levels"]) for level in VERTEBRAE} for truth in truths
     }
     labels = pd.DataFrame.from_dict(rows, orient="index").rename_axis(STUDY)
     labels[OVERALL] = labels.max(axis=1)
-    store.finish(labels.astype("int8"))
-    return CompiledDataset.open(store.folder)
+    dataset.finish(labels.astype("int8"))
+    return CompiledDataset.open(dataset.folder)
 
 
-def _truth_path(store: CompiledDataset, task: _Task) -> Path:
-    return store.folder / TRUTH_FOLDER / f"{task.key}.json"
-
-
-def _write(task: _Task) -> None:
-    """Make one study in a worker."""
+def _write(task: _PhantomTask) -> None:
+    """Render and compile one study, in a worker process."""
     study = render_study(task.seed, task.index, task.settings)
-    truth = {"study_instance_uid": task.uid, **study.truth, "broken_lps_mm": _broken(study)}
-    volume = straight(study.hu, study.affine_lps)
-    for store, compiler in task.ways:
-        write_json(_truth_path(store, task), truth)
-        _compile(store, compiler, task, study, volume)
+    truth = {"study_instance_uid": task.uid, **study.truth, "broken_lps_mm": _fracture_points(study)}
+    volume = straighten(study.hu, study.affine_lps)
+    for dataset, compiler in task.targets:
+        write_json(dataset.folder / TRUTH_FOLDER / f"{task.key}.json", truth)
+        _compile(dataset, compiler, task, study, volume)
 
 
 def _compile(
-    store: CompiledDataset, compiler: Compiler, task: _Task, study: PhantomStudy, volume: highdicom.Volume
+    dataset: CompiledDataset, compiler: Compiler, task: _PhantomTask, study: PhantomStudy, volume: highdicom.Volume
 ) -> None:
-    """Compile a study in one way; its record is written last."""
+    """Compile a study for one data set; its record is written last and marks it as finished."""
     started = time.perf_counter()
     common: dict[str, Any] = {
         "study_instance_uid": task.uid,
@@ -169,11 +166,11 @@ def _compile(
     try:
         images = compile_volume(volume, compiler)
     except NotAssessableError as error:
-        store.write_record(task.key, {**common, "status": "failed", "reason": error.reason})
+        dataset.write_record(task.key, {**common, "status": "failed", "reason": error.reason})
         return
-    files, rows = image_files(_with_truth(images, study), task.key, store.settings)
+    files, rows = image_files(_with_fracture_cells(images, study), task.key, dataset.settings)
     for row in rows["levels"]:
-        row["fracture_types"] = _kinds(study, row["level"])
+        row["fracture_types"] = _fracture_types(study, row["level"])
     record = {
         **common,
         "status": "compiled",
@@ -183,51 +180,59 @@ def _compile(
         "seconds": time.perf_counter() - started,
         **rows,
     }
-    store.write_study(task.key, files, record)
+    dataset.write_study(task.key, files, record)
 
 
-def straight(hu: npt.NDArray[np.int16], affine_lps: npt.NDArray[np.float64]) -> highdicom.Volume:
-    """Return a scan's slices as a straight volume, as `cspine.dicom.load_volume` makes one of a tilted gantry's."""
+def straighten(hu: HounsfieldUnits, affine_lps: Floats) -> highdicom.Volume:
+    """Return a scan's slices on a straight grid, as `cspine.dicom.load_volume` does for a tilted gantry.
+
+    Parameters
+    ----------
+    hu : (k, j, i) int16
+        Slices, shifted against each other along j where the gantry was tilted.
+    affine_lps : (4, 4)
+        From ``[k, j, i, 1]`` to LPS mm.
+    """
     step, down = affine_lps[:3, 0], affine_lps[:3, 1]
     drift = float(step @ down / (down @ down))  # rows by which each slice lies lower than the last
-    if abs(drift) < _STILL_ROWS:
+    if abs(drift) < _MIN_ROW_DRIFT:
         return highdicom.Volume(hu, affine_lps, "PATIENT")
     slices, rows = hu.shape[:2]
     first = int(np.floor(min(0.0, drift * (slices - 1))))
     canvas = np.full((slices, rows + int(np.ceil(abs(drift) * (slices - 1))), hu.shape[2]), AIR_HU, np.int16)
     for k in range(slices):
-        at = drift * k - first
-        whole, part = int(at), at - int(at)
-        canvas[k, whole : whole + rows] = hu[k]
-        if part:
-            mixed = hu[k, :-1] * np.float32(part) + hu[k, 1:] * np.float32(1 - part)
-            canvas[k, whole + 1 : whole + rows] = np.rint(mixed)
+        shift = drift * k - first
+        n_rows, fraction = int(shift), shift - int(shift)
+        canvas[k, n_rows : n_rows + rows] = hu[k]
+        if fraction:
+            mixed = hu[k, :-1] * np.float32(fraction) + hu[k, 1:] * np.float32(1 - fraction)
+            canvas[k, n_rows + 1 : n_rows + rows] = np.rint(mixed)
     affine = affine_lps.copy()
     affine[:3, 0] = step - drift * down
     affine[:3, 3] += first * down
     return highdicom.Volume(canvas, affine, "PATIENT")
 
 
-def _with_truth(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:
-    inverse, marked = np.linalg.inv(study.affine_lps), study.broken
-    broken: dict[str, Broken] = {
-        views.level: evidence_cells(marked, inverse, views)
+def _with_fracture_cells(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:
+    inverse, labels = np.linalg.inv(study.affine_lps), study.broken
+    cells: dict[str, FractureLabels] = {
+        views.level: label_cells(labels, inverse, views)
         for views in images.levels
         if views.level in study.truth["levels"]
     }
-    return replace(images, broken=broken)
+    return replace(images, fracture_cells=cells)
 
 
-def _broken(study: PhantomStudy) -> dict[str, list[list[float]]]:
-    """Return places at which each broken vertebra is broken, LPS mm: all of its voxels, or so many of them."""
-    found, marked = {}, study.broken
+def _fracture_points(study: PhantomStudy) -> dict[str, list[list[float]]]:
+    """Return points of the fractures of each vertebra, LPS mm: all of their voxels, or a subset of large ones."""
+    points, labels = {}, study.broken
     for level in study.truth["levels"]:
-        index = np.argwhere(marked == SEGMENT_NUMBERS[level])
-        some = index[:: max(len(index) // _PLACES, 1)]
-        lps = some @ study.affine_lps[:3, :3].T + study.affine_lps[:3, 3]
-        found[level] = np.round(lps, 1).tolist()
-    return found
+        index = np.argwhere(labels == SEGMENT_NUMBERS[level])
+        subset = index[:: max(len(index) // _N_FRACTURE_POINTS, 1)]
+        lps = subset @ study.affine_lps[:3, :3].T + study.affine_lps[:3, 3]
+        points[level] = np.round(lps, 1).tolist()
+    return points
 
 
-def _kinds(study: PhantomStudy, level: str) -> str:
+def _fracture_types(study: PhantomStudy, level: str) -> str:
     return ";".join(sorted({part["kind"] for part in study.truth["fractures"] if part["level"] == level}))

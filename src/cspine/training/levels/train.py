@@ -1,4 +1,7 @@
-"""A level network from a compiled data set: folds, training, calibration, export."""
+"""Training of the level network: from a compiled data set to calibrated ONNX weights.
+
+Folds, the stages of the curriculum (see `cspine.training.levels`), calibration on the validation set, export.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from lightning_fabric import Fabric
 
 from cspine import __version__
 from cspine.core.anatomy import RESEARCH_USE_ONLY, TARGETS
+from cspine.core.columns import STUDY
 from cspine.core.errors import LabelError
 from cspine.core.files import write_text
 from cspine.core.progress import Progress, silent
@@ -18,39 +22,46 @@ from cspine.core.settings import digest
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import TRAIN, VALIDATION, LockedSplit
 from cspine.datasets.stratified_split import split_patients
-from cspine.metrics.rsna2022 import best_constants
+from cspine.metrics.rsna2022 import POSITIVE_FACTOR, best_constants
 from cspine.models.metadata import LevelsMetadata
-from cspine.training.baseline.train import SPLIT_FILE, WEIGHTS_FILE
 from cspine.training.curves import draw_curves
-from cspine.training.export import export_onnx
-from cspine.training.levels.calibration import POSITIVE_WEIGHT, calibrated, predict_cases
+from cspine.training.export import WEIGHTS_FILE, export_onnx
+from cspine.training.levels.calibration import calibration_metadata, predict_cases
 from cspine.training.levels.dataset import CaseFiles
-from cspine.training.levels.initialization import State, load_pretrained
+from cspine.training.levels.initialization import StateDict, load_pretrained
 from cspine.training.levels.network import LevelNetwork
 from cspine.training.levels.onnx_graph import level_graph
 from cspine.training.levels.patch_pretraining import FracturePatchNetwork, FracturePatchTask
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.task import LevelTask
 from cspine.training.levels.training_data import LevelTrainingData
-from cspine.training.trainer import Fitted, claim_run, fit, open_fabric
+from cspine.training.trainer import SPLIT_FILE, TrainingResult, fit, open_fabric, open_run
 
-CRACKS_FOLDER: Final = "cracks"
-"""In a run's folder: the encoder's training on pieces."""
+PRETRAINING_FOLDER: Final = "pretraining"
+"""Folder in a run's folder: patch pretraining of the encoder."""
 
 PREDICTIONS_FILE: Final = "out-of-fold.csv"
-"""What was said of patients by networks that were not trained on them."""
+"""Raw probabilities of the validation cases, each by the network that was not trained on it."""
 
 
 @dataclass(frozen=True)
-class LevelSummary:
-    """How a run ended, of several folds the last one's; the loss is the challenge's, on the held-out patients.
+class LevelTrainSummary:
+    """Outcome of a run; of several folds, that of the last one.
 
     Attributes
     ----------
+    epochs : int
+        Epochs that were run.
+    best_epoch : int
+        Epoch whose weights were exported, from 1.
+    best_loss : float
+        Its validation loss.
+    resumed_from : int
+        Epochs that an earlier, interrupted run had finished.
     weights : tuple of Path
-        One file for each fold that was trained.
+        The exported network of each fold.
     calibrated : bool
-        Whether enough patients were held out to calibrate on.
+        Whether the validation sets were large enough to calibrate all probabilities.
     """
 
     epochs: int
@@ -62,221 +73,238 @@ class LevelSummary:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """What one fold's training gave, and what its network says of the patients that it was not trained on."""
+class _FoldResult:
+    """A fold's network, its training set, and its raw probabilities of the validation set."""
 
-    fitted: Fitted
+    result: TrainingResult
     train: Sequence[CaseFiles]
     raw: pd.DataFrame
 
 
 def train_levels(
-    store: CompiledDataset,
+    dataset: CompiledDataset,
     out: Path,
     settings: LevelTrainSettings,
     *,
-    further: CompiledDataset | None = None,
-    start: str | Path | None = None,
-    frozen: LockedSplit | None = None,
+    auxiliary_data: CompiledDataset | None = None,
+    init_weights: str | Path | None = None,
+    split: LockedSplit | None = None,
     progress: Progress = silent,
-) -> LevelSummary | None:
-    """Train a level network, or one for each fold; an interrupted run goes on where its last epoch ended.
+) -> LevelTrainSummary | None:
+    """Train a level network, or one per fold; an interrupted run is resumed after its last epoch.
 
     Parameters
     ----------
-    store : CompiledDataset
-        With labels and vertebrae's views.
+    dataset : CompiledDataset
+        With labels and views of vertebrae.
     out : Path
-        The run's folder: checkpoint, curves, split, what was said of held-out patients, and ``weights.onnx``; of all
-        folds, a folder for each and ``weights-0.onnx`` and so on, calibrated together.
+        The run's folder: checkpoint, learning curves, split, raw predictions of the validation cases, and
+        ``weights.onnx``. Of all folds, a folder for each, and ``weights-0.onnx`` etc. with a common calibration.
     settings : LevelTrainSettings
-        How.
-    further : CompiledDataset, optional
-        Of other patients, or phantoms: gives single vertebrae to the epochs in which those of different necks are put
-        together, and is never held out.
-    start : str or Path, optional
-        Weights to start from in place of random ones, as `cspine weights` names them or a file. Whom they learnt from
-        must not be held out: judged and calibrated on as if they were new, they would flatter.
-    frozen : LockedSplit, optional
-        Learns from its part 'train' and holds out its part 'validation', in place of folds.
+        Hyperparameters.
+    auxiliary_data : CompiledDataset, optional
+        Cases of other patients, or phantoms, for pretraining and resampled vertebrae; never in the validation set.
+    init_weights : str or Path, optional
+        Weights to fine-tune in place of random ones: a name that `cspine weights` lists, or a file. Patients whom they
+        were trained on must not be held out, since validation and calibration on them would be optimistic.
+    split : LockedSplit, optional
+        Its part 'train' is the training set and its part 'validation' the validation set, in place of folds.
     progress : Progress
-        Told how many steps are done, of all epochs.
+        Reports finished steps, of all epochs.
 
     Returns
     -------
-    LevelSummary or None
+    LevelTrainSummary or None
         None in all of torchrun's processes but the first, which alone writes.
 
     Raises
     ------
     LabelError
-        There are too few labelled necks, `further` or what `start` learnt from was compiled in another way, `start`
-        learnt from necks that are held out now, or `frozen` does not know the necks, or folds are asked for beside it.
+        There are too few labelled cases; `auxiliary_data` or the data of `init_weights` were compiled otherwise;
+        `init_weights` were trained on held-out patients; `split` does not know the cases, or folds are requested
+        beside it.
     WeightsError
-        `start` cannot be started from.
+        `init_weights` cannot be used.
     OutputTakenError
         `out` holds something else, or a run with other settings or data.
     DiskFullError, OutputError
         `out` cannot be written.
     """
     if settings.fold is not None and settings.fold >= settings.folds:
+        raise LabelError(f"fold {settings.fold} does not exist: {settings.folds} are counted from 0; give a lower one")
+    pretrained = load_pretrained(init_weights) if init_weights is not None else None
+    data = LevelTrainingData.load(dataset, auxiliary_data, pretrained)
+    if auxiliary_data is not None and not settings.resampled_epochs:
         raise LabelError(
-            f"fold {settings.fold} is none of {settings.folds}, which are counted from 0; name a lower one"
+            f"{auxiliary_data.folder}: none of {settings.epochs} epochs resamples vertebrae, so that auxiliary data "
+            "are not used; train for more epochs"
         )
-    material = LevelTrainingData.of(store, further, load_pretrained(start) if start is not None else None)
-    if further is not None and not settings.resampled_epochs:
-        raise LabelError(
-            f"{further.folder}: no epoch of {settings.epochs} mixes necks, so none reads it; train for more"
-        )
-    if frozen is not None:
-        material, split, settings = _as_frozen(material, frozen, settings)  # held-out parts are checked there
+    if split is not None:
+        data, folds, settings = _apply_split(data, split, settings)
     else:
-        split = _split(material.cases, settings)
-    material.check_held_out(set(split.index if settings.fold is None else split.index[split == settings.fold]))
-    identity = {"format": 3, "kind": "levels run", "settings": settings.model_dump(mode="json"), "data": material.hash}
-    if material.begun is not None:
-        identity["start"] = material.begun.sha256
-    if frozen is not None:
-        identity["split"] = frozen.sha256
+        folds = _draw_folds(data.cases, settings)
+    data.check_leakage(set(folds.index if settings.fold is None else folds.index[folds == settings.fold]))
     fabric = open_fabric(settings)
-    claim_run(fabric, out, identity)
-    parts = []
-    for number in range(settings.folds) if settings.fold is None else (settings.fold,):
-        task = _lesson(material, set(split.index[split == number]), settings, fabric.world_size)
-        where = out if settings.fold is not None else out / f"fold-{number}"
-        seen = _pretrain_encoder(fabric, task, where, settings, _builder(material), progress)
-        build = _builder(material, seen)
-        fitted = fit(fabric, build, task, where, settings, progress=progress)
-        if fitted is not None:
-            draw_curves(where, fitted.curve, title=f"levels, seed {settings.seed}", phantom=material.phantom_only)
-            raw = predict_cases(fitted.network, task.validation, material.views, settings.eval_views_of(material.views))
-            parts.append(_Part(fitted, task.train, raw))
-    if not parts:
+    open_run(fabric, out, _identity(data, settings, split))
+    results = []
+    for fold in range(settings.folds) if settings.fold is None else (settings.fold,):
+        task = _build_task(data, set(folds.index[folds == fold]), settings, fabric.world_size)
+        folder = out if settings.fold is not None else out / f"fold-{fold}"
+        fold_result = _train_fold(fabric, data, task, folder, settings, progress)
+        if fold_result is not None:
+            results.append(fold_result)
+    if not results:
         return None
-    write_text(out / SPLIT_FILE, split.rename("fold").rename_axis("StudyInstanceUID").to_csv())
+    write_text(out / SPLIT_FILE, folds.rename("fold").rename_axis(STUDY).to_csv())
     which = f"all {settings.folds} folds" if settings.fold is None else f"fold {settings.fold} of {settings.folds}"
-    held_out = f"the part {VALIDATION} of the split {frozen.sha256[:12]}" if frozen else which
-    return _finish(material, parts, out, settings, held_out=held_out)
+    held_out = f"the part {VALIDATION} of the split {split.sha256[:12]}" if split else which
+    return _calibrate_and_export(data, results, out, settings, held_out=held_out)
+
+
+def _identity(data: LevelTrainingData, settings: LevelTrainSettings, split: LockedSplit | None) -> dict[str, object]:
+    """Return what makes it the same run."""
+    identity = {"format": 4, "kind": "levels run", "settings": settings.model_dump(mode="json"), "data": data.hash}
+    if data.pretrained is not None:
+        identity["init_weights"] = data.pretrained.sha256
+    if split is not None:
+        identity["split"] = split.sha256
+    return identity
+
+
+def _train_fold(
+    fabric: Fabric,
+    data: LevelTrainingData,
+    task: LevelTask,
+    folder: Path,
+    settings: LevelTrainSettings,
+    progress: Progress,
+) -> _FoldResult | None:
+    """Pretrain the encoder, train the network, and predict the validation set."""
+    encoder = _pretrain_encoder(fabric, task, folder, settings, _network_builder(data), progress)
+    result = fit(fabric, _network_builder(data, encoder), task, folder, settings, progress=progress)
+    if result is None:
+        return None
+    draw_curves(folder, result.curve, title=f"levels, seed {settings.seed}", phantom=data.phantom_only)
+    raw = predict_cases(result.network, task.validation, data.views, settings.eval_views_of(data.views))
+    return _FoldResult(result, task.train, raw)
 
 
 def _pretrain_encoder(
     fabric: Fabric,
     task: LevelTask,
-    where: Path,
+    folder: Path,
     settings: LevelTrainSettings,
-    build: Callable[[], LevelNetwork],
+    build_network: Callable[[], LevelNetwork],
     progress: Progress,
-) -> State | None:
-    """Return the weights of an encoder that has seen pieces with and without cracks; None where none are known."""
-    pieces = FracturePatchTask([*task.train, *task.further], task.validation, task.views, settings)
-    if not settings.pretrain_epochs or pieces.is_empty:
+) -> StateDict | None:
+    """Return the weights of an encoder pretrained on patches; None where the fractured cells are not known."""
+    patches = FracturePatchTask([*task.train, *task.auxiliary], task.validation, task.views, settings)
+    if not settings.pretrain_epochs or patches.is_empty:
         return None
-    folder, chosen = where / CRACKS_FOLDER, settings.pretraining
-    folder.mkdir(exist_ok=True, parents=True)
-    fitted = fit(
+    (folder / PRETRAINING_FOLDER).mkdir(exist_ok=True, parents=True)
+    result = fit(
         fabric,
-        lambda: FracturePatchNetwork(build().encoder),
-        pieces,
-        folder,
-        chosen,
-        stage="steps over pieces with cracks",
+        lambda: FracturePatchNetwork(build_network().encoder),
+        patches,
+        folder / PRETRAINING_FOLDER,
+        settings.pretraining,
+        stage="pretraining steps",
         progress=progress,
     )
-    seen = FracturePatchNetwork.encoder_of(fitted.network) if fitted else None
-    state: State | None = fabric.broadcast(seen)
+    encoder = FracturePatchNetwork.encoder_of(result.network) if result else None
+    state: StateDict | None = fabric.broadcast(encoder)
     return state
 
 
-def _builder(material: LevelTrainingData, seen: State | None = None) -> Callable[[], LevelNetwork]:
-    """Return what makes a new network, whose encoder has seen cracks where `seen` is given."""
+def _network_builder(data: LevelTrainingData, encoder: StateDict | None = None) -> Callable[[], LevelNetwork]:
+    """Return a function that builds a network with its initial weights, and a pretrained encoder where given."""
 
     def build() -> LevelNetwork:
-        network = LevelNetwork(len(material.fracture_types), half_mm=material.views.half_mm)
-        if material.begun is not None:
-            material.begun.fill(network, material.fracture_types)
-        if seen is not None:
-            network.encoder.load_state_dict(seen)
+        network = LevelNetwork(len(data.fracture_types), half_mm=data.views.half_mm)
+        if data.pretrained is not None:
+            data.pretrained.load_into(network, data.fracture_types)
+        if encoder is not None:
+            network.encoder.load_state_dict(encoder)
         return network
 
     return build
 
 
-def _lesson(material: LevelTrainingData, held: set[str], settings: LevelTrainSettings, processes: int) -> LevelTask:
-    """Return what is learnt from all necks but those that are held out."""
-    train = [case for case in material.cases if case.study not in held]
-    validation = [case for case in material.cases if case.study in held]
+def _build_task(data: LevelTrainingData, held_out: set[str], settings: LevelTrainSettings, processes: int) -> LevelTask:
+    """Split the cases into training and validation set."""
+    train = [case for case in data.cases if case.study not in held_out]
+    validation = [case for case in data.cases if case.study in held_out]
     if len(train) < settings.batch_size * processes or not validation:
         raise LabelError(
-            f"{material.store.folder}: {len(material.cases)} necks are too few for {settings.folds} folds; compile more"
+            f"{data.dataset.folder}: {len(data.cases)} cases are too few for {settings.folds} folds; compile more"
         )
-    return LevelTask(train, validation, material.further, material.views, material.fracture_types, settings)
+    return LevelTask(train, validation, data.auxiliary, data.views, data.fracture_types, settings)
 
 
-def _finish(
-    material: LevelTrainingData, parts: Sequence[_Part], out: Path, settings: LevelTrainSettings, *, held_out: str
-) -> LevelSummary:
-    """Calibrate on what no network was trained on, and export."""
-    raw = pd.concat([part.raw for part in parts])
+def _calibrate_and_export(
+    data: LevelTrainingData, results: Sequence[_FoldResult], out: Path, settings: LevelTrainSettings, *, held_out: str
+) -> LevelTrainSummary:
+    """Calibrate on predictions of cases that the networks were not trained on, and export."""
+    raw = pd.concat([each.raw for each in results])
     write_text(out / PREDICTIONS_FILE, raw.to_csv())
-    known = {case.study: case for case in material.cases}
-    found = calibrated(raw, [known[str(study)] for study in raw.index], settings.prevalence)
-    seen = settings.eval_views_of(material.views)
+    cases = {case.study: case for case in data.cases}
+    calibration = calibration_metadata(raw, [cases[str(study)] for study in raw.index], settings.prevalence)
+    counts = settings.eval_views_of(data.views)
     files = []
-    for number, part in enumerate(parts):
-        trained = np.array([case.truth for case in part.train])
-        epoch = part.fitted.best_epoch
-        whom = f"{len(part.train)} {material.who}{material.beside}, seed {settings.seed}, epoch {epoch}"
+    for number, each in enumerate(results):
+        truth = np.array([case.truth for case in each.train])
         metadata = LevelsMetadata(
-            trained_on=f"{whom}{material.before}",
-            phantom_only=material.phantom_only,
-            pretrained_sha256=material.begun.sha256 if material.begun else "",
-            training_patients=material.training_patients(part.train),
+            trained_on=data.describe(each.train, seed=settings.seed, epoch=each.result.best_epoch),
+            phantom_only=data.phantom_only,
+            pretrained_sha256=data.pretrained.sha256 if data.pretrained else "",
+            training_patients=data.training_patients(each.train),
             software=__version__,
-            sagittal=material.store.settings.sagittal,
-            views=material.views,
-            inference_views=seen,
-            fracture_types=material.fracture_types,
-            fracture_types_by_level=material.fracture_types_by_level,
-            localizer_sha256=material.store.localizer_sha256 or "",
-            positive_weight=POSITIVE_WEIGHT,
-            prevalence=tuple(trained.mean(axis=0).tolist()),
-            best_constants=tuple(best_constants(trained).tolist()),
+            sagittal=data.dataset.settings.sagittal,
+            views=data.views,
+            inference_views=counts,
+            fracture_types=data.fracture_types,
+            fracture_types_by_level=data.fracture_types_by_level,
+            localizer_sha256=data.dataset.localizer_sha256 or "",
+            positive_weight=POSITIVE_FACTOR,
+            prevalence=tuple(truth.mean(axis=0).tolist()),
+            best_constants=tuple(best_constants(truth).tolist()),
             calibration_prevalence=settings.prevalence,
-            calibration_data=f"{len(raw)} {material.who} held out of training ({held_out})",
-            **found,
+            calibration_data=f"{len(raw)} {data.population} held out of training ({held_out})",
+            **calibration,
             training=settings.model_dump(mode="json"),
-            settings_hash=digest([settings.hash, material.store.settings.hash])[:16],
-            data_hash=material.hash,
+            settings_hash=digest([settings.hash, data.dataset.settings.hash])[:16],
+            data_hash=data.hash,
             statement=RESEARCH_USE_ONLY,
         )
-        files.append(out / (WEIGHTS_FILE if len(parts) == 1 else f"weights-{number}.onnx"))
-        export_onnx(level_graph(part.fitted.network, material.views, seen), metadata, files[-1])
-    last = parts[-1].fitted
-    least = min(row["val_loss"] for row in last.curve)
-    return LevelSummary(len(last.curve), last.best_epoch, least, last.resumed_from, tuple(files), not found["too_few"])
+        files.append(out / (WEIGHTS_FILE if len(results) == 1 else f"weights-{number}.onnx"))
+        export_onnx(level_graph(each.result.network, data.views, counts), metadata, files[-1])
+    last, is_calibrated = results[-1].result, not calibration["calibration_underpowered"]
+    return LevelTrainSummary(
+        len(last.curve), last.best_epoch, last.best_loss, last.resumed_from, tuple(files), is_calibrated
+    )
 
 
-def _as_frozen(
-    material: LevelTrainingData, frozen: LockedSplit, settings: LevelTrainSettings
+def _apply_split(
+    data: LevelTrainingData, split: LockedSplit, settings: LevelTrainSettings
 ) -> tuple[LevelTrainingData, "pd.Series[int]", LevelTrainSettings]:
-    """Return the necks that a split lets be seen, its two parts as folds 0 (held out) and 1, and settings to match."""
+    """Return the cases of a split's training and validation part, these as folds 1 and 0, and settings to match."""
     if settings.fold is None:
-        raise LabelError(f"a split holds out its part '{VALIDATION}'; ask for no folds beside it")
-    parts = frozen.train_val_assignment([case.study for case in material.cases])
-    kept_away = {study for part, studies in frozen.parts.items() if part != TRAIN for study in studies}
-    material.check_held_out(kept_away)
-    also = [case.study for case in material.further if case.study in kept_away]
-    if also:
+        raise LabelError(f"a split holds out its part '{VALIDATION}'; leave --all-folds out")
+    parts = split.train_val_assignment([case.study for case in data.cases])
+    held_out = {study for part, studies in split.parts.items() if part != TRAIN for study in studies}
+    data.check_leakage(held_out)
+    leaked = [case.study for case in data.auxiliary if case.study in held_out]
+    if leaked:
         raise LabelError(
-            f"the further data hold {len(also)} studies that the split keeps away from training (first: {also[0]}); "
-            "leave them out"
+            f"the auxiliary data hold {len(leaked)} studies that the split keeps out of training (first: {leaked[0]}); "
+            "remove them"
         )
     folds = (parts != VALIDATION).astype(int)
-    return material.only(set(folds.index)), folds, settings.model_copy(update={"folds": 2, "fold": 0})
+    return data.select(set(folds.index)), folds, settings.model_copy(update={"folds": 2, "fold": 0})
 
 
-def _split(cases: Sequence[CaseFiles], settings: LevelTrainSettings) -> "pd.Series[int]":
-    """Return each study's fold, by patient and balanced over all targets."""
+def _draw_folds(cases: Sequence[CaseFiles], settings: LevelTrainSettings) -> "pd.Series[int]":
+    """Return each study's fold, by patient and stratified by all targets."""
     index = pd.Index([case.study for case in cases])
     labels = pd.DataFrame([case.truth for case in cases], index=index, columns=list(TARGETS))
     patients = pd.Series([case.patient for case in cases], index=index)

@@ -1,4 +1,4 @@
-"""What a level network learns from: necks, single vertebrae beside them, and weights that it starts from."""
+"""Training data of the level network: labelled cases, auxiliary cases, and pretrained weights."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -7,155 +7,201 @@ from cspine.core.anatomy import VERTEBRAE, Level
 from cspine.core.errors import LabelError
 from cspine.core.settings import digest
 from cspine.datasets.compiled import CompiledDataset
-from cspine.models.metadata import UNNAMED, patient_fingerprint
-from cspine.training.levels.dataset import CaseFiles, kinds_of, list_cases
+from cspine.models.metadata import UNSPECIFIED_TYPE, patient_fingerprint
+from cspine.training.levels.dataset import CaseFiles, fracture_types_of, list_cases
 from cspine.training.levels.initialization import PretrainedWeights
 from cspine.views.level_views import LevelViewSettings
 
 
 @dataclass(frozen=True)
 class LevelTrainingData:
-    """What is learnt from.
+    """Cases and initial weights of a run.
 
     Attributes
     ----------
-    store : CompiledDataset
-        Whose necks are split into folds.
-    cases, further : sequence of CaseFiles
-        Its necks; and those that are never held out, and give single vertebrae only.
-    further_is_phantom : bool
-        Whether those are phantoms.
-    begun : Start or None
-        What training starts from.
+    dataset : CompiledDataset
+        The data set whose cases are split into training and validation set.
+    cases : sequence of CaseFiles
+        Its labelled cases.
+    auxiliary : sequence of CaseFiles
+        Cases of other patients, used in pretraining and as resampled vertebrae only, never for validation.
+    auxiliary_is_phantom : bool
+        Whether these are phantoms.
+    pretrained : PretrainedWeights or None
+        Weights that training is initialized with; random ones where None.
     """
 
-    store: CompiledDataset
+    dataset: CompiledDataset
     cases: Sequence[CaseFiles]
-    further: Sequence[CaseFiles]
-    further_is_phantom: bool
-    begun: PretrainedWeights | None
+    auxiliary: Sequence[CaseFiles]
+    auxiliary_is_phantom: bool
+    pretrained: PretrainedWeights | None
 
     @classmethod
-    def of(
-        cls, store: CompiledDataset, further: CompiledDataset | None, begun: PretrainedWeights | None
+    def load(
+        cls, dataset: CompiledDataset, auxiliary: CompiledDataset | None, pretrained: PretrainedWeights | None
     ) -> "LevelTrainingData":
-        """List what data sets hold; raises LabelError where they hold nothing, or do not go together."""
-        if store.settings.levels is None:
+        """List the cases of data sets.
+
+        Parameters
+        ----------
+        dataset : CompiledDataset
+            With labels and views of vertebrae.
+        auxiliary : CompiledDataset or None
+            Of other patients, compiled in the same way.
+        pretrained : PretrainedWeights or None
+            Initial weights.
+
+        Raises
+        ------
+        LabelError
+            A data set holds no labelled vertebrae, the data sets share patients, or data sets and weights differ in
+            how views were compiled.
+        """
+        if dataset.settings.levels is None:
             raise LabelError(
-                f"{store.folder}: was compiled without vertebrae's own images; "
+                f"{dataset.folder}: was compiled without vertebrae's own images; "
                 "compile it without --straight and --no-levels"
             )
-        if begun is not None and _as_seen(begun.metadata.views) != _as_seen(store.settings.levels):
+        if pretrained is not None and not _has_same_views(pretrained.metadata.views, dataset.settings.levels):
             raise LabelError(
-                f"{store.folder}: shows vertebrae in another way than the weights that are started from saw; "
-                "compile it as they saw them"
+                f"{dataset.folder}: its views were compiled otherwise than those of the initial weights; "
+                "compile it with the same settings"
             )
-        cases = list_cases(store)
-        if further is None:
-            return cls(store, cases, (), store.is_phantom, begun)
-        if (further.settings.levels, further.localizer_sha256) != (store.settings.levels, store.localizer_sha256):
+        cases = list_cases(dataset)
+        if auxiliary is None:
+            return cls(dataset, cases, (), dataset.is_phantom, pretrained)
+        compiled, required = ((each.settings.levels, each.localizer_sha256) for each in (auxiliary, dataset))
+        if compiled != required:
             raise LabelError(
-                f"{further.folder}: vertebrae were found or cut in another way than in {store.folder}; "
-                "compile both alike"
+                f"{auxiliary.folder}: was compiled with other view settings or another localizer than "
+                f"{dataset.folder}; compile both alike"
             )
-        more = list_cases(further)
-        both = {case.patient for case in cases} & {case.patient for case in more}
-        if both:
+        auxiliary_cases = list_cases(auxiliary)
+        common = {case.patient for case in cases} & {case.patient for case in auxiliary_cases}
+        if common:
             raise LabelError(
-                f"{further.folder}: holds patients who are in {store.folder} too, {len(both)} of them; "
-                "held-out ones would be learnt from, so give others"
+                f"{auxiliary.folder}: holds {len(common)} patients who are in {dataset.folder} too, so that validation "
+                "patients would be trained on; give other patients"
             )
-        return cls(store, cases, more, further.is_phantom, begun)
+        return cls(dataset, cases, auxiliary_cases, auxiliary.is_phantom, pretrained)
 
-    def only(self, studies: Collection[str]) -> "LevelTrainingData":
-        """Return the same with the necks of these studies alone."""
+    def select(self, studies: Collection[str]) -> "LevelTrainingData":
+        """Return the same data with the cases of these studies only."""
         return replace(self, cases=[case for case in self.cases if case.study in studies])
 
-    def check_held_out(self, studies: Collection[str]) -> None:
-        """Refuse weights to start from that have learnt from patients who are held out now; raises LabelError."""
-        if self.begun is None:
+    def check_leakage(self, held_out: Collection[str]) -> None:
+        """Refuse pretrained weights that were trained on patients who are held out now.
+
+        Parameters
+        ----------
+        held_out : collection of str
+            StudyInstanceUIDs of the validation set, and of parts that are kept for tests.
+
+        Raises
+        ------
+        LabelError
+            There are such patients.
+        """
+        if self.pretrained is None:
             return
-        known = set(self.begun.metadata.training_patients)
-        both = {
-            case.patient for case in self.cases if case.study in studies and patient_fingerprint(case.patient) in known
+        trained_on = set(self.pretrained.metadata.training_patients)
+        leaked = {
+            case.patient
+            for case in self.cases
+            if case.study in held_out and patient_fingerprint(case.patient) in trained_on
         }
-        if both:
+        if leaked:
             raise LabelError(
-                f"{self.store.folder}: the weights that are started from have learnt from {len(both)} of the patients "
-                "that are held out now; give the same --seed, --folds and --fold as they had, or other data"
+                f"{self.dataset.folder}: the initial weights were trained on {len(leaked)} of the patients that are "
+                "held out now; give the same --seed, --folds and --fold as in their training, or other data"
             )
 
     def training_patients(self, train: Sequence[CaseFiles]) -> tuple[str, ...]:
-        """Return by what patients are known again whom a fold's network has learnt from, its start's among them."""
-        before = self.begun.metadata.training_patients if self.begun else ()
-        return tuple(sorted({*before, *(patient_fingerprint(case.patient) for case in (*train, *self.further))}))
+        """Return the fingerprints of all patients whom a network was trained on, by its initial weights too.
+
+        Parameters
+        ----------
+        train : sequence of CaseFiles
+            The network's training set.
+        """
+        earlier = self.pretrained.metadata.training_patients if self.pretrained else ()
+        return tuple(sorted({*earlier, *(patient_fingerprint(case.patient) for case in (*train, *self.auxiliary))}))
 
     @property
     def views(self) -> LevelViewSettings:
-        """How views were made."""
-        views = self.store.settings.levels
-        if views is None:  # pragma: no cover - `of` sees to it
-            raise LabelError(f"{self.store.folder}: has no views")
+        """How views were compiled."""
+        views = self.dataset.settings.levels
+        if views is None:  # pragma: no cover - `load` checks it
+            raise LabelError(f"{self.dataset.folder}: has no views of vertebrae; compile it without --no-levels")
         return views
 
     @property
     def fracture_types(self) -> tuple[str, ...]:
-        """Every kind of fracture that is named, or that was where training starts from."""
-        found = {*kinds_of(self._all), *(self.begun.metadata.fracture_types if self.begun else ())}
-        return tuple(sorted(found - {UNNAMED})) or (UNNAMED,)
+        """Every fracture type in the labels or the initial weights, sorted."""
+        earlier = self.pretrained.metadata.fracture_types if self.pretrained else ()
+        types = {*fracture_types_of(self._all_cases), *earlier}
+        return tuple(sorted(types - {UNSPECIFIED_TYPE})) or (UNSPECIFIED_TYPE,)
 
     @property
     def fracture_types_by_level(self) -> dict[Level, tuple[str, ...]]:
-        """Of each level, the kinds of fracture that are named, or that were."""
-        before = self.begun.metadata.fracture_types_by_level if self.begun else {}
-        found = {
+        """The fracture types of each level in the labels or the initial weights."""
+        earlier = self.pretrained.metadata.fracture_types_by_level if self.pretrained else {}
+        types = {
             level: {
-                *before.get(level, ()),
-                *(kind for case in self._all for kind in case.fracture_types.get(level, ())),
+                *earlier.get(level, ()),
+                *(name for case in self._all_cases for name in case.fracture_types.get(level, ())),
             }
             for level in VERTEBRAE
         }
-        return {level: tuple(sorted(fracture_types)) for level, fracture_types in found.items() if fracture_types}
+        return {level: tuple(sorted(names)) for level, names in types.items() if names}
 
     @property
-    def who(self) -> str:
-        """Whom necks are of."""
-        return _whose(phantom=self.store.is_phantom)
+    def population(self) -> str:
+        """What the cases are: phantoms or patients."""
+        return _population(phantom=self.dataset.is_phantom)
 
-    @property
-    def beside(self) -> str:
-        """What else is learnt from."""
-        if not self.further:
-            return ""
-        return f" and single vertebrae of {len(self.further)} other {_whose(phantom=self.further_is_phantom)}"
+    def describe(self, train: Sequence[CaseFiles], *, seed: int, epoch: int) -> str:
+        """Return what a network was trained on, in words for its metadata.
 
-    @property
-    def before(self) -> str:
-        """What was learnt from before."""
-        return f"; before that on {self.begun.metadata.trained_on}" if self.begun else ""
+        Parameters
+        ----------
+        train : sequence of CaseFiles
+            Its training set.
+        seed, epoch : int
+            Seed, and the epoch whose weights are exported.
+        """
+        parts = [f"{len(train)} {self.population}"]
+        if self.auxiliary:
+            population = _population(phantom=self.auxiliary_is_phantom)
+            parts.append(f" and single vertebrae of {len(self.auxiliary)} other {population}")
+        parts.append(f", seed {seed}, epoch {epoch}")
+        if self.pretrained:
+            parts.append(f"; before that on {self.pretrained.metadata.trained_on}")
+        return "".join(parts)
 
     @property
     def phantom_only(self) -> bool:
-        """Whether no patient's neck is among them."""
-        return (
-            self.store.is_phantom and self.further_is_phantom and (not self.begun or self.begun.metadata.phantom_only)
-        )
+        """Whether all cases, those of the initial weights included, are phantoms."""
+        is_pretrained_on_phantoms = not self.pretrained or self.pretrained.metadata.phantom_only
+        return self.dataset.is_phantom and self.auxiliary_is_phantom and is_pretrained_on_phantoms
 
     @property
     def hash(self) -> str:
-        """Tells whether they are the same."""
-        told = [[[case.study, *case.truth] for case in cases] for cases in (self.cases, self.further)]
-        return digest([self.store.settings.hash, self.store.localizer_sha256, *told])[:16]
+        """Hash of studies, labels and how views were compiled."""
+        labels = [[[case.study, *case.truth] for case in cases] for cases in (self.cases, self.auxiliary)]
+        return digest([self.dataset.settings.hash, self.dataset.localizer_sha256, *labels])[:16]
 
     @property
-    def _all(self) -> tuple[CaseFiles, ...]:
-        return (*self.cases, *self.further)
+    def _all_cases(self) -> tuple[CaseFiles, ...]:
+        return (*self.cases, *self.auxiliary)
 
 
-def _whose(*, phantom: bool) -> str:
-    return "phantom necks (no patient)" if phantom else "patients"
+def _population(*, phantom: bool) -> str:
+    return "phantom cases (no patient)" if phantom else "patients"
 
 
-def _as_seen(views: LevelViewSettings) -> LevelViewSettings:
-    """Return how views are made but for how they are stored, which no network sees."""
-    return views.model_copy(update={"storage": "jpeg8", "jpeg_quality": 90})
+def _has_same_views(one: LevelViewSettings, other: LevelViewSettings) -> bool:
+    """Return whether views were compiled alike but for their storage, which does not matter to a network."""
+    storage = {"storage": "jpeg8", "jpeg_quality": 90}
+    return one.model_copy(update=storage) == other.model_copy(update=storage)

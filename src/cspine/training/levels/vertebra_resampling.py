@@ -1,4 +1,7 @@
-"""Necks put together out of many necks' vertebrae, so that each is learnt by itself before whole necks are."""
+"""Class-balanced resampling: training cases composed of vertebrae of different patients.
+
+It is the second stage of the curriculum, between patch pretraining and fine-tuning on complete cases.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,63 +13,66 @@ import numpy as np
 from cspine.core.anatomy import VERTEBRAE
 from cspine.training.levels.dataset import CaseFiles
 
-_WHOLE_NECKS: Final = 0.2
-"""Share of necks in which nothing is broken."""
+_NEGATIVE_CASE_FRACTION: Final = 0.2
+"""Fraction of cases in which no vertebra is fractured."""
 
-_BROKEN: Final = 0.55
-"""Chance of each vertebra of the others: with the whole necks' that makes 44 % of all."""
+_P_FRACTURED: Final = 0.55
+"""Probability that a vertebra of another case is fractured: 44 % of all vertebrae are."""
 
-_ABSENT: Final = 0.05
-"""Chance of each vertebra to be left out, as at the ends of a scan."""
+_P_ABSENT: Final = 0.05
+"""Probability that a vertebra is left out, as at the ends of a scan."""
 
 
 def resample_vertebrae(cases: Sequence[CaseFiles], count: int, seed: int) -> list[CaseFiles]:
-    """Return necks whose vertebrae are drawn independently, each from any neck that has one, nearly half broken.
+    """Return cases whose vertebrae are drawn independently of each other, nearly half of them fractured.
 
-    Fractured vertebrae are few, and neighbours tell about each other (a fractured C6 often comes with a fractured C7):
-    both draw a network away from looking at the bone. Here neither helps.
+    Among patients few vertebrae are fractured, and fractures of neighbors are correlated (a fractured C6 often comes
+    with a fractured C7). Both let a network lower its loss without looking at the bone; in resampled cases neither
+    does.
 
     Parameters
     ----------
     cases : sequence of CaseFiles
-        Whose vertebrae are taken.
+        Cases that vertebrae are drawn from; each level from all cases that have it.
     count : int
-        Necks to make.
+        Number of cases to compose.
     seed : int
-        Decides which vertebrae go together.
+        Seed of the draw.
 
     Returns
     -------
     list of CaseFiles
-        A level that no neck has stays absent; one that is broken in no neck, or in all, is so in these.
+        A level that no case has is absent; one that is fractured in no case, or in all, is so in these.
     """
     holders: dict[tuple[str, bool], list[CaseFiles]] = defaultdict(list)
     for case in cases:
-        for level, broken in zip(VERTEBRAE, case.truth[1:], strict=True):
+        for level, fractured in zip(VERTEBRAE, case.truth[1:], strict=True):
             if level in case.mosaics:
-                holders[level, bool(broken)].append(case)
+                holders[level, bool(fractured)].append(case)
     rng = np.random.default_rng([seed, count])
-    return [_mixed(holders, number, rng) for number in range(count)]
+    return [_resampled_case(holders, number, rng) for number in range(count)]
 
 
-def _mixed(holders: dict[tuple[str, bool], list[CaseFiles]], number: int, rng: np.random.Generator) -> CaseFiles:
-    chance = 0.0 if rng.random() < _WHOLE_NECKS else _BROKEN
+def _resampled_case(
+    holders: dict[tuple[str, bool], list[CaseFiles]], number: int, rng: np.random.Generator
+) -> CaseFiles:
+    p_fractured = 0.0 if rng.random() < _NEGATIVE_CASE_FRACTION else _P_FRACTURED
     mosaics: dict[str, Path] = {}
     cells: dict[str, Path] = {}
     fracture_types: dict[str, tuple[str, ...]] = {}
     truth = []
-    for place, level in enumerate(VERTEBRAE, start=1):
-        wanted, absent, which = bool(rng.random() < chance), rng.random() < _ABSENT, rng.random()
-        there = holders[level, wanted] or holders[level, not wanted]
-        if absent or not there:
+    for column, level in enumerate(VERTEBRAE, start=1):
+        is_fractured, is_absent, draw = bool(rng.random() < p_fractured), rng.random() < _P_ABSENT, rng.random()
+        candidates = holders[level, is_fractured] or holders[level, not is_fractured]
+        if is_absent or not candidates:
             truth.append(0)
             continue
-        case = there[int(which * len(there))]
+        case = candidates[int(draw * len(candidates))]
         mosaics[level] = case.mosaics[level]
         if level in case.cells:
             cells[level] = case.cells[level]
         if level in case.fracture_types:
             fracture_types[level] = case.fracture_types[level]
-        truth.append(case.truth[place])
-    name = f"mixed-{number}"
+        truth.append(case.truth[column])
+    name = f"resampled-{number}"
     return CaseFiles(name, name, mosaics, cells, fracture_types, (max(truth), *truth))

@@ -1,4 +1,4 @@
-"""Coarse volumes with their vertebrae labelled: what a localiser learns from, as files."""
+"""The localizer's training set: coarse volumes with labelled vertebrae, as files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,82 +6,91 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import SourceError
-from cspine.core.files import atomic_path, open_run_directory
-from cspine.core.parallel import parallel_map
+from cspine.core.files import atomic_path
+from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
+from cspine.core.typing import Floats, HounsfieldUnits, Indices, Labels
 from cspine.dicom.open_series import load_volume
 from cspine.dicom.segmentation import load_segmentation
 from cspine.localization.coarse import coarsen
 from cspine.models.metadata import COARSE_MM
 from cspine.phantom import PhantomSettings, render_coarse
-from cspine.phantom.scanner.render import SKULL
 from cspine.phantom.settings import GENERATOR
 
 MARKER: Final = "coarse.json"
 
 FRAMED: Final = (*VERTEBRAE, "T1", "T2")
-"""The vertebrae whose frames are kept, where they are known."""
+"""The vertebrae whose frames are stored where they are known."""
 
 PHANTOM_MARGIN: Final = 8
-"""By how many voxels a phantom goes on beyond its scan, so that the network learns what a border cuts off."""
+"""Voxels by which a phantom extends beyond its scan, so that vertebrae cut off by the border have complete truth."""
 
 
 @dataclass(frozen=True)
 class LocalizerSample:
-    """A coarse volume with its truth.
+    """A coarse volume with its reference labels.
 
     Attributes
     ----------
     hu : (k, j, i) int16
-        On cubes of `COARSE_MM`, k towards the head, j to the back, i to the left.
+        On cubic voxels of `COARSE_MM`; k increases towards the head, j to the back, i to the left.
     labels : (k, j, i) uint8
-        As the challenge numbers vertebrae, and `SKULL`.
+        Vertebrae as the challenge numbers them (1 to 7 for C1 to C7, 8 and above thoracic), and `SKULL_LABEL`.
     origin_lps_mm : (3,)
-        Where the first voxel lies.
+        Center of the first voxel.
     scanned : (2, 3) int
-        First and last voxel (and one more) of what was scanned; beyond it the truth goes on.
+        First voxel, and one past the last voxel, of the scanned box; labels may extend beyond it.
     frames : (9, 4, 4)
-        From each of `FRAMED`'s frame to LPS mm; NaN where it is not known.
+        Rigid transform from the frame of each of `FRAMED` to LPS mm; NaN where it is not known.
     knows_skull : bool
-        Whether the head is labelled where it is.
+        Whether the head is labelled.
     """
 
-    hu: npt.NDArray[np.int16]
-    labels: npt.NDArray[np.uint8]
-    origin_lps_mm: npt.NDArray[np.float64]
-    scanned: npt.NDArray[np.int64]
-    frames: npt.NDArray[np.float64]
+    hu: HounsfieldUnits
+    labels: Labels
+    origin_lps_mm: Floats
+    scanned: Indices
+    frames: Floats
     knows_skull: bool
 
     def save(self, path: Path) -> None:
-        """Write the example, atomically."""
+        """Write the sample atomically as a compressed NumPy archive."""
         with atomic_path(path) as part, part.open("wb") as file:
             np.savez_compressed(file, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> "LocalizerSample":
-        """Read an example.
+        """Read a sample.
 
         Raises
         ------
         SourceError
-            The file is damaged, or is something else.
+            The file is damaged, or not a sample.
         """
         try:
             with np.load(path, allow_pickle=False) as stored:
                 values: dict[str, Any] = {name: stored[name] for name in cls.__dataclass_fields__}
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise SourceError(f"{path}: is no coarse volume; delete the folder and make it again") from error
+            raise SourceError(f"{path}: is not a coarse volume; delete the folder and start again") from error
         return cls(**{**values, "knows_skull": bool(values["knows_skull"])})
 
 
-def phantom_example(seed: int, index: int, settings: PhantomSettings) -> LocalizerSample:
-    """Draw a phantom's coarse volume; without a tilted gantry, since volumes are straightened before."""
-    straight = settings.model_copy(update={"tilted": 0.0})
+def phantom_sample(seed: int, index: int, settings: PhantomSettings) -> LocalizerSample:
+    """Draw a phantom's coarse volume.
+
+    The gantry is never tilted: volumes of tilted scans are resampled to a straight grid before localization.
+
+    Parameters
+    ----------
+    seed, index : int
+        Which phantom is drawn.
+    settings : PhantomSettings
+        Distributions that it is drawn from.
+    """
+    straight = settings.model_copy(update={"tilt_fraction": 0.0})
     coarse = render_coarse(seed, index, straight, spacing_mm=COARSE_MM, margin=PHANTOM_MARGIN)
     shape = np.array(coarse.hu.shape)
     scanned = np.array([np.full(3, PHANTOM_MARGIN), shape - PHANTOM_MARGIN])
@@ -89,20 +98,20 @@ def phantom_example(seed: int, index: int, settings: PhantomSettings) -> Localiz
     return LocalizerSample(coarse.hu, coarse.labels, coarse.affine_lps[:3, 3], scanned, frames, knows_skull=True)
 
 
-def segmented_example(study: Path, segmentation: Path) -> LocalizerSample:
-    """Bring a study and its segmentation, in the challenge's form, down to an example without frames.
+def segmented_sample(study: Path, segmentation: Path) -> LocalizerSample:
+    """Resample a study and its segmentation, in the challenge's layout, to a sample without frames.
 
     Parameters
     ----------
     study : Path
-        Folder of its DICOM.
+        Folder of its DICOM files.
     segmentation : Path
-        NIfTI labels.
+        NIfTI file of labels.
 
     Raises
     ------
     InputError
-        Either cannot be read.
+        Either file cannot be read.
     """
     volume = load_volume(study)
     labels = load_segmentation(segmentation, volume)
@@ -111,17 +120,19 @@ def segmented_example(study: Path, segmentation: Path) -> LocalizerSample:
     to_fine = np.linalg.inv(volume.affine) @ coarse.affine_lps
     fine = np.rint(to_fine[:3, :3] @ index + to_fine[:3, 3:]).astype(np.intp)
     inside = np.all((fine >= 0) & (fine < np.array(labels.shape)[:, None]), axis=0)
-    found = np.zeros(index.shape[1], np.uint8)
-    found[inside] = labels[tuple(fine[:, inside])]
+    resampled = np.zeros(index.shape[1], np.uint8)
+    resampled[inside] = labels[tuple(fine[:, inside])]
     scanned = np.array([np.zeros(3), coarse.hu.shape], np.int64)
     frames = np.full((len(FRAMED), 4, 4), np.nan)
     return LocalizerSample(
-        coarse.hu, found.reshape(coarse.hu.shape), coarse.origin_lps_mm, scanned, frames, knows_skull=False
+        coarse.hu, resampled.reshape(coarse.hu.shape), coarse.origin_lps_mm, scanned, frames, knows_skull=False
     )
 
 
 @dataclass(frozen=True)
-class _Task:
+class _SampleTask:
+    """A sample to be made, and its file."""
+
     path: Path
     make: Callable[..., LocalizerSample]
     arguments: tuple[Any, ...]
@@ -136,22 +147,22 @@ def write_phantom_set(
     workers: int = 1,
     progress: Progress = silent,
 ) -> list[Path]:
-    """Write coarse phantoms, and return their files; an interrupted run goes on where it stopped.
+    """Write coarse phantoms, and return their files; an interrupted run is resumed.
 
     Parameters
     ----------
     out : Path
-        The set's folder.
+        Folder of the samples.
     studies : int
-        How many.
+        Number of phantoms.
     seed : int
-        The same seed gives the same phantoms.
+        Seed; study i of a seed is always the same.
     settings : PhantomSettings, optional
-        Ranges to draw from.
+        Distributions to draw from; the default ones where None.
     workers : int
-        Processes to use.
+        Number of processes.
     progress : Progress
-        Told how many are written.
+        Reports written samples.
 
     Raises
     ------
@@ -161,26 +172,31 @@ def write_phantom_set(
         `out` cannot be written.
     """
     settings = settings or PhantomSettings()
-    drawn = {"generator": GENERATOR, "seed": seed, "settings": settings.model_dump(mode="json")}
-    identity = {"kind": "coarse phantoms", **drawn}
-    open_run_directory(out, MARKER, identity, remedy="choose another folder, or delete it")
-    tasks = [_Task(out / f"{index:06d}.npz", phantom_example, (seed, index, settings)) for index in range(studies)]
-    return _write_all(tasks, workers, progress)
+    identity = {
+        "kind": "coarse phantoms",
+        "generator": GENERATOR,
+        "seed": seed,
+        "settings": settings.model_dump(mode="json"),
+    }
+    tasks = [_SampleTask(out / f"{index:06d}.npz", phantom_sample, (seed, index, settings)) for index in range(studies)]
+    return _write_samples(out, identity, tasks, workers, progress)
 
 
 def write_segmented_set(out: Path, root: Path, *, workers: int = 1, progress: Progress = silent) -> list[Path]:
     """Write coarse volumes of a challenge folder's segmented studies, and return their files.
 
+    An interrupted run is resumed.
+
     Parameters
     ----------
     out : Path
-        The set's folder.
+        Folder of the samples.
     root : Path
-        With ``train_images`` and ``segmentations``.
+        Folder with ``train_images`` and ``segmentations``.
     workers : int
-        Processes to use.
+        Number of processes.
     progress : Progress
-        Told how many are written.
+        Reports written samples.
 
     Raises
     ------
@@ -189,28 +205,32 @@ def write_segmented_set(out: Path, root: Path, *, workers: int = 1, progress: Pr
     OutputTakenError, DiskFullError, OutputError
         As `write_phantom_set` does.
     """
-    found: Sequence[Path] = sorted((root / "segmentations").glob("*.nii*"))
-    if not found:
-        raise SourceError(f"{root}: holds no segmentations/*.nii; a localiser learns from segmented studies")
-    open_run_directory(
-        out, MARKER, {"kind": "coarse volumes", "root": str(root.resolve())}, remedy="choose another folder"
-    )
+    segmentations: Sequence[Path] = sorted((root / "segmentations").glob("*.nii*"))
+    if not segmentations:
+        raise SourceError(f"{root}: holds no segmentations/*.nii; a localizer is trained on segmented studies")
     tasks = []
-    for path in found:
+    for path in segmentations:
         uid = path.name.removesuffix(".gz").removesuffix(".nii")
-        tasks.append(_Task(out / f"{uid}.npz", segmented_example, (root / "train_images" / uid, path)))
-    return _write_all(tasks, workers, progress)
+        tasks.append(_SampleTask(out / f"{uid}.npz", segmented_sample, (root / "train_images" / uid, path)))
+    identity = {"kind": "coarse volumes", "root": str(root.resolve())}
+    return _write_samples(out, identity, tasks, workers, progress)
 
 
-def _write_all(tasks: list[_Task], workers: int, progress: Progress) -> list[Path]:
-    missing = [task for task in tasks if not task.path.is_file()]
-    for outcome in parallel_map(_write, missing, workers=workers, stage="coarse volumes", progress=progress):
+def _write_samples(
+    out: Path, identity: dict[str, Any], tasks: list[_SampleTask], workers: int, progress: Progress
+) -> list[Path]:
+    job = ResumableJob(out, MARKER, identity, remedy="choose another folder, or delete it")
+    job.open()
+    for outcome in job.run(
+        _write, tasks, is_done=_is_written, workers=workers, stage="coarse volumes", progress=progress
+    ):
         outcome.get()
     return [task.path for task in tasks]
 
 
-def _write(task: _Task) -> None:
+def _is_written(task: _SampleTask) -> bool:
+    return task.path.is_file()
+
+
+def _write(task: _SampleTask) -> None:
     task.make(*task.arguments).save(task.path)
-
-
-__all__ = ["FRAMED", "SKULL", "LocalizerSample", "phantom_example", "write_phantom_set", "write_segmented_set"]

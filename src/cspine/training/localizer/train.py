@@ -1,4 +1,4 @@
-"""A localiser from coarse volumes: split, trained, exported."""
+"""Training of the localizer: from coarse volumes to ONNX weights."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -17,30 +16,31 @@ from cspine.core.errors import LabelError
 from cspine.core.files import read_json
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import digest
-from cspine.localization.coarse import HALVED
+from cspine.core.typing import Floats
+from cspine.localization.coarse import SIDE_MULTIPLE
 from cspine.models.metadata import COARSE_MM, LocalizerMetadata
 from cspine.spine.occupancy_template import OccupancyTemplate, mean_occupancy_template
-from cspine.training.baseline.train import WEIGHTS_FILE
 from cspine.training.curves import draw_curves
-from cspine.training.export import Graph, export_onnx
+from cspine.training.export import WEIGHTS_FILE, Graph, export_onnx
 from cspine.training.localizer.examples import FRAMED, LocalizerSample
 from cspine.training.localizer.examples import MARKER as SET_MARKER
-from cspine.training.localizer.patch_sampler import CLASSES
+from cspine.training.localizer.patch_sampler import N_CLASSES
 from cspine.training.localizer.task import LocalizerTask, build_localizer
-from cspine.training.trainer import Fitted, TrainerSettings, claim_run, fit, open_fabric
+from cspine.training.settings import TrainerSettings
+from cspine.training.trainer import TrainingResult, fit, open_fabric, open_run
 
-_HELD_OUT: Final = 12
-"""One in so many examples chooses the epoch."""
+_VALIDATION_STRIDE: Final = 12
+"""Every twelfth sample goes to the validation set."""
 
-_SHAPED: Final = 300
-"""Examples with frames that mean shapes are taken of."""
+_MAX_TEMPLATE_SAMPLES: Final = 300
+"""Samples with known frames over which occupancy templates are averaged."""
 
-_LONGEST: Final = 64
-"""Times that, at most, along a side."""
+_MAX_SIDE_MULTIPLE: Final = 64
+"""Longest side of the exported network's input, in units of `SIDE_MULTIPLE`."""
 
 
-class _Answer(nn.Module):
-    """The network with its classes as chances."""
+class _ProbabilityNetwork(nn.Module):
+    """The network with the softmax of its classes."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -48,109 +48,118 @@ class _Answer(nn.Module):
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         outputs = self.network(image)
-        return torch.softmax(outputs[:, :CLASSES], dim=1), outputs[:, CLASSES:]
+        return torch.softmax(outputs[:, :N_CLASSES], dim=1), outputs[:, N_CLASSES:]
 
 
 def train_localizer(
-    train_loader: Sequence[Path],
+    samples: Sequence[Path],
     out: Path,
     settings: TrainerSettings,
     *,
     phantom: bool,
     fabric: Fabric | None = None,
     progress: Progress = silent,
-) -> Fitted | None:
-    """Train a localiser; ends in ``weights.onnx``, and goes on where an interrupted run stopped.
+) -> TrainingResult | None:
+    """Train a localizer and export it to ``weights.onnx``; an interrupted run is resumed after its last epoch.
 
     Parameters
     ----------
-    train_loader : sequence of Path
-        Files of `cspine.training.localizer.examples.LocalizerSample`, one per patient; one in twelve is held out.
+    samples : sequence of Path
+        Files of `cspine.training.localizer.examples.LocalizerSample`, one per patient; every twelfth goes to the
+        validation set.
     out : Path
         The run's folder.
     settings : TrainerSettings
-        How it is trained.
+        Hyperparameters.
     phantom : bool
-        Whether the examples are phantoms.
+        Whether all samples are phantoms.
     fabric : Fabric, optional
-        Of `cspine.training.trainer.open_fabric`, where it was opened before.
+        Devices, if `cspine.training.trainer.open_fabric` was called before.
     progress : Progress
-        Told how many steps are done, of all epochs.
+        Reports finished steps, of all epochs.
 
     Returns
     -------
-    Fitted or None
+    TrainingResult or None
         None in all of torchrun's processes but the first, which alone writes.
 
     Raises
     ------
     LabelError
-        There are too few examples.
+        There are too few samples.
     OutputTakenError
-        `out` holds something else, or a run with other settings or examples.
+        `out` holds something else, or a run with other settings or samples.
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    validation = train_loader[::_HELD_OUT]
-    train = [path for number, path in enumerate(train_loader) if number % _HELD_OUT]
+    validation = samples[::_VALIDATION_STRIDE]
+    train = [path for number, path in enumerate(samples) if number % _VALIDATION_STRIDE]
     fabric = fabric or open_fabric(settings)
     if len(train) < settings.batch_size * fabric.world_size:
         raise LabelError(
-            f"{len(train_loader)} coarse volumes are too few to train on {settings.batch_size} at a time and hold some out; "
+            f"{len(samples)} coarse volumes are too few for a batch of {settings.batch_size} and a validation set; "
             "give more studies"
         )
-    data_hash = digest([_origin(path) for path in train_loader])[:16]
-    identity = {"format": 1, "kind": "localizer run", "settings": settings.model_dump(mode="json"), "data": data_hash}
-    claim_run(fabric, out, identity)
-    fitted = fit(fabric, build_localizer, LocalizerTask(train, validation, settings), out, settings, progress=progress)
-    if fitted is None:
+    data_hash = digest([_origin(path) for path in samples])[:16]
+    identity = {"format": 2, "kind": "localizer run", "settings": settings.model_dump(mode="json"), "data": data_hash}
+    open_run(fabric, out, identity)
+    result = fit(fabric, build_localizer, LocalizerTask(train, validation, settings), out, settings, progress=progress)
+    if result is None:
         return None
-    draw_curves(out, fitted.curve, title=f"localizer, seed {settings.seed}", phantom=phantom)
-    kind = "phantom necks (no patient)" if phantom else "necks, phantoms among them"
+    draw_curves(out, result.curve, title=f"localizer, seed {settings.seed}", phantom=phantom)
+    population = "phantom cases (no patient)" if phantom else "cases, phantoms among them"
     metadata = LocalizerMetadata(
-        trained_on=f"{len(train)} {kind}, seed {settings.seed}, epoch {fitted.best_epoch}",
+        trained_on=f"{len(train)} {population}, seed {settings.seed}, epoch {result.best_epoch}",
         phantom_only=phantom,
         software=__version__,
         training=settings.model_dump(mode="json"),
         settings_hash=settings.hash,
         data_hash=data_hash,
         statement=RESEARCH_USE_ONLY,
-        occupancy_templates=mean_shapes(train),
+        occupancy_templates=occupancy_templates(train),
     )
-    export_onnx(_graph(fitted.network), metadata, out / WEIGHTS_FILE)
-    return fitted
+    export_onnx(_graph(result.network), metadata, out / WEIGHTS_FILE)
+    return result
 
 
 def _origin(path: Path) -> list[Any]:
-    """Return what an example is of: its name, and how its set was made."""
+    """Return what identifies a sample: its name, and how its set was made."""
     marker = path.parent / SET_MARKER
     return [path.name, read_json(marker) if marker.is_file() else None]
 
 
-def mean_shapes(train_loader: Sequence[Path]) -> dict[str, OccupancyTemplate]:
-    """Return how vertebrae fill their frames on average, by level; of levels whose frames are nowhere known, nothing.
+def occupancy_templates(samples: Sequence[Path]) -> dict[str, OccupancyTemplate]:
+    """Return the mean occupancy of each level's frame, over complete vertebrae whose frame is known.
 
     Parameters
     ----------
-    train_loader : sequence of Path
+    samples : sequence of Path
         Files of `LocalizerSample`.
+
+    Returns
+    -------
+    dict of str to OccupancyTemplate
+        Levels whose frame is known in no sample are missing.
     """
-    found: dict[str, list[npt.NDArray[np.float64]]] = {}
-    known = (example for path in train_loader if np.isfinite((example := LocalizerSample.load(path)).frames).any())
-    for example in islice(known, _SHAPED):
-        for number, (level, frame) in enumerate(zip(FRAMED, example.frames, strict=True), start=1):
-            index = np.argwhere(example.labels == number)
-            last = np.array(example.labels.shape) - 1
+    positions: dict[str, list[Floats]] = {}
+    known = (sample for path in samples if np.isfinite((sample := LocalizerSample.load(path)).frames).any())
+    for sample in islice(known, _MAX_TEMPLATE_SAMPLES):
+        for number, (level, frame) in enumerate(zip(FRAMED, sample.frames, strict=True), start=1):
+            index = np.argwhere(sample.labels == number)
+            last = np.array(sample.labels.shape) - 1
             if not len(index) or not np.isfinite(frame).all() or np.any((index == 0) | (index == last)):
-                continue  # what reaches the lattice's border is not whole
-            back = np.linalg.inv(frame)
-            lps = example.origin_lps_mm + COARSE_MM * index[:, ::-1]
-            found.setdefault(level, []).append(lps @ back[:3, :3].T + back[:3, 3])
-    return {level: mean_occupancy_template(vertebrae, COARSE_MM**3) for level, vertebrae in found.items()}
+                continue  # a vertebra at the border of the volume may be cut off
+            inverse = np.linalg.inv(frame)
+            lps = sample.origin_lps_mm + COARSE_MM * index[:, ::-1]
+            positions.setdefault(level, []).append(lps @ inverse[:3, :3].T + inverse[:3, 3])
+    return {level: mean_occupancy_template(vertebrae, COARSE_MM**3) for level, vertebrae in positions.items()}
 
 
 def _graph(network: nn.Module) -> Graph:
-    side = 2 * HALVED
+    side = 2 * SIDE_MULTIPLE
     example = torch.rand(1, 2, side, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    vary = {2 + axis: HALVED * torch.export.Dim(name, min=1, max=_LONGEST) for axis, name in enumerate(("k", "j", "i"))}
-    return Graph(_Answer(network), (example,), ("image",), ("chances", "places"), (vary,))
+    axes = {
+        2 + axis: SIDE_MULTIPLE * torch.export.Dim(name, min=1, max=_MAX_SIDE_MULTIPLE)
+        for axis, name in enumerate(("k", "j", "i"))
+    }
+    return Graph(_ProbabilityNetwork(network), (example,), ("image",), ("chances", "places"), (axes,))
