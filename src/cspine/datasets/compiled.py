@@ -3,14 +3,14 @@
 ::
 
     DATASET/
-      dataset.json        what the data set is: settings, their hash, source
-      images/KEY/00.jpg   the sagittal images of one study
-      images/KEY/C1.jpg   a mosaic of the planes through one vertebra
-      images/KEY/C1.png   the cells of those planes in which it is broken, where that is known
-      records/KEY.json    what became of one study; written last, so that a record means the images are whole
+      dataset.json        identity of the data set: settings, their hash, source
+      images/KEY/00.jpg   sagittal images of one study
+      images/KEY/C1.jpg   mosaic of the planes through one vertebra
+      images/KEY/C1.png   fractured cells of those planes, where they are known
+      records/KEY.json    outcome of one study; written last, so that a record implies complete images
       manifest.parquet    one row per sagittal image
-      levels.parquet      one row per study and vertebra that was found
-      studies.parquet     one row per study, broken ones with their reason
+      levels.parquet      one row per study and localized vertebra
+      studies.parquet     one row per study; studies that could not be compiled have a reason
 """
 
 import json
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +28,9 @@ from PIL import Image
 
 from cspine.core.anatomy import TARGETS
 from cspine.core.errors import InputError, SourceError
-from cspine.core.files import atomic_path, complete_files, open_run_directory, read_json, write_bytes, write_json
+from cspine.core.files import atomic_path, complete_files, read_json, write_bytes, write_json
+from cspine.core.jobs import ResumableJob
+from cspine.core.typing import Grays
 from cspine.views.settings import CompileSettings
 
 MARKER: Final = "dataset.json"
@@ -38,16 +39,18 @@ FORMAT: Final = 3
 
 @dataclass(frozen=True)
 class CompiledDataset:
-    """A compiled data set, to be written study by study or read as a whole.
+    """A compiled data set: written study by study, and read as tables and images.
 
     Attributes
     ----------
+    folder : Path
+        Root folder of the data set.
     settings : CompileSettings
-        How its images were made.
+        Settings that its images were compiled with.
     is_phantom : bool
-        Whether all in it is phantom.
+        Whether all studies are phantoms.
     localizer_sha256 : str or None
-        Of the network that found its vertebrae; None where none were sought.
+        SHA-256 of the localizer's weights; None where vertebrae were not localized.
     """
 
     folder: Path
@@ -59,12 +62,25 @@ class CompiledDataset:
     def create(
         cls, folder: Path, settings: CompileSettings, *, localizer_sha256: str | None, source: str, is_phantom: bool
     ) -> "CompiledDataset":
-        """Begin a data set, or go on with it where the same job began it.
+        """Create a data set, or resume the one that the same job began.
+
+        Parameters
+        ----------
+        folder : Path
+            Root folder of the data set.
+        settings : CompileSettings
+            Settings of the compilation.
+        localizer_sha256 : str or None
+            SHA-256 of the localizer's weights.
+        source : str
+            Where the studies come from, to recognize the same job.
+        is_phantom : bool
+            Whether all studies are phantoms.
 
         Raises
         ------
         OutputTakenError
-            The folder holds something else, or the same with other settings or from another source.
+            The folder holds something else, or a data set with other settings or from another source.
         """
         identity = {
             "format": FORMAT,
@@ -75,9 +91,9 @@ class CompiledDataset:
             "source": source,
             "phantom": is_phantom,
         }
-        open_run_directory(folder, MARKER, identity, remedy="choose another --out, or delete it")
-        for leftover in (folder / "images").glob(".*.part"):
-            shutil.rmtree(leftover)
+        ResumableJob(folder, MARKER, identity).open()
+        for unfinished in (folder / "images").glob(".*.part"):
+            shutil.rmtree(unfinished)
         return cls(folder, settings, is_phantom, localizer_sha256)
 
     @classmethod
@@ -102,7 +118,13 @@ class CompiledDataset:
         return cls(folder, settings, bool(identity["phantom"]), identity["localizer_sha256"])
 
     def record(self, key: str) -> dict[str, Any] | None:
-        """Return what became of a study in an earlier run, or None."""
+        """Return the record of a study that an earlier run finished, or None.
+
+        Parameters
+        ----------
+        key : str
+            Key of the study, as returned by `cspine.core.identifiers.study_key`.
+        """
         path = self.folder / "records" / f"{key}.json"
         if not path.is_file():
             return None
@@ -110,20 +132,21 @@ class CompiledDataset:
         return record
 
     def write_study(self, key: str, files: Mapping[str, bytes], record: dict[str, Any]) -> None:
-        """Write a study's images and then its record; neither is there without the other when this is done.
+        """Write the images of a study, and then its record.
 
         Parameters
         ----------
         key : str
-            Of `study_key`.
-        files : dict
-            Name to content.
+            Key of the study, as returned by `cspine.core.identifiers.study_key`.
+        files : mapping of str to bytes
+            File name to content.
         record : dict
-            What became of the study; ``images`` and ``levels`` are the rows of the tables.
+            Outcome of the study; its ``images`` and ``levels`` are rows of the tables.
 
         Raises
         ------
         DiskFullError, OutputError
+            The study cannot be written.
         """
         final = self.folder / "images" / key
         part = final.with_name(f".{key}.part")
@@ -136,16 +159,16 @@ class CompiledDataset:
         self.write_record(key, record)
 
     def write_record(self, key: str, record: dict[str, Any]) -> None:
-        """Write what became of a study; raises as `write_study` does."""
+        """Write the record of a study; raises as `write_study`."""
         write_json(self.folder / "records" / f"{key}.json", record)
 
     def finish(self, labels: pd.DataFrame | None) -> None:
-        """Gather the records into the two tables.
+        """Write the three tables from the records.
 
         Parameters
         ----------
         labels : DataFrame or None
-            Indexed by StudyInstanceUID, columns `TARGETS`.
+            Labels, indexed by StudyInstanceUID, columns `TARGETS`.
         """
         records = [read_json(path) for path in complete_files(self.folder / "records", "*.json")]
         images, levels = (
@@ -158,8 +181,10 @@ class CompiledDataset:
 
     def _write_table(self, name: str, table: pd.DataFrame) -> None:
         arrow = pa.Table.from_pandas(table, preserve_index=False)
-        about = {"cspine": json.dumps({"settings": self.settings.model_dump(mode="json"), "hash": self.settings.hash})}
-        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **about})
+        metadata = {
+            "cspine": json.dumps({"settings": self.settings.model_dump(mode="json"), "hash": self.settings.hash})
+        }
+        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **metadata})
         with atomic_path(self.folder / name) as part:
             pq.write_table(arrow, part)
 
@@ -168,7 +193,7 @@ class CompiledDataset:
         return self._read_table("manifest.parquet")
 
     def levels(self) -> pd.DataFrame:
-        """Return one row per study and vertebra that was found."""
+        """Return one row per study and localized vertebra."""
         return self._read_table("levels.parquet")
 
     def studies(self) -> pd.DataFrame:
@@ -183,15 +208,15 @@ class CompiledDataset:
             raise InputError(f"{path}: cannot be read ({type(error).__name__}); compile the data set again") from error
         return table.astype(dict.fromkeys(TARGETS, "Int8"))
 
-    def read_images(self, paths: Iterable[str], size: int) -> npt.NDArray[np.uint8]:
-        """Read compiled images and bring them to one size.
+    def read_images(self, paths: Iterable[str], size: int) -> Grays:
+        """Read compiled images, downscaled to one size.
 
         Parameters
         ----------
         paths : iterable of str
-            The manifest's ``path`` column.
+            Paths within the data set: the manifest's ``path`` column.
         size : int
-            Rows and columns wanted; images are shrunk by averaging.
+            Rows and columns of each returned image.
 
         Returns
         -------
@@ -204,16 +229,16 @@ class CompiledDataset:
         """
         return np.stack([self._read_image(self.folder / path, size) for path in paths])
 
-    def _read_image(self, path: Path, size: int) -> npt.NDArray[np.uint8]:
+    def _read_image(self, path: Path, size: int) -> Grays:
         try:
             with Image.open(path) as image:
-                return shrink(np.asarray(image.convert("L")), size)
+                return downscale(np.asarray(image.convert("L")), size)
         except (OSError, SyntaxError) as error:
             raise InputError(f"{path}: cannot be read as JPEG; delete its record and compile again") from error
 
 
-def shrink(image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Bring a grey image to ``size`` rows and columns by averaging over the area of each new pixel."""
+def downscale(image: Grays, size: int) -> Grays:
+    """Return a gray image with ``size`` rows and columns, averaged over the area of each new pixel."""
     if image.shape == (size, size):
         return image
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
@@ -226,8 +251,8 @@ _IMAGE_COLUMNS: Final = [
 
 
 _LEVEL_COLUMNS: Final = [
-    "study_instance_uid", "series_instance_uid", "patient", "level", "path", "evidence_path", "scanned_fraction", "confidence",
-    "faults", "centroid_lps_mm", "fracture_types", "box_lps", "bytes",
+    "study_instance_uid", "series_instance_uid", "patient", "level", "path", "evidence_path", "scanned_fraction",
+    "confidence", "faults", "centroid_lps_mm", "fracture_types", "box_lps", "bytes",
 ]  # fmt: skip
 
 _PARTS: Final = ("images", "levels")

@@ -1,4 +1,4 @@
-"""A split that is made once, and a record of every look at its hidden part."""
+"""A locked split: made once, by patient, and protected against changes by its hash."""
 
 import hashlib
 import json
@@ -18,22 +18,30 @@ from cspine.datasets.stratified_split import split_patients
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
+TEST: Final = "test"
 HOLDOUT: Final = "holdout"
-PARTS: Final = (TRAIN, VALIDATION, "test", HOLDOUT)
-FRACTIONS: Final = {TRAIN: 0.6, VALIDATION: 0.15, "test": 0.1, HOLDOUT: 0.15}
+PARTS: Final = (TRAIN, VALIDATION, TEST, HOLDOUT)
+FRACTIONS: Final = {TRAIN: 0.6, VALIDATION: 0.15, TEST: 0.1, HOLDOUT: 0.15}
+"""Default fraction of patients in each part."""
 
 
 class LockedSplit(BaseModel):
-    """Which studies belong to which part.
+    """Assignment of studies to the parts of a split.
 
     Attributes
     ----------
+    format : int
+        Version of the file format.
+    seed : int
+        Seed of the stratified split.
+    fractions : dict of str to float
+        Fraction of patients in each part.
     labels_sha256 : str
-        Of the labels that it was made of: others need a split of their own.
-    parts : dict
+        Hash of the labels that were split; other labels need a split of their own.
+    parts : dict of str to tuple of str
         Part to StudyInstanceUIDs, sorted.
     sha256 : str
-        Of all else, so that a change shows.
+        Hash of all other fields, by which a change is detected.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +54,7 @@ class LockedSplit(BaseModel):
     sha256: str = ""
 
     @model_validator(mode="after")
-    def _each_study_once(self) -> Self:
+    def _check_each_study_once(self) -> Self:
         studies = [study for part in self.parts.values() for study in part]
         if len(set(studies)) != len(studies):
             raise ValueError("a study is in two parts")
@@ -54,74 +62,117 @@ class LockedSplit(BaseModel):
 
     @property
     def digest(self) -> str:
-        """The hash that `sha256` should be."""
+        """Hash of all other fields, which `sha256` must equal."""
         return digest(self.model_dump(mode="json", exclude={"sha256"}))
 
     def studies(self, part: str) -> tuple[str, ...]:
-        """Return a part's studies; raises LabelError where there is no such part, or none in it."""
-        found = self.parts.get(part, ())
-        if not found:
+        """Return the studies of a part; raises LabelError where there is no such part, or it is empty."""
+        studies = self.parts.get(part, ())
+        if not studies:
             raise LabelError(f"the split has no studies in a part '{part}'; it has {', '.join(self.parts)}")
-        return found
+        return studies
 
     def train_val_assignment(self, studies: Sequence[str]) -> "pd.Series[str]":
-        """Return which of these studies are learnt from (`TRAIN`) and which choose the epoch (`VALIDATION`); no others.
+        """Return which studies are trained on, and which choose the epoch.
 
-        Raises LabelError where studies are in no part, or none of these is in one of the two.
+        Parameters
+        ----------
+        studies : sequence of str
+            StudyInstanceUIDs of a data set.
+
+        Returns
+        -------
+        Series
+            Study to `TRAIN` or `VALIDATION`; studies of other parts are left out.
+
+        Raises
+        ------
+        LabelError
+            Studies are in no part, or none of them is in one of the two parts.
         """
-        part_of = {study: part for part, own in self.parts.items() for study in own}
-        lost = [study for study in studies if study not in part_of]
-        if lost:
+        part_of = {study: part for part, members in self.parts.items() for study in members}
+        unknown = [study for study in studies if study not in part_of]
+        if unknown:
             raise LabelError(
-                f"the split does not know {len(lost)} of {len(studies)} studies (first: {lost[0]}); split these"
+                f"the split does not know {len(unknown)} of {len(studies)} studies (first: {unknown[0]}); split these"
             )
-        found = pd.Series(
+        assignment = pd.Series(
             {study: part_of[study] for study in studies if part_of[study] in {TRAIN, VALIDATION}}, dtype=str
         )
         for part in (TRAIN, VALIDATION):
-            if not (found == part).any():
+            if not (assignment == part).any():
                 raise LabelError(f"none of {len(studies)} studies is in the split's part '{part}'; compile those too")
-        return found
+        return assignment
 
 
-def make_split(truth: ReferenceStandard, fractions: Mapping[str, float], *, seed: int) -> LockedSplit:
-    """Split studies by patient, balanced over all eight targets; raises as `split_patients` does."""
-    found = split_patients(truth.labels[list(TARGETS)], truth.patients, fractions, seed=seed)
-    made = LockedSplit(
+def make_split(reference: ReferenceStandard, fractions: Mapping[str, float], *, seed: int) -> LockedSplit:
+    """Split studies by patient, stratified over all eight targets.
+
+    Parameters
+    ----------
+    reference : ReferenceStandard
+        Labels and patients of the studies.
+    fractions : mapping of str to float
+        Fraction of patients per part; sums to 1.
+    seed : int
+        Seed of the random generator, which decides between equal choices.
+
+    Raises
+    ------
+    LabelError
+        As by `cspine.datasets.stratified_split.split_patients`.
+    """
+    part_of = split_patients(reference.labels[list(TARGETS)], reference.patients, fractions, seed=seed)
+    split = LockedSplit(
         seed=seed,
         fractions=dict(fractions),
-        labels_sha256=labels_hash(truth),
-        parts={part: tuple(sorted(map(str, found.index[found == part]))) for part in fractions},
+        labels_sha256=hash_labels(reference),
+        parts={part: tuple(sorted(map(str, part_of.index[part_of == part]))) for part in fractions},
     )
-    return made.model_copy(update={"sha256": made.digest})
+    return split.model_copy(update={"sha256": split.digest})
 
 
-def labels_hash(truth: ReferenceStandard) -> str:
-    """Return a hash of studies and labels."""
-    table = truth.labels[list(TARGETS)].astype(int).sort_index()
+def hash_labels(reference: ReferenceStandard) -> str:
+    """Return the SHA-256 of studies and labels, independent of their order."""
+    table = reference.labels[list(TARGETS)].astype(int).sort_index()
     return hashlib.sha256(table.to_csv().encode()).hexdigest()
 
 
 def write_split(split: LockedSplit, path: Path) -> None:
-    """Write a split; raises OutputTakenError where another lies there, which is then kept."""
+    """Write a split; raises OutputTakenError where the file holds another one, which is then kept."""
     if path.exists():
         if read_split(path).sha256 == split.sha256:
             return
-        raise OutputTakenError(f"{path}: holds another split, which is frozen; choose another --out")
+        raise OutputTakenError(f"{path}: holds another split, which is locked; choose another --out")
     write_text(path, json.dumps(split.model_dump(mode="json"), indent=1) + "\n")
 
 
 def read_split(path: Path) -> LockedSplit:
-    """Read a split; raises LabelError where it is none, or was changed by hand."""
+    """Read a split; raises LabelError where the file holds none, or was edited."""
     split = read_model(path, LockedSplit, wrong="is no split; make one with `cspine split`")
     if split.sha256 != split.digest:
-        raise LabelError(f"{path}: was changed since it was frozen; get the file again")
+        raise LabelError(f"{path}: was changed after it was locked; get the file again")
     return split
 
 
-def take_part(truth: ReferenceStandard, split: LockedSplit, part: str) -> ReferenceStandard:
-    """Return what is true of one part's studies; raises LabelError where labels are not those that were split."""
-    if labels_hash(truth) != split.labels_sha256:
-        raise LabelError(f"{truth.name}: are not the labels that were split; give those, or split these anew")
-    chosen = truth.labels.index[truth.labels.index.isin(split.studies(part))]
-    return truth.only(chosen)
+def select_part(reference: ReferenceStandard, split: LockedSplit, part: str) -> ReferenceStandard:
+    """Return the reference standard of one part of a split.
+
+    Parameters
+    ----------
+    reference : ReferenceStandard
+        Of all studies that were split.
+    split : LockedSplit
+        The split.
+    part : str
+        Name of the part.
+
+    Raises
+    ------
+    LabelError
+        The labels are not those that were split, or the part is empty.
+    """
+    if hash_labels(reference) != split.labels_sha256:
+        raise LabelError(f"{reference.name}: are not the labels that were split; give those, or make a new split")
+    members = reference.labels.index[reference.labels.index.isin(split.studies(part))]
+    return reference.select(members)

@@ -1,232 +1,196 @@
-"""What is true of studies, however it was written down: labels, boxes, label maps, or a phantom's own record."""
+"""The reference standard of a set of studies: labels, patients, fractures, lesion locations and subgroups."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
-from pydantic import BaseModel, ValidationError
 
-from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE, Level
+from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.columns import STUDY
 from cspine.core.errors import LabelError
-from cspine.core.files import complete_files, read_json
+from cspine.core.files import complete_files
 from cspine.core.settings import digest
 from cspine.datasets.compiled import MARKER, CompiledDataset
 from cspine.datasets.lesion_reference import BoxReference, LesionReference, PointReference
+from cspine.datasets.phantom_records import VISIBILITY_GRADES, fracture_table, read_phantom_records, scan_table
 from cspine.datasets.rsna2022_labels import read_boxes, read_labels, refuse_rows
 from cspine.dicom.study_collection import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
 
-WORDS: Final = ("occult", "subtle", "clear", "obvious")
-"""How well a phantom's fracture can be seen, least first."""
+_MAX_CATEGORIES: Final = 24
+"""A column with more distinct words, relative to few studies, is taken for names of persons and refused."""
 
-FRACTURE_COLUMNS: Final = (STUDY, "level", "kind", "visibility")
-
-_MAX_EFFECTIVE_VOTES: Final = 24
-"""More different words than this in a column of few studies are taken for names."""
-
-_GROUPS: Final = ("slices", "slice_thickness_mm", "slice_spacing_mm", "pixel_spacing_mm", "kernel", "noise_hu")
+_SCAN_COLUMNS: Final = ("slices", "slice_thickness_mm", "slice_spacing_mm", "pixel_spacing_mm", "kernel", "noise_hu")
 
 
 @dataclass(frozen=True)
 class ReferenceStandard:
-    """What is true of studies.
+    """The reference standard of a set of studies.
 
     Attributes
     ----------
     name : str
-        For headings.
+        Name for headings: a file or a data set.
     labels : DataFrame
-        Indexed by StudyInstanceUID, columns `TARGETS`, 0 or 1.
+        Labels of 0 or 1, indexed by StudyInstanceUID, columns `TARGETS`.
     patients : Series
-        Same index: whose each study is; the study itself where that is not known.
+        Patient of each study, same index; the study itself where the patient is not known.
     fractures : DataFrame or None
-        Columns `FRACTURE_COLUMNS`, one row for each fracture; None where only levels are known.
-    places : Places or None
-        Where it is broken, where that is known.
-    groups : DataFrame
-        Indexed by study, columns of what studies differ in, such as ``slice_thickness_mm``; may be empty.
+        One row per fracture, columns `cspine.datasets.phantom_records.FRACTURE_COLUMNS`; None where only levels are
+        known.
+    lesions : LesionReference or None
+        Locations of the fractures, where they are known.
+    subgroups : DataFrame
+        Variables that studies differ in, such as ``slice_thickness_mm``, indexed by study; may be empty.
     is_phantom : bool
-        Whether no patient is among them.
+        Whether all studies are phantoms.
     """
 
     name: str
     labels: pd.DataFrame
     patients: "pd.Series[str]"
     fractures: pd.DataFrame | None = None
-    places: LesionReference | None = None
-    groups: pd.DataFrame = field(default_factory=pd.DataFrame)
+    lesions: LesionReference | None = None
+    subgroups: pd.DataFrame = field(default_factory=pd.DataFrame)
     is_phantom: bool = False
 
     @property
     def studies_sha256(self) -> str:
-        """Hash of which studies these are, in whatever order."""
+        """Hash of the set of studies, independent of their order."""
         return digest(sorted(map(str, self.labels.index)))
 
-    def only(self, studies: "pd.Index[Any]") -> "ReferenceStandard":
-        """Return what is true of some of the studies, in their order."""
+    def select(self, studies: "pd.Index[Any]") -> "ReferenceStandard":
+        """Return the reference standard of some of the studies, in the given order."""
         fractures = None if self.fractures is None else self.fractures[self.fractures[STUDY].isin(studies)]
-        groups = self.groups.reindex(studies) if len(self.groups.columns) else self.groups
+        subgroups = self.subgroups.reindex(studies) if len(self.subgroups.columns) else self.subgroups
         return replace(
             self,
             labels=self.labels.loc[studies],
             patients=self.patients.loc[studies],
             fractures=fractures,
-            groups=groups,
+            subgroups=subgroups,
         )
 
 
-def read_reference_standard(path: Path, *, boxes: Path | None = None, groups: Path | None = None) -> ReferenceStandard:
-    """Read what is true.
+def read_reference_standard(
+    path: Path, *, boxes: Path | None = None, subgroups: Path | None = None
+) -> ReferenceStandard:
+    """Read a reference standard.
 
     Parameters
     ----------
     path : Path
-        The challenge's train.csv, a folder that holds it (with boxes, label maps of fractures, and a phantom's record,
-        where they are), or a compiled data set.
+        The challenge's train.csv; a folder that holds it, with bounding boxes, label maps of fractures and phantom
+        records where there are any; or a compiled data set.
     boxes : Path, optional
-        The challenge's train_bounding_boxes.csv; the one beside the labels where left out.
-    groups : Path, optional
-        A CSV with StudyInstanceUID and columns of what studies differ in; added to what is known.
+        The challenge's train_bounding_boxes.csv; the one beside the labels if omitted.
+    subgroups : Path, optional
+        A CSV with StudyInstanceUID and further variables of the studies, which are added to the known ones.
 
     Raises
     ------
     LabelError, InputError
-        There are no labels, or something is malformed: which, how many, and the first of it.
+        There are no labels, or something is malformed; with the count and the first offenders.
     """
-    is_store = (path / MARKER).is_file()
-    if is_store and boxes is not None:
+    is_compiled = (path / MARKER).is_file()
+    if is_compiled and boxes is not None:
         raise LabelError(f"{boxes}: a compiled data set has no pixels that boxes could lie in; give the labels")
-    truth = _of_store(path) if is_store else _of_challenge(path, boxes)
-    return truth if groups is None else replace(truth, groups=_more_groups(groups, truth))
+    reference = _from_compiled(path) if is_compiled else _from_challenge(path, boxes)
+    return reference if subgroups is None else replace(reference, subgroups=_add_subgroups(subgroups, reference))
 
 
-def _of_challenge(path: Path, boxes: Path | None) -> ReferenceStandard:
-    folder, file = (path, path / LABELS_FILE) if path.is_dir() else (path.parent, path)
-    if not file.is_file():
-        raise LabelError(f"{file}: is not there; give a train.csv, a folder that holds one, or a compiled data set")
-    labels = read_labels(file)
-    patients = pd.Series(labels.index, index=labels.index, name="patient")
-    records = _records(folder) if path.is_dir() else {}
-    fractures, groups = _of_records(records)
-    boxes = boxes or (folder / BOXES_FILE if (folder / BOXES_FILE).is_file() else None)
-    places: LesionReference | None = None
-    if (folder / FRACTURES_FOLDER).is_dir() and path.is_dir():
-        maps = {file.name.split(".nii")[0]: file for file in complete_files(folder / FRACTURES_FOLDER, "*.nii*")}
-        places = PointReference(maps, frozenset(labels.index[labels[OVERALL] == 0]))
-    elif boxes is not None:
-        places = BoxReference(_of_fractured(boxes, labels), labels)
+def best_visibility(reference: ReferenceStandard) -> pd.DataFrame:
+    """Return the visibility of the most visible fracture of each vertebra.
+
+    Parameters
+    ----------
+    reference : ReferenceStandard
+        With its fractures.
+
+    Returns
+    -------
+    DataFrame
+        One of `cspine.datasets.phantom_records.VISIBILITY_GRADES`, or '' without a fracture; indexed by study, columns
+        C1 to C7.
+    """
+    grades = np.full((len(reference.labels), len(VERTEBRAE)), "", dtype=object)
+    if reference.fractures is not None:
+        rows = reference.labels.index.get_indexer(pd.Index(reference.fractures[STUDY]))
+        columns = [VERTEBRAE.index(level) for level in reference.fractures["level"]]
+        ranks = [VISIBILITY_GRADES.index(grade) for grade in reference.fractures["visibility"]]
+        for row, column, rank in sorted(zip(rows.tolist(), columns, ranks, strict=True), key=lambda part: part[2]):
+            grades[row, column] = VISIBILITY_GRADES[rank]
+    return pd.DataFrame(grades, index=reference.labels.index, columns=list(VERTEBRAE))
+
+
+def _from_challenge(path: Path, boxes: Path | None) -> ReferenceStandard:
+    folder, labels_path = (path, path / LABELS_FILE) if path.is_dir() else (path.parent, path)
+    if not labels_path.is_file():
+        raise LabelError(
+            f"{labels_path}: is not there; give a train.csv, a folder that holds one, or a compiled data set"
+        )
+    labels = read_labels(labels_path)
+    records = read_phantom_records(folder) if path.is_dir() else {}
     return ReferenceStandard(
-        file.name, labels, patients, fractures, places, groups, (folder / PHANTOM_MARKER).is_file()
+        labels_path.name,
+        labels,
+        pd.Series(labels.index, index=labels.index, name="patient"),
+        fracture_table(records),
+        _read_lesions(path, folder, boxes, labels),
+        scan_table(records),
+        (folder / PHANTOM_MARKER).is_file(),
     )
 
 
-def _of_fractured(path: Path, labels: pd.DataFrame) -> pd.DataFrame:
-    """Return boxes; they must be of studies that are labelled fractured."""
+def _read_lesions(path: Path, folder: Path, boxes: Path | None, labels: pd.DataFrame) -> LesionReference | None:
+    """Return the locations of fractures from label maps, or else from bounding boxes."""
+    if (folder / FRACTURES_FOLDER).is_dir() and path.is_dir():
+        maps = {file.name.split(".nii")[0]: file for file in complete_files(folder / FRACTURES_FOLDER, "*.nii*")}
+        return PointReference(maps, frozenset(labels.index[labels[OVERALL] == 0]))
+    boxes_path = boxes or (folder / BOXES_FILE if (folder / BOXES_FILE).is_file() else None)
+    return None if boxes_path is None else BoxReference(_read_boxes_of_fractured(boxes_path, labels), labels)
+
+
+def _read_boxes_of_fractured(path: Path, labels: pd.DataFrame) -> pd.DataFrame:
+    """Return the boxes of labelled studies; raises LabelError where one of them is labelled as not fractured."""
     boxes = read_boxes(path)
-    known = boxes[boxes[STUDY].isin(labels.index)]
-    if known.empty:
+    labelled = boxes[boxes[STUDY].isin(labels.index)]
+    if labelled.empty:
         count = boxes[STUDY].nunique()
         raise LabelError(f"{path}: none of its {count} studies is among the labelled ones; check the UIDs")
-    wrong = known[labels.loc[known[STUDY], OVERALL].to_numpy() == 0][STUDY].unique()
-    if len(wrong):
-        first = ", ".join(map(str, wrong[:3]))
-        raise LabelError(f"{path}: {len(wrong)} studies have boxes and no fracture (first: {first}); mend them")
-    return known
+    contradicting = labelled[labels.loc[labelled[STUDY], OVERALL].to_numpy() == 0][STUDY].unique()
+    if len(contradicting):
+        first = ", ".join(map(str, contradicting[:3]))
+        raise LabelError(
+            f"{path}: {len(contradicting)} studies have boxes and no fracture (first: {first}); correct them"
+        )
+    return labelled
 
 
-def _of_store(path: Path) -> ReferenceStandard:
-    store = CompiledDataset.open(path)
-    studies = store.studies().set_index("study_instance_uid").sort_index().rename_axis(STUDY)
+def _from_compiled(path: Path) -> ReferenceStandard:
+    dataset = CompiledDataset.open(path)
+    studies = dataset.studies().set_index("study_instance_uid").sort_index().rename_axis(STUDY)
     labelled = studies.dropna(subset=list(TARGETS))
     if labelled.empty:
         raise LabelError(f"{path}: no study has labels; compile a folder with train.csv")
-    records = _records(path)
-    fractures, groups = _of_records(records)
-    known = groups.reindex(labelled.index).combine_first(labelled.reindex(columns=list(_GROUPS)))
-    places = PointReference({study: path / TRUTH_FOLDER / f"{study}.json" for study in records}) if records else None
-    patients = labelled["patient"].fillna(labelled.index.to_series())
+    records = read_phantom_records(path)
+    subgroups = scan_table(records).reindex(labelled.index).combine_first(labelled.reindex(columns=list(_SCAN_COLUMNS)))
+    lesions = PointReference({study: path / TRUTH_FOLDER / f"{study}.json" for study in records}) if records else None
     return ReferenceStandard(
         path.resolve().name,
         labelled[list(TARGETS)].astype(int),
-        patients,
-        fractures,
-        places,
-        known.dropna(axis="columns", how="all"),
-        store.is_phantom,
+        labelled["patient"].fillna(labelled.index.to_series()),
+        fracture_table(records),
+        lesions,
+        subgroups.dropna(axis="columns", how="all"),
+        dataset.is_phantom,
     )
 
 
-class _Fracture(BaseModel):
-    level: Level
-    kind: str
-    visibility_word: Literal["occult", "subtle", "clear", "obvious"]
-
-
-class _Scanner(BaseModel):
-    thickness_mm: float
-    blur_mm: float
-    noise_hu: float
-
-
-class _Record(BaseModel):
-    """What is read of a phantom's own record."""
-
-    study_instance_uid: str
-    fractures: tuple[_Fracture, ...]
-    scanner: _Scanner
-
-
-def _records(folder: Path) -> dict[str, _Record]:
-    """Return a phantom's own records, by study."""
-    found = {}
-    for path in complete_files(folder / TRUTH_FOLDER, "*.json"):
-        try:
-            record = _Record.model_validate(read_json(path))
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise LabelError(f"{path}: is no phantom's record ({where}: {first['msg']}); draw it again") from error
-        found[record.study_instance_uid] = record
-    return found
-
-
-def _of_records(records: dict[str, _Record]) -> tuple[pd.DataFrame | None, pd.DataFrame]:
-    """Return a phantom's fractures, and what its scans differ in."""
-    if not records:
-        return None, pd.DataFrame()
-    fractures = [
-        (study, found.level, found.kind, found.visibility_word)
-        for study, record in records.items()
-        for found in record.fractures
-    ]
-    groups = {
-        study: {
-            "slice_thickness_mm": record.scanner.thickness_mm,
-            "kernel": _kernel(record.scanner.blur_mm),
-            "noise_hu": record.scanner.noise_hu,
-        }
-        for study, record in records.items()
-    }
-    return (
-        pd.DataFrame(fractures, columns=list(FRACTURE_COLUMNS)),
-        pd.DataFrame.from_dict(groups, orient="index").rename_axis(STUDY),
-    )
-
-
-def _kernel(blur_mm: float) -> str:
-    """Return a word for a phantom scanner's point spread."""
-    return "sharp" if blur_mm < _SHARP_MM else "medium" if blur_mm < _SOFT_MM else "soft"
-
-
-_SHARP_MM: Final = 0.75
-_SOFT_MM: Final = 1.0
-
-
-def _more_groups(path: Path, truth: ReferenceStandard) -> pd.DataFrame:
-    """Return a table's columns beside those that are known."""
+def _add_subgroups(path: Path, reference: ReferenceStandard) -> pd.DataFrame:
+    """Return the columns of a table of studies beside the known subgroups."""
     try:
         table = pd.read_csv(path, dtype={STUDY: str})
     except (OSError, ValueError) as error:
@@ -234,29 +198,18 @@ def _more_groups(path: Path, truth: ReferenceStandard) -> pd.DataFrame:
     if STUDY not in table.columns or len(table.columns) < 2:
         raise LabelError(f"{path}: must have {STUDY} and a column of what studies differ in; give such a table")
     refuse_rows(path, table, table[STUDY].duplicated(), "repeat an earlier study; keep one row per study")
-    if not table[STUDY].isin(truth.labels.index).any():
+    if not table[STUDY].isin(reference.labels.index).any():
         raise LabelError(f"{path}: none of its {len(table)} studies is among the labelled ones; check the UIDs")
-    named = [
+    name_like = [
         str(name)
         for name in table.columns.drop(STUDY)
-        if not is_numeric_dtype(table[name]) and table[name].nunique() > max(_MAX_EFFECTIVE_VOTES, len(table) // 2)
+        if not is_numeric_dtype(table[name]) and table[name].nunique() > max(_MAX_CATEGORIES, len(table) // 2)
     ]
-    if named:
+    if name_like:
         raise LabelError(
-            f"{path}: {', '.join(named[:3])} has another word for nearly every study, as names have, and they would be "
-            "shown; leave it out"
+            f"{path}: {', '.join(name_like[:3])} has another word for nearly every study, as names have, and they "
+            "would be shown; leave it out"
         )
-    more = table.set_index(STUDY).reindex(truth.labels.index)
-    return more.combine_first(truth.groups.reindex(truth.labels.index)) if len(truth.groups.columns) else more
-
-
-def best_visibility(truth: ReferenceStandard) -> pd.DataFrame:
-    """Return how well the best visible fracture of each vertebra can be seen: studies by C1 to C7, '' of whole ones."""
-    words = np.full((len(truth.labels), len(VERTEBRAE)), "", dtype=object)
-    if truth.fractures is not None:
-        rows = truth.labels.index.get_indexer(pd.Index(truth.fractures[STUDY]))
-        columns = [VERTEBRAE.index(level) for level in truth.fractures["level"]]
-        ranks = [WORDS.index(word) for word in truth.fractures["visibility"]]
-        for row, column, rank in sorted(zip(rows.tolist(), columns, ranks, strict=True), key=lambda part: part[2]):
-            words[row, column] = WORDS[rank]
-    return pd.DataFrame(words, index=truth.labels.index, columns=list(VERTEBRAE))
+    studies = reference.labels.index
+    added = table.set_index(STUDY).reindex(studies)
+    return added.combine_first(reference.subgroups.reindex(studies)) if len(reference.subgroups.columns) else added

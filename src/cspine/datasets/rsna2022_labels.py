@@ -1,4 +1,4 @@
-"""The challenge's tables, read and checked."""
+"""Reading and validation of the RSNA 2022 challenge's tables."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,7 +14,17 @@ from cspine.core.errors import LabelError
 
 @dataclass(frozen=True)
 class LabelMatch:
-    """How labels and studies fit together; each part is sorted."""
+    """Correspondence of labels and studies.
+
+    Attributes
+    ----------
+    with_labels : tuple of str
+        Studies with labels, sorted.
+    studies_without_labels : tuple of str
+        Studies without labels, sorted.
+    labels_without_studies : tuple of str
+        Labels of studies that are not there, sorted.
+    """
 
     with_labels: tuple[str, ...]
     studies_without_labels: tuple[str, ...]
@@ -37,16 +47,16 @@ def read_labels(path: Path) -> pd.DataFrame:
     Raises
     ------
     LabelError
-        The file is missing, empty or no CSV, columns are missing or unknown, a study stands twice, a label is missing
+        The file is missing, empty or no CSV, columns are missing or unknown, a study is repeated, a label is missing
         or not 0 or 1, or patient_overall contradicts the levels; with the count and the first offenders.
     """
     table = read_table(path, (STUDY, *TARGETS))
     refuse_rows(path, table, table[STUDY].duplicated(), "repeat an earlier study; keep one row per study")
     refuse_rows(path, table, table[list(TARGETS)].isna().any(axis=1), "lack a label; fill it in or leave the study out")
     values = table[list(TARGETS)].apply(pd.to_numeric, errors="coerce")
-    refuse_rows(path, table, ~values.isin([0, 1]).all(axis=1), "have labels other than 0 and 1; mend them")
+    refuse_rows(path, table, ~values.isin([0, 1]).all(axis=1), "have labels other than 0 and 1; correct them")
     contradicts = values[list(VERTEBRAE)].max(axis=1) != values[OVERALL]
-    refuse_rows(path, table, contradicts, f"have a {OVERALL} that is not the OR of C1 to C7; mend them")
+    refuse_rows(path, table, contradicts, f"have a {OVERALL} that is not the OR of C1 to C7; correct them")
     labels: pd.DataFrame = values.astype("int8").set_axis(pd.Index(table[STUDY], name=STUDY), axis="index")
     return labels
 
@@ -67,45 +77,56 @@ def read_boxes(path: Path) -> pd.DataFrame:
     Raises
     ------
     LabelError
-        The file is missing, empty or no CSV, columns are missing or unknown, or a box has no place, no size or no
-        whole slice number; with the count and the first offenders.
+        The file is missing, empty or no CSV, columns are missing or unknown, or a box has no position, no size or no
+        integer slice number; with the count and the first offenders.
     """
     table = read_table(path, (STUDY, *BOX_COLUMNS))
     values = table[list(BOX_COLUMNS)].apply(pd.to_numeric, errors="coerce").astype(float)
-    refuse_rows(path, table, ~np.isfinite(values).all(axis=1), "have boxes with missing numbers; mend them")
-    refuse_rows(path, table, (values[["width", "height"]] <= 0).any(axis=1), "have boxes without size; mend them")
-    refuse_rows(path, table, values["slice_number"] % 1 != 0, "have a slice_number that is no whole number; mend them")
+    refuse_rows(path, table, ~np.isfinite(values).all(axis=1), "have boxes with missing numbers; correct them")
+    refuse_rows(path, table, (values[["width", "height"]] <= 0).any(axis=1), "have boxes without size; correct them")
+    refuse_rows(path, table, values["slice_number"] % 1 != 0, "have a slice_number that is no integer; correct them")
     boxes: pd.DataFrame = pd.concat([table[[STUDY]], values.astype({"slice_number": int})], axis=1)
     return boxes
 
 
 def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
-    """Tell which studies have labels, and which of either lack the other.
+    """Return which studies have labels, and which of either lack the other.
 
+    Parameters
+    ----------
+    labels : DataFrame
+        Indexed by StudyInstanceUID.
+    studies : collection of str
+        StudyInstanceUIDs of the images.
+
+    Examples
+    --------
     >>> labels = pd.DataFrame(index=["1.1", "1.2"])
     >>> match_labels(labels, ["1.2", "1.3"])
     LabelMatch(with_labels=('1.2',), studies_without_labels=('1.3',), labels_without_studies=('1.1',))
     """
-    labelled, there = set(labels.index), set(studies)
-    return LabelMatch(tuple(sorted(labelled & there)), tuple(sorted(there - labelled)), tuple(sorted(labelled - there)))
+    labelled, available = set(labels.index), set(studies)
+    return LabelMatch(
+        tuple(sorted(labelled & available)), tuple(sorted(available - labelled)), tuple(sorted(labelled - available))
+    )
 
 
 def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.DataFrame:
-    """Return a table as text: numbers are judged by the caller, so that 'True' is no 1.
+    """Read a table as text; callers convert numbers, so that 'True' is not read as 1.
 
     Parameters
     ----------
     path : Path
-        A CSV.
+        A CSV file.
     columns : tuple of str
-        Those that it has, no more and no fewer.
+        The columns that it must have, and no others.
     key : str
-        The column that no row may lack.
+        Column that no row may lack.
 
     Raises
     ------
     LabelError
-        It is missing, empty or no such table; with the first offenders.
+        The file is missing, empty or no such table; with the first offenders.
     """
     try:
         table = pd.read_csv(path, dtype=str)
@@ -132,10 +153,26 @@ def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.
     return table
 
 
-def refuse_rows(path: Path, table: pd.DataFrame, wrong: "pd.Series[bool]", what: str, *, key: str = STUDY) -> None:
-    """Raise LabelError where any row is wrong, with the count and the first three, by key or else by line."""
-    if wrong.any():
-        rows = np.flatnonzero(wrong)[:3]
+def refuse_rows(
+    path: Path, table: pd.DataFrame, is_invalid: "pd.Series[bool]", problem: str, *, key: str = STUDY
+) -> None:
+    """Raise LabelError if any row is invalid, with the count and the first three.
+
+    Parameters
+    ----------
+    path : Path
+        The table's file, for the message.
+    table : DataFrame
+        As returned by `read_table`.
+    is_invalid : Series of bool
+        Whether each row is invalid.
+    problem : str
+        The problem and its remedy; follows "n of m rows".
+    key : str
+        Column that names rows in the message; rows without it are named by their line.
+    """
+    if is_invalid.any():
+        rows = np.flatnonzero(is_invalid)[:3]
         named = zip(rows, table[key].iloc[rows], strict=True)
         first = ", ".join(f"line {row + 2}" if pd.isna(name) else str(name)[:80] for row, name in named)
-        raise LabelError(f"{path}: {int(wrong.sum())} of {len(table)} rows {what} (first: {first})")
+        raise LabelError(f"{path}: {int(is_invalid.sum())} of {len(table)} rows {problem} (first: {first})")

@@ -1,71 +1,75 @@
-"""What a data set holds, in numbers."""
+"""Summary statistics of a data set: labels and series geometry."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from cspine.core.anatomy import TARGETS, VERTEBRAE
-from cspine.metrics.bootstrap import Interval, wilson
+from cspine.metrics.bootstrap import Interval, wilson_interval
 
-GEOMETRY = ("slices", "slice_spacing_mm", "slice_thickness_mm", "pixel_spacing_mm", "rows", "length_mm")
+GEOMETRY: Final = ("slices", "slice_spacing_mm", "slice_thickness_mm", "pixel_spacing_mm", "rows", "length_mm")
+"""Columns of a table of series geometry."""
 
 
 @dataclass(frozen=True)
-class LabelDescription:
-    """How often levels are fractured.
+class LabelSummary:
+    """Frequency of fractures.
 
     Attributes
     ----------
-    counts : dict
+    n_studies : int
+        Number of studies.
+    counts : dict of str to int
         Positive studies per target.
-    shares : dict
-        The same as a fraction with its interval.
-    levels_per_study : dict
-        Number of fractured levels, 1 and more, to studies.
-    together : DataFrame
-        C1..C7 by C1..C7: studies with both fractured.
+    prevalence : dict of str to Interval
+        Fraction of positive studies per target.
+    levels_per_study : dict of int to int
+        Number of fractured levels, from 1, to number of studies.
+    cooccurrence : DataFrame
+        Studies with both levels fractured, C1 to C7 by C1 to C7; the diagonal counts the level.
     """
 
-    studies: int
+    n_studies: int
     counts: dict[str, int]
-    shares: dict[str, Interval]
+    prevalence: dict[str, Interval]
     levels_per_study: dict[int, int]
-    together: pd.DataFrame
+    cooccurrence: pd.DataFrame
 
 
-def describe_labels(labels: pd.DataFrame) -> LabelDescription:
-    """Describe a table of labels.
+def summarize_labels(labels: pd.DataFrame) -> LabelSummary:
+    """Summarize a table of labels.
 
     Parameters
     ----------
     labels : DataFrame
-        One row per study, columns `TARGETS` of 0 and 1, as `cspine.datasets.rsna2022_labels.read_labels` gives it.
+        One row per study, columns `TARGETS` of 0 and 1, as returned by `cspine.datasets.rsna2022_labels.read_labels`.
     """
     counts = {target: int(labels[target].sum()) for target in TARGETS}
     levels = labels[list(VERTEBRAE)].to_numpy(np.int64)
-    per_study = np.bincount(levels.sum(axis=1), minlength=1)
-    return LabelDescription(
-        studies=len(labels),
+    studies_by_count = np.bincount(levels.sum(axis=1), minlength=1)
+    return LabelSummary(
+        n_studies=len(labels),
         counts=counts,
-        shares={target: wilson(count, len(labels)) for target, count in counts.items()},
-        levels_per_study={n: int(count) for n, count in enumerate(per_study) if n and count},
-        together=pd.DataFrame(levels.T @ levels, index=list(VERTEBRAE), columns=list(VERTEBRAE)),
+        prevalence={target: wilson_interval(count, len(labels)) for target, count in counts.items()},
+        levels_per_study={n: int(studies) for n, studies in enumerate(studies_by_count) if n and studies},
+        cooccurrence=pd.DataFrame(levels.T @ levels, index=list(VERTEBRAE), columns=list(VERTEBRAE)),
     )
 
 
-def describe_geometry(table: pd.DataFrame) -> pd.DataFrame:
-    """Return minimum, median and maximum of the series' measures that the table has; lengths in mm.
+def summarize_geometry(table: pd.DataFrame) -> pd.DataFrame:
+    """Return minimum, median and maximum of the geometry of series; lengths in mm.
 
     Parameters
     ----------
     table : DataFrame
-        One row per series, any of the columns `GEOMETRY`; a missing measure is left out.
+        One row per series with any of the columns `GEOMETRY`; missing columns are left out.
 
     Returns
     -------
     DataFrame
-        Indexed by measure, columns min, median and max.
+        Indexed by column, columns min, median and max.
     """
     columns = [column for column in GEOMETRY if column in table.columns]
     return table[columns].astype(float).quantile([0.0, 0.5, 1.0]).T.set_axis(["min", "median", "max"], axis=1)

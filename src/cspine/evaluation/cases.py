@@ -1,4 +1,4 @@
-"""Truth and a system's answers as cases: patients, the vertebrae of one level, and all vertebrae."""
+"""Matching of predictions with a reference standard, as cases: patients, vertebrae of one level, and all vertebrae."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,164 +11,163 @@ import pandas as pd
 from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.errors import LabelError
 from cspine.core.findings import Acquisition
-from cspine.core.typing import Floats
+from cspine.core.typing import Bools, Floats
 from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.evaluation.predictions import Predictions
 
-_ACQUIRED: Final = tuple(Acquisition.model_fields)
+_ACQUISITION_COLUMNS: Final = tuple(Acquisition.model_fields)
 
 LEVELS: Final = "levels"
-"""All vertebrae together."""
+"""Target that stands for the vertebrae of all levels together."""
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Cases of one kind, with their truth and what a system says.
+    """The cases of one target, with their labels and a model's probabilities.
 
     Attributes
     ----------
-    what : str
+    target : str
         One of `TARGETS`, or `LEVELS`.
     truth : (n,) int
-        0 or 1.
-    said : (n,)
-        Probabilities.
+        Labels, 0 or 1.
+    probability : (n,) float
+        Predicted probabilities.
     studies : (n,) int
-        Row of each case's study.
+        Index of each case's study in the reference standard.
     patients : (n,) int
         Number of each case's patient.
     columns : (n,) int
-        Which of `TARGETS` each case is.
+        Index of each case's target in `TARGETS`.
     """
 
-    what: str
+    target: str
     truth: npt.NDArray[np.int64]
-    said: Floats
+    probability: Floats
     studies: npt.NDArray[np.intp]
     patients: npt.NDArray[np.intp]
     columns: npt.NDArray[np.intp]
 
     @property
     def is_patient(self) -> bool:
-        """Whether cases are patients' studies, and not vertebrae."""
-        return self.what == OVERALL
+        """Whether a case is a patient's study rather than a vertebra."""
+        return self.target == OVERALL
 
     @property
-    def positives(self) -> int:
-        """How many are fractured."""
+    def n_positives(self) -> int:
+        """Number of fractured cases."""
         return int(self.truth.sum())
 
-    def only(self, chosen: npt.NDArray[np.bool_]) -> "Cases":
+    def select(self, is_selected: Bools) -> "Cases":
         """Return some of the cases."""
         return Cases(
-            self.what,
-            self.truth[chosen],
-            self.said[chosen],
-            self.studies[chosen],
-            self.patients[chosen],
-            self.columns[chosen],
+            self.target,
+            self.truth[is_selected],
+            self.probability[is_selected],
+            self.studies[is_selected],
+            self.patients[is_selected],
+            self.columns[is_selected],
         )
 
 
 @dataclass(frozen=True)
-class Matched:
-    """Truth and several systems' answers to the same studies and targets.
+class MatchedPredictions:
+    """A reference standard, and the predictions of several models for the same studies and targets.
 
     Attributes
     ----------
-    truth : Truth
-        Of the studies that every system answered.
-    said : dict of str to (studies, 8)
-        Each system's probabilities, columns `TARGETS`; where any system gives none, NaN of all.
+    reference : ReferenceStandard
+        Of the studies that every model assessed.
+    probability : dict of str to (n, 8) float
+        Probabilities of each model, columns `TARGETS`. Where one model gives none, it is NaN for all.
     not_assessable : dict of str to tuple of str
-        Studies of the truth that each system refused.
-    unasked : dict of str to int
-        Studies that a system answered and the truth does not hold.
+        Studies of the reference standard that each model rated not assessable.
+    n_unmatched : dict of str to int
+        Number of each model's studies that are not in the reference standard.
     """
 
-    truth: ReferenceStandard
-    said: Mapping[str, Floats]
+    reference: ReferenceStandard
+    probability: Mapping[str, Floats]
     not_assessable: Mapping[str, tuple[str, ...]]
-    unasked: Mapping[str, int]
+    n_unmatched: Mapping[str, int]
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
-        """The truth, (studies, 8)."""
-        return self.truth.labels[list(TARGETS)].to_numpy(np.int64)
+        """Labels, (n, 8), columns `TARGETS`."""
+        return self.reference.labels[list(TARGETS)].to_numpy(np.int64)
 
     @property
     def patients(self) -> npt.NDArray[np.intp]:
-        """The number of each study's patient."""
-        return np.unique(self.truth.patients.to_numpy().astype(str), return_inverse=True)[1].astype(np.intp)
+        """Number of each study's patient, (n,)."""
+        return np.unique(self.reference.patients.to_numpy().astype(str), return_inverse=True)[1].astype(np.intp)
 
-    def cases(self, name: str) -> dict[str, Cases]:
-        """Return a system's cases by kind: `TARGETS` and `LEVELS`."""
-        labels, said, patients = self.labels, self.said[name], self.patients
-        kinds = {target: [column] for column, target in enumerate(TARGETS)}
-        kinds[LEVELS] = [TARGETS.index(level) for level in VERTEBRAE]
-        return {what: _cases(what, labels, said, patients, columns) for what, columns in kinds.items()}
-
-
-def _cases(
-    what: str,
-    labels: npt.NDArray[np.int64],
-    said: Floats,
-    patients: npt.NDArray[np.intp],
-    columns: list[int],
-) -> Cases:
-    rows, places = np.nonzero(~np.isnan(said[:, columns]))
-    of = np.array(columns)[places]
-    return Cases(what, labels[rows, of], said[rows, of], rows, patients[rows], of)
+    def cases(self, model: str) -> dict[str, Cases]:
+        """Return the cases of a model by target: `TARGETS` and `LEVELS`."""
+        labels, probability, patients = self.labels, self.probability[model], self.patients
+        columns_of = {target: [column] for column, target in enumerate(TARGETS)}
+        columns_of[LEVELS] = [TARGETS.index(level) for level in VERTEBRAE]
+        cases = {}
+        for target, columns in columns_of.items():
+            rows, positions = np.nonzero(~np.isnan(probability[:, columns]))
+            of = np.array(columns)[positions]
+            cases[target] = Cases(target, labels[rows, of], probability[rows, of], rows, patients[rows], of)
+        return cases
 
 
-def _groups(truth: ReferenceStandard, systems: Sequence[Predictions]) -> pd.DataFrame:
-    """Return what studies differ in, as the truth tells, or else as the first system does that was told by headers."""
-    found = truth.groups
-    for system in systems:
-        told = [name for name in _ACQUIRED if name in system.about.columns and name not in found.columns]
-        found = found.join(system.about[told].reindex(truth.labels.index), how="right") if told else found
-    return found
-
-
-def match(truth: ReferenceStandard, systems: Sequence[Predictions]) -> Matched:
-    """Bring truth and answers to the same studies; what any system leaves out is left out for all.
+def match_predictions(reference: ReferenceStandard, models: Sequence[Predictions]) -> MatchedPredictions:
+    """Match predictions with a reference standard; what one model leaves out is left out for all.
 
     Parameters
     ----------
-    truth : Truth
-        What is true.
-    systems : sequence of Answers
-        One at least, with different names.
+    reference : ReferenceStandard
+        Labels of the studies.
+    models : sequence of Predictions
+        At least one, with different names.
 
     Raises
     ------
     LabelError
-        A system neither answers nor refuses studies that the truth holds, names are the same, or nothing is left.
+        A model lacks studies of the reference standard, names are equal, or no study remains.
     """
-    names = [system.name for system in systems]
-    if not systems or len(set(names)) != len(names):
-        raise LabelError(f"systems are called {', '.join(names) or 'nothing'}; give one at least, each its own name")
-    studies: pd.Index[Any] = truth.labels.index
-    answered = np.ones(len(studies), bool)
-    for system in systems:
-        has = studies.isin(system.probability.index)
-        lacking = studies[~has & ~studies.isin(list(system.not_assessable))]
-        if len(lacking):
-            first = ", ".join(str(study)[:80] for study in lacking[:3])
-            raise LabelError(
-                f"{system.name}: {len(lacking)} of {len(studies)} studies have no answer (first: {first}); "
-                "answer them, or leave them out of the truth"
-            )
-        answered &= has
-    if not answered.any():
-        raise LabelError("no study was answered by every system; there is nothing to judge")
-    kept = studies[answered]
-    asked = truth.only(kept)
-    tables = [system.probability.reindex(columns=list(TARGETS)).loc[kept].to_numpy(np.float64) for system in systems]
-    gaps = np.any([np.isnan(table) for table in tables], axis=0)
-    return Matched(
-        replace(asked, groups=_groups(asked, systems)),
-        {name: np.where(gaps, np.nan, table) for name, table in zip(names, tables, strict=True)},
-        {system.name: tuple(study for study in studies if study in system.not_assessable) for system in systems},
-        {system.name: int((~system.probability.index.isin(studies)).sum()) for system in systems},
+    names = [model.name for model in models]
+    if not models or len(set(names)) != len(names):
+        raise LabelError(f"models are called {', '.join(names) or 'nothing'}; give one at least, each its own name")
+    studies: pd.Index[Any] = reference.labels.index
+    is_assessed = np.ones(len(studies), bool)
+    for model in models:
+        is_assessed &= _is_assessed(model, studies)
+    if not is_assessed.any():
+        raise LabelError("no study was assessed by every model; there is nothing to evaluate")
+    kept = studies[is_assessed]
+    matched = reference.select(kept)
+    tables = [model.probability.reindex(columns=list(TARGETS)).loc[kept].to_numpy(np.float64) for model in models]
+    is_missing = np.any([np.isnan(table) for table in tables], axis=0)
+    return MatchedPredictions(
+        replace(matched, subgroups=_subgroups(matched, models)),
+        {name: np.where(is_missing, np.nan, table) for name, table in zip(names, tables, strict=True)},
+        {model.name: tuple(study for study in studies if study in model.not_assessable) for model in models},
+        {model.name: int((~model.probability.index.isin(studies)).sum()) for model in models},
     )
+
+
+def _is_assessed(model: Predictions, studies: "pd.Index[Any]") -> Bools:
+    """Return which studies have probabilities; raises LabelError where others are not rated not assessable."""
+    has_probability = studies.isin(model.probability.index)
+    missing = studies[~has_probability & ~studies.isin(list(model.not_assessable))]
+    if len(missing):
+        first = ", ".join(str(study)[:80] for study in missing[:3])
+        raise LabelError(
+            f"{model.name}: {len(missing)} of {len(studies)} studies have no prediction (first: {first}); "
+            "predict them, or leave them out of the reference standard"
+        )
+    return np.asarray(has_probability, bool)
+
+
+def _subgroups(reference: ReferenceStandard, models: Sequence[Predictions]) -> pd.DataFrame:
+    """Return the subgroup variables of the reference standard, completed by the first model with acquisition data."""
+    table = reference.subgroups
+    for model in models:
+        metadata = model.study_metadata
+        added = [name for name in _ACQUISITION_COLUMNS if name in metadata.columns and name not in table.columns]
+        table = table.join(metadata[added].reindex(reference.labels.index), how="right") if added else table
+    return table

@@ -1,4 +1,4 @@
-"""Whether recent findings look like a reference's: probabilities, coverage, refusals, scanners."""
+"""Drift detection without labels: differences between recent findings and those of a reference period."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,225 +17,246 @@ from cspine.core.typing import Floats
 from cspine.evaluation.predictions import Predictions
 from cspine.metrics.bootstrap import Interval, basic_interval
 
-LEAST: Final = 20
-"""Studies on either side with fewer of which nothing is said."""
+MIN_STUDIES: Final = 20
+"""A variable is compared where either side has at least so many studies."""
 
-ALARM: Final = 0.05
-"""How often anything is said to have moved where nothing has."""
+SIGNIFICANCE_LEVEL: Final = 0.05
+"""Family-wise error rate: probability of any significant shift without drift."""
 
 MODERATE: Final = 0.1
 LARGE: Final = 0.25
-"""Usual words for a population stability index (Siddiqi, Credit Risk Scorecards, 2006)."""
+"""Conventional limits of the population stability index (Siddiqi, Credit Risk Scorecards, 2006)."""
 
-_BINS: Final = 10
-_HALF: Final = 0.5
-"""Added to each count, so that an empty bin has a logarithm."""
+_N_BINS: Final = 10
+_PSEUDOCOUNT: Final = 0.5
+"""Added to each count, so that the logarithm of an empty bin is defined."""
 
-_PERMUTED: Final = 4999
-_DRAWS: Final = 1000
+_N_PERMUTATIONS: Final = 4999
+_N_RESAMPLES: Final = 1000
+
+_ASSESSED: Final = "assessed"
 
 Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How one thing that is told of studies differs between a reference and recent ones.
+    """Difference of one variable between reference and recent studies.
 
     Attributes
     ----------
-    what : str
+    variable : str
         Such as ``probability, patient`` or ``manufacturer``.
-    reference, recent : int
-        Studies of which it is told.
-    stability : Interval
-        The population stability index, with its basic bootstrap interval; 0 where both are alike.
+    n_reference, n_recent : int
+        Studies with a value of the variable.
+    stability_index : Interval
+        Population stability index with its basic bootstrap interval; 0 for equal distributions.
     null_p95 : float
-        What the index stays below nineteen times in twenty where nothing has moved; the more the fewer studies.
-    distance : Interval or None
-        Of measures, the Kolmogorov-Smirnov distance of both distributions, with its basic bootstrap interval.
-    p : float
-        How likely so much is by chance: of measures Kolmogorov and Smirnov's, of words by permutation.
-    moved : bool
-        Whether it is less likely than `ALARM` once all shifts are looked at together (Holm 1979).
+        95th percentile of the index without drift; it grows as the number of studies falls.
+    ks_distance : Interval or None
+        Kolmogorov-Smirnov distance of a numeric variable with its basic bootstrap interval.
+    p_value : float
+        Of the Kolmogorov-Smirnov test for numeric variables, of a permutation test for categories.
+    is_significant : bool
+        Whether the shift is significant at `SIGNIFICANCE_LEVEL` after Holm's correction over all variables (1979).
     detail : str
-        What changed most, in words.
+        Largest change, for reports.
     """
 
-    what: str
-    reference: int
-    recent: int
-    stability: Interval
+    variable: str
+    n_reference: int
+    n_recent: int
+    stability_index: Interval
     null_p95: float
-    distance: Interval | None
-    p: float
-    moved: bool
+    ks_distance: Interval | None
+    p_value: float
+    is_significant: bool
     detail: str
 
     @property
-    def size(self) -> str:
-        """A word for the stability index."""
-        value = self.stability.value
+    def magnitude(self) -> str:
+        """Conventional word for the stability index."""
+        value = self.stability_index.value
         return "large" if value > LARGE else "moderate" if value > MODERATE else "small"
 
 
 def find_shifts(
-    reference: Predictions, recent: Predictions, *, draws: int = _DRAWS, seed: int = 0
+    reference: Predictions, recent: Predictions, *, n_resamples: int = _N_RESAMPLES, seed: int = 0
 ) -> tuple[Shift, ...]:
-    """Return how recent answers differ from a reference's, those first that moved.
+    """Return the shift of each variable, significant ones first.
 
     Parameters
     ----------
-    reference, recent : Answers
-        Read from findings; of tables, probabilities alone are compared.
-    draws, seed : int
-        Of the bootstrap, and what it is made from.
+    reference, recent : Predictions
+        Read from findings; of tables, only probabilities are compared.
+    n_resamples : int
+        Number of bootstrap resamples.
+    seed : int
+        Seed of bootstrap and permutations.
 
     Raises
     ------
     LabelError
-        Either holds fewer than `LEAST` studies.
+        Either holds fewer than `MIN_STUDIES` studies.
     """
-    tables = [_table(answers) for answers in (reference, recent)]
-    for answers, table in zip((reference, recent), tables, strict=True):
-        if len(table) < LEAST:
-            raise LabelError(f"{answers.name}: {len(table)} studies are too few to compare; give {LEAST} at least")
+    tables = [_variables(predictions) for predictions in (reference, recent)]
+    for predictions, table in zip((reference, recent), tables, strict=True):
+        if len(table) < MIN_STUDIES:
+            raise LabelError(
+                f"{predictions.name}: {len(table)} studies are too few to compare; give {MIN_STUDIES} at least"
+            )
     rng = np.random.default_rng(seed)
-    found = [
+    shifts = [
         shift
         for column in tables[0].columns.union(tables[1].columns, sort=False)
-        if (shift := _shift(str(column), tables[0].get(column), tables[1].get(column), draws, rng)) is not None
+        if (shift := _compare(str(column), tables[0].get(column), tables[1].get(column), n_resamples, rng)) is not None
     ]
-    return tuple(sorted(_holm(found), key=lambda shift: (not shift.moved, -shift.stability.value)))
+    return tuple(
+        sorted(_correct_holm(shifts), key=lambda shift: (not shift.is_significant, -shift.stability_index.value))
+    )
 
 
 def stability_index(reference: npt.ArrayLike, recent: npt.ArrayLike) -> Floats:
-    """Return the population stability index of counts in the same bins, half a case added to each.
+    """Return the population stability index of counts in the same bins, with half a case added to each.
 
     Parameters
     ----------
-    reference, recent : (..., bins)
+    reference, recent : (..., bins) array_like
+        Counts per bin.
 
+    Returns
+    -------
+    (...) float
+
+    Examples
+    --------
     >>> float(stability_index([10, 10], [10, 10])), round(float(stability_index([90, 10], [50, 50])), 2)
     (0.0, 0.86)
     """
-    first, second = (np.asarray(counts, np.float64) + _HALF for counts in (reference, recent))
+    first, second = (np.asarray(counts, np.float64) + _PSEUDOCOUNT for counts in (reference, recent))
     a, b = (counts / counts.sum(axis=-1, keepdims=True) for counts in (first, second))
     return np.asarray(np.sum((a - b) * np.log(a / b), axis=-1))
 
 
-def _table(answers: Predictions) -> pd.DataFrame:
-    """Return a row for each study, of all that is compared."""
-    studies = answers.probability.index.union(pd.Index(list(answers.not_assessable)), sort=False)
+def _variables(predictions: Predictions) -> pd.DataFrame:
+    """Return the compared variables, one row per study."""
+    studies = predictions.probability.index.union(pd.Index(list(predictions.not_assessable)), sort=False)
     columns: dict[str, pd.Series] = {}
     for target in TARGETS:
         name = "patient" if target == OVERALL else target
-        columns[f"probability, {name}"] = answers.probability[target].reindex(studies)
-    if not answers.about.empty:
-        not_assessable = pd.Series({study: answers.not_assessable.get(study, "answered") for study in studies})
-        columns["not_assessable"] = not_assessable
-        told = {f"{level} coverage": f"coverage, {level}" for level in VERTEBRAE}
-        told |= {name: name.replace("_", " ") for name in ("weights", *Acquisition.model_fields)}
-        for name, shown in told.items():
-            if name in answers.about.columns:
-                columns[shown] = answers.about[name].reindex(studies)
+        columns[f"probability, {name}"] = predictions.probability[target].reindex(studies)
+    metadata = predictions.study_metadata
+    if not metadata.empty:
+        columns["not assessable"] = pd.Series(
+            {study: predictions.not_assessable.get(study, _ASSESSED) for study in studies}
+        )
+        headings = {f"{level} coverage": f"coverage, {level}" for level in VERTEBRAE}
+        headings |= {name: name.replace("_", " ") for name in ("weights", *Acquisition.model_fields)}
+        for name, heading in headings.items():
+            if name in metadata.columns:
+                columns[heading] = metadata[name].reindex(studies)
     return pd.DataFrame(columns, index=studies)
 
 
-def _shift(
-    what: str,
+def _compare(
+    variable: str,
     reference: "pd.Series | None",
     recent: "pd.Series | None",
-    draws: int,
+    n_resamples: int,
     rng: np.random.Generator,
 ) -> Shift | None:
-    """Return how one column differs; None where too little is known of it."""
+    """Return the shift of one variable; None with too few values."""
     if reference is None or recent is None:
         return None
     first, second = reference.dropna(), recent.dropna()
-    if min(len(first), len(second)) < LEAST:
+    if min(len(first), len(second)) < MIN_STUDIES:
         return None
     if is_numeric_dtype(first) and is_numeric_dtype(second):
-        return _of_measures(what, first.to_numpy(np.float64), second.to_numpy(np.float64), draws, rng)
-    return _of_words(what, first.astype(str), second.astype(str), draws, rng)
+        return _compare_numbers(variable, first.to_numpy(np.float64), second.to_numpy(np.float64), n_resamples, rng)
+    return _compare_categories(variable, first.astype(str), second.astype(str), n_resamples, rng)
 
 
-def _of_measures(what: str, first: Floats, second: Floats, draws: int, rng: np.random.Generator) -> Shift:
-    counts = _binned(first, second)
+def _compare_numbers(variable: str, first: Floats, second: Floats, n_resamples: int, rng: np.random.Generator) -> Shift:
+    counts = _bin_counts(first, second)
     test = stats.ks_2samp(first, second)
-    drawn = np.array([_distance(rng.choice(first, len(first)), rng.choice(second, len(second))) for _ in range(draws)])
-    chance = _by_chance(counts, rng)
+    resampled = np.array(
+        [_ks_distance(rng.choice(first, len(first)), rng.choice(second, len(second))) for _ in range(n_resamples)]
+    )
+    null = _permuted_indices(counts, rng)
     return Shift(
-        what,
+        variable,
         len(first),
         len(second),
-        _stability(counts, draws, rng),
-        float(np.quantile(chance, 1 - ALARM)),
-        basic_interval(float(test.statistic), drawn),
+        _stability_interval(counts, n_resamples, rng),
+        float(np.quantile(null, 1 - SIGNIFICANCE_LEVEL)),
+        basic_interval(float(test.statistic), resampled),
         float(test.pvalue),
-        moved=False,
+        is_significant=False,
         detail=f"median {np.median(first):.3g}, now {np.median(second):.3g}",
     )
 
 
-def _binned(first: Floats, second: Floats) -> tuple[Counts, Counts]:
-    """Return counts in bins of the reference's tenths, with bins below its least and above its greatest value."""
-    least, greatest = float(first.min()), float(first.max())
-    inner = np.quantile(first, np.linspace(0, 1, _BINS + 1)[1:-1])
-    edges = np.unique([np.nextafter(least, -np.inf), *inner, greatest])
-    bins = [np.searchsorted(edges, part, "left") for part in (first, second)]
-    one, other = (np.bincount(part, minlength=len(edges) + 1).astype(np.int64) for part in bins)
-    return one, other
+def _bin_counts(first: Floats, second: Floats) -> tuple[Counts, Counts]:
+    """Return counts in bins of the reference's deciles, with bins below its minimum and above its maximum."""
+    minimum, maximum = float(first.min()), float(first.max())
+    deciles = np.quantile(first, np.linspace(0, 1, _N_BINS + 1)[1:-1])
+    edges = np.unique([np.nextafter(minimum, -np.inf), *deciles, maximum])
+    bins = [np.searchsorted(edges, values, "left") for values in (first, second)]
+    reference, recent = (np.bincount(part, minlength=len(edges) + 1).astype(np.int64) for part in bins)
+    return reference, recent
 
 
-def _distance(first: Floats, second: Floats) -> float:
-    """Return the greatest distance between two distribution functions."""
+def _ks_distance(first: Floats, second: Floats) -> float:
+    """Return the greatest distance between two empirical distribution functions."""
     both = np.concatenate([first, second])
-    shares = [np.searchsorted(np.sort(values), both, "right") / len(values) for values in (first, second)]
-    return float(np.abs(shares[0] - shares[1]).max())
+    fractions = [np.searchsorted(np.sort(values), both, "right") / len(values) for values in (first, second)]
+    return float(np.abs(fractions[0] - fractions[1]).max())
 
 
-def _of_words(
-    what: str, first: "pd.Series[str]", second: "pd.Series[str]", draws: int, rng: np.random.Generator
+def _compare_categories(
+    variable: str, first: "pd.Series[str]", second: "pd.Series[str]", n_resamples: int, rng: np.random.Generator
 ) -> Shift | None:
-    words = sorted({*first, *second})
-    if len(words) < 2:
+    categories = sorted({*first, *second})
+    if len(categories) < 2:
         return None
-    one, other = (np.array([int((own == word).sum()) for word in words], np.int64) for own in (first, second))
-    value, chance = float(stability_index(one, other)), _by_chance((one, other), rng)
-    shares = one / one.sum(), other / other.sum()
-    most = int(np.abs(shares[0] - shares[1]).argmax())
+    reference, recent = (
+        np.array([int((values == category).sum()) for category in categories], np.int64) for values in (first, second)
+    )
+    value, null = float(stability_index(reference, recent)), _permuted_indices((reference, recent), rng)
+    fractions = reference / reference.sum(), recent / recent.sum()
+    largest = int(np.abs(fractions[0] - fractions[1]).argmax())
     return Shift(
-        what,
+        variable,
         len(first),
         len(second),
-        _stability((one, other), draws, rng),
-        float(np.quantile(chance, 1 - ALARM)),
+        _stability_interval((reference, recent), n_resamples, rng),
+        float(np.quantile(null, 1 - SIGNIFICANCE_LEVEL)),
         None,
-        (1 + int(np.sum(chance >= value - 1e-12))) / (1 + len(chance)),
-        moved=False,
-        detail=f"{words[most]}: {100 * shares[0][most]:.0f} %, now {100 * shares[1][most]:.0f} %",
+        (1 + int(np.sum(null >= value - 1e-12))) / (1 + len(null)),
+        is_significant=False,
+        detail=f"{categories[largest]}: {100 * fractions[0][largest]:.0f} %, now {100 * fractions[1][largest]:.0f} %",
     )
 
 
-def _by_chance(counts: tuple[Counts, Counts], rng: np.random.Generator) -> Floats:
-    """Return stability indices of the same studies, parted by chance into two sides as large."""
-    together = counts[0] + counts[1]
-    permuted = rng.multivariate_hypergeometric(together, int(counts[1].sum()), size=_PERMUTED)
-    return stability_index(together - permuted, permuted)
+def _permuted_indices(counts: tuple[Counts, Counts], rng: np.random.Generator) -> Floats:
+    """Return stability indices of the same studies, divided at random into two sides of the same sizes."""
+    pooled = counts[0] + counts[1]
+    permuted = rng.multivariate_hypergeometric(pooled, int(counts[1].sum()), size=_N_PERMUTATIONS)
+    return stability_index(pooled - permuted, permuted)
 
 
-def _stability(counts: tuple[Counts, Counts], draws: int, rng: np.random.Generator) -> Interval:
-    drawn = [rng.multinomial(own.sum(), own / own.sum(), size=draws) for own in counts]
-    return basic_interval(float(stability_index(*counts)), stability_index(*drawn))
+def _stability_interval(counts: tuple[Counts, Counts], n_resamples: int, rng: np.random.Generator) -> Interval:
+    resampled = [rng.multinomial(side.sum(), side / side.sum(), size=n_resamples) for side in counts]
+    return basic_interval(float(stability_index(*counts)), stability_index(*resampled))
 
 
-def _holm(shifts: list[Shift]) -> Iterator[Shift]:
-    """Yield shifts, told which of them moved."""
-    order = sorted(range(len(shifts)), key=lambda number: shifts[number].p)
-    moved = set()
-    for rank, number in enumerate(order):
-        if shifts[number].p > ALARM / (len(shifts) - rank):
+def _correct_holm(shifts: list[Shift]) -> Iterator[Shift]:
+    """Yield the shifts with their significance after Holm's correction."""
+    ascending = sorted(range(len(shifts)), key=lambda index: shifts[index].p_value)
+    significant = set()
+    for rank, index in enumerate(ascending):
+        if shifts[index].p_value > SIGNIFICANCE_LEVEL / (len(shifts) - rank):
             break
-        moved.add(number)
-    for number, shift in enumerate(shifts):
-        yield replace(shift, moved=number in moved)
+        significant.add(index)
+    for index, shift in enumerate(shifts):
+        yield replace(shift, is_significant=index in significant)

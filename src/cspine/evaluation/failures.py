@@ -1,4 +1,4 @@
-"""What a system got most wrong."""
+"""The most confident errors of a model, for review."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,61 +13,68 @@ from cspine.evaluation.cases import LEVELS, Cases
 
 @dataclass(frozen=True)
 class Failure:
-    """A vertebra that a system got wrong.
+    """A vertebra with a confident error.
 
     Attributes
     ----------
-    kind : str
-        What is known of the fracture, '' of whole ones.
+    study, level : str
+        StudyInstanceUID, and C1 to C7.
+    is_fractured : bool
+        Whether the vertebra is fractured by the reference standard.
+    probability : float
+        Predicted probability.
+    fracture_type : str
+        Type and visibility of its fractures where they are known, else ''.
     """
 
     study: str
     level: str
-    fractured: bool
+    is_fractured: bool
     probability: float
-    kind: str
+    fracture_type: str
 
     @property
     def caption(self) -> str:
-        """What is wrong, in words."""
-        truth = f"broken ({self.kind})" if self.kind else "broken" if self.fractured else "whole"
-        return f"{self.level}, {truth}, called {100 * self.probability:.1f} % likely to be broken; study {self.study}"
+        """Sentence for a report: reference standard, probability and study."""
+        reference = "fractured" if self.is_fractured else "no fracture"
+        reference += f" ({self.fracture_type})" if self.fracture_type else ""
+        return f"{self.level}, {reference}, predicted probability {100 * self.probability:.1f} %; study {self.study}"
 
 
-def worst_failures(truth: ReferenceStandard, cases: Mapping[str, Cases], count: int = 6) -> list[Failure]:
-    """Return whole vertebrae that are called likeliest to be broken, then broken ones that are called least likely.
+def worst_failures(reference: ReferenceStandard, cases: Mapping[str, Cases], count: int = 6) -> list[Failure]:
+    """Return the false positives with the highest probabilities, then the false negatives with the lowest.
 
     Parameters
     ----------
-    truth : Truth
-        Of the judged studies, in the order of the cases' studies.
+    reference : ReferenceStandard
+        Of the evaluated studies, in the order of the cases' studies.
     cases : mapping of str to Cases
-        A system's, as `cspine.evaluation.evaluate.EvaluationResult.cases` holds them.
+        Cases of one model by target, as in `cspine.evaluation.evaluate.EvaluationResult.cases`.
     count : int
-        Of either at most.
+        Maximum number of either.
     """
     levels = cases[LEVELS]
-    kinds = _kinds(truth)
-    names = truth.labels.index.to_numpy(dtype=str)
-    order = np.argsort(levels.said, kind="stable")
-    alarms = [place for place in order[::-1] if not levels.truth[place]][:count]
-    misses = [place for place in order if levels.truth[place]][:count]
-    found = []
-    for place in (*alarms, *misses):
-        study, level = str(names[levels.studies[place]]), TARGETS[levels.columns[place]]
-        fractured = bool(levels.truth[place])
-        kind = kinds.get((study, level), "") if fractured else ""
-        found.append(Failure(study, level, fractured, float(levels.said[place]), kind))
-    return found
+    fracture_types = _fracture_types(reference)
+    studies = reference.labels.index.to_numpy(dtype=str)
+    ascending = np.argsort(levels.probability, kind="stable")
+    false_positives = [case for case in ascending[::-1] if not levels.truth[case]][:count]
+    false_negatives = [case for case in ascending if levels.truth[case]][:count]
+    failures = []
+    for case in (*false_positives, *false_negatives):
+        study, level = str(studies[levels.studies[case]]), TARGETS[levels.columns[case]]
+        is_fractured = bool(levels.truth[case])
+        fracture_type = fracture_types.get((study, level), "") if is_fractured else ""
+        failures.append(Failure(study, level, is_fractured, float(levels.probability[case]), fracture_type))
+    return failures
 
 
-def _kinds(truth: ReferenceStandard) -> dict[tuple[str, str], str]:
-    """Return what is known of each broken vertebra's fractures."""
-    if truth.fractures is None:
+def _fracture_types(reference: ReferenceStandard) -> dict[tuple[str, str], str]:
+    """Return type and visibility of the fractures of each fractured vertebra, by study and level."""
+    if reference.fractures is None:
         return {}
-    found: dict[tuple[str, str], str] = {}
-    for row in truth.fractures.sort_values("kind").itertuples():
+    types: dict[tuple[str, str], str] = {}
+    for row in reference.fractures.sort_values("fracture_type").itertuples():
         key = str(getattr(row, STUDY)), str(row.level)
-        told = f"{row.kind}, {row.visibility}"
-        found[key] = f"{found[key]}; {told}" if key in found else told
-    return found
+        description = f"{row.fracture_type}, {row.visibility}"
+        types[key] = f"{types[key]}; {description}" if key in types else description
+    return types

@@ -1,8 +1,8 @@
-"""Whether a system points at what is broken, and whether it blames the right vertebra."""
+"""Lesion localization: whether marks hit fractures, and whether the most suspicious level is the fractured one."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,162 +10,206 @@ import pandas as pd
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.columns import PLACE, STUDY
+from cspine.core.typing import Bools, Floats
 from cspine.datasets.lesion_reference import LesionReference, Mark
-from cspine.evaluation.cases import Matched
+from cspine.evaluation.cases import MatchedPredictions
 from cspine.evaluation.operating_point_metrics import FixedOperatingPoints
 from cspine.evaluation.predictions import Predictions
-from cspine.metrics.bootstrap import Interval, proportion
+from cspine.metrics.bootstrap import Interval, proportion_interval
 from cspine.metrics.froc import Froc, froc
 
-ALARMS: Final = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-"""False alarms a study at which a FROC curve is told."""
+FALSE_POSITIVE_RATES: Final = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""False positives per study at which the sensitivity of a FROC curve is reported."""
+
+Vertebra = tuple[str, str]
+"""StudyInstanceUID and level."""
 
 
 @dataclass(frozen=True)
-class Detected:
-    """Broken vertebrae at a threshold: how many are called, and of these, how many are pointed at rightly."""
-
-    name: str
-    threshold: float
-    called: Interval
-    right: Interval
-
-
-@dataclass(frozen=True)
-class Localisation:
-    """How well a system points.
+class LocalizationAtPoint:
+    """Localization of fractured vertebrae at an operating point.
 
     Attributes
     ----------
-    told : str
-        What counts as a hit.
-    studies, broken : int
-        Studies whose fractures are known in place, and broken vertebrae in them.
-    curve : Froc
-        Of all marks.
-    sensitivity : dict of float to Interval
-        At `ALARMS`; intervals of the bootstrap over patients, with the threshold held where it is.
-    detected : tuple of Detected
-        At each operating point.
+    name : str
+        Name of the operating point.
+    threshold : float
+        Threshold on the vertebra's probability.
+    sensitivity : Interval
+        Fraction of fractured vertebrae whose probability reaches the threshold.
+    correct_location : Interval
+        Fraction of those that have a mark of at least that strength which hits the fracture.
     """
 
-    told: str
-    studies: int
-    broken: int
-    curve: Froc
-    sensitivity: dict[float, Interval]
-    detected: tuple[Detected, ...]
+    name: str
+    threshold: float
+    sensitivity: Interval
+    correct_location: Interval
 
 
-def match_marks(
-    matched: Matched, system: Predictions, points: FixedOperatingPoints, *, draws: int, seed: int = 0
-) -> Localisation | None:
-    """Hold a system's marks against where studies are broken; None where it marks nothing or no place is known.
+@dataclass(frozen=True)
+class LesionLocalization:
+    """Lesion localization of a model.
+
+    Attributes
+    ----------
+    hit_criterion : str
+        Criterion of a hit.
+    n_studies, n_fractured : int
+        Studies whose fractures are located, and fractured vertebrae in them.
+    froc : Froc
+        FROC curve of all marks.
+    sensitivity_at : dict of float to Interval
+        Sensitivity at `FALSE_POSITIVE_RATES`, with intervals of the patient bootstrap at a fixed threshold.
+    operating_points : tuple of LocalizationAtPoint
+        Localization at each operating point.
+    """
+
+    hit_criterion: str
+    n_studies: int
+    n_fractured: int
+    froc: Froc
+    sensitivity_at: dict[float, Interval]
+    operating_points: tuple[LocalizationAtPoint, ...]
+
+
+def evaluate_localization(
+    matched: MatchedPredictions,
+    model: Predictions,
+    operating_points: FixedOperatingPoints,
+    *,
+    n_resamples: int,
+    seed: int = 0,
+) -> LesionLocalization | None:
+    """Evaluate the locations that a model reports.
 
     Parameters
     ----------
-    matched : Matched
-        Whose truth knows places. Vertebrae of which some system says nothing do not count.
-    system : Answers
-        Whose marks.
-    points : FixedOperatingPoints
-        Their thresholds for vertebrae are used.
-    draws, seed : int
-        Of the bootstrap over patients.
+    matched : MatchedPredictions
+        With the reference locations. Vertebrae without a probability by one of the models do not count.
+    model : Predictions
+        Model whose marks are evaluated.
+    operating_points : FixedOperatingPoints
+        Operating points, of which the thresholds for vertebrae are used.
+    n_resamples : int
+        Number of bootstrap resamples.
+    seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    LesionLocalization or None
+        None where the model reports no marks, or no location is known.
 
     Raises
     ------
     LabelError
-        A file that tells places is damaged.
+        A file with reference locations is damaged.
     """
-    places = matched.truth.places
-    if places is None or system.marks is None:
+    lesions = matched.reference.lesions
+    if lesions is None or model.marks is None:
         return None
-    said = _said(matched, system.name)
-    studies = [str(study) for study in matched.truth.labels.index]
-    known = {study: levels for study in studies if (levels := places.targets(study)) is not None}
-    targets = [(study, level) for study, levels in known.items() for level in levels if (study, level) in said]
-    if not targets:
+    scored = _vertebra_probabilities(matched, model.name)
+    located = _located_levels(matched, lesions)
+    fractured = [(study, level) for study, levels in located.items() for level in levels if (study, level) in scored]
+    if not fractured:
         return None
-    numbers = {target: number for number, target in enumerate(targets)}
-    marks = [row for row in _held(places, system.marks, numbers, known) if row.of in said]
-    strength, hits = np.array([row.strength for row in marks]), np.array([row.hit for row in marks], np.int64)
-    curve = froc(strength, hits, broken=len(targets), studies=len(known))
-    best = np.full(len(targets), -np.inf)  # of the marks that hit it
-    for row in marks:
-        if row.hit >= 0:
-            best[row.hit] = max(best[row.hit], row.strength)
-    patients = np.array([str(matched.truth.patients[study]) for study, _ in targets])
-    chance = np.array([said[target] for target in targets])
-    everyone = np.ones(len(targets), bool)
+    index_of = {vertebra: index for index, vertebra in enumerate(fractured)}
+    marks = [mark for mark in _match_marks(lesions, model.marks, index_of, located) if mark.vertebra in scored]
+    strength, hits = np.array([mark.strength for mark in marks]), np.array([mark.hit for mark in marks], np.int64)
+    curve = froc(strength, hits, n_lesions=len(fractured), n_studies=len(located))
+    hit_strength = _max_hit_strength(marks, len(fractured))
+    probability = np.array([scored[vertebra] for vertebra in fractured])
+    patients = np.array([str(matched.reference.patients[study]) for study, _ in fractured])
+    everyone = np.ones(len(fractured), bool)
 
-    def of(chosen: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Interval:
-        return proportion(chosen, among, patients, draws=draws, seed=seed)
+    def proportion(is_success: Bools, is_included: Bools) -> Interval:
+        return proportion_interval(is_success, is_included, patients, n_resamples=n_resamples, seed=seed)
 
-    return Localisation(
-        places.told,
-        len(known),
-        len(targets),
+    return LesionLocalization(
+        lesions.hit_criterion,
+        len(located),
+        len(fractured),
         curve,
-        {alarms: of(best >= _threshold(curve, alarms), everyone) for alarms in ALARMS},
+        {rate: proportion(hit_strength >= curve.threshold_at(rate), everyone) for rate in FALSE_POSITIVE_RATES},
         tuple(
-            Detected(
+            LocalizationAtPoint(
                 point.name,
                 point.level,
-                of(chance >= point.level, everyone),
-                of(best >= point.level, chance >= point.level),
+                proportion(probability >= point.level, everyone),
+                proportion(hit_strength >= point.level, probability >= point.level),
             )
-            for point in points.points
+            for point in operating_points.points
         ),
     )
 
 
-class _Held(NamedTuple):
-    """A mark: of which vertebra, how sure, and the number of the broken one that it hits, or -1."""
+class _MatchedMark(NamedTuple):
+    """A mark: its vertebra, its strength, and the index of the fractured vertebra that it hits, or -1."""
 
-    of: tuple[str, str]
+    vertebra: Vertebra
     strength: float
     hit: int
 
 
-def _said(matched: Matched, name: str) -> dict[tuple[str, str], float]:
-    """Return what a system says of each vertebra that it is judged on."""
-    studies, values = [str(study) for study in matched.truth.labels.index], matched.said[name][:, 1:]
+def _vertebra_probabilities(matched: MatchedPredictions, model: str) -> dict[Vertebra, float]:
+    """Return the probability of each vertebra that is evaluated."""
+    studies, values = matched.reference.labels.index, matched.probability[model][:, 1:]
     return {
-        (study, level): float(values[row, column])
+        (str(study), level): float(values[row, column])
         for row, study in enumerate(studies)
         for column, level in enumerate(VERTEBRAE)
         if not np.isnan(values[row, column])
     }
 
 
-def _held(
-    places: LesionReference, marks: pd.DataFrame, numbers: dict[tuple[str, str], int], known: Collection[str]
-) -> Iterator[_Held]:
-    """Yield the marks in studies whose places are known."""
-    for row in marks[marks[STUDY].isin(list(known))].to_dict("records"):
-        told: dict[str, Any] = {str(name): value for name, value in row.items()}
-        study, level = str(told[STUDY]), str(told["level"])
-        place = (float(told[name]) for name in (*PLACE, "slice_number", "row", "column"))
-        hit = places.hit(Mark(study, level, *place))
-        yield _Held((study, level), float(told["strength"]), -1 if hit is None else numbers.get((study, hit), -1))
+def _located_levels(matched: MatchedPredictions, lesions: LesionReference) -> dict[str, tuple[str, ...]]:
+    """Return the levels with a located fracture, of the studies whose locations are known."""
+    studies = [str(study) for study in matched.reference.labels.index]
+    return {study: levels for study in studies if (levels := lesions.targets(study)) is not None}
 
 
-def _threshold(curve: Froc, alarms: float) -> float:
-    """Return the lowest threshold that gives no more false alarms a study; above all marks where there is none."""
-    allowed = curve.threshold[curve.false_alarms <= alarms]
-    return float(allowed.min()) if len(allowed) else float("inf")
+def _match_marks(
+    lesions: LesionReference, marks: pd.DataFrame, index_of: dict[Vertebra, int], located: Collection[str]
+) -> Iterator[_MatchedMark]:
+    """Yield the marks in studies whose locations are known."""
+    for row in marks[marks[STUDY].isin(list(located))].to_dict("records"):
+        study, level = str(row[STUDY]), str(row["level"])
+        position = (float(row[name]) for name in (*PLACE, "slice_number", "row", "column"))
+        hit = lesions.hit(Mark(study, level, *position))
+        index = -1 if hit is None else index_of.get((study, hit), -1)
+        yield _MatchedMark((study, level), float(row["strength"]), index)
 
 
-def level_confusion(matched: Matched, name: str) -> npt.NDArray[np.int64]:
-    """Return which vertebra a system finds most suspicious where just one is broken: (7, 7), true level by named one.
+def _max_hit_strength(marks: list[_MatchedMark], n_fractured: int) -> Floats:
+    """Return the strength of the strongest mark that hits each fractured vertebra; -infinity without any."""
+    strength = np.full(n_fractured, -np.inf)
+    for mark in marks:
+        if mark.hit >= 0:
+            strength[mark.hit] = max(strength[mark.hit], mark.strength)
+    return strength
 
-    Levels of which it says nothing are not named; studies whose broken level it says nothing of are left out.
+
+def level_confusion(matched: MatchedPredictions, model: str) -> npt.NDArray[np.int64]:
+    """Return the confusion matrix of levels, over the studies with exactly one fractured vertebra.
+
+    Parameters
+    ----------
+    matched : MatchedPredictions
+        Labels and probabilities.
+    model : str
+        Name of the model.
+
+    Returns
+    -------
+    (7, 7) int
+        Number of studies by fractured level and by the level with the highest probability. Levels without a
+        probability are not predicted; studies whose fractured level has none are left out.
     """
-    labels, said = matched.labels[:, 1:], matched.said[name][:, 1:]
-    found = np.zeros((len(VERTEBRAE), len(VERTEBRAE)), np.int64)
+    labels, probability = matched.labels[:, 1:], matched.probability[model][:, 1:]
+    confusion = np.zeros((len(VERTEBRAE), len(VERTEBRAE)), np.int64)
     for row in np.flatnonzero(labels.sum(axis=1) == 1):
         level = int(labels[row].argmax())
-        if not np.isnan(said[row, level]):
-            found[level, int(np.nanargmax(said[row]))] += 1
-    return found
+        if not np.isnan(probability[row, level]):
+            confusion[level, int(np.nanargmax(probability[row]))] += 1
+    return confusion

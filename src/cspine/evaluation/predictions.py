@@ -1,4 +1,4 @@
-"""What a system said of studies, however it was written down: findings, a table, or a submission to the challenge."""
+"""Predictions of a model, read from findings, a table of probabilities, or a submission to the challenge."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,47 +14,48 @@ from cspine.core.columns import MARK_COLUMNS, STUDY
 from cspine.core.errors import LabelError
 from cspine.core.findings import Findings
 from cspine.datasets.rsna2022_labels import read_table, refuse_rows
+from cspine.datasets.submission import FRACTURED, ROW_ID
 
-ROW_ID: Final = "row_id"
-FRACTURED: Final = "fractured"
 FINDINGS_FILE: Final = "findings.json"
 
-_LARGEST: Final = 32 * 2**20
-"""Bytes of a findings file at most; real ones take a hundred kilobytes."""
+_MAX_FINDINGS_BYTES: Final = 32 * 2**20
+"""Size limit of a findings file; real ones take 100 kB."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One system's answers.
+    """The predictions of one model.
 
     Attributes
     ----------
     name : str
-        Of the system, or of the file that it was read from.
+        Name of the model, or of the file that its predictions were read from.
     probability : DataFrame
-        Indexed by StudyInstanceUID, columns `TARGETS`: plain probabilities; NaN of a vertebra of which the system says
-        that it cannot be judged.
-    not_assessable : dict
-        Studies that it gave no answer to, and why.
-    marks : DataFrame
-        Columns `MARK_COLUMNS`: where it points, one row for each vertebra that it points at, and how sure it is of it:
-        LPS mm, and the DICOM slice's InstanceNumber, row and column, each NaN where it is not told. None is no answer.
-    about : DataFrame
-        Indexed by study: what else is told of it, such as the weights (``weights``) or coverage (``C1 coverage``).
+        Probabilities of a fracture, indexed by StudyInstanceUID, columns `TARGETS`; NaN of a vertebra that the model
+        rated not assessable.
+    not_assessable : dict of str to str
+        Studies without probabilities, and the code of the reason.
+    marks : DataFrame or None
+        Reported locations, columns `MARK_COLUMNS`: one row per vertebra with a location, with its strength, the point
+        in LPS mm, and the DICOM slice's InstanceNumber, row and column, each NaN where it is not known. None where the
+        model reports no locations.
+    study_metadata : DataFrame
+        Further columns indexed by study, such as the hash of the weights (``weights``), acquisition parameters or
+        coverage (``C1 coverage``).
     phantom_only : bool
-        Whether the system says that it has seen nothing but phantoms.
+        Whether the model was trained on phantoms only.
     """
 
     name: str
     probability: pd.DataFrame
     not_assessable: dict[str, str] = field(default_factory=dict)
     marks: pd.DataFrame | None = None
-    about: pd.DataFrame = field(default_factory=pd.DataFrame)
+    study_metadata: pd.DataFrame = field(default_factory=pd.DataFrame)
     phantom_only: bool = False
 
 
 def read_predictions(path: Path, *, name: str | None = None) -> Predictions:
-    """Read what a system said.
+    """Read the predictions of a model.
 
     Parameters
     ----------
@@ -62,27 +63,27 @@ def read_predictions(path: Path, *, name: str | None = None) -> Predictions:
         A findings.json or a folder with such files, a CSV with the columns StudyInstanceUID, patient_overall and C1 to
         C7, or a submission to the challenge: a CSV with the columns row_id and fractured.
     name : str, optional
-        Of the system; the file's where left out.
+        Name of the model; that of the file if omitted.
 
     Raises
     ------
     LabelError
-        There are no answers, or they are malformed: which, how many, and the first of them.
+        There are no predictions, or they are malformed; with the count and the first offenders.
     """
-    called = name or path.stem
+    model = name or path.stem
     if path.is_dir() or path.suffix.lower() == ".json":
-        return _from_findings(path, called)
+        return _from_findings(path, model)
     if not path.exists():
         raise LabelError(f"{path}: is not there; give findings, a table or a submission")
     if ROW_ID in _header(path):
-        return Predictions(called, _from_submission(path))
-    return Predictions(called, _from_table(path))
+        return Predictions(model, _from_submission(path))
+    return Predictions(model, _from_table(path))
 
 
 def _header(path: Path) -> list[str]:
     try:
         return [str(column) for column in pd.read_csv(path, nrows=0).columns]
-    except (OSError, ValueError):  # `read_table` says what is wrong
+    except (OSError, ValueError):  # `read_table` reports it
         return []
 
 
@@ -95,36 +96,36 @@ def _from_table(path: Path) -> pd.DataFrame:
 
 
 def _from_submission(path: Path) -> pd.DataFrame:
-    """Return a submission's eight rows per study as one."""
+    """Return the eight rows of each study as one row."""
     table = read_table(path, (ROW_ID, FRACTURED), key=ROW_ID)
     refuse_rows(path, table, table[ROW_ID].duplicated(), "repeat an earlier row_id; keep one of each", key=ROW_ID)
     parts = table[ROW_ID].str.extract(rf"^(.+)_({'|'.join(TARGETS)})$")
     refuse_rows(
         path, table, parts[0].isna(), "have a row_id that is not a study's UID, _ and C1 to C7 or patient_overall; "
-        "mend them", key=ROW_ID,
+        "correct them", key=ROW_ID,
     )  # fmt: skip
     values = _probabilities(path, table, [FRACTURED], ROW_ID)
     wide = values.assign(study=parts[0], target=parts[1]).pivot_table(
         index="study", columns="target", values=FRACTURED, sort=False
     )
     full = pd.DataFrame({target: wide.get(target, np.nan) for target in TARGETS}, index=wide.index).rename_axis(STUDY)
-    lacking = full.index[full.isna().any(axis=1)]
-    if len(lacking):
+    incomplete = full.index[full.isna().any(axis=1)]
+    if len(incomplete):
         raise LabelError(
-            f"{path}: {len(lacking)} of {len(full)} studies lack some of their eight rows (first: {_first(lacking)}); "
-            "give all of them"
+            f"{path}: {len(incomplete)} of {len(full)} studies lack some of their eight rows "
+            f"(first: {_first(incomplete)}); give all of them"
         )
     return full
 
 
 def _probabilities(path: Path, table: pd.DataFrame, columns: list[str], key: str) -> pd.DataFrame:
-    """Return columns as numbers from 0 to 1, or refuse what is none."""
+    """Return columns as probabilities; raises LabelError where a value is none."""
     text = table[columns]
     refuse_rows(path, table, text.isna().any(axis=1), "lack a probability; fill it in", key=key)
     values: pd.DataFrame = text.apply(pd.to_numeric, errors="coerce").astype(float)
-    refuse_rows(path, table, values.isna().any(axis=1), "have probabilities that are no numbers; mend them", key=key)
+    refuse_rows(path, table, values.isna().any(axis=1), "have probabilities that are no numbers; correct them", key=key)
     outside = ~((values >= 0.0) & (values <= 1.0)).all(axis=1)
-    refuse_rows(path, table, outside, "have probabilities outside of 0 to 1; mend them", key=key)
+    refuse_rows(path, table, outside, "have probabilities outside of 0 to 1; correct them", key=key)
     return values
 
 
@@ -140,9 +141,9 @@ def list_findings(path: Path) -> list[Path]:
 
 
 def load_findings(path: Path) -> Findings:
-    """Return one file's findings; raises LabelError where it holds none, or those of another version."""
+    """Return the findings in a file; raises LabelError where it holds none, or those of another version."""
     try:
-        if path.stat().st_size > _LARGEST:
+        if path.stat().st_size > _MAX_FINDINGS_BYTES:
             raise LabelError(f"{path}: is too large for findings; give what cspine predict wrote")
         return Findings.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -157,52 +158,52 @@ def load_findings(path: Path) -> Findings:
 
 def _from_findings(path: Path, name: str) -> Predictions:
     files = list_findings(path)
-    found = [load_findings(file) for file in files]
-    studies = pd.Series([one.study_instance_uid for one in found])
-    again = studies.duplicated()
-    if again.any():
+    all_findings = [load_findings(file) for file in files]
+    studies = pd.Series([findings.study_instance_uid for findings in all_findings])
+    is_repeated = studies.duplicated()
+    if is_repeated.any():
         raise LabelError(
-            f"{path}: {int(again.sum())} of {len(found)} findings repeat an earlier study "
-            f"(first: {_first(studies[again])}); keep one of each"
+            f"{path}: {int(is_repeated.sum())} of {len(all_findings)} findings repeat an earlier study "
+            f"(first: {_first(studies[is_repeated])}); keep one of each"
         )
-    answered = [one for one in found if one.patient_overall is not None]
-    rows = {one.study_instance_uid: _row(one) for one in answered}
-    about = {one.study_instance_uid: _about(one) for one in found}
-    marks = [mark for one in answered for mark in _marks(one)]
-    localises = any(vertebra.coverage for one in answered for vertebra in one.vertebrae)
+    assessed = [findings for findings in all_findings if findings.patient_overall is not None]
+    rows = {findings.study_instance_uid: _probability_row(findings) for findings in assessed}
+    metadata = {findings.study_instance_uid: _metadata_row(findings) for findings in all_findings}
+    marks = [mark for findings in assessed for mark in _marks(findings)]
+    reports_locations = any(vertebra.coverage for findings in assessed for vertebra in findings.vertebrae)
     return Predictions(
         name,
         pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY),
-        {one.study_instance_uid: one.not_assessable.code for one in found if one.not_assessable is not None},
-        pd.DataFrame(marks, columns=list(MARK_COLUMNS)) if localises else None,
-        pd.DataFrame.from_dict(about, orient="index").rename_axis(STUDY),
-        all(one.weights.phantom_only for one in found),
+        {f.study_instance_uid: f.not_assessable.code for f in all_findings if f.not_assessable is not None},
+        pd.DataFrame(marks, columns=list(MARK_COLUMNS)) if reports_locations else None,
+        pd.DataFrame.from_dict(metadata, orient="index").rename_axis(STUDY),
+        all(findings.weights.phantom_only for findings in all_findings),
     )
 
 
-def _row(found: Findings) -> list[float]:
-    told: dict[str, float | None] = {vertebra.level: vertebra.probability for vertebra in found.vertebrae}
-    told[OVERALL] = found.patient_overall.probability if found.patient_overall else None
-    values = [told[target] for target in TARGETS]
-    return [np.nan if value is None else value for value in values]
+def _probability_row(findings: Findings) -> list[float]:
+    values: dict[str, float | None] = {vertebra.level: vertebra.probability for vertebra in findings.vertebrae}
+    values[OVERALL] = findings.patient_overall.probability if findings.patient_overall else None
+    row = [values[target] for target in TARGETS]
+    return [np.nan if value is None else value for value in row]
 
 
-def _about(found: Findings) -> dict[str, Any]:
-    told: dict[str, Any] = {"weights": found.weights.sha256, "software": found.software.version}
-    if found.acquisition is not None:
-        told |= found.acquisition.model_dump()
-    return told | {f"{vertebra.level} coverage": vertebra.coverage for vertebra in found.vertebrae}
+def _metadata_row(findings: Findings) -> dict[str, Any]:
+    row: dict[str, Any] = {"weights": findings.weights.sha256, "software": findings.software.version}
+    if findings.acquisition is not None:
+        row |= findings.acquisition.model_dump()
+    return row | {f"{vertebra.level} coverage": vertebra.coverage for vertebra in findings.vertebrae}
 
 
-def _marks(found: Findings) -> Iterator[tuple[Any, ...]]:
-    for vertebra in found.vertebrae:
-        best = vertebra.strongest
-        if best is None or vertebra.probability is None:
+def _marks(findings: Findings) -> Iterator[tuple[Any, ...]]:
+    for vertebra in findings.vertebrae:
+        evidence = vertebra.strongest
+        if evidence is None or vertebra.probability is None:
             continue
-        place = best.slice
-        number = np.nan if place is None or place.instance_number is None else place.instance_number
-        pixel = (np.nan, np.nan) if place is None else (place.row, place.column)
-        yield found.study_instance_uid, vertebra.level, vertebra.probability, *best.point_lps_mm, number, *pixel
+        position = evidence.slice
+        number = np.nan if position is None or position.instance_number is None else position.instance_number
+        pixel = (np.nan, np.nan) if position is None else (position.row, position.column)
+        yield findings.study_instance_uid, vertebra.level, vertebra.probability, *evidence.point_lps_mm, number, *pixel
 
 
 def _first(names: Iterable[object]) -> str:

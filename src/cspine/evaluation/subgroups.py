@@ -1,4 +1,4 @@
-"""The same numbers for parts of the cases: by the fracture's level, kind and visibility, and by the scan."""
+"""Subgroup analysis: by level, visibility and type of the fracture, and by properties of scan and patient."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,170 +6,184 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from cspine.core.anatomy import TARGETS, VERTEBRAE
 from cspine.core.columns import STUDY
-from cspine.datasets.reference_standard import WORDS, ReferenceStandard, best_visibility
+from cspine.core.typing import Bools
+from cspine.datasets.phantom_records import VISIBILITY_GRADES
+from cspine.datasets.reference_standard import ReferenceStandard, best_visibility
 from cspine.evaluation.cases import Cases
-from cspine.evaluation.target_metrics import area_of, is_few
-from cspine.metrics.bootstrap import Interval, proportion
+from cspine.evaluation.target_metrics import auc_interval, is_small_sample
+from cspine.metrics.bootstrap import Interval, proportion_interval
 
-_MOST_VALUES: Final = 12
-"""A group with more words than this has the rarest put together."""
+_MAX_CATEGORIES: Final = 12
+"""The rarest categories beyond this number are merged."""
 
-_FEW_VALUES: Final = 5
-"""A measure with no more values than these is parted by value."""
+_MAX_DISCRETE_VALUES: Final = 5
+"""A numeric variable with at most this many values is split by value."""
 
-_EDGES: Final[dict[str, tuple[float, ...]]] = {
+_BIN_EDGES: Final[dict[str, tuple[float, ...]]] = {
     "slice_thickness_mm": (1.0, 1.5, 2.0, 3.0),
     "slice_spacing_mm": (0.75, 1.0, 1.5, 2.0),
     "slices": (150, 250, 350, 500),
     "noise_hu": (20, 35, 50),
 }
-"""Where known measures are cut; others at their terciles."""
-
-Chosen = npt.NDArray[np.bool_]
+"""Bin edges of known variables; others are split at their tertiles."""
 
 
 @dataclass(frozen=True)
-class SubgroupRow:
-    """How a part of the cases is told.
+class SubgroupMetrics:
+    """Performance in one subgroup.
 
     Attributes
     ----------
     group, value : str
-        By what cases are parted, and which part this is.
-    of : str
-        Patients' studies or vertebrae.
+        Variable that defines the subgroup, and its value or range.
+    unit : str
+        ``patients`` or ``vertebrae``.
+    n_cases, n_positives : int
+        Number of cases, and of those that are fractured.
+    is_small_sample : bool
+        Whether either class has too few cases; see `cspine.evaluation.target_metrics.MIN_CASES`.
+    auc : Interval
+        Area under the ROC curve.
     sensitivity : Interval
-        At the last operating point.
+        Sensitivity at the last operating point.
     """
 
     group: str
     value: str
-    of: str
-    cases: int
-    positives: int
-    few: bool
+    unit: str
+    n_cases: int
+    n_positives: int
+    is_small_sample: bool
     auc: Interval
     sensitivity: Interval
 
 
 def subgroup_metrics(
-    truth: ReferenceStandard, cases: Cases, threshold: float, *, draws: int, seed: int = 0
-) -> tuple[SubgroupRow, ...]:
-    """Return the rows of every part of the cases.
+    reference: ReferenceStandard, cases: Cases, threshold: float, *, n_resamples: int, seed: int = 0
+) -> tuple[SubgroupMetrics, ...]:
+    """Return the performance in every subgroup of the cases.
 
-    Parts by fracture hold the broken ones of that part against all whole ones; others hold their own broken and whole
-    ones.
+    Subgroups by property of the fracture hold the fractured cases with that property and all cases without a fracture;
+    others hold their own cases of both classes.
 
     Parameters
     ----------
-    truth : Truth
-        With its fractures and groups, of the studies that cases come from.
+    reference : ReferenceStandard
+        Of the studies of the cases, with fractures and subgroup variables.
     cases : Cases
         Patients or vertebrae.
     threshold : float
-        From which a probability counts as fractured.
-    draws, seed : int
-        Of the bootstrap over patients.
+        Probabilities from it on count as fractured.
+    n_resamples : int
+        Number of bootstrap resamples.
+    seed : int
+        Seed of the bootstrap.
     """
-    found = []
-    for group, value, chosen in _parts(truth, cases):
-        part = cases.only(chosen)
-        sensitivity = proportion(part.said >= threshold, part.truth > 0, part.patients, draws=draws, seed=seed)
-        found.append(_row(part, group, value, sensitivity))
-    return tuple(found)
+    rows = []
+    for group, value, is_member in _subgroups(reference, cases):
+        members = cases.select(is_member)
+        is_called, is_fractured = members.probability >= threshold, members.truth > 0
+        sensitivity = proportion_interval(is_called, is_fractured, members.patients, n_resamples=n_resamples, seed=seed)
+        rows.append(_metrics(members, group, value, sensitivity))
+    return tuple(rows)
 
 
-def _row(part: Cases, group: str, value: str, sensitivity: Interval) -> SubgroupRow:
-    return SubgroupRow(
+def _metrics(members: Cases, group: str, value: str, sensitivity: Interval) -> SubgroupMetrics:
+    return SubgroupMetrics(
         group,
         value,
-        "patients" if part.is_patient else "vertebrae",
-        len(part.truth),
-        part.positives,
-        is_few(part),
-        area_of(part),
+        "patients" if members.is_patient else "vertebrae",
+        len(members.truth),
+        members.n_positives,
+        is_small_sample(members),
+        auc_interval(members),
         sensitivity,
     )
 
 
-def _parts(truth: ReferenceStandard, cases: Cases) -> Iterator[tuple[str, str, Chosen]]:
-    whole = cases.truth == 0
+def _subgroups(reference: ReferenceStandard, cases: Cases) -> Iterator[tuple[str, str, Bools]]:
+    """Yield variable, value and membership of each subgroup."""
     if not cases.is_patient:
         for column, level in enumerate(TARGETS):
             if level in VERTEBRAE:
                 yield "level", level, cases.columns == column
-    if truth.fractures is not None:
-        yield from _by_visibility(truth, cases, whole)
+    if reference.fractures is not None:
+        yield from _by_visibility(reference, cases)
         if not cases.is_patient:
-            yield from _by_kind(truth, cases, whole)
-    for name in truth.groups.columns:
-        values = truth.groups[name].iloc[cases.studies]
-        for value, chosen in _bins(str(name), values.reset_index(drop=True)):
-            yield str(name).replace("_", " "), value, chosen
+            yield from _by_fracture_type(reference.fractures, reference, cases)
+    for name in reference.subgroups.columns:
+        values = reference.subgroups[name].iloc[cases.studies]
+        for value, is_member in _split_by_value(str(name), values.reset_index(drop=True)):
+            yield str(name).replace("_", " "), value, is_member
 
 
-def _by_visibility(truth: ReferenceStandard, cases: Cases, whole: Chosen) -> Iterator[tuple[str, str, Chosen]]:
-    words = best_visibility(truth).to_numpy(dtype=str)
-    ranks = np.select([words == word for word in WORDS], list(range(len(WORDS))), -1)
-    own = ranks.max(axis=1)[cases.studies] if cases.is_patient else ranks[cases.studies, cases.columns - 1]
-    for rank, word in enumerate(WORDS):
-        yield "visibility", word, whole | ((own == rank) & ~whole)
-    yield "visibility", " or ".join(WORDS[2:]), whole | ((own >= WORDS.index("clear")) & ~whole)
+def _by_visibility(reference: ReferenceStandard, cases: Cases) -> Iterator[tuple[str, str, Bools]]:
+    is_intact = cases.truth == 0
+    grades = best_visibility(reference).to_numpy(dtype=str)
+    ranks = np.select([grades == grade for grade in VISIBILITY_GRADES], list(range(len(VISIBILITY_GRADES))), -1)
+    rank_of = ranks.max(axis=1)[cases.studies] if cases.is_patient else ranks[cases.studies, cases.columns - 1]
+    for rank, grade in enumerate(VISIBILITY_GRADES):
+        yield "visibility", grade, is_intact | ((rank_of == rank) & ~is_intact)
+    is_visible = rank_of >= VISIBILITY_GRADES.index("clear")
+    yield "visibility", " or ".join(VISIBILITY_GRADES[2:]), is_intact | (is_visible & ~is_intact)
 
 
-def _by_kind(truth: ReferenceStandard, cases: Cases, whole: Chosen) -> Iterator[tuple[str, str, Chosen]]:
-    if truth.fractures is None:
+def _by_fracture_type(
+    fractures: pd.DataFrame, reference: ReferenceStandard, cases: Cases
+) -> Iterator[tuple[str, str, Bools]]:
+    is_intact = cases.truth == 0
+    studies = reference.labels.index.to_numpy(dtype=str)
+    vertebrae = [(studies[study], TARGETS[column]) for study, column in zip(cases.studies, cases.columns, strict=True)]
+    for fracture_type, rows in fractures.groupby("fracture_type", sort=True):
+        fractured = set(zip(rows[STUDY], rows["level"], strict=True))
+        has_type = np.array([vertebra in fractured for vertebra in vertebrae], bool)
+        yield "fracture type", str(fracture_type), is_intact | (has_type & ~is_intact)
+
+
+def _split_by_value(name: str, values: "pd.Series[float]") -> Iterator[tuple[str, Bools]]:
+    """Yield the subgroups of a variable: its categories, or ranges of its values."""
+    is_known = values.notna().to_numpy()
+    if not is_known.any():
         return
-    names = truth.labels.index.to_numpy(dtype=str)
-    held = [(names[study], TARGETS[column]) for study, column in zip(cases.studies, cases.columns, strict=True)]
-    for kind, rows in truth.fractures.groupby("kind", sort=True):
-        broken = set(zip(rows[STUDY], rows["level"], strict=True))
-        yield "kind", str(kind), whole | (np.array([case in broken for case in held], bool) & ~whole)
-
-
-def _bins(name: str, values: "pd.Series[float]") -> Iterator[tuple[str, Chosen]]:
-    """Yield the parts of a column: its words, or ranges of a measure."""
-    there = values.notna().to_numpy()
-    if not there.any():
-        return
-    few = name not in _EDGES and values.nunique() <= _FEW_VALUES
-    if few or not is_numeric_dtype(values) or is_bool_dtype(values):
-        yield from _words(values, there)
+    is_discrete = name not in _BIN_EDGES and values.nunique() <= _MAX_DISCRETE_VALUES
+    if is_discrete or not is_numeric_dtype(values) or is_bool_dtype(values):
+        yield from _split_by_category(values, is_known)
         return
     numbers = values.to_numpy(np.float64)
-    edges = _EDGES.get(name) or tuple(np.unique(np.quantile(numbers[there], [1 / 3, 2 / 3])).tolist())
+    edges = _BIN_EDGES.get(name) or tuple(np.unique(np.quantile(numbers[is_known], [1 / 3, 2 / 3])).tolist())
     for low, high in pairwise((-np.inf, *edges, np.inf)):
-        chosen = there & (numbers > low) & (numbers <= high)
-        if chosen.any():
-            yield _range(low, high), chosen
+        is_member = is_known & (numbers > low) & (numbers <= high)
+        if is_member.any():
+            yield _format_range(low, high), is_member
 
 
-def _words(values: "pd.Series[Any]", there: Chosen) -> Iterator[tuple[str, Chosen]]:
-    told = values.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
-    counts = told[there].value_counts()
-    common = [str(word) for word in counts.index[:_MOST_VALUES]]
-    for word in sorted(common):
-        yield word, (told == word).to_numpy() & there
-    if len(counts) > _MOST_VALUES:
-        yield "others", ~told.isin(common).to_numpy() & there
+def _split_by_category(values: "pd.Series[Any]", is_known: Bools) -> Iterator[tuple[str, Bools]]:
+    categories = values.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+    counts = categories[is_known].value_counts()
+    common = [str(category) for category in counts.index[:_MAX_CATEGORIES]]
+    for category in sorted(common):
+        yield category, (categories == category).to_numpy() & is_known
+    if len(counts) > _MAX_CATEGORIES:
+        yield "others", ~categories.isin(common).to_numpy() & is_known
 
 
-def _range(low: float, high: float) -> str:
+def _format_range(low: float, high: float) -> str:
     if np.isinf(low):
-        return f"up to {_number(high)}"
-    return f"above {_number(low)}" if np.isinf(high) else f"above {_number(low)} to {_number(high)}"
+        return f"up to {_format_number(high)}"
+    return (
+        f"above {_format_number(low)}" if np.isinf(high) else f"above {_format_number(low)} to {_format_number(high)}"
+    )
 
 
-def _number(value: float) -> str:
-    """Return a limit with three digits, or all before its point.
+def _format_number(value: float) -> str:
+    """Return a limit with three significant digits, or all digits before its decimal point.
 
-    >>> _number(0.42852), _number(20210120.3)
+    >>> _format_number(0.42852), _format_number(20210120.3)
     ('0.429', '20210120')
     """
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"

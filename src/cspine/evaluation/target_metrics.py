@@ -1,128 +1,143 @@
-"""How well cases of one kind are told: ranking, calibration, and what frozen thresholds do."""
+"""Performance on one target: discrimination, calibration, and operating points."""
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from cspine.core.errors import InputError
 from cspine.evaluation.cases import Cases
-from cspine.evaluation.operating_point_metrics import FixedOperatingPoints, PointRow, operating_point_metrics
+from cspine.evaluation.operating_point_metrics import (
+    FixedOperatingPoints,
+    OperatingPointMetrics,
+    operating_point_metrics,
+)
 from cspine.metrics.bootstrap import (
-    UNKNOWN,
+    UNDEFINED,
     Interval,
     bootstrap_average_precision,
     bootstrap_mean,
     patient_weights,
     percentile_interval,
 )
-from cspine.metrics.delong import Difference, areas
+from cspine.metrics.delong import AucDifference, estimate_aucs
 from cspine.metrics.reliability import CalibrationLine, calibration_line, expected_calibration_error
 from cspine.metrics.scores import auc, brier
 
 MIN_CASES: Final = 10
-"""With fewer fractured or whole cases a number says little, whatever its interval."""
+"""With fewer cases of either class an estimate says little, whatever its interval."""
 
 
 @dataclass(frozen=True)
-class TargetRow:
-    """How one kind of cases is told.
+class TargetMetrics:
+    """Performance on one target.
 
     Attributes
     ----------
-    what : str
-        One of `TARGETS`, or all ``levels``.
-    cases, positives : int
-        How many, and how many of them are fractured.
-    few : bool
-        Whether these are too few to say much.
+    target : str
+        One of `TARGETS`, or ``levels`` for all vertebrae.
+    n_cases, n_positives : int
+        Number of cases, and of those that are fractured.
+    is_small_sample : bool
+        Whether either class has fewer than `MIN_CASES` cases.
     auc : Interval
-        DeLong's, of vertebrae of the same patient Obuchowski's.
-    average_precision, brier : Interval
-        By the bootstrap over patients.
+        Area under the ROC curve with DeLong's interval, or Obuchowski's for vertebrae of the same patient.
+    average_precision, brier_score : Interval
+        With intervals of the patient bootstrap.
     calibration_error : float
-        Of ten bins with equally many cases.
-    line : CalibrationLine or None
-        None where none fits.
-    points : tuple of PointRow
-        What frozen thresholds do.
+        Expected calibration error over ten bins of equal counts.
+    calibration_line : CalibrationLine or None
+        Calibration slope and intercept; None where no line can be fitted.
+    operating_points : tuple of OperatingPointMetrics
+        Performance at each fixed operating point.
     """
 
-    what: str
-    cases: int
-    positives: int
-    few: bool
+    target: str
+    n_cases: int
+    n_positives: int
+    is_small_sample: bool
     auc: Interval
     average_precision: Interval
-    brier: Interval
+    brier_score: Interval
     calibration_error: float
-    line: CalibrationLine | None
-    points: tuple[PointRow, ...]
+    calibration_line: CalibrationLine | None
+    operating_points: tuple[OperatingPointMetrics, ...]
 
 
-def target_metrics(cases: Cases, points: FixedOperatingPoints, *, draws: int, seed: int = 0) -> TargetRow:
-    """Return how well cases are told.
+def target_metrics(
+    cases: Cases, operating_points: FixedOperatingPoints, *, n_resamples: int, seed: int = 0
+) -> TargetMetrics:
+    """Return the performance on one target.
 
     Parameters
     ----------
     cases : Cases
-        Any number; of none, or of one class, what cannot be told is NaN.
-    points : FixedOperatingPoints
-        Thresholds that were chosen on others.
-    draws, seed : int
-        Of the bootstrap over patients.
+        Any number of cases. With none, or of one class, estimates that are not defined are NaN.
+    operating_points : FixedOperatingPoints
+        Thresholds chosen on other studies.
+    n_resamples : int
+        Number of bootstrap resamples.
+    seed : int
+        Seed of the bootstrap.
     """
     if not len(cases.truth):
-        return TargetRow(cases.what, 0, 0, True, UNKNOWN, UNKNOWN, UNKNOWN, float("nan"), None, ())
-    weights = patient_weights(cases.patients, draws=draws, seed=seed)
-    return TargetRow(
-        cases.what,
-        len(cases.truth),
-        cases.positives,
-        is_few(cases),
-        area_of(cases),
-        _precision(cases, weights),
-        percentile_interval(brier(cases.truth, cases.said), bootstrap_mean((cases.said - cases.truth) ** 2, weights)),
-        expected_calibration_error(cases.truth, cases.said),
-        _line(cases),
-        tuple(
+        return TargetMetrics(cases.target, 0, 0, True, UNDEFINED, UNDEFINED, UNDEFINED, float("nan"), None, ())
+    weights = patient_weights(cases.patients, n_resamples=n_resamples, seed=seed)
+    squared_error = bootstrap_mean((cases.probability - cases.truth) ** 2, weights)
+    return TargetMetrics(
+        target=cases.target,
+        n_cases=len(cases.truth),
+        n_positives=cases.n_positives,
+        is_small_sample=is_small_sample(cases),
+        auc=auc_interval(cases),
+        average_precision=_average_precision(cases, weights),
+        brier_score=percentile_interval(brier(cases.truth, cases.probability), squared_error),
+        calibration_error=expected_calibration_error(cases.truth, cases.probability),
+        calibration_line=_calibration_line(cases),
+        operating_points=tuple(
             operating_point_metrics(
-                cases, point.name, point.patient if cases.is_patient else point.level, draws=draws, seed=seed
+                cases,
+                point.name,
+                point.patient if cases.is_patient else point.level,
+                n_resamples=n_resamples,
+                seed=seed,
             )
-            for point in points.points
+            for point in operating_points.points
         ),
     )
 
 
-def is_few(cases: Cases) -> bool:
-    """Tell whether cases are too few to say much."""
-    return min(cases.positives, len(cases.truth) - cases.positives) < MIN_CASES
+def is_small_sample(cases: Cases) -> bool:
+    """Return whether either class has fewer than `MIN_CASES` cases."""
+    return min(cases.n_positives, len(cases.truth) - cases.n_positives) < MIN_CASES
 
 
-def area_of(cases: Cases) -> Interval:
-    """Return the area under the ROC curve; without an interval where fewer than two patients hold a class."""
+def auc_interval(cases: Cases) -> Interval:
+    """Return the area under the ROC curve; without an interval where fewer than two patients have a class."""
     try:
-        return areas(cases.truth, cases.said, cases.patients.tolist()).interval()
+        return estimate_aucs(cases.truth, cases.probability, cases.patients.tolist()).interval()
     except InputError:
-        return Interval(auc(cases.truth, cases.said), float("nan"), float("nan"))
+        return Interval(auc(cases.truth, cases.probability), float("nan"), float("nan"))
 
 
-def auc_difference(one: Cases, other: Cases) -> Difference | None:
-    """Return one system's area less another's on the same cases; None of too few of a class."""
+def auc_difference(model: Cases, other: Cases) -> AucDifference | None:
+    """Return the AUC of one model minus that of another on the same cases; None with too few of a class."""
     try:
-        return areas(one.truth, [one.said, other.said], one.patients.tolist()).difference()
+        probabilities = [model.probability, other.probability]
+        return estimate_aucs(model.truth, probabilities, model.patients.tolist()).difference()
     except InputError:
         return None
 
 
-def _precision(cases: Cases, weights: "np.ndarray[tuple[int, int], np.dtype[np.int32]]") -> Interval:
-    own = np.ones((1, len(cases.truth)), np.int32)
-    value = float(bootstrap_average_precision(cases.truth, cases.said, own)[0])
-    return percentile_interval(value, bootstrap_average_precision(cases.truth, cases.said, weights))
+def _average_precision(cases: Cases, weights: npt.NDArray[np.int32]) -> Interval:
+    each_once = np.ones((1, len(cases.truth)), np.int32)
+    value = float(bootstrap_average_precision(cases.truth, cases.probability, each_once)[0])
+    return percentile_interval(value, bootstrap_average_precision(cases.truth, cases.probability, weights))
 
 
-def _line(cases: Cases) -> CalibrationLine | None:
+def _calibration_line(cases: Cases) -> CalibrationLine | None:
     try:
-        return calibration_line(cases.truth, cases.said)
+        return calibration_line(cases.truth, cases.probability)
     except InputError:
         return None

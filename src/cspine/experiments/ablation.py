@@ -19,14 +19,14 @@ from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.reference_standard import read_reference_standard
 from cspine.dicom.study_collection import StudyCollection, open_collection
 from cspine.evaluation.cases import LEVELS
-from cspine.evaluation.evaluate import EvaluationResult, EvaluationSettings, judge
+from cspine.evaluation.evaluate import EvaluationResult, EvaluationSettings, evaluate
 from cspine.evaluation.predictions import Predictions
 from cspine.evaluation.target_metrics import auc_difference
 from cspine.localization.compiler import Compiler
 from cspine.localization.localizer import Localizer
 from cspine.metrics.bootstrap import Interval
-from cspine.metrics.delong import Difference
-from cspine.pipelines.compile import compile_studies
+from cspine.metrics.delong import AucDifference
+from cspine.pipelines.compile import compile_collection
 from cspine.training.baseline.settings import TrainSettings
 from cspine.training.baseline.train import train
 from cspine.training.levels.initialization import export_encoder, load_pretrained
@@ -66,8 +66,8 @@ class AblationRow:
     views: int
     patients: Interval
     levels: Interval
-    patients_gap: Difference | None
-    levels_gap: Difference | None
+    patients_gap: AucDifference | None
+    levels_gap: AucDifference | None
     bytes_per_study: float
     seconds_per_epoch: float
     seconds_per_study: float
@@ -172,8 +172,8 @@ def ablate(
         systems.append(said)
     truth = read_reference_standard(stores[1].folder)  # the same of any number
     answered = set.intersection(*(set(system.probability.index) for system in systems))
-    known = truth.only(truth.labels.index[truth.labels.index.isin(answered)])
-    judgement = judge(known, systems, EvaluationSettings(seed=settings.seed), progress=progress)
+    known = truth.select(truth.labels.index[truth.labels.index.isin(answered)])
+    judgement = evaluate(known, systems, EvaluationSettings(seed=settings.seed), progress=progress)
     reference = NINE if NINE in views else views[0]
     rows = tuple(_row(judgement, count, reference, costs[count]) for count in views)
     return Ablation(settings.network, reference, rows, judgement)
@@ -189,7 +189,7 @@ def _compiled(
     for root, folder in zip(roots, folders, strict=True):
         if root.labels_path is None:
             raise LabelError(f"{root.path}: has no train.csv; an ablation needs labels to train and to judge")
-        compile_studies(root, folder, compiler, workers=settings.workers, progress=progress)
+        compile_collection(root, folder, compiler, workers=settings.workers, progress=progress)
     return CompiledDataset.open(folders[0]), CompiledDataset.open(folders[1])
 
 
@@ -258,17 +258,17 @@ def _bytes(store: CompiledDataset, count: int, network: Network) -> float:
     table: Any = store.manifest() if network == "baseline-cnn" else store.levels()
     studies = max(int(table["study_instance_uid"].nunique()), 1)
     views = store.settings.levels
-    share = 1.0 if views is None else count / views.views
+    share = 1.0 if views is None else count / views.n_views
     return share * float(table["bytes"].sum()) / studies
 
 
 def _row(judgement: EvaluationResult, count: int, reference: int, costs: dict[str, float]) -> AblationRow:
-    system = next(each for each in judgement.systems if each.name == f"{count} views")
+    system = next(each for each in judgement.models if each.name == f"{count} views")
     gaps = {what: _gap(judgement, what, count, reference) for what in (OVERALL, LEVELS)}
     return AblationRow(
         count,
-        system.row(OVERALL).auc,
-        system.row(LEVELS).auc,
+        system.target(OVERALL).auc,
+        system.target(LEVELS).auc,
         gaps[OVERALL],
         gaps[LEVELS],
         costs["bytes"],
@@ -277,7 +277,7 @@ def _row(judgement: EvaluationResult, count: int, reference: int, costs: dict[st
     )
 
 
-def _gap(judgement: EvaluationResult, what: str, count: int, reference: int) -> Difference | None:
+def _gap(judgement: EvaluationResult, what: str, count: int, reference: int) -> AucDifference | None:
     if count == reference:
         return None
     own, other = (judgement.cases[f"{number} views"][what] for number in (count, reference))

@@ -23,14 +23,15 @@ from cspine.core.not_assessable import not_assessable_from
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.datasets.reference_standard import ReferenceStandard
-from cspine.dicom.open_series import MAX_SLICE_SPACING_MM, LoadPolicy, check_slice_spacing, open_series
+from cspine.dicom.open_series import LoadPolicy, check_slice_spacing, open_series
+from cspine.dicom.limits import MAX_SLICE_SPACING_MM
 from cspine.dicom.study_collection import StudyCollection, StudySource
-from cspine.evaluation.cases import LEVELS, match
+from cspine.evaluation.cases import LEVELS, match_predictions
 from cspine.evaluation.predictions import Predictions
-from cspine.evaluation.target_metrics import area_of
+from cspine.evaluation.target_metrics import auc_interval
 from cspine.experiments.perturbations import SUITES
 from cspine.localization.compiler import compile_volume
-from cspine.metrics.bootstrap import UNKNOWN, Interval
+from cspine.metrics.bootstrap import UNDEFINED, Interval
 from cspine.models.registry import DEFAULT
 from cspine.views.compiled import CompiledVolume
 from cspine.views.level_views import LevelViews
@@ -260,7 +261,7 @@ def evaluate_perturbations(rows: pd.DataFrame, truth: ReferenceStandard) -> tupl
     known = rows[rows[STUDY].isin(truth.labels.index)]
     if known.empty:
         raise LabelError("none of the studies has labels; check that StudyInstanceUIDs agree")
-    own = truth.only(truth.labels.index[truth.labels.index.isin(known[STUDY])])
+    own = truth.select(truth.labels.index[truth.labels.index.isin(known[STUDY])])
     base = known[known["suite"] == UNPERTURBED].set_index(STUDY)[list(TARGETS)]
     points = [
         _point(str(part["suite"].iloc[0]), float(part["severity"].iloc[0]), part, own, base)
@@ -277,13 +278,13 @@ def _point(
     answered = part[part["not_assessable"].isna()].set_index(STUDY)[list(TARGETS)]
     not_assessable = int(part["not_assessable"].notna().sum())
     if answered.empty:
-        return RobustnessPoint(suite, severity, 0, not_assessable, UNKNOWN, UNKNOWN, float("nan"))
-    asked = truth.only(truth.labels.index[truth.labels.index.isin(answered.index)])
-    cases = match(asked, [Predictions(suite, answered)]).cases(suite)
+        return RobustnessPoint(suite, severity, 0, not_assessable, UNDEFINED, UNDEFINED, float("nan"))
+    asked = truth.select(truth.labels.index[truth.labels.index.isin(answered.index)])
+    cases = match_predictions(asked, [Predictions(suite, answered)]).cases(suite)
     off = np.abs(answered.to_numpy() - base.loc[answered.index].to_numpy())
     moved = float(np.nanmean(off)) if np.isfinite(off).any() else float("nan")
     return RobustnessPoint(
-        suite, severity, len(answered), not_assessable, area_of(cases[OVERALL]), area_of(cases[LEVELS]), moved
+        suite, severity, len(answered), not_assessable, auc_interval(cases[OVERALL]), auc_interval(cases[LEVELS]), moved
     )
 
 
@@ -291,11 +292,11 @@ def _slices_alone(part: pd.DataFrame, truth: ReferenceStandard) -> RobustnessPoi
     """Return how well the number of slices tells which patients are fractured, of those that could be read."""
     counts = part[part[SLICES] > 0].set_index(STUDY)[SLICES].astype(float)
     if counts.empty:
-        return RobustnessPoint(SLICES, 0.0, 0, len(part), UNKNOWN, UNKNOWN, float("nan"))
+        return RobustnessPoint(SLICES, 0.0, 0, len(part), UNDEFINED, UNDEFINED, float("nan"))
     share = counts / float(counts.max())
     said = pd.DataFrame(dict.fromkeys(TARGETS, share))
-    known = truth.only(truth.labels.index[truth.labels.index.isin(said.index)])
-    cases = match(known, [Predictions(SLICES, said)]).cases(SLICES)
+    known = truth.select(truth.labels.index[truth.labels.index.isin(said.index)])
+    cases = match_predictions(known, [Predictions(SLICES, said)]).cases(SLICES)
     return RobustnessPoint(
-        SLICES, 0.0, len(said), len(part) - len(said), area_of(cases[OVERALL]), UNKNOWN, float("nan")
+        SLICES, 0.0, len(said), len(part) - len(said), auc_interval(cases[OVERALL]), UNDEFINED, float("nan")
     )

@@ -1,4 +1,4 @@
-"""The curve from raw to calibrated probability."""
+"""Recalibration maps from raw to calibrated probability."""
 
 from typing import Final, Literal, Self
 
@@ -11,67 +11,94 @@ from cspine.core.typing import Floats
 Method = Literal["none", "temperature", "platt", "isotonic"]
 
 EPSILON: Final = 1e-4
-"""No calibrated probability is nearer to 0 or 1: fewer patients than one in ten thousand were ever asked."""
+"""Calibrated probabilities are clipped to [EPSILON, 1 - EPSILON].
+
+Calibration sets hold fewer than 10,000 patients, so a rarer event cannot be estimated from them.
+"""
+
+_LOGIT_EPSILON: Final = 1e-7
 
 
 class Calibration(BaseModel):
-    """A rising curve from raw to calibrated probability.
+    """A monotonic map from raw to calibrated probability.
 
-    Of ``temperature`` (Guo et al. 2017) and ``platt`` (Platt 1999) the logit is scaled and moved; of ``isotonic``
-    (Zadrozny and Elkan 2002) the curve is given by its corners.
+    ``temperature`` (Guo et al. 2017) scales the logit, ``platt`` (Platt 1999) scales and shifts it. ``isotonic``
+    (Zadrozny and Elkan 2002) is piecewise linear and given by its breakpoints.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Method = "none"
-    slope: float = Field(1.0, gt=0.0, allow_inf_nan=False, description="Of the logit.")
-    intercept: float = Field(0.0, allow_inf_nan=False, description="Added to the logit.")
-    raw: tuple[float, ...] = Field((), description="Corners of an isotonic curve: raw probabilities, rising.")
-    calibrated: tuple[float, ...] = Field((), description="And what they become.")
+    slope: float = Field(1.0, gt=0.0, allow_inf_nan=False, description="Factor applied to the logit.")
+    intercept: float = Field(0.0, allow_inf_nan=False, description="Offset added to the scaled logit.")
+    raw: tuple[float, ...] = Field(
+        (), description="Raw probabilities at the breakpoints of an isotonic map, ascending."
+    )
+    calibrated: tuple[float, ...] = Field((), description="Calibrated probabilities at the breakpoints.")
 
     @model_validator(mode="after")
-    def _whole_and_rising(self) -> Self:
+    def _check_breakpoints(self) -> Self:
         if len(self.raw) != len(self.calibrated) or (self.method == "isotonic") != bool(self.raw):
-            raise ValueError("an isotonic curve, and no other, has as many raw as calibrated corners")
+            raise ValueError("an isotonic map, and no other, has as many raw as calibrated breakpoints")
         if any(np.diff(self.raw) <= 0) or any(np.diff(self.calibrated) < 0):
-            raise ValueError("an isotonic curve must rise")
+            raise ValueError("an isotonic map must be increasing")
         return self
 
     def apply(self, probability: npt.ArrayLike) -> Floats:
-        """Return calibrated probabilities of raw ones, of any shape; NaN stays NaN."""
+        """Return calibrated probabilities.
+
+        Parameters
+        ----------
+        probability : array_like
+            Raw probabilities of any shape. NaN stays NaN.
+
+        Returns
+        -------
+        float array of the same shape
+        """
         raw = np.asarray(probability, np.float64)
         if self.method == "isotonic":
-            found = np.where(np.isnan(raw), np.nan, np.interp(raw, self.raw, self.calibrated))
+            mapped = np.where(np.isnan(raw), np.nan, np.interp(raw, self.raw, self.calibrated))
         else:
-            found = sigmoid(self.slope * logit(raw) + self.intercept)
-        return np.asarray(np.clip(found, EPSILON, 1 - EPSILON))
+            mapped = sigmoid(self.slope * logit(raw) + self.intercept)
+        return np.asarray(np.clip(mapped, EPSILON, 1 - EPSILON))
 
 
 def calibrate_cases(
-    level: Calibration, overall: Calibration, levels: npt.ArrayLike, patients: npt.ArrayLike
+    level_calibration: Calibration,
+    patient_calibration: Calibration,
+    levels: npt.ArrayLike,
+    patients: npt.ArrayLike,
 ) -> tuple[Floats, Floats]:
-    """Return calibrated probabilities of levels and of patients; no patient's is below any of the levels'.
+    """Return calibrated probabilities of levels and of patients.
+
+    Both maps are fitted independently, so the probability of a patient is raised to the highest of the levels where it
+    would fall below: a fractured vertebra implies a fractured patient.
 
     Parameters
     ----------
-    level, overall : Calibration
-        Each fitted by itself.
-    levels : (n, 7)
-        Raw; NaN where a vertebra is absent.
-    patients : (n,)
-        Raw.
+    level_calibration, patient_calibration : Calibration
+        Maps for vertebrae and for patients.
+    levels : (n, 7) array_like
+        Raw probabilities of C1 to C7; NaN where a vertebra is not assessable.
+    patients : (n,) array_like
+        Raw probabilities of any fracture.
+
+    Returns
+    -------
+    (n, 7) float, (n,) float
     """
-    of_levels = level.apply(levels)
-    worst = np.max(np.nan_to_num(of_levels, nan=0.0), axis=-1)
-    return of_levels, np.maximum(overall.apply(patients), worst)
+    calibrated_levels = level_calibration.apply(levels)
+    highest = np.max(np.nan_to_num(calibrated_levels, nan=0.0), axis=-1)
+    return calibrated_levels, np.maximum(patient_calibration.apply(patients), highest)
 
 
 def logit(probability: Floats) -> Floats:
-    """Return ln p/(1 - p), of probabilities kept 1e-7 from 0 and 1."""
-    inner = np.clip(probability, 1e-7, 1 - 1e-7)
+    """Return ln p / (1 - p), with probabilities clipped to [1e-7, 1 - 1e-7]."""
+    inner = np.clip(probability, _LOGIT_EPSILON, 1 - _LOGIT_EPSILON)
     return np.asarray(np.log(inner) - np.log1p(-inner))
 
 
 def sigmoid(value: Floats) -> Floats:
-    """Return the probability of a logit."""
+    """Return 1 / (1 + exp(-x)), the inverse of `logit`."""
     return np.asarray(1.0 / (1.0 + np.exp(-value)))

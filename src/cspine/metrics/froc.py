@@ -1,4 +1,4 @@
-"""Whether a reader points at what is broken: sensitivity against false alarms."""
+"""Free-response ROC analysis: lesion sensitivity against false positives per study."""
 
 from dataclasses import dataclass
 
@@ -15,55 +15,64 @@ class Froc:
 
     Attributes
     ----------
-    threshold : (n,)
-        Falling.
-    false_alarms : (n,)
-        Marks per study that hit nothing, at each threshold.
-    sensitivity : (n,)
-        Share of what is broken that is hit.
+    thresholds : (n,) float
+        Distinct mark strengths, descending.
+    false_positives_per_study : (n,) float
+        Marks per study that hit no lesion, at each threshold.
+    sensitivity : (n,) float
+        Fraction of lesions that are hit, at each threshold.
     """
 
-    threshold: Floats
-    false_alarms: Floats
+    thresholds: Floats
+    false_positives_per_study: Floats
     sensitivity: Floats
 
-    def at(self, false_alarms: float) -> float:
-        """Return the sensitivity at so many false alarms per study."""
-        return float(np.max(self.sensitivity[self.false_alarms <= false_alarms], initial=0.0))
+    def sensitivity_at(self, false_positives_per_study: float) -> float:
+        """Return the sensitivity at a number of false positives per study; 0 where no threshold has so few."""
+        allowed = self.false_positives_per_study <= false_positives_per_study
+        return float(np.max(self.sensitivity[allowed], initial=0.0))
+
+    def threshold_at(self, false_positives_per_study: float) -> float:
+        """Return the lowest threshold with no more false positives per study; infinity where there is none."""
+        allowed = self.thresholds[self.false_positives_per_study <= false_positives_per_study]
+        return float(allowed.min()) if len(allowed) else float("inf")
 
 
-def froc(strength: npt.ArrayLike, hits: npt.ArrayLike, *, broken: int, studies: int) -> Froc:
+def froc(strength: npt.ArrayLike, hits: npt.ArrayLike, *, n_lesions: int, n_studies: int) -> Froc:
     """Return the free-response ROC curve of marks (Bunch, Hamilton, Sanderson and Simmons 1978).
 
     Parameters
     ----------
-    strength : (n,)
-        How sure the reader is of each mark.
-    hits : (n,) int
-        Number of what a mark hits, -1 where it hits nothing. What is hit twice counts once, and no false alarm.
-    broken : int
-        How many there are to be hit.
-    studies : int
-        How many were read.
+    strength : (n,) array_like
+        Confidence of each mark.
+    hits : (n,) array_like of int
+        Index of the lesion that each mark hits, -1 for none. A lesion that is hit twice counts once, and the second
+        mark is no false positive.
+    n_lesions : int
+        Number of lesions in all studies.
+    n_studies : int
+        Number of studies.
 
     Raises
     ------
     InputError
-        Nothing is broken, no study was read, or strengths and hits are not as many.
+        There are no lesions or no studies, or strengths and hits differ in length.
 
-    >>> curve = froc([0.9, 0.8, 0.3], [0, -1, 1], broken=2, studies=1)
-    >>> curve.at(0.0), curve.at(1.0)
+    Examples
+    --------
+    >>> curve = froc([0.9, 0.8, 0.3], [0, -1, 1], n_lesions=2, n_studies=1)
+    >>> curve.sensitivity_at(0.0), curve.sensitivity_at(1.0)
     (0.5, 1.0)
     """
-    marks, found = np.asarray(strength, np.float64), np.asarray(hits, np.int64)
-    if marks.shape != found.shape or marks.ndim != 1:
-        raise InputError(f"{marks.shape} strengths and {found.shape} hits; give one hit for each mark")
-    if broken < 1 or studies < 1:
-        raise InputError(f"{broken} fractures in {studies} studies; a curve needs one of each")
-    thresholds = np.unique(marks)[::-1]
-    false, hit = np.empty(len(thresholds)), np.empty(len(thresholds))
+    strengths, lesions = np.asarray(strength, np.float64), np.asarray(hits, np.int64)
+    if strengths.shape != lesions.shape or strengths.ndim != 1:
+        raise InputError(f"{strengths.shape} strengths and {lesions.shape} hits; give one hit for each mark")
+    if n_lesions < 1 or n_studies < 1:
+        raise InputError(f"{n_lesions} fractures in {n_studies} studies; a curve needs one of each")
+    thresholds = np.unique(strengths)[::-1]
+    false_positives, sensitivity = np.empty(len(thresholds)), np.empty(len(thresholds))
     for number, threshold in enumerate(thresholds.tolist()):
-        shown = found[marks >= threshold]
-        false[number] = np.count_nonzero(shown < 0) / studies
-        hit[number] = len(np.unique(shown[shown >= 0])) / broken
-    return Froc(thresholds, false, hit)
+        shown = lesions[strengths >= threshold]
+        false_positives[number] = np.count_nonzero(shown < 0) / n_studies
+        sensitivity[number] = len(np.unique(shown[shown >= 0])) / n_lesions
+    return Froc(thresholds, false_positives, sensitivity)

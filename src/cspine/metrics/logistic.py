@@ -1,4 +1,4 @@
-"""Logistic regression on few numbers, by Newton's method."""
+"""Logistic regression with few coefficients, by Newton's method."""
 
 from typing import Final
 
@@ -7,45 +7,49 @@ import numpy as np
 from cspine.core.typing import Floats
 from cspine.metrics.calibration import sigmoid
 
-_STEPS: Final = 100
-_STILL: Final = 1e-10
+_MAX_ITERATIONS: Final = 100
+_MAX_STEP: Final = 1.0
+_TOLERANCE: Final = 1e-10
 
 
 def fit_logistic(
     design: Floats,
     y: Floats,
-    start: Floats,
+    initial: Floats,
     *,
     offset: Floats | float = 0.0,
     weights: Floats | float = 1.0,
     ridge: float = 0.0,
 ) -> tuple[Floats, Floats]:
-    """Return the coefficients, and the information matrix that their variances are the inverse of.
+    """Return maximum-likelihood coefficients and the Hessian, the inverse of their covariance.
 
     Parameters
     ----------
-    design : (n, k)
-    y : (n,)
-        0 and 1.
-    start : (k,)
-        Where the search begins; a `ridge` above 0 draws the coefficients towards it.
-    offset : (n,), optional
+    design : (n, k) float
+        Design matrix.
+    y : (n,) float
+        Labels, 0 or 1.
+    initial : (k,) float
+        Initial coefficients, and the center of the ridge penalty.
+    offset : (n,) float, optional
         Added to the logit.
-    weights : (n,), optional
-        How much each case counts.
+    weights : (n,) float, optional
+        Weight of each case.
+    ridge : float
+        Penalty on the squared distance from the initial coefficients.
 
     Returns
     -------
-    (k,), (k, k)
+    (k,) float, (k, k) float
     """
-    found = start.copy()
-    pull = ridge * np.eye(design.shape[1])
-    for _ in range(_STEPS):
-        chance = sigmoid(design @ found + offset)
-        slope = design.T @ (weights * (chance - y)) + pull @ (found - start)
-        bend = (design * (weights * chance * (1 - chance))[:, None]).T @ design + pull
-        step = np.linalg.solve(bend, slope)
-        found -= np.clip(step, -1.0, 1.0)
-        if float(np.abs(step).max()) < _STILL:
+    coefficients = initial.copy()
+    penalty = ridge * np.eye(design.shape[1])
+    for _ in range(_MAX_ITERATIONS):
+        probability = sigmoid(design @ coefficients + offset)
+        gradient = design.T @ (weights * (probability - y)) + penalty @ (coefficients - initial)
+        hessian = (design * (weights * probability * (1 - probability))[:, None]).T @ design + penalty
+        step = np.linalg.solve(hessian, gradient)
+        coefficients -= np.clip(step, -_MAX_STEP, _MAX_STEP)
+        if float(np.abs(step).max()) < _TOLERANCE:
             break
-    return found, bend
+    return coefficients, hessian

@@ -1,4 +1,4 @@
-"""Two declared operating points: one that misses little, one that alarms little."""
+"""The two operating points of cspine: rule-out with high sensitivity, and triage with high specificity."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -7,49 +7,64 @@ import numpy as np
 import numpy.typing as npt
 
 RULE_OUT_SENSITIVITY: Final = 0.97
-"""A scan called clear is then fractured in a few of a hundred fractured ones only."""
+"""Sensitivity of the rule-out point: 3 in 100 fractured cases fall below it."""
 
 TRIAGE_SPECIFICITY: Final = 0.9
-"""One in ten clear scans is then read first for nothing."""
+"""Specificity of the triage point: 1 in 10 cases without a fracture is prioritized falsely."""
+
+Name = Literal["rule-out", "triage"]
 
 
 @dataclass(frozen=True)
-class Point:
-    """A threshold and what it does to the cases that it was chosen on."""
+class ThresholdChoice:
+    """A threshold with its performance on the cases that it was chosen on.
 
-    name: Literal["rule-out", "triage"]
+    Attributes
+    ----------
+    name : str
+        ``rule-out`` or ``triage``.
+    target : str
+        Criterion that the threshold meets, for reports.
+    threshold : float
+        Probabilities from it on count as fractured.
+    sensitivity, specificity : float
+        Weighted, on the cases that the threshold was chosen on.
+    """
+
+    name: Name
     target: str
     threshold: float
     sensitivity: float
     specificity: float
 
 
-def choose_points(
+def choose_operating_points(
     truth: npt.ArrayLike, probability: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> tuple[Point, ...]:
-    """Return both operating points; none where one class is missing.
+) -> tuple[ThresholdChoice, ...]:
+    """Return the rule-out and the triage point; none where one class is missing.
 
     Parameters
     ----------
-    truth : (n,)
-        0 and 1.
-    probability : (n,)
-        Calibrated, of cases that were not trained on.
-    weights : (n,), optional
-        How much each case counts, where they are not as frequent as among those that shall be judged.
+    truth : (n,) array_like
+        Labels, 0 or 1.
+    probability : (n,) array_like
+        Calibrated probabilities of cases that were not trained on.
+    weights : (n,) array_like, optional
+        Weight of each case, to correct for a case mix other than that of the intended population.
     """
     y, p = np.asarray(truth) > 0, np.asarray(probability, np.float64)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     if not y.any() or y.all():
         return ()
-    missed = np.quantile(p[y], 1 - RULE_OUT_SENSITIVITY, weights=w[y], method="inverted_cdf")
-    alarmed = np.nextafter(np.quantile(p[~y], TRIAGE_SPECIFICITY, weights=w[~y], method="inverted_cdf"), 1.0)
+    rule_out = np.quantile(p[y], 1 - RULE_OUT_SENSITIVITY, weights=w[y], method="inverted_cdf")
+    triage = np.nextafter(np.quantile(p[~y], TRIAGE_SPECIFICITY, weights=w[~y], method="inverted_cdf"), 1.0)
 
-    def point(name: Literal["rule-out", "triage"], target: str, at: float) -> Point:
-        found, cleared = np.average(p[y] >= at, weights=w[y]), np.average(p[~y] < at, weights=w[~y])
-        return Point(name, target, at, float(found), float(cleared))
+    def evaluate_at(name: Name, target: str, threshold: float) -> ThresholdChoice:
+        sensitivity = np.average(p[y] >= threshold, weights=w[y])
+        specificity = np.average(p[~y] < threshold, weights=w[~y])
+        return ThresholdChoice(name, target, threshold, float(sensitivity), float(specificity))
 
     return (
-        point("rule-out", f"sensitivity of {RULE_OUT_SENSITIVITY:.0%} at least", float(missed)),
-        point("triage", f"specificity of {TRIAGE_SPECIFICITY:.0%} at least", float(alarmed)),
+        evaluate_at("rule-out", f"sensitivity of {RULE_OUT_SENSITIVITY:.0%} at least", float(rule_out)),
+        evaluate_at("triage", f"specificity of {TRIAGE_SPECIFICITY:.0%} at least", float(triage)),
     )

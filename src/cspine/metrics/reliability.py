@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say, and what acting on them would be worth."""
+"""Calibration assessment, net benefit, and predictive values at a stated prevalence."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,24 +9,25 @@ from scipy import stats
 
 from cspine.core.errors import InputError
 from cspine.core.typing import Floats
-from cspine.metrics.bootstrap import LEVEL, Interval
+from cspine.metrics.bootstrap import CONFIDENCE_LEVEL, Interval
 from cspine.metrics.calibration import EPSILON, logit
 from cspine.metrics.logistic import fit_logistic
 
-_ALIKE: Final = 1e-4
-"""Logits no further apart are alike."""
+_MIN_LOGIT_RANGE: Final = 1e-4
+"""Logits within a smaller range count as constant."""
 
 
 @dataclass(frozen=True)
 class CalibrationLine:
-    """Logistic regression of the outcome on the probability's logit (Cox, Biometrika 45, 1958, 562).
+    """Logistic regression of the outcome on the logit of the probability (Cox, Biometrika 45, 1958, 562).
 
     Attributes
     ----------
     slope : Interval
-        1 is right; below it, probabilities are too extreme.
+        Calibration slope. 1 is ideal; below 1, probabilities are too extreme.
     intercept : Interval
-        With the slope held at 1: 0 is right; above it, probabilities are too low (calibration in the large).
+        Calibration in the large: the intercept with the slope fixed at 1. 0 is ideal; above 0, probabilities are too
+        low.
     """
 
     slope: Interval
@@ -34,82 +35,100 @@ class CalibrationLine:
 
 
 def calibration_line(truth: npt.ArrayLike, probability: npt.ArrayLike) -> CalibrationLine:
-    """Return slope and intercept with Wald intervals of independent cases.
+    """Return calibration slope and intercept, with Wald intervals that take cases as independent.
 
     Parameters
     ----------
-    truth : (n,)
-        0 and 1.
-    probability : (n,)
+    truth : (n,) array_like
+        Labels, 0 or 1.
+    probability : (n,) array_like
+        Predicted probabilities.
 
     Raises
     ------
     InputError
-        One class only, or probabilities that separate both classes or are all alike: no line fits.
+        There is one class only, or the probabilities are constant or separate both classes: no line can be fitted.
     """
-    y, p = _checked(truth, probability)
+    y, p = _validate(truth, probability)
     x = logit(np.clip(p, EPSILON, 1 - EPSILON))
     if y.min() == y.max():
         raise InputError(f"{len(y)} cases of one class; calibration takes both")
-    if np.ptp(x) < _ALIKE:
-        raise InputError("all probabilities are alike; no slope can be told")
+    if np.ptp(x) < _MIN_LOGIT_RANGE:
+        raise InputError("all probabilities are equal; no slope can be fitted")
     if x[y > 0].min() >= x[y == 0].max() or x[y > 0].max() <= x[y == 0].min():
-        raise InputError("the probabilities separate both classes; no slope fits")
+        raise InputError("the probabilities separate both classes; no slope can be fitted")
     ones = np.ones(len(y))
-    spread = float(x.std())  # logits that lie close together make steep slopes, which Newton's steps would not find
-    found = _first(np.stack([(x - x.mean()) / spread, ones], axis=1), [0.0, 0.0], 0.0, y)
-    slope = Interval(found.value / spread, found.low / spread, found.high / spread)
-    return CalibrationLine(slope, intercept=_first(ones[:, None], [0.0], x, y))
+    scale = float(x.std())  # Newton's limited steps would not reach the steep slopes of logits that lie close together
+    standardized = _fit_first_coefficient(np.stack([(x - x.mean()) / scale, ones], axis=1), [0.0, 0.0], 0.0, y)
+    slope = Interval(standardized.value / scale, standardized.low / scale, standardized.high / scale)
+    return CalibrationLine(slope, intercept=_fit_first_coefficient(ones[:, None], [0.0], x, y))
 
 
 def expected_calibration_error(truth: npt.ArrayLike, probability: npt.ArrayLike, bins: int = 10) -> float:
-    """Return the mean distance between what is said and what happens, over bins that hold equally many cases.
+    """Return the expected calibration error over bins of equal counts.
 
-    Naeini, Cooper and Hauskrecht (AAAI 2015) with bins of equal counts, since most probabilities of a fracture are
-    small and bins of equal width would hold nearly all cases in one. Cases with equal probabilities stay in one bin.
-
-    >>> round(expected_calibration_error([0, 1, 1, 1], [0.2, 0.2, 0.9, 0.9], bins=2), 2)
-    0.2
-    """
-    y, p = _checked(truth, probability)
-    if bins < 1:
-        raise InputError(f"{bins} bins; take one or more")
-    which = np.minimum((stats.rankdata(p, "min") - 1) * bins // len(p), bins - 1).astype(int)
-    count = np.bincount(which, minlength=bins)
-    off = np.abs(np.bincount(which, p, bins) - np.bincount(which, y, bins))
-    return float(off.sum() / count.sum())
-
-
-def net_benefit(truth: npt.ArrayLike, probability: npt.ArrayLike, thresholds: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Return what acting from each threshold on is worth, in true positives a case (Vickers and Elkin 2006).
+    The mean distance between mean probability and observed frequency (Naeini, Cooper and Hauskrecht, AAAI 2015). Most
+    probabilities of a fracture are small, so one of the usual equal-width bins would hold nearly all cases. Equal
+    probabilities stay in one bin.
 
     Parameters
     ----------
-    truth, probability : (n,)
-    thresholds : (t,)
-        Probabilities, above 0 and below 1, at which one is indifferent between acting and not.
+    truth : (n,) array_like
+        Labels, 0 or 1.
+    probability : (n,) array_like
+        Predicted probabilities.
+    bins : int
+        Number of bins.
+
+    Examples
+    --------
+    >>> round(expected_calibration_error([0, 1, 1, 1], [0.2, 0.2, 0.9, 0.9], bins=2), 2)
+    0.2
+    """
+    y, p = _validate(truth, probability)
+    if bins < 1:
+        raise InputError(f"{bins} bins; take one or more")
+    bin_of = np.minimum((stats.rankdata(p, "min") - 1) * bins // len(p), bins - 1).astype(int)
+    count = np.bincount(bin_of, minlength=bins)
+    distance = np.abs(np.bincount(bin_of, p, bins) - np.bincount(bin_of, y, bins))
+    return float(distance.sum() / count.sum())
+
+
+def net_benefit(truth: npt.ArrayLike, probability: npt.ArrayLike, thresholds: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return the net benefit at each threshold, in true positives per case (Vickers and Elkin 2006).
+
+    Parameters
+    ----------
+    truth : (n,) array_like
+        Labels, 0 or 1.
+    probability : (n,) array_like
+        Predicted probabilities.
+    thresholds : (t,) array_like
+        Threshold probabilities, above 0 and below 1.
 
     Returns
     -------
-    (t,), (t,)
-        By these probabilities; and of acting on everybody. Acting on nobody is worth 0.
+    (t,) float, (t,) float
+        Net benefit of treating by the prediction, and of treating all. That of treating none is 0.
 
-    >>> own, everybody = net_benefit([1, 0, 0, 1], [0.9, 0.6, 0.1, 0.4], [0.5])
-    >>> float(own[0]), float(everybody[0])
+    Examples
+    --------
+    >>> model, treat_all = net_benefit([1, 0, 0, 1], [0.9, 0.6, 0.1, 0.4], [0.5])
+    >>> float(model[0]), float(treat_all[0])
     (0.0, 0.0)
     """
-    y, p = _checked(truth, probability)
-    at = np.asarray(thresholds, np.float64)
-    if not ((at > 0) & (at < 1)).all():
+    y, p = _validate(truth, probability)
+    threshold = np.asarray(thresholds, np.float64)
+    if not ((threshold > 0) & (threshold < 1)).all():
         raise InputError("thresholds of a decision curve lie above 0 and below 1")
-    acts = p >= at[:, None]
-    cost = at / (1 - at)
-    own = (acts & (y > 0)).mean(axis=1) - cost * (acts & (y == 0)).mean(axis=1)
-    return own, y.mean() - cost * (1 - y.mean())
+    is_treated = p >= threshold[:, None]
+    odds = threshold / (1 - threshold)
+    model = (is_treated & (y > 0)).mean(axis=1) - odds * (is_treated & (y == 0)).mean(axis=1)
+    return model, y.mean() - odds * (1 - y.mean())
 
 
 def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
-    """Return what a positive and a negative answer are worth where fractures are as common as stated (Bayes).
+    """Return positive and negative predictive value at a stated prevalence, by Bayes' theorem.
 
     >>> ppv, npv = predictive_values(0.9, 0.8, 0.05)
     >>> round(ppv, 3), round(npv, 4)
@@ -117,16 +136,16 @@ def predictive_values(sensitivity: float, specificity: float, prevalence: float)
     """
     if not all(0.0 <= value <= 1.0 for value in (sensitivity, specificity, prevalence)):
         raise InputError("sensitivity, specificity and prevalence lie between 0 and 1")
-    hit, alarm = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-    miss, rest = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
-    return _share(hit, alarm), _share(rest, miss)
+    tp, fp = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    fn, tn = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
+    return _fraction(tp, fp), _fraction(tn, fn)
 
 
-def _share(one: float, other: float) -> float:
-    return one / (one + other) if one + other else float("nan")
+def _fraction(part: float, remainder: float) -> float:
+    return part / (part + remainder) if part + remainder else float("nan")
 
 
-def _checked(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, Floats]:
+def _validate(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, Floats]:
     y, p = np.asarray(truth, np.float64), np.asarray(probability, np.float64)
     if y.shape != p.shape or not len(y):
         raise InputError(f"{p.size} probabilities of {y.size} cases; give one for each, of one case at least")
@@ -135,9 +154,10 @@ def _checked(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, 
     return y, p
 
 
-def _first(design: Floats, start: list[float], offset: Floats | float, y: Floats) -> Interval:
-    """Return a logistic regression's first coefficient with its interval."""
-    found, bend = fit_logistic(design, y, np.array(start), offset=offset)
-    half = float(stats.norm.ppf(0.5 + LEVEL / 2)) * float(np.sqrt(np.linalg.inv(bend)[0, 0]))
-    value = float(found[0])
-    return Interval(value, value - half, value + half)
+def _fit_first_coefficient(design: Floats, initial: list[float], offset: Floats | float, y: Floats) -> Interval:
+    """Return the first coefficient of a logistic regression with its Wald interval."""
+    coefficients, hessian = fit_logistic(design, y, np.array(initial), offset=offset)
+    normal_quantile = float(stats.norm.ppf(0.5 + CONFIDENCE_LEVEL / 2))
+    half_width = normal_quantile * float(np.sqrt(np.linalg.inv(hessian)[0, 0]))
+    value = float(coefficients[0])
+    return Interval(value, value - half_width, value + half_width)

@@ -1,52 +1,103 @@
-"""The challenge's metric, its baselines and its submission file.
+"""The metric of the RSNA 2022 Cervical Spine Fracture Detection challenge, and its constant baselines.
 
-The metric is the weighted log loss of the RSNA 2022 Cervical Spine Fracture Detection challenge:
-L = -w [y ln p + (1 - y) ln(1 - p)], with w = 1 (negative) or 2 (positive) for a level, and 7 or 14 for the patient.
+The metric is a weighted log loss: L = -w [y ln p + (1 - y) ln(1 - p)], with w = 1 (negative) or 2 (positive) for a
+level, and 7 or 14 for the patient.
 
-Two normalisations are seen: 'study' divides by the sum of weights within each study, 'global' once over all. The known
-losses of constants on the challenge's 2,019 studies (raw prevalences 0.5638, best constants 0.5573) are those of
-'study'; 'global' gives 0.6127 and 0.5667. They want different answers: 2p / (1 + p) is best for 'global' and worse than
-p itself for 'study', where a fractured study's larger sum of weights takes back most of the doubling.
+Two normalizations are in use: 'study' divides by the sum of weights within each study, 'global' once over all studies.
+The published losses of constants on the challenge's 2,019 studies (raw prevalences 0.5638, best constants 0.5573) are
+those of 'study'; 'global' gives 0.6127 and 0.5667. Their optimal predictions differ: 2p / (1 + p) is optimal for
+'global', but worse than p itself for 'study', where the larger sum of weights of a fractured study cancels most of the
+doubling.
 """
 
-from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
-from cspine.core.errors import InputError, LabelError
+from cspine.core.errors import InputError
 from cspine.core.typing import Floats
 
-NEGATIVE_WEIGHT: Final = np.array([7.0 if target == OVERALL else 1.0 for target in TARGETS])
-POSITIVE_FACTOR: Final = 2.0
-EPSILON: Final = 1e-15
-"""Probabilities are kept this far from 0 and 1, as the log loss of common libraries does."""
+LEVEL_WEIGHT: Final = 1.0
+"""Weight of a level without a fracture."""
 
-_PATIENT_AND_LEVELS: Final = float(NEGATIVE_WEIGHT.sum())
-"""Sum of a study's weights where nothing is fractured: 7 + 7."""
+OVERALL_WEIGHT: Final = 7.0
+"""Weight of a patient without a fracture."""
+
+POSITIVE_FACTOR: Final = 2.0
+"""Weight of a fractured target relative to the same target without a fracture."""
+
+NEGATIVE_WEIGHTS: Final = np.array([OVERALL_WEIGHT if target == OVERALL else LEVEL_WEIGHT for target in TARGETS])
+"""Weights of `TARGETS` where nothing is fractured."""
+
+NEGATIVE_STUDY_WEIGHT: Final = float(NEGATIVE_WEIGHTS.sum())
+"""Sum of the weights of a study without fractures: 7 + 7."""
+
+EPSILON: Final = 1e-15
+"""Probabilities are clipped to [EPSILON, 1 - EPSILON], as in common implementations of the log loss."""
 
 Normalise = Literal["study", "global"]
 
 
 def challenge_weights(truth: npt.ArrayLike) -> Floats:
-    """Return the weight of each label, (n, 8) to (n, 8): 1 or 2 for a level, 7 or 14 for the patient.
-
-    >>> challenge_weights([[1, 0, 1, 0, 0, 0, 0, 0]]).tolist()
-    [[14.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0]]
-    """
-    return np.asarray(NEGATIVE_WEIGHT * np.where(np.asarray(truth) > 0, POSITIVE_FACTOR, 1.0))
-
-
-def challenge_losses(truth: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
-    """Return each study's loss: its weighted log losses over the sum of its weights.
+    """Return the weight of each label: 1 or 2 for a level, 7 or 14 for the patient.
 
     Parameters
     ----------
-    truth, probability : (n, 8)
-        Columns `TARGETS`.
+    truth : (n, 8) array_like
+        Labels, 0 or 1, columns `TARGETS`.
+
+    Returns
+    -------
+    (n, 8) float
+
+    Examples
+    --------
+    >>> challenge_weights([[1, 0, 1, 0, 0, 0, 0, 0]]).tolist()
+    [[14.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0]]
+    """
+    return np.asarray(NEGATIVE_WEIGHTS * np.where(np.asarray(truth) > 0, POSITIVE_FACTOR, 1.0))
+
+
+def weighted_losses(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return the weights and the weighted log losses of all labels.
+
+    Parameters
+    ----------
+    truth, probability : (n, 8) array_like
+        Labels of 0 or 1, and probabilities; columns `TARGETS`.
+
+    Returns
+    -------
+    (n, 8) float, (n, 8) float
+
+    Raises
+    ------
+    InputError
+        Shapes differ, a label is not 0 or 1, or a probability is not from 0 to 1.
+    """
+    labels, values = np.asarray(truth, dtype=np.float64), np.asarray(probability, dtype=np.float64)
+    if labels.ndim != 2 or labels.shape[1] != len(TARGETS) or labels.shape != values.shape:
+        raise InputError(
+            f"labels are {labels.shape} and probabilities {values.shape}; both must be (n, {len(TARGETS)}), columns "
+            f"{', '.join(TARGETS)}"
+        )
+    if not np.isin(labels, (0.0, 1.0)).all():
+        raise InputError(f"{int((~np.isin(labels, (0.0, 1.0))).sum())} labels are neither 0 nor 1; correct the labels")
+    check_probabilities(values)
+    clipped = np.clip(values, EPSILON, 1.0 - EPSILON)
+    weights = challenge_weights(labels)
+    return weights, -weights * np.where(labels > 0, np.log(clipped), np.log1p(-clipped))
+
+
+def challenge_losses(truth: npt.ArrayLike, probability: npt.ArrayLike) -> Floats:
+    """Return the loss of each study: its weighted log losses divided by the sum of its weights.
+
+    Parameters
+    ----------
+    truth, probability : (n, 8) array_like
+        Labels of 0 or 1, and probabilities; columns `TARGETS`.
 
     Returns
     -------
@@ -55,23 +106,23 @@ def challenge_losses(truth: npt.ArrayLike, probability: npt.ArrayLike) -> Floats
     Raises
     ------
     InputError
-        Shapes differ, a label is not 0 or 1, or a probability is not from 0 to 1.
+        As by `weighted_losses`.
     """
     weights, losses = weighted_losses(truth, probability)
     return np.asarray(losses.sum(axis=1) / weights.sum(axis=1))
 
 
 def challenge_loss(truth: npt.ArrayLike, probability: npt.ArrayLike, *, normalise: Normalise = "study") -> float:
-    """Return the challenge's loss.
+    """Return the challenge's loss over all studies.
 
     Parameters
     ----------
-    truth, probability : (n, 8)
-        Columns `TARGETS`: patient_overall, then C1 to C7.
-        Probabilities are kept `EPSILON` away from 0 and 1.
+    truth, probability : (n, 8) array_like
+        Labels of 0 or 1, and probabilities; columns `TARGETS`: patient_overall, then C1 to C7. Probabilities are
+        clipped to [`EPSILON`, 1 - `EPSILON`].
     normalise : 'study' or 'global'
         'study' divides within each study and averages over studies; 'global' divides the sum of all weighted losses
-        by the sum of all weights. 'study' is the one that the published constants come from.
+        by the sum of all weights. The published losses of constants are those of 'study'.
 
     Returns
     -------
@@ -80,7 +131,7 @@ def challenge_loss(truth: npt.ArrayLike, probability: npt.ArrayLike, *, normalis
     Raises
     ------
     InputError
-        As `challenge_losses` does, there are no studies, or `normalise` is something else.
+        As by `weighted_losses`; or there are no studies, or `normalise` is something else.
 
     Examples
     --------
@@ -90,18 +141,29 @@ def challenge_loss(truth: npt.ArrayLike, probability: npt.ArrayLike, *, normalis
     _check_normalise(normalise)
     weights, losses = weighted_losses(truth, probability)
     if not len(losses):
-        raise InputError("there are no studies to judge; check that predictions and labels share StudyInstanceUIDs")
+        raise InputError("there are no studies to evaluate; check that predictions and labels share StudyInstanceUIDs")
     if normalise == "global":
         return float(losses.sum() / weights.sum())
     return float((losses.sum(axis=1) / weights.sum(axis=1)).mean())
 
 
 def metric_optimal(probability: npt.ArrayLike) -> Floats:
-    """Return what the metric, normalised globally, rewards most where the plain probability is p: p' = 2p / (1 + p).
+    """Return the prediction with the least expected loss under global normalization: p' = 2p / (1 + p).
 
-    Minimising 2p(-ln q) + (1 - p)(-ln(1 - q)) over q gives q = 2p / (2p + 1 - p). Normalised per study this is not the
-    best answer, and usually worse than p: see `study_optimal`.
+    Minimizing 2p(-ln q) + (1 - p)(-ln(1 - q)) over q gives q = 2p / (2p + 1 - p). Under normalization per study this
+    is not optimal, and usually worse than p; see `study_optimal`.
 
+    Parameters
+    ----------
+    probability : array_like
+        Probabilities of a fracture, of any shape.
+
+    Returns
+    -------
+    float array of the same shape
+
+    Examples
+    --------
     >>> metric_optimal([0.0, 0.5, 1.0]).round(4).tolist()
     [0.0, 0.6667, 1.0]
     """
@@ -109,10 +171,25 @@ def metric_optimal(probability: npt.ArrayLike) -> Floats:
     return np.asarray(POSITIVE_FACTOR * plain / (1.0 + (POSITIVE_FACTOR - 1.0) * plain))
 
 
-def unweighted(probability: npt.ArrayLike, *, positive_weight: float = POSITIVE_FACTOR) -> Floats:
-    """Return the plain probability of one that was trained with positives weighted: the inverse of `metric_optimal`.
+def remove_positive_weight(probability: npt.ArrayLike, *, positive_weight: float = POSITIVE_FACTOR) -> Floats:
+    """Return the probability of a fracture from a prediction trained with weighted positives.
 
-    >>> unweighted(metric_optimal([0.1, 0.7])).round(6).tolist()
+    The inverse of `metric_optimal`.
+
+    Parameters
+    ----------
+    probability : array_like
+        Predictions of a model trained with weighted positives, of any shape.
+    positive_weight : float
+        Weight of a positive relative to a negative in training.
+
+    Returns
+    -------
+    float array of the same shape
+
+    Examples
+    --------
+    >>> remove_positive_weight(metric_optimal([0.1, 0.7])).round(6).tolist()
     [0.1, 0.7]
     """
     trained = np.asarray(probability, dtype=np.float64)
@@ -120,16 +197,16 @@ def unweighted(probability: npt.ArrayLike, *, positive_weight: float = POSITIVE_
 
 
 def study_optimal(probability: npt.ArrayLike) -> Floats:
-    """Return what the metric, normalised per study, rewards most where the plain probabilities are p.
+    """Return the predictions with the least expected loss under normalization per study.
 
-    The best answer is E[w y / W] / E[w / W], with W the sum of the study's weights: 14 where nothing is fractured,
-    21 + k where k levels are. Here k is taken at its expectation in a fractured study, and the patient as fractured
+    The optimum is E[w y / W] / E[w / W], with W the sum of the study's weights: 14 where nothing is fractured, 21 + k
+    where k levels are. Here k is set to its expectation in a fractured study, and the patient is taken as fractured
     whenever a level is.
 
     Parameters
     ----------
-    probability : (..., 8)
-        Plain probabilities, columns `TARGETS`.
+    probability : (..., 8) array_like
+        Probabilities of a fracture, columns `TARGETS`.
 
     Returns
     -------
@@ -142,26 +219,26 @@ def study_optimal(probability: npt.ArrayLike) -> Floats:
     """
     plain = np.asarray(probability, dtype=np.float64)
     patient, levels = plain[..., :1], plain[..., 1:]
-    expected = levels.sum(axis=-1, keepdims=True) / np.maximum(patient, EPSILON)
-    fractured = _PATIENT_AND_LEVELS + NEGATIVE_WEIGHT[0] + np.clip(expected, 1.0, len(VERTEBRAE))
-    positive = POSITIVE_FACTOR * NEGATIVE_WEIGHT * plain / fractured
-    other_level = np.maximum(patient - levels, 0.0) / fractured
-    unfractured = NEGATIVE_WEIGHT * (1.0 - patient) / _PATIENT_AND_LEVELS
+    n_fractured = levels.sum(axis=-1, keepdims=True) / np.maximum(patient, EPSILON)
+    fractured_weight = NEGATIVE_STUDY_WEIGHT + NEGATIVE_WEIGHTS[0] + np.clip(n_fractured, 1.0, len(VERTEBRAE))
+    positive = POSITIVE_FACTOR * NEGATIVE_WEIGHTS * plain / fractured_weight
+    other_level = np.maximum(patient - levels, 0.0) / fractured_weight
+    unfractured = NEGATIVE_WEIGHTS * (1.0 - patient) / NEGATIVE_STUDY_WEIGHT
     negative = unfractured + np.concatenate([np.zeros_like(patient), other_level], axis=-1)
     return np.asarray(positive / (positive + negative))
 
 
 def best_constants(truth: npt.ArrayLike) -> Floats:
-    """Return the one probability per target that has the least loss on these labels, normalised per study.
+    """Return the constant per target with the least loss on these labels, normalized per study.
 
     Within a study the weights are divided by their sum, which is larger for a positive study; the best constant is the
-    mean of the labels under those weights. It differs from `metric_optimal` of the prevalence, which is best where
-    weights are normalised globally.
+    mean of the labels under those weights. It differs from `metric_optimal` of the prevalence, which is best under
+    global normalization.
 
     Parameters
     ----------
-    truth : (n, 8)
-        Columns `TARGETS`.
+    truth : (n, 8) array_like
+        Labels, 0 or 1, columns `TARGETS`.
 
     Returns
     -------
@@ -174,15 +251,15 @@ def best_constants(truth: npt.ArrayLike) -> Floats:
 
 
 def constant_baselines(prevalence: npt.ArrayLike, *, normalise: Normalise = "study") -> dict[str, Floats]:
-    """Return answers that need no image, from the training studies' prevalence alone.
+    """Return predictions that need no image, from the prevalence in the training studies.
 
     Parameters
     ----------
-    prevalence : (8,)
+    prevalence : (8,) array_like
         Fraction of positive studies, columns `TARGETS`.
     normalise : 'study' or 'global'
-        What 'best constants' are best for: `study_optimal` or `metric_optimal` of the prevalence. For 'study' they are
-        within 0.005 of `best_constants`, which needs all labels, and lose nothing in the fourth decimal.
+        Normalization that 'best constants' are optimal for: `study_optimal` or `metric_optimal` of the prevalence. For
+        'study' they are within 0.005 of `best_constants`, which needs all labels; the loss agrees to four decimals.
 
     Returns
     -------
@@ -202,91 +279,28 @@ def constant_baselines(prevalence: npt.ArrayLike, *, normalise: Normalise = "stu
     return {"all 0.5": np.full(len(TARGETS), 0.5), "prevalence": plain, "best constants": best}
 
 
-def submission(
-    studies: Sequence[str], probability: npt.ArrayLike, *, row_ids: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """Return the challenge's submission: eight rows per study, C1 to C7 and then patient_overall.
+def check_probabilities(values: Floats) -> None:
+    """Check that all values are from 0 to 1.
 
     Parameters
     ----------
-    studies : sequence of str
-        StudyInstanceUIDs.
-    probability : (n, 8)
+    values : (n, 8) float
         Columns `TARGETS`.
-    row_ids : sequence of str, optional
-        The ``row_id`` column of the challenge's test.csv: the rows that are asked for, in that order. Without it, all
-        rows of all studies in theirs.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``row_id`` and ``fractured``.
 
     Raises
     ------
     InputError
-        Lengths differ, a probability is not from 0 to 1, or a study stands twice.
-    LabelError
-        Rows are asked for twice, or without a probability to give.
+        A value is outside of 0 to 1, or NaN.
     """
-    values = np.asarray(probability, dtype=np.float64)
-    if values.shape != (len(studies), len(TARGETS)):
-        raise InputError(f"probabilities are {values.shape}, not ({len(studies)}, {len(TARGETS)}) as studies need")
-    if len(set(studies)) != len(studies):
-        raise InputError("a study stands twice in the submission; give each study once")
-    _check_probability(values)
-    order = [TARGETS.index(target) for target in (*VERTEBRAE, OVERALL)]
-    rows = [f"{study}_{TARGETS[column]}" for study in studies for column in order]
-    table = pd.DataFrame({"row_id": rows, "fractured": values[:, order].ravel()})
-    return table if row_ids is None else _only_asked(table, row_ids)
-
-
-def _only_asked(table: pd.DataFrame, row_ids: Sequence[str]) -> pd.DataFrame:
-    """Return the rows that test.csv asks for, in its order."""
-    asked = pd.Index(row_ids)
-    known = set(table["row_id"])
-    image_quality_problems = (
-        (asked[asked.duplicated()].tolist(), "stand twice in test.csv; get the file again"),
-        ([row for row in asked if row not in known], "of test.csv have no probability; predict their studies first"),
-    )
-    for offenders, what in image_quality_problems:
-        if offenders:
-            raise LabelError(f"{len(offenders)} of {len(asked)} rows {what} (first: {', '.join(offenders[:3])})")
-    return table.set_index("row_id").loc[asked].rename_axis("row_id").reset_index()
-
-
-def weighted_losses(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Return weights and weighted log losses, both (n, 8).
-
-    Raises
-    ------
-    InputError
-        As `challenge_losses` says.
-    """
-    labels, values = np.asarray(truth, dtype=np.float64), np.asarray(probability, dtype=np.float64)
-    if labels.ndim != 2 or labels.shape[1] != len(TARGETS) or labels.shape != values.shape:
-        raise InputError(
-            f"labels are {labels.shape} and probabilities {values.shape}; both must be (n, {len(TARGETS)}), columns "
-            f"{', '.join(TARGETS)}"
-        )
-    if not np.isin(labels, (0.0, 1.0)).all():
-        raise InputError(f"{int((~np.isin(labels, (0.0, 1.0))).sum())} labels are neither 0 nor 1; mend the labels")
-    _check_probability(values)
-    clipped = np.clip(values, EPSILON, 1.0 - EPSILON)
-    weights = challenge_weights(labels)
-    return weights, -weights * np.where(labels > 0, np.log(clipped), np.log1p(-clipped))
-
-
-def _check_probability(values: Floats) -> None:
     outside = ~((values >= 0.0) & (values <= 1.0))  # true for NaN too
     if outside.any():
         row, column = np.argwhere(outside)[0]
         raise InputError(
             f"{int(outside.sum())} probabilities are not from 0 to 1, first in row {row}, {TARGETS[column]}: "
-            f"{values[row, column]}; mend the predictions"
+            f"{values[row, column]}; correct the predictions"
         )
 
 
 def _check_normalise(normalise: str) -> None:
     if normalise not in get_args(Normalise):
-        raise InputError(f"'{normalise}' is no normalisation of the challenge's loss; give 'study' or 'global'")
+        raise InputError(f"'{normalise}' is no normalization of the challenge's loss; give 'study' or 'global'")

@@ -1,4 +1,4 @@
-"""Single numbers from truth and probability."""
+"""Point estimates of classification performance from labels and probabilities."""
 
 from typing import Final
 
@@ -10,14 +10,26 @@ from cspine.core.errors import InputError
 from cspine.core.typing import Floats
 
 RELIABILITY_BINS: Final = 10
-"""Equal-width bins of the reliability diagram."""
+"""Number of equal-width bins of the reliability diagram."""
 
 
 def auc(truth: npt.ArrayLike, score: npt.ArrayLike) -> float:
-    """Return the area under the ROC curve, ties counted half; NaN where only one class is there.
+    """Return the area under the ROC curve, with ties counted half.
 
-    Hanley and McNeil, Radiology 1982: the chance that a positive scores higher than a negative.
+    The probability that a positive scores higher than a negative (Hanley and McNeil, Radiology 1982).
 
+    Parameters
+    ----------
+    truth, score : (n,) array_like
+        Labels of 0 or 1, and scores; higher means more likely positive.
+
+    Returns
+    -------
+    float
+        NaN where one class is missing.
+
+    Examples
+    --------
     >>> auc([0, 1, 1], [0.1, 0.1, 0.9])
     0.75
     """
@@ -28,17 +40,17 @@ def auc(truth: npt.ArrayLike, score: npt.ArrayLike) -> float:
 
 
 def brier(truth: npt.ArrayLike, probability: npt.ArrayLike) -> float:
-    """Return the mean squared difference between probability and outcome (Brier 1950)."""
+    """Return the Brier score: the mean squared difference between probability and outcome (Brier 1950)."""
     return float(np.mean((np.asarray(probability, np.float64) - np.asarray(truth, np.float64)) ** 2))
 
 
 def label_accuracy(truth: npt.ArrayLike, probability: npt.ArrayLike, threshold: float) -> float:
-    """Return the share of all labels, over studies and targets, that a threshold gets right."""
+    """Return the fraction of all labels, over studies and targets, that are predicted correctly at a threshold."""
     return float(np.mean((np.asarray(probability) >= threshold) == (np.asarray(truth) > 0)))
 
 
 def all_negative_accuracy(truth: npt.ArrayLike) -> float:
-    """Return the label accuracy of calling everything unbroken: what any accuracy must be held against."""
+    """Return the label accuracy of predicting no fracture anywhere, the baseline of any accuracy."""
     return float(np.mean(np.asarray(truth) == 0))
 
 
@@ -54,14 +66,14 @@ def confusion(truth: npt.ArrayLike, probability: npt.ArrayLike, threshold: float
 
 
 def sensitivity_specificity(truth: npt.ArrayLike, probability: npt.ArrayLike, threshold: float) -> tuple[float, float]:
-    """Return the share of positives called at a threshold and of negatives not called; NaN where there are none.
+    """Return sensitivity and specificity at a threshold; NaN without positives or negatives.
 
     >>> sensitivity_specificity([1, 1, 0, 0], [0.5, 0.2, 0.1, 0.3], 0.5)
     (0.5, 1.0)
     """
-    hit, missed, cleared, alarmed = confusion(truth, probability, threshold)
-    sensitivity = hit / (hit + missed) if hit + missed else float("nan")
-    specificity = cleared / (cleared + alarmed) if cleared + alarmed else float("nan")
+    tp, fn, tn, fp = confusion(truth, probability, threshold)
+    sensitivity = tp / (tp + fn) if tp + fn else float("nan")
+    specificity = tn / (tn + fp) if tn + fp else float("nan")
     return sensitivity, specificity
 
 
@@ -71,18 +83,18 @@ def roc_points(truth: npt.ArrayLike, score: npt.ArrayLike) -> tuple[Floats, Floa
     Raises
     ------
     InputError
-        Only one class is there.
+        One class is missing.
     """
     if len(np.unique(np.asarray(truth))) < 2:
-        raise InputError("all labels are alike, so there is no ROC curve; leave this target out")
-    false_positive, true_positive, _ = metrics.roc_curve(np.asarray(truth), np.asarray(score))
-    return np.asarray(false_positive, np.float64), np.asarray(true_positive, np.float64)
+        raise InputError("all labels are of one class, so there is no ROC curve; leave this target out")
+    false_positive_rate, true_positive_rate, _ = metrics.roc_curve(np.asarray(truth), np.asarray(score))
+    return np.asarray(false_positive_rate, np.float64), np.asarray(true_positive_rate, np.float64)
 
 
 def reliability(truth: npt.ArrayLike, probability: npt.ArrayLike) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
     """Return mean probability, observed frequency and count in each of `RELIABILITY_BINS` equal-width bins.
 
-    Empty bins are NaN with a count of 0.
+    The means of empty bins are NaN.
     """
     labels, values = np.asarray(truth, np.float64), np.asarray(probability, np.float64)
     bins = np.minimum((values * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)

@@ -1,8 +1,9 @@
-"""What every figure begins with, and how it is written."""
+"""Common style of all figures, and writing them. matplotlib is imported when the first figure is created."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cspine.core.anatomy import COLORS, OVERALL
 from cspine.core.files import atomic_path
 
 if TYPE_CHECKING:
@@ -10,18 +11,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK: Final = "#1b1f24"
+"""Color of text, and of the patient among the targets."""
 
-_COLUMNS: Final = 4
+GRAY: Final = "#57606a"
+"""Color of annotations."""
+
+_MAX_COLUMNS: Final = 4
+_DPI: Final = 150
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, atomically; raises `DiskFullError` or `OutputError`."""
+    """Write a figure atomically as PNG; raises `DiskFullError` or `OutputError`."""
     with atomic_path(path) as part:
-        figure.savefig(part, format="png", dpi=150)
+        figure.savefig(part, format="png", dpi=_DPI)
 
 
-def canvas(width: float, height: float, *, phantom: bool) -> "tuple[Figure, Axes]":
-    """Return a figure, of so many inches, that says what it is not, and its axes."""
+def new_figure(width: float, height: float, *, phantom: bool) -> "tuple[Figure, Axes]":
+    """Return a figure with a disclaimer, and its axes.
+
+    Parameters
+    ----------
+    width, height : float
+        Size in inches.
+    phantom : bool
+        Whether the data are phantoms, which the disclaimer then says.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -29,11 +43,21 @@ def canvas(width: float, height: float, *, phantom: bool) -> "tuple[Figure, Axes
     return figure, figure.add_subplot()
 
 
-def panels(count: int, *, phantom: bool, width: float = 3.2, height: float = 3.4) -> "tuple[Figure, list[Axes]]":
-    """Return a figure of panels, four in a row, each of so many inches, and their axes."""
+def new_panels(count: int, *, phantom: bool, width: float = 3.2, height: float = 3.4) -> "tuple[Figure, list[Axes]]":
+    """Return a figure with panels, four in a row, and their axes.
+
+    Parameters
+    ----------
+    count : int
+        Number of panels.
+    phantom : bool
+        Whether the data are phantoms, which the disclaimer then says.
+    width, height : float
+        Size of one panel in inches.
+    """
     from matplotlib.figure import Figure
 
-    columns = min(count, _COLUMNS)
+    columns = min(count, _MAX_COLUMNS)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     add_disclaimer(figure, phantom=phantom)
@@ -41,6 +65,16 @@ def panels(count: int, *, phantom: bool, width: float = 3.2, height: float = 3.4
 
 
 def add_disclaimer(figure: "Figure", *, phantom: bool) -> None:
-    """Put the statement that every output carries under a figure."""
+    """Put the disclaimer of every output below a figure."""
     text = "Research use only, not a medical device."
-    figure.supxlabel(text + (" Phantom data: not clinical accuracy." if phantom else ""), fontsize=7, color="#57606a")
+    figure.supxlabel(text + (" Phantom data: not clinical accuracy." if phantom else ""), fontsize=7, color=GRAY)
+
+
+def target_color(target: str) -> str:
+    """Return the color of a target: that of its level, or `INK`."""
+    return next((color for level, color in COLORS.items() if level == target), INK)
+
+
+def target_label(target: str) -> str:
+    """Return the name of a target in figures: its level, or ``patient``."""
+    return "patient" if target == OVERALL else target

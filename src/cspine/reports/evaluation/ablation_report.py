@@ -6,7 +6,7 @@ import numpy as np
 
 from cspine.experiments.ablation import Ablation, AblationRow
 from cspine.metrics.delong import AucDifference
-from cspine.plots.figure_style import panels
+from cspine.plots.figure_style import new_panels
 from cspine.reports.evaluation.sections import NOTHING, Section, Table, show
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def ablation_sections(ablation: Ablation) -> tuple[Section, ...]:
         begun = ", from the encoder that comes with cspine and a head that knows nothing"
     text = (
         verdict(ablation),
-        f"{ablation.network}, trained anew with each number of {what}{begun}; judged on {judged.studies} studies of "
-        f"{judged.patients} patients. Differences are to {ablation.reference} views, on the same studies (DeLong; of "
+        f"{ablation.network}, trained anew with each number of {what}{begun}; judged on {judged.n_studies} studies of "
+        f"{judged.n_patients} patients. Differences are to {ablation.reference} views, on the same studies (DeLong; of "
         "vertebrae Obuchowski). Each network is trained once: what chance in training adds is not in the intervals.",
     )
     return (Section("How many views", text, Table(header, rows), "ablation.png"),)
@@ -66,7 +66,7 @@ def ablation_sections(ablation: Ablation) -> tuple[Section, ...]:
 
 def ablation_figure(ablation: Ablation) -> "Figure":
     """Return areas, bytes and seconds against the number of views."""
-    figure, axes = panels(3, phantom=ablation.judgement.is_phantom, width=3.6)
+    figure, axes = new_panels(3, phantom=ablation.judgement.is_phantom, width=3.6)
     views = [row.views for row in ablation.rows]
     for name, colour, marker in (("patients", "#4477AA", "o"), ("levels", "#EE6677", "s")):
         found = [getattr(row, name) for row in ablation.rows]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cspine.core.anatomy import OVERALL, TARGETS
-from cspine.evaluation.drift import ALARM, LARGE, LEAST, MODERATE, Shift
+from cspine.evaluation.drift import SIGNIFICANCE_LEVEL, LARGE, MIN_STUDIES, MODERATE, Shift
 from cspine.evaluation.predictions import Predictions
-from cspine.plots.figure_style import panels
+from cspine.plots.figure_style import new_panels
 from cspine.reports.evaluation.sections import NOTHING, Section, Table, show
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def verdict(shifts: Sequence[Shift]) -> str:
     """Say in a sentence whether anything moved."""
-    moved = [shift for shift in shifts if shift.moved]
+    moved = [shift for shift in shifts if shift.is_significant]
     if not moved:
         return f"Nothing moved beyond chance, of {len(shifts)} things compared."
-    named = "; ".join(f"{shift.what} ({shift.detail})" for shift in moved[:5])
+    named = "; ".join(f"{shift.variable} ({shift.detail})" for shift in moved[:5])
     more = f", and {len(moved) - 5} more" if len(moved) > 5 else ""
     return f"{len(moved)} of {len(shifts)} things compared moved: {named}{more}."
 
@@ -30,24 +30,24 @@ def drift_sections(shifts: Sequence[Shift], reference: Predictions, recent: Pred
     header = ("what", "moved", "reference", "recent", "stability index", "by chance", "distance", "p", "detail")
     rows = tuple(
         (
-            shift.what,
-            shift.size if shift.moved else "no",
-            str(shift.reference),
-            str(shift.recent),
-            show(shift.stability, 2),
+            shift.variable,
+            shift.magnitude if shift.is_significant else "no",
+            str(shift.n_reference),
+            str(shift.n_recent),
+            show(shift.stability_index, 2),
             f"{shift.null_p95:.2f}",
-            show(shift.distance, 2) if shift.distance else NOTHING,
-            f"{shift.p:.2g}",
+            show(shift.ks_distance, 2) if shift.ks_distance else NOTHING,
+            f"{shift.p_value:.2g}",
             shift.detail,
         )
         for shift in shifts
     )
     text = (
         verdict(shifts),
-        f"Reference: {reference.name}; recent: {recent.name}. Moved: less likely by chance than {100 * ALARM:.0f} % of "
+        f"Reference: {reference.name}; recent: {recent.name}. Moved: less likely by chance than {100 * SIGNIFICANCE_LEVEL:.0f} % of "
         f"all comparisons together (Holm). Stability index: up to {MODERATE:g} small, above {LARGE:g} large; by "
         "chance: what it stays below nineteen times in twenty where nothing moved. Distance: Kolmogorov and Smirnov's. "
-        f"What fewer than {LEAST} studies tell is left out.",
+        f"What fewer than {MIN_STUDIES} studies tell is left out.",
         "A shift says that scans, patients or weights have changed, not that answers are worse: that takes labels.",
     )
     return (Section("What moved", text, Table(header, rows), "drift.png"),)
@@ -55,7 +55,7 @@ def drift_sections(shifts: Sequence[Shift], reference: Predictions, recent: Pred
 
 def drift_figure(reference: Predictions, recent: Predictions, *, phantom: bool) -> "Figure":
     """Return the distribution functions of probabilities, a panel for each target."""
-    figure, axes = panels(len(TARGETS), phantom=phantom, height=2.8)
+    figure, axes = new_panels(len(TARGETS), phantom=phantom, height=2.8)
     for target, panel in zip(TARGETS, axes, strict=True):
         for answers, colour, dash in ((reference, "#4477AA", "-"), (recent, "#EE6677", "--")):
             values = np.sort(answers.probability[target].dropna().to_numpy(np.float64))

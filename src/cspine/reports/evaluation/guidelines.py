@@ -1,105 +1,127 @@
-"""Items of reporting guidelines that an evaluation bears on, and whether it answers them.
+"""Items of reporting guidelines that concern an evaluation, and whether its report covers them.
 
 CLAIM: Mongan, Moy and Kahn, Checklist for Artificial Intelligence in Medical Imaging, Radiology: Artificial
-Intelligence 2 (2020) e200029. TRIPOD+AI: Collins et al., BMJ 385 (2024) e078378. Items are told in own words.
+Intelligence 2 (2020) e200029. TRIPOD+AI: Collins et al., BMJ 385 (2024) e078378. The topics are paraphrased.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from cspine.evaluation.evaluate import EvaluationResult
-from cspine.evaluation.operating_point_metrics import HALF
+from cspine.evaluation.operating_point_metrics import DEFAULT_OPERATING_POINT
+from cspine.reports.evaluation.evaluation_sections import (
+    CALIBRATION,
+    DECISION_CURVE,
+    DISCRIMINATION,
+    LESION_LOCALIZATION,
+    MODEL_COMPARISON,
+    OPERATING_POINTS,
+    STUDIES,
+    SUBGROUP_ANALYSIS,
+)
 
-_PEOPLE: Final = {"sex", "age", "site", "hospital", "ethnicity", "race"}
-"""Columns that tell who is among the patients."""
+Reported = Literal["yes", "in part", "no"]
+
+_DEMOGRAPHIC_COLUMNS: Final = {"sex", "age", "site", "hospital", "ethnicity", "race"}
+_FRACTURE_GROUPS: Final = {"level", "kind", "fracture type", "visibility"}
+"""Subgroups that come with the reference standard, and say nothing of patients or scanners."""
 
 
 @dataclass(frozen=True)
-class Item:
-    """One item; whether it is answered (yes, in part, no), and where, or what is missing."""
+class GuidelineItem:
+    """An item of a reporting guideline.
+
+    Attributes
+    ----------
+    guideline, number : str
+        The guideline, and the number of the item in it.
+    topic : str
+        What is to be reported.
+    reported : str
+        Whether the report covers the item: yes, in part, or no.
+    comment : str
+        The section that covers it, or what is missing.
+    """
 
     guideline: str
     number: str
-    asks: str
-    answered: str
-    where: str
+    topic: str
+    reported: Reported
+    comment: str
 
 
-def guideline_items(judgement: EvaluationResult, *, failures: bool) -> tuple[Item, ...]:
-    """Return the items.
+def guideline_items(result: EvaluationResult, *, has_failures: bool) -> tuple[GuidelineItem, ...]:
+    """Return the items of both guidelines.
 
     Parameters
     ----------
-    judgement : Judgement
-        What is reported.
-    failures : bool
-        Whether single failures are shown.
+    result : EvaluationResult
+        The evaluation that is reported.
+    has_failures : bool
+        Whether the report shows single failures.
     """
-    frozen = judgement.points != HALF and not judgement.thresholds_in_sample
-    groups = {row.group for row in judgement.systems[0].subgroups} - {"level", "kind", "visibility"}
-    grouped, who = bool(groups), bool({group.lower() for group in groups} & _PEOPLE)
-    split = judgement.protocol.part
-    points = any(system.localisation for system in judgement.systems)
-    phantom = judgement.is_phantom
-    return tuple(
-        Item(guideline, number, asks, answered, where)
-        for guideline, number, asks, answered, where in (
-            ("CLAIM", "7", "data sources", "in part", _source(judgement)),
-            ("CLAIM", "8", "eligibility criteria", "no", "who was scanned, and why"),
-            ("CLAIM", "13", "missing data", "yes", "Studies: refusals and vertebrae without an answer are counted"),
-            ("CLAIM", "14-18", "reference standard", "in part" if phantom else "no", _reference(phantom=phantom)),
-            ("CLAIM", "19", "sample size", "in part", "counts and intervals; no size was planned here"),
-            ("CLAIM", "20-21", "partitions", "yes" if split else "no", _partition(split)),
-            ("CLAIM", "26", "how the model was selected", "no", "see the weights' card and the run's curves"),
-            ("CLAIM", "28", "measures of performance", "yes", "Ranking, Calibration, Operating points"),
-            ("CLAIM", "29", "uncertainty, significance", "yes", "intervals; Systems against each other"),
-            ("CLAIM", "30", "robustness", "in part" if grouped else "no", "Parts of the cases; see cspine robustness"),
-            ("CLAIM", "31", "explanation", "yes" if points else "no", "Pointing" if points else "no system points"),
-            ("CLAIM", "32", "external data", "no", "whether these studies are external"),
-            ("CLAIM", "34", "who the patients are", "in part" if who else "no", _people(known=who)),
-            ("CLAIM", "36", "diagnostic accuracy and its precision", "yes", "Operating points, with intervals"),
-            ("CLAIM", "37", "failures", "yes" if failures else "in part", _failures(shown=failures)),
-            ("TRIPOD+AI", "8", "outcome", "in part", "a fracture of C1 to C7, as labelled"),
-            ("TRIPOD+AI", "11", "missing data", "yes", "Studies"),
-            ("TRIPOD+AI", "12e", "measures of performance", "yes", "Ranking, Calibration, Decision curve"),
-            ("TRIPOD+AI", "13", "class imbalance", "yes", "average precision; predictive values by prevalence"),
-            ("TRIPOD+AI", "14", "fairness", "in part" if who else "no", _people(known=who)),
-            ("TRIPOD+AI", "15", "output and thresholds", "yes" if frozen else "no", _thresholds(judgement)),
-            ("TRIPOD+AI", "16", "training against evaluation data", "no", "see the weights' card"),
-            ("TRIPOD+AI", "20", "participants", "in part", "Studies, counts only"),
-            ("TRIPOD+AI", "23a", "performance with intervals", "yes", "all but what Studies names"),
-            ("TRIPOD+AI", "23b", "heterogeneity", "yes" if grouped else "no", "Parts of the cases"),
-            ("TRIPOD+AI", "26", "limitations", "in part" if phantom else "no", _limits(phantom=phantom)),
-            ("TRIPOD+AI", "27", "use in practice", "no", "research use only"),
-        )
+    claim = (GuidelineItem("CLAIM", *item) for item in _claim(result, has_failures=has_failures))
+    tripod = (GuidelineItem("TRIPOD+AI", *item) for item in _tripod(result))
+    return (*claim, *tripod)
+
+
+_Item = tuple[str, str, Reported, str]
+
+
+def _claim(result: EvaluationResult, *, has_failures: bool) -> tuple[_Item, ...]:
+    has_subgroups, demographics = bool(_scan_groups(result)), _demographics(result)
+    has_marks = any(model.localization for model in result.models)
+    part = result.protocol.part
+    source = f"{result.reference_name}, {'procedural phantoms' if result.is_phantom else 'described elsewhere'}"
+    reference = "exact: fractures are generated" if result.is_phantom else "annotators, their method and agreement"
+    failures = "Failure analysis" if has_failures else "level confusion matrix; no single case is shown"
+    partitions = f"by patient; this is the part {part}" if part else "cspine split makes partitions and hashes them"
+    return (
+        ("7", "data sources", "in part", source),
+        ("8", "eligibility criteria", "no", "who was scanned, and why"),
+        ("13", "missing data", "yes", f"{STUDIES}: not assessable studies and vertebrae without prediction"),
+        ("14-18", "reference standard", "in part" if result.is_phantom else "no", reference),
+        ("19", "sample size", "in part", "counts and intervals; no sample size calculation"),
+        ("20-21", "data partitions", "yes" if part else "no", partitions),
+        ("26", "model selection", "no", "see the model card and the training curves"),
+        ("28", "performance metrics", "yes", f"{DISCRIMINATION}, {CALIBRATION}, {OPERATING_POINTS}"),
+        ("29", "uncertainty and significance", "yes", f"intervals; {MODEL_COMPARISON}"),
+        ("30", "robustness", "in part" if has_subgroups else "no", f"{SUBGROUP_ANALYSIS}; see cspine robustness"),
+        ("31", "explainability", *(("yes", LESION_LOCALIZATION) if has_marks else ("no", "no model reports marks"))),
+        ("32", "external validation", "no", "whether these studies are external"),
+        ("34", "demographics", *demographics),
+        ("36", "diagnostic accuracy and its precision", "yes", f"{OPERATING_POINTS}, with intervals"),
+        ("37", "failure analysis", "yes" if has_failures else "in part", failures),
     )
 
 
-def _partition(part: str) -> str:
-    return f"by patient; this is the part {part}" if part else "cspine split makes and hashes them"
+def _tripod(result: EvaluationResult) -> tuple[_Item, ...]:
+    is_default = result.operating_points == DEFAULT_OPERATING_POINT
+    is_prespecified = not is_default and not result.thresholds_in_sample
+    thresholds = "give --operating-points" if is_default else f"chosen on: {result.operating_points.chosen_on}"
+    limitations = "phantoms are not patients" if result.is_phantom else "not discussed here"
+    return (
+        ("8", "outcome", "in part", "a fracture of C1 to C7, as labeled"),
+        ("11", "missing data", "yes", STUDIES),
+        ("12e", "performance measures", "yes", f"{DISCRIMINATION}, {CALIBRATION}, {DECISION_CURVE}"),
+        ("13", "class imbalance", "yes", "average precision; predictive values at stated prevalences"),
+        ("14", "fairness", *_demographics(result)),
+        ("15", "output and thresholds", "yes" if is_prespecified else "no", thresholds),
+        ("16", "training versus evaluation data", "no", "see the model card"),
+        ("20", "participants", "in part", f"{STUDIES}, counts only"),
+        ("23a", "performance with intervals", "yes", f"all values but those named in {STUDIES}"),
+        ("23b", "heterogeneity", "yes" if _scan_groups(result) else "no", SUBGROUP_ANALYSIS),
+        ("26", "limitations", "in part" if result.is_phantom else "no", limitations),
+        ("27", "usability", "no", "research use only"),
+    )
 
 
-def _people(*, known: bool) -> str:
-    return "Parts of the cases" if known else "--groups may tell age, sex and site"
+def _scan_groups(result: EvaluationResult) -> set[str]:
+    """Return the subgroups by patient, scanner or acquisition."""
+    return {row.group for row in result.models[0].subgroups} - _FRACTURE_GROUPS
 
 
-def _thresholds(judgement: EvaluationResult) -> str:
-    if judgement.points == HALF:
-        return "give --points"
-    return f"chosen on: {judgement.points.chosen_on}"
-
-
-def _limits(*, phantom: bool) -> str:
-    return "phantoms are no patients" if phantom else "not told here"
-
-
-def _source(judgement: EvaluationResult) -> str:
-    return f"{judgement.truth}, {'drawn by a program' if judgement.is_phantom else 'described elsewhere'}"
-
-
-def _reference(*, phantom: bool) -> str:
-    return "exact: the program drew the fractures" if phantom else "who labelled, how, and how well they agreed"
-
-
-def _failures(*, shown: bool) -> str:
-    return "What it got most wrong" if shown else "which vertebra is blamed; no single case is shown"
+def _demographics(result: EvaluationResult) -> tuple[Reported, str]:
+    if {group.lower() for group in _scan_groups(result)} & _DEMOGRAPHIC_COLUMNS:
+        return "in part", SUBGROUP_ANALYSIS
+    return "no", "--subgroups can add age, sex and site"

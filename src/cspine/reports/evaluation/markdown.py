@@ -1,33 +1,35 @@
-"""A judgement as Markdown that can be read as it is."""
+"""Sections as Markdown that is legible without rendering."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.evaluation.evaluate import EvaluationResult
-from cspine.reports.evaluation.sections import Section, Table, sections_of
+from cspine.reports.evaluation.evaluation_sections import evaluation_sections
+from cspine.reports.evaluation.sections import Section, Table
 
 PHANTOM_STATEMENT: Final = (
-    "Phantom data: these numbers show that the machinery works and compare methods. They are not clinical accuracy."
+    "Phantom data: these numbers show that the software works and compare methods. They are not clinical accuracy."
 )
+"""Disclaimer of evaluations on phantoms."""
 
 
-def evaluation_markdown(judgement: EvaluationResult, *, title: str) -> str:
-    """Return the tables with intervals, and what the numbers are not.
+def evaluation_markdown(result: EvaluationResult, *, title: str) -> str:
+    """Return an evaluation as Markdown.
 
     Parameters
     ----------
-    judgement : Judgement
-        What to show.
+    result : EvaluationResult
+        The evaluation.
     title : str
-        What was judged, for the heading; pictures are named, which lie beside the file.
+        The heading. Figures are referred to by name and must be written beside the Markdown file.
     """
-    return sections_markdown(sections_of(judgement), title=title, phantom=judgement.is_phantom)
+    return sections_markdown(evaluation_sections(result), title=title, phantom=result.is_phantom)
 
 
 def sections_markdown(sections: Sequence[Section], *, title: str, phantom: bool) -> str:
-    """Return sections as Markdown that says what the numbers are not; figures lie beside the file."""
-    lines = [f"# {escaped(title)}", "", f"**{RESEARCH_USE_ONLY}**", ""]
+    """Return sections as Markdown, with the disclaimers below the title; figures lie beside the file."""
+    lines = [f"# {escape_markdown(title)}", "", f"**{RESEARCH_USE_ONLY}**", ""]
     lines += [f"**{PHANTOM_STATEMENT}**", ""] if phantom else []
     for section in sections:
         lines += section_lines(section)
@@ -35,26 +37,26 @@ def sections_markdown(sections: Sequence[Section], *, title: str, phantom: bool)
 
 
 def section_lines(section: Section) -> list[str]:
-    """Return a section's lines of Markdown."""
-    lines = [f"## {escaped(section.title)}", ""]
+    """Return the lines of a section."""
+    lines = [f"## {escape_markdown(section.title)}", ""]
     for text in section.text:
-        lines += [escaped(text), ""]
+        lines += [escape_markdown(text), ""]
     if section.table is not None:
         lines += [*table_lines(section.table), ""]
     if section.figure:
-        lines += [f"![{escaped(section.title)}]({section.figure})", ""]
+        lines += [f"![{escape_markdown(section.title)}]({section.figure})", ""]
     return lines
 
 
 def table_lines(table: Table) -> list[str]:
-    """Return a table's lines of Markdown, numbers to the right."""
-    rule = ["---", *["---:"] * (len(table.header) - 1)]
-    return [f"| {' | '.join(map(escaped, row))} |" for row in (table.header, tuple(rule), *table.rows)]
+    """Return the lines of a table, with all columns but the first aligned to the right."""
+    rule = ("---", *["---:"] * (len(table.header) - 1))
+    return [f"| {' | '.join(map(escape_markdown, row))} |" for row in (table.header, rule, *table.rows)]
 
 
-def escaped(text: str) -> str:
-    """Return text on one line, in which nothing is markup: names come from files."""
-    plain = " ".join(text.split())
+def escape_markdown(text: str) -> str:
+    """Return text on one line and without markup, because names come from files."""
+    line = " ".join(text.split())
     for character in "\\|<>`[]*":
-        plain = plain.replace(character, "\\" + character)
-    return plain
+        line = line.replace(character, "\\" + character)
+    return line

@@ -62,11 +62,11 @@ def model_card(
         "## How it did",
         "",
         *_seen(judgement),
-        f"{judgement.studies:,} studies of {judgement.patients:,} patients, 95 % intervals, {escaped(judgement.truth)}",
+        f"{judgement.n_studies:,} studies of {judgement.n_patients:,} patients, 95 % intervals, {escaped(judgement.reference_name)}",
         "",
         *table_lines(_results(judgement)),
         "",
-        f"Operating points, chosen on: {escaped(judgement.points.chosen_on)}.",
+        f"Operating points, chosen on: {escaped(judgement.operating_points.chosen_on)}.",
         "",
         *table_lines(_points(judgement)),
         "",
@@ -74,7 +74,7 @@ def model_card(
         "",
         *_weakest(judgement),
         "",
-        *[f"- {escaped(failure.caption)}" for failure in failures if failure.fractured],
+        *[f"- {escaped(failure.caption)}" for failure in failures if failure.is_fractured],
         "",
     ]
     return "\n".join(lines)
@@ -82,20 +82,20 @@ def model_card(
 
 def _seen(judgement: EvaluationResult) -> list[str]:
     """Say where the weights have learnt from the studies that they are judged on."""
-    seen = judgement.protocol.seen_in_training
+    seen = judgement.protocol.n_training_leaks
     return [f"**{seen} of these studies were learnt from: the numbers are too good.**", ""] if seen else []
 
 
 def _results(judgement: EvaluationResult) -> Table:
     rows = tuple(
         (
-            name_of(row.what),
-            f"{row.positives:,} of {row.cases:,}",
+            name_of(row.target),
+            f"{row.n_positives:,} of {row.n_cases:,}",
             show(row.auc),
             show(row.average_precision),
-            show(row.brier),
+            show(row.brier_score),
         )
-        for row in map(judgement.systems[0].row, _KINDS)
+        for row in map(judgement.models[0].target, _KINDS)
     )
     return Table(("cases", "fractured", "AUC", "AP", "Brier"), rows)
 
@@ -113,22 +113,22 @@ def _calibration(metadata: BaselineMetadata | LevelsMetadata) -> list[str]:
 def _points(judgement: EvaluationResult) -> Table:
     rows = tuple(
         (
-            f"{name_of(row.what)}, {point.name}",
+            f"{name_of(row.target)}, {point.name}",
             f"{point.threshold:.4g}",
             show(point.sensitivity),
             show(point.specificity),
         )
-        for row in map(judgement.systems[0].row, _KINDS)
-        for point in row.points
+        for row in map(judgement.models[0].target, _KINDS)
+        for point in row.operating_points
     )
     return Table(("operating point", "threshold", "sensitivity", "specificity"), rows)
 
 
 def _weakest(judgement: EvaluationResult) -> list[str]:
     """Return the parts of the cases that are told worst, of those that are large enough to say so."""
-    parts = [row for row in judgement.systems[0].subgroups if not row.few]
+    parts = [row for row in judgement.models[0].subgroups if not row.is_small_sample]
     worst = sorted(parts, key=lambda row: row.auc.value)[:_SHOWN]
     return [
-        f"- {escaped(f'{row.of}, {row.group} {row.value}')}: AUC {show(row.auc)}, {row.positives} fractured"
+        f"- {escaped(f'{row.unit}, {row.group} {row.value}')}: AUC {show(row.auc)}, {row.n_positives} fractured"
         for row in worst
     ]

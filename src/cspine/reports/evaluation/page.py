@@ -1,53 +1,52 @@
-"""A judgement as one HTML page that needs nothing else, not even a script."""
+"""An evaluation as a self-contained HTML page without scripts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cspine.evaluation.evaluate import EvaluationResult
 from cspine.evaluation.failures import Failure
+from cspine.reports.evaluation.evaluation_sections import evaluation_sections
 from cspine.reports.evaluation.guidelines import guideline_items
-from cspine.reports.evaluation.sections import sections_of
 from cspine.reports.evaluation.sections_page import sections_page
-from cspine.reports.pages import inline
+from cspine.reports.pages import data_url
 
 
 @dataclass(frozen=True)
-class ShownFailure:
-    """A failure with its picture, JPEG, where there is one."""
+class FailureImage:
+    """A failure, with a JPEG of the vertebra if there is one."""
 
     failure: Failure
-    picture: bytes | None
+    jpeg: bytes | None
 
 
 def evaluation_page(
-    judgement: EvaluationResult,
+    result: EvaluationResult,
     *,
     title: str,
     figures: Mapping[str, bytes],
-    failures: Sequence[ShownFailure] = (),
+    failures: Sequence[FailureImage] = (),
 ) -> str:
-    """Return the report as HTML; everything that comes from files is escaped.
+    """Return an evaluation as HTML; all text that comes from files is escaped.
 
     Parameters
     ----------
-    judgement : Judgement
-        What to show.
+    result : EvaluationResult
+        The evaluation.
     title : str
-        What was judged.
+        What was evaluated.
     figures : mapping of str to bytes
-        PNG, by the names that sections give their figures.
-    failures : sequence of ShownFailure
-        The worst ones.
+        PNG files, keyed by the names that sections give their figures.
+    failures : sequence of FailureImage
+        The failures of the failure analysis.
     """
-    shown = [
-        {"source": inline(one.picture, "jpeg") if one.picture else "", "caption": one.failure.caption}
-        for one in failures
+    gallery = [
+        {"url": data_url(each.jpeg, "jpeg") if each.jpeg else "", "caption": each.failure.caption} for each in failures
     ]
     return sections_page(
-        sections_of(judgement),
+        evaluation_sections(result),
         title=f"Evaluation: {title}",
         figures=figures,
-        phantom=judgement.is_phantom,
+        phantom=result.is_phantom,
         template="evaluation.html",
-        more={"failures": shown, "items": guideline_items(judgement, failures=bool(failures))},
+        variables={"failures": gallery, "guidelines": guideline_items(result, has_failures=bool(failures))},
     )

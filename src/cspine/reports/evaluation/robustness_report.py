@@ -7,7 +7,7 @@ import numpy as np
 
 from cspine.experiments.perturbations import SUITES
 from cspine.experiments.robustness import BLANK, SLICES, UNPERTURBED, RobustnessPoint
-from cspine.plots.figure_style import panels
+from cspine.plots.figure_style import new_panels
 from cspine.reports.evaluation.sections import NOTHING, Section, Table, show
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ _SHORTCUT: Final = {BLANK: "images with their vertebrae blanked out", SLICES: "t
 def trial_figure(points: Sequence[RobustnessPoint], *, phantom: bool) -> "Figure":
     """Return areas against severity, a panel for each suite."""
     names = [name for name in SUITES if any(point.suite == name for point in points)]
-    figure, axes = panels(len(names), phantom=phantom)
+    figure, axes = new_panels(len(names), phantom=phantom)
     first = next(point for point in points if point.suite == UNPERTURBED)
     for name, panel in zip(names, axes, strict=True):
         own = [first, *(point for point in points if point.suite == name)]

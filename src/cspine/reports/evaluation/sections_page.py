@@ -1,4 +1,4 @@
-"""Sections of text, tables and figures as one HTML page that needs nothing else, not even a script."""
+"""Sections as a self-contained HTML page without scripts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from cspine.core.files import write_text
 from cspine.plots.figure_style import save_figure
 from cspine.reports.evaluation.markdown import PHANTOM_STATEMENT, sections_markdown
 from cspine.reports.evaluation.sections import Section
-from cspine.reports.pages import environment, inline
+from cspine.reports.pages import data_url, environment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,35 +23,36 @@ def sections_page(
     figures: Mapping[str, bytes],
     phantom: bool,
     template: str = "sections.html",
-    more: Mapping[str, Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return sections as HTML; everything that comes from files is escaped.
+    """Return sections as HTML; all text that comes from files is escaped.
 
     Parameters
     ----------
     sections : sequence of Section
-        In their order.
+        The sections, in order.
     title : str
-        Of the page.
+        Heading of the page.
     figures : mapping of str to bytes
-        PNG, by the names that sections give their figures.
+        PNG files, keyed by the names that sections give their figures.
     phantom : bool
-        Whether no patient is among the studies, which is then said.
+        Whether all studies are phantoms; the page then says so.
     template : str
-        One that extends ``sections.html``, and what it needs more.
+        ``sections.html``, or a template that extends it.
+    variables : mapping of str to object, optional
+        Additional variables of the template.
     """
-    shown = {name: inline(data, "png") for name, data in figures.items()}
     return (
         environment()
         .get_template(template)
         .render(
             title=title,
             statement=RESEARCH_USE_ONLY,
-            phantom=PHANTOM_STATEMENT if phantom else "",
+            phantom_statement=PHANTOM_STATEMENT if phantom else "",
             sections=sections,
-            figures=shown,
+            figures={name: data_url(data, "png") for name, data in figures.items()},
             version=__version__,
-            **(more or {}),
+            **(variables or {}),
         )
     )
 
@@ -66,31 +67,34 @@ def write_sections(
     phantom: bool,
     markdown: bool = True,
 ) -> Path:
-    """Write sections with their one figure as ``NAME.html``, ``NAME.png`` and ``NAME.md``; return the page.
+    """Write sections with their one figure as ``NAME.html``, ``NAME.png`` and ``NAME.md``; return the HTML page.
 
     Parameters
     ----------
     out : Path
         The folder.
     name : str
-        Of the files; sections name the figure so, too.
+        Stem of the file names; the sections refer to the figure as ``NAME.png``.
     sections : sequence of Section
-        In their order.
+        The sections, in order.
     figure : Figure
-        Of matplotlib.
-    title, phantom
-        As of `sections_page`.
+        The figure.
+    title : str
+        Heading of the page.
+    phantom : bool
+        Whether all studies are phantoms; the page then says so.
     markdown : bool
-        Whether Markdown is written.
+        Whether Markdown is written as well.
 
     Raises
     ------
     DiskFullError, OutputError
+        A file cannot be written.
     """
-    picture, page = out / f"{name}.png", out / f"{name}.html"
-    save_figure(figure, picture)
+    figure_path, page_path = out / f"{name}.png", out / f"{name}.html"
+    save_figure(figure, figure_path)
     if markdown:
         write_text(out / f"{name}.md", sections_markdown(sections, title=title, phantom=phantom))
-    figures = {picture.name: picture.read_bytes()}
-    write_text(page, sections_page(sections, title=title, figures=figures, phantom=phantom))
-    return page
+    figures = {figure_path.name: figure_path.read_bytes()}
+    write_text(page_path, sections_page(sections, title=title, figures=figures, phantom=phantom))
+    return page_path

@@ -1,0 +1,110 @@
+"""The ground-truth records of phantoms as tables: fractures, and parameters of the scans."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ValidationError
+
+from cspine.core.anatomy import Level
+from cspine.core.columns import STUDY
+from cspine.core.errors import LabelError
+from cspine.core.files import complete_files, read_json
+from cspine.dicom.study_collection import TRUTH_FOLDER
+
+VISIBILITY_GRADES: Final = ("occult", "subtle", "clear", "obvious")
+"""Grades of the visibility of a phantom's fracture, ascending."""
+
+FRACTURE_COLUMNS: Final = (STUDY, "level", "fracture_type", "visibility")
+"""Columns of a table of fractures."""
+
+_MAX_SHARP_BLUR_MM: Final = 0.75
+_MAX_MEDIUM_BLUR_MM: Final = 1.0
+
+
+class _Fracture(BaseModel):
+    level: Level
+    kind: str
+    visibility_word: Literal["occult", "subtle", "clear", "obvious"]
+
+
+class _Scanner(BaseModel):
+    thickness_mm: float
+    blur_mm: float
+    noise_hu: float
+
+
+class PhantomRecord(BaseModel):
+    """The fields of a phantom's ground-truth record that are evaluated.
+
+    Attributes
+    ----------
+    study_instance_uid : str
+        Study of the phantom.
+    fractures : tuple
+        Level, type and visibility of each fracture.
+    scanner : object
+        Slice thickness, in-plane blur and noise of the scan.
+    """
+
+    study_instance_uid: str
+    fractures: tuple[_Fracture, ...]
+    scanner: _Scanner
+
+
+def read_phantom_records(folder: Path) -> dict[str, PhantomRecord]:
+    """Return the ground-truth records in a folder of phantoms, by study.
+
+    Parameters
+    ----------
+    folder : Path
+        Root of a data set; the records lie in its `TRUTH_FOLDER`. There are none for patients.
+
+    Raises
+    ------
+    LabelError
+        A file holds no record.
+    """
+    records = {}
+    for path in complete_files(folder / TRUTH_FOLDER, "*.json"):
+        try:
+            record = PhantomRecord.model_validate(read_json(path))
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise LabelError(f"{path}: is no phantom's record ({where}: {first['msg']}); draw it again") from error
+        records[record.study_instance_uid] = record
+    return records
+
+
+def fracture_table(records: Mapping[str, PhantomRecord]) -> pd.DataFrame | None:
+    """Return one row per fracture, columns `FRACTURE_COLUMNS`; None without records."""
+    if not records:
+        return None
+    rows = [
+        (study, fracture.level, fracture.kind, fracture.visibility_word)
+        for study, record in records.items()
+        for fracture in record.fractures
+    ]
+    return pd.DataFrame(rows, columns=list(FRACTURE_COLUMNS))
+
+
+def scan_table(records: Mapping[str, PhantomRecord]) -> pd.DataFrame:
+    """Return slice thickness, kernel and noise of each scan, indexed by study; empty without records."""
+    if not records:
+        return pd.DataFrame()
+    rows = {
+        study: {
+            "slice_thickness_mm": record.scanner.thickness_mm,
+            "kernel": _kernel_name(record.scanner.blur_mm),
+            "noise_hu": record.scanner.noise_hu,
+        }
+        for study, record in records.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(STUDY)
+
+
+def _kernel_name(blur_mm: float) -> str:
+    """Return a name for the reconstruction kernel of a simulated scanner, by its in-plane blur."""
+    return "sharp" if blur_mm < _MAX_SHARP_BLUR_MM else "medium" if blur_mm < _MAX_MEDIUM_BLUR_MM else "soft"
