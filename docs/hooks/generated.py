@@ -1,12 +1,12 @@
 """Fill the generated parts of the reference when mkdocs builds the site.
 
-A page names what it needs in a comment, ``<!-- generated: NAME ARGUMENTS -->``; the comment is replaced by Markdown that
-is made from the package itself, so that the reference cannot differ from the code:
+A page names what it needs in a comment, ``<!-- generated: NAME ARGUMENTS -->``. The comment is replaced by Markdown
+that is made from the package itself, so that the reference cannot differ from the code:
 
 - ``cli``: every command with its arguments and options, from the Typer application;
-- ``api ROOM [MODULE ...]``: mkdocstrings blocks of a room's public modules, or of some of them;
+- ``api ROOM [-PACKAGE ...]``: mkdocstrings blocks of a room's public modules, without those of some packages in it;
 - ``errors``: the exception tree of `cspine.core.errors`;
-- ``findings``: the tables of the schema in ``docs/findings.schema.json``.
+- ``findings``: the tables of the schema of `cspine.core.findings.Findings`.
 """
 
 import inspect
@@ -14,7 +14,6 @@ import json
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +21,10 @@ import typer.main
 
 import cspine
 from cspine.core import errors
+from cspine.core.findings import Findings
 
-_MARKER: Final = re.compile(r"<!-- generated: (\w+)((?: [\w.]+)*) -->")
+_MARKER: Final = re.compile(r"<!-- generated: (\w+)((?: [\w.-]+)*) -->")
 _SOURCE: Final = Path(cspine.__file__).parent
-_SCHEMA: Final = Path(__file__).parents[1] / "findings.schema.json"
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
@@ -105,19 +104,16 @@ def _examples(epilog: str | None) -> str:
     return "```sh\n" + "\n".join(lines) + "\n```\n" if any(lines) else ""
 
 
-def api_reference(room: str, *modules: str) -> str:
+def api_reference(room: str, *without: str) -> str:
     """Return a mkdocstrings block for each public module of a room."""
     package = f"cspine.{room}"
-    found = [package] if modules == ("package",) else sorted(_public_modules(package, modules))
-    return "\n".join(f"::: {module}\n" for module in found)
-
-
-def _public_modules(package: str, chosen: tuple[str, ...]) -> Iterator[str]:
-    folder = _SOURCE.joinpath(*package.split(".")[1:])
-    for module in pkgutil.walk_packages([str(folder)], prefix=f"{package}."):
-        name = module.name.removeprefix(f"{package}.")
-        if not module.ispkg and not name.startswith("_") and (not chosen or name in chosen):
-            yield module.name
+    excluded = tuple(f"{package}.{name.removeprefix('-')}." for name in without)
+    found = (
+        module.name
+        for module in pkgutil.walk_packages([str(_SOURCE / room)], prefix=f"{package}.")
+        if not module.ispkg and not module.name.startswith(excluded) and "._" not in module.name
+    )
+    return "\n".join(f"::: {name}\n" for name in sorted(found))
 
 
 def error_tree() -> str:
@@ -135,7 +131,7 @@ def error_tree() -> str:
 
 def findings_tables() -> str:
     """Return a table of fields for each object of the findings' schema."""
-    schema = json.loads(_SCHEMA.read_text(encoding="utf-8"))
+    schema = Findings.model_json_schema()
     parts = [_object("Findings", schema)]
     parts += [_object(name, part) for name, part in schema["$defs"].items() if "properties" in part]
     return "\n".join(parts)
@@ -144,8 +140,8 @@ def findings_tables() -> str:
 def _object(name: str, part: dict[str, Any]) -> str:
     required = set(part.get("required", ()))
     rows = [
-        f"| `{field}`{'' if field in required else ' (optional)'} | {_type(about)} | {_cell(about.get('description'))} |"
-        for field, about in part["properties"].items()
+        f"| `{field}`{'' if field in required else ' (optional)'} | {_type(of)} | {_cell(of.get('description'))} |"
+        for field, of in part["properties"].items()
     ]
     summary = part.get("description", "").split("\n")[0]
     return "\n".join([f"### {name}\n", f"{summary}\n", "| field | type | meaning |", "|---|---|---|", *rows, ""])
