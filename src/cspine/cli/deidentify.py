@@ -38,22 +38,24 @@ def deidentify_command(
         ),
     ] = None,
     dates: Annotated[
-        Dates, typer.Option("--dates", help="remove them, or shift them by a number of days that is specific to the patient.")
+        Dates,
+        typer.Option("--dates", help="remove them, or shift them by a number of days that is specific to the patient."),
     ] = "remove",
     shift_days: Annotated[
-        int | None, typer.Option("--shift-days", help="Shift all dates by this number of days instead; may be negative.")
+        int | None,
+        typer.Option("--shift-days", help="Shift all dates by this number of days instead; may be negative."),
     ] = None,
     workers: Workers = WORKERS,
     as_json: Json = False,
 ) -> int:
     """De-identify CT images by the Basic Application Level Confidentiality Profile of DICOM PS3.15.
 
-    Pixels are not changed. Only CT images are written; exit code 1: files were left out.
+    Pixels are not changed. Only CT images are written; exit code 1: files were excluded.
     """
     from dataclasses import asdict
 
-    from cspine.deidentify.key import Key
-    from cspine.deidentify.profile import Profile
+    from cspine.deidentify.key import PseudonymKey
+    from cspine.deidentify.profile import ConfidentialityProfile
     from cspine.deidentify.study import deidentify
 
     if shift_days is not None and dates != "shift":
@@ -63,7 +65,9 @@ def deidentify_command(
     if key is not None and key.resolve().is_relative_to(out.resolve()):
         raise InputError(f"{key}: lies within {out}, which leaves the machine; keep the key apart from the images")
     is_new_key = key is not None and not key.exists()
-    profile = Profile(Key.at(key) if key else Key.new(), dates, shift_days)
+    profile = ConfidentialityProfile(
+        PseudonymKey.load_or_create(key) if key else PseudonymKey.generate(), dates, shift_days
+    )
     try:
         with progress_bar() as progress:
             summary = deidentify(path, out, profile, workers=workers, progress=progress)
@@ -75,11 +79,11 @@ def deidentify_command(
         print_json(asdict(summary))
     else:
         say(f"{summary.written} images of {summary.studies} studies of {summary.patients} patients: {out}")
-        for reason, count in sorted(summary.left_out.items()):
-            say(f"left out, {reason}: {count}")
+        for reason, count in sorted(summary.exclusions.items()):
+            say(f"excluded, {reason}: {count}")
         if is_new_key:
             say(f"{key}: the new key; whoever has it can re-identify patients, so keep it apart from the images")
     for warning in summary.warnings:
         say_error(warning)
     say_research_only()
-    return SOME_FAILED if summary.left_out else DONE
+    return SOME_FAILED if summary.exclusions else DONE

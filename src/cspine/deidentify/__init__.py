@@ -1,1 +1,1 @@
-"""Studies without their patients: PS3.15's basic profile, for what leaves the machine."""
+"""De-identification of CT images by the Basic Application Level Confidentiality Profile of DICOM PS3.15."""

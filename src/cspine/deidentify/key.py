@@ -1,4 +1,4 @@
-"""A secret that gives the same patient the same pseudonym, and the same UID the same new one, in every run."""
+"""The secret key of de-identification: equal keys give equal pseudonyms and UIDs in every run."""
 
 import hashlib
 import hmac
@@ -11,83 +11,93 @@ from typing import Final
 from cspine.core.errors import InputError
 from cspine.core.files import output_errors
 
-_BYTES: Final = 32
-_MOST_DAYS: Final = 3650
+_SECRET_BYTES: Final = 32
+_MAX_SHIFT_DAYS: Final = 3650
 
 
 @dataclass(frozen=True)
-class Key:
-    """The secret.
+class PseudonymKey:
+    """A secret from which pseudonyms, UIDs and date shifts are derived by HMAC-SHA-256.
 
-    Who has it can find out whether a known patient or UID is among pseudonyms; who has not, cannot.
+    With the key, it can be tested whether a known patient or UID is among the pseudonyms; without it, it cannot.
 
     Attributes
     ----------
     secret : bytes
-        32 of them.
+        32 random bytes.
     """
 
     secret: bytes = field(repr=False)
 
     @classmethod
-    def new(cls) -> "Key":
-        """Make one up."""
-        return cls(secrets.token_bytes(_BYTES))
+    def generate(cls) -> "PseudonymKey":
+        """Return a new random key."""
+        return cls(secrets.token_bytes(_SECRET_BYTES))
 
     @classmethod
-    def at(cls, path: Path) -> "Key":
-        """Read the key from a file, or make one up and write it there, for its owner's eyes only.
+    def load_or_create(cls, path: Path) -> "PseudonymKey":
+        """Read the key from a file, or write a new one there that only its owner can read.
+
+        Parameters
+        ----------
+        path : Path
+            The key file: 64 hexadecimal digits.
+
+        Returns
+        -------
+        PseudonymKey
 
         Raises
         ------
         InputError
-            The file holds no key.
+            The file does not hold a key.
         DiskFullError, OutputError
-            It cannot be written.
+            The file cannot be written.
         """
         if path.exists():
             try:
-                return cls(_secret(path.read_text(encoding="ascii")))
+                return cls(_parse_secret(path.read_text(encoding="ascii")))
             except (OSError, ValueError) as error:
                 raise InputError(f"{path}: holds no key of cspine deidentify; name its file, or another") from error
-        made = cls.new()
+        key = cls.generate()
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            except FileExistsError:  # another run has just made it
-                return cls.at(path)
+            except FileExistsError:  # another process has just created it
+                return cls.load_or_create(path)
             with os.fdopen(handle, "w", encoding="ascii") as file:
-                file.write(made.secret.hex() + "\n")
-        return made
+                file.write(key.secret.hex() + "\n")
+        return key
 
     @property
     def fingerprint(self) -> str:
-        """Tells two keys apart without giving them away."""
-        return self._of("fingerprint", "").hex()[:16]
+        """16 hexadecimal digits that identify the key without revealing it."""
+        return self._digest("fingerprint", "").hex()[:16]
 
-    def uid(self, uid: str) -> str:
-        """Return the new UID for an old one (PS3.5 annex B.2: 2.25 and 128 bits as a number)."""
-        return f"2.25.{int.from_bytes(self._of('uid', uid)[:16], 'big')}"
+    def replace_uid(self, uid: str) -> str:
+        """Return the new UID for an original one: 2.25 and 128 bits as a number (PS3.5, annex B.2)."""
+        return f"2.25.{int.from_bytes(self._digest('uid', uid)[:16], 'big')}"
 
-    def pseudonym(self, patient: str) -> str:
-        """Return what a patient is called."""
-        return f"CSPINE-{self._of('patient', patient).hex()[:12].upper()}"
+    def pseudonym(self, patient_id: str) -> str:
+        """Return the pseudonym of a patient, such as CSPINE-0123456789AB."""
+        return f"CSPINE-{self._digest('patient', patient_id).hex()[:12].upper()}"
 
-    def days(self, patient: str) -> int:
-        """Return by how many days a patient's dates are moved, up to ten years into the past."""
-        return -(1 + int.from_bytes(self._of("days", patient)[:8], "big") % _MOST_DAYS)
+    def date_shift_days(self, patient_id: str) -> int:
+        """Return the shift of a patient's dates: 1 to 3650 days into the past, as a negative number."""
+        return -(1 + int.from_bytes(self._digest("days", patient_id)[:8], "big") % _MAX_SHIFT_DAYS)
 
-    def hidden(self, number: int) -> str:
-        """Tells two numbers apart without giving them away."""
-        return self._of("number", str(number)).hex()[:16]
+    def hash_number(self, number: int) -> str:
+        """Return 16 hexadecimal digits that identify a number without revealing it."""
+        return self._digest("number", str(number)).hex()[:16]
 
-    def _of(self, what: str, text: str) -> bytes:
-        return hmac.new(self.secret, f"{what}\0{text}".encode(), hashlib.sha256).digest()
+    def _digest(self, purpose: str, text: str) -> bytes:
+        """Return the HMAC of a text; digests for different purposes are unrelated."""
+        return hmac.new(self.secret, f"{purpose}\0{text}".encode(), hashlib.sha256).digest()
 
 
-def _secret(text: str) -> bytes:
+def _parse_secret(text: str) -> bytes:
     secret = bytes.fromhex(text.strip())
-    if len(secret) != _BYTES:
-        raise ValueError("another length")
+    if len(secret) != _SECRET_BYTES:
+        raise ValueError("wrong length")
     return secret

@@ -1,7 +1,7 @@
-"""PS3.15 annex E, the basic application level confidentiality profile, on one data set of a CT image.
+"""The Basic Application Level Confidentiality Profile of PS3.15, annex E, applied to one data set of a CT image.
 
-What is done to an attribute is the standard's table E.1-1, as dicom-anonymizer keeps it. What the table does not name
-stays only where it cannot tell a person: codes, numbers and geometry, and a few texts about the scanner.
+Attributes are treated by table E.1-1 of the standard, as published by dicom-anonymizer. Attributes that the table does
+not name are retained only if they cannot identify a person: codes, numbers, geometry, and some texts about the scanner.
 """
 
 import re
@@ -17,52 +17,55 @@ from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence
 from pydicom.uid import RE_VALID_UID, UID
 
-from cspine.deidentify.key import Key
+from cspine.deidentify.key import PseudonymKey
 
 Dates = Literal["remove", "shift"]
 Action = Literal["remove", "empty", "dummy", "uid"]
 
 TABLE: Final = "PS3.15 table E.1-1 of 2026c"
+"""The edition of the table, as recorded in de-identified images."""
 
 UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-"""What names an image; always replaced, whatever a file puts there."""
+"""The UIDs that identify an image; they are always replaced, whatever their value in the file."""
 
-_MASKED: Final = 4
+_MASKED_LENGTH: Final = 4
+"""Length of a table entry with masks: group, element, and a bit mask of each."""
+
 _DUMMY_TEXT: Final = "REMOVED"
 _DUMMIES: Final = {
     "DA": "19000101", "TM": "000000", "DT": "19000101000000", "AS": "000Y", "UR": "http://removed.invalid",
     "DS": "0", "IS": "0",
 }  # fmt: skip
-_WORDS: Final = frozenset({"AE", "AS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UN", "UR", "UT"})
-"""Value representations that can hold anything: of what the table does not name they are kept where listed below."""
+_FREE_TEXT_VRS: Final = frozenset({"AE", "AS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UN", "UR", "UT"})
+"""VRs of values that may be personal: attributes that the table does not name are retained if listed below only."""
 
-_TEXT: Final = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-_NUMBERS: Final = frozenset({"FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
+_TEXT_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_NUMERIC_VRS: Final = frozenset({"FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
 
 _BASIC: Final = ("113100", "Basic Application Confidentiality Profile")
 _MODIFIED_DATES: Final = ("113107", "Retain Longitudinal Temporal Information Modified Dates Option")
 
-_CURVES_AND_OVERLAYS: Final = frozenset({*range(0x5000, 0x5100), *range(0x6000, 0x6100)})
+_CURVE_AND_OVERLAY_GROUPS: Final = frozenset({*range(0x5000, 0x5100), *range(0x6000, 0x6100)})
 
 
-def _tags(*keywords: str) -> frozenset[int]:
+def _tags_of(*keywords: str) -> frozenset[int]:
     return frozenset(tag for tag in map(tag_for_keyword, keywords) if tag is not None)
 
 
-_KEPT: Final = _tags(
+_RETAINED_TAGS: Final = _tags_of(
     "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "ConvolutionKernel", "FilterType", "RescaleType",
     "WindowCenterWidthExplanation", "LUTExplanation", "CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion",
     "CodeMeaning", "LongCodeValue", "SpecificCharacterSet", "DerivationDescription",
 )  # fmt: skip
-"""Texts about scanner and image that are kept where the table does not name them."""
+"""Texts about scanner and image that are retained where the table does not name them."""
 
-_SHIFTED: Final = _tags(
+_SHIFTABLE_TAGS: Final = _tags_of(
     "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "InstanceCreationDate", "AcquisitionDateTime",
     "StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime", "InstanceCreationTime",
 )  # fmt: skip
-"""Of the scan, never of the person: a birth date that is moved by as many days as the scan still tells the age."""
+"""Dates and times of the scan. The birth date is not among them: shifted alike, it would reveal the age in days."""
 
-_VALID: Final = {
+_VALID_PATTERNS: Final = {
     "DA": re.compile(r"\d{8}"),
     "DT": re.compile(r"\d{8}(\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?)?"),
     "TM": re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"),
@@ -70,62 +73,67 @@ _VALID: Final = {
 
 
 @dataclass(frozen=True)
-class Profile:
-    """How data sets are freed of their patients.
+class ConfidentialityProfile:
+    """The options of de-identification.
 
     Attributes
     ----------
-    key : Key
-        For pseudonyms and UIDs.
+    key : PseudonymKey
+        Secret for pseudonyms, UIDs and date shifts.
     dates : str
-        'remove' as the basic profile has it; 'shift' moves the scan's dates by as many days, and keeps its times.
+        'remove' as in the basic profile, or 'shift' the dates of the scan and retain its times of day.
     shift_days : int or None
-        By how many, the same for all; each patient's own number of the key where None.
+        Number of days to shift all dates by; None uses the key's number for each patient.
     """
 
-    key: Key
+    key: PseudonymKey
     dates: Dates = "remove"
     shift_days: int | None = None
 
-    def apply(self, dataset: Dataset, *, place: str = "") -> None:
-        """Free a data set, sequences within it too, of what tells who the patient is.
+    def apply(self, dataset: Dataset, *, uid_fallback: str = "") -> None:
+        """De-identify a data set in place, including nested sequences.
 
-        Patient's ID and name become a pseudonym; UIDs are replaced, consistently, and so is every UID that is none of
-        the standard's; private attributes, curves and overlays go. Pixels stay as they are.
+        PatientID and PatientName become a pseudonym. UIDs are replaced consistently, including those that are not
+        registered by the standard. Private attributes, curves and overlays are removed. Pixels are not changed.
 
         Parameters
         ----------
         dataset : Dataset
-            Is changed.
-        place : str
-            Of the file: names of UIDs that are missing are made of it.
+            The data set to change.
+        uid_fallback : str
+            Text, such as the file's name, from which missing UIDs of the image are derived.
         """
         patient = str(dataset.get("PatientID") or dataset.get("PatientName") or dataset.get("StudyInstanceUID") or "")
-        days = self.shift_days if self.shift_days is not None else self.key.days(patient)
-        names = {keyword: self.key.uid(_text(dataset, keyword) or f"{keyword} {place}") for keyword in UIDS}
-        self._free(dataset, days)
-        for keyword, uid in names.items():
+        days = self.shift_days if self.shift_days is not None else self.key.date_shift_days(patient)
+        new_uids = {
+            keyword: self.key.replace_uid(_text(dataset, keyword) or f"{keyword} {uid_fallback}") for keyword in UIDS
+        }
+        self._deidentify(dataset, days)
+        for keyword, uid in new_uids.items():
             dataset.pop(keyword, None)
             setattr(dataset, keyword, uid)
         for keyword in ("PatientID", "PatientName"):
             dataset.pop(keyword, None)
             setattr(dataset, keyword, self.key.pseudonym(patient))
         dataset.PatientIdentityRemoved = "YES"
-        told = [_BASIC, *([_MODIFIED_DATES] if self.dates == "shift" else [])]
-        dataset.DeidentificationMethod = [f"cspine, {TABLE}", *(meaning[:64] for _, meaning in told)]
-        dataset.DeidentificationMethodCodeSequence = [_code(*each) for each in told]
+        methods = [_BASIC, *([_MODIFIED_DATES] if self.dates == "shift" else [])]
+        dataset.DeidentificationMethod = [f"cspine, {TABLE}", *(meaning[:64] for _, meaning in methods)]
+        dataset.DeidentificationMethodCodeSequence = [_code(*method) for method in methods]
         dataset.LongitudinalTemporalInformationModified = "MODIFIED" if self.dates == "shift" else "REMOVED"
 
-    def _free(self, dataset: Dataset, days: int) -> None:
+    def _deidentify(self, dataset: Dataset, days: int) -> None:
+        """Remove or replace the attributes of a data set or sequence item, shifting dates by `days`."""
         for tag in list(dataset.keys()):
             element = dataset[tag]
-            if not _is_known(element) or element.tag.group in _CURVES_AND_OVERLAYS:
+            if not _is_standard_element(element) or element.tag.group in _CURVE_AND_OVERLAY_GROUPS:
                 del dataset[tag]
                 continue
-            action = action_of(element.tag.group, element.tag.element)
-            if self.dates == "shift" and element.tag in _SHIFTED:
-                _shift(element, days)
-            elif action == "remove" or (action is None and element.VR in _WORDS and element.tag not in _KEPT):
+            action = find_action(element.tag.group, element.tag.element)
+            if self.dates == "shift" and element.tag in _SHIFTABLE_TAGS:
+                _shift_dates(element, days)
+            elif action == "remove" or (
+                action is None and element.VR in _FREE_TEXT_VRS and element.tag not in _RETAINED_TAGS
+            ):
                 del dataset[tag]
             elif element.VR == "SQ":
                 if action == "dummy":
@@ -134,31 +142,42 @@ class Profile:
                     element.value = Sequence()
                 else:
                     for item in element.value:
-                        self._free(item, days)
+                        self._deidentify(item, days)
             elif element.VR == "UI":
-                self._uids(element)
+                self._replace_uids(element)
             elif action is not None:
-                _replace(element, action)
+                _replace_value(element, action)
 
-    def _uids(self, element: DataElement) -> None:
-        """Replace UIDs that are not the standard's own, such as those of classes and transfer syntaxes."""
-        values = [str(value).strip() for value in (element.value if element.VM > 1 else [element.value or ""])]
-        new = [value if not value or _is_the_standards(value) else self.key.uid(value) for value in values]
-        element.value = new if element.VM > 1 else new[0]
+    def _replace_uids(self, element: DataElement) -> None:
+        """Replace UIDs that the standard does not register; those of classes and transfer syntaxes stay."""
+        values = _values(element)
+        _set_values(
+            element,
+            [value if not value or _is_standard_uid(value) else self.key.replace_uid(value) for value in values],
+        )
+
+
+def _values(element: DataElement) -> list[str]:
+    """Return the values of an element as texts; an empty one has one empty text."""
+    return [str(value).strip() for value in (element.value if element.VM > 1 else [element.value or ""])]
+
+
+def _set_values(element: DataElement, values: list[str]) -> None:
+    element.value = values if element.VM > 1 else values[0]
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    """Return what a file puts where a UID should be."""
+    """Return the value of a UID attribute as text, whatever its VR in the file."""
     value = dataset.get(keyword)
     return "" if value is None or isinstance(value, Sequence) else str(value).strip()
 
 
-def _is_the_standards(uid: str) -> bool:
+def _is_standard_uid(uid: str) -> bool:
     return re.fullmatch(RE_VALID_UID, uid) is not None and bool(UID(uid).type)
 
 
-def _is_known(element: DataElement) -> bool:
-    """Tell whether the dictionary has an attribute as the file writes it; another VR may hold what the table misses."""
+def _is_standard_element(element: DataElement) -> bool:
+    """Return whether the DICOM dictionary has an attribute with this VR; with another VR, the table may not apply."""
     if element.tag.is_private:
         return False
     try:
@@ -169,15 +188,25 @@ def _is_known(element: DataElement) -> bool:
 
 
 @cache
-def action_of(group: int, element: int) -> Action | None:
-    """Return what the table does to an attribute; None where it does not name it.
+def find_action(group: int, element: int) -> Action | None:
+    """Return the table's action for an attribute.
 
-    Where the table leaves a choice that depends on what an object must have, values are replaced by dummies, and where
-    they may be empty, emptied.
+    Where the table leaves a choice that depends on the type of the attribute in an object, values are replaced by
+    dummies, or emptied if they may be empty.
+
+    Parameters
+    ----------
+    group, element : int
+        Tag of the attribute.
+
+    Returns
+    -------
+    str or None
+        'remove', 'empty', 'dummy' or 'uid'; None if the table does not name the attribute.
     """
     for action, tags in _ACTIONS:
         for tag in tags:
-            if len(tag) == _MASKED:
+            if len(tag) == _MASKED_LENGTH:
                 if (group & tag[2], element & tag[3]) == (tag[0], tag[1]):
                     return action
             elif (group, element) == tag:
@@ -194,40 +223,52 @@ _ACTIONS: Final[tuple[tuple[Action, frozenset[tuple[int, ...]]], ...]] = (
 )
 
 
-def _replace(element: DataElement, action: Action) -> None:
-    """Empty a value, or put one in its place that says nothing."""
+def _replace_value(element: DataElement, action: Action) -> None:
+    """Empty a value, or replace it by a dummy of its VR."""
     if action == "empty":
-        element.value = None if element.VR in _NUMBERS else ""
-    elif element.VR in _TEXT:
+        element.value = None if element.VR in _NUMERIC_VRS else ""
+    elif element.VR in _TEXT_VRS:
         element.value = _DUMMY_TEXT
     elif element.VR in _DUMMIES:
         element.value = _DUMMIES[element.VR]
-    elif element.VR in _NUMBERS:
+    elif element.VR in _NUMERIC_VRS:
         element.value = 0
     else:
         element.value = b"\0\0"
 
 
-def _shift(element: DataElement, days: int) -> None:
-    """Move dates; times of day stay. What is no date or time is emptied."""
-    values = [str(value).strip() for value in (element.value if element.VM > 1 else [element.value or ""])]
-    valid = _VALID[str(element.VR)]
-    kept = [value if valid.fullmatch(value) else "" for value in values]
-    moved = kept if element.VR == "TM" else [moved_date(value, days) for value in kept]
-    element.value = moved if element.VM > 1 else moved[0]
+def _shift_dates(element: DataElement, days: int) -> None:
+    """Shift dates and retain times of day; values that are not valid dates or times are emptied."""
+    pattern = _VALID_PATTERNS[str(element.VR)]
+    values = [value if pattern.fullmatch(value) else "" for value in _values(element)]
+    _set_values(element, values if element.VR == "TM" else [shift_date(value, days) for value in values])
 
 
-def moved_date(text: str, days: int) -> str:
-    """Return a date, or a date with a time behind it, moved; empty where it is none.
+def shift_date(text: str, days: int) -> str:
+    """Shift a date, which may be followed by a time of day.
 
-    >>> moved_date("20240301", -1), moved_date("20240301101500.5", 366), moved_date("20249999", 1)
+    Parameters
+    ----------
+    text : str
+        Value of VR DA or DT.
+    days : int
+        Number of days to add.
+
+    Returns
+    -------
+    str
+        The shifted value; empty if `text` is not a date.
+
+    Examples
+    --------
+    >>> shift_date("20240301", -1), shift_date("20240301101500.5", 366), shift_date("20249999", 1)
     ('20240229', '20250302101500.5', '')
     """
     try:
-        moved = datetime.strptime(text[:8], "%Y%m%d") + timedelta(days=days)  # noqa: DTZ007 - a day, not a moment
+        date = datetime.strptime(text[:8], "%Y%m%d") + timedelta(days=days)  # noqa: DTZ007 - a day, not a moment
     except (ValueError, OverflowError):
         return ""
-    return f"{moved:%Y%m%d}{text[8:]}"
+    return f"{date:%Y%m%d}{text[8:]}"
 
 
 def _code(value: str, meaning: str) -> Dataset:

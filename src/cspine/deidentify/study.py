@@ -1,4 +1,4 @@
-"""Files without their patients, into new folders named by new UIDs."""
+"""De-identify the CT images of a file, folder or zip, and write them to folders named by new UIDs."""
 
 import math
 from collections import Counter
@@ -11,97 +11,106 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from cspine.core.errors import DicomError, InputError
-from cspine.core.files import atomic_path, open_run_directory
+from cspine.core.files import atomic_path
+from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
-from cspine.deidentify.profile import UIDS, Profile
+from cspine.deidentify.profile import UIDS, ConfidentialityProfile
 from cspine.dicom.codec.dataset import looks_like_dicom, parse
 from cspine.dicom.codec.header import MULTI_FRAME_CT, suppress_pydicom_warnings
 from cspine.dicom.sources import SourceFile, list_files
 
 MARKER: Final = "deidentify.json"
+"""File in the output folder that identifies the run."""
 
 _IMPLEMENTATION: Final = UID("2.25.254062231207470172110637043437113062353")
 _CT: Final = frozenset({CTImageStorage, *MULTI_FRAME_CT})
-_BIT_POSITION: Final = 0x0102
-"""Of overlays: 0 where they have data of their own."""
+_OVERLAY_BIT_POSITION: Final = 0x0102
+"""Element of an overlay group: 0 if the overlay has data of its own, otherwise its bit in the pixels."""
 
-_OVERLAID: Final = "an overlay lies in unused bits of the pixels"
-_ANOTHER_KIND: Final = "not CT images: text may be burned in, or told in them"
-_NO_DICOM: Final = "not DICOM"
-_SAME: Final = "the same SOPInstanceUID as another file"
+_OVERLAY_IN_PIXELS: Final = "an overlay lies in unused bits of the pixels"
+_NOT_CT: Final = "not CT images, which may hold personal text in pixels or content"
+_NOT_DICOM: Final = "not DICOM"
+_DUPLICATE: Final = "the same SOPInstanceUID as another file"
 _UNREADABLE: Final = "DICOM that cannot be read"
 
 
 @dataclass(frozen=True)
-class Deidentified:
-    """What became of files.
+class DeidentificationSummary:
+    """The result of a run.
 
     Attributes
     ----------
     written : int
-        Files.
+        Number of images written.
     patients, studies : int
-        Pseudonyms, and new StudyInstanceUIDs.
-    left_out : dict of str to int
-        Why files were left out, and how many.
+        Number of pseudonyms, and of new StudyInstanceUIDs.
+    exclusions : dict of str to int
+        Reasons why files were not written, with their numbers.
     warnings : tuple of str
-        What to look at before the files leave.
+        What to check before the images are passed on.
     """
 
     written: int
     patients: int
     studies: int
-    left_out: dict[str, int]
+    exclusions: dict[str, int]
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class _Task:
+class _FileTask:
     file: SourceFile
     out: Path
-    profile: Profile
+    profile: ConfidentialityProfile
 
 
 @dataclass(frozen=True)
-class _Done:
-    patient: str = ""
-    study: str = ""
-    image: str = ""
-    left_out: str = ""
-    burned_in: bool = False
-    head: bool = False
+class _FileResult:
+    """The result of one file: its new IDs, or the reason why it is excluded."""
+
+    pseudonym: str = ""
+    study_uid: str = ""
+    image_uid: str = ""
+    exclusion: str = ""
+    has_burned_in_text: bool = False
+    may_show_face: bool = False
 
 
 def deidentify(
-    path: Path, out: Path, profile: Profile, *, workers: int = 1, progress: Progress = silent
-) -> Deidentified:
-    """Write every CT image at `path` without its patient; with the same key, an interrupted run goes on.
+    path: Path, out: Path, profile: ConfidentialityProfile, *, workers: int = 1, progress: Progress = silent
+) -> DeidentificationSummary:
+    """De-identify every CT image at a path.
 
-    Images lie in ``OUT/<study>/<series>/<instance>.dcm`` by their new UIDs: names of files and folders tell patients,
-    too. Only CT images are carried over. Pixels are not changed.
+    Images are written to ``OUT/<study>/<series>/<instance>.dcm`` by their new UIDs, since the original names of files
+    and folders may identify patients. Files that are not CT images are excluded. Pixels are not changed. With the same
+    key, an interrupted run is resumed.
 
     Parameters
     ----------
     path : Path
         A file, a folder or a zip.
     out : Path
-        Gets the images.
-    profile : Profile
-        How.
+        Folder to write the images to.
+    profile : ConfidentialityProfile
+        Key and options.
     workers : int
-        Processes to use.
+        Number of processes.
     progress : Progress
-        Told how many files are done.
+        Called with the number of files processed.
+
+    Returns
+    -------
+    DeidentificationSummary
 
     Raises
     ------
     SourceError, ArchiveError
-        Nothing is there.
+        The path holds no files, or they cannot be read.
     InputError
-        `out` lies within `path`, whose images would be taken for the source's.
+        `out` lies within `path`, so that its images would be read as input.
     OutputTakenError
-        `out` holds something else.
+        `out` belongs to another run or holds other files.
     DiskFullError, OutputError
         `out` cannot be written.
     """
@@ -112,94 +121,101 @@ def deidentify(
         "kind": "deidentify",
         "key": profile.key.fingerprint,
         "dates": profile.dates,
-        "days": None if profile.shift_days is None else profile.key.hidden(profile.shift_days),
+        "days": None if profile.shift_days is None else profile.key.hash_number(profile.shift_days),
     }
-    open_run_directory(out, MARKER, identity, remedy="choose another --out, or delete it")
-    tasks = [_Task(file, out, profile) for file in files]
-    done, left_out, broken = [], Counter[str](), ""
-    for outcome in parallel_map(_write, tasks, workers=workers, stage="files", progress=progress):
+    ResumableJob(out, MARKER, identity).open()
+    tasks = [_FileTask(file, out, profile) for file in files]
+    results, exclusions, first_error = [], Counter[str](), ""
+    for outcome in parallel_map(_process_file, tasks, workers=workers, stage="files", progress=progress):
         if outcome.error is not None:
-            left_out[_UNREADABLE] += 1
-            broken = broken or str(outcome.error)
+            exclusions[_UNREADABLE] += 1
+            first_error = first_error or str(outcome.error)
             continue
         result = outcome.get()
-        if result.left_out:
-            left_out[result.left_out] += 1
+        if result.exclusion:
+            exclusions[result.exclusion] += 1
         else:
-            done.append(result)
-    images = {each.image for each in done}
-    if len(images) < len(done):
-        left_out[_SAME] = len(done) - len(images)
-    return Deidentified(
+            results.append(result)
+    images = {result.image_uid for result in results}
+    if len(images) < len(results):
+        exclusions[_DUPLICATE] = len(results) - len(images)
+    return DeidentificationSummary(
         written=len(images),
-        patients=len({each.patient for each in done}),
-        studies=len({each.study for each in done}),
-        left_out=dict(left_out),
-        warnings=_warnings(done, broken),
+        patients=len({result.pseudonym for result in results}),
+        studies=len({result.study_uid for result in results}),
+        exclusions=dict(exclusions),
+        warnings=_warnings(results, first_error),
     )
 
 
-def _warnings(done: list[_Done], broken: str) -> tuple[str, ...]:
-    found = []
-    if not done:
-        found.append("no CT image was carried over; give a folder, a zip or a file with slices of a CT")
-    if broken:
-        found.append(f"studies may be incomplete, for files could not be read, first: {broken}")
-    burned_in, heads = sum(each.burned_in for each in done), sum(each.head for each in done)
-    if burned_in:
-        found.append(
-            f"{burned_in} images say that text is burned in, or are screens and not scans: pixels are not cleaned, "
-            "look at them before they leave"
+def _warnings(results: list[_FileResult], first_error: str) -> tuple[str, ...]:
+    warnings = []
+    if not results:
+        warnings.append("no CT image was written; give a folder, a zip or a file with slices of a CT")
+    if first_error:
+        warnings.append(f"studies may be incomplete, since files could not be read, first: {first_error}")
+    n_burned_in = sum(result.has_burned_in_text for result in results)
+    if n_burned_in:
+        warnings.append(
+            f"{n_burned_in} images declare burned-in text, or are screen captures and not scans: pixels are not "
+            "cleaned, check them before they are passed on"
         )
-    if heads:
-        found.append("a face can be rebuilt from a CT that shows one, and these may: look before they leave")
-    return tuple(found)
+    if any(result.may_show_face for result in results):
+        warnings.append("images may show the head, from which a face can be rebuilt: check before they are passed on")
+    return tuple(warnings)
 
 
-def _write(task: _Task) -> _Done:
-    """Free one file of its patient, in a worker."""
+def _process_file(task: _FileTask) -> _FileResult:
+    """De-identify one file, in a worker process."""
     data = task.file.read()
     if not looks_like_dicom(data):
-        return _Done(left_out=_NO_DICOM)
+        return _FileResult(exclusion=_NOT_DICOM)
     with suppress_pydicom_warnings():
         dataset = parse(task.file, data, pixels=True)
-        kind = str(dataset.get("SOPClassUID") or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID") or "")
-        if "PixelData" not in dataset or not (kind in _CT if kind else _looks_like_ct(dataset)):
-            return _Done(left_out=_ANOTHER_KIND)
+        sop_class = str(
+            dataset.get("SOPClassUID") or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID") or ""
+        )
+        if "PixelData" not in dataset or not (sop_class in _CT if sop_class else _looks_like_ct(dataset)):
+            return _FileResult(exclusion=_NOT_CT)
         if _has_overlay_in_pixels(dataset):
-            return _Done(left_out=_OVERLAID)
-        _check_whole(task.file, dataset)
-        burned_in, head = _has_text(dataset), _may_show_a_face(dataset)
+            return _FileResult(exclusion=_OVERLAY_IN_PIXELS)
+        _check_complete(task.file, dataset)
+        has_burned_in_text, may_show_face = _has_burned_in_text(dataset), _may_show_face(dataset)
         try:
-            task.profile.apply(dataset, place=task.file.name)
-        except Exception as error:  # pydicom raises whatever the values it converts bring up
-            raise DicomError(f"{task.file.name}: a value cannot be read ({type(error).__name__}); left out") from error
+            task.profile.apply(dataset, uid_fallback=task.file.name)
+        except Exception as error:  # pydicom raises errors of any type on invalid values
+            raise DicomError(
+                f"{task.file.name}: a value cannot be read ({type(error).__name__}); export it again"
+            ) from error
         study, series, instance = (str(dataset[keyword].value) for keyword in UIDS)
-        dataset.file_meta = _meta(dataset, kind or str(CTImageStorage), instance)
-        dataset.preamble = b"\0" * 128  # it can hold anything
-        place = task.out / study / series / f"{instance}.dcm"
-        if not place.exists():
-            with atomic_path(place) as part:
+        dataset.file_meta = _file_meta(dataset, sop_class or str(CTImageStorage), instance)
+        dataset.preamble = b"\0" * 128  # the original may hold anything
+        path = task.out / study / series / f"{instance}.dcm"
+        if not path.exists():
+            with atomic_path(path) as part:
                 dataset.save_as(part, enforce_file_format=True)
-    return _Done(str(dataset.PatientID), study, instance, burned_in=burned_in, head=head)
+    pseudonym = str(dataset.PatientID)
+    return _FileResult(pseudonym, study, instance, has_burned_in_text=has_burned_in_text, may_show_face=may_show_face)
 
 
 def _looks_like_ct(dataset: Dataset) -> bool:
-    """Tell whether an image without a class is a slice of a CT, as the challenge's are."""
-    needed = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleIntercept")
-    return str(dataset.get("Modality") or "CT") == "CT" and all(keyword in dataset for keyword in needed)
+    """Return whether an image without a SOP class has the attributes of a CT slice, as the challenge's images do."""
+    required = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleIntercept")
+    return str(dataset.get("Modality") or "CT") == "CT" and all(keyword in dataset for keyword in required)
 
 
 def _has_overlay_in_pixels(dataset: Dataset) -> bool:
-    """Tell whether unused bits of the pixels hold an overlay, as they might in old files."""
+    """Return whether unused bits of the pixels hold an overlay, as in old files."""
     return any(
-        element.tag.group in range(0x6000, 0x6100) and element.tag.element == _BIT_POSITION and bool(element.value)
+        element.tag.group in range(0x6000, 0x6100)
+        and element.tag.element == _OVERLAY_BIT_POSITION
+        and bool(element.value)
         for element in dataset
     )
 
 
-def _check_whole(file: SourceFile, dataset: Dataset) -> None:
-    """Refuse an image that is cut off within its pixels: nobody would know any more."""
+def _check_complete(file: SourceFile, dataset: Dataset) -> None:
+    """Reject an image with truncated pixels; once it is written anew, the truncation could not be detected."""
     if UID(dataset.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)).is_encapsulated:
         return
     values = [dataset.get(keyword) or 1 for keyword in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")]
@@ -208,24 +224,26 @@ def _check_whole(file: SourceFile, dataset: Dataset) -> None:
         raise DicomError(f"{file.name}: its pixels are cut off; copy it again")
 
 
-def _meta(dataset: Dataset, sop_class: str, instance: str) -> FileMetaDataset:
-    """Return new file meta information: the old one may name who sent the file."""
-    old = getattr(dataset, "file_meta", FileMetaDataset())
+def _file_meta(dataset: Dataset, sop_class: str, instance: str) -> FileMetaDataset:
+    """Return new file meta information, since the original may name the sender of the file."""
+    original = getattr(dataset, "file_meta", FileMetaDataset())
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), UID(instance)
-    meta.TransferSyntaxUID = old.get("TransferSyntaxUID", ExplicitVRLittleEndian)
+    meta.TransferSyntaxUID = original.get("TransferSyntaxUID", ExplicitVRLittleEndian)
     meta.ImplementationClassUID = _IMPLEMENTATION
     return meta
 
 
-def _has_text(dataset: Dataset) -> bool:
-    """Tell whether an image says that text is burned in, or that it is a screen and no scan."""
-    told = dataset.get("ImageType") or ()
-    words = {str(word).upper() for word in ([told] if isinstance(told, str) else told)}
-    return str(dataset.get("BurnedInAnnotation", "")).upper() == "YES" or bool(words & {"SCREEN SAVE", "SECONDARY"})
+def _has_burned_in_text(dataset: Dataset) -> bool:
+    """Return whether an image declares burned-in text, or is a screen capture and not a scan."""
+    image_type = dataset.get("ImageType") or ()
+    values = {str(value).upper() for value in ([image_type] if isinstance(image_type, str) else image_type)}
+    return str(dataset.get("BurnedInAnnotation", "")).upper() == "YES" or bool(values & {"SCREEN SAVE", "SECONDARY"})
 
 
-def _may_show_a_face(dataset: Dataset) -> bool:
+def _may_show_face(dataset: Dataset) -> bool:
+    """Return whether the head may be scanned: by the body part, or because the image does not declare one."""
     part = str(dataset.get("BodyPartExamined", "")).upper()
-    near = not part or any(word in part for word in ("HEAD", "NECK", "SKULL", "FACE", "BRAIN", "CSPINE", "CERVICAL"))
-    return near or str(dataset.get("RecognizableVisualFeatures", "")).upper() == "YES"
+    head = ("HEAD", "NECK", "SKULL", "FACE", "BRAIN", "CSPINE", "CERVICAL")
+    is_near_head = not part or any(word in part for word in head)
+    return is_near_head or str(dataset.get("RecognizableVisualFeatures", "")).upper() == "YES"
