@@ -2,7 +2,7 @@
 
 Declared before each evaluation: a number of studies of a seed that was never evaluated before, drawn from
 ``DOMAINS["shifted"]`` as it stands, and the weights that come with cspine; nothing is chosen on them. The visibility of
-a fracture was defined before any network was trained (`cspine.phantom.study.visibility_word`). Evaluations so far: 200
+a fracture was defined before any network was trained (`cspine.phantom.visibility.visibility_word`). Evaluations so far: 200
 studies of seed 9090 with level weights 8f5f45409868; `STUDIES` studies of seed `SEED` with 213e9542a07f, both on 26
 November 2026. Later weights are to be given a ``--seed`` of their own.
 
@@ -36,16 +36,17 @@ from cspine.datasets.phantom_records import VISIBILITY_GRADES
 from cspine.datasets.reference_standard import ReferenceStandard, read_reference_standard
 from cspine.dicom.study_collection import TRUTH_FOLDER
 from cspine.evaluation.cases import LEVELS
-from cspine.evaluation.evaluate import EvaluationResult, EvaluationSettings, ModelResult, judge
-from cspine.evaluation.localization import Localisation
+from cspine.evaluation.evaluate import EvaluationResult, EvaluationSettings, ModelResult, evaluate
+from cspine.evaluation.localization import LesionLocalization
 from cspine.evaluation.operating_point_metrics import DEFAULT_OPERATING_POINT, operating_points_of_weights
 from cspine.evaluation.predictions import Predictions
+from cspine.experiments.blanking import blank_views
 from cspine.localization.compiler import Compiler
 from cspine.metrics.bootstrap import N_RESAMPLES, Interval, proportion_interval
 from cspine.metrics.stratified_auc import stratified_auc
 from cspine.phantom import DOMAINS
 from cspine.phantom.scanner.dicom import Identity
-from cspine.reports.evaluation.sections import Table, show
+from cspine.reports.evaluation.sections import Table, format_interval
 from cspine.spine.spine_map import coverage_of
 from cspine.training.levels.phantom_dataset import write_phantom_dataset
 
@@ -79,8 +80,8 @@ def main() -> None:
     predictions = predict(store, classifier, reference, name=classifier.metadata.name)
     controls = [predict_blanked(store, classifier, reference), predict_from_slices(store, reference, predictions)]
     points = operating_points_of_weights(classifier.metadata) or DEFAULT_OPERATING_POINT
-    settings = EvaluationSettings(points=points)
-    result = judge(reference, [predictions, *controls], settings, progress=print_progress)
+    settings = EvaluationSettings(operating_points=points)
+    result = evaluate(reference, [predictions, *controls], settings, progress=print_progress)
     vertebrae = evaluate_vertebrae(store, studies)
     numbers = {"vertebrae": asdict(vertebrae), "evaluation": result.to_json()}
     write_json(options.work / "shifted.json", plain_json(numbers))
@@ -126,8 +127,8 @@ def predict_blanked(store: CompiledDataset, classifier: LevelClassifier, referen
     rows = {}
     for study, levels in store.levels().groupby("study_instance_uid"):
         if study in studies:
-            views = tuple(_blank_views(view) for view in read_views(store, levels))
-            probability, overall = classifier.calibrated(classifier.scores(views))
+            views = tuple(blank_views(view) for view in read_views(store, levels))
+            probability, overall = classifier.calibrate(classifier.predict_scores(views))
             rows[str(study)] = [overall, *probability.tolist()]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
     return _to_predictions(BLANKED, table, reference)
@@ -229,53 +230,53 @@ def tables(result: EvaluationResult, vertebrae: VertebraResult) -> dict[str, Tab
     vertebrae : VertebraResult
         Of the localizer.
     """
-    model = result.systems[0]
-    if model.localisation is None:
+    model = result.models[0]
+    if model.localization is None:
         raise ValueError(f"{model.name}: has no marks; evaluate weights that localize fractures")
-    froc = tuple((f"{rate:g}", show(value)) for rate, value in model.localisation.sensitivity.items())
+    froc = tuple((f"{rate:g}", format_interval(value)) for rate, value in model.localization.sensitivity_at.items())
     return {
-        "hidden-asked": _target_table(model, model.localisation, vertebrae),
+        "hidden-asked": _target_table(model, model.localization, vertebrae),
         "hidden-mix": _subgroup_table(result, model),
         "hidden-froc": Table(("false positives per study", "sensitivity, correctly localized"), froc),
         "hidden-shortcuts": _shortcut_table(result),
     }
 
 
-def _target_table(model: ModelResult, lesions: Localisation, vertebrae: VertebraResult) -> Table:
-    triage = next(point for point in lesions.detected if point.name == TRIAGE)
+def _target_table(model: ModelResult, lesions: LesionLocalization, vertebrae: VertebraResult) -> Table:
+    triage = next(point for point in lesions.operating_points if point.name == TRIAGE)
     rows = (
         (f"{vertebrae.n_covered} vertebrae in the scans: correct level, centroid within {HIT_DISTANCE_MM:g} mm", "0.98",
-         show(vertebrae.correct_level)),
+         format_interval(vertebrae.correct_level)),
         ("median error of the centroid, mm", "2", f"{vertebrae.median_error_mm:.2f}"),
         ("95th percentile, mm", "", f"{vertebrae.p95_error_mm:.2f}"),
-        ("coverage stated correctly", "0.97", show(vertebrae.correct_coverage)),
-        ("level AUC, clear or obvious fractures", "0.95", show(subgroup_auc(model, CLEAR_OR_OBVIOUS, "vertebrae"))),
-        ("patient AUC, clear or obvious fractures", "0.95", show(subgroup_auc(model, CLEAR_OR_OBVIOUS, "patients"))),
-        (f"detected fractures localized within {HIT_DISTANCE_MM:g} mm", "0.80", show(triage.right)),
-        ("sensitivity for fractured vertebrae, triage operating point", "", show(triage.called)),
-        (f"studies not assessable, of {vertebrae.n_studies}", "", str(model.not_assessable)),
+        ("coverage stated correctly", "0.97", format_interval(vertebrae.correct_coverage)),
+        ("level AUC, clear or obvious fractures", "0.95", format_interval(subgroup_auc(model, CLEAR_OR_OBVIOUS, "vertebrae"))),
+        ("patient AUC, clear or obvious fractures", "0.95", format_interval(subgroup_auc(model, CLEAR_OR_OBVIOUS, "patients"))),
+        (f"detected fractures localized within {HIT_DISTANCE_MM:g} mm", "0.80", format_interval(triage.correct_location)),
+        ("sensitivity for fractured vertebrae, triage operating point", "", format_interval(triage.sensitivity)),
+        (f"studies not assessable, of {vertebrae.n_studies}", "", str(model.n_not_assessable)),
     )  # fmt: skip
     return Table(("measure", "target", "result"), rows)
 
 
 def _subgroup_table(result: EvaluationResult, model: ModelResult) -> Table:
-    visibility = [(word, show(subgroup_auc(model, word, "vertebrae"))) for word in VISIBILITY_GRADES]
-    by_level = [(f"of {level}", show(model.row(level).auc)) for level in VERTEBRAE]
+    visibility = [(word, format_interval(subgroup_auc(model, word, "vertebrae"))) for word in VISIBILITY_GRADES]
+    by_level = [(f"of {level}", format_interval(model.target(level).auc)) for level in VERTEBRAE]
     left = [
-        ("all", show(model.row(LEVELS).auc)),
-        ("all, within levels", show(within_level_auc(result, model))),
+        ("all", format_interval(model.target(LEVELS).auc)),
+        ("all, within levels", format_interval(within_level_auc(result, model))),
         *visibility,
         *by_level,
-        ("all, patient AUC", show(model.row(OVERALL).auc)),
+        ("all, patient AUC", format_interval(model.target(OVERALL).auc)),
     ]
-    right = [(row.value, show(row.auc)) for row in model.subgroups if row.group == "kind"]
+    right = [(row.value, format_interval(row.auc)) for row in model.subgroups if row.group == "fracture type"]
     header = ("fractures", "level AUC", "", "fracture type", "level AUC")
     return Table(header, join_columns(left, right))
 
 
 def subgroup_auc(model: ModelResult, value: str, cases: str) -> Interval:
     """Return the AUC of fractures of one visibility against all intact cases."""
-    rows = (row for row in model.subgroups if (row.group, row.value, row.of) == ("visibility", value, cases))
+    rows = (row for row in model.subgroups if (row.group, row.value, row.unit) == ("visibility", value, cases))
     return next(rows).auc
 
 
@@ -286,12 +287,12 @@ def within_level_auc(result: EvaluationResult, model: ModelResult) -> Interval:
 
 
 def _shortcut_table(result: EvaluationResult) -> Table:
-    _, blanked, slices = result.systems
+    _, blanked, slices = result.models
     rows = (
-        (f"{BLANKED}, levels", show(blanked.row(LEVELS).auc)),
-        (f"{BLANKED}, within levels", show(within_level_auc(result, blanked))),
-        (f"{BLANKED}, patients", show(blanked.row(OVERALL).auc)),
-        (f"{SLICES_ALONE}, patients", show(slices.row(OVERALL).auc)),
+        (f"{BLANKED}, levels", format_interval(blanked.target(LEVELS).auc)),
+        (f"{BLANKED}, within levels", format_interval(within_level_auc(result, blanked))),
+        (f"{BLANKED}, patients", format_interval(blanked.target(OVERALL).auc)),
+        (f"{SLICES_ALONE}, patients", format_interval(slices.target(OVERALL).auc)),
     )
     return Table(("shortcut", "AUC"), rows)
 

@@ -1,4 +1,4 @@
-"""``cspine ablate``: whether more than nine images help."""
+"""``cspine ablate``: performance and cost against the number of views."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -23,47 +23,36 @@ class Network(StrEnum):
 @app.command("ablate", epilog=_EPILOG)
 @handle_errors
 def ablate_command(
-    train: Annotated[Path, typer.Option("--train", help="Studies to learn from: a folder in the challenge's layout.")],
-    test: Annotated[Path, typer.Option("--test", help="Other patients' studies, to judge on.")],
+    train: Annotated[Path, typer.Option("--train", help="Training studies: a folder in the challenge's layout.")],
+    test: Annotated[Path, typer.Option("--test", help="Studies of other patients, to evaluate on.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for data sets, runs and the report.")],
     views: Annotated[str, typer.Option("--views", help="Numbers of views, with commas between.")] = "1,3,5,9,15,21",
     model: Annotated[
         Network,
         typer.Option("--model", help="baseline-cnn: sagittal images of a study; levels: views of each vertebra."),
     ] = Network.baseline,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training images at most.")] = 40,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of split, weights and order.")] = 0,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training set, at most.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of split, initial weights and order.")] = 0,
     workers: Workers = WORKERS,
     as_json: Json = False,
 ) -> None:
-    """Train and judge the same network with one number of views after the other: accuracy, bytes and time."""
-    from dataclasses import asdict
-
-    from cspine.core.files import plain_json, write_json
-    from cspine.reports.evaluation.sections_page import write_sections
-
+    """Train and evaluate the same network with one number of views after the other: accuracy, bytes and time."""
     with training_extra():
-        from cspine.experiments.ablation import AblationSettings, ablate
-        from cspine.reports.evaluation.ablation_report import ablation_figure, ablation_sections, verdict
+        from cspine.pipelines.ablate import AblationSettings, ablate
+    from cspine.reports.evaluation.ablation_report import ablation_summary
 
     settings = AblationSettings(model.value, epochs, seed, workers)
     with progress_bar() as progress:
-        found = ablate(train, test, out, _counts(views), settings, progress=progress)
-    rows = [plain_json(asdict(row)) for row in found.rows]
-    told = {"network": found.network, "reference": found.reference, "rows": rows}
-    write_json(out / "result.json", told)
-    title, phantom = f"Ablation of {found.network}", found.judgement.is_phantom
-    sections, figure = ablation_sections(found), ablation_figure(found)
-    page = write_sections(out, "ablation", sections, figure, title=title, phantom=phantom)
+        run = ablate(train, test, out, _parse_counts(views), settings, progress=progress)
     if as_json:
-        print_json(told)
+        print_json(run.summary)
         return
-    say(verdict(found))
-    say(f"Open the report:  {page}")
+    say(ablation_summary(run.ablation))
+    say(f"Open the report:  {run.report}")
     say_research_only()
 
 
-def _counts(text: str) -> list[int]:
+def _parse_counts(text: str) -> list[int]:
     from cspine.core.errors import InputError
 
     parts = [part.strip() for part in text.split(",")]

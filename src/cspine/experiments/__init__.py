@@ -1,1 +1,1 @@
-"""Experiments: ablation studies, robustness to perturbations."""
+"""Experiments on networks: robustness to perturbations of scans, and ablation of the number of views."""
