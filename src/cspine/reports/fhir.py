@@ -16,7 +16,7 @@ from cspine.core.files import write_text
 from cspine.core.findings import (
     Findings,
     OperatingPointName,
-    SlicePlace,
+    SlicePosition,
     VertebraFinding,
     ViewEvidence,
     assessment_label,
@@ -256,7 +256,7 @@ def _selections(case_result: CaseResult, context: _BundleContext) -> Iterator[tu
 
 
 def _selection(
-    findings: Findings, level: Level, evidence: ViewEvidence, location: SlicePlace, header: SliceHeader
+    findings: Findings, level: Level, evidence: ViewEvidence, location: SlicePosition, header: SliceHeader
 ) -> _Resource:
     number = location.instance_number
     return {

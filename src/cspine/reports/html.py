@@ -6,10 +6,10 @@ from typing import Final
 
 from cspine.classification.prediction import EvidencePicture
 from cspine.classification.result import CaseResult
-from cspine.core.anatomy import COLOURS, RESEARCH_USE_ONLY
+from cspine.core.anatomy import COLORS, RESEARCH_USE_ONLY
 from cspine.core.errors import DecodeError
 from cspine.core.files import write_text
-from cspine.core.findings import Findings, SlicePlace, VertebraFinding, assessment_label
+from cspine.core.findings import Findings, SlicePosition, VertebraFinding, assessment_label
 from cspine.reports.images.axial import CROP_MM, CROP_PIXELS, axial_crop
 from cspine.reports.images.overlay import (
     VertebraOutline,
@@ -98,7 +98,7 @@ def render_report(case_result: CaseResult) -> str:
         .render(
             findings=findings,
             statement=RESEARCH_USE_ONLY,
-            colors=COLOURS,
+            colors=COLORS,
             images=images,
             overview=images[len(images) // 2] if images else None,
             probabilities={v.level: v.probability for v in findings.vertebrae if v.probability is not None},
@@ -183,7 +183,7 @@ def _axial_image(compiled: CompiledStudy | None, picture: EvidencePicture) -> _A
     return _AxialImage(data_url(crop.jpeg, "jpeg"), caption, crop.x, crop.y, CROP_PIXELS, crop.sides)
 
 
-def _slice_name(location: SlicePlace) -> str:
+def _slice_name(location: SlicePosition) -> str:
     number = location.instance_number
     name = f"slice {number}" if number is not None else "slice without instance number"
     return f"{name}, frame {location.frame}" if location.frame > 1 else name

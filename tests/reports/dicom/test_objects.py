@@ -1,4 +1,4 @@
-"""Findings as DICOM: what is written is what was found, and it is DICOM."""
+"""Findings as DICOM objects: they hold the findings, and they conform to the standard."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ from pydicom import Dataset
 from tests.support.phantom import hostile, predict_case, write_phantom
 
 from cspine.classification.result import CaseResult
-from cspine.core.anatomy import COLOURS, RESEARCH_USE_ONLY, SNOMED_CODES, VERTEBRAE
+from cspine.core.anatomy import COLORS, RESEARCH_USE_ONLY, SNOMED_CODES, VERTEBRAE
 from cspine.core.errors import DicomError
 from cspine.core.findings import ViewEvidence
 from cspine.reports.dicom.capture import BURNED_IN_DISCLAIMER
@@ -25,29 +25,29 @@ DCIODVFY = shutil.which("dciodvfy")
 
 
 @pytest.fixture(scope="module")
-def examined(tmp_path_factory: pytest.TempPathFactory) -> CaseResult:
+def case_result(tmp_path_factory: pytest.TempPathFactory) -> CaseResult:
     return predict_case(write_phantom(tmp_path_factory.mktemp("study")))
 
 
 @pytest.fixture(scope="module")
-def written(examined: CaseResult, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
+def written(case_result: CaseResult, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
     folder = tmp_path_factory.mktemp("dicom")
-    return {path.name: pydicom.dcmread(path) for path in write_dicom(examined, folder)}
+    return {path.name: pydicom.dcmread(path) for path in write_dicom(case_result, folder)}
 
 
 def errors_of(path: Path) -> list[str]:
-    """Return what dciodvfy calls an error."""
+    """Return the errors that dciodvfy reports."""
     if DCIODVFY is None:
-        pytest.skip("dciodvfy (Debian's dicom3tools) is not there")
-    told = subprocess.run([DCIODVFY, str(path)], check=False, capture_output=True, text=True, errors="replace")
-    return [line for line in (told.stdout + told.stderr).splitlines() if line.startswith("Error")]
+        pytest.skip("dciodvfy (Debian's dicom3tools) is not installed")
+    done = subprocess.run([DCIODVFY, str(path)], check=False, capture_output=True, text=True, errors="replace")
+    return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
 
 
-def test_every_object_is_of_the_study_and_of_a_series_of_its_own(
-    examined: CaseResult, written: dict[str, Dataset]
+def test_each_type_of_object_forms_a_new_series_of_the_study(
+    case_result: CaseResult, written: dict[str, Dataset]
 ) -> None:
-    assert examined.compiled is not None
-    first = examined.compiled.series.headers[0]
+    assert case_result.compiled is not None
+    first = case_result.compiled.series.headers[0]
     captures = {f"sagittal-{number}.dcm" for number in range(1, 10)}
     assert set(written) == {"report.dcm", "vertebrae.dcm", "evidence.dcm", "key-images.dcm", *captures}
     for dataset in written.values():
@@ -59,19 +59,19 @@ def test_every_object_is_of_the_study_and_of_a_series_of_its_own(
     assert len(series) == 5
     assert len({dataset.SOPInstanceUID for dataset in written.values()}) == len(written)
     frames = {written[name].FrameOfReferenceUID for name in ("vertebrae.dcm", "evidence.dcm")}
-    assert frames == {source_images(examined.compiled.series).first.FrameOfReferenceUID}
+    assert frames == {source_images(case_result.compiled.series).first.FrameOfReferenceUID}
 
 
-def test_dciodvfy_finds_no_errors(written: dict[str, Dataset]) -> None:
+def test_dciodvfy_reports_no_errors(written: dict[str, Dataset]) -> None:
     for dataset in written.values():
         assert errors_of(Path(str(dataset.filename))) == []
 
 
-def test_the_structured_report_tells_the_findings(examined: CaseResult, written: dict[str, Dataset]) -> None:
+def test_the_structured_report_holds_the_findings(case_result: CaseResult, written: dict[str, Dataset]) -> None:
     document = hd.sr.srread(written["report.dcm"].filename)
     groups = _groups(document)
 
-    findings = examined.findings
+    findings = case_result.findings
     assert findings.patient_overall is not None
     assert [group["tracking"] for group in groups] == ["C1-C7, any", *VERTEBRAE]
     assert groups[0]["probability"] == pytest.approx(findings.patient_overall.probability, abs=1e-12)
@@ -79,20 +79,20 @@ def test_the_structured_report_tells_the_findings(examined: CaseResult, written:
         assert group["site"] == SNOMED_CODES[vertebra.level][0]
         assert group["probability"] == pytest.approx(vertebra.probability, abs=1e-12)
         assert group["coverage"] == vertebra.coverage
-        place = vertebra.evidence[0]
-        assert isinstance(place, ViewEvidence)
-        np.testing.assert_allclose(group["point"], place.point_lps_mm, atol=1e-4)
-        assert place.slice is not None
-        assert group["image"] == place.slice.sop_instance_uid
+        evidence = vertebra.evidence[0]
+        assert isinstance(evidence, ViewEvidence)
+        np.testing.assert_allclose(group["point"], evidence.point_lps_mm, atol=1e-4)
+        assert evidence.slice is not None
+        assert group["image"] == evidence.slice.sop_instance_uid
         assert group["algorithm"] == "cspine"
         assert group.get("finding") == ("125605004" if "triage" in vertebra.operating_points_reached else None)
     texts = _comments(document)
     assert texts[0] == RESEARCH_USE_ONLY
     assert set(findings.warnings) <= set(texts)
-    assert any("SOPClassUID" in text for text in texts) == (not _has_class(examined))
+    assert any("SOPClassUID" in text for text in texts) == (not _has_sop_class(case_result))
 
 
-def test_highdicom_reads_the_report_as_tid_1500(examined: CaseResult, written: dict[str, Dataset]) -> None:
+def test_highdicom_reads_the_report_as_tid_1500(case_result: CaseResult, written: dict[str, Dataset]) -> None:
     document = hd.sr.srread(written["report.dcm"].filename)
     assert isinstance(document, hd.sr.Comprehensive3DSR)
     content = document.content
@@ -100,16 +100,16 @@ def test_highdicom_reads_the_report_as_tid_1500(examined: CaseResult, written: d
 
     groups = content.get_image_measurement_groups()
 
-    found = {group.tracking_identifier: group for group in groups}
-    assert set(found) == {"C1-C7, any", *VERTEBRAE}
-    for vertebra in examined.findings.vertebrae:
-        measurement: Any = found[vertebra.level].get_measurements()[0]
+    by_identifier = {group.tracking_identifier: group for group in groups}
+    assert set(by_identifier) == {"C1-C7, any", *VERTEBRAE}
+    for vertebra in case_result.findings.vertebrae:
+        measurement: Any = by_identifier[vertebra.level].get_measurements()[0]
         assert measurement.value == pytest.approx(vertebra.probability, abs=1e-12)
         assert measurement.unit.value == "1"
-        evaluations: Any = found[vertebra.level].get_qualitative_evaluations()
-        told = {each.name.value: each.value.value for each in evaluations}
-        assert told["coverage"] == vertebra.coverage
-        assert told["operating-point"] == next(iter(sorted(vertebra.operating_points_reached, reverse=True)), "none")
+        evaluations: Any = by_identifier[vertebra.level].get_qualitative_evaluations()
+        values = {each.name.value: each.value.value for each in evaluations}
+        assert values["coverage"] == vertebra.coverage
+        assert values["operating-point"] == next(iter(sorted(vertebra.operating_points_reached, reverse=True)), "none")
 
 
 def _comments(document: Dataset) -> list[str]:
@@ -117,18 +117,18 @@ def _comments(document: Dataset) -> list[str]:
     return [str(item.TextValue) for item in texts if item.ConceptNameCodeSequence[0].CodeValue == "121106"]
 
 
-def _has_class(examined: CaseResult) -> bool:
-    assert examined.compiled is not None
-    return examined.compiled.series.headers[0].sop_class_uid is not None
+def _has_sop_class(case_result: CaseResult) -> bool:
+    assert case_result.compiled is not None
+    return case_result.compiled.series.headers[0].sop_class_uid is not None
 
 
 def _groups(document: Dataset) -> list[dict[str, Any]]:
-    """Return what the measurement groups say, by pydicom alone."""
+    """Return the content of the measurement groups, read by pydicom alone."""
     (measurements,) = [
         item for item in document.ContentSequence
         if item.ValueType == "CONTAINER" and item.ConceptNameCodeSequence[0].CodeValue == "126010"
     ]  # fmt: skip
-    found = []
+    groups = []
     for container in measurements.ContentSequence:
         group: dict[str, Any] = {}
         for item in container.ContentSequence:
@@ -149,132 +149,131 @@ def _groups(document: Dataset) -> list[dict[str, Any]]:
                 group["coverage"] = item.ConceptCodeSequence[0].CodeValue
             elif item.ValueType == "IMAGE":
                 group["image"] = item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
-        found.append(group)
-    return found
+        groups.append(group)
+    return groups
 
 
-def test_the_segmentations_hold_the_masks(examined: CaseResult, written: dict[str, Dataset]) -> None:
-    compiled, reading = examined.compiled, examined.prediction
+def test_the_segmentations_hold_the_masks(case_result: CaseResult, written: dict[str, Dataset]) -> None:
+    compiled, prediction = case_result.compiled, case_result.prediction
     assert compiled is not None
-    assert reading is not None
+    assert prediction is not None
     assert compiled.images.spine is not None
     assert compiled.images.spine.label_map is not None
     source = source_images(compiled.series)
     uids = [dataset.SOPInstanceUID for dataset in source.datasets]
     mask = vertebra_mask(compiled.images.spine.label_map, source.headers, compiled.stack)
-    strength = evidence_mask(reading.fields, source.headers, compiled.stack)
+    saliency = evidence_mask(prediction.fields, source.headers, compiled.stack)
 
     bones = hd.seg.segread(written["vertebrae.dcm"].filename)
     evidence = hd.seg.segread(written["evidence.dcm"].filename)
 
-    how: dict[str, Any] = {"ignore_spatial_locations": True, "assert_missing_frames_are_empty": True}
-    labels = bones.get_pixels_by_source_instance(uids, combine_segments=True, **how)
-    there = [level for level in VERTEBRAE if (mask == VERTEBRAE.index(level) + 1).any()]
-    for number, level in enumerate(there, start=1):
-        wanted = mask == VERTEBRAE.index(level) + 1
-        assert 2 * (wanted & (labels == number)).sum() == wanted.sum() + (labels == number).sum()  # a Dice of 1
+    options: dict[str, Any] = {"ignore_spatial_locations": True, "assert_missing_frames_are_empty": True}
+    labels = bones.get_pixels_by_source_instance(uids, combine_segments=True, **options)
+    levels = [level for level in VERTEBRAE if (mask == VERTEBRAE.index(level) + 1).any()]
+    for number, level in enumerate(levels, start=1):
+        expected = mask == VERTEBRAE.index(level) + 1
+        assert 2 * (expected & (labels == number)).sum() == expected.sum() + (labels == number).sum()  # a Dice of 1
         description = bones.get_segment_description(number)
         assert description.segment_label == level
         assert description.segmented_property_type.value == SNOMED_CODES[level][0]
         lab = hd.color.CIELabColor.from_dicom_value(description.RecommendedDisplayCIELabValue)
-        assert np.abs(np.array(lab.to_rgb()) - _rgb(COLOURS[level])).max() <= 2
-    told = evidence.get_pixels_by_source_instance(uids, **how)[..., 0]
-    np.testing.assert_allclose(told, strength / 255.0, atol=0.5 / 255)
+        assert np.abs(np.array(lab.to_rgb()) - _rgb(COLORS[level])).max() <= 2
+    pixels = evidence.get_pixels_by_source_instance(uids, **options)[..., 0]
+    np.testing.assert_allclose(pixels, saliency / 255.0, atol=0.5 / 255)
     assert str(evidence.SegmentationType) == "FRACTIONAL"
 
 
-def _rgb(colour: str) -> list[int]:
-    return [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+def _rgb(color: str) -> list[int]:
+    return [int(color[start : start + 2], 16) for start in (1, 3, 5)]
 
 
-def test_evidence_lies_where_findings_point(examined: CaseResult) -> None:
-    compiled, reading = examined.compiled, examined.prediction
+def test_the_evidence_mask_is_strong_at_the_location_of_the_evidence(case_result: CaseResult) -> None:
+    compiled, prediction = case_result.compiled, case_result.prediction
     assert compiled is not None
-    assert reading is not None
+    assert prediction is not None
     source = source_images(compiled.series)
-    strength = evidence_mask(reading.fields, source.headers, compiled.stack) / 255.0
+    saliency = evidence_mask(prediction.fields, source.headers, compiled.stack) / 255.0
     uids = [dataset.SOPInstanceUID for dataset in source.datasets]
 
-    for vertebra in examined.findings.vertebrae:
-        place = vertebra.evidence[0]
-        assert isinstance(place, ViewEvidence)
-        if place.slice is None or place.strength < 0.2:
+    for vertebra in case_result.findings.vertebrae:
+        evidence = vertebra.evidence[0]
+        assert isinstance(evidence, ViewEvidence)
+        if evidence.slice is None or evidence.strength < 0.2:
             continue
-        row, column = round(place.slice.row), round(place.slice.column)
-        found = strength[uids.index(place.slice.sop_instance_uid), row, column]
-        assert 0.6 * place.strength < found <= 1.0
+        row, column = round(evidence.slice.row), round(evidence.slice.column)
+        value = saliency[uids.index(evidence.slice.sop_instance_uid), row, column]
+        assert 0.6 * evidence.strength < value <= 1.0
 
 
-def test_captures_say_what_they_are_not(written: dict[str, Dataset]) -> None:
+def test_captures_carry_the_disclaimer(written: dict[str, Dataset]) -> None:
     for number in range(1, 10):
         capture = written[f"sagittal-{number}.dcm"]
         assert capture.ImageComments == BURNED_IN_DISCLAIMER
         assert capture.Modality == "OT"
         picture = capture.pixel_array
         assert picture.shape == (836, 768, 3)
-        assert (picture[:34] > 200).any()  # the words above the image
+        assert (picture[:34] > 200).any()  # the disclaimer above the image
         assert picture[100:700].std() > 20
 
 
-def test_key_images_point_to_the_suspicious_slices(examined: CaseResult, written: dict[str, Dataset]) -> None:
-    wanted = set()
-    for vertebra in examined.findings.vertebrae:
-        place = vertebra.evidence[0]
-        if (
-            "triage" in vertebra.operating_points_reached
-            and isinstance(place, ViewEvidence)
-            and place.slice is not None
-        ):
-            wanted.add(place.slice.sop_instance_uid)
+def test_key_images_are_the_slices_of_suspicious_vertebrae(
+    case_result: CaseResult, written: dict[str, Dataset]
+) -> None:
+    expected = set()
+    for vertebra in case_result.findings.vertebrae:
+        evidence = vertebra.evidence[0]
+        is_suspicious = "triage" in vertebra.operating_points_reached
+        if is_suspicious and isinstance(evidence, ViewEvidence) and evidence.slice is not None:
+            expected.add(evidence.slice.sop_instance_uid)
     content = written["key-images.dcm"].ContentSequence
-    found = {item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in content if item.ValueType == "IMAGE"}
+    selected = {item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in content if item.ValueType == "IMAGE"}
     texts = [item.TextValue for item in content if item.ValueType == "TEXT" and "Suspicious" in item.TextValue]
 
-    assert found == wanted
-    assert wanted
+    assert selected == expected
+    assert expected
     assert RESEARCH_USE_ONLY in texts[0]
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_hostile_headers_are_carried_over_as_dicom_allows(tmp_path: Path) -> None:
+def test_hostile_headers_are_reduced_to_valid_values(tmp_path: Path) -> None:
     case_result = predict_case(write_phantom(tmp_path / "study", hostile))
 
     paths = write_dicom(case_result, tmp_path / "dicom")
 
     report = pydicom.dcmread(tmp_path / "dicom" / "report.dcm")
     assert len(str(report.PatientName)) <= 64
-    assert str(report.PatientName).startswith("<script>")  # DICOM is no HTML: kept, but short
+    assert str(report.PatientName).startswith("<script>")  # DICOM is not HTML: kept, but truncated
     assert report.PatientID == "a?b?c<img src=x onerror=alert(2)>"
     assert len(report.AccessionNumber) == 16
     assert report.StudyDate == ""
     texts = _comments(report)
-    assert any("not carried over as they stand" in text and "PatientName" in text for text in texts)
+    assert any("copied with changes" in text and "PatientName" in text for text in texts)
     for path in paths:
         assert errors_of(path) == []
 
 
-def test_what_the_headers_lack_is_made_up_and_said(tmp_path: Path) -> None:
-    def bare(dataset: Dataset) -> None:
+def test_missing_elements_get_defaults_that_are_mentioned(tmp_path: Path) -> None:
+    def strip(dataset: Dataset) -> None:
         for keyword in ("SOPClassUID", "Modality", "FrameOfReferenceUID", "PatientName"):
             if keyword in dataset:
                 delattr(dataset, keyword)
 
-    case_result = predict_case(write_phantom(tmp_path / "study", bare))
+    case_result = predict_case(write_phantom(tmp_path / "study", strip))
     write_dicom(case_result, tmp_path / "dicom")
 
     assert case_result.compiled is not None
     one, other = (source_images(case_result.compiled.series) for _ in range(2))
     assert one.first.FrameOfReferenceUID == other.first.FrameOfReferenceUID
-    assert "a frame of reference made of the series UID" in one.said[0]
+    assert "a frame of reference derived from the series UID" in one.remarks[0]
     assert errors_of(tmp_path / "dicom" / "report.dcm") == []
 
 
-def test_uids_that_are_none_are_refused(tmp_path: Path) -> None:
-    def odd(dataset: Dataset) -> None:
+def test_invalid_uids_raise_an_error(tmp_path: Path) -> None:
+    def change(dataset: Dataset) -> None:
         dataset.SOPInstanceUID = f"1.2.03.{dataset.InstanceNumber}"
 
     with pytest.warns(UserWarning, match="UI"):
-        folder = write_phantom(tmp_path / "study", odd)
+        folder = write_phantom(tmp_path / "study", change)
     case_result = predict_case(folder)
 
     with pytest.raises(DicomError, match="its SOPInstanceUID is no UID"):

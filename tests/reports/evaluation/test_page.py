@@ -1,4 +1,4 @@
-"""The page of an evaluation."""
+"""The HTML page of an evaluation."""
 
 import io
 import re
@@ -7,35 +7,43 @@ from collections.abc import Callable
 import pandas as pd
 from PIL import Image
 
-from cspine.datasets.reference_standard import FRACTURE_COLUMNS, ReferenceStandard
-from cspine.evaluation.evaluate import EvaluationSettings, judge
+from cspine.datasets.phantom_records import FRACTURE_COLUMNS
+from cspine.datasets.reference_standard import ReferenceStandard
+from cspine.evaluation.evaluate import EvaluationResult, EvaluationSettings, evaluate
 from cspine.evaluation.failures import worst_failures
 from cspine.evaluation.predictions import Predictions
-from cspine.reports.evaluation.page import ShownFailure, evaluation_page
+from cspine.reports.evaluation.guidelines import guideline_items
+from cspine.reports.evaluation.page import FailureImage, evaluation_page
 
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 HOSTILE = "<script>alert(1)</script>"
 
 
-def _png() -> bytes:
+def png() -> bytes:
     buffer = io.BytesIO()
     Image.new("L", (4, 4)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def test_the_page_is_whole_inert_and_says_what_it_is_not(tables: Tables) -> None:
-    labels, said = tables(60)
-    broken = labels.index[labels["C7"] > 0][0]
-    fractures = pd.DataFrame([(broken, "C7", HOSTILE, "clear")], columns=list(FRACTURE_COLUMNS))
-    truth = ReferenceStandard(HOSTILE, labels, pd.Series(labels.index, index=labels.index), fractures, is_phantom=True)
-    result = judge(truth, [Predictions(HOSTILE, said)], EvaluationSettings(draws=100))
-    failures = worst_failures(truth, result.cases[HOSTILE], 60)
+def evaluate_hostile(tables: Tables) -> EvaluationResult:
+    """Evaluate a model on a reference standard whose names contain markup."""
+    labels, probability = tables(60)
+    study = labels.index[labels["C7"] > 0][0]
+    fractures = pd.DataFrame([(study, "C7", HOSTILE, "clear")], columns=list(FRACTURE_COLUMNS))
+    patients = pd.Series(labels.index, index=labels.index)
+    reference = ReferenceStandard(HOSTILE, labels, patients, fractures, is_phantom=True)
+    return evaluate(reference, [Predictions(HOSTILE, probability)], EvaluationSettings(n_resamples=100))
+
+
+def test_the_page_is_complete_self_contained_and_escaped(tables: Tables) -> None:
+    result = evaluate_hostile(tables)
+    failures = worst_failures(result.reference, result.cases[HOSTILE], 60)
 
     page = evaluation_page(
         result,
         title=HOSTILE,
-        figures={"roc.png": _png()},
-        failures=[ShownFailure(failure, None) for failure in failures],
+        figures={"roc.png": png()},
+        failures=[FailureImage(failure, None) for failure in failures],
     )
 
     assert "<script" not in page
@@ -51,25 +59,28 @@ def test_the_page_is_whole_inert_and_says_what_it_is_not(tables: Tables) -> None
     assert page.count("<table") == page.count("</table>")
 
 
-def test_failures_are_the_most_wrong_ones(tables: Tables) -> None:
-    labels, said = tables(60)
-    truth = ReferenceStandard("made up", labels, pd.Series(labels.index, index=labels.index))
-    cases = judge(truth, [Predictions("a", said)], EvaluationSettings(draws=100)).cases["a"]
+def test_the_headings_are_the_standard_terms(tables: Tables) -> None:
+    page = evaluation_page(evaluate_hostile(tables), title="phantoms", figures={})
 
-    found = worst_failures(truth, cases, 3)
+    assert re.findall(r"<h2[^>]*>([^<]+)</h2>", page) == [
+        "Studies",
+        "Discrimination",
+        "Calibration",
+        "Operating points",
+        "Predictive values at stated prevalences",
+        "RSNA 2022 challenge loss",
+        "Level confusion matrix",
+        "Decision curve analysis",
+        "Subgroup analysis",
+        "Reporting guidelines (CLAIM, TRIPOD+AI)",
+    ]
 
-    alarms, misses = found[:3], found[3:]
-    assert not any(failure.fractured for failure in alarms)
-    assert all(failure.fractured for failure in misses)
-    whole, broken = (
-        [
-            said.loc[study, level]
-            for study in labels.index
-            for level in labels.columns[1:]
-            if labels.loc[study, level] == y
-        ]
-        for y in (0, 1)
-    )
-    assert [failure.probability for failure in alarms] == sorted(whole)[::-1][:3]
-    assert [failure.probability for failure in misses] == sorted(broken)[:3]
-    assert found[0].caption.startswith(f"{found[0].level}, whole, called ")
+
+def test_guideline_items_depend_on_what_the_report_shows(tables: Tables) -> None:
+    result = evaluate_hostile(tables)
+
+    with_failures, without = (guideline_items(result, has_failures=flag) for flag in (True, False))
+
+    assert {item.reported for item in with_failures} == {"yes", "in part", "no"}
+    changed = [one.number for one, other in zip(with_failures, without, strict=True) if one != other]
+    assert changed == ["37"]

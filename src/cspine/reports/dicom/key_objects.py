@@ -6,7 +6,7 @@ from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
-from cspine.core.findings import SlicePlace, VertebraFinding
+from cspine.core.findings import SlicePosition, VertebraFinding
 from cspine.reports.dicom.codes import OF_INTEREST
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.source_images import SourceImages
@@ -59,6 +59,6 @@ def key_object_selection(context: ReportContext, source: SourceImages) -> KeyObj
     )
 
 
-def _describe(vertebra: VertebraFinding, location: SlicePlace) -> str:
+def _describe(vertebra: VertebraFinding, location: SlicePosition) -> str:
     number = location.instance_number if location.instance_number is not None else "without number"
     return f"{vertebra.level} {100 * (vertebra.probability or 0.0):.0f} % in slice {number}"

@@ -8,7 +8,7 @@ from highdicom.seg import Segmentation, SegmentationTypeValues, SegmentDescripti
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
-from cspine.core.anatomy import COLOURS, SEGMENT_NUMBERS, VERTEBRAE, Level
+from cspine.core.anatomy import COLORS, SEGMENT_NUMBERS, VERTEBRAE, Level
 from cspine.reports.dicom.codes import ABNORMALITY, ANATOMY, CERVICAL_SPINE, FRACTURE, vertebra_code
 from cspine.reports.dicom.masks import Mask
 from cspine.reports.dicom.report_context import ReportContext
@@ -116,5 +116,5 @@ def _describe_vertebra(number: int, level: Level, context: ReportContext) -> Seg
         segmented_property_type=vertebra_code(level),
         algorithm_type=_AUTOMATIC,
         algorithm_identification=context.segmentation_algorithm,
-        display_color=CIELabColor.from_string(COLOURS[level]),
+        display_color=CIELabColor.from_string(COLORS[level]),
     )

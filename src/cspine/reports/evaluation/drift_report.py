@@ -1,67 +1,88 @@
-"""Shifts as sections and a figure."""
+"""Drift between reference and recent findings as a section and a figure."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cspine.core.anatomy import OVERALL, TARGETS
-from cspine.evaluation.drift import SIGNIFICANCE_LEVEL, LARGE, MIN_STUDIES, MODERATE, Shift
+from cspine.core.anatomy import TARGETS
+from cspine.evaluation.drift import LARGE, MIN_STUDIES, MODERATE, SIGNIFICANCE_LEVEL, Shift
 from cspine.evaluation.predictions import Predictions
 from cspine.plots.figure_style import new_panels
-from cspine.reports.evaluation.sections import NOTHING, Section, Table, show
+from cspine.reports.evaluation.evaluation_sections import target_name
+from cspine.reports.evaluation.sections import NOT_AVAILABLE, Section, Table, format_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_MAX_NAMED: Final = 5
+"""Number of drifted variables that the summary names."""
 
-def verdict(shifts: Sequence[Shift]) -> str:
-    """Say in a sentence whether anything moved."""
-    moved = [shift for shift in shifts if shift.is_significant]
-    if not moved:
-        return f"Nothing moved beyond chance, of {len(shifts)} things compared."
-    named = "; ".join(f"{shift.variable} ({shift.detail})" for shift in moved[:5])
-    more = f", and {len(moved) - 5} more" if len(moved) > 5 else ""
-    return f"{len(moved)} of {len(shifts)} things compared moved: {named}{more}."
+
+def drift_summary(shifts: Sequence[Shift]) -> str:
+    """Return a sentence that says which variables drifted."""
+    drifted = [shift for shift in shifts if shift.is_significant]
+    if not drifted:
+        return f"No significant drift in {len(shifts)} variables."
+    names = "; ".join(f"{shift.variable} ({shift.detail})" for shift in drifted[:_MAX_NAMED])
+    more = f"; and {len(drifted) - _MAX_NAMED} more" if len(drifted) > _MAX_NAMED else ""
+    return f"Significant drift in {len(drifted)} of {len(shifts)} variables: {names}{more}."
 
 
 def drift_sections(shifts: Sequence[Shift], reference: Predictions, recent: Predictions) -> tuple[Section, ...]:
-    """Return what is told of shifts."""
-    header = ("what", "moved", "reference", "recent", "stability index", "by chance", "distance", "p", "detail")
+    """Return the section on drift, with the statistics of each variable.
+
+    Parameters
+    ----------
+    shifts : sequence of Shift
+        Results of `cspine.evaluation.drift.find_shifts`.
+    reference, recent : Predictions
+        The predictions that were compared.
+    """
+    header = ("variable", "drift", "n reference", "n recent", "PSI", "PSI, null 95 %", "KS distance", "p", "detail")
     rows = tuple(
         (
             shift.variable,
             shift.magnitude if shift.is_significant else "no",
             str(shift.n_reference),
             str(shift.n_recent),
-            show(shift.stability_index, 2),
+            format_interval(shift.stability_index, 2),
             f"{shift.null_p95:.2f}",
-            show(shift.ks_distance, 2) if shift.ks_distance else NOTHING,
+            format_interval(shift.ks_distance, 2) if shift.ks_distance else NOT_AVAILABLE,
             f"{shift.p_value:.2g}",
             shift.detail,
         )
         for shift in shifts
     )
     text = (
-        verdict(shifts),
-        f"Reference: {reference.name}; recent: {recent.name}. Moved: less likely by chance than {100 * SIGNIFICANCE_LEVEL:.0f} % of "
-        f"all comparisons together (Holm). Stability index: up to {MODERATE:g} small, above {LARGE:g} large; by "
-        "chance: what it stays below nineteen times in twenty where nothing moved. Distance: Kolmogorov and Smirnov's. "
-        f"What fewer than {MIN_STUDIES} studies tell is left out.",
-        "A shift says that scans, patients or weights have changed, not that answers are worse: that takes labels.",
+        drift_summary(shifts),
+        f"Reference: {reference.name}; recent: {recent.name}. Drift: significant at a family-wise error rate of "
+        f"{100 * SIGNIFICANCE_LEVEL:.0f} % over all variables (Holm). PSI: population stability index, small up to "
+        f"{MODERATE:g}, large above {LARGE:g}; null 95 %: its 95th percentile without drift, by permutation. KS "
+        f"distance: Kolmogorov-Smirnov distance. Variables known for fewer than {MIN_STUDIES} studies are omitted.",
+        "Drift means that scans, patients or weights have changed. Whether performance has changed can only be "
+        "evaluated with labels.",
     )
-    return (Section("What moved", text, Table(header, rows), "drift.png"),)
+    return (Section("Drift", text, Table(header, rows), "drift.png"),)
 
 
 def drift_figure(reference: Predictions, recent: Predictions, *, phantom: bool) -> "Figure":
-    """Return the distribution functions of probabilities, a panel for each target."""
-    figure, axes = new_panels(len(TARGETS), phantom=phantom, height=2.8)
-    for target, panel in zip(TARGETS, axes, strict=True):
-        for answers, colour, dash in ((reference, "#4477AA", "-"), (recent, "#EE6677", "--")):
-            values = np.sort(answers.probability[target].dropna().to_numpy(np.float64))
-            shares = np.arange(1, len(values) + 1) / max(len(values), 1)
-            panel.step(values, shares, where="post", color=colour, linestyle=dash, label=answers.name)
-        panel.set(title="patient" if target == OVERALL else target, xlim=(0, 1), ylim=(0, 1.02))
-    axes[0].legend(frameon=False, fontsize=7)
-    axes[0].set(xlabel="probability", ylabel="share of studies at or below")
+    """Return the empirical distribution functions of the probabilities, one panel per target.
+
+    Parameters
+    ----------
+    reference, recent : Predictions
+        The predictions that were compared.
+    phantom : bool
+        Whether all studies are phantoms; the figure then says so.
+    """
+    figure, panels = new_panels(len(TARGETS), phantom=phantom, height=2.8)
+    for target, panel in zip(TARGETS, panels, strict=True):
+        for predictions, color, line_style in ((reference, "#4477AA", "-"), (recent, "#EE6677", "--")):
+            values = np.sort(predictions.probability[target].dropna().to_numpy(np.float64))
+            fractions = np.arange(1, len(values) + 1) / max(len(values), 1)
+            panel.step(values, fractions, where="post", color=color, linestyle=line_style, label=predictions.name)
+        panel.set(title=target_name(target), xlim=(0, 1), ylim=(0, 1.02))
+    panels[0].legend(frameon=False, fontsize=7)
+    panels[0].set(xlabel="probability", ylabel="cumulative fraction of studies")
     return figure

@@ -1,5 +1,6 @@
-"""What weights are, and are not, for people: written next to them (Mitchell et al., Model cards, FAT* 2019)."""
+"""Model cards: a description of weights that is written beside them (Mitchell et al., Model cards, FAT* 2019)."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from cspine.core.anatomy import OVERALL, RESEARCH_USE_ONLY, TARGETS
@@ -7,128 +8,133 @@ from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.evaluate import EvaluationResult
 from cspine.evaluation.failures import Failure
 from cspine.models.metadata import BaselineMetadata, LevelsMetadata
-from cspine.reports.evaluation.markdown import PHANTOM_STATEMENT, escaped, table_lines
-from cspine.reports.evaluation.sections import Table, name_of, show
+from cspine.reports.evaluation.evaluation_sections import target_name
+from cspine.reports.evaluation.markdown import PHANTOM_STATEMENT, escape_markdown, table_lines
+from cspine.reports.evaluation.sections import Table, format_interval
 
-_SHOWN: Final = 8
-"""Parts of the cases that are told worst."""
+_MAX_SUBGROUPS: Final = 8
+"""Number of subgroups with the lowest AUC that the card lists."""
 
-_KINDS: Final = (OVERALL, LEVELS)
+_TARGETS: Final = (OVERALL, LEVELS)
 
-_USE: Final = (
-    "- Intended use: research on finding fractures in CT of the cervical spine of adults after an injury, by people "
-    "who judge its answers themselves.",
-    "- Not for: diagnosis, triage of patients, children, MR, scans after an operation, anything but C1 to C7.",
-    "- Domain: axial series of thin slices; what is too thick, moved, hidden by metal or no neck is refused, or said "
-    "to be unreliable.",
+_INTENDED_USE: Final = (
+    "- Intended use: research on the detection of cervical spine fractures in CT of adults after trauma, by users who "
+    "assess each prediction themselves.",
+    "- Out of scope: diagnosis, triage of patients, children, MRI, postoperative scans, levels other than C1 to C7.",
+    "- Input: axial series of thin slices. Series that are too thick, show motion or metal, or show no cervical spine "
+    "are rejected as not assessable or marked as unreliable.",
 )
 
 
 def model_card(
-    metadata: BaselineMetadata | LevelsMetadata, sha256: str, judgement: EvaluationResult, failures: list[Failure]
+    metadata: BaselineMetadata | LevelsMetadata, sha256: str, result: EvaluationResult, failures: Sequence[Failure]
 ) -> str:
     """Return a model card as Markdown.
 
     Parameters
     ----------
     metadata : BaselineMetadata or LevelsMetadata
-        What the weights say of themselves.
+        Metadata of the weights.
     sha256 : str
-        Of the weights file.
-    judgement : Judgement
-        Of one system: these weights.
-    failures : list of Failure
-        What it got most wrong.
+        Hash of the weights file.
+    result : EvaluationResult
+        Evaluation of these weights alone.
+    failures : sequence of Failure
+        The failures of the failure analysis; the missed fractures among them are listed.
     """
     lines = [
-        f"# Model card: {escaped(metadata.name)}",
+        f"# Model card: {escape_markdown(metadata.name)}",
         "",
         f"**{RESEARCH_USE_ONLY}**",
         "",
-        *([f"**{PHANTOM_STATEMENT}**", ""] if judgement.is_phantom else []),
-        *(["**These weights have learnt from phantoms only.**", ""] if metadata.phantom_only else []),
-        "## What it is",
+        *([f"**{PHANTOM_STATEMENT}**", ""] if result.is_phantom else []),
+        *(["**These weights were trained on phantoms only.**", ""] if metadata.phantom_only else []),
+        "## Model details",
         "",
-        f"- Weights: sha256 `{sha256}`, made by cspine {metadata.software}",
-        f"- Says: probabilities of a fracture of {', '.join(TARGETS[1:])}, and of any of them, from one CT of the neck",
-        f"- Trained on: {escaped(metadata.trained_on)}",
+        f"- Weights: sha256 `{sha256}`, trained with cspine {metadata.software}",
+        f"- Output: probabilities of a fracture of {', '.join(TARGETS[1:])}, and of any of them, for one CT study",
+        f"- Training data: {escape_markdown(metadata.trained_on)}",
         f"- Data hash `{metadata.data_hash}`, settings hash `{metadata.settings_hash}`",
-        *_calibration(metadata),
+        _calibration(metadata),
         "",
-        "## What it is for",
+        "## Intended use",
         "",
-        *_USE,
+        *_INTENDED_USE,
         "",
-        "## How it did",
+        "## Evaluation",
         "",
-        *_seen(judgement),
-        f"{judgement.n_studies:,} studies of {judgement.n_patients:,} patients, 95 % intervals, {escaped(judgement.reference_name)}",
+        *_leakage_warning(result),
+        f"{result.n_studies:,} studies of {result.n_patients:,} patients; reference standard: "
+        f"{escape_markdown(result.reference_name)}. Intervals are 95 % confidence intervals.",
         "",
-        *table_lines(_results(judgement)),
+        *table_lines(_metrics_table(result)),
         "",
-        f"Operating points, chosen on: {escaped(judgement.operating_points.chosen_on)}.",
+        f"Operating points, chosen on: {escape_markdown(result.operating_points.chosen_on)}.",
         "",
-        *table_lines(_points(judgement)),
+        *table_lines(_operating_points_table(result)),
         "",
-        "## Known misses",
+        "## Limitations",
         "",
-        *_weakest(judgement),
+        "Subgroups with the lowest AUC, and missed fractures with the lowest probability:",
         "",
-        *[f"- {escaped(failure.caption)}" for failure in failures if failure.is_fractured],
+        *_weakest_subgroups(result),
+        *(f"- {escape_markdown(failure.caption)}" for failure in failures if failure.is_fractured),
         "",
     ]
     return "\n".join(lines)
 
 
-def _seen(judgement: EvaluationResult) -> list[str]:
-    """Say where the weights have learnt from the studies that they are judged on."""
-    seen = judgement.protocol.n_training_leaks
-    return [f"**{seen} of these studies were learnt from: the numbers are too good.**", ""] if seen else []
+def _leakage_warning(result: EvaluationResult) -> list[str]:
+    """Return a warning if the weights were trained on patients of the evaluation."""
+    count = result.protocol.n_training_leaks
+    if not count:
+        return []
+    return [f"**{count} of these studies are of patients in the training data: the results are optimistic.**", ""]
 
 
-def _results(judgement: EvaluationResult) -> Table:
+def _metrics_table(result: EvaluationResult) -> Table:
     rows = tuple(
         (
-            name_of(row.target),
+            target_name(row.target),
             f"{row.n_positives:,} of {row.n_cases:,}",
-            show(row.auc),
-            show(row.average_precision),
-            show(row.brier_score),
+            format_interval(row.auc),
+            format_interval(row.average_precision),
+            format_interval(row.brier_score),
         )
-        for row in map(judgement.models[0].target, _KINDS)
+        for row in map(result.models[0].target, _TARGETS)
     )
-    return Table(("cases", "fractured", "AUC", "AP", "Brier"), rows)
+    return Table(("cases", "fractured", "AUC", "AP", "Brier score"), rows)
 
 
-def _calibration(metadata: BaselineMetadata | LevelsMetadata) -> list[str]:
+def _calibration(metadata: BaselineMetadata | LevelsMetadata) -> str:
     if isinstance(metadata, BaselineMetadata):
-        return ["- Not calibrated"]
-    few = "; too few to calibrate all probabilities on" if metadata.calibration_underpowered else ""
-    return [
-        f"- Calibrated on {escaped(metadata.calibration_data)}, for {100 * metadata.calibration_prevalence:.0f} % of patients fractured"
-        f"{few}",
-    ]
+        return "- Not calibrated"
+    underpowered = "; too few patients to calibrate all probabilities" if metadata.calibration_underpowered else ""
+    return (
+        f"- Calibrated on {escape_markdown(metadata.calibration_data)}, for a prevalence of "
+        f"{100 * metadata.calibration_prevalence:.0f} % of patients{underpowered}"
+    )
 
 
-def _points(judgement: EvaluationResult) -> Table:
+def _operating_points_table(result: EvaluationResult) -> Table:
     rows = tuple(
         (
-            f"{name_of(row.target)}, {point.name}",
+            f"{target_name(row.target)}, {point.name}",
             f"{point.threshold:.4g}",
-            show(point.sensitivity),
-            show(point.specificity),
+            format_interval(point.sensitivity),
+            format_interval(point.specificity),
         )
-        for row in map(judgement.models[0].target, _KINDS)
+        for row in map(result.models[0].target, _TARGETS)
         for point in row.operating_points
     )
     return Table(("operating point", "threshold", "sensitivity", "specificity"), rows)
 
 
-def _weakest(judgement: EvaluationResult) -> list[str]:
-    """Return the parts of the cases that are told worst, of those that are large enough to say so."""
-    parts = [row for row in judgement.models[0].subgroups if not row.is_small_sample]
-    worst = sorted(parts, key=lambda row: row.auc.value)[:_SHOWN]
+def _weakest_subgroups(result: EvaluationResult) -> list[str]:
+    """Return the subgroups with the lowest AUC among those of sufficient size."""
+    subgroups = [row for row in result.models[0].subgroups if not row.is_small_sample]
     return [
-        f"- {escaped(f'{row.unit}, {row.group} {row.value}')}: AUC {show(row.auc)}, {row.n_positives} fractured"
-        for row in worst
+        f"- {escape_markdown(f'{row.unit}, {row.group} {row.value}')}: AUC {format_interval(row.auc)}, "
+        f"{row.n_positives} fractured"
+        for row in sorted(subgroups, key=lambda row: row.auc.value)[:_MAX_SUBGROUPS]
     ]

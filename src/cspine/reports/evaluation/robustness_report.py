@@ -1,76 +1,110 @@
-"""Trials as sections, Markdown and a figure."""
+"""Robustness to perturbations and shortcut learning, as sections and a figure."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cspine.experiments.perturbations import SUITES
-from cspine.experiments.robustness import BLANK, SLICES, UNPERTURBED, RobustnessPoint
+from cspine.experiments.perturbations import PERTURBATIONS
+from cspine.experiments.perturbed_predictions import BLANK, SLICES, UNPERTURBED
+from cspine.experiments.robustness import RobustnessPoint
 from cspine.plots.figure_style import new_panels
-from cspine.reports.evaluation.sections import NOTHING, Section, Table, show
+from cspine.reports.evaluation.error_bars import error_bars
+from cspine.reports.evaluation.sections import NOT_AVAILABLE, Section, Table, format_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINES: Final = (("patients", "#4477AA", "o"), ("levels", "#EE6677", "s"))
+_SHORTCUTS: Final = {BLANK: "images with the vertebrae blanked out", SLICES: "number of slices only"}
 
 
-def severity_of(point: RobustnessPoint) -> str:
-    """Return a severity with its unit."""
-    if point.suite not in SUITES:
+def format_severity(point: RobustnessPoint) -> str:
+    """Return a severity with its unit; empty for scans without perturbation."""
+    if point.perturbation not in PERTURBATIONS:
         return ""
-    return f"{point.severity:g} {SUITES[point.suite].unit}".strip()
+    return f"{point.severity:g} {PERTURBATIONS[point.perturbation].unit}".strip()
 
 
-def trial_sections(points: Sequence[RobustnessPoint]) -> tuple[Section, ...]:
-    """Return what is told of trials."""
-    shortcuts = tuple(
-        (_SHORTCUT[point.suite], show(point.patients), show(point.levels))
-        for point in points
-        if point.suite in _SHORTCUT
-    )
+def robustness_sections(points: Sequence[RobustnessPoint]) -> tuple[Section, ...]:
+    """Return the sections on image degradation and on shortcuts.
+
+    Parameters
+    ----------
+    points : sequence of RobustnessPoint
+        Results of `cspine.experiments.robustness.evaluate_perturbations`.
+    """
+    return _degradation(points), _shortcuts(points)
+
+
+def _degradation(points: Sequence[RobustnessPoint]) -> Section:
+    header = (
+        "perturbation", "n assessed", "n not assessable", "AUC, patients", "AUC, levels",
+        "mean absolute change in probability",
+    )  # fmt: skip
     rows = tuple(
         (
-            f"{SUITES[point.suite].says} {severity_of(point)}" if point.suite in SUITES else UNPERTURBED,
-            str(point.answered),
-            str(point.not_assessable),
-            show(point.patients),
-            show(point.levels),
-            NOTHING if np.isnan(point.moved) else f"{point.moved:.3f}",
+            _describe(point),
+            str(point.n_predicted),
+            str(point.n_not_assessable),
+            format_interval(point.patients),
+            format_interval(point.levels),
+            NOT_AVAILABLE if np.isnan(point.mean_change) else f"{point.mean_change:.3f}",
         )
         for point in points
-        if point.suite not in _SHORTCUT
+        if point.perturbation not in _SHORTCUTS
     )
-    header = ("scans", "answered", "not_assessable", "patients' AUC", "levels' AUC", "probabilities moved")
-    worse = "Refused scans are left out of the areas: a fall that refusals hide shows in their number."
-    chance = "A system that looks at bone is at chance, 0.5, where there is none, and does better than slices tell."
-    return (
-        Section("Worse scans", (worse,), Table(header, rows), "robustness.png"),
-        Section("Shortcuts", (chance,), Table(("what is left", "patients' AUC", "levels' AUC"), shortcuts)),
+    text = (
+        "Studies that are not assessable are excluded from the AUC. If their number rises with the severity, the AUC "
+        "underestimates the effect of a perturbation."
     )
+    return Section("Robustness to image degradation", (text,), Table(header, rows), "robustness.png")
 
 
-_SHORTCUT: Final = {BLANK: "images with their vertebrae blanked out", SLICES: "the number of slices alone"}
+def _describe(point: RobustnessPoint) -> str:
+    if point.perturbation not in PERTURBATIONS:
+        return UNPERTURBED
+    return f"{PERTURBATIONS[point.perturbation].description} {format_severity(point)}"
 
 
-def trial_figure(points: Sequence[RobustnessPoint], *, phantom: bool) -> "Figure":
-    """Return areas against severity, a panel for each suite."""
-    names = [name for name in SUITES if any(point.suite == name for point in points)]
-    figure, axes = new_panels(len(names), phantom=phantom)
-    first = next(point for point in points if point.suite == UNPERTURBED)
-    for name, panel in zip(names, axes, strict=True):
-        own = [first, *(point for point in points if point.suite == name)]
-        severity = [point.severity for point in own]
-        for what, colour, marker in _LINES:
-            areas = [getattr(point, what) for point in own]
-            values = np.array([area.value for area in areas])
-            reach = np.array([[area.value - area.low, area.high - area.value] for area in areas]).T
-            panel.errorbar(severity, values, yerr=np.nan_to_num(reach), color=colour, marker=marker, label=what)
-        not_assessable = [point.not_assessable / max(point.not_assessable + point.answered, 1) for point in own]
-        panel.plot(severity, not_assessable, color="#999999", linestyle=":", label="share refused")
-        panel.set(xlabel=f"{SUITES[name].says} ({SUITES[name].unit})" if SUITES[name].unit else SUITES[name].says)
+def _shortcuts(points: Sequence[RobustnessPoint]) -> Section:
+    header = ("remaining information", "AUC, patients", "AUC, levels")
+    rows = tuple(
+        (_SHORTCUTS[point.perturbation], format_interval(point.patients), format_interval(point.levels))
+        for point in points
+        if point.perturbation in _SHORTCUTS
+    )
+    text = (
+        "A model that relies on bone has an AUC of 0.5 on images without vertebrae, and a higher AUC on the original "
+        "images than the number of slices alone achieves."
+    )
+    return Section("Shortcut learning", (text,), Table(header, rows))
+
+
+def robustness_figure(points: Sequence[RobustnessPoint], *, phantom: bool) -> "Figure":
+    """Return the AUC against the severity, one panel per perturbation.
+
+    Parameters
+    ----------
+    points : sequence of RobustnessPoint
+        Results of `cspine.experiments.robustness.evaluate_perturbations`.
+    phantom : bool
+        Whether all studies are phantoms; the figure then says so.
+    """
+    names = [name for name in PERTURBATIONS if any(point.perturbation == name for point in points)]
+    figure, panels = new_panels(len(names), phantom=phantom)
+    unperturbed = next(point for point in points if point.perturbation == UNPERTURBED)
+    for name, panel in zip(names, panels, strict=True):
+        series = [unperturbed, *(point for point in points if point.perturbation == name)]
+        severities = [point.severity for point in series]
+        for target, color, marker in _LINES:
+            values, distances = error_bars([getattr(point, target) for point in series])
+            panel.errorbar(severities, values, yerr=distances, color=color, marker=marker, label=target)
+        fractions = [point.n_not_assessable / max(point.n_not_assessable + point.n_predicted, 1) for point in series]
+        panel.plot(severities, fractions, color="#999999", linestyle=":", label="fraction not assessable")
+        unit = PERTURBATIONS[name].unit
+        panel.set(xlabel=f"{PERTURBATIONS[name].description} ({unit})" if unit else PERTURBATIONS[name].description)
         panel.set(title=name, ylim=(-0.03, 1.03))
-    axes[0].legend(frameon=False, fontsize=8)
-    axes[0].set_ylabel("AUC (95 %)")
+    panels[0].legend(frameon=False, fontsize=8)
+    panels[0].set_ylabel("AUC (95 % CI)")
     return figure

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from cspine.core.findings import SlicePlace
+from cspine.core.findings import SlicePosition
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.hounsfield import AIR_HU
 from cspine.dicom.read_planes import read_slice
@@ -43,7 +43,7 @@ class AxialCrop:
     sides: tuple[str, str]
 
 
-def axial_crop(series: Series, location: SlicePlace) -> AxialCrop | None:
+def axial_crop(series: Series, location: SlicePosition) -> AxialCrop | None:
     """Return the part of a slice around a location.
 
     Parameters
@@ -85,7 +85,7 @@ def axial_crop(series: Series, location: SlicePlace) -> AxialCrop | None:
     return AxialCrop(encode_jpeg(resampled, _JPEG_QUALITY), x, y, _sides(series))
 
 
-def _find_header(series: Series, location: SlicePlace) -> SliceHeader | None:
+def _find_header(series: Series, location: SlicePosition) -> SliceHeader | None:
     for header in series.headers:
         if (header.sop_instance_uid, header.frame + 1) == (location.sop_instance_uid, location.frame):
             return header

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from cspine.classification.prediction import EvidencePicture
-from cspine.core.anatomy import colour_of
+from cspine.core.anatomy import color_of
 from cspine.reports.images.drawing import encode_png
 from cspine.spine.spine_map import SpineMap
 from cspine.views.sagittal import SagittalSet, encode_jpeg
@@ -85,7 +85,7 @@ def vertebra_outlines(sagittal: SagittalSet, spine: SpineMap, image: int) -> lis
         outlines.append(
             VertebraOutline(
                 level=vertebra.level,
-                color=colour_of(vertebra.level),
+                color=color_of(vertebra.level),
                 x=center[0],
                 y=center[1],
                 corners=tuple((x, y) for x, y in frame),

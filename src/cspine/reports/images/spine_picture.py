@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-from cspine.core.anatomy import RESEARCH_USE_ONLY, colour_of
+from cspine.core.anatomy import RESEARCH_USE_ONLY, color_of
 from cspine.core.files import write_bytes
 from cspine.core.typing import Floats
 from cspine.localization.result import LocalizationResult
@@ -98,7 +98,7 @@ def _project(sagittal: SagittalSet, vertebra: Vertebra, axes: tuple[int, int], *
 
 
 def _draw_outline(pen: ImageDraw.ImageDraw, points: Floats, vertebra: Vertebra) -> None:
-    color = colour_of(vertebra.level)
+    color = color_of(vertebra.level)
     for first, last in pairwise([*points[:4], points[0]]):
         _draw_line(pen, first, last, color, is_dashed=vertebra.coverage == "partial")
     column, row = points[4].tolist()

@@ -1,0 +1,195 @@
+"""Prediction of many studies: outputs, resumed runs, and studies or outputs that fail."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pydicom import Dataset
+from tests.support.dicom import make_hu, write_series
+from tests.support.phantom import detector, write_phantom
+from typer.testing import CliRunner, Result
+
+from cspine.cli import app
+from cspine.core.progress import Progress
+from cspine.pipelines import predict_batch as module
+from cspine.pipelines.case_folder import CaseFolder
+from cspine.pipelines.predict import Detector
+from cspine.pipelines.predict_batch import PredictSettings, predict_batch
+from cspine.reports import fhir
+from cspine.reports.worklist import StudyResult
+
+HU = make_hu((16, 32, 40), (6.0, 3.0, 3.0))
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three studies: the phantom, one with thick slices, and one with truncated pixel data."""
+    root = tmp_path_factory.mktemp("studies")
+    write_phantom(root / "a")
+    write_series(root / "b", HU, spacing=(6.0, 3.0, 3.0), study="1.2.3.4", series="1.2.3.4.1")
+    paths = write_series(root / "c", HU, spacing=(2.5, 3.0, 3.0), study="1.2.3.5", series="1.2.3.5.1")
+    paths[7].write_bytes(paths[7].read_bytes()[:-500])
+    (root / "junk.dcm").write_bytes(b"no DICOM")
+    for name, minutes in (("a", 0), ("b", 5), ("c", 200)):
+        for path in (root / name).iterdir():
+            os.utime(path, (time.time() - 60 * minutes,) * 2)
+    return root
+
+
+def test_a_damaged_study_does_not_stop_the_others(studies: Path, tmp_path: Path) -> None:
+    result = run("predict", studies, "--out", tmp_path / "out", "--dicom", "--fhir", "--workers", 2)
+
+    assert result.exit_code == 1
+    assert "3 studies, 1 suspicious, 2 not assessable" in result.stdout
+    assert "1 files were skipped, first: junk.dcm" in result.stderr
+    assert (tmp_path / "out" / module.SKIPPED_FILES_FILE).read_text().startswith("junk.dcm: ")
+    table = pd.read_csv(tmp_path / "out" / "worklist.csv")
+    assert table["study_instance_uid"].tolist()[0] == "1.2.3.5"  # has waited for over three hours
+    assert table["priority_reason"].tolist() == [
+        "waiting time exceeded; not assessable",
+        "suspicious",
+        "not assessable",
+    ]
+    assert table["not_assessable"].tolist()[0] == "pixels"
+    assert table["not_assessable"].tolist()[2] == "too-thick"
+    folder = tmp_path / "out" / str(table["folder"][1])
+    assert {path.name for path in folder.iterdir()} == {
+        "findings.json",
+        "report.html",
+        "thumbnail.jpg",
+        "fhir.json",
+        "source.json",
+        "dicom",
+    }
+    assert len(list((folder / "dicom").iterdir())) == 13
+    page = (tmp_path / "out" / "worklist.html").read_text()
+    assert f'href="{module.SKIPPED_FILES_FILE}"' in page
+    assert page.count("thumbnail.jpg") == 1
+    assert "slices 6.0 mm apart" in page
+    for name in table["folder"]:
+        assert f'href="{name}/report.html"' in page
+
+
+def test_an_interrupted_run_is_resumed(studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = predict_batch(studies, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "1.2.3.4")
+    predicted: list[str] = []
+    predict = module._predict
+
+    def record(detector: Detector, case: CaseFolder, progress: Progress) -> StudyResult:
+        predicted.append(case.source.study_instance_uid)
+        return predict(detector, case, progress)
+
+    monkeypatch.setattr(module, "_predict", record)
+    second = predict_batch(studies, tmp_path / "out")
+
+    assert predicted == ["1.2.3.4"]
+    assert [result.findings.study_instance_uid for result in second] == [
+        result.findings.study_instance_uid for result in first
+    ]
+    assert [result.findings for result in second] == [result.findings for result in first]
+
+
+def test_a_study_with_new_files_is_predicted_again(tmp_path: Path) -> None:
+    write_phantom(tmp_path / "studies" / "a")
+    write_series(tmp_path / "studies" / "b", HU, spacing=(6.0, 3.0, 3.0), study="1.2.3.4", series="1.2.3.4.1")
+    late = sorted((tmp_path / "studies" / "a").iterdir())[60:]
+    for path in late:
+        path.rename(tmp_path / path.name)
+
+    incomplete, _ = predict_batch(tmp_path / "studies", tmp_path / "out")
+    for path in late:
+        (tmp_path / path.name).rename(path)
+    complete, _ = predict_batch(tmp_path / "studies", tmp_path / "out")
+
+    n_slices = [result.findings.acquisition.slices for result in (incomplete, complete) if result.findings.acquisition]
+    assert n_slices[0] is not None
+    assert n_slices[1] == 99 > n_slices[0]
+
+
+def test_a_study_whose_prediction_crashes_is_reported_and_tried_again(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = module._predict
+
+    def crash(detector: Detector, case: CaseFolder, progress: Progress) -> StudyResult:
+        if case.source.study_instance_uid == "1.2.3.4":
+            raise ZeroDivisionError("Some^Body")
+        return predict(detector, case, progress)
+
+    monkeypatch.setattr(module, "_predict", crash)
+    results = predict_batch(studies, tmp_path / "out")
+
+    (failed,) = [result for result in results if result.findings.study_instance_uid == "1.2.3.4"]
+    assert failed.findings.not_assessable is not None
+    assert failed.findings.not_assessable.code == "failed"
+    assert failed.findings.not_assessable.reason.startswith("the prediction failed (ZeroDivisionError); run again")
+    assert "Some^Body" not in (tmp_path / "out" / "worklist.html").read_text()
+    assert not (tmp_path / "out" / "1.2.3.4").exists()
+    monkeypatch.setattr(module, "_predict", predict)
+    assert not any(
+        result.findings.not_assessable and result.findings.not_assessable.code == "failed"
+        for result in predict_batch(studies, tmp_path / "out")
+    )
+
+
+def test_dicom_objects_that_cannot_be_written_are_reported(tmp_path: Path) -> None:
+    def damage(dataset: Dataset) -> None:
+        dataset.SeriesInstanceUID = "x"
+
+    with pytest.warns(UserWarning, match="UI"):
+        write_phantom(tmp_path / "study", damage)
+    result = run("predict", tmp_path / "study", "--out", tmp_path / "out", "--dicom")
+
+    assert result.exit_code == 1
+    assert "no DICOM objects: " in result.stderr
+    assert "its SeriesInstanceUID is no UID" in result.stderr
+    assert json.loads((tmp_path / "out" / "findings.json").read_text())["patient_overall"] is not None
+
+
+def test_uids_that_fhir_cannot_represent_do_not_fail_the_prediction(tmp_path: Path) -> None:
+    def change(dataset: Dataset) -> None:
+        dataset.SeriesInstanceUID = "series_1"
+        dataset.InstanceNumber = -int(dataset.InstanceNumber or 0)
+
+    with pytest.warns(UserWarning, match="UI"):
+        write_phantom(tmp_path / "study", change)
+    result = run("predict", tmp_path / "study", "--out", tmp_path / "out", "--fhir")
+
+    assert result.exit_code == 0
+    bundle = json.loads((tmp_path / "out" / "fhir.json").read_text())
+    assert not [entry for entry in bundle["entry"] if entry["resource"]["resourceType"] == "ImagingSelection"]
+
+
+def test_an_output_that_crashes_does_not_fail_the_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise ZeroDivisionError
+
+    write_phantom(tmp_path / "study")
+    with monkeypatch.context() as patch:
+        patch.setattr(fhir, "write_fhir", crash)
+        (failed,) = predict_batch(tmp_path / "study", tmp_path / "out", PredictSettings(fhir=True))
+    (repeated,) = predict_batch(tmp_path / "study", tmp_path / "out", PredictSettings(fhir=True))
+
+    assert failed.failed_outputs == ("no FHIR bundle: writing failed (ZeroDivisionError); please report it",)
+    assert failed.findings.patient_overall is not None
+    assert repeated.failed_outputs == ()
+
+
+def test_a_run_with_other_outputs_needs_another_folder(tmp_path: Path) -> None:
+    write_phantom(tmp_path / "study")
+    predict_batch(tmp_path / "study", tmp_path / "out", PredictSettings(fhir=True))
+
+    result = run("predict", tmp_path / "study", "--out", tmp_path / "out")
+
+    assert result.exit_code == 2
+    assert "choose another --out" in result.stderr
+    assert detector().classifier.identity.name == "levels"
