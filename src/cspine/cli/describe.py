@@ -1,19 +1,18 @@
-"""``cspine describe``: what a data set holds."""
+"""``cspine describe``: a summary of a data set."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import app, handle_errors, out, print_json, progress_bar, say, say_research_only
+from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import Json
+from cspine.cli.tables import make_table, print_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cspine.core.progress import Progress
-    from cspine.datasets.summary import LabelDescription
+    from cspine.datasets.summary import LabelSummary
 
 _EPILOG = "Examples:  cspine describe compiled   |   cspine describe rsna --out figures"
 
@@ -25,80 +24,39 @@ def describe_command(
     figures: Annotated[Path, typer.Option("--out", help="Folder for the figures.")] = Path("figures"),
     as_json: Json = False,
 ) -> None:
-    """Show labels per level, which levels break together, and the geometry of the series."""
-    from cspine.datasets.summary import describe_geometry, describe_labels
-    from cspine.plots.dataset_figures import cooccurrence_figure, geometry_figure, labels_figure
-    from cspine.plots.figure_style import save_figure
+    """Summarize a data set: labels per level, co-occurrence of fractures, and the geometry of the series."""
+    from cspine.pipelines.summarize import summarize_dataset
 
     with progress_bar() as progress:
-        labels, geometry, phantom = _tables(data, progress)
-    described, measures = describe_labels(labels), describe_geometry(geometry)
-    drawn = {
-        "labels.png": labels_figure(labels, phantom=phantom),
-        "together.png": cooccurrence_figure(described.together, phantom=phantom),
-        "geometry.png": geometry_figure(geometry, phantom=phantom),
-    }
-    for name, figure in drawn.items():
-        save_figure(figure, figures / name)
+        summary = summarize_dataset(data, figures, progress=progress)
     if as_json:
-        print_json(
-            {
-                "phantom": phantom,
-                "labels": {**asdict(described), "together": described.together.to_dict()},
-                "geometry": measures.T.to_dict(),
-            }
-        )
+        print_json(summary.to_json())
         return
-    _show(described, measures)
-    say(f"figures: {', '.join(str(figures / name) for name in drawn)}")
-    if phantom:
-        say("This is a phantom data set: no patient is in it.")
+    _show_labels(summary.labels)
+    _show_geometry(summary.geometry)
+    say(f"figures: {', '.join(map(str, summary.figures))}")
+    if summary.is_phantom:
+        say("This is a phantom data set without patients.")
     say_research_only()
 
 
-def _tables(data: Path, progress: "Progress") -> "tuple[pd.DataFrame, pd.DataFrame, bool]":
-    """Return labels, one row per study's geometry, and whether the studies are phantoms."""
-    from cspine.core.anatomy import TARGETS
-    from cspine.core.errors import LabelError
-    from cspine.datasets.compiled import MARKER, CompiledDataset
-    from cspine.datasets.rsna2022_labels import read_labels
-    from cspine.datasets.survey import survey_geometry
-    from cspine.dicom.study_collection import open_collection
-
-    if (data / MARKER).is_file():
-        store = CompiledDataset.open(data)
-        studies = store.studies().query("status == 'compiled'")
-        labelled = studies.dropna(subset=list(TARGETS))
-        if labelled.empty:
-            raise LabelError(f"{data}: no study has labels; compile a folder with train.csv")
-        return labelled[list(TARGETS)].astype(int), studies, store.is_phantom
-    root = open_collection(data, progress=progress)
-    if root.labels_path is None:
-        raise LabelError(f"{data}: has no train.csv to describe; give the challenge's folder or a compiled data set")
-    return read_labels(root.labels_path), survey_geometry(root, progress=progress), root.is_phantom
+def _show_labels(labels: "LabelSummary") -> None:
+    table = make_table("target", ">fractured", ">fraction", ">95 % interval", title=f"{labels.n_studies:,} studies")
+    for target, fraction in labels.prevalence.items():
+        interval = f"{100 * fraction.low:.1f}-{100 * fraction.high:.1f} %"
+        table.add_row(target, str(labels.counts[target]), f"{100 * fraction.value:.1f} %", interval)
+    print_table(table)
+    per_study = ", ".join(f"{n}: {studies}" for n, studies in labels.levels_per_study.items())
+    say(f"fractured levels per positive study  {per_study}\n")
+    headings = ("", *(f">{level}" for level in labels.cooccurrence.columns))
+    table = make_table(*headings, title="studies with both levels fractured")
+    for level, row in labels.cooccurrence.iterrows():
+        table.add_row(str(level), *(str(count) for count in row))
+    print_table(table)
 
 
-def _show(described: "LabelDescription", measures: "pd.DataFrame") -> None:
-    from rich.table import Table
-
-    labels = Table(title=f"{described.studies:,} studies", box=None, pad_edge=False, header_style="dim")
-    for heading in ("target", "fractured", "share", "95 % interval"):
-        labels.add_column(heading, justify="left" if heading == "target" else "right")
-    for target, share in described.shares.items():
-        interval = f"{100 * share.low:.1f}-{100 * share.high:.1f} %"
-        labels.add_row(target, str(described.counts[target]), f"{100 * share.value:.1f} %", interval)
-    out.print(labels)
-    per_study = ", ".join(f"{n}: {count}" for n, count in described.levels_per_study.items())
-    out.print(f"fractured levels per positive study  {per_study}\n")
-    together = Table(title="studies with both levels fractured", box=None, pad_edge=False, header_style="dim")
-    for heading in ("", *described.together.columns):
-        together.add_column(heading, justify="right")
-    for level, row in described.together.iterrows():
-        together.add_row(str(level), *(str(count) for count in row))
-    out.print(together)
-    geometry = Table(title="geometry", box=None, pad_edge=False, header_style="dim")
-    for heading in ("measure", *measures.columns):
-        geometry.add_column(heading, justify="left" if heading == "measure" else "right")
-    for name, row in measures.iterrows():
-        geometry.add_row(str(name), *(f"{value:.2f}" for value in row))
-    out.print(geometry)
+def _show_geometry(geometry: "pd.DataFrame") -> None:
+    table = make_table("measure", *(f">{name}" for name in geometry.columns), title="geometry")
+    for name, row in geometry.iterrows():
+        table.add_row(str(name), *(f"{value:.2f}" for value in row))
+    print_table(table)

@@ -1,8 +1,7 @@
-"""``cspine submit``: the challenge's CSV."""
+"""``cspine submit``: the submission file of the RSNA 2022 challenge."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,13 +10,7 @@ from cspine.cli.options import Data, Json, Run
 
 _EPILOG = "Example:  cspine submit --data compiled --run runs/baseline --out submission.csv --transform study-optimal"
 
-
-class Transform(StrEnum):
-    """What is written: the probability itself, or the number that the challenge's metric rewards."""
-
-    none = "none"
-    metric_optimal = "metric-optimal"
-    study_optimal = "study-optimal"
+Transform = Literal["none", "metric-optimal", "study-optimal"]
 
 
 @app.command("submit", epilog=_EPILOG)
@@ -30,32 +23,19 @@ def submit_command(
         Transform,
         typer.Option(
             "--transform",
-            help="none: the plain p; metric-optimal: 2p/(1+p), best where the metric is normalised over all studies; "
-            "study-optimal: best where it is normalised within each study.",
+            help="none: the probability p; metric-optimal: 2p/(1+p), best where the metric is normalized over all "
+            "studies; study-optimal: best where it is normalized within each study.",
         ),
-    ] = Transform.none,
+    ] = "none",
     as_json: Json = False,
 ) -> None:
     """Write the challenge's submission file: row_id and fractured, eight rows per study."""
-    from cspine.classification.loading import load_classifier
-    from cspine.classification.predict_dataset import classify_dataset
-    from cspine.core.files import write_text
-    from cspine.datasets.compiled import CompiledDataset
-    from cspine.metrics.rsna2022 import metric_optimal, study_optimal
-    from cspine.datasets.submission import submission_table
+    from cspine.pipelines.submit import write_submission
 
-    weights = load_classifier(run / "weights.onnx")
     with progress_bar() as progress:
-        probability = classify_dataset(CompiledDataset.open(data), weights, progress=progress)
-    values = probability.to_numpy()
-    if transform is Transform.metric_optimal:
-        values = metric_optimal(values)
-    elif transform is Transform.study_optimal:
-        values = study_optimal(values)
-    table = submission_table(list(probability.index), values)
-    write_text(out, table.to_csv(index=False))
+        summary = write_submission(data, run, out, transform, progress=progress)
     if as_json:
-        print_json({"file": str(out), "studies": len(probability), "rows": len(table), "transform": transform.value})
+        print_json(summary.to_json())
     else:
-        say(f"{len(probability)} studies, {len(table)} rows ({transform.value}): {out}")
+        say(f"{summary.n_studies} studies, {summary.n_rows} rows ({transform}): {out}")
         say_research_only()

@@ -6,10 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from cspine.core.columns import STUDY
+from cspine.core.run_files import SPLIT_FILE
 from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.models.metadata import BaselineMetadata, LevelsMetadata, patient_fingerprint
-
-_SPLIT_FILE = "split.csv"
 
 
 def read_training_studies(run: Path) -> frozenset[str]:
@@ -20,7 +19,7 @@ def read_training_studies(run: Path) -> frozenset[str]:
     run : Path
         Folder of the training run.
     """
-    path = run / _SPLIT_FILE
+    path = run / SPLIT_FILE
     return frozenset(pd.read_csv(path, dtype=str)[STUDY]) if path.is_file() else frozenset()
 
 

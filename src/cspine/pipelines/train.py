@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from cspine.core.errors import InputError
 from cspine.core.parallel import default_workers
 from cspine.core.progress import Progress
+from cspine.core.run_files import WEIGHTS_FILE
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import read_split
 from cspine.dicom.study_collection import PHANTOM_MARKER
 from cspine.training.baseline.settings import BaselineTrainSettings
 from cspine.training.baseline.train import train_baseline
-from cspine.training.export import WEIGHTS_FILE
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.train import train_levels
 from cspine.training.localizer.examples import write_phantom_set, write_segmented_set

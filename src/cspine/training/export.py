@@ -18,9 +18,6 @@ from cspine.core.files import write_bytes
 from cspine.models.metadata import METADATA_KEY, ModelMetadata
 from cspine.models.weights import load_weights
 
-WEIGHTS_FILE: Final = "weights.onnx"
-"""File in a run's folder that holds the exported network."""
-
 HALF_SUFFIX: Final = ".half"
 """Suffix of the names of tensors that are stored in half precision."""
 

@@ -32,9 +32,6 @@ from cspine.training.task import VAL_LOSS, Batch, DataShard, TrainingTask
 MARKER: Final = "run.json"
 """File in a run's folder that records the run's identity: settings and data."""
 
-SPLIT_FILE: Final = "split.csv"
-"""File in a run's folder that lists the part (training, validation) or the fold of each study."""
-
 
 @dataclass(frozen=True)
 class TrainingResult:

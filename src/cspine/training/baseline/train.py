@@ -11,6 +11,7 @@ from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.columns import STUDY
 from cspine.core.files import write_text
 from cspine.core.progress import Progress, silent
+from cspine.core.run_files import SPLIT_FILE, WEIGHTS_FILE
 from cspine.core.settings import digest
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import TRAIN, LockedSplit
@@ -20,8 +21,8 @@ from cspine.training.baseline.network import BaselineCNN
 from cspine.training.baseline.settings import BaselineTrainSettings
 from cspine.training.baseline.task import BaselineTask
 from cspine.training.curves import draw_curves
-from cspine.training.export import WEIGHTS_FILE, Graph, export_onnx
-from cspine.training.trainer import SPLIT_FILE, fit, open_fabric, open_run
+from cspine.training.export import Graph, export_onnx
+from cspine.training.trainer import fit, open_fabric, open_run
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from cspine.core.columns import STUDY
 from cspine.core.errors import LabelError
 from cspine.core.files import write_text
 from cspine.core.progress import Progress, silent
+from cspine.core.run_files import SPLIT_FILE, WEIGHTS_FILE
 from cspine.core.settings import digest
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import TRAIN, VALIDATION, LockedSplit
@@ -25,7 +26,7 @@ from cspine.datasets.stratified_split import split_patients
 from cspine.metrics.rsna2022 import POSITIVE_FACTOR, best_constants
 from cspine.models.metadata import LevelsMetadata
 from cspine.training.curves import draw_curves
-from cspine.training.export import WEIGHTS_FILE, export_onnx
+from cspine.training.export import export_onnx
 from cspine.training.levels.calibration import calibration_metadata, predict_cases
 from cspine.training.levels.dataset import CaseFiles
 from cspine.training.levels.initialization import StateDict, load_pretrained
@@ -35,7 +36,7 @@ from cspine.training.levels.patch_pretraining import FracturePatchNetwork, Fract
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.task import LevelTask
 from cspine.training.levels.training_data import LevelTrainingData
-from cspine.training.trainer import SPLIT_FILE, TrainingResult, fit, open_fabric, open_run
+from cspine.training.trainer import TrainingResult, fit, open_fabric, open_run
 
 PRETRAINING_FOLDER: Final = "pretraining"
 """Folder in a run's folder: patch pretraining of the encoder."""

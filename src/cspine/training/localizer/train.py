@@ -15,13 +15,14 @@ from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.errors import LabelError
 from cspine.core.files import read_json
 from cspine.core.progress import Progress, silent
+from cspine.core.run_files import WEIGHTS_FILE
 from cspine.core.settings import digest
 from cspine.core.typing import Floats
 from cspine.localization.coarse import SIDE_MULTIPLE
 from cspine.models.metadata import COARSE_MM, LocalizerMetadata
 from cspine.spine.occupancy_template import OccupancyTemplate, mean_occupancy_template
 from cspine.training.curves import draw_curves
-from cspine.training.export import WEIGHTS_FILE, Graph, export_onnx
+from cspine.training.export import Graph, export_onnx
 from cspine.training.localizer.examples import FRAMED, LocalizerSample
 from cspine.training.localizer.examples import MARKER as SET_MARKER
 from cspine.training.localizer.patch_sampler import N_CLASSES

@@ -1,0 +1,88 @@
+"""Drift detection: a comparison of recent findings with those of a reference period."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cspine.core.files import plain_json, write_json
+from cspine.core.jobs import ResumableJob
+from cspine.evaluation.drift import Shift, find_shifts
+from cspine.evaluation.holdout_access_log import hash_predictions
+from cspine.evaluation.predictions import Predictions, read_predictions
+from cspine.reports.evaluation.drift_report import drift_figure, drift_sections
+from cspine.reports.evaluation.sections_page import write_sections
+
+MARKER: Final = "monitor.json"
+RESULT_FILE: Final = "drift.json"
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """The shifts between two sets of findings.
+
+    Attributes
+    ----------
+    shifts : tuple of Shift
+        One per variable, significant ones first.
+    page : Path or None
+        The report's page; None where none was written.
+    """
+
+    shifts: tuple[Shift, ...]
+    page: Path | None
+
+    @property
+    def is_drift_detected(self) -> bool:
+        """Whether any shift is significant."""
+        return any(shift.is_significant for shift in self.shifts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shifts as plain dictionaries and lists; NaN becomes None."""
+        return {
+            "is_drift_detected": self.is_drift_detected,
+            "shifts": [plain_json(asdict(shift)) for shift in self.shifts],
+        }
+
+
+def monitor_findings(reference: Path, recent: Path, out: Path | None = None) -> DriftReport:
+    """Compare recent findings with those of a reference period.
+
+    Parameters
+    ----------
+    reference, recent : Path
+        Folders of findings, as written by ``cspine predict``.
+    out : Path, optional
+        Folder of a report with a page, a figure and JSON; nothing is written if omitted.
+
+    Raises
+    ------
+    LabelError
+        A folder holds no findings, or too few.
+    OutputTakenError
+        The output folder holds something else.
+    DiskFullError, OutputError
+        The output folder cannot be written.
+    """
+    before, after = read_predictions(reference, name="reference"), read_predictions(recent, name="recent")
+    shifts = find_shifts(before, after)
+    if out is None:
+        return DriftReport(shifts, None)
+    _job(out, before, after).open()
+    phantom = before.phantom_only and after.phantom_only
+    page = write_sections(
+        out,
+        "drift",
+        drift_sections(shifts, before, after),
+        drift_figure(before, after, phantom=phantom),
+        title="Drift of findings",
+        phantom=phantom,
+        markdown=False,
+    )
+    report = DriftReport(shifts, page)
+    write_json(out / RESULT_FILE, report.to_json())
+    return report
+
+
+def _job(out: Path, before: Predictions, after: Predictions) -> ResumableJob:
+    identity = {"kind": "drift", "reference": hash_predictions(before), "recent": hash_predictions(after)}
+    return ResumableJob(out, MARKER, identity)

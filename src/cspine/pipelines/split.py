@@ -1,0 +1,69 @@
+"""Splitting of a reference standard into locked parts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cspine.core.anatomy import TARGETS
+from cspine.datasets.locked_split import FRACTIONS, LockedSplit, make_split, write_split
+from cspine.datasets.reference_standard import read_reference_standard
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """A locked split, with the number of fractured cases in each part.
+
+    Attributes
+    ----------
+    path : Path
+        File of the split.
+    split : LockedSplit
+        The split.
+    n_fractured : dict of str to dict of str to int
+        Part to the number of positive studies per target.
+    """
+
+    path: Path
+    split: LockedSplit
+    n_fractured: dict[str, dict[str, int]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return file, hash and counts as plain dictionaries."""
+        return {
+            "file": str(self.path),
+            "sha256": self.split.sha256,
+            "n_studies": {part: len(studies) for part, studies in self.split.parts.items()},
+            "n_fractured": self.n_fractured,
+        }
+
+
+def split_studies(
+    reference: Path, out: Path, fractions: Mapping[str, float] = FRACTIONS, *, seed: int = 0
+) -> SplitSummary:
+    """Split studies by patient, stratified over all labels, and lock the split.
+
+    Parameters
+    ----------
+    reference : Path
+        The challenge's train.csv, a folder that holds it, or a compiled data set.
+    out : Path
+        The JSON file to write. A different split in it is never replaced.
+    fractions : mapping of str to float
+        Fraction of patients per part; sums to 1.
+    seed : int
+        Seed of the random generator, which decides between equal choices.
+
+    Raises
+    ------
+    LabelError
+        There are no labels, or the fractions do not sum to 1.
+    OutputTakenError
+        The file holds another split.
+    """
+    standard = read_reference_standard(reference)
+    split = make_split(standard, fractions, seed=seed)
+    write_split(split, out)
+    counts = {part: standard.labels.loc[list(studies), list(TARGETS)].sum() for part, studies in split.parts.items()}
+    n_fractured = {part: {target: int(counts[part][target]) for target in TARGETS} for part in split.parts}
+    return SplitSummary(out, split, n_fractured)
