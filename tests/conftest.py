@@ -14,6 +14,18 @@ from tests.support.challenge import challenge as challenge
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 
 
+SLOW = ("training", "experiments", "phantom", "contract", "cli", "fuzz", "reports/dicom", "test_documentation.py")
+"""Below tests/: what trains, renders phantoms, starts programs or runs whole commands."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `make quick` leaves out."""
+    root = Path(__file__).parent
+    for item in items:
+        if any(item.path.is_relative_to(root / part) for part in SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real CT; the test is skipped where CSPINE_REAL_DATA is not set."""

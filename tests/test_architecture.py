@@ -114,3 +114,37 @@ def test_the_library_never_prints_or_exits() -> None:
         calls = [node.func for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
         names = {ast.unparse(call) for call in calls}
         assert not names & {"print", "exit", "sys.exit", "os._exit"}, path
+
+
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_ROOM_FILES = 400, 60, 19
+
+
+def _code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef, source: list[str]) -> int:
+    """Return the lines of a function that hold code: neither its docstring, nor comments, nor blank lines."""
+    first = function.body[0]
+    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and len(function.body) > 1
+    docstring = range(first.lineno, (first.end_lineno or first.lineno) + 1) if is_docstring else range(0)
+    lines = range(function.lineno, (function.end_lineno or function.lineno) + 1)
+    return sum(
+        number not in docstring and bool(source[number - 1].strip()) and not source[number - 1].lstrip().startswith("#")
+        for number in lines
+    )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_files_and_functions_fit_a_screen(path: Path) -> None:
+    text = path.read_text("utf-8")
+    source = text.splitlines()
+    functions = [
+        node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+
+    assert len(source) <= MAX_FILE_LINES
+    assert not {each.name: n for each in functions if (n := _code_lines(each, source)) > MAX_FUNCTION_LINES}
+
+
+def test_rooms_are_small() -> None:
+    counts = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in FILES}}
+    cli = SOURCE / "cli"  # one file per command
+
+    assert not {folder.name: n for folder, n in counts.items() if n > MAX_ROOM_FILES and folder != cli}

@@ -15,7 +15,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from cspine import __version__
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.errors import CspineError, DiskFullError, NotAssessableError, OutputError, OutputTakenError
 from cspine.core.extras import missing_extra
@@ -49,6 +48,8 @@ app: Final = typer.Typer(
 
 def _show_version(requested: bool) -> None:
     if requested:
+        from cspine import __version__
+
         out.print(f"cspine {__version__}")
         raise typer.Exit
 

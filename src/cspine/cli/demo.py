@@ -28,7 +28,11 @@ def demo_command(
         say("Predicting a phantom neck (no patient) from DICOM in a zip: localize the vertebrae, classify each.")
         (result,) = predict_batch(study, out, progress=progress)
     show_findings(result.findings)
-    say("Reference standard (fractured): " + ", ".join(f"{each['level']} ({each['kind']})" for each in truth["fractures"]) + ".")
+    say(
+        "Reference standard (fractured): "
+        + ", ".join(f"{each['level']} ({each['kind']})" for each in truth["fractures"])
+        + "."
+    )
     say("A phantom shows that the software works; it says nothing about accuracy in patients.")
     say_research_only()
     say(f"Open the report:  {(out / 'report.html').resolve()}")

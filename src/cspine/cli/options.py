@@ -7,7 +7,7 @@ import typer
 
 from cspine.core.errors import InputError
 from cspine.core.parallel import default_workers
-from cspine.dicom.geometry import MAX_GAP_MM
+from cspine.dicom.limits import MAX_GAP_MM
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of processes.", show_default="all processors")]
@@ -15,7 +15,8 @@ MaxGap = Annotated[
     float, typer.Option("--max-gap-mm", min=0.1, help="Largest gap between slices that is interpolated, in mm.")
 ]
 SeriesUid = Annotated[
-    str | None, typer.Option("--series", help="Read the series with this UID instead of the best one; see cspine inspect.")
+    str | None,
+    typer.Option("--series", help="Read the series with this UID instead of the best one; see cspine inspect."),
 ]
 Localizer = Annotated[
     str | None,

@@ -46,7 +46,8 @@ def predict_command(
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     dicom: Annotated[
-        bool, typer.Option("--dicom", help="Also write dicom/: structured report, segmentations, captures, key objects.")
+        bool,
+        typer.Option("--dicom", help="Also write dicom/: structured report, segmentations, captures, key objects."),
     ] = False,
     fhir: Annotated[bool, typer.Option("--fhir", help="Also write fhir.json: a FHIR R5 bundle.")] = False,
     workers: Workers = WORKERS,

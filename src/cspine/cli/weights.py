@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import app, escape_control_characters, exit_code, handle_errors, print_json, say, say_error, say_research_only, size
+from cspine.cli.app import (
+    app,
+    escape_control_characters,
+    exit_code,
+    handle_errors,
+    print_json,
+    say,
+    say_error,
+    say_research_only,
+    size,
+)
 from cspine.cli.options import Json
 from cspine.cli.tables import make_table, print_table
 from cspine.core.errors import InputError

@@ -1,6 +1,6 @@
-"""Weights: an ONNX file that says of itself what it is, what it has seen, and how its input is made.
+"""Weights: an ONNX file whose metadata describe the network, its training data and its input.
 
-Loading runs nothing from the file but its graph, and never goes to the network.
+Loading executes nothing from the file but its graph, and never accesses the internet.
 """
 
 import hashlib
@@ -17,30 +17,36 @@ from cspine.core.errors import WeightsError
 from cspine.core.findings import WeightsIdentity
 from cspine.models.metadata import METADATA_KEY, ModelMetadata
 
-CardT = TypeVar("CardT", bound=ModelMetadata)
+MetadataT = TypeVar("MetadataT", bound=ModelMetadata)
 
 MAX_BYTES: Final = 512 * 2**20
+"""Largest weights file that is read."""
+
+_LOG_ERRORS_ONLY: Final = 4
+"""ONNX Runtime's log level of fatal errors; others are raised as exceptions."""
 
 
 @dataclass(frozen=True)
-class Weights(Generic[CardT]):
-    """Weights that are loaded and checked.
+class Weights(Generic[MetadataT]):
+    """Weights that were loaded and checked.
 
     Attributes
     ----------
-    metadata : Card
-        What they say of themselves.
+    metadata : ModelMetadata
+        The metadata of their network.
     sha256 : str
-        Of the file.
+        SHA-256 of the file.
+    session : onnxruntime.InferenceSession
+        The network, ready to run.
     """
 
-    metadata: CardT
+    metadata: MetadataT
     sha256: str
     session: onnxruntime.InferenceSession = field(repr=False)
 
     @property
     def identity(self) -> WeightsIdentity:
-        """What findings say of the weights."""
+        """What findings record of the weights."""
         metadata = self.metadata
         return WeightsIdentity(
             name=metadata.name, sha256=self.sha256, trained_on=metadata.trained_on, phantom_only=metadata.phantom_only
@@ -48,61 +54,75 @@ class Weights(Generic[CardT]):
 
     @property
     def input_shape(self) -> tuple[int | str | None, ...]:
-        """The first input's sides; those that may vary are names."""
+        """The shape of the first input; dynamic sides are names."""
         return tuple(self.session.get_inputs()[0].shape)
 
     @property
     def outputs(self) -> dict[str, int]:
-        """Of each output, how many axes it has."""
+        """The number of axes of each output."""
         return {output.name: len(output.shape) for output in self.session.get_outputs()}
 
+    def require(self, fits: bool, path: Path | None) -> None:
+        """Raise WeightsError unless the network fits its metadata.
 
-def load_weights(kind: type[CardT], path: Path | None = None, *, threads: int = 0) -> Weights[CardT]:
-    """Load weights from a file, or those that come with cspine.
+        Parameters
+        ----------
+        fits : bool
+            Whether inputs and outputs are those that the metadata describe.
+        path : Path or None
+            The file, for the message; None for embedded weights.
+        """
+        if not fits:
+            raise WeightsError(f"{path or self.metadata.name}: its network does not fit its metadata; get it again")
+
+
+def load_weights(metadata_type: type[MetadataT], path: Path | None = None, *, threads: int = 0) -> Weights[MetadataT]:
+    """Load weights from a file, or the embedded ones.
 
     Parameters
     ----------
-    kind : type
-        The card that they must carry.
+    metadata_type : type
+        Metadata of the network that is expected.
     path : Path, optional
-        An ONNX file written by `cspine train`; the embedded phantom-trained weights where omitted.
+        An ONNX file written by ``cspine train``; the embedded phantom-trained weights where omitted.
     threads : int
-        Threads of ONNX Runtime; 0 leaves it the choice.
+        Threads of ONNX Runtime; it chooses for itself where 0.
 
     Raises
     ------
     WeightsError
-        The file is missing, damaged, not written by cspine, or of another network.
+        The file is missing, damaged, not written by cspine, written by cspine 0.1, or holds another network.
     """
-    name, data = read_weights(kind, path)
+    name, data = read_weights(metadata_type, path)
     session = _session(data, name, threads)
-    return Weights(_card(kind, session, name), hashlib.sha256(data).hexdigest(), session)
+    return Weights(_metadata(metadata_type, session, name), hashlib.sha256(data).hexdigest(), session)
 
 
-def read_weights(kind: type[ModelMetadata], path: Path | None = None) -> tuple[str, bytes]:
-    """Return what a weights file is called in sentences, and its bytes, unchecked; raises as `load_weights` does."""
-    embedded = f"{kind.model_fields['name'].default}.onnx"
+def read_weights(metadata_type: type[ModelMetadata], path: Path | None = None) -> tuple[str, bytes]:
+    """Return the name of a weights file for messages, and its unchecked bytes; raises as `load_weights` does."""
+    embedded = f"{metadata_type.model_fields['name'].default}.onnx"
     if path is None:
         return f"embedded {embedded}", embedded_bytes(embedded)
     return str(path), read_file(path, str(path))
 
 
 def network_name(path: Path) -> str:
-    """Return which network a weights file holds, by its card.
+    """Return the name of the network of a weights file, from its metadata; empty where they have none.
 
     Raises
     ------
     WeightsError
         The file is missing, damaged or not written by cspine.
     """
-    told = _told(_session(read_file(path, str(path)), str(path), 1), str(path))
-    return str(told.get("name")) if isinstance(told, dict) else ""
+    metadata = _metadata_json(_session(read_file(path, str(path)), str(path), 1), str(path))
+    return str(metadata.get("name")) if isinstance(metadata, dict) else ""
 
 
 def _session(data: bytes, name: str, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 4
+    options.enable_cpu_mem_arena = False  # it keeps 0.3 to 0.6 GB per process after the first study, for 10 % of speed
+    options.log_severity_level = _LOG_ERRORS_ONLY
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -112,40 +132,48 @@ def _session(data: bytes, name: str, threads: int) -> onnxruntime.InferenceSessi
 
 
 def embedded_bytes(name: str) -> bytes:
-    """Return a weights file that comes with cspine."""
+    """Return a file of the weights that are part of the package, such as ``levels.onnx``."""
     return resources.files("cspine.models").joinpath("embedded", name).read_bytes()
 
 
 def read_file(path: Path, name: str) -> bytes:
-    """Return a weights file's bytes; raises WeightsError."""
+    """Return the bytes of a weights file.
+
+    Raises
+    ------
+    WeightsError
+        The file cannot be read, or is too large; the message begins with `name`.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise WeightsError(f"{name}: is larger than {MAX_BYTES // 2**20} MiB; it is no file of ours")
+            raise WeightsError(f"{name}: is larger than {MAX_BYTES // 2**20} MiB, so it is no weights file of cspine")
         return path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{name}: cannot be read ({error.strerror}); check the path") from error
 
 
-def _card(kind: type[CardT], session: onnxruntime.InferenceSession, name: str) -> CardT:
-    told = _told(session, name)
-    wanted = kind.model_fields["name"].default
-    if isinstance(told, dict) and told.get("name", wanted) != wanted:
-        raise WeightsError(f"{name}: holds another network than {wanted}; name a file of that one")
+def _metadata(metadata_type: type[MetadataT], session: onnxruntime.InferenceSession, name: str) -> MetadataT:
+    metadata = _metadata_json(session, name)
+    expected = metadata_type.model_fields["name"].default
+    if isinstance(metadata, dict) and metadata.get("name", expected) != expected:
+        raise WeightsError(f"{name}: holds another network than {expected}; name a file of that one")
+    if isinstance(metadata, dict) and metadata.get("format") == 1:
+        raise WeightsError(f"{name}: was written by cspine 0.1; train again with this version")
     try:
-        return kind.model_validate(told)
+        return metadata_type.model_validate(metadata)
     except ValidationError as error:
-        raise WeightsError(
-            f"{name}: its card is not valid; use a file written by this version's `cspine train`"
-        ) from error
+        raise _invalid_metadata(name) from error
 
 
-def _told(session: onnxruntime.InferenceSession, name: str) -> Any:  # noqa: ANN401 - whatever the file holds
+def _metadata_json(session: onnxruntime.InferenceSession, name: str) -> Any:  # noqa: ANN401 - any JSON value
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
-        raise WeightsError(f"{name}: carries no card of cspine; use a file written by `cspine train`")
+        raise WeightsError(f"{name}: has no metadata of cspine; use a file written by `cspine train`")
     try:
         return json.loads(text)
     except ValueError as error:
-        raise WeightsError(
-            f"{name}: its card is not valid; use a file written by this version's `cspine train`"
-        ) from error
+        raise _invalid_metadata(name) from error
+
+
+def _invalid_metadata(name: str) -> WeightsError:
+    return WeightsError(f"{name}: its metadata are not valid; use a file written by this version's `cspine train`")

@@ -149,7 +149,7 @@ def ablate(
     for count in views:
         compiled = count if settings.network == "baseline-cnn" else max(views)  # views of vertebrae: compiled once
         datasets = _compile((train, test), out, compiled, settings, progress)
-        predictions, costs[count] = _train_and_predict(datasets, out, count, settings, progress)
+        predictions, costs[count] = train_and_predict(datasets, out, count, settings, progress)
         models.append(predictions)
     reference = read_reference_standard(datasets[1].folder)  # the same for any number of views
     predicted = set.intersection(*(set(model.probability.index) for model in models))
@@ -202,14 +202,35 @@ def _compiler(network: Network, count: int) -> Compiler:
     return Compiler(CompileSettings(levels=levels), Localizer.load())
 
 
-def _train_and_predict(
+def train_and_predict(
     datasets: tuple[CompiledDataset, CompiledDataset],
     out: Path,
     count: int,
     settings: AblationSettings,
     progress: Progress,
 ) -> tuple[Predictions, AblationCost]:
-    """Train with a number of views, and predict the test studies."""
+    """Train a network with a number of views, and predict the test studies.
+
+    Parameters
+    ----------
+    datasets : (CompiledDataset, CompiledDataset)
+        Training and test studies, compiled for the network.
+    out : Path
+        Gets the run, ``run-COUNT``; an interrupted run is resumed.
+    count : int
+        Sagittal images (`baseline-cnn`), or views of each vertebra (`levels`).
+    settings : AblationSettings
+        Network, epochs and seed.
+    progress : Progress
+        Reports training and classifying.
+
+    Returns
+    -------
+    predictions : Predictions
+        Of the test studies, named by `model_name`.
+    cost : AblationCost
+        Cost of the network.
+    """
     run, (train, test) = out / f"run-{count}", datasets
     classifier = _train(train, run, count, settings, progress)
     started = time.perf_counter()
@@ -217,7 +238,7 @@ def _train_and_predict(
     seconds = (time.perf_counter() - started) / max(len(probability), 1)
     epoch = float(pd.read_csv(run / CURVES_FILE)["seconds"].median())
     predictions = Predictions(model_name(count), probability, phantom_only=classifier.metadata.phantom_only)
-    return predictions, AblationCost(_bytes_per_study(test, count, settings.network), epoch, seconds)
+    return predictions, AblationCost(bytes_per_study(test, count, settings.network), epoch, seconds)
 
 
 def _train(
@@ -246,8 +267,18 @@ def _train(
 _NO_TORCHRUN: Final = "an ablation runs in one process; start it without torchrun"
 
 
-def _bytes_per_study(dataset: CompiledDataset, count: int, network: Network) -> float:
-    """Return the bytes that are read of a study; of mosaics, the fraction of the views that are used."""
+def bytes_per_study(dataset: CompiledDataset, count: int, network: Network) -> float:
+    """Return the mean bytes that a network reads of a study.
+
+    Parameters
+    ----------
+    dataset : CompiledDataset
+        Compiled for the network.
+    count : int
+        Views of each vertebra that are read; of a mosaic's bytes, this fraction of its views counts.
+    network : str
+        `baseline-cnn` reads the sagittal images instead.
+    """
     table: Any = dataset.manifest() if network == "baseline-cnn" else dataset.levels()
     studies = max(int(table["study_instance_uid"].nunique()), 1)
     views = dataset.settings.levels

@@ -15,7 +15,7 @@ from cspine.core.errors import InputError, OutputError
 from cspine.core.files import write_bytes, write_json, write_text
 from cspine.core.findings import Findings
 from cspine.core.settings import Settings, digest
-from cspine.dicom.geometry import MAX_GAP_MM
+from cspine.dicom.limits import MAX_GAP_MM
 from cspine.dicom.study_collection import SourceFingerprint, StudySource
 from cspine.reports.html import write_report
 from cspine.reports.images.thumbnail import draw_thumbnail
@@ -80,7 +80,7 @@ class CaseFolder:
     @property
     def key(self) -> str:
         """Hash of what the prediction depends on beside the weights: the study's files and how they are read."""
-        return digest([self.fingerprint.fingerprint, self.settings.series_uid, self.settings.max_gap_mm])
+        return digest([self.fingerprint.digest, self.settings.series_uid, self.settings.max_gap_mm])
 
     def read(self) -> StudyResult | None:
         """Return what an earlier run wrote; None where it is incomplete or would be read otherwise now."""
@@ -122,7 +122,7 @@ class CaseFolder:
             findings,
             "" if self.is_single else self.folder.name,
             self.arrival_time(),
-            has_has_thumbnail=(self.folder / THUMBNAIL_FILE).is_file(),
+            has_thumbnail=(self.folder / THUMBNAIL_FILE).is_file(),
             failed_outputs=tuple(failed.read_text(encoding="utf-8").splitlines()) if failed.is_file() else (),
         )
 
@@ -132,7 +132,7 @@ class CaseFolder:
         This is the modification time of its newest file, but never later than the first run that saw it.
         """
         now = time.time()
-        return min(float(self._recorded().get("arrived", now)), self.fingerprint.newest or now, now)
+        return min(float(self._recorded().get("arrived", now)), self.fingerprint.modified_s or now, now)
 
     def _recorded(self) -> dict[str, Any]:
         """Return what an earlier run recorded of the study's files."""

@@ -58,7 +58,7 @@ def localize_study(
         study_instance_uid=uid,
         series_instance_uid=plan.series.series_instance_uid if plan else None,
         series_reasons=plan.selection.reasons if plan else (),
-        vertebrae=tuple(_located(vertebra) for vertebra in spine_map.shown),
+        vertebrae=tuple(_located(vertebra) for vertebra in spine_map.scanned_vertebrae),
         coverage={} if not_assessable else {level: spine_map.coverage(level) for level in VERTEBRAE},
         canal_lps_mm=tuple(_point(point) for point in spine_map.canal()),
         warnings=(*phantom_only_warning(localizer.weights.identity), *warnings),

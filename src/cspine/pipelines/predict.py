@@ -22,8 +22,8 @@ from cspine.core.findings import (
 from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
 from cspine.core.text import sanitize_text
-from cspine.dicom.geometry import MAX_GAP_MM
-from cspine.dicom.open_series import MAX_SLICE_SPACING_MM, LoadPlan, LoadPolicy, open_series
+from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
+from cspine.dicom.open_series import LoadPlan, LoadPolicy, open_series
 from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.compiler import compile_study
 from cspine.localization.localizer import Localizer

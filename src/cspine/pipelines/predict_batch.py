@@ -92,7 +92,7 @@ def predict_batch(
             source,
             out if is_single else out / study_key(source.study_instance_uid),
             settings,
-            source.stamp(),
+            source.fingerprint(),
             is_single=is_single,
         )
         for source in collection.studies

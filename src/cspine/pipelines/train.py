@@ -1,14 +1,15 @@
-"""Training of each network from the options of ``cspine train``; needs the training extra."""
+"""Train: a network from a compiled data set, or a localizer from segmented studies; needs the extra ``train``."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
 from cspine.core.errors import InputError
 from cspine.core.parallel import default_workers
-from cspine.core.progress import Progress
+from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import read_split
@@ -22,63 +23,143 @@ from cspine.training.localizer.train import train_localizer
 from cspine.training.settings import TrainerSettings
 from cspine.training.trainer import open_fabric
 
+NetworkName = Literal["levels", "localizer", "baseline-cnn"]
+
 _PHANTOM_SEED: Final = 7_000
-_PHANTOMS: Final = 600
-"""Phantoms that a localizer is trained on: unlike segmentations, they tell the orientation of vertebrae."""
-
-Run = Callable[[Path, Path, dict[str, Any], Progress], dict[str, Any] | None]
+_N_PHANTOMS: Final = 600
+"""Phantoms that a localizer is trained on beside segmented studies, whose masks have no orientation of the vertebrae."""
 
 
-def _levels(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class TrainingSummary:
+    """The outcome of a training run; of several folds, of the last one.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs that were run.
+    best_epoch : int
+        Epoch whose weights were exported, from 1.
+    best_loss : float
+        Its validation loss.
+    resumed_from : int
+        Epochs that an earlier, interrupted run had finished.
+    weights : tuple of Path
+        The exported ONNX files; several where every fold was trained.
+    calibrated : bool
+        Whether the validation set was large enough to calibrate all probabilities.
+    """
+
+    epochs: int
+    best_epoch: int
+    best_loss: float
+    resumed_from: int
+    weights: tuple[Path, ...]
+    calibrated: bool = True
+
+
+def train_network(
+    network: NetworkName,
+    data: str | Path,
+    out: str | Path,
+    *,
+    progress: Progress = silent,
+    **options: Any,  # noqa: ANN401 - the fields of the network's settings
+) -> TrainingSummary | None:
+    """Train a network and export it as ONNX; an interrupted run is resumed by the same call.
+
+    Parameters
+    ----------
+    network : {'levels', 'localizer', 'baseline-cnn'}
+        Which network.
+    data : str or Path
+        A compiled data set; of a localizer, the challenge's folder with ``train_images`` and ``segmentations``.
+    out : str or Path
+        The run's folder: checkpoint, learning curves, split, and in the end ``weights.onnx``.
+    progress : Progress
+        Called with the number of epochs or steps done.
+    **options
+        Fields of the network's settings, such as ``epochs=2`` (`LevelTrainSettings`, `TrainerSettings`,
+        `BaselineTrainSettings`); in addition ``split``, a file of `cspine split` whose parts train and validation are
+        used, of levels ``auxiliary_data`` and ``init_weights``, and of a localizer ``phantoms``, the number of phantoms.
+
+    Returns
+    -------
+    TrainingSummary or None
+        None in the processes of torchrun other than the first.
+
+    Raises
+    ------
+    InputError
+        The network has no such option.
+    LabelError
+        There are too few labelled studies, or the split does not contain them.
+    SourceError
+        `data` is not what the network is trained on.
+    OutputTakenError
+        `out` holds something else, or a run with other settings or data.
+    DiskFullError, OutputError
+        `out` cannot be written.
+    """
+    return _RUNNERS[network](Path(data), Path(out), dict(options), progress)
+
+
+def _train_levels(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
     auxiliary, init_weights, split = (options.pop(name, None) for name in ("auxiliary_data", "init_weights", "split"))
     summary = train_levels(
         CompiledDataset.open(data),
         out,
         _settings(LevelTrainSettings, options),
-        auxiliary_data=CompiledDataset.open(auxiliary) if auxiliary else None,
+        auxiliary_data=CompiledDataset.open(Path(auxiliary)) if auxiliary else None,
         init_weights=init_weights,
-        split=read_split(split) if split else None,
+        split=read_split(Path(split)) if split else None,
         progress=progress,
     )
-    return {**vars(summary), "weights": [str(path) for path in summary.weights]} if summary else None
+    return TrainingSummary(**vars(summary)) if summary else None
 
 
-def _localizer(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
-    phantoms = options.pop("phantoms", _PHANTOMS)
+def _train_localizer(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
+    n_phantoms = options.pop("phantoms", _N_PHANTOMS)
     settings, workers = _settings(TrainerSettings, options), default_workers()
     fabric = open_fabric(settings)
     with fabric.rank_zero_first():  # one of torchrun's processes makes the samples that all train on
         segmented = write_segmented_set(out / "coarse", data, workers=workers, progress=progress)
         seed = settings.seed + _PHANTOM_SEED
-        drawn = write_phantom_set(out / "phantoms", studies=phantoms, seed=seed, workers=workers, progress=progress)
-    phantom, run = (data / PHANTOM_MARKER).is_file(), out / "run"
-    result = train_localizer([*segmented, *drawn], run, settings, phantom=phantom, fabric=fabric, progress=progress)
+        phantoms = write_phantom_set(
+            out / "phantoms", studies=n_phantoms, seed=seed, workers=workers, progress=progress
+        )
+    is_phantom, run = (data / PHANTOM_MARKER).is_file(), out / "run"
+    samples = [*segmented, *phantoms]
+    result = train_localizer(samples, run, settings, phantom=is_phantom, fabric=fabric, progress=progress)
     if result is None:
         return None
-    return {
-        "epochs": len(result.curve),
-        "best_epoch": result.best_epoch,
-        "best_loss": result.best_loss,
-        "resumed_from": result.resumed_from,
-        "weights": [str(run / WEIGHTS_FILE)],
-    }
+    epochs = len(result.curve)
+    return TrainingSummary(epochs, result.best_epoch, result.best_loss, result.resumed_from, (run / WEIGHTS_FILE,))
 
 
-def _baseline(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> dict[str, Any] | None:
+def _train_baseline(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
     split = options.pop("split", None)
-    locked, settings = read_split(split) if split else None, _settings(BaselineTrainSettings, options)
+    settings = _settings(BaselineTrainSettings, options)
+    locked = read_split(Path(split)) if split else None
     summary = train_baseline(CompiledDataset.open(data), out, settings, split=locked, progress=progress)
-    return {**vars(summary), "weights": [str(summary.weights)]} if summary else None
+    return TrainingSummary(**{**vars(summary), "weights": (summary.weights,)}) if summary else None
 
 
 def _settings(settings: type[Any], options: dict[str, Any]) -> Any:  # noqa: ANN401 - an instance of the class given
+    """Validate options as the settings of a network; raises InputError with the first wrong one."""
     try:
         return settings.model_validate(options)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]).replace("_", "-")
-        what = "is no option of this network" if first["type"] == "extra_forbidden" else first["msg"]
-        raise InputError(f"--{name}: {what}; see cspine train --help") from error
+        fact = "is no option of this network" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InputError(f"--{name}: {fact}; see cspine train --help") from error
 
 
-RUNS: Final[dict[str, Run]] = {"levels": _levels, "localizer": _localizer, "baseline-cnn": _baseline}
+_Runner = Callable[[Path, Path, dict[str, Any], Progress], TrainingSummary | None]
+
+_RUNNERS: Final[dict[str, _Runner]] = {
+    "levels": _train_levels,
+    "localizer": _train_localizer,
+    "baseline-cnn": _train_baseline,
+}
