@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pydicom.dataset import Dataset
-from tests.support.dicom import neck, write_series
+from tests.support.dicom import make_hu, write_series
 from typer.testing import CliRunner, Result
 
 from cspine.cli import app
@@ -23,7 +23,7 @@ from cspine.core.anatomy import TARGETS
 from cspine.core.files import complete_files
 from cspine.datasets.compiled import CompiledDataset
 
-HU = neck((16, 32, 40), (6.0, 3.0, 3.0))
+HU = make_hu((16, 32, 40), (6.0, 3.0, 3.0))
 SPACING = (2.5, 3.0, 3.0)
 
 

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pytest
 import SimpleITK as sitk  # noqa: N813 - its own custom
 from tests.support.codecs import SYNTAXES, Syntax
-from tests.support.dicom import neck, write_series
+from tests.support.dicom import make_hu, write_series
 
 from cspine.core.errors import InputError
 from cspine.dicom import discover, load_volume
 from cspine.dicom.volume import Volume
 
-HU = neck((16, 40, 48))
+HU = make_hu((16, 40, 48))
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 # What these versions cannot read, so that nothing can be compared.

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 from pydicom.sequence import Sequence
-from tests.support.dicom import neck, write_series
+from tests.support.dicom import make_hu, write_series
 from typer.testing import CliRunner, Result
 
 from cspine.cli import app
@@ -18,7 +18,7 @@ from cspine.deidentify.profile import ConfidentialityProfile, find_action
 from cspine.deidentify.study import deidentify
 from cspine.dicom import load_volume
 
-HU = neck((12, 32, 40), (2.5, 3.0, 3.0))
+HU = make_hu((12, 32, 40), (2.5, 3.0, 3.0))
 SECRET = "Geheim^Nis"
 KEY = PseudonymKey(b"k" * 32)
 

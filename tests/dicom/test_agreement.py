@@ -1,4 +1,4 @@
-"""Where pixels and header disagree, the pixels' own account counts, or the file is refused."""
+"""Where codestream and header disagree, the codestream takes precedence, or the file is rejected."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +11,15 @@ import pytest
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from tests.support.codecs import SYNTAXES, uid_of
-from tests.support.dicom import neck, write_series
+from tests.support.dicom import make_hu, write_series
 
 from cspine.core.errors import DecodeError
 from cspine.dicom import load_volume
 
-HU = neck((12, 24, 32))
+HU = make_hu((12, 24, 32))
 Image16 = npt.NDArray[np.uint16]
-WIDE = [syntax for syntax in SYNTAXES if syntax.name in {"jpeg-lossless-sv1", "jpeg-ls", "jpeg-2000-lossless"}]
-wide = pytest.mark.parametrize("syntax", WIDE, ids=lambda syntax: syntax.name)
+WIDE_SYNTAXES = [syntax for syntax in SYNTAXES if syntax.name in {"jpeg-lossless-sv1", "jpeg-ls", "jpeg-2000-lossless"}]
+each_wide_syntax = pytest.mark.parametrize("syntax", WIDE_SYNTAXES, ids=lambda syntax: syntax.name)
 
 
 def declare(bits: int, *, signed: bool = False, **changes: Any) -> Callable[[Dataset, int], Dataset]:
@@ -32,15 +32,15 @@ def declare(bits: int, *, signed: bool = False, **changes: Any) -> Callable[[Dat
     return change
 
 
-@wide
-def test_values_of_more_bits_than_declared_are_kept(tmp_path: Path, syntax: Any) -> None:
+@each_wide_syntax
+def test_values_with_more_bits_than_declared_are_kept(tmp_path: Path, syntax: Any) -> None:
     metal = np.where(HU == 600, 9000, HU).astype(np.int16)
     write_series(tmp_path, metal, syntax=syntax.uid, encode=syntax.encode, change=declare(12))
 
     np.testing.assert_array_equal(load_volume(tmp_path).array, metal)
 
 
-@wide
+@each_wide_syntax
 @pytest.mark.parametrize("mask", [0xFFFF, 0x0FFF], ids=["all bits", "stored bits"])
 def test_twos_complement_is_read_in_either_width(tmp_path: Path, syntax: Any, mask: int) -> None:
     hu = np.clip(HU, -1000, 1200).astype(np.int16)
@@ -53,8 +53,8 @@ def test_twos_complement_is_read_in_either_width(tmp_path: Path, syntax: Any, ma
     np.testing.assert_array_equal(load_volume(tmp_path).array, hu)
 
 
-@wide
-def test_signed_values_that_do_not_fit_their_bits_are_refused(tmp_path: Path, syntax: Any) -> None:
+@each_wide_syntax
+def test_signed_values_that_exceed_their_bits_are_rejected(tmp_path: Path, syntax: Any) -> None:
     metal = np.where(HU == 600, 9000, HU).astype(np.int16)
 
     def encode(pixels: Image16) -> bytes:
@@ -68,7 +68,7 @@ def test_signed_values_that_do_not_fit_their_bits_are_refused(tmp_path: Path, sy
 
 @pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize(("kind", "scale"), [(np.int16, 1), (np.int8, 16)], ids=["16 bits", "8 bits"])
-def test_the_sign_of_jpeg_2000_is_the_streams(tmp_path: Path, declared: bool, kind: Any, scale: int) -> None:
+def test_jpeg_2000_sign_is_that_of_the_codestream(tmp_path: Path, declared: bool, kind: Any, scale: int) -> None:
     hu = (HU // scale * scale).clip(-128 * scale, 127 * scale).astype(np.int16)
 
     def encode(pixels: Image16) -> bytes:
@@ -83,7 +83,7 @@ def test_the_sign_of_jpeg_2000_is_the_streams(tmp_path: Path, declared: bool, ki
 
 
 @pytest.mark.parametrize("name", ["explicit", "rle", "jpeg-lossless", "jpeg-2000-lossless"])
-def test_stored_bits_above_bit_0_are_moved_down(tmp_path: Path, name: str) -> None:
+def test_stored_bits_above_bit_0_are_shifted_down(tmp_path: Path, name: str) -> None:
     syntax = next(syntax for syntax in SYNTAXES if syntax.name == name)
     encode = syntax.encode
 
@@ -99,7 +99,7 @@ def test_stored_bits_above_bit_0_are_moved_down(tmp_path: Path, name: str) -> No
     np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
 
 
-def test_stored_bits_that_a_stream_already_has_at_bit_0_stay(tmp_path: Path) -> None:
+def test_stored_bits_at_bit_0_of_a_codestream_are_not_shifted(tmp_path: Path) -> None:
     def change(dataset: Dataset, _: int) -> Dataset:
         dataset.BitsStored, dataset.HighBit = 12, 15
         return dataset
@@ -112,27 +112,27 @@ def test_stored_bits_that_a_stream_already_has_at_bit_0_stay(tmp_path: Path) -> 
     np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
 
 
-def twice(dataset: Dataset, _: int) -> Dataset:
+def duplicate_pixels(dataset: Dataset, _: int) -> Dataset:
     dataset.PixelData += dataset.PixelData
     return dataset
 
 
-def half_a_value(dataset: Dataset, _: int) -> Dataset:
+def declare_half_the_bits(dataset: Dataset, _: int) -> Dataset:
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit = 7
     return dataset
 
 
-@pytest.mark.parametrize("change", [twice, half_a_value])
+@pytest.mark.parametrize("change", [duplicate_pixels, declare_half_the_bits])
 @pytest.mark.parametrize("name", ["explicit", "deflated"])
-def test_more_pixels_than_the_header_describes_are_refused(tmp_path: Path, name: str, change: Any) -> None:
-    write_series(tmp_path, neck((12, 32, 40)), syntax=uid_of(name), change=change)
+def test_more_pixels_than_the_header_describes_are_rejected(tmp_path: Path, name: str, change: Any) -> None:
+    write_series(tmp_path, make_hu((12, 32, 40)), syntax=uid_of(name), change=change)
 
     with pytest.raises(DecodeError, match=r"^1\.dcm: holds [\d,]+ bytes of pixels where its header describes [\d,]+;"):
         load_volume(tmp_path)
 
 
-def test_bytes_that_fill_a_block_are_let_be(tmp_path: Path) -> None:
+def test_trailing_bytes_that_fill_a_block_are_ignored(tmp_path: Path) -> None:
     def fill(dataset: Dataset, _: int) -> Dataset:
         dataset.PixelData += bytes(510)
         return dataset
@@ -143,7 +143,7 @@ def test_bytes_that_fill_a_block_are_let_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("padding", [63536, 0x1830])
-def test_a_padding_that_the_stored_bits_cannot_hold_hides_nothing(tmp_path: Path, padding: int) -> None:
+def test_padding_that_the_stored_bits_cannot_represent_is_ignored(tmp_path: Path, padding: int) -> None:
     hu = np.where(HU == 600, (padding & 0x0FFF) - 1024, HU).astype(np.int16)
 
     def change(dataset: Dataset, _: int) -> Dataset:

@@ -1,3 +1,5 @@
+"""Geometry of stacks of slices: order, gaps, tilt, affine and duplicates."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ AXIAL = (1, 0, 0, 0, 1, 0)
 
 @settings(max_examples=50, deadline=None)
 @given(st.permutations(range(8)))
-def test_slices_are_sorted_along_the_normal_whatever_their_order(order: list[int]) -> None:
+def test_slices_in_any_order_are_sorted_along_the_normal(order: list[int]) -> None:
     positions = np.array([(5.0, 6.0, 1.5 * k) for k in order])
 
     stack = stack_slices(positions, AXIAL, (0.5, 0.5))
@@ -22,7 +24,7 @@ def test_slices_are_sorted_along_the_normal_whatever_their_order(order: list[int
     assert stack.is_straight
 
 
-def test_affine_places_first_and_last_pixel_where_the_headers_do() -> None:
+def test_affine_maps_pixels_to_the_positions_of_the_headers() -> None:
     positions = np.array([(-10.0, -20.0, 30.0 + 2.0 * k) for k in range(5)])
 
     affine = stack_slices(positions, AXIAL, (0.5, 0.25)).affine_lps()
@@ -40,7 +42,7 @@ def test_tilt_is_measured_from_positions() -> None:
     assert not stack.is_straight
 
 
-def test_a_gap_is_found_where_it_is() -> None:
+def test_widest_gap_is_found_with_its_index() -> None:
     z = [0.0, 1.0, 2.0, 5.0, 6.0]
 
     stack = stack_slices([(0, 0, value) for value in z], AXIAL, (1.0, 1.0))
@@ -49,13 +51,13 @@ def test_a_gap_is_found_where_it_is() -> None:
     assert stack.widest_gap() == (2, 3.0)
 
 
-def test_rounded_positions_still_count_as_even() -> None:
+def test_rounded_positions_are_even() -> None:
     z = np.round(np.arange(50) * 0.6250001, 2)
 
     assert stack_slices([(0, 0, value) for value in z], AXIAL, (1.0, 1.0)).is_even
 
 
-def test_slices_at_one_place_are_duplicates() -> None:
+def test_slices_at_the_same_position_are_duplicates() -> None:
     stack = stack_slices([(0, 0, 0), (0, 0, 1), (0, 0, 1), (0, 0, 2)], AXIAL, (1.0, 1.0))
 
     assert stack.duplicates == ((2, 1),)
@@ -63,13 +65,13 @@ def test_slices_at_one_place_are_duplicates() -> None:
 
 
 @pytest.mark.parametrize("orientation", [(1, 0, 0, 1, 0, 0), (2, 0, 0, 0, 1, 0), (0, 0, 0, 0, 0, 0)])
-def test_directions_that_are_no_unit_vectors_are_refused(orientation: tuple[float, ...]) -> None:
+def test_directions_that_are_not_perpendicular_unit_vectors_are_rejected(orientation: tuple[float, ...]) -> None:
     with pytest.raises(GeometryError, match="perpendicular unit vectors"):
         check_orientation(orientation)
 
 
 @pytest.mark.parametrize("spacing", [(0.0, 1.0), (1.0, -1.0), (float("nan"), 1.0)])
-def test_a_spacing_that_is_not_positive_is_refused(spacing: tuple[float, float]) -> None:
+def test_a_spacing_that_is_not_positive_is_rejected(spacing: tuple[float, float]) -> None:
     with pytest.raises(GeometryError, match="PixelSpacing"):
         stack_slices([(0, 0, 0), (0, 0, 1)], AXIAL, spacing)
 

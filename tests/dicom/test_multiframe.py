@@ -13,19 +13,19 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.fileset import FileSet
 from tests.support.codecs import SYNTAXES, Syntax
-from tests.support.dicom import STUDY, neck, write_enhanced, write_series
+from tests.support.dicom import STUDY_UID, make_hu, write_enhanced, write_series
 
 from cspine.core.errors import CspineError, DecodeError, DicomError, SourceError
 from cspine.dicom import discover, load_volume, select_series
 from cspine.dicom.codec.header import suppress_pydicom_warnings
 from cspine.dicom.sources import SourceFile
 
-HU = neck((14, 20, 24))
+HU = make_hu((14, 20, 24))
 FRAMED = [s for s in SYNTAXES if s.error == 0 and s.name != "big-endian"]
 
 
 @pytest.mark.parametrize("syntax", FRAMED, ids=lambda syntax: syntax.name)
-def test_frames_are_placed_by_their_functional_groups(tmp_path: Path, syntax: Syntax) -> None:
+def test_frames_are_sorted_by_the_positions_of_their_functional_groups(tmp_path: Path, syntax: Syntax) -> None:
     order = np.random.default_rng(0).permutation(len(HU)).tolist()
     write_enhanced(tmp_path / "enhanced", HU, order=order, syntax=syntax.uid, encode=syntax.encode)
 
@@ -48,7 +48,7 @@ def test_a_concatenation_of_files_is_one_series(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume(select_series(study).selected).array, HU)
 
 
-def test_frames_that_are_missing_are_named(tmp_path: Path) -> None:
+def test_files_with_missing_frames_are_named(tmp_path: Path) -> None:
     syntax = next(s for s in SYNTAXES if s.name == "jpeg-ls")
     path = write_enhanced(tmp_path / "e.dcm", HU, syntax=syntax.uid, encode=syntax.encode)
     dataset = dcmread(path)
@@ -63,20 +63,20 @@ def test_frames_that_are_missing_are_named(tmp_path: Path) -> None:
         load_volume(tmp_path / "plain.dcm")
 
 
-def test_groups_that_do_not_fit_the_frames_are_named(tmp_path: Path) -> None:
-    def one_less(dataset: Dataset) -> None:
+def test_files_with_invalid_functional_groups_are_named(tmp_path: Path) -> None:
+    def drop_last_group(dataset: Dataset) -> None:
         dataset.PerFrameFunctionalGroupsSequence = list(dataset.PerFrameFunctionalGroupsSequence)[:-1]
 
-    def crooked(dataset: Dataset) -> None:
+    def shorten_position(dataset: Dataset) -> None:
         dataset.PerFrameFunctionalGroupsSequence[3].PlanePositionSequence[0].ImagePositionPatient = [1, 2]
 
     with pytest.raises(SourceError, match=r"e\.dcm: describes 13 frames but declares 14"):
-        discover(write_enhanced(tmp_path / "a" / "e.dcm", HU, change=one_less))
+        discover(write_enhanced(tmp_path / "a" / "e.dcm", HU, change=drop_last_group))
     with pytest.raises(SourceError, match=r"e\.dcm: its functional groups are not valid"):
-        discover(write_enhanced(tmp_path / "b" / "e.dcm", HU, change=crooked))
+        discover(write_enhanced(tmp_path / "b" / "e.dcm", HU, change=shorten_position))
 
 
-def test_frames_that_nothing_places_are_no_series_to_read(tmp_path: Path) -> None:
+def test_frames_without_positions_are_not_read(tmp_path: Path) -> None:
     def capture(dataset: Dataset) -> None:
         del dataset.PerFrameFunctionalGroupsSequence
 
@@ -107,37 +107,37 @@ def medium(tmp_path: Path) -> Path:
         warnings.simplefilter("ignore")
         del files
         gc.collect()
-    stray = write_series(tmp_path / "stray", HU, series=f"{STUDY}.7", study="1.9", change=complete)[0]
+    stray = write_series(tmp_path / "stray", HU, series=f"{STUDY_UID}.7", study="1.9", change=complete)[0]
     stray.rename(tmp_path / "medium" / "STRAY")
     return tmp_path / "medium"
 
 
-def test_a_dicomdir_gives_the_files_it_lists(medium: Path) -> None:
+def test_a_dicomdir_loads_the_files_that_it_references(medium: Path) -> None:
     volume = load_volume(medium / "DICOMDIR")
 
     np.testing.assert_array_equal(volume.array, HU)
 
 
-def test_the_folder_of_a_medium_gives_all_its_files(medium: Path) -> None:
-    found = discover(medium)
+def test_the_folder_of_a_medium_loads_all_its_files(medium: Path) -> None:
+    discovery = discover(medium)
 
-    assert len(found.studies) == 2
-    assert [(skip.name, skip.reason) for skip in found.skipped] == [
+    assert len(discovery.studies) == 2
+    assert [(skip.name, skip.reason) for skip in discovery.skipped] == [
         ("DICOMDIR", "a DICOMDIR; the files beside it are read themselves")
     ]
 
 
-def test_a_listed_file_that_is_missing_is_named(medium: Path) -> None:
-    gone = min(path for path in medium.rglob("*") if path.is_file() and path.name not in {"DICOMDIR", "STRAY"})
-    gone.unlink()
+def test_a_referenced_file_that_is_missing_is_skipped_by_name(medium: Path) -> None:
+    missing_path = min(path for path in medium.rglob("*") if path.is_file() and path.name not in {"DICOMDIR", "STRAY"})
+    missing_path.unlink()
 
     (skip,) = discover(medium / "DICOMDIR").skipped
 
-    assert skip.name == gone.relative_to(medium).as_posix()
+    assert skip.name == missing_path.relative_to(medium).as_posix()
     assert skip.reason.startswith("is not there")
 
 
-def test_names_in_lower_case_are_found(medium: Path) -> None:
+def test_references_in_another_case_are_found(medium: Path) -> None:
     for path in sorted(medium.rglob("*"), key=lambda path: -len(path.parts)):
         if path.name not in {"DICOMDIR", "STRAY"}:
             path.rename(path.with_name(path.name.lower()))
@@ -146,7 +146,7 @@ def test_names_in_lower_case_are_found(medium: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [["..", "secret"], ["a/../../b"], ["/etc", "passwd"], ["C:", "x"]])
-def test_a_dicomdir_that_names_files_elsewhere_is_refused(medium: Path, name: list[str]) -> None:
+def test_a_dicomdir_that_references_files_outside_its_folder_is_rejected(medium: Path, name: list[str]) -> None:
     dataset = dcmread(medium / "DICOMDIR")
     record = next(r for r in dataset.DirectoryRecordSequence if r.DirectoryRecordType == "IMAGE")
     with suppress_pydicom_warnings():
@@ -157,7 +157,7 @@ def test_a_dicomdir_that_names_files_elsewhere_is_refused(medium: Path, name: li
         discover(medium / "DICOMDIR")
 
 
-def test_a_dicomdir_without_files_says_so(medium: Path) -> None:
+def test_a_dicomdir_without_files_is_rejected(medium: Path) -> None:
     dataset = dcmread(medium / "DICOMDIR")
     dataset.DirectoryRecordSequence = []
     dataset.save_as(medium / "DICOMDIR")
@@ -184,7 +184,7 @@ def test_a_multi_frame_file_in_a_zip_is_read_once(tmp_path: Path, monkeypatch: p
     assert len(reads) == 1
 
 
-def test_absurdly_many_items_are_refused_unparsed(tmp_path: Path) -> None:
+def test_too_many_sequence_items_are_rejected_before_parsing(tmp_path: Path) -> None:
     path = write_enhanced(tmp_path / "e.dcm", HU)
     data = path.read_bytes()
     start, stop = data.index(struct.pack("<HH", 0x5200, 0x9230)), data.index(struct.pack("<HH2s", 0x7FE0, 0x10, b"OW"))
@@ -196,7 +196,7 @@ def test_absurdly_many_items_are_refused_unparsed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("enhanced", [True, False])
-def test_values_that_are_no_hounsfield_units_are_refused(tmp_path: Path, enhanced: bool) -> None:
+def test_series_of_other_values_than_hounsfield_units_are_not_selected(tmp_path: Path, enhanced: bool) -> None:
     def effective_atomic_number(dataset: Dataset, _: int = 0) -> Any:
         if enhanced:
             groups = dataset.SharedFunctionalGroupsSequence[0]
@@ -213,6 +213,6 @@ def test_values_that_are_no_hounsfield_units_are_refused(tmp_path: Path, enhance
     with pytest.raises(DicomError, match=r"RescaleType is not HU: its values are not Hounsfield units"):
         load_volume(tmp_path)
     (series,) = discover(tmp_path).studies[0].series
-    volume = load_volume(series)  # whoever insists is told
+    volume = load_volume(series)  # a series that is passed itself is loaded, with a warning
     assert volume.provenance is not None
     assert "RescaleType is not HU; values taken as Hounsfield units" in volume.provenance.repairs

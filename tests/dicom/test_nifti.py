@@ -1,4 +1,4 @@
-"""NIfTI volumes by their affine, and segmentations on the voxels of their study."""
+"""NIfTI volumes, and segmentations resampled to the voxels of their study."""
 
 import gzip
 import itertools
@@ -11,19 +11,19 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.support.dicom import neck, write_series
+from tests.support.dicom import make_hu, write_series
 
 from cspine.core.errors import CspineError, LabelError, SourceError
 from cspine.dicom import discover, load_segmentation, load_volume, select_series
 from cspine.phantom import PhantomSettings, synthesize
 
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-HU = neck((14, 20, 24))
+HU = make_hu((14, 20, 24))
 AFFINE_LPS = np.array([[0, 0, 2.0, -20.0], [0, 1.5, 0, -30.0], [3.0, 0, 0, -400.0], [0, 0, 0, 1.0]])
 ORDERS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
 
 
-def stored(array: npt.NDArray[Any], order: tuple[int, ...], signs: tuple[int, ...]) -> nib.Nifti1Image:
+def make_image(array: npt.NDArray[Any], order: tuple[int, ...], signs: tuple[int, ...]) -> nib.Nifti1Image:
     """Return ``array[k, j, i]`` of `AFFINE_LPS` with its axes in another order and direction."""
     turned = array.transpose(order)[tuple(slice(None, None, sign) for sign in signs)]
     affine = AFFINE_LPS[:, [*order, 3]].copy()
@@ -35,10 +35,10 @@ def stored(array: npt.NDArray[Any], order: tuple[int, ...], signs: tuple[int, ..
 
 
 @pytest.mark.parametrize(("order", "signs"), ORDERS)
-def test_every_storage_order_gives_the_same_volume(
+def test_every_order_of_axes_gives_the_same_volume(
     tmp_path: Path, order: tuple[int, ...], signs: tuple[int, ...]
 ) -> None:
-    nib.save(stored(HU, order, signs), tmp_path / "1.2.3.nii")
+    nib.save(make_image(HU, order, signs), tmp_path / "1.2.3.nii")
 
     volume = load_volume(tmp_path / "1.2.3.nii")
 
@@ -49,8 +49,8 @@ def test_every_storage_order_gives_the_same_volume(
     assert volume.provenance.repairs[0].startswith("NIfTI does not declare the unit of its values")
 
 
-def test_compressed_and_zipped_files_rows_and_step(tmp_path: Path) -> None:
-    image = stored(HU, (2, 1, 0), (1, -1, 1))
+def test_ranges_and_step_of_compressed_and_zipped_files(tmp_path: Path) -> None:
+    image = make_image(HU, (2, 1, 0), (1, -1, 1))
     nib.save(image, tmp_path / "a.nii.gz")
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.write(tmp_path / "a.nii.gz", "x/a.nii.gz")
@@ -60,12 +60,12 @@ def test_compressed_and_zipped_files_rows_and_step(tmp_path: Path) -> None:
         np.testing.assert_array_equal(part.array, HU[1:12:2, 3:17:2, ::2])
 
 
-def test_scaled_values_and_what_is_no_number(tmp_path: Path) -> None:
+def test_scaled_values_and_nan(tmp_path: Path) -> None:
     values = HU.astype(np.float32) + np.float32(0.4)
     values[0, 0, 0] = np.nan
     values[0, 0, 1] = 1e9
-    nib.save(stored(values, (0, 1, 2), (1, 1, 1)), tmp_path / "float.nii")
-    scaled = stored(HU // 2, (0, 1, 2), (1, 1, 1))
+    nib.save(make_image(values, (0, 1, 2), (1, 1, 1)), tmp_path / "float.nii")
+    scaled = make_image(HU // 2, (0, 1, 2), (1, 1, 1))
     scaled.header.set_slope_inter(2.0, 10.0)
     nib.save(scaled, tmp_path / "scaled.nii")
 
@@ -75,7 +75,7 @@ def test_scaled_values_and_what_is_no_number(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume(tmp_path / "scaled.nii").array, HU // 2 * 2 + 10)
 
 
-def test_lengths_in_metres_and_oblique_axes(tmp_path: Path) -> None:
+def test_lengths_in_meters_and_oblique_axes_are_converted(tmp_path: Path) -> None:
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]
     affine = RAS @ turn @ AFFINE_LPS
@@ -89,7 +89,7 @@ def test_lengths_in_metres_and_oblique_axes(tmp_path: Path) -> None:
     np.testing.assert_allclose(volume.affine, turn @ AFFINE_LPS, atol=1e-3)
 
 
-def test_a_sheared_affine_is_made_straight(tmp_path: Path) -> None:
+def test_a_sheared_affine_is_resampled_straight(tmp_path: Path) -> None:
     affine = AFFINE_LPS.copy()
     affine[1, 0] = 1.5  # every slice lies one row further back
     nib.save(nib.Nifti1Image(HU, RAS @ affine), tmp_path / "s.nii")
@@ -97,13 +97,13 @@ def test_a_sheared_affine_is_made_straight(tmp_path: Path) -> None:
     volume = load_volume(tmp_path / "s.nii")
 
     assert volume.provenance is not None
-    assert any("tilted by 26.6 degrees" in said for said in volume.provenance.repairs)
+    assert any("tilted by 26.6 degrees" in message for message in volume.provenance.repairs)
     for k in (0, 5, 13):
         np.testing.assert_array_equal(volume.array[k, k : k + 20], HU[k])
 
 
 @pytest.mark.parametrize(
-    ("image", "said"),
+    ("image", "message"),
     [
         (nib.Nifti1Image(np.zeros((4, 5, 6, 3), np.int16), np.eye(4)), "is 4 x 5 x 6 x 3 voxels; export one"),
         (nib.Nifti1Image(np.zeros((4, 5), np.int16), np.eye(4)), "voxels; export one"),
@@ -111,20 +111,20 @@ def test_a_sheared_affine_is_made_straight(tmp_path: Path) -> None:
         (nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), None), "has neither sform nor qform"),
     ],
 )
-def test_what_is_no_volume_in_space_is_named(tmp_path: Path, image: Any, said: str) -> None:
+def test_images_that_are_not_volumes_in_space_are_rejected(tmp_path: Path, image: Any, message: str) -> None:
     nib.save(image, tmp_path / "x.nii")
 
-    with pytest.raises(SourceError, match=rf"x\.nii: .*{said}"):
+    with pytest.raises(SourceError, match=rf"x\.nii: .*{message}"):
         discover(tmp_path / "x.nii")
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-def test_an_affine_that_places_nothing_is_named(tmp_path: Path, value: float) -> None:
-    image = stored(HU, (0, 1, 2), (1, 1, 1))
+def test_an_invalid_affine_is_rejected(tmp_path: Path, value: float) -> None:
+    image = make_image(HU, (0, 1, 2), (1, 1, 1))
     nib.save(image, tmp_path / "x.nii")
     data = bytearray((tmp_path / "x.nii").read_bytes())
-    for place in range(296, 312, 4):  # the second row of the sform
-        struct.pack_into("<f", data, place, value)
+    for position in range(296, 312, 4):  # the second row of the sform
+        struct.pack_into("<f", data, position, value)
     (tmp_path / "x.nii").write_bytes(data)
 
     with pytest.raises(SourceError, match=r"x\.nii: its affine does not place it"):
@@ -132,7 +132,7 @@ def test_an_affine_that_places_nothing_is_named(tmp_path: Path, value: float) ->
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
-    nib.save(stored(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "a.nii.gz")
+    nib.save(make_image(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "a.nii.gz")
     data = (tmp_path / "a.nii.gz").read_bytes()
     (tmp_path / "cut.nii").write_bytes(gzip.decompress(data)[:-3000])
     (tmp_path / "cut.nii.gz").write_bytes(data[: len(data) // 2])
@@ -145,7 +145,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         load_volume(tmp_path / "text.nii")
 
 
-def test_an_absurd_size_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+def test_a_volume_that_is_too_large_is_rejected_before_memory_is_allocated(tmp_path: Path) -> None:
     header = nib.Nifti1Header()
     header.set_data_shape((8000, 8000, 8000))
     header.set_data_dtype(np.int16)
@@ -156,20 +156,20 @@ def test_an_absurd_size_is_refused_before_memory_is_asked_for(tmp_path: Path) ->
         load_volume(tmp_path / "big.nii")
 
 
-def test_a_segmentation_beside_dicom_is_passed_over(tmp_path: Path) -> None:
+def test_a_segmentation_beside_dicom_is_skipped(tmp_path: Path) -> None:
     write_series(tmp_path, HU)
-    nib.save(stored(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "mask.nii.gz")
+    nib.save(make_image(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "mask.nii.gz")
 
-    found = discover(tmp_path)
+    discovery = discover(tmp_path)
 
-    assert len(found.studies) == 1
-    assert [(skip.name, skip.reason.split(";")[0]) for skip in found.skipped] == [
+    assert len(discovery.studies) == 1
+    assert [(skip.name, skip.reason.split(";")[0]) for skip in discovery.skipped] == [
         ("mask.nii.gz", "a NIfTI volume beside DICOM files")
     ]
 
 
-def test_an_axial_nifti_is_chosen_as_any_series(tmp_path: Path) -> None:
-    nib.save(stored(HU, (2, 0, 1), (-1, 1, 1)), tmp_path / "x.nii")
+def test_an_axial_nifti_is_selected(tmp_path: Path) -> None:
+    nib.save(make_image(HU, (2, 0, 1), (-1, 1, 1)), tmp_path / "x.nii")
 
     selection = select_series(discover(tmp_path).studies[0])
 
@@ -186,7 +186,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_the_phantoms_segmentation_lies_on_its_bones(phantom: Path) -> None:
+def test_the_phantoms_segmentation_overlaps_its_bones(phantom: Path) -> None:
     (folder,) = (phantom / "train_images").iterdir()
     volume = load_volume(folder)
 
@@ -200,12 +200,12 @@ def test_the_phantoms_segmentation_lies_on_its_bones(phantom: Path) -> None:
 
 
 @pytest.mark.parametrize(("order", "signs"), ORDERS[::5])
-def test_labels_land_on_the_same_voxels_however_they_are_stored(
+def test_labels_in_every_order_of_axes_map_to_the_same_voxels(
     tmp_path: Path, order: tuple[int, ...], signs: tuple[int, ...]
 ) -> None:
     truth = np.random.default_rng(0).integers(0, 20, HU.shape).astype(np.uint8)
-    nib.save(stored(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "ct.nii")
-    nib.save(stored(truth, order, signs), tmp_path / "labels.nii")
+    nib.save(make_image(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "ct.nii")
+    nib.save(make_image(truth, order, signs), tmp_path / "labels.nii")
     volume = load_volume(tmp_path / "ct.nii")
 
     np.testing.assert_array_equal(load_segmentation(tmp_path / "labels.nii", volume), truth)
@@ -215,10 +215,10 @@ def test_labels_land_on_the_same_voxels_however_they_are_stored(
     np.testing.assert_array_equal(load_segmentation(tmp_path / "labels.nii", part), truth[::2, 4:16:2, ::2])
 
 
-def test_labels_on_an_oblique_volume_are_the_nearest(tmp_path: Path) -> None:
+def test_labels_on_an_oblique_volume_are_sampled_by_nearest_neighbor(tmp_path: Path) -> None:
     truth = np.zeros(HU.shape, np.uint8)
     truth[4:9, 6:14, 8:18] = 5
-    nib.save(stored(truth, (2, 1, 0), (1, 1, 1)), tmp_path / "labels.nii")
+    nib.save(make_image(truth, (2, 1, 0), (1, 1, 1)), tmp_path / "labels.nii")
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]]
     nib.save(nib.Nifti1Image(HU, RAS @ turn @ AFFINE_LPS), tmp_path / "ct.nii")
@@ -235,8 +235,8 @@ def test_labels_on_an_oblique_volume_are_the_nearest(tmp_path: Path) -> None:
     assert np.count_nonzero(labels) > 100
 
 
-def test_what_is_no_segmentation_of_this_study_is_refused(tmp_path: Path) -> None:
-    nib.save(stored(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "ct.nii")
+def test_files_that_are_not_segmentations_of_the_study_are_rejected(tmp_path: Path) -> None:
+    nib.save(make_image(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "ct.nii")
     volume = load_volume(tmp_path / "ct.nii")
     far = AFFINE_LPS.copy()
     far[2, 3] += 5000
@@ -250,8 +250,8 @@ def test_what_is_no_segmentation_of_this_study_is_refused(tmp_path: Path) -> Non
         load_segmentation(tmp_path / "none.nii", volume)
 
 
-def test_labels_of_absurd_size_are_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
-    nib.save(stored(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "ct.nii")
+def test_labels_that_are_too_large_are_rejected_before_memory_is_allocated(tmp_path: Path) -> None:
+    nib.save(make_image(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "ct.nii")
     volume = load_volume(tmp_path / "ct.nii")
     header = nib.Nifti1Header()
     header.set_data_dtype(np.float64)
@@ -264,11 +264,11 @@ def test_labels_of_absurd_size_are_refused_before_memory_is_asked_for(tmp_path: 
         load_segmentation(tmp_path / "labels.nii.gz", volume)
 
 
-def test_a_nifti_beside_files_that_are_no_images_is_read(tmp_path: Path) -> None:
-    nib.save(stored(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "ct.nii.gz")
+def test_a_nifti_beside_files_that_are_not_images_is_read(tmp_path: Path) -> None:
+    nib.save(make_image(HU, (0, 1, 2), (1, 1, 1)), tmp_path / "ct.nii.gz")
     (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" * 500)
 
-    found = discover(tmp_path)
+    discovery = discover(tmp_path)
 
-    assert [skip.name for skip in found.skipped] == ["Thumbs.db"]
+    assert [skip.name for skip in discovery.skipped] == ["Thumbs.db"]
     np.testing.assert_array_equal(load_volume(tmp_path).array, HU)

@@ -1,18 +1,20 @@
+"""Discovery of series, and selection of the one to read, with reasons."""
+
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from tests.support.dicom import STUDY, neck, write_series
+from tests.support.dicom import STUDY_UID, make_hu, write_series
 
 from cspine.core.errors import DicomError, SourceError
 from cspine.dicom import discover, load_volume, select_series
 from cspine.dicom.series_selection import is_sharp
 
-SMALL = neck((12, 16, 16))
+SMALL = make_hu((12, 16, 16))
 
 
-def test_challenge_headers_without_modality_or_class_are_enough(tmp_path: Path) -> None:
+def test_headers_without_modality_or_sop_class_are_selected(tmp_path: Path) -> None:
     write_series(tmp_path, SMALL)
 
     selection = select_series(discover(tmp_path).studies[0])
@@ -22,7 +24,7 @@ def test_challenge_headers_without_modality_or_class_are_enough(tmp_path: Path) 
     assert "12 axial slices 3.00 mm apart" in selection.reasons
 
 
-def test_the_thin_sharp_original_series_is_chosen_and_the_others_have_reasons(tmp_path: Path) -> None:
+def test_the_thin_sharp_original_series_is_selected_and_the_others_have_reasons(tmp_path: Path) -> None:
     def as_kind(kernel: str, *image_type: str) -> Callable[[Dataset, int], Dataset]:
         def change(dataset: Dataset, _: int) -> Dataset:
             dataset.Modality, dataset.ConvolutionKernel, dataset.ImageType = "CT", kernel, list(image_type)
@@ -49,7 +51,7 @@ def test_the_thin_sharp_original_series_is_chosen_and_the_others_have_reasons(tm
     assert "only 2 slices" in reasons["1.6"]
 
 
-def test_a_series_can_be_asked_for(tmp_path: Path) -> None:
+def test_a_requested_series_is_selected(tmp_path: Path) -> None:
     write_series(tmp_path / "a", SMALL, series="1.1", spacing=(1, 1, 1))
     write_series(tmp_path / "b", SMALL, series="1.2", spacing=(2, 1, 1))
     study = discover(tmp_path).studies[0]
@@ -71,35 +73,35 @@ def test_missing_pixel_spacing_is_named(tmp_path: Path) -> None:
         select_series(discover(tmp_path).studies[0])
 
 
-def test_text_named_dcm_is_passed_over_with_a_reason(tmp_path: Path) -> None:
+def test_text_named_dcm_is_skipped_with_a_reason(tmp_path: Path) -> None:
     write_series(tmp_path, SMALL)
     (tmp_path / "notes.dcm").write_text("not an image")
 
-    found = discover(tmp_path)
+    discovery = discover(tmp_path)
 
-    assert [skipped.name for skipped in found.skipped] == ["notes.dcm"]
-    assert "is not a DICOM file" in found.skipped[0].reason
+    assert [skipped.name for skipped in discovery.skipped] == ["notes.dcm"]
+    assert "is not a DICOM file" in discovery.skipped[0].reason
 
 
-def test_only_text_named_dcm_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_of_only_text_named_dcm_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "1.dcm").write_text("not an image")
 
     with pytest.raises(SourceError, match=r"1\.dcm: is not a DICOM file"):
         discover(tmp_path)
 
 
-def test_studies_are_told_apart(tmp_path: Path) -> None:
+def test_studies_are_separated(tmp_path: Path) -> None:
     write_series(tmp_path / "a", SMALL, study="1.1", series="1.1.1")
     write_series(tmp_path / "b", SMALL, study="1.2", series="1.2.1")
 
     assert {study.study_instance_uid for study in discover(tmp_path).studies} == {"1.1", "1.2"}
 
 
-def test_rounding_in_headers_does_not_tear_a_series_apart(tmp_path: Path) -> None:
+def test_rounded_headers_stay_one_series(tmp_path: Path) -> None:
     def jitter(dataset: Dataset, k: int) -> Dataset:
         dataset.PixelSpacing = ["1.00049", "1.00051"] if k % 2 else ["1.00051", "1.00049"]
-        tiny = "0.0004999" if k % 2 else "0.0005001"
-        dataset.ImageOrientationPatient = ["1", "0", tiny, "0", "1", "0"]
+        small_cosine = "0.0004999" if k % 2 else "0.0005001"
+        dataset.ImageOrientationPatient = ["1", "0", small_cosine, "0", "1", "0"]
         return dataset
 
     write_series(tmp_path, SMALL, change=jitter)
@@ -108,7 +110,7 @@ def test_rounding_in_headers_does_not_tear_a_series_apart(tmp_path: Path) -> Non
     assert len(series.headers) == 12
 
 
-def test_images_of_another_size_are_a_part_of_their_own(tmp_path: Path) -> None:
+def test_images_of_another_size_are_a_separate_part(tmp_path: Path) -> None:
     write_series(tmp_path / "a", SMALL)
     write_series(tmp_path / "b", SMALL[:3, :8], origin=(-56, -48, 90))
 
@@ -118,7 +120,7 @@ def test_images_of_another_size_are_a_part_of_their_own(tmp_path: Path) -> None:
     assert [(r.series.part, r.reason) for r in selection.rejected] == [(1, "only 3 slices, at least 10 are needed")]
 
 
-def test_a_header_longer_than_the_first_read_is_still_whole(tmp_path: Path) -> None:
+def test_a_header_longer_than_the_first_read_is_complete(tmp_path: Path) -> None:
     def swell(dataset: Dataset, _: int) -> Dataset:
         dataset.add_new((0x0009, 0x0010), "LO", "TEST")
         dataset.add_new((0x0009, 0x1001), "OB", bytes(200_000))
@@ -128,7 +130,7 @@ def test_a_header_longer_than_the_first_read_is_still_whole(tmp_path: Path) -> N
 
     (series,) = discover(tmp_path).studies[0].series
     assert series.headers[0].rows == 16
-    assert series.study_instance_uid == STUDY
+    assert series.study_instance_uid == STUDY_UID
 
 
 def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
@@ -152,34 +154,36 @@ def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
         *[(name, False) for name in ("B30s", "STANDARD", "FC13", None, "UB")],
     ],
 )
-def test_sharp_kernels(kernel: str | None, sharp: bool) -> None:
+def test_sharp_kernels_are_recognized(kernel: str | None, sharp: bool) -> None:
     assert is_sharp(kernel) is sharp
 
 
-def test_headers_are_read_alike_by_one_thread_and_by_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_and_many_read_the_same_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cspine.dicom import discovery
 
-    write_series(tmp_path, neck((80, 8, 8)))
+    write_series(tmp_path, make_hu((80, 8, 8)))
     (tmp_path / "0.txt").write_text("no image")
-    told: list[int] = []
+    updates: list[int] = []
 
     monkeypatch.setattr(discovery, "_MAX_CACHED_READ_S", 1e9)
     alone = discover(tmp_path)
     monkeypatch.setattr(discovery, "_MAX_CACHED_READ_S", 0.0)
-    together = discover(tmp_path, progress=lambda _, done, __: told.append(done))
+    together = discover(tmp_path, progress=lambda _, done, __: updates.append(done))
 
     assert together == alone
-    assert told == [0, 32, 64, 81]
+    assert updates == [0, 32, 64, 81]
 
 
-@pytest.mark.parametrize(("modality", "said"), [("MR", "modality is MR, not CT"), ("DOE JANE", "modality is not CT")])
-def test_only_known_modalities_are_quoted(tmp_path: Path, modality: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("modality", "message"), [("MR", "modality is MR, not CT"), ("DOE JANE", "modality is not CT")]
+)
+def test_only_known_modalities_are_quoted(tmp_path: Path, modality: str, message: str) -> None:
     def change(dataset: Dataset, _: int) -> Dataset:
         dataset.Modality = modality
         return dataset
 
-    write_series(tmp_path, neck((12, 20, 24)), change=change)
+    write_series(tmp_path, make_hu((12, 20, 24)), change=change)
 
-    with pytest.raises(DicomError, match=said) as caught:
+    with pytest.raises(DicomError, match=message) as caught:
         load_volume(tmp_path)
     assert "DOE" not in str(caught.value)

@@ -1,3 +1,5 @@
+"""Files in folders and zips, and archives that are unsafe to open."""
+
 import struct
 import zipfile
 from pathlib import Path
@@ -25,34 +27,34 @@ def test_files_in_a_zip_are_read_in_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../evil.dcm", "/etc/passwd", "a/../../b", "..\\evil.dcm", "C:/evil.dcm"])
-def test_a_name_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
+def test_a_member_outside_the_archive_is_rejected(tmp_path: Path, name: str) -> None:
     path = _zip(tmp_path / "a.zip", {name: b"data"})
 
     with pytest.raises(ArchiveError, match="leads out of the archive"):
         list_files(path)
 
 
-def test_a_zip_that_declares_100_gb_is_refused_unread(tmp_path: Path) -> None:
+def test_a_zip_that_declares_100_gb_is_rejected_before_reading(tmp_path: Path) -> None:
     path = _zip(tmp_path / "bomb.zip", {f"{n}.dcm": b"x" for n in range(100)})
     data = bytearray(path.read_bytes())
-    place = data.find(b"PK\x01\x02")
-    while place >= 0:  # the central directory's expanded size, 1 GB each
-        struct.pack_into("<I", data, place + 24, 10**9)
-        place = data.find(b"PK\x01\x02", place + 4)
+    position = data.find(b"PK\x01\x02")
+    while position >= 0:  # the central directory's expanded size, 1 GB each
+        struct.pack_into("<I", data, position + 24, 10**9)
+        position = data.find(b"PK\x01\x02", position + 4)
     path.write_bytes(data)
 
     with pytest.raises(ArchiveError, match=r"expand to 93\.1 GiB"):
         list_files(path)
 
 
-def test_a_ratio_no_ct_has_is_refused(tmp_path: Path) -> None:
+def test_a_compression_ratio_beyond_ct_is_rejected(tmp_path: Path) -> None:
     path = _zip(tmp_path / "bomb.zip", {"a.dcm": bytes(2_000_000)})
 
     with pytest.raises(ArchiveError, match="times, which CT never does"):
         list_files(path, limits=ArchiveLimits(ratio_from_bytes=1_000_000))
 
 
-def test_a_member_longer_than_declared_is_refused(tmp_path: Path) -> None:
+def test_a_member_longer_than_declared_is_rejected(tmp_path: Path) -> None:
     path = _zip(tmp_path / "liar.zip", {"a.dcm": b"x" * 1000})
     data = bytearray(path.read_bytes())
     struct.pack_into("<I", data, data.find(b"PK\x01\x02") + 24, 10)
@@ -63,7 +65,7 @@ def test_a_member_longer_than_declared_is_refused(tmp_path: Path) -> None:
         file.read()
 
 
-def test_a_broken_zip_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_zip_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "broken.zip"
     path.write_bytes(b"PK\x03\x04 not really")
 
@@ -80,7 +82,7 @@ def test_an_empty_folder_and_a_missing_path_are_named(tmp_path: Path) -> None:
         list_files(tmp_path / "missing")
 
 
-def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+def test_a_member_without_a_name_is_rejected(tmp_path: Path) -> None:
     archive = _zip(tmp_path / "a.zip", {"x.dcm": b"1"})
     archive.write_bytes(archive.read_bytes().replace(b"x.dcm", b"\0.dcm"))  # zipfile cuts names at a zero
 

@@ -1,3 +1,5 @@
+"""Series loaded as volumes: voxels, affine, resampling, provenance and errors."""
+
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -20,12 +22,12 @@ from pydicom.uid import (
     JPEGLSLossless,
     RLELossless,
 )
-from tests.support.dicom import neck, write_series
+from tests.support.dicom import make_hu, write_series
 
 from cspine.core.errors import DecodeError, DicomError, GeometryError
 from cspine.dicom import discover, load_volume, select_series
 
-HU = neck((14, 20, 24))
+HU = make_hu((14, 20, 24))
 
 
 def test_voxels_and_affine_are_those_written(tmp_path: Path) -> None:
@@ -42,7 +44,7 @@ def test_voxels_and_affine_are_those_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("upward", [True, False])
-def test_order_comes_from_position_not_from_instance_number(tmp_path: Path, upward: bool) -> None:
+def test_slices_are_sorted_by_position_not_by_instance_number(tmp_path: Path, upward: bool) -> None:
     write_series(tmp_path, HU, upward=upward)
 
     np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
@@ -124,7 +126,7 @@ def test_rle_gives_the_same_voxels(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
 
 
-def test_unused_bits_sign_and_slope(tmp_path: Path) -> None:
+def test_unused_bits_sign_and_slope_are_applied(tmp_path: Path) -> None:
     def change(dataset: Dataset, _: int) -> Dataset:
         stored = np.frombuffer(dataset.PixelData, "<u2").astype(np.int32) - 1024  # -1024..1500 fits 12 bits signed
         dataset.PixelData = ((stored & 0x0FFF) | 0x9000).astype("<u2").tobytes()  # rubbish above the stored bits
@@ -147,29 +149,29 @@ def test_padding_becomes_air(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume(tmp_path).array, np.where(HU == 40, -1024, HU))
 
 
-def test_ranges_and_step_give_the_same_voxels_as_cropping_the_whole(tmp_path: Path) -> None:
+def test_ranges_and_step_equal_cropping_the_complete_volume(tmp_path: Path) -> None:
     write_series(tmp_path, HU)
-    whole = load_volume(tmp_path)
+    full = load_volume(tmp_path)
 
     part = load_volume(tmp_path, slices=(2, 11), rows=slice(3, 18), step=2)
 
-    np.testing.assert_array_equal(part.array, whole.array[2:11:2, 3:18:2, ::2])
-    np.testing.assert_allclose(part.affine @ [1, 1, 1, 1], whole.affine @ [4, 5, 2, 1])
+    np.testing.assert_array_equal(part.array, full.array[2:11:2, 3:18:2, ::2])
+    np.testing.assert_allclose(part.affine @ [1, 1, 1, 1], full.affine @ [4, 5, 2, 1])
 
 
-def test_slices_may_have_a_step_of_their_own(tmp_path: Path) -> None:
+def test_slices_may_have_another_step(tmp_path: Path) -> None:
     write_series(tmp_path, HU)
-    whole = load_volume(tmp_path)
+    full = load_volume(tmp_path)
 
     part = load_volume(tmp_path, slices=slice(1, None, 3))
 
-    np.testing.assert_array_equal(part.array, whole.array[1::3])
-    np.testing.assert_allclose(part.affine @ [2, 3, 4, 1], whole.affine @ [7, 3, 4, 1])
+    np.testing.assert_array_equal(part.array, full.array[1::3])
+    np.testing.assert_allclose(part.affine @ [2, 3, 4, 1], full.affine @ [7, 3, 4, 1])
     with pytest.raises(GeometryError, match="must be 1 or more"):
         load_volume(tmp_path, slices=slice(None, None, -1))
 
 
-def test_only_the_slices_asked_for_are_decoded(tmp_path: Path) -> None:
+def test_only_requested_slices_are_decoded(tmp_path: Path) -> None:
     paths = write_series(tmp_path, HU)
     paths[-1].write_bytes(paths[-1].read_bytes()[:-100])  # the last slice cannot be decoded
 
@@ -178,10 +180,10 @@ def test_only_the_slices_asked_for_are_decoded(tmp_path: Path) -> None:
         load_volume(tmp_path)
 
 
-def test_a_sheared_stack_is_made_straight(tmp_path: Path) -> None:
+def test_a_sheared_stack_is_resampled_straight(tmp_path: Path) -> None:
     flat = np.full((14, 40, 24), -1000, np.int16)
     for k in range(14):
-        flat[k, 26 - k, 10] = 1000  # a line along z, seen by slices that slide down by one row each
+        flat[k, 26 - k, 10] = 1000  # a line along z; each slice lies one row further down
     write_series(tmp_path, flat, spacing=(2, 2, 2), shear_mm=2.0)
 
     volume = load_volume(tmp_path)
@@ -194,7 +196,7 @@ def test_a_sheared_stack_is_made_straight(tmp_path: Path) -> None:
     assert "tilted by 45.0 degrees" in volume.provenance.repairs[0]
 
 
-def test_a_missing_slice_is_bridged_and_said(tmp_path: Path) -> None:
+def test_a_missing_slice_is_interpolated_and_reported(tmp_path: Path) -> None:
     ramp = np.broadcast_to(np.arange(14, dtype=np.int16)[:, None, None] * 10, HU.shape).copy()
     write_series(tmp_path, ramp, spacing=(1, 2, 2), change=lambda dataset, k: None if k == 6 else dataset)
 
@@ -205,7 +207,7 @@ def test_a_missing_slice_is_bridged_and_said(tmp_path: Path) -> None:
     assert "gaps from 1.00 to 2.00 mm" in volume.provenance.repairs[0]
 
 
-def test_a_wide_gap_is_refused_with_its_place_and_the_remedy(tmp_path: Path) -> None:
+def test_a_wide_gap_is_rejected_with_its_files_and_the_remedy(tmp_path: Path) -> None:
     write_series(tmp_path, HU, change=lambda dataset, k: None if k == 6 else dataset)
 
     with pytest.raises(GeometryError, match=r"^6\.dcm and 8\.dcm: a 6\.0 mm gap .* pass --max-gap-mm 6\.0"):
@@ -213,7 +215,7 @@ def test_a_wide_gap_is_refused_with_its_place_and_the_remedy(tmp_path: Path) -> 
     assert load_volume(tmp_path, max_gap_mm=6.0).shape == HU.shape
 
 
-def test_a_duplicate_slice_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_duplicate_slice_is_removed_and_reported(tmp_path: Path) -> None:
     paths = write_series(tmp_path, HU)
     (tmp_path / "copy.dcm").write_bytes(paths[3].read_bytes())
 
@@ -239,7 +241,7 @@ def test_damaged_compressed_pixels_are_named_with_their_codec(tmp_path: Path) ->
         load_volume(tmp_path)
 
 
-def test_two_studies_need_a_choice(tmp_path: Path) -> None:
+def test_a_path_with_two_studies_is_rejected(tmp_path: Path) -> None:
     write_series(tmp_path / "a", HU, study="1.1")
     write_series(tmp_path / "b", HU, study="1.2")
 
@@ -247,12 +249,12 @@ def test_two_studies_need_a_choice(tmp_path: Path) -> None:
         load_volume(tmp_path)
 
 
-def test_an_absurd_size_is_refused_before_memory_is_asked_for(tmp_path: Path) -> None:
+def test_a_volume_that_is_too_large_is_rejected_before_memory_is_allocated(tmp_path: Path) -> None:
     def change(dataset: Dataset, _: int) -> Dataset:
         dataset.Rows = dataset.Columns = 8192
         return dataset
 
-    write_series(tmp_path, neck((70, 8, 8)), change=change)
+    write_series(tmp_path, make_hu((70, 8, 8)), change=change)
 
     with pytest.raises(GeometryError, match="would take"):
         load_volume(tmp_path)
@@ -270,9 +272,9 @@ def _moved(by_mm: float, after: int) -> Callable[[Dataset, int], Dataset]:
     return change
 
 
-def test_a_field_of_view_that_moves_is_put_where_it_lies_and_said(tmp_path: Path) -> None:
+def test_a_field_of_view_that_moves_is_resampled_and_reported(tmp_path: Path) -> None:
     hu = HU.copy()
-    hu[8:] = np.roll(HU[8:], -3, axis=2)  # the same neck, seen by a field 3 pixels further left
+    hu[8:] = np.roll(HU[8:], -3, axis=2)  # the same scan, in a field of view 3 pixels further left
     write_series(tmp_path, hu, change=_moved(6.0, after=7))
 
     volume = load_volume(tmp_path)
@@ -285,14 +287,14 @@ def test_a_field_of_view_that_moves_is_put_where_it_lies_and_said(tmp_path: Path
     )
 
 
-def test_a_field_of_view_that_moves_absurdly_far_is_refused(tmp_path: Path) -> None:
+def test_a_field_of_view_that_moves_too_far_is_rejected(tmp_path: Path) -> None:
     write_series(tmp_path, HU, change=_moved(5e4, after=7))
 
     with pytest.raises(GeometryError, match=r"^8\.dcm: the slices lie too far beside each other"):
         load_volume(tmp_path)
 
 
-def test_a_position_that_no_scanner_reaches_is_refused(tmp_path: Path) -> None:
+def test_a_position_beyond_any_scanner_is_rejected(tmp_path: Path) -> None:
     write_series(tmp_path, HU, change=_moved(1e30, after=7))
 
     with pytest.raises(DicomError, match="ImagePositionPatient lies over 100 m from the origin"):
@@ -300,23 +302,23 @@ def test_a_position_that_no_scanner_reaches_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sheared", "uneven", "both"])
-def test_parts_of_a_resampled_stack_are_those_of_the_whole(tmp_path: Path, kind: str) -> None:
+def test_ranges_of_a_resampled_stack_equal_those_of_the_complete_one(tmp_path: Path, kind: str) -> None:
     write_series(
         tmp_path,
-        neck((40, 20, 24)),
+        make_hu((40, 20, 24)),
         spacing=(1, 2, 2),
         shear_mm=0.3 if kind != "uneven" else 0.0,
         change=lambda dataset, k: None if kind != "sheared" and k in {6, 7, 21} else dataset,
     )
-    whole = load_volume(tmp_path)
+    full = load_volume(tmp_path)
 
     part = load_volume(tmp_path, slices=(3, 33), rows=slice(2, 19), step=2)
 
-    np.testing.assert_array_equal(part.array, whole.array[3:33:2, 2:19:2, ::2])
-    np.testing.assert_allclose(part.affine @ [1, 1, 1, 1], whole.affine @ [5, 4, 2, 1])
+    np.testing.assert_array_equal(part.array, full.array[3:33:2, 2:19:2, ::2])
+    np.testing.assert_allclose(part.affine @ [1, 1, 1, 1], full.affine @ [5, 4, 2, 1])
 
 
-def test_a_second_scan_of_the_same_place_is_a_part_of_its_own(tmp_path: Path) -> None:
+def test_a_second_scan_of_the_same_region_is_a_separate_part(tmp_path: Path) -> None:
     def numbered(number: int) -> Callable[[Dataset, int], Dataset]:
         def change(dataset: Dataset, _: int) -> Dataset:
             dataset.AcquisitionNumber = number
@@ -354,7 +356,7 @@ def test_a_second_scan_between_the_slices_of_the_first_is_not_mixed_in(tmp_path:
     np.testing.assert_array_equal(load_volume(study.series[0]).array, HU)
 
 
-def test_one_scan_in_several_acquisitions_stays_whole(tmp_path: Path) -> None:
+def test_one_scan_in_several_acquisitions_stays_one_series(tmp_path: Path) -> None:
     def change(dataset: Dataset, k: int) -> Dataset:
         dataset.AcquisitionNumber = 1 + k // 5
         return dataset
@@ -364,7 +366,7 @@ def test_one_scan_in_several_acquisitions_stays_whole(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
 
 
-def test_a_tilt_that_only_the_tag_tells_is_doubted(tmp_path: Path) -> None:
+def test_a_tilt_that_only_the_tag_declares_is_reported(tmp_path: Path) -> None:
     def change(dataset: Dataset, _: int) -> Dataset:
         dataset.GantryDetectorTilt = "18.5"
         return dataset
@@ -378,7 +380,7 @@ def test_a_tilt_that_only_the_tag_tells_is_doubted(tmp_path: Path) -> None:
     assert "GantryDetectorTilt is 18.5 degrees, but" in volume.provenance.repairs[0]
 
 
-def test_values_that_nothing_declares_are_doubted(tmp_path: Path) -> None:
+def test_values_without_a_declared_unit_are_reported(tmp_path: Path) -> None:
     def change(dataset: Dataset, _: int) -> Dataset:
         del dataset.RescaleIntercept
         return dataset
@@ -388,21 +390,21 @@ def test_values_that_nothing_declares_are_doubted(tmp_path: Path) -> None:
     volume = load_volume(tmp_path)
 
     assert volume.provenance is not None
-    assert [said.split(";")[0].split(",")[0] for said in volume.provenance.repairs] == [
+    assert [message.split(";")[0].split(",")[0] for message in volume.provenance.repairs] == [
         "RescaleIntercept is missing",
         f"the lowest value is {(HU + 1024).min()}",
     ]
 
 
 @pytest.mark.parametrize("shape", [(12, 512, 519), (11, 768, 768), (12, 31, 17)])
-def test_odd_sizes(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+def test_odd_sizes_are_loaded(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     hu = np.random.default_rng(0).integers(-1024, 3000, shape).astype(np.int16)
     write_series(tmp_path, hu)
 
     np.testing.assert_array_equal(load_volume(tmp_path).array, hu)
 
 
-def test_bits_that_do_not_begin_at_the_lowest(tmp_path: Path) -> None:
+def test_stored_bits_above_the_lowest_are_shifted(tmp_path: Path) -> None:
     def change(dataset: Dataset, _: int) -> Dataset:
         stored = np.frombuffer(dataset.PixelData, "<u2")
         dataset.PixelData = (stored << 4).astype("<u2").tobytes()
@@ -414,7 +416,7 @@ def test_bits_that_do_not_begin_at_the_lowest(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
 
 
-def test_slope_and_intercept_are_each_slices_own(tmp_path: Path) -> None:
+def test_slope_and_intercept_are_applied_per_slice(tmp_path: Path) -> None:
     def change(dataset: Dataset, k: int) -> Dataset:
         dataset.RescaleSlope, dataset.RescaleIntercept = (1, -1024) if k % 2 else ("0.5", f"{-1000 - k}")
         return dataset
@@ -427,7 +429,7 @@ def test_slope_and_intercept_are_each_slices_own(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.array[4], np.rint((HU[4] + 1024) * 0.5 - 1004))
 
 
-def test_a_series_of_a_path_can_be_asked_for(tmp_path: Path) -> None:
+def test_a_requested_series_of_a_path_is_loaded(tmp_path: Path) -> None:
     write_series(tmp_path / "a", HU, series="1.1")
     write_series(tmp_path / "b", HU[:, ::-1], series="1.2")
 
@@ -438,9 +440,9 @@ def test_a_series_of_a_path_can_be_asked_for(tmp_path: Path) -> None:
 
 def test_progress_counts_headers_and_slices(tmp_path: Path) -> None:
     write_series(tmp_path, HU)
-    told: list[tuple[str, int, int]] = []
+    updates: list[tuple[str, int, int]] = []
 
-    load_volume(tmp_path, progress=lambda *step: told.append(step))
+    load_volume(tmp_path, progress=lambda *step: updates.append(step))
 
-    assert (told[0], told[-1]) == (("headers", 0, 14), ("decode", 14, 14))
-    assert [done for stage, done, _ in told if stage == "decode"] == [0, 4, 8, 12, 14]
+    assert (updates[0], updates[-1]) == (("headers", 0, 14), ("decode", 14, 14))
+    assert [done for stage, done, _ in updates if stage == "decode"] == [0, 4, 8, 12, 14]

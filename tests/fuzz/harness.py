@@ -1,11 +1,11 @@
-"""Hostile bytes through discovery and decoding, steered by the code they reach.
+"""Coverage-guided fuzzing of discovery and decoding.
 
-Ten minutes, keeping what reaches new code:
+Ten minutes, adding inputs that reach new code to the corpus:
 
     pip install atheris && python -m tests.fuzz.harness --minutes 10
 
-The corpus beside this file is replayed by the tests. A finding is written to the current folder; mend the fault and
-put the finding into the corpus.
+The corpus beside this file is replayed by the tests. An input that fails is written to the current folder: fix the
+defect and add the input to the corpus.
 """
 
 import argparse
@@ -30,10 +30,10 @@ def main() -> None:
     options.corpus.mkdir(exist_ok=True)
     write_seeds(options.corpus)
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        work = Path(folder)
         arguments = [sys.argv[0], f"-max_total_time={int(options.minutes * 60)}", "-rss_limit_mb=4096", "-timeout=20"]
         arguments += ["-max_len=4096", str(options.corpus)]
-        atheris.Setup(arguments, lambda data: run_one(data, place) and None)
+        atheris.Setup(arguments, lambda data: run_one(data, work) and None)
         atheris.Fuzz()
 
 

@@ -1,4 +1,4 @@
-"""Small valid files of every kind, for the fuzzer to begin with."""
+"""Seeds of the fuzzer: small valid files of every format."""
 
 import gzip
 import tempfile
@@ -9,13 +9,13 @@ import nibabel as nib
 import numpy as np
 
 from tests.support.codecs import SYNTAXES
-from tests.support.dicom import neck, write_enhanced, write_series
+from tests.support.dicom import make_hu, write_enhanced, write_series
 
-HU = neck((3, 12, 10))
+HU = make_hu((3, 12, 10))
 
 
 def write_seeds(corpus: Path) -> None:
-    """Write one file of each kind into a folder; those already there stay."""
+    """Write one file of each format into a folder, without overwriting existing ones."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         for syntax in SYNTAXES:

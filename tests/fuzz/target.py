@@ -1,4 +1,4 @@
-"""What must hold for any bytes: discovery and decoding give a volume, or one clear sentence."""
+"""The property that is fuzzed: for any bytes, discovery and decoding give a volume, or an error of one line."""
 
 from pathlib import Path
 
@@ -12,33 +12,33 @@ from cspine.dicom.decode import decode_into
 from cspine.dicom.discovery import discover
 from cspine.dicom.open_series import load_volume
 
-MOST_PIXELS = 2**20
-"""Larger images are not decoded: allowed sizes take seconds, which teaches nothing."""
+MAX_PIXELS = 2**20
+"""Larger images are not decoded, since that takes seconds without reaching other code."""
 
 
 def run_one(data: bytes, folder: Path) -> str:
-    """Put bytes into a file, find what is in it, load or decode it; returns what became of it.
+    """Write bytes to a file, discover, load and decode it; return whether that succeeded.
 
     Raises
     ------
     Exception
-        Anything but the project's own errors, and those too where they are not one line that names a file.
+        Any error but the project's own, and one of these if its message is not one line.
     """
-    path = folder / f"x{_suffix(data)}"
+    path = folder / f"x{_guess_suffix(data)}"
     path.write_bytes(data)
     try:
-        found = discover(path)
+        discovery = discover(path)
     except CspineError as error:
-        _check(error)
+        _check_message(error)
         return "not_assessable"
     outcome = "read"
-    for study in found.studies:
+    for study in discovery.studies:
         for series in study.series:
             try:
                 if _is_small(series.headers):
                     load_volume(series)
             except CspineError as error:
-                _check(error)
+                _check_message(error)
                 outcome = "not loaded"
             for header in series.headers[:2]:
                 _decode(header)
@@ -47,7 +47,7 @@ def run_one(data: bytes, folder: Path) -> str:
 
 def _decode(header: SliceHeader) -> None:
     rows, columns = header.rows or 0, header.columns or 0
-    if not 0 < rows * columns <= MOST_PIXELS:
+    if not 0 < rows * columns <= MAX_PIXELS:
         return
     for step in (1, 4):
         region = PixelRegion(0, rows, columns, step)
@@ -55,21 +55,21 @@ def _decode(header: SliceHeader) -> None:
             with suppress_pydicom_warnings():
                 decode_into(header, region, np.empty(region.shape, np.int16), FrameCache())
         except CspineError as error:
-            _check(error)
+            _check_message(error)
 
 
 def _is_small(headers: tuple[SliceHeader, ...]) -> bool:
-    return sum((header.rows or 0) * (header.columns or 0) for header in headers) <= MOST_PIXELS
+    return sum((header.rows or 0) * (header.columns or 0) for header in headers) <= MAX_PIXELS
 
 
-def _check(error: CspineError) -> None:
-    said = str(error)
-    assert said, "an error without a sentence"
-    assert len(said) < 2000, "an error that is no sentence"
-    assert "\n" not in said, f"more than one line: {said!r}"
+def _check_message(error: CspineError) -> None:
+    message = str(error)
+    assert message, "an error without a message"
+    assert len(message) < 2000, "an error whose message is too long"
+    assert "\n" not in message, f"more than one line: {message!r}"
 
 
-def _suffix(data: bytes) -> str:
+def _guess_suffix(data: bytes) -> str:
     if data[:2] == b"PK":
         return ".zip"
     if data[:2] == b"\x1f\x8b":

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from tests.support.dicom import neck, write_series
+from tests.support.dicom import make_hu, write_series
 
 from cspine import Detector, Findings
 from cspine.classification.baseline import Baseline
@@ -15,10 +15,10 @@ from cspine.core.errors import SourceError
 from cspine.datasets.compiled import CompiledDataset
 from cspine.dicom.study_collection import open_collection
 from cspine.localization.compiler import Compiler
-from cspine.pipelines.compile import compile_studies
+from cspine.pipelines.compile import compile_collection
 from cspine.views.settings import CompileSettings
 
-HU = neck((16, 32, 40), (6.0, 3.0, 3.0))
+HU = make_hu((16, 32, 40), (6.0, 3.0, 3.0))
 BASELINE = Baseline.load()
 SPACING = (2.5, 3.0, 3.0)
 
@@ -37,14 +37,14 @@ def test_findings_hold_eight_probabilities_and_where_they_come_from(tmp_path: Pa
     assert tuple(vertebra.level for vertebra in findings.vertebrae) == VERTEBRAE
     assert findings.weights.sha256 == detector.classifier.identity.sha256
     assert findings.series_reasons[0] == "16 axial slices 2.50 mm apart"
-    assert "not localised by these weights" in findings.vertebrae[0].reasons
+    assert "not localized by these weights" in findings.vertebrae[0].reasons
     assert findings.vertebrae[0].coverage is None
     assert Findings.model_validate_json(findings.model_dump_json()) == findings
 
 
 def test_a_study_gets_the_same_numbers_compiled_first_or_read_directly(tmp_path: Path, detector: Detector) -> None:
     write_series(tmp_path / "in", HU, spacing=SPACING, study="1.2.3")
-    compile_studies(open_collection(tmp_path / "in"), tmp_path / "out", Compiler(BASELINE.metadata.images))
+    compile_collection(open_collection(tmp_path / "in"), tmp_path / "out", Compiler(BASELINE.metadata.images))
 
     direct = detector.predict(tmp_path / "in")
     stored = classify_dataset(CompiledDataset.open(tmp_path / "out"), BASELINE)
@@ -59,7 +59,7 @@ def test_data_compiled_in_another_way_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path / "in", HU, spacing=SPACING)
     sagittal = BASELINE.metadata.sagittal.model_copy(update={"count": 3})
     other = Compiler(CompileSettings(spine_aligned=False, sagittal=sagittal, levels=None))
-    compile_studies(open_collection(tmp_path / "in"), tmp_path / "out", other)
+    compile_collection(open_collection(tmp_path / "in"), tmp_path / "out", other)
 
     with pytest.raises(SourceError, match="was compiled with settings"):
         classify_dataset(CompiledDataset.open(tmp_path / "out"), BASELINE)

@@ -1,4 +1,4 @@
-"""Every transfer syntax that a CT may come in, with an encoder for tests."""
+"""The transfer syntaxes of CT, each with an encoder for tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Stored = npt.NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Syntax:
-    """A transfer syntax and how to write a frame in it; `error` is what a lossy one may be off by, in HU."""
+    """A transfer syntax with its encoder of frames; `error` is the largest error of a lossy one in HU."""
 
     name: str
     uid: str
@@ -24,7 +24,7 @@ class Syntax:
     error: int = 0
 
     def change(self, dataset: Dataset, _: int) -> Dataset:
-        """Fit a written slice's data set to the syntax."""
+        """Adapt the data set of a slice to the transfer syntax."""
         if self.uid == "1.2.840.10008.1.2.2":
             dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
         if self.name in {"jpeg-baseline", "jpeg-extended"}:
@@ -44,12 +44,12 @@ def _jpeg_2000(**options: Any) -> Callable[[Stored], bytes]:
 
 
 def _rle(pixels: Stored) -> bytes:
-    runner = _Runner(pixels)
+    runner = _EncodeRunner(pixels)
     return bytes(_encode_frame(pixels.astype("<u2").tobytes(), runner))  # type: ignore[arg-type]
 
 
-class _Runner:
-    """What pydicom's run-length encoder asks of an image."""
+class _EncodeRunner:
+    """The attributes of an image that pydicom's run-length encoder reads."""
 
     def __init__(self, pixels: Stored) -> None:
         self.rows, self.columns = pixels.shape
@@ -84,5 +84,5 @@ LOSSLESS = tuple(syntax for syntax in SYNTAXES if syntax.error == 0)
 
 
 def uid_of(name: str) -> UID:
-    """Return a syntax's UID by its name here."""
+    """Return the UID of a syntax by its name in `SYNTAXES`."""
     return UID(next(syntax.uid for syntax in SYNTAXES if syntax.name == name))

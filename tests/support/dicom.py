@@ -1,4 +1,4 @@
-"""Small CT series on disk, right or broken in a chosen way."""
+"""Write small CT series to disk, valid or with a defect made by a callback."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,14 +11,17 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-STUDY = "1.2.826.0.1.3680043.8.498.1"
-Pixels = npt.NDArray[np.int16]
+from cspine.core.typing import HounsfieldUnits
+
+STUDY_UID = "1.2.826.0.1.3680043.8.498.1"
 
 
-def neck(shape: tuple[int, int, int] = (40, 48, 56), spacing: tuple[float, float, float] = (3.0, 2.0, 2.0)) -> Pixels:
-    """Return a smooth soft-tissue neck with one bony column whose centre is off the image's middle.
+def make_hu(
+    shape: tuple[int, int, int] = (40, 48, 56), spacing: tuple[float, float, float] = (3.0, 2.0, 2.0)
+) -> HounsfieldUnits:
+    """Return the HU of a soft-tissue cylinder with one bony column, which has no symmetry.
 
-    The column stands 10 mm to the patient's left of the field's centre; a bright marker sits at its top, front, left.
+    The column lies 10 mm to the patient's left of the field's center; a bright marker lies at its top, front and left.
     """
     k, j, i = np.meshgrid(*[np.arange(n, dtype=float) for n in shape], indexing="ij")
     y, x = (j - shape[1] / 2) * spacing[1], (i - shape[2] / 2) * spacing[2]
@@ -32,14 +35,14 @@ def neck(shape: tuple[int, int, int] = (40, 48, 56), spacing: tuple[float, float
 
 def write_series(
     folder: Path,
-    hu: Pixels,
+    hu: HounsfieldUnits,
     *,
     spacing: tuple[float, float, float] = (3.0, 2.0, 2.0),
     directions: Sequence[Sequence[float]] = ((0, 0, 1), (0, 1, 0), (1, 0, 0)),
     origin: Sequence[float] = (-56.0, -48.0, 0.0),
     shear_mm: float = 0.0,
-    study: str = STUDY,
-    series: str = f"{STUDY}.1",
+    study: str = STUDY_UID,
+    series: str = f"{STUDY_UID}.1",
     upward: bool = True,
     syntax: str = ExplicitVRLittleEndian,
     encode: Callable[[npt.NDArray[np.uint16]], bytes] | None = None,
@@ -47,8 +50,8 @@ def write_series(
 ) -> list[Path]:
     """Write ``hu[k, j, i]`` as one file per slice and return the paths.
 
-    `directions` are the LPS directions of k, j and i; `shear_mm` moves each further slice down its columns. `change`
-    may alter a slice's data set, or drop it by returning None.
+    `directions` are the LPS directions of k, j and i; `shear_mm` shifts each slice down its columns relative to the one
+    before. `change` may alter a slice's data set, or drop the slice by returning None.
     """
     folder.mkdir(parents=True, exist_ok=True)
     axis_k, axis_j, axis_i = (np.asarray(direction, dtype=float) for direction in directions)
@@ -75,7 +78,7 @@ def write_series(
 
 
 def _slice(
-    pixels: Pixels,
+    pixels: HounsfieldUnits,
     position: npt.NDArray[Any],
     orientation: tuple[float, ...],
     spacing: tuple[float, float, float],
@@ -107,7 +110,7 @@ def _slice(
 
 def write_enhanced(
     path: Path,
-    hu: Pixels,
+    hu: HounsfieldUnits,
     *,
     spacing: tuple[float, float, float] = (3.0, 2.0, 2.0),
     order: Sequence[int] | None = None,
@@ -115,9 +118,9 @@ def write_enhanced(
     encode: Callable[[npt.NDArray[np.uint16]], bytes] | None = None,
     change: Callable[[Dataset], None] = lambda _: None,
 ) -> Path:
-    """Write ``hu[k, j, i]`` as one enhanced multi-frame file, its frames in the given order of k."""
+    """Write ``hu[k, j, i]`` as one enhanced multi-frame file, with its frames in the given order of k."""
     order = list(order if order is not None else range(len(hu)))
-    dataset = _slice(hu[0], np.zeros(3), (1, 0, 0, 0, 1, 0), spacing, 1, STUDY, f"{STUDY}.9")
+    dataset = _slice(hu[0], np.zeros(3), (1, 0, 0, 0, 1, 0), spacing, 1, STUDY_UID, f"{STUDY_UID}.9")
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
                     "RescaleSlope", "RescaleIntercept"):  # fmt: skip
         delattr(dataset, keyword)
@@ -149,8 +152,8 @@ def write_enhanced(
 
 
 def _frame_group(k: int, spacing: tuple[float, float, float]) -> Dataset:
-    group, position, kind = Dataset(), Dataset(), Dataset()
+    group, position, frame_type = Dataset(), Dataset(), Dataset()
     position.ImagePositionPatient = [-56.0, -48.0, k * spacing[0]]
-    kind.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    group.PlanePositionSequence, group.CTImageFrameTypeSequence = [position], [kind]
+    frame_type.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    group.PlanePositionSequence, group.CTImageFrameTypeSequence = [position], [frame_type]
     return group

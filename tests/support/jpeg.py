@@ -1,45 +1,46 @@
-"""A slow encoder of lossless JPEG (ITU-T T.81, annex H), for what imagecodecs' does not write: restarts, shifts."""
+"""A slow encoder of lossless JPEG (ITU-T T.81, annex H) with restarts and point transforms, which imagecodecs lacks."""
 
 import struct
 
 import numpy as np
 import numpy.typing as npt
 
-LENGTH = 5
-"""Every size from 0 to 16 has a code of five bits: 00000 to 10000."""
+CODE_BITS = 5
+"""Length of the code of every size from 0 to 16: 00000 to 10000."""
 
 
 def encode_lossless(
     samples: npt.NDArray[np.uint16], *, predictor: int = 1, shift: int = 0, rows_between_restarts: int = 0
 ) -> bytes:
-    """Return one grey frame of 16 bits."""
+    """Return one gray frame of 16 bits."""
     rows, columns = samples.shape
-    each = rows_between_restarts or rows
-    parts = [
-        _interval(samples[start : start + each].astype(int) >> shift, predictor, shift)
-        for start in range(0, rows, each)
+    interval_rows = rows_between_restarts or rows
+    intervals = [
+        _encode_interval(samples[start : start + interval_rows].astype(int) >> shift, predictor, shift)
+        for start in range(0, rows, interval_rows)
     ]
-    coded = parts[0] + b"".join(bytes([0xFF, 0xD0 + n % 8]) + part for n, part in enumerate(parts[1:]))
-    table = bytes([0, *[0] * (LENGTH - 1), 17, *[0] * (16 - LENGTH), *range(17)])
-    restart = b"\xff\xdd" + struct.pack(">HH", 4, columns * each) if rows_between_restarts else b""
+    restarts = (bytes([0xFF, 0xD0 + n % 8]) + interval for n, interval in enumerate(intervals[1:]))
+    entropy_coded = intervals[0] + b"".join(restarts)
+    table = bytes([0, *[0] * (CODE_BITS - 1), 17, *[0] * (16 - CODE_BITS), *range(17)])
+    restart_segment = b"\xff\xdd" + struct.pack(">HH", 4, columns * interval_rows) if rows_between_restarts else b""
     return b"".join(
         [
             b"\xff\xd8\xff\xc3" + struct.pack(">HBHHB3B", 11, 16, rows, columns, 1, 1, 0x11, 0),
             b"\xff\xc4" + struct.pack(">H", 2 + len(table)) + table,
-            restart,
+            restart_segment,
             b"\xff\xda" + struct.pack(">HB2B3B", 8, 1, 1, 0, predictor, 0, shift),
-            coded,
+            entropy_coded,
             b"\xff\xd9",
         ]
     )
 
 
-def _interval(values: npt.NDArray[np.int_], predictor: int, shift: int) -> bytes:
+def _encode_interval(values: npt.NDArray[np.int_], predictor: int, shift: int) -> bytes:
     bits = ""
     for (row, column), value in np.ndenumerate(values):
         difference = (int(value) - _predict(values, row, column, predictor, shift) + 32768) % 65536 - 32768
         size = abs(difference).bit_length()
-        bits += f"{size:0{LENGTH}b}"
+        bits += f"{size:0{CODE_BITS}b}"
         if 0 < size < 16:
             bits += f"{difference if difference > 0 else difference + (1 << size) - 1:0{size}b}"
     bits += "1" * (-len(bits) % 8)

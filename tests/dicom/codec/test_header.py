@@ -1,4 +1,4 @@
-"""Headers: the lean walk over elements says what pydicom says, and hostile ones get one sentence."""
+"""Headers: the own parser agrees with pydicom, and invalid headers are rejected with one line."""
 
 import struct
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset
-from tests.support.dicom import neck, write_series
+from tests.support.dicom import make_hu, write_series
 
 from cspine.core.errors import DicomError, InputError
 from cspine.dicom.codec.dataset import elements_by_pydicom, looks_like_dicom
@@ -19,7 +19,7 @@ from cspine.dicom.codec.header import _REQUIRED_TAGS, SliceHeader, read_header, 
 from cspine.dicom.discovery import discover
 from cspine.dicom.sources import SourceFile
 
-HU = neck((12, 8, 8))
+HU = make_hu((12, 8, 8))
 PYDICOM_FILES = sorted({Path(name) for name in get_testdata_files() if Path(name).is_file()})
 
 
@@ -27,8 +27,8 @@ def source(path: Path) -> SourceFile:
     return SourceFile(path, None, path.name, path.stat().st_size)
 
 
-def test_the_walk_finds_what_pydicom_finds_in_all_its_files() -> None:
-    walked = 0
+def test_the_parser_reads_the_same_elements_as_pydicom() -> None:
+    n_compared = 0
     for path in PYDICOM_FILES:
         data = path.read_bytes()
         if not looks_like_dicom(data):
@@ -45,11 +45,11 @@ def test_the_walk_finds_what_pydicom_finds_in_all_its_files() -> None:
         values = {tag: raw.value.rstrip(b" \0") for tag, raw in theirs.values.items()}
         assert {tag: raw.value.rstrip(b" \0") for tag, raw in ours.values.items() if tag in values} == values, path.name
         assert ours.transfer_syntax_uid == theirs.transfer_syntax_uid, path.name
-        walked += 1
-    assert walked > 100
+        n_compared += 1
+    assert n_compared > 100
 
 
-def test_pixels_lie_where_the_header_says(tmp_path: Path) -> None:
+def test_pixel_data_offset_and_length_are_those_of_the_pixels(tmp_path: Path) -> None:
     (path, *_) = write_series(tmp_path, HU)
 
     header = read_header(source(path))
@@ -60,7 +60,7 @@ def test_pixels_lie_where_the_header_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("explicit", [True, False])
-def test_private_sequences_of_undefined_length_are_jumped_over(tmp_path: Path, explicit: bool) -> None:
+def test_private_sequences_of_undefined_length_are_skipped(tmp_path: Path, explicit: bool) -> None:
     def change(dataset: Dataset, _: int) -> Dataset:
         inner, item = Dataset(), Dataset()
         inner.PatientComments = "inner"
@@ -83,7 +83,7 @@ def test_private_sequences_of_undefined_length_are_jumped_over(tmp_path: Path, e
     assert read_header(source(path)).rows == 8
 
 
-def nested(depth: int, *, undefined: bool) -> bytes:
+def nest_sequences(depth: int, *, undefined: bool) -> bytes:
     """Return a bare explicit data set whose first sequence is nested `depth` deep."""
     body = b""
     for _ in range(depth):
@@ -98,32 +98,32 @@ def nested(depth: int, *, undefined: bool) -> bytes:
     return modality + body + struct.pack("<HH2sHH", 0x0028, 0x0010, b"US", 2, 512)
 
 
-def test_sequences_are_read_over_to_the_stated_depth(tmp_path: Path) -> None:
+def test_sequences_up_to_the_maximum_depth_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "deep.dcm"
-    path.write_bytes(nested(MAX_NESTING, undefined=True))
+    path.write_bytes(nest_sequences(MAX_NESTING, undefined=True))
 
     assert read_header(source(path)).rows == 512
 
 
 @pytest.mark.parametrize("depth", [MAX_NESTING + 1, 20_000])
-def test_sequences_nested_deeper_are_refused(tmp_path: Path, depth: int) -> None:
+def test_sequences_nested_deeper_are_rejected(tmp_path: Path, depth: int) -> None:
     path = tmp_path / "deep.dcm"
-    path.write_bytes(nested(depth, undefined=True))
+    path.write_bytes(nest_sequences(depth, undefined=True))
 
     with pytest.raises(DicomError, match=r"^deep\.dcm: nests sequences more than 32 deep"):
         read_header(source(path))
 
 
-def test_sequences_of_declared_length_cost_nothing_however_deep(tmp_path: Path) -> None:
+def test_sequences_of_declared_length_are_skipped_at_any_depth(tmp_path: Path) -> None:
     path = tmp_path / "deep.dcm"
-    path.write_bytes(nested(3_000, undefined=False))
+    path.write_bytes(nest_sequences(3_000, undefined=False))
 
     assert read_header(source(path)).rows == 512
 
 
 @settings(max_examples=150, deadline=None)
 @given(cut=st.integers(0, 1500))
-def test_a_file_cut_anywhere_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+def test_a_file_truncated_anywhere_is_read_or_rejected(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     folder = tmp_path_factory.getbasetemp() / "cut"
     if not folder.exists():
         write_series(folder, HU)
@@ -150,11 +150,11 @@ def test_text_is_decoded_in_the_files_character_set(tmp_path: Path) -> None:
     assert read_header(source(path)).manufacturer == "Überscan 東京"
 
 
-def test_numbers_that_are_none_are_named(tmp_path: Path) -> None:
+def test_invalid_numbers_are_rejected_by_keyword(tmp_path: Path) -> None:
     paths = write_series(tmp_path, HU)
     data = paths[0].read_bytes()
-    place = data.index(b"\\2", data.index(struct.pack("<HH2s", 0x0028, 0x0030, b"DS")))
-    paths[0].write_bytes(data[:place] + b"\\x" + data[place + 2 :])
+    position = data.index(b"\\2", data.index(struct.pack("<HH2s", 0x0028, 0x0030, b"DS")))
+    paths[0].write_bytes(data[:position] + b"\\x" + data[position + 2 :])
 
     skipped = discover(tmp_path).skipped
 
@@ -164,39 +164,39 @@ def test_numbers_that_are_none_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tag", "value", "said"),
+    ("tag", "value", "message"),
     [
         ("Rows", 8193, "Rows is 8,193, at most 8,192 are read"),
         ("Columns", 65535, "Columns is 65,535, at most"),
         ("NumberOfFrames", 20_001, "Frames is 20,001, at most"),
     ],
 )
-def test_sizes_that_no_ct_has_are_refused(tmp_path: Path, tag: str, value: int, said: str) -> None:
+def test_sizes_beyond_ct_are_rejected(tmp_path: Path, tag: str, value: int, message: str) -> None:
     def change(dataset: Dataset, _: int) -> Dataset:
         setattr(dataset, tag, value)
         return dataset
 
     (path, *_) = write_series(tmp_path, HU, change=change)
 
-    with pytest.raises(DicomError, match=rf"^1\.dcm: {said}"):
+    with pytest.raises(DicomError, match=rf"^1\.dcm: {message}"):
         read_header(source(path))
 
 
-def test_every_file_that_pydicom_ships_is_read_or_refused_by_one_sentence() -> None:
+def test_pydicoms_test_files_are_read_or_rejected_with_one_line() -> None:
     from cspine.dicom.codec.frames import FrameCache
     from cspine.dicom.codec.pixels import PixelRegion
     from cspine.dicom.decode import decode_into
     from cspine.dicom.discovery import _read
 
-    same = 0
+    n_equal = 0
     for path in PYDICOM_FILES:
         with suppress_pydicom_warnings():
-            found = _read(source(path))
-        if isinstance(found, InputError):
-            assert str(found).startswith(f"{path.name}: "), path
-            assert "\n" not in str(found)
+            headers = _read(source(path))
+        if isinstance(headers, InputError):
+            assert str(headers).startswith(f"{path.name}: "), path
+            assert "\n" not in str(headers)
             continue
-        for header in found[:2]:
+        for header in headers[:2]:
             if not header.rows or not header.columns:
                 continue
             out = np.empty((header.rows, header.columns), np.int16)
@@ -206,8 +206,8 @@ def test_every_file_that_pydicom_ships_is_read_or_refused_by_one_sentence() -> N
             except InputError as error:
                 assert str(error).startswith(f"{path.name}: "), path
                 continue
-            same += _is_as_pydicom_has_it(path, header, out)
-    assert same >= 50
+            n_equal += _is_as_pydicom_has_it(path, header, out)
+    assert n_equal >= 50
 
 
 def _is_as_pydicom_has_it(path: Path, header: SliceHeader, out: np.ndarray) -> bool:
@@ -227,7 +227,7 @@ def _is_as_pydicom_has_it(path: Path, header: SliceHeader, out: np.ndarray) -> b
     return True
 
 
-def test_quiet_ends_with_the_last_thread_that_asked_for_it() -> None:
+def test_warnings_are_restored_by_the_last_thread() -> None:
     import logging
     import warnings
 

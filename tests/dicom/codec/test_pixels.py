@@ -1,4 +1,4 @@
-"""Stored values to Hounsfield units: the fast 16-bit way gives what the definition gives."""
+"""Conversion to Hounsfield units: the fast 16-bit arithmetic agrees with the standard's definition."""
 
 from typing import Any
 
@@ -23,28 +23,28 @@ def by_definition(stored: npt.NDArray[Any], pixels: PixelFormat) -> npt.NDArray[
         return raw - (1 << bits) if pixels.signed and raw >> (bits - 1) else raw
 
     hu, padding = np.empty(stored.shape, np.int16), padding_by_definition(pixels, bits)
-    for place, raw in np.ndenumerate(stored):
+    for position, raw in np.ndenumerate(stored):
         number = value(int(raw))
         scaled = float(number) * pixels.slope + pixels.intercept
-        hu[place] = np.clip(np.rint(scaled), -32768, 32767)
+        hu[position] = np.clip(np.rint(scaled), -32768, 32767)
         if padding is not None and min(padding) <= number <= max(padding):
-            hu[place] = AIR_HU
+            hu[position] = AIR_HU
     return hu
 
 
 def padding_by_definition(pixels: PixelFormat, bits: int) -> tuple[int, ...] | None:
-    """The stored numbers that padding stands for; none where the stored bits cannot hold it."""
+    """Return the stored values of padding; None if the stored bits cannot represent it."""
     numbers = range(-(1 << bits - 1), 1 << bits - 1) if pixels.signed else range(1 << bits)
-    found: list[int | None] = []
+    limits: list[int | None] = []
     for limit in pixels.padding or ():
         patterns = [limit, limit - (1 << bits), limit - (1 << pixels.bits_allocated)]
         if not pixels.signed:
             patterns = [limit, limit + (1 << pixels.bits_allocated)]
-        same = [number for number in patterns if number in numbers]
-        found.append(same[0] if same else None)
-    if not found or found[0] is None:
+        matches = [number for number in patterns if number in numbers]
+        limits.append(matches[0] if matches else None)
+    if not limits or limits[0] is None:
         return None
-    return tuple(number for number in found if number is not None)
+    return tuple(number for number in limits if number is not None)
 
 
 formats = st.builds(
@@ -66,7 +66,7 @@ formats = st.builds(
     stored=hnp.arrays(np.uint16, (3, 5), elements=st.sampled_from([*range(0, 65536, 4099), 1, 32767, 32768, 65535])),
     pixels=formats,
 )
-def test_sixteen_bits(stored: npt.NDArray[np.uint16], pixels: PixelFormat) -> None:
+def test_16_bit_values_match_the_definition(stored: npt.NDArray[np.uint16], pixels: PixelFormat) -> None:
     out = np.empty(stored.shape, np.int16)
 
     to_hu(stored, pixels, out)
@@ -76,7 +76,7 @@ def test_sixteen_bits(stored: npt.NDArray[np.uint16], pixels: PixelFormat) -> No
 
 @settings(max_examples=100, deadline=None)
 @given(stored=hnp.arrays(np.uint8, (3, 5)), pixels=formats)
-def test_eight_bits(stored: npt.NDArray[np.uint8], pixels: PixelFormat) -> None:
+def test_8_bit_values_match_the_definition(stored: npt.NDArray[np.uint8], pixels: PixelFormat) -> None:
     pixels = PixelFormat(8, 8, 7, pixels.signed, pixels.slope, pixels.intercept, pixels.padding)
     out = np.empty(stored.shape, np.int16)
 
@@ -87,7 +87,7 @@ def test_eight_bits(stored: npt.NDArray[np.uint8], pixels: PixelFormat) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(stored=hnp.arrays(np.uint32, (3, 5)), pixels=formats, bits=st.integers(17, 32))
-def test_thirty_two_bits(stored: npt.NDArray[np.uint32], pixels: PixelFormat, bits: int) -> None:
+def test_32_bit_values_match_the_definition(stored: npt.NDArray[np.uint32], pixels: PixelFormat, bits: int) -> None:
     pixels = PixelFormat(32, bits, bits - 1, pixels.signed, pixels.slope, pixels.intercept, pixels.padding)
     out = np.empty(stored.shape, np.int16)
 
@@ -96,7 +96,7 @@ def test_thirty_two_bits(stored: npt.NDArray[np.uint32], pixels: PixelFormat, bi
     np.testing.assert_array_equal(out, by_definition(stored, pixels))
 
 
-def test_values_already_in_place_are_not_copied() -> None:
+def test_values_are_converted_in_place() -> None:
     out = np.array([[0, 1024, 5119]], np.uint16).view(np.int16)
 
     to_hu(out.view(np.uint16), PixelFormat(16, 16, 15, signed=False, slope=1.0, intercept=-1024.0, padding=None), out)

@@ -1,4 +1,4 @@
-"""Run-length frames: offsets are held against the frame before anything is read there."""
+"""Run-length frames: segment offsets are checked before anything is decoded."""
 
 import struct
 
@@ -18,7 +18,7 @@ def test_a_frame_is_decoded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         ((3, 64, 100, 150), "3 segments where values have 2 bytes"),
         ((0,), "0 segments"),
@@ -28,14 +28,14 @@ def test_a_frame_is_decoded() -> None:
         ((2, 100, 64), "out of place"),
     ],
 )
-def test_segments_elsewhere_are_refused(header: tuple[int, ...], said: str) -> None:
+def test_invalid_segment_offsets_are_rejected(header: tuple[int, ...], message: str) -> None:
     hostile = struct.pack("<16I", *header, *[0] * (16 - len(header))) + FRAME[64:]
 
-    with pytest.raises(CodestreamError, match=said):
+    with pytest.raises(CodestreamError, match=message):
         decode_rle(hostile, 12, 10, 2)
 
 
-def test_what_is_too_short_is_refused() -> None:
+def test_a_frame_that_is_too_short_is_rejected() -> None:
     with pytest.raises(CodestreamError, match="cut off"):
         decode_rle(FRAME[:50], 12, 10, 2)
     with pytest.raises(CodestreamError, match="cut off"):

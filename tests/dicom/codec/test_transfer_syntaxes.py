@@ -1,4 +1,4 @@
-"""Every transfer syntax gives the voxels that were written, or a sentence that names the file and the codec."""
+"""Every transfer syntax gives the voxels that were written, or an error that names the file and the codec."""
 
 import io
 import struct
@@ -15,19 +15,19 @@ import numpy.typing as npt
 import pytest
 from pydicom.dataset import Dataset
 from tests.support.codecs import SYNTAXES, Syntax, uid_of
-from tests.support.dicom import neck, write_series
+from tests.support.dicom import make_hu, write_series
 
 from cspine.core.errors import DecodeError
 from cspine.dicom import load_volume
 from cspine.dicom.codec import codecs
 
-HU = neck((14, 40, 48))
+HU = make_hu((14, 40, 48))
 COMPRESSED = [syntax for syntax in SYNTAXES if syntax.encode is not None]
-by_name = pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
-compressed_by_name = pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda syntax: syntax.name)
+each_syntax = pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
+each_compressed_syntax = pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda syntax: syntax.name)
 
 
-@by_name
+@each_syntax
 def test_voxels_are_those_written(tmp_path: Path, syntax: Syntax) -> None:
     write_series(tmp_path, HU, syntax=syntax.uid, encode=syntax.encode, change=syntax.change)
 
@@ -36,19 +36,19 @@ def test_voxels_are_those_written(tmp_path: Path, syntax: Syntax) -> None:
     assert np.abs(volume.array.astype(int) - HU).max() <= syntax.error
 
 
-@by_name
-def test_rows_slices_and_step_are_those_of_the_whole(tmp_path: Path, syntax: Syntax) -> None:
+@each_syntax
+def test_ranges_and_step_equal_cropping_the_complete_volume(tmp_path: Path, syntax: Syntax) -> None:
     write_series(tmp_path, HU, syntax=syntax.uid, encode=syntax.encode, change=syntax.change)
-    whole = load_volume(tmp_path)
+    full = load_volume(tmp_path)
 
     part = load_volume(tmp_path, rows=(5, 31), slices=(2, 11), step=3)
 
-    np.testing.assert_array_equal(part.array, whole.array[2:11:3, 5:31:3, ::3])
-    np.testing.assert_allclose(part.affine @ [1, 2, 3, 1], whole.affine @ [5, 11, 9, 1])
+    np.testing.assert_array_equal(part.array, full.array[2:11:3, 5:31:3, ::3])
+    np.testing.assert_allclose(part.affine @ [1, 2, 3, 1], full.affine @ [5, 11, 9, 1])
 
 
-@compressed_by_name
-def test_a_frame_that_lacks_its_end_is_named(tmp_path: Path, syntax: Syntax) -> None:
+@each_compressed_syntax
+def test_a_truncated_frame_is_named(tmp_path: Path, syntax: Syntax) -> None:
     assert syntax.encode is not None
     encode = syntax.encode
     write_series(
@@ -59,8 +59,8 @@ def test_a_frame_that_lacks_its_end_is_named(tmp_path: Path, syntax: Syntax) -> 
         load_volume(tmp_path)
 
 
-@compressed_by_name
-def test_a_file_cut_off_within_its_frame_is_named(tmp_path: Path, syntax: Syntax) -> None:
+@each_compressed_syntax
+def test_a_file_truncated_within_its_frame_is_named(tmp_path: Path, syntax: Syntax) -> None:
     paths = write_series(tmp_path, HU, syntax=syntax.uid, encode=syntax.encode, change=syntax.change)
     paths[4].write_bytes(paths[4].read_bytes()[:-200])
 
@@ -70,9 +70,7 @@ def test_a_file_cut_off_within_its_frame_is_named(tmp_path: Path, syntax: Syntax
 
 @pytest.mark.parametrize("interpretation", ["RGB", "YBR_FULL", "YBR_FULL_422", "MONOCHROME1", ""])
 @pytest.mark.parametrize("name", ["jpeg-lossless-sv1", "jpeg-2000-lossless", "explicit"])
-def test_a_misleading_photometric_interpretation_changes_nothing(
-    tmp_path: Path, name: str, interpretation: str
-) -> None:
+def test_photometric_interpretation_is_ignored_for_gray_images(tmp_path: Path, name: str, interpretation: str) -> None:
     syntax = next(syntax for syntax in SYNTAXES if syntax.name == name)
 
     def change(dataset: Dataset, _: int) -> Dataset:
@@ -85,7 +83,7 @@ def test_a_misleading_photometric_interpretation_changes_nothing(
 
 
 @pytest.mark.parametrize("name", ["jpeg-lossless", "jpeg-ls", "jpeg-2000-lossless", "htj2k-lossless"])
-def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(
+def test_a_codestream_of_another_size_is_rejected_before_decoding(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     syntax = next(syntax for syntax in SYNTAXES if syntax.name == name)
@@ -96,7 +94,7 @@ def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(
             struct.pack_into(">2I", frame, 8, 60_000, 60_000)
             struct.pack_into(">2I", frame, 24, 60_000, 60_000)  # in one tile
         else:
-            marker = next(place for sof in (b"\xff\xc3", b"\xff\xf7") if (place := frame.find(sof)) > 0)
+            marker = next(position for sof in (b"\xff\xc3", b"\xff\xf7") if (position := frame.find(sof)) > 0)
             struct.pack_into(">2H", frame, marker + 5, 60_000, 60_000)
         return bytes(frame)
 
@@ -111,13 +109,13 @@ def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(
         load_volume(tmp_path)
 
 
-def test_a_colour_frame_behind_a_grey_header_is_refused(tmp_path: Path) -> None:
-    def colour(pixels: npt.NDArray[np.uint16]) -> bytes:
+def test_a_color_frame_with_a_gray_header_is_rejected(tmp_path: Path) -> None:
+    def encode_color(pixels: npt.NDArray[np.uint16]) -> bytes:
         return bytes(
             imagecodecs.jpeg8_encode(np.repeat((pixels >> 4).astype(np.uint8)[..., None], 3, axis=2), level=90)
         )
 
-    write_series(tmp_path, HU, syntax=uid_of("jpeg-baseline"), encode=colour)
+    write_series(tmp_path, HU, syntax=uid_of("jpeg-baseline"), encode=encode_color)
 
     with pytest.raises(DecodeError, match="holds 3 colors where gray is declared"):
         load_volume(tmp_path)
@@ -140,7 +138,7 @@ def _encoded(kind: str, stored: npt.NDArray[Any], bits: int) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "bits"), [("jpeg-2000-lossless", 16), ("jpeg-2000-lossless", 12), ("htj2k-lossless", 16)]
 )
-def test_jpeg_2000_at_reduced_resolution_shows_the_same_place(tmp_path: Path, kind: str, bits: int, step: int) -> None:
+def test_jpeg_2000_at_reduced_resolution_keeps_positions(tmp_path: Path, kind: str, bits: int, step: int) -> None:
     j, i = np.mgrid[:96, :128].astype(float)
     slope = np.rint(300 + 5.0 * i + 7.0 * j).astype(np.int16)  # a low-pass leaves a slope where it is
     hu = np.repeat(slope[None], 12, axis=0)
@@ -156,7 +154,7 @@ def test_jpeg_2000_at_reduced_resolution_shows_the_same_place(tmp_path: Path, ki
 
 
 @pytest.mark.parametrize("resolutions", [1, 2, 3])
-def test_jpeg_2000_with_few_resolutions_is_reduced_as_far_as_it_goes(tmp_path: Path, resolutions: int) -> None:
+def test_jpeg_2000_with_few_resolutions_is_reduced_as_far_as_possible(tmp_path: Path, resolutions: int) -> None:
     hu = np.full((12, 64, 64), 250, np.int16)
 
     def encode(pixels: npt.NDArray[np.uint16]) -> bytes:
@@ -184,20 +182,22 @@ def test_jpeg_2000_with_signed_samples_is_reduced_to_the_same_values(tmp_path: P
     np.testing.assert_array_equal(load_volume(tmp_path, step=4).array, hu[::4, ::4, ::4])
 
 
-def test_a_coarse_look_at_jpeg_2000_never_decodes_it_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jpeg_2000_with_a_step_is_not_decoded_at_full_resolution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     syntax = next(syntax for syntax in SYNTAXES if syntax.name == "jpeg-2000-lossless")
     write_series(tmp_path, HU, syntax=syntax.uid, encode=syntax.encode)
     codec = codecs.CODECS[syntax.uid]
 
     def decode(*_: Any, **__: Any) -> npt.NDArray[np.uint16]:
-        raise AssertionError("was decoded whole")
+        raise AssertionError("was decoded at full resolution")
 
     monkeypatch.setitem(codecs.CODECS, syntax.uid, replace(codec, decode=decode))
 
     assert load_volume(tmp_path, step=4).array.shape == (4, 10, 12)
 
 
-def test_a_damaged_frame_is_damaged_at_reduced_resolution_too(tmp_path: Path) -> None:
+def test_a_damaged_frame_is_rejected_at_reduced_resolution(tmp_path: Path) -> None:
     syntax = next(syntax for syntax in SYNTAXES if syntax.name == "jpeg-2000-lossless")
     assert syntax.encode is not None
     encode = syntax.encode
@@ -207,7 +207,7 @@ def test_a_damaged_frame_is_damaged_at_reduced_resolution_too(tmp_path: Path) ->
         load_volume(tmp_path, step=4)
 
 
-def test_deflated_pixels_are_not_inflated_beyond_what_the_header_declares(tmp_path: Path) -> None:
+def test_deflated_pixels_are_inflated_up_to_the_declared_size(tmp_path: Path) -> None:
     paths = write_series(tmp_path, HU, syntax=uid_of("deflated"))
     data = paths[0].read_bytes()
     plain = zlib.decompress(_after_meta(data), -zlib.MAX_WBITS)
@@ -229,7 +229,7 @@ def _after_meta(data: bytes) -> bytes:
     return data[144 + length :]
 
 
-def test_encoders_here_are_read_back_by_their_libraries() -> None:
+def test_the_rle_encoder_of_the_tests_is_decoded_by_imagecodecs() -> None:
     pixels = (HU[0] + 1024).astype(np.uint16)
     buffer = io.BytesIO(next(s.encode for s in SYNTAXES if s.name == "rle")(pixels))  # type: ignore[misc]
     plain = imagecodecs.dicomrle_decode(buffer.getvalue(), "<u2")
@@ -251,7 +251,7 @@ def test_a_codec_that_is_missing_is_named_with_the_file(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("name", ["explicit", "deflated", "rle", "jpeg-lossless-sv1", "jpeg-2000-lossless"])
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated-zip"])
-def test_a_zip_gives_what_its_folder_gives(tmp_path: Path, name: str, compression: int) -> None:
+def test_a_zip_loads_as_its_folder(tmp_path: Path, name: str, compression: int) -> None:
     syntax = next(syntax for syntax in SYNTAXES if syntax.name == name)
     paths = write_series(tmp_path / "in", HU, syntax=syntax.uid, encode=syntax.encode)
     with zipfile.ZipFile(tmp_path / "study.zip", "w", compression) as archive:
@@ -263,7 +263,7 @@ def test_a_zip_gives_what_its_folder_gives(tmp_path: Path, name: str, compressio
     np.testing.assert_array_equal(part.array, load_volume(tmp_path / "in", rows=(4, 30), slices=(3, 9), step=2).array)
 
 
-def test_a_zip_that_is_replaced_is_read_anew(tmp_path: Path) -> None:
+def test_a_zip_that_is_replaced_is_read_again(tmp_path: Path) -> None:
     archive = tmp_path / "study.zip"
     for number, hu in enumerate((HU, HU + 1)):
         folder = tmp_path / str(number)
