@@ -1,15 +1,15 @@
-"""A phantom data set on disk, in the challenge's layout.
+"""Writes a phantom data set in the layout of the RSNA 2022 challenge.
 
 ::
 
     OUT/
-      phantom.json               which job made it; marks the data set as a phantom
+      phantom.json               the job that wrote it; marks the data set as a phantom
       train.csv                  labels
       train_images/UID/N.dcm     slices
-      train_bounding_boxes.csv   a box per crack and slice, in pixels
-      segmentations/UID.nii      vertebrae, as the challenge numbers them
-      fractures/UID.nii.gz       where each fracture is, of studies with fractures, by the truth's mask_value
-      truth/UID.json             everything else: kinds, widths, displacements, visibility, places
+      train_bounding_boxes.csv   a box per fracture and slice, in pixels
+      segmentations/UID.nii      vertebrae, numbered as in the challenge
+      fractures/UID.nii.gz       fractures, by their mask_value in the truth; of studies with fractures
+      truth/UID.json             all other truth; see `cspine.phantom.truth`
 """
 
 import gzip
@@ -20,27 +20,39 @@ from typing import Any, Final
 
 import nibabel
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import ndimage
 
 from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.columns import BOX_COLUMNS, STUDY
-from cspine.core.files import open_run_directory, output_errors, read_json, write_bytes, write_json, write_text
-from cspine.core.parallel import parallel_map
+from cspine.core.files import output_errors, read_json, write_bytes, write_json, write_text
+from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
+from cspine.core.typing import Floats, Labels
 from cspine.dicom.study_collection import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
-from cspine.phantom.scanner.dicom import Identity, draw_writing, instance_numbers, write_slices
-from cspine.phantom.settings import GENERATOR, PhantomSettings, stream
+from cspine.phantom.scanner.dicom import Identity, draw_write_options, instance_numbers, write_slices
+from cspine.phantom.settings import GENERATOR, PhantomSettings, random_stream
 from cspine.phantom.study import PhantomStudy, render_study
 
-_NIFTI_HEAD_BYTES: Final = 352
-"""Of a file that holds header and data: 348, and 4 to say that no extension follows."""
+_NIFTI_HEADER_BYTES: Final = 352
+"""Header of 348 bytes, and 4 bytes that say that no extension follows."""
 
 
 @dataclass(frozen=True)
 class SynthSummary:
-    """What a run of `synthesize` did."""
+    """Result of `synthesize`.
+
+    Attributes
+    ----------
+    studies : int
+        In the data set.
+    made_now : int
+        Of them written by this call.
+    fractured : int
+        Of them with a fracture.
+    bytes : int
+        Size of all DICOM files.
+    """
 
     studies: int
     made_now: int
@@ -61,7 +73,7 @@ class _Task:
 
     @property
     def truth_path(self) -> Path:
-        """Written last: it means that the study is whole."""
+        """Written last, so that it exists only of complete studies."""
         return self.out / TRUTH_FOLDER / f"{self.identity.study_uid}.json"
 
     @property
@@ -78,22 +90,22 @@ def synthesize(
     workers: int = 1,
     progress: Progress = silent,
 ) -> SynthSummary:
-    """Write a phantom data set; an interrupted run goes on where it stopped.
+    """Write a phantom data set; an interrupted call is resumed.
 
     Parameters
     ----------
     out : Path
-        The data set's folder.
+        Folder of the data set.
     studies : int
-        How many; study i is the same whatever their number.
+        Number of studies; study i does not depend on it.
     seed : int
         The same seed gives the same studies.
     settings : PhantomSettings, optional
-        Ranges to draw from.
+        Distributions to draw from; the source domain by default.
     workers : int
-        Processes to use; the studies do not depend on it.
+        Number of processes; the studies do not depend on it.
     progress : Progress
-        Told how many studies are written.
+        Called with the number of studies written.
 
     Returns
     -------
@@ -114,29 +126,36 @@ def synthesize(
         "studies": studies,
         "settings": settings.model_dump(mode="json"),
     }
-    open_run_directory(out, PHANTOM_MARKER, identity, remedy="choose another --out, or delete it")
+    job = ResumableJob(out, PHANTOM_MARKER, identity)
+    job.open()
     tasks = [_Task(out, seed, index, settings) for index in range(studies)]
-    missing = [task for task in tasks if not task.truth_path.is_file()]
-    for outcome in parallel_map(_write_study, missing, workers=workers, progress=progress):
+    made_now = 0
+    for outcome in job.run(_write_study, tasks, is_done=_is_written, workers=workers, progress=progress):
         outcome.get()
+        made_now += 1
     truths = [read_json(task.truth_path) for task in tasks]
     labels = pd.DataFrame([_label_row(truth) for truth in truths])
     boxes = pd.DataFrame([box for truth in truths for box in truth["boxes"]], columns=[STUDY, *BOX_COLUMNS])
     write_text(out / LABELS_FILE, labels.to_csv(index=False))
     write_text(out / BOXES_FILE, boxes.to_csv(index=False))
-    return SynthSummary(studies, len(missing), int(labels[OVERALL].sum()), sum(int(truth["bytes"]) for truth in truths))
+    n_bytes = sum(int(truth["bytes"]) for truth in truths)
+    return SynthSummary(studies, made_now, int(labels[OVERALL].sum()), n_bytes)
+
+
+def _is_written(task: _Task) -> bool:
+    return task.truth_path.is_file()
 
 
 def _write_study(task: _Task) -> None:
-    """Render and write one study in a worker."""
+    """Render and write one study in a worker process."""
     study, uid = render_study(task.seed, task.index, task.settings), task.identity.study_uid
-    writing = draw_writing(stream(task.seed, task.index, task.settings, 1), task.settings)
+    options = draw_write_options(random_stream(task.seed, task.index, task.settings, 1), task.settings)
     part = task.images.with_name(f".{task.images.name}.part")
     with output_errors(task.images):
         for folder in (part, task.images):
             if folder.exists():
                 shutil.rmtree(folder)
-        write_slices(study, task.identity, part, writing)
+        write_slices(study, task.identity, part, options)
         part.replace(task.images)
     _write_mask(study.labels, study.affine_lps, task.out / "segmentations" / f"{uid}.nii")
     if study.fracture_mask.any():
@@ -144,7 +163,7 @@ def _write_study(task: _Task) -> None:
     truth = {
         "study_instance_uid": uid,
         **study.truth,
-        "boxes": _boxes(study, uid, upward=writing.upward),
+        "boxes": _boxes(study, uid, upward=options.upward),
         "bytes": sum(path.stat().st_size for path in task.images.iterdir()),
     }
     write_json(task.truth_path, truth)
@@ -158,13 +177,13 @@ def _label_row(truth: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_mask(mask: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64], path: Path) -> None:
-    """Write labels with sagittal slices first, so that only the affine tells where voxels lie, as in RSNA's."""
+def _write_mask(mask: Labels, affine: Floats, path: Path) -> None:
+    """Write a label map as sagittal slices, as the challenge does: readers must use the affine."""
     affine_lps = affine[:, [2, 0, 1, 3]].copy()  # axes i, k, j
     spacing = np.linalg.norm(affine_lps[:3, :3], axis=0)
     affine_lps[:3, 3] += affine_lps[:3, 1] * (mask.shape[0] - 1)
-    affine_lps[:3, 1] *= -1  # k runs from the head down
-    # NIfTI counts its first axis fastest: a row of the mask stays a row, which copies well.
+    affine_lps[:3, 1] *= -1  # k descends from the head
+    # The first axis of NIfTI varies fastest. Rows of the mask stay contiguous, which makes the copy fast.
     stored = np.ascontiguousarray(mask.transpose(1, 0, 2)[:, ::-1])
     header = nibabel.Nifti1Header()
     header.set_data_dtype(np.uint8)
@@ -172,27 +191,27 @@ def _write_mask(mask: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64], pa
     header.set_zooms(spacing)
     to_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps
     header.set_sform(to_ras, code=1)
-    steps = affine_lps[:3, :3] / spacing
-    if np.allclose(steps.T @ steps, np.eye(3), atol=1e-6):  # of a tilted scan the sform alone can tell
+    directions = affine_lps[:3, :3] / spacing
+    if np.allclose(directions.T @ directions, np.eye(3), atol=1e-6):  # a qform cannot express a tilted gantry
         header.set_qform(to_ras, code=1)
     header.set_xyzt_units("mm")
-    header["magic"], header["vox_offset"] = b"n+1", _NIFTI_HEAD_BYTES
-    head = header.binaryblock.ljust(_NIFTI_HEAD_BYTES, b"\0")
+    header["magic"], header["vox_offset"] = b"n+1", _NIFTI_HEADER_BYTES
+    head = header.binaryblock.ljust(_NIFTI_HEADER_BYTES, b"\0")
     content = head + stored.tobytes()
     write_bytes(path, gzip.compress(content, 1, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _boxes(study: PhantomStudy, uid: str, *, upward: bool) -> list[dict[str, Any]]:
-    """Return a box for every connected piece of a fracture in every slice, in pixels, with its level and mask value."""
+    """Return a box in pixels for each connected component of a fracture in each slice, with level and mask value."""
     numbers = instance_numbers(len(study.hu), upward=upward)
     boxes = []
     for k in np.flatnonzero(study.fracture_mask.any(axis=(1, 2))).tolist():
-        for found in study.truth["fractures"]:
-            broken = study.fracture_mask[k] == found["mask_value"]
-            if not broken.any():
+        for fracture in study.truth["fractures"]:
+            in_slice = study.fracture_mask[k] == fracture["mask_value"]
+            if not in_slice.any():
                 continue
-            pieces, _ = ndimage.label(ndimage.binary_dilation(broken, iterations=3))
-            for rows, columns in ndimage.find_objects(pieces):
+            components, _ = ndimage.label(ndimage.binary_dilation(in_slice, iterations=3))
+            for rows, columns in ndimage.find_objects(components):
                 boxes.append(
                     {
                         STUDY: uid,
@@ -201,8 +220,8 @@ def _boxes(study: PhantomStudy, uid: str, *, upward: bool) -> list[dict[str, Any
                         "width": float(columns.stop - columns.start),
                         "height": float(rows.stop - rows.start),
                         "slice_number": numbers[k],
-                        "level": found["level"],
-                        "mask_value": found["mask_value"],
+                        "level": fracture["level"],
+                        "mask_value": fracture["mask_value"],
                     }
                 )
     return boxes

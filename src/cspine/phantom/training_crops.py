@@ -1,75 +1,78 @@
-"""Necks for training without files: coarse volumes and single vertebrae, scanned on the fly, with their truth."""
+"""Phantoms for training without files: crops of single vertebrae and coarse volumes, rendered on the fly."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from cspine.core.anatomy import FRACTURE_STEP, VERTEBRAE, Level
+from cspine.core.typing import Floats, HounsfieldUnits, Labels
 from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.fractures.fracture import Fracture
-from cspine.phantom.sampler import draw_broken_neck
+from cspine.phantom.sampler import draw_fractured_neck
 from cspine.phantom.scanner.render import Rendered, render
-from cspine.phantom.scanner.scanner import HIGHEST_HU, LOWEST_HU, Scanner
-from cspine.phantom.settings import PhantomSettings, stream
+from cspine.phantom.scanner.scanner import MAX_HU, MIN_HU, Scanner
+from cspine.phantom.settings import PhantomSettings, random_stream
 
-_TO_DEVIATION: Final = 2 * float(np.sqrt(2 * np.log(2)))
-"""Width at half height over standard deviation of a Gaussian."""
+_FWHM_PER_SD: Final = 2 * float(np.sqrt(2 * np.log(2)))
+"""Full width at half maximum over standard deviation of a Gaussian."""
 
-_NOISE_GRAIN_MM: Final = 0.6
+_NOISE_FWHM_MM: Final = 0.6
+"""Width of the Gaussian that correlates the noise."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A piece of a scanned neck on a lattice of its own, with its truth.
+    """A part of a neck on its own grid, with its truth.
 
     Attributes
     ----------
     level : str or None
-        Of a vertebra's crop.
+        Of the vertebra; None for a coarse volume.
     hu : (k, j, i) int16
     affine_lps : (4, 4)
         From ``[k, j, i, 1]`` to LPS mm.
-    labels, broken : (k, j, i) uint8
-        Vertebrae as the challenge numbers them, and of a coarse volume the head as `SKULL`; and vertebrae's numbers
-        where they are broken.
-    fractures : tuple of Crack
-        The vertebra's fractures, in its frame; of a coarse volume, all.
+    labels : (k, j, i) uint8
+        Numbers of vertebrae as in the challenge; in a coarse volume also the head as
+        `cspine.phantom.scanner.render.SKULL_LABEL`.
+    fracture_level_mask : (k, j, i) uint8
+        Numbers of vertebrae where they are fractured.
+    fractures : tuple of Fracture
+        Fracture surfaces of the vertebra, in its frame; in a coarse volume those of all vertebrae.
     frames : dict
-        Level to the (4, 4) affine from a vertebra's frame to LPS mm.
+        Level to the affine from the frame of the vertebra to LPS mm, (4, 4).
     """
 
     level: Level | None
-    hu: npt.NDArray[np.int16]
-    affine_lps: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.uint8]
-    broken: npt.NDArray[np.uint8]
+    hu: HounsfieldUnits
+    affine_lps: Floats
+    labels: Labels
+    fracture_level_mask: Labels
     fractures: tuple[Fracture, ...]
-    frames: Mapping[str, npt.NDArray[np.float64]]
+    frames: Mapping[str, Floats]
 
 
 def render_vertebrae(
     seed: int, index: int, settings: PhantomSettings, *, size: int = 80, spacing_mm: float = 0.8
 ) -> Iterator[Crop]:
-    """Yield a crop about each of C1 to C7, along the vertebra's own axes.
+    """Yield a crop about each of C1 to C7 of a study, along the axes of the vertebra.
 
     Parameters
     ----------
     seed, index : int
-        Which study.
+        Of the study; see `cspine.phantom.study.render_study`.
     settings : PhantomSettings
-        Ranges to draw from.
+        Distributions to draw from.
     size : int
         Voxels along each axis.
     spacing_mm : float
-        Between them.
+        Distance between voxels.
     """
-    neck, scanner = draw_broken_neck(seed, index, settings)
-    rng = stream(seed, index, settings, 2)
+    neck, scanner = draw_fractured_neck(seed, index, settings)
+    rng = random_stream(seed, index, settings, 2)
     for level in VERTEBRAE:
         frame = neck.frames[level]
         affine = np.eye(4)
@@ -81,39 +84,39 @@ def render_vertebrae(
 def render_coarse(
     seed: int, index: int, settings: PhantomSettings, *, spacing_mm: float = 3.0, margin: int = 0
 ) -> Crop:
-    """Return a study's whole field at a coarse spacing.
+    """Return the whole field of view of a study at a coarse spacing.
 
     Parameters
     ----------
     seed, index : int
-        Which study.
+        Of the study; see `cspine.phantom.study.render_study`.
     settings : PhantomSettings
-        Ranges to draw from.
+        Distributions to draw from.
     spacing_mm : float
-        Between voxels.
+        Distance between voxels.
     margin : int
-        By how many voxels the lattice reaches beyond the scan on every side; the neck goes on there.
+        Voxels beyond the scan on every side, which show the neck too.
     """
-    neck, scanner = draw_broken_neck(seed, index, settings)
+    neck, scanner = draw_fractured_neck(seed, index, settings)
     affine = scanner.grid.affine.copy()
     scale = spacing_mm / scanner.grid.spacing_mm
     affine[:3, :3] *= scale
     affine[:3, 3] -= margin * affine[:3, :3].sum(axis=1)
     shape = [max(round(count / part), 1) + 2 * margin for count, part in zip(scanner.grid.shape, scale, strict=True)]
     grid = Grid(affine, (shape[0], shape[1], shape[2]))
-    return _crop(neck, scanner, grid, None, stream(seed, index, settings, 2))
+    return _crop(neck, scanner, grid, None, random_stream(seed, index, settings, 2))
 
 
 def _crop(neck: Neck, scanner: Scanner, grid: Grid, level: Level | None, rng: np.random.Generator) -> Crop:
-    """Render a lattice, with the scanner's resolution and noise brought down to its spacing."""
+    """Render a neck on a grid, with the resolution and noise of the scanner at the spacing of the grid."""
     spacing = grid.spacing_mm
-    thickness = float(max(spacing[0], scanner.thickness_mm)) if level is None else 0.0  # of a crop, the blur does it
+    thickness = float(max(spacing[0], scanner.thickness_mm)) if level is None else 0.0  # crops are blurred
     rendered = render(neck, grid, thickness_mm=thickness, label_skull=level is None)
-    hu = _scan(rendered, scanner, spacing, rng)
+    hu = _blur_and_add_noise(rendered, scanner, spacing, rng)
     fractures = (
         neck.fractures.get(level, ())
         if level
-        else tuple(fracture for found in neck.fractures.values() for fracture in found)
+        else tuple(surface for surfaces in neck.fractures.values() for surface in surfaces)
     )
     frames = {name: frame.affine for name, frame in neck.frames.items()}
     return Crop(
@@ -121,16 +124,16 @@ def _crop(neck: Neck, scanner: Scanner, grid: Grid, level: Level | None, rng: np
     )
 
 
-def _scan(
-    rendered: Rendered, scanner: Scanner, spacing: npt.NDArray[np.float64], rng: np.random.Generator
-) -> npt.NDArray[np.int16]:
-    """Blur by what the scanner blurs beyond the voxels, and add as much noise as they leave of the scanner's."""
-    blurs = np.array([scanner.thickness_mm * 0.6, scanner.blur_mm, scanner.blur_mm]) / _TO_DEVIATION
-    sigma = np.sqrt(np.maximum(blurs**2 - (spacing * 0.29) ** 2, 0)) / spacing
+def _blur_and_add_noise(
+    rendered: Rendered, scanner: Scanner, spacing: Floats, rng: np.random.Generator
+) -> HounsfieldUnits:
+    """Return HU blurred as by the scanner, beyond the averaging over voxels, with the noise left after it."""
+    sd_mm = np.array([scanner.thickness_mm * 0.6, scanner.psf_fwhm_mm, scanner.psf_fwhm_mm]) / _FWHM_PER_SD
+    sigma = np.sqrt(np.maximum(sd_mm**2 - (spacing * 0.29) ** 2, 0)) / spacing
     hu = ndimage.gaussian_filter(rendered.hu, sigma, mode="nearest", truncate=3.0)
     noise = ndimage.gaussian_filter(
-        rng.standard_normal(hu.shape, dtype=np.float32), _NOISE_GRAIN_MM / _TO_DEVIATION / spacing, truncate=2.0
+        rng.standard_normal(hu.shape, dtype=np.float32), _NOISE_FWHM_MM / _FWHM_PER_SD / spacing, truncate=2.0
     )
-    left = min(1.0, float(np.sqrt(np.prod(np.minimum(1.0, np.array([1.0, 0.7, 0.7]) / spacing)))))
-    hu += noise * np.float32(scanner.noise_hu * left / max(float(noise.std()), 1e-6))
-    return np.clip(np.rint(hu), LOWEST_HU, HIGHEST_HU).astype(np.int16)
+    remaining = min(1.0, float(np.sqrt(np.prod(np.minimum(1.0, np.array([1.0, 0.7, 0.7]) / spacing)))))
+    hu += noise * np.float32(scanner.noise_hu * remaining / max(float(noise.std()), 1e-6))
+    return np.clip(np.rint(hu), MIN_HU, MAX_HU).astype(np.int16)

@@ -1,1 +1,1 @@
-"""The procedural neck: vertebrae, posture, soft tissue, variants and devices."""
+"""The procedural neck: vertebrae, posture, soft tissue, anatomic variants and devices."""

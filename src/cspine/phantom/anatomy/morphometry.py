@@ -1,6 +1,6 @@
-"""How large the parts of vertebrae are, and how much that differs between people.
+"""Morphometry of the cervical spine: means and standard deviations of the measures of vertebrae.
 
-Means and spreads are of dry bones and CT of adults, both sexes together; the figures and where they come from:
+They are of dry bones and CT of adults, both sexes together. Sources:
 
 - bodies, canals and spinous processes of C3 to C7: Anatomical dimensions of the typical cervical vertebrae, European
   Journal of Anatomy 24 (2020) 9-15, 100 bones (body depth 14.8 above and 15.6 below, height 10.9 +- 1.4, canal
@@ -10,7 +10,7 @@ Means and spreads are of dry bones and CT of adults, both sexes together; the fi
 - axis: Gosavi and Swamy 2012, 100 bones (dens height 14.9 +- 1.5, body depth 14.8 +- 1.7); a study of 52 bones (CORE
   303973137; dens height 17.6 +- 1.9, depth 10.6 +- 0.9, width 9.8 +- 0.9, body height 18.7 +- 2.2 in front); pedicles:
   Anatomy Research International 2014, 425868, table 2 (21.6 +- 2.4 long, 8.8 +- 2.1 wide, 5.6 +- 2.4 high; drawn with
-  smaller spreads, since so wide a normal distribution would hold pedicles of no height).
+  smaller standard deviations, since a normal distribution that wide would include pedicles of no height).
 - atlas: Patel and Gupta, 100 bones (width 71.2, canal 28.2 by 26.6, arches 10.2 and 8.7 high); spreads: IJAR 2017.454
   (canal 28.8 +- 2.2 by 26.9 +- 2.5).
 - disc heights: the project's design notes.
@@ -25,25 +25,25 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Measure:
-    """A length in mm or an angle in degrees: its mean and standard deviation among people."""
+    """Mean and standard deviation of a length in mm or an angle in degrees in the population."""
 
     mean: float
-    morphometry_sd_factor: float
+    sd: float
 
 
-MOST_SPREADS: Final = 2.5
-"""Nobody is drawn further from the mean than this many standard deviations."""
+MAX_DEVIATION_SD: Final = 2.5
+"""Draws are clipped to this many standard deviations about the mean."""
 
-_LEAST: Final = 0.4
-"""Of a measure's mean; less than any person has."""
+_MIN_FRACTION_OF_MEAN: Final = 0.4
+"""Lower bound of a drawn measure, as a fraction of its mean; no person has less."""
 
-_BY_PERSON, _BY_MEASURE = 0.6, 0.5
-"""How far one person's measures go together: through size, and through the same measure at other levels."""
+_SIZE_LOADING, _MEASURE_LOADING = 0.6, 0.5
+"""Correlation of a measure with body size, and with what the same measure has in common at all levels."""
 
 
-def _by_level(levels: str, means: str, morphometry_sd_factor: float) -> dict[str, Measure]:
+def _by_level(levels: str, means: str, sd: float) -> dict[str, Measure]:
     pairs = zip(levels.split(), means.split(), strict=True)
-    return {level: Measure(float(mean), morphometry_sd_factor) for level, mean in pairs}
+    return {level: Measure(float(mean), sd) for level, mean in pairs}
 
 
 _SUBAXIAL: Final = "C3 C4 C5 C6 C7 T1 T2"
@@ -79,23 +79,29 @@ MORPHOMETRY: Final[Mapping[str, Mapping[str, Measure]]] = {
     "pedicle height": {"C2": Measure(5.6, 1.0)},
     "pedicle length": {"C2": Measure(21.6, 1.7)},
 }
-"""By what is measured and level. A disc belongs to the vertebra above it; its height is that at its middle."""
+"""Measure to level to its distribution.
+
+A disc belongs to the vertebra above it; its height is that at its center.
+"""
 
 Measures = dict[str, float]
+"""Measures of one vertebra by name, in mm or degrees."""
 
 
 def draw_measures(rng: np.random.Generator, *, size: float, morphometry_sd_factor: float = 1.0) -> dict[str, Measures]:
-    """Draw one person's measures.
+    """Draw the measures of all vertebrae of one person.
+
+    Each is normally distributed, and correlated with body size and with the same measure at other levels.
 
     Parameters
     ----------
     rng : numpy Generator
-        Where chance comes from.
+        Source of randomness.
     size : float
-        How large the person is, in standard deviations among people.
+        Body size, in standard deviations of the population.
     morphometry_sd_factor : float
-        How many times as much as in people the measures differ; beyond 1 they are such as nobody has, which teaches a
-        network more than people would.
+        Factor on all standard deviations. Values above 1 exceed the variation of people, which makes networks trained
+        on the phantoms more robust.
 
     Returns
     -------
@@ -103,15 +109,14 @@ def draw_measures(rng: np.random.Generator, *, size: float, morphometry_sd_facto
         Level to measure to mm or degrees.
     """
     person: dict[str, Measures] = {}
-    own = np.sqrt(1 - _BY_PERSON**2 - _BY_MEASURE**2)
+    residual = np.sqrt(1 - _SIZE_LOADING**2 - _MEASURE_LOADING**2)
     for name, levels in MORPHOMETRY.items():
         common = rng.normal()
-        by_person = 0.0 if name == "facet angle" else _BY_PERSON
-        alone = own if by_person else np.sqrt(1 - _BY_MEASURE**2)
+        size_loading = 0.0 if name == "facet angle" else _SIZE_LOADING
+        own_loading = residual if size_loading else np.sqrt(1 - _MEASURE_LOADING**2)
         for level, measure in levels.items():
-            off = by_person * size + _BY_MEASURE * common + alone * rng.normal()
-            drawn = measure.mean + morphometry_sd_factor * measure.morphometry_sd_factor * float(
-                np.clip(off, -MOST_SPREADS, MOST_SPREADS)
-            )
-            person.setdefault(level, {})[name] = max(drawn, _LEAST * measure.mean)
+            deviation = size_loading * size + _MEASURE_LOADING * common + own_loading * rng.normal()
+            deviation_sd = float(np.clip(deviation, -MAX_DEVIATION_SD, MAX_DEVIATION_SD))
+            drawn = measure.mean + morphometry_sd_factor * measure.sd * deviation_sd
+            person.setdefault(level, {})[name] = max(drawn, _MIN_FRACTION_OF_MEAN * measure.mean)
     return person

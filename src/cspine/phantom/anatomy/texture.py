@@ -1,76 +1,93 @@
-"""Random textures: periodic blocks of smooth noise, laid over space at any scale."""
+"""Random textures: periodic blocks of band-pass filtered noise, mapped to space at any scale."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from cspine.core.typing import Bools, Floats32
 from cspine.phantom.anatomy.grid import Grid
-from cspine.phantom.anatomy.solids import Field
 
-_SIDE = 96
-"""Voxels of a block; a power of two would let neighbouring slices of a scan fall on the same planes."""
+_SIDE: Final = 96
+"""Voxels of a block along each axis; with a power of two, neighboring slices of a scan could share planes."""
 
+_N_BLOCKS: Final = 6
 
-_BLOCKS = 6
-
-_FAR = 32 * _SIDE
-"""Blocks begin this far off, in voxels."""
+_OFFSET: Final = 32 * _SIDE
+"""Added to all positions in a block, in voxels, so that none is negative."""
 
 
 @dataclass(frozen=True)
 class Texture:
-    """Noise of mean 0 and deviation 1: one of a few blocks, and where in it a person's begins."""
+    """Noise of mean 0 and standard deviation 1.
+
+    Attributes
+    ----------
+    start : (float, float, float)
+        Position in the block of the origin of space, in voxels along z, y and x.
+    grain : float
+        Size of its structures, in voxels of the block.
+    block : int
+        Which of the blocks it takes.
+    """
 
     start: tuple[float, float, float]
     grain: float = 2.5
     block: int = 0
 
-    def on(self, grid: Grid, *, scale: tuple[float, float, float]) -> Field:
-        """Return the noise on a lattice, interpolated.
+    def interpolate(self, grid: Grid, *, scale: tuple[float, float, float]) -> Floats32:
+        """Return the noise on a grid by linear interpolation, (k, j, i).
 
         Parameters
         ----------
         grid : Grid
-            In mm.
+            Where to sample.
         scale : (float, float, float)
-            Its grain along z, y and x, in mm.
+            Size of its structures along z, y and x, in mm.
         """
         x, y, z = grid.points().coordinates((0, 0, 0))
-        places = np.stack(np.broadcast_arrays(*self._places((z, y, x), scale)))
+        positions = np.stack(np.broadcast_arrays(*self._positions((z, y, x), scale)))
         return np.asarray(
-            ndimage.map_coordinates(_block(self.grain, self.block), places, order=1, mode="grid-wrap"), np.float32
+            ndimage.map_coordinates(_block(self.grain, self.block), positions, order=1, mode="grid-wrap"), np.float32
         )
 
-    def at(
-        self, grid: Grid, where: npt.NDArray[np.bool_], scales: Sequence[tuple[float, float, float]]
-    ) -> Iterator[Field]:
-        """Yield the noise at some points of a lattice, once for each grain: the nearest values, which do in bone."""
-        x, y, z = (np.broadcast_to(values, where.shape)[where] for values in grid.points().coordinates((0, 0, 0)))
+    def nearest(self, grid: Grid, mask: Bools, scales: Sequence[tuple[float, float, float]]) -> Iterator[Floats32]:
+        """Yield the noise at selected points of a grid by nearest-neighbor lookup, which suffices in bone.
+
+        Parameters
+        ----------
+        grid : Grid
+            Where to sample.
+        mask : (k, j, i) bool
+            Which points of the grid.
+        scales : sequence of (float, float, float)
+            Sizes of structures along z, y and x in mm, for each of which an array (n,) is yielded.
+        """
+        x, y, z = (np.broadcast_to(values, mask.shape)[mask] for values in grid.points().coordinates((0, 0, 0)))
         for scale in scales:
-            k, j, i = (values.astype(np.int32) for values in self._places((z, y, x), scale))
+            k, j, i = (values.astype(np.int32) for values in self._positions((z, y, x), scale))
             yield _block(self.grain, self.block).ravel()[((k % _SIDE) * _SIDE + j % _SIDE) * _SIDE + i % _SIDE]
 
-    def _places(self, zyx: Sequence[Field], scale: tuple[float, float, float]) -> list[Field]:
-        """Return where in the block points lie; never below 0, so that whole numbers are cut towards their floor."""
+    def _positions(self, zyx: Sequence[Floats32], scale: tuple[float, float, float]) -> list[Floats32]:
+        """Return positions in the block in voxels; none is negative, so that casting to int takes the floor."""
         return [
-            values * np.float32(self.grain / size) + np.float32(start + _FAR)
+            values * np.float32(self.grain / size) + np.float32(start + _OFFSET)
             for values, size, start in zip(zyx, scale, self.start, strict=True)
         ]
 
 
 def draw_texture(rng: np.random.Generator, grain: float = 2.5) -> Texture:
-    """Draw a block and a place in it."""
+    """Draw the block of a texture and its position in it."""
     z, y, x = rng.uniform(0, _SIDE, 3).tolist()
-    return Texture((z, y, x), grain, int(rng.integers(_BLOCKS)))
+    return Texture((z, y, x), grain, int(rng.integers(_N_BLOCKS)))
 
 
 @cache
-def _block(grain: float, number: int) -> npt.NDArray[np.float32]:
-    """Return a periodic block whose structures are about `grain` voxels wide, without slow changes."""
+def _block(grain: float, number: int) -> Floats32:
+    """Return a periodic block of noise with structures of about `grain` voxels: a difference of two Gaussians."""
     noise = np.random.default_rng([int(grain * 1000), number]).standard_normal((_SIDE,) * 3, dtype=np.float32)
     fine = ndimage.gaussian_filter(noise, grain / 2.5, mode="wrap")
     block = fine - ndimage.gaussian_filter(noise, grain * 1.2, mode="wrap")

@@ -1,1 +1,1 @@
-"""Fractures of the procedural neck: displacement fields, prevalence, coverage by the scan."""
+"""Fractures of the procedural neck: types, displacement fields, prevalence, coverage by the scan."""

@@ -1,65 +1,63 @@
-"""How much of each vertebra and of each fracture a scan shows."""
+"""Coverage: the fraction of each vertebra and of each fracture that lies within the scan."""
 
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from cspine.core.anatomy import VERTEBRAE
-from cspine.phantom.anatomy.grid import Grid, around, sample
+from cspine.core.typing import Bools
+from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck
-from cspine.phantom.anatomy.solids import Box
+from cspine.phantom.anatomy.parts import bounding_box_of, sample_distance
+from cspine.phantom.anatomy.points import Box
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.scanner.scanner import Scanner
 
-_STEP_MM: Final = 1.5
-_CRACK_STEP_MM: Final = 1.0
+_VERTEBRA_STEP_MM: Final = 1.5
+_FRACTURE_STEP_MM: Final = 1.0
 
 
-def coverage(neck: Neck, scanner: Scanner) -> dict[str, float]:
-    """Return the share of each vertebra, C1 to C7, that lies within a scan.
+def vertebra_coverage(neck: Neck, scanner: Scanner) -> dict[str, float]:
+    """Return the fraction of each vertebra, C1 to C7, that lies within a scan.
 
     Parameters
     ----------
     neck : Neck
-        Its vertebrae are taken whole, whatever is broken.
+        Its fractures are ignored.
     scanner : Scanner
-        The technique.
+        Gives the field of view.
 
     Returns
     -------
     dict
-        Level to share, from 0 (absent) to 1 (whole).
+        Level to a fraction from 0 (absent) to 1 (complete).
     """
-    return {level: _share(neck, level, scanner) for level in VERTEBRAE}
-
-
-def _share(neck: Neck, level: str, scanner: Scanner) -> float:
-    parts = neck.bone(level)
-    grid = _lattice(around(parts), _STEP_MM)
-    return _covered(neck, level, scanner, grid, sample(parts, grid) < 0)
+    return {level: _vertebra_fraction(neck, level, scanner) for level in VERTEBRAE}
 
 
 def fracture_coverage(neck: Neck, level: str, fracture: Fracture, scanner: Scanner) -> float:
-    """Return the share of a crack that lies within a scan, from 0 to 1."""
-    grid = _lattice(fracture.box(), _CRACK_STEP_MM)
+    """Return the fraction of a fracture surface of a level that lies within a scan, 0 to 1."""
+    grid = _grid_over(fracture.bounding_box(), _FRACTURE_STEP_MM)
     points = grid.points()
-    near = fracture.within(points) & (np.abs(fracture.side(points)) < _CRACK_STEP_MM)
-    if not fracture.crush_mm:
-        near &= fracture.half_gap(points) > 0
-    return _covered(neck, level, scanner, grid, near & (sample(neck.bone(level), grid) < 0))
+    near = fracture.contains(points) & (np.abs(fracture.surface_distance(points)) < _FRACTURE_STEP_MM)
+    if not fracture.height_loss_mm:
+        near &= fracture.half_gap_mm(points) > 0
+    return _fraction_in_scan(neck, level, scanner, grid, near & (sample_distance(neck.vertebra_parts(level), grid) < 0))
 
 
-def _lattice(box: Box, step_mm: float) -> Grid:
-    affine = np.zeros((4, 4))
-    affine[2, 0] = affine[1, 1] = affine[0, 2] = step_mm
-    affine[:, 3] = [*box[0], 1.0]
+def _vertebra_fraction(neck: Neck, level: str, scanner: Scanner) -> float:
+    parts = neck.vertebra_parts(level)
+    grid = _grid_over(bounding_box_of(parts), _VERTEBRA_STEP_MM)
+    return _fraction_in_scan(neck, level, scanner, grid, sample_distance(parts, grid) < 0)
+
+
+def _grid_over(box: Box, step_mm: float) -> Grid:
     k, j, i = np.ceil((box[1] - box[0]) / step_mm).astype(int)[::-1].tolist()
-    return Grid(affine, (k + 1, j + 1, i + 1))
+    return Grid.aligned(box[0], step_mm, (k + 1, j + 1, i + 1))
 
 
-def _covered(neck: Neck, level: str, scanner: Scanner, grid: Grid, chosen: npt.NDArray[np.bool_]) -> float:
-    """Return which share of some points of a lattice in a vertebra's frame was scanned; 0 of none."""
+def _fraction_in_scan(neck: Neck, level: str, scanner: Scanner, grid: Grid, mask: Bools) -> float:
+    """Return the fraction of the selected points of a grid, in the frame of a vertebra, that was scanned; 0 of none."""
     to_lps = neck.frames[level].affine @ grid.affine
-    places = np.argwhere(chosen) @ to_lps[:3, :3].T + to_lps[:3, 3]
-    return float(np.mean(scanner.covers(places))) if len(places) else 0.0
+    points = np.argwhere(mask) @ to_lps[:3, :3].T + to_lps[:3, 3]
+    return float(np.mean(scanner.covers(points))) if len(points) else 0.0

@@ -1,151 +1,161 @@
-"""Bones with fractures on a lattice."""
+"""Fractured bones on grids: distance fields of intact bone, warped by the displacement of fragments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from cspine.phantom.anatomy.grid import Grid, Part, Window, sample
-from cspine.phantom.anatomy.solids import Cloud, Field, Points, enclose, intersect
+from cspine.core.typing import Bools, Floats32, Labels
+from cspine.phantom.anatomy.distance_fields import smooth_intersection
+from cspine.phantom.anatomy.grid import Grid, Window
+from cspine.phantom.anatomy.parts import Part, sample_distance
+from cspine.phantom.anatomy.points import PointCloud, PointSet, enclosing_box
 from cspine.phantom.fractures.fracture import Fracture
 
-_CRUSHED_MM: Final = 1.2
-"""How far from its surface crushed bone is denser."""
+_IMPACTED_ZONE_MM: Final = 1.2
+"""Half the thickness of the dense band along the surface of an impacted fracture."""
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A bone on a lattice.
+class FracturedBone:
+    """A bone on a grid.
 
     Attributes
     ----------
     field : (k, j, i) float32
-        Signed distance in mm to what is left of it.
-    skin : (k, j, i) float32
-        The same as if its gaps were closed: fresh fractures have no compact bone along them.
-    gap : (k, j, i) uint8
-        Where it is broken, within the gap or crushed: one more than the place of the crack in their order; 0 elsewhere.
-    dense : (k, j, i) float32
-        0 to 1: how much denser crushed bone is.
+        Signed distance from the surface of the bone with its gaps, in mm.
+    closed_field : (k, j, i) float32
+        The same with gaps of fractures closed, which gives the depth below cortex: fresh fractures have none.
+    surface_index : (k, j, i) uint8
+        Where the bone is fractured, in a gap or an impacted band: 1 plus the index of the fracture surface; else 0.
+    impaction : (k, j, i) float32
+        Density of impacted bone, 0 (normal) to 1.
     """
 
-    field: Field
-    skin: Field
-    gap: npt.NDArray[np.uint8]
-    dense: Field
+    field: Floats32
+    closed_field: Floats32
+    surface_index: Labels
+    impaction: Floats32
 
 
 @dataclass(frozen=True)
-class Flaws:
-    """What of a vertebra is missing, and is no fracture.
+class Defects:
+    """What a vertebra lacks without being fractured.
 
     Attributes
     ----------
-    holes : tuple of Part
-        Canals of vessels, without a shell of their own.
-    old : tuple of Crack
-        Gaps lined by compact bone.
+    vascular_canals : tuple of Part
+        Without a cortex of their own.
+    corticated_gaps : tuple of Fracture
+        Gaps lined by cortical bone, such as old fractures.
     """
 
-    holes: tuple[Part, ...] = ()
-    old: tuple[Fracture, ...] = ()
+    vascular_canals: tuple[Part, ...] = ()
+    corticated_gaps: tuple[Fracture, ...] = ()
 
 
-NO_FLAWS: Final = Flaws()
+NO_DEFECTS: Final = Defects()
 
 
-def break_bone(
-    parts: Sequence[Part], local: Grid, fractures: Sequence[Fracture] = (), flaws: Flaws = NO_FLAWS
-) -> Broken:
-    """Sample a bone with its fractures.
+def sample_fractured_bone(
+    parts: Sequence[Part], local: Grid, fractures: Sequence[Fracture] = (), defects: Defects = NO_DEFECTS
+) -> FracturedBone:
+    """Sample a bone with its fractures on a grid.
 
     Parameters
     ----------
     parts : sequence of Part
-        The bone.
+        The intact bone.
     local : Grid
-        The lattice, in the vertebra's frame.
-    fractures : sequence of Crack
-        Its fractures.
-    flaws : Flaws
-        What is no fracture.
+        In the frame of the vertebra.
+    fractures : sequence of Fracture
+        Its fracture surfaces.
+    defects : Defects
+        Canals and gaps that are no fractures.
     """
-    intact, moving = sample(parts, local), (*flaws.old, *fractures)
-    if not moving and not flaws.holes:
+    intact, surfaces = sample_distance(parts, local), (*defects.corticated_gaps, *fractures)
+    if not surfaces and not defects.vascular_canals:
         nothing = np.zeros((1, 1, 1), np.float32)
-        return Broken(intact, intact, nothing.astype(np.uint8), nothing)
-    broken = Broken(intact.copy(), intact, np.zeros(intact.shape, np.uint8), np.zeros_like(intact))
-    if moving:
-        window = local.window(enclose(fracture.box() for fracture in moving))
+        return FracturedBone(intact, intact, nothing.astype(np.uint8), nothing)
+    bone = FracturedBone(intact.copy(), intact, np.zeros(intact.shape, np.uint8), np.zeros_like(intact))
+    if surfaces:
+        window = local.window(enclosing_box(surface.bounding_box() for surface in surfaces))
         if window is not None:
-            _break(broken, window, parts, local.part(window), fractures, flaws.old)
-    for hole in flaws.holes:
-        window = local.window(hole.solid.box(), hole.blend_mm)
+            _displace_fragments(bone, window, parts, local.crop(window), fractures, defects.corticated_gaps)
+    for canal in defects.vascular_canals:
+        window = local.window(canal.solid.bounding_box(), canal.blend_mm)
         if window is not None:
-            distance = hole.solid.distance(local.part(window).points())
-            broken.field[window] = intersect(broken.field[window], -distance, hole.blend_mm)
-    return broken
+            distance = canal.solid.signed_distance(local.crop(window).points())
+            bone.field[window] = smooth_intersection(bone.field[window], -distance, canal.blend_mm)
+    return bone
 
 
-def _break(
-    broken: Broken,
+def _displace_fragments(
+    bone: FracturedBone,
     window: Window,
     parts: Sequence[Part],
     local: Grid,
     fractures: Sequence[Fracture],
-    old: Sequence[Fracture],
+    corticated: Sequence[Fracture],
 ) -> None:
-    """Move fragments and open gaps within a window.
+    """Displace fragments and open gaps within a window of the grid, in place.
 
-    The last fracture is undone first, so that what it moved carries the gaps of those before it.
+    The displacements are inverted from the last fracture to the first, so that a fragment carries the gaps of the
+    fractures before the one that displaced it.
     """
-    moving = (*old, *fractures)
-    skin = sample(parts, local, warp=lambda points: _whence(points, moving), warp_mm=sum(c.most_mm for c in moving))
-    whole, opened, touched = skin < 0, np.full(skin.shape, -np.inf, np.float32), np.zeros(skin.shape, bool)
-    points: Points = local.points()
-    gap = broken.gap[window]
-    for number in reversed(range(len(moving))):
-        fracture, own = moving[number], np.uint8(max(number - len(old) + 1, 0))
-        inside, side = fracture.within(points), fracture.side(points)
-        near, touched = np.abs(side), touched | inside
-        if fracture.crush_mm:
-            if number >= len(old):
-                np.copyto(gap, own, where=whole & inside & (near < _CRUSHED_MM))
-            dense = np.where(inside, np.clip(1 - near / np.float32(2 * _CRUSHED_MM), 0, 1), 0)
-            np.maximum(broken.dense[window], dense, out=broken.dense[window])
+    surfaces = (*corticated, *fractures)
+    closed = sample_distance(
+        parts,
+        local,
+        warp=lambda points: _undisplaced(points, surfaces),
+        max_warp_mm=sum(surface.max_displacement_mm for surface in surfaces),
+    )
+    in_bone, affected = closed < 0, np.zeros(closed.shape, bool)
+    gap_depth = np.full(closed.shape, -np.inf, np.float32)
+    points: PointSet = local.points()
+    marked = bone.surface_index[window]
+    for index in reversed(range(len(surfaces))):
+        surface, is_fresh = surfaces[index], index >= len(corticated)
+        value = np.uint8(max(index - len(corticated) + 1, 0))
+        inside, side = surface.contains(points), surface.surface_distance(points)
+        distance, affected = np.abs(side), affected | inside
+        if surface.height_loss_mm:
+            if is_fresh:
+                np.copyto(marked, value, where=in_bone & inside & (distance < _IMPACTED_ZONE_MM))
+            density = np.where(inside, np.clip(1 - distance / np.float32(2 * _IMPACTED_ZONE_MM), 0, 1), 0)
+            np.maximum(bone.impaction[window], density, out=bone.impaction[window])
         else:
-            half = fracture.half_gap(points)
+            half = surface.half_gap_mm(points)
             within = inside & (half > 0)
-            np.maximum(opened, half - near, out=opened, where=within)
-            if number < len(old):
-                np.maximum(skin, half - near, out=skin, where=within)  # its edges are compact
+            np.maximum(gap_depth, half - distance, out=gap_depth, where=within)
+            if is_fresh:
+                # A voxel is marked where the surface passes through it, however narrow the gap.
+                half_voxel = np.float32(0.5 * np.abs(surface.normal @ local.affine[:3, :3]).sum())
+                np.copyto(marked, value, where=in_bone & within & (distance < np.maximum(half, half_voxel)))
             else:
-                # A voxel is broken where the surface passes through it, however fine the crack.
-                through = np.float32(0.5 * np.abs(fracture.normal @ local.affine[:3, :3]).sum())
-                np.copyto(gap, own, where=whole & within & (near < np.maximum(half, through)))
+                np.maximum(closed, half - distance, out=closed, where=within)  # cortex lines the gap
         fragment = inside & (side > 0)
-        before = _undo(points, fracture, fragment)
-        if not fracture.crush_mm and fracture.gap_mm > fracture.width_mm:  # it has left the other side behind
-            left = np.minimum(side, -fracture.side(before))
-            np.maximum(opened, left, out=opened, where=fragment)
-            if number >= len(old):
-                np.copyto(gap, own, where=whole & fragment & (left > 0))
+        before = _inverted(points, surface, fragment)
+        if not surface.height_loss_mm and surface.gap_mm > surface.width_mm:  # the space that the fragment has left
+            vacated = np.minimum(side, -surface.surface_distance(before))
+            np.maximum(gap_depth, vacated, out=gap_depth, where=fragment)
+            if is_fresh:
+                np.copyto(marked, value, where=in_bone & fragment & (vacated > 0))
         points = before
-    np.copyto(broken.skin[window], skin, where=touched)
-    np.copyto(broken.field[window], np.maximum(skin, opened), where=touched)
+    np.copyto(bone.closed_field[window], closed, where=affected)
+    np.copyto(bone.field[window], np.maximum(closed, gap_depth), where=affected)
 
 
-def _whence(points: Points, fractures: Sequence[Fracture]) -> Points:
-    """Return where the bone at these points was before any of the fractures."""
-    for fracture in reversed(fractures):
-        points = _undo(points, fracture, fracture.within(points) & (fracture.side(points) > 0))
+def _undisplaced(points: PointSet, surfaces: Sequence[Fracture]) -> PointSet:
+    """Return where the bone at given points was before all displacements."""
+    for surface in reversed(surfaces):
+        points = _inverted(points, surface, surface.contains(points) & (surface.surface_distance(points) > 0))
     return points
 
 
-def _undo(points: Points, fracture: Fracture, beyond: npt.NDArray[np.bool_]) -> Points:
-    """Return where the bone at these points was before a fracture, which moved those beyond it."""
-    moved, still = fracture.inverse_warp(points).coordinates((0, 0, 0)), points.coordinates((0, 0, 0))
-    x, y, z = (np.where(beyond, after, before) for after, before in zip(moved, still, strict=True))
-    return Cloud(x, y, z)
+def _inverted(points: PointSet, surface: Fracture, fragment: Bools) -> PointSet:
+    """Return where the bone at given points was before one displacement, which applies to the fragment only."""
+    displaced, fixed = surface.inverse_warp(points).coordinates((0, 0, 0)), points.coordinates((0, 0, 0))
+    x, y, z = (np.where(fragment, before, same) for before, same in zip(displaced, fixed, strict=True))
+    return PointCloud(x, y, z)

@@ -1,115 +1,115 @@
-"""What metal and dense bone do to slices."""
+"""Artifacts: streaks of metal, and beam hardening by dense bone."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft
 
+from cspine.core.typing import Floats, Floats32
 from cspine.phantom.anatomy.grid import Grid
-from cspine.phantom.anatomy.solids import Field, Place
+from cspine.phantom.scanner.kernel import spatial_frequencies
 
 _METAL_HU: Final = 9000.0
-_METAL_MM: Final = 2.2
-_STREAKS_MM: Final = 5.0
-"""How far above and below a filling slices are streaked."""
+_METAL_RADIUS_MM: Final = 2.2
+_STREAK_RANGE_MM: Final = 5.0
+"""Distance above and below a filling up to which slices have streaks."""
 
-_RAYS: Final = 90
+_N_RAYS: Final = 90
 """Streaks about a filling."""
 
 _BONE_HU: Final = 300.0
-_SHADOW: Final = 0.10
-"""How much of the dense bone that a beam meets is missing along it, at most."""
+_BAND_GAIN: Final = 0.10
+"""Loss of HU per HU of dense bone in the path of the beam, without correction."""
 
-_COARSE: Final = 4
-"""The shadow is worked out on every fourth pixel; it has no detail."""
+_STRIDE: Final = 4
+"""Dark bands are computed on every fourth pixel, since they have no detail."""
 
 
-def add_metal(hu: Field, fillings: Sequence[Place], grid: Grid) -> None:
-    """Put fillings into slices, with their streaks and the dark bands between them.
+def add_metal(hu: Floats32, fillings: Sequence[Floats], grid: Grid) -> None:
+    """Add dental fillings to slices, with their streaks and the dark bands between them.
 
     Parameters
     ----------
     hu : (k, j, i) float32
-        Is changed.
+        The slices; changed in place.
     fillings : sequence of (3,)
-        Where metal is, LPS.
+        Positions of fillings, in LPS.
     grid : Grid
-        Of the slices.
+        Of the slices, in LPS.
     """
     if not fillings:
         return
-    patterns = [_pattern(place) for place in fillings]
+    patterns = [_ray_pattern(filling) for filling in fillings]
     for k in range(grid.shape[0]):
         x, y, z = (
-            grid.part((slice(k, k + 1), slice(0, grid.shape[1]), slice(0, grid.shape[2])))
+            grid.crop((slice(k, k + 1), slice(0, grid.shape[1]), slice(0, grid.shape[2])))
             .points()
             .coordinates((0, 0, 0))
         )
         near = [
-            (place, pattern, off)
-            for place, pattern in zip(fillings, patterns, strict=True)
-            if (off := float(np.abs(z - place[2]).min())) < _STREAKS_MM
+            (filling, pattern, distance_mm)
+            for filling, pattern in zip(fillings, patterns, strict=True)
+            if (distance_mm := float(np.abs(z - filling[2]).min())) < _STREAK_RANGE_MM
         ]
-        for place, pattern, off in near:
-            _streak(hu[k], x[0] - np.float32(place[0]), y[0] - np.float32(place[1]), pattern, off)
-        for (one, _, off), (other, _, _) in pairwise(near):
-            _darken_between(hu[k], x[0], y[0], one, other, off)
+        for filling, pattern, distance_mm in near:
+            _add_streaks(hu[k], x[0] - np.float32(filling[0]), y[0] - np.float32(filling[1]), pattern, distance_mm)
+        for (one, _, distance_mm), (other, _, _) in pairwise(near):
+            _darken_between(hu[k], x[0], y[0], one, other, distance_mm)
 
 
-def darken(image: Any, plane: Field, pixel_mm: float, share: float) -> None:  # noqa: ANN401 - a transform
-    """Take the shadow of dense bone, which hardens the beam, from a slice's transform.
+def apply_beam_hardening(transform: npt.NDArray[Any], plane: Floats32, pixel_mm: float, strength: float) -> None:
+    """Subtract dark bands between dense bones from the Fourier transform of a slice.
 
     Parameters
     ----------
-    image : complex array
-        The transform of the slice; is changed.
+    transform : (rows, columns // 2 + 1) complex
+        Real transform of the slice; changed in place.
     plane : (rows, columns) float32
-        The slice.
+        The slice, HU.
     pixel_mm : float
-        Its pixels.
-    share : float
-        How much of the shadow is left after the scanner's own correction, 0 to 1.
+        Its pixel spacing.
+    strength : float
+        Fraction of the bands left after the correction of the scanner, 0 to 1.
     """
-    if not share:
+    if not strength:
         return
-    dense = np.maximum(plane[::_COARSE, ::_COARSE] - np.float32(_BONE_HU), 0)
+    dense = np.maximum(plane[::_STRIDE, ::_STRIDE] - np.float32(_BONE_HU), 0)
     rows, columns = dense.shape
-    v, u = frequencies((rows, columns), (pixel_mm * _COARSE, pixel_mm * _COARSE))
-    along = np.exp(-((60.0 * u) ** 2) - (14.0 * v) ** 2)  # mostly between what lies side by side
-    shadow = fft.rfft2(dense) * (along * (_SHADOW * share * image.shape[0] / rows * plane.shape[1] / columns))
-    above, below, across = (rows + 1) // 2, rows // 2, shadow.shape[1] - 1
-    image[:above, :across] -= shadow[:above, :across]
-    image[-below:, :across] -= shadow[-below:, :across]
+    v, u = spatial_frequencies((rows, columns), (pixel_mm * _STRIDE, pixel_mm * _STRIDE))
+    along = np.exp(-((60.0 * u) ** 2) - (14.0 * v) ** 2)  # bands are mostly lateral
+    gain = _BAND_GAIN * strength * transform.shape[0] / rows * plane.shape[1] / columns
+    bands = fft.rfft2(dense) * (along * gain)
+    positive, negative, width = (rows + 1) // 2, rows // 2, bands.shape[1] - 1
+    transform[:positive, :width] -= bands[:positive, :width]
+    transform[-negative:, :width] -= bands[-negative:, :width]
 
 
-def frequencies(shape: tuple[int, int], pixel_mm: Sequence[float] | Place) -> tuple[Place, Place]:
-    """Return the frequencies of a slice's transform along its rows' axis and its columns', per mm, to be broadcast."""
-    return fft.fftfreq(shape[0], pixel_mm[0])[:, None], fft.rfftfreq(shape[1], pixel_mm[1])[None, :]
+def _ray_pattern(filling: Floats) -> Floats32:
+    """Return the intensity of the streaks about a filling by angle; seeded by its position, so that slabs agree."""
+    seed = [int(value) for value in np.asarray(filling).view(np.uint64)]
+    return np.random.default_rng(seed).normal(0.0, 1.0, _N_RAYS).astype(np.float32)
 
 
-def _pattern(place: Place) -> Field:
-    """Return the strength of the streaks about a filling by angle; its place makes it the same in every slab."""
-    seed = [int(value) for value in np.asarray(place).view(np.uint64)]
-    return np.random.default_rng(seed).normal(0.0, 1.0, _RAYS).astype(np.float32)
+def _add_streaks(hu: Floats32, x: Floats32, y: Floats32, pattern: Floats32, distance_mm: float) -> None:
+    """Add a filling and its streaks to a slice at a distance above or below, given x and y about the filling."""
+    radius = np.sqrt(x * x + y * y)
+    angle = (np.arctan2(y, x) + np.float32(np.pi)) * np.float32(_N_RAYS / (2 * np.pi))
+    low = np.floor(angle).astype(np.intp) % _N_RAYS
+    weight = angle - np.floor(angle)
+    ray = pattern[low] * (1 - weight) + pattern[(low + 1) % _N_RAYS] * weight
+    fade = np.float32(1 - distance_mm / _STREAK_RANGE_MM)
+    hu += fade * np.float32(260.0) * ray * np.exp(-radius / np.float32(35.0))
+    hu += np.float32(_METAL_HU) * np.clip(np.float32(_METAL_RADIUS_MM - distance_mm) - radius + 0.5, 0, 1)
 
 
-def _streak(hu: Field, x: Field, y: Field, pattern: Field, off_mm: float) -> None:
-    reach = np.sqrt(x * x + y * y)
-    angle = (np.arctan2(y, x) + np.float32(np.pi)) * np.float32(_RAYS / (2 * np.pi))
-    low = np.floor(angle).astype(np.intp) % _RAYS
-    part = angle - np.floor(angle)
-    ray = pattern[low] * (1 - part) + pattern[(low + 1) % _RAYS] * part
-    fade = np.float32(1 - off_mm / _STREAKS_MM)
-    hu += fade * np.float32(260.0) * ray * np.exp(-reach / np.float32(35.0))
-    hu += np.float32(_METAL_HU) * np.clip(np.float32(_METAL_MM - off_mm) - reach + 0.5, 0, 1)
-
-
-def _darken_between(hu: Field, x: Field, y: Field, one: Place, other: Place, off_mm: float) -> None:
-    way = (other - one)[:2]
-    length = max(float(np.hypot(*way)), 1.0)
-    along = ((x - one[0]) * way[0] + (y - one[1]) * way[1]) / length
-    across = ((y - one[1]) * way[0] - (x - one[0]) * way[1]) / length
+def _darken_between(hu: Floats32, x: Floats32, y: Floats32, one: Floats, other: Floats, distance_mm: float) -> None:
+    """Add a dark band between two fillings to a slice at a distance above or below."""
+    direction = (other - one)[:2]
+    length = max(float(np.hypot(*direction)), 1.0)
+    along = ((x - one[0]) * direction[0] + (y - one[1]) * direction[1]) / length
+    across = ((y - one[1]) * direction[0] - (x - one[0]) * direction[1]) / length
     within = np.clip(1 - np.maximum(np.maximum(-along, along - length), 0) / 15.0, 0, 1)
-    hu -= (350.0 * (1 - off_mm / _STREAKS_MM) * within * np.exp(-((across / 3.0) ** 2))).astype(np.float32)
+    hu -= (350.0 * (1 - distance_mm / _STREAK_RANGE_MM) * within * np.exp(-((across / 3.0) ** 2))).astype(np.float32)

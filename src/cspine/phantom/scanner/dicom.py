@@ -1,4 +1,4 @@
-"""A phantom study as DICOM files with headers like the challenge's: nearly empty for most, full for some."""
+"""Writes a phantom study as DICOM files, with nearly empty headers as in the challenge or with full ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +17,27 @@ from cspine.phantom.scanner.scanner import outside_circle
 from cspine.phantom.settings import PhantomSettings
 from cspine.phantom.study import PhantomStudy
 
-_SHARP_MM: Final = 0.85
-"""Kernels that blur less are called bone kernels."""
+_MAX_BONE_KERNEL_FWHM_MM: Final = 0.85
+"""Kernels with a narrower point spread function are called bone kernels."""
 
 _PADDING: Final = -2000
+"""Stored value outside a circular field of view: one that no tissue has, as some vendors use."""
 
-_OWN: Final = ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "SliceLocation", "PixelData")
-"""What is another in each slice."""
+_PER_SLICE: Final = ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient", "SliceLocation", "PixelData")
+"""Elements that differ between slices; all others are encoded once."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What names a study: made from seed, index and domain, so that the same study always has the same UIDs."""
+    """UIDs of a study, derived from seed, index and domain: the same study always has the same UIDs.
+
+    Attributes
+    ----------
+    seed, index : int
+        Seed of the data set, and index of the study in it.
+    domain : str
+        Name of the domain.
+    """
 
     seed: int
     index: int
@@ -36,7 +45,7 @@ class Identity:
 
     @property
     def study_uid(self) -> str:
-        """StudyInstanceUID; PatientID too, as in the challenge."""
+        """StudyInstanceUID, and PatientID as in the challenge."""
         return self._uid("study")
 
     @property
@@ -53,28 +62,28 @@ class Identity:
         """SOPInstanceUID of the slice with this instance number."""
         return self._uid(f"slice {number}")
 
-    def _uid(self, what: str) -> str:
+    def _uid(self, entity: str) -> str:
         domain = [] if self.domain == "source" else [self.domain]
-        return generate_uid(entropy_srcs=["cspine phantom", *domain, str(self.seed), str(self.index), what])
+        return generate_uid(entropy_srcs=["cspine phantom", *domain, str(self.seed), str(self.index), entity])
 
 
 def instance_numbers(count: int, *, upward: bool) -> list[int]:
-    """Return the instance number of each slice from the feet up."""
+    """Return the instance numbers of slices in caudo-cranial order, ascending cranially where `upward`."""
     return list(range(1, count + 1)) if upward else list(range(count, 0, -1))
 
 
 @dataclass(frozen=True)
-class Writing:
-    """How a study's files are written.
+class WriteOptions:
+    """Options of the files of a study.
 
     Attributes
     ----------
     upward : bool
-        Whether instance numbers rise towards the head.
+        Whether instance numbers increase cranially.
     full_header : bool
-        Whether to write what scanners write and the challenge leaves out.
+        Whether to write the elements that scanners write and the challenge has removed.
     compressed : bool
-        Whether pixels are compressed as JPEG lossless.
+        Whether pixels are compressed as JPEG Lossless.
     """
 
     upward: bool
@@ -82,14 +91,18 @@ class Writing:
     compressed: bool
 
 
-def draw_writing(rng: np.random.Generator, settings: PhantomSettings) -> Writing:
-    """Draw how a study is written."""
+def draw_write_options(rng: np.random.Generator, settings: PhantomSettings) -> WriteOptions:
+    """Draw the options of the files of a study."""
     upward, full, compressed = rng.random(3).tolist()
-    return Writing(upward < settings.upward, full < settings.full_headers, compressed < settings.jpeg_lossless)
+    return WriteOptions(
+        upward=upward < settings.upward_fraction,
+        full_header=full < settings.full_header_fraction,
+        compressed=compressed < settings.jpeg_lossless_fraction,
+    )
 
 
-def write_slices(study: PhantomStudy, identity: Identity, folder: Path, writing: Writing) -> None:
-    """Write one file per slice, named after its instance number.
+def write_slices(study: PhantomStudy, identity: Identity, folder: Path, options: WriteOptions) -> None:
+    """Write one file per slice, named by its instance number.
 
     Parameters
     ----------
@@ -98,42 +111,42 @@ def write_slices(study: PhantomStudy, identity: Identity, folder: Path, writing:
     identity : Identity
         Gives the UIDs.
     folder : Path
-        Is made; must not hold slices yet.
-    writing : Writing
-        How.
+        Must not exist; it is created.
+    options : WriteOptions
+        Order, header and compression of the files.
     """
     folder.mkdir(parents=True)
-    dataset = _common(study, identity)
-    if writing.full_header:
-        _complete(dataset, study, identity)
+    dataset = _minimal_dataset(study, identity)
+    if options.full_header:
+        _add_full_header(dataset, study, identity)
     shared: dict[int, bytes] = {}
-    for k, number in enumerate(instance_numbers(len(study.hu), upward=writing.upward)):
-        _place(dataset, study, k, number, identity.sop_uid(number))
-        if writing.compressed:
+    for k, number in enumerate(instance_numbers(len(study.hu), upward=options.upward)):
+        _set_slice(dataset, study, k, number, identity.sop_uid(number))
+        if options.compressed:
             _compress(dataset)
-        shared = shared or {element.tag: _encoded(element) for element in dataset if element.keyword not in _OWN}
-        own = {dataset[keyword].tag: _encoded(dataset[keyword]) for keyword in _OWN if keyword in dataset}
+        shared = shared or {element.tag: _encoded(element) for element in dataset if element.keyword not in _PER_SLICE}
+        own = {dataset[keyword].tag: _encoded(dataset[keyword]) for keyword in _PER_SLICE if keyword in dataset}
         elements = [encoded for _, encoded in sorted((shared | own).items())]
         (folder / f"{number}.dcm").write_bytes(b"".join([_preamble(dataset), *elements]))
 
 
 def _preamble(dataset: Dataset) -> bytes:
-    """Return what comes before a file's data set (PS3.10 section 7.1)."""
+    """Return the preamble, prefix and file meta information of a file (PS3.10 section 7.1)."""
     buffer = DicomBytesIO()
     write_file_meta_info(buffer, dataset.file_meta, enforce_standard=True)
     return b"\0" * 128 + b"DICM" + buffer.getvalue()
 
 
 def _encoded(element: DataElement) -> bytes:
-    """Return an element as it lies in a file: most are the same in every slice, and are encoded once."""
+    """Return an element as encoded in a file."""
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     write_data_element(buffer, element)
     return buffer.getvalue()
 
 
-def _common(study: PhantomStudy, identity: Identity) -> Dataset:
-    """Return what all slices share."""
+def _minimal_dataset(study: PhantomStudy, identity: Identity) -> Dataset:
+    """Return the data set that all slices share, with the elements of the challenge."""
     affine = study.affine_lps
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
@@ -155,8 +168,8 @@ def _common(study: PhantomStudy, identity: Identity) -> Dataset:
     return dataset
 
 
-def _place(dataset: Dataset, study: PhantomStudy, k: int, number: int, sop_uid: str) -> None:
-    """Make a data set that of a slice."""
+def _set_slice(dataset: Dataset, study: PhantomStudy, k: int, number: int, sop_uid: str) -> None:
+    """Set the elements of slice k in a data set."""
     position = study.affine_lps @ [k, 0, 0, 1]
     dataset.file_meta.MediaStorageSOPInstanceUID = UID(sop_uid)
     dataset.SOPInstanceUID = sop_uid
@@ -172,6 +185,7 @@ def _place(dataset: Dataset, study: PhantomStudy, k: int, number: int, sop_uid: 
 
 
 def _compress(dataset: Dataset) -> None:
+    """Compress the pixels of a data set as JPEG Lossless."""
     pixels = np.frombuffer(dataset.PixelData, "<u2").reshape(dataset.Rows, dataset.Columns)
     frame = imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=1, bitspersample=16)
     dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
@@ -180,8 +194,8 @@ def _compress(dataset: Dataset) -> None:
     dataset["PixelData"].is_undefined_length = True
 
 
-def _complete(dataset: Dataset, study: PhantomStudy, identity: Identity) -> None:
-    """Add what scanners write and the challenge leaves out; of a person only what is drawn."""
+def _add_full_header(dataset: Dataset, study: PhantomStudy, identity: Identity) -> None:
+    """Add the elements that scanners write and the challenge has removed."""
     person, scanner = study.truth["person"], study.truth["scanner"]
     dataset.SOPClassUID = CTImageStorage
     dataset.Modality = "CT"
@@ -193,13 +207,13 @@ def _complete(dataset: Dataset, study: PhantomStudy, identity: Identity) -> None
     dataset.PatientBirthDate = dataset.StudyDate = dataset.StudyTime = ""
     dataset.AccessionNumber = dataset.StudyID = dataset.ReferringPhysicianName = ""
     dataset.KVP = 120
-    dataset.ConvolutionKernel = "BONE" if scanner["blur_mm"] < _SHARP_MM else "STANDARD"
+    dataset.ConvolutionKernel = "BONE" if scanner["blur_mm"] < _MAX_BONE_KERNEL_FWHM_MM else "STANDARD"
     dataset.FrameOfReferenceUID = identity.frame_of_reference_uid
     dataset.PositionReferenceIndicator = ""
     dataset.SeriesNumber, dataset.AcquisitionNumber = 1, 1
     dataset.SliceLocation = ""
     dataset.GantryDetectorTilt = f"{np.degrees(np.arcsin(float(dataset.ImageOrientationPatient[5]))):.6g}"
-    if study.round_field:  # padded by a value that no tissue has, as some makers do
+    if study.round_field:
         dataset.PixelRepresentation = 1
         dataset.PixelPaddingValue = _PADDING
         dataset["PixelPaddingValue"].VR = "SS"

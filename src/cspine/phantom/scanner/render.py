@@ -1,65 +1,66 @@
-"""A neck to Hounsfield units on any lattice: every bone in its own window, soft tissue laid out coarsely beneath."""
+"""Renders a neck in HU on any grid: bones within their bounding boxes, over soft tissue from its coarse grid."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from cspine.core.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
-from cspine.phantom.anatomy.grid import Grid, Part, around, sample
-from cspine.phantom.anatomy.head import Hard
+from cspine.core.typing import Bools, Floats, Floats32, Labels
+from cspine.phantom.anatomy.distance_fields import partial_volume, smoothstep
+from cspine.phantom.anatomy.grid import Grid
+from cspine.phantom.anatomy.head import HardTissue
 from cspine.phantom.anatomy.neck import Neck
-from cspine.phantom.anatomy.solids import Field, cover, smoothstep
-from cspine.phantom.anatomy.tissue import BLOOD, DISC, Organ, paint
-from cspine.phantom.fractures.breaking import break_bone
+from cspine.phantom.anatomy.organs import BLOOD, DISC, Organ, composite_organ
+from cspine.phantom.anatomy.parts import Part, bounding_box_of, sample_distance
 from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.fractures.fractured_bone import sample_fractured_bone
 
-TRABECULAR: Final = {
+TRABECULAR_RATIO: Final = {
     "C1": 1.1, "C2": 1.1, "C3": 1.0, "C4": 0.97, "C5": 0.92, "C6": 0.85, "C7": 0.78, "T1": 0.72, "T2": 0.68,
 }  # fmt: skip
-"""Spongy bone's density against C3's; it falls to the feet."""
+"""Density of trabecular bone relative to C3; it decreases caudally."""
 
-_GRAIN_MM: Final = (2.8, 0.8, 0.8)
-"""Of trabecular bone as CT shows it, along z, y and x: bars mostly stand upright, as the load does."""
+_TRABECULAR_GRAIN_MM: Final = (2.8, 0.8, 0.8)
+"""Size of trabecular structures in CT along z, y and x: trabeculae are mostly vertical, along the load."""
 
-_DRIFT_MM: Final = (9.0, 9.0, 9.0)
-"""Over which density and the shell's thickness change."""
+_DENSITY_GRAIN_MM: Final = (9.0, 9.0, 9.0)
+"""Length over which density and the thickness of the cortex vary."""
 
-_CRUSHED_HU: Final = 220.0
-"""By how much bone driven into bone is denser."""
+_IMPACTION_HU: Final = 220.0
+"""Additional density of impacted bone."""
 
-SKULL: Final = 255
-"""How bones of the head are labelled where that is asked for; the challenge does not label them."""
+SKULL_LABEL: Final = 255
+"""Label of bones of the head where they are labeled; the challenge does not label them."""
 
-_HARD_FINE_MM: Final = 1.2
-"""Bones that are no vertebrae are sampled this coarsely."""
+_HARD_TISSUE_STEP_MM: Final = 1.2
+"""Longest step at which bones other than vertebrae are sampled."""
 
-_STEP_MM: Final = 0.75
-"""Slices are averaged over planes at most this far apart."""
+_MAX_PLANE_STEP_MM: Final = 0.75
+"""Largest distance between the planes over which a slice is averaged."""
 
-_LEAST_STEP_MM: Final = 0.3
-"""And where a fine crack along them might fall between planes, this far."""
+_MIN_PLANE_STEP_MM: Final = 0.3
+"""The same where a narrow fracture gap parallel to the slice might fall between planes."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A neck on a lattice.
+    """A neck on a grid.
 
     Attributes
     ----------
     hu : (k, j, i) float32
-        Without scanner: no blur but that of the voxels, no noise.
+        Before the scanner: averaged over voxels, without blur or noise.
     labels : (k, j, i) uint8
-        1-7 C1-C7, 8 T1, 9 T2, 255 the head where asked for.
+        1-7 C1-C7, 8 T1, 9 T2; 255 the head where requested.
     fracture_mask : (k, j, i) uint8
-        The vertebra's number where it is broken, with `FRACTURE_STEP` for each kind of fracture that comes before.
+        Where a vertebra is fractured, its number plus `FRACTURE_STEP` times the index of the type of fracture.
     """
 
-    hu: Field
-    labels: npt.NDArray[np.uint8]
-    fracture_mask: npt.NDArray[np.uint8]
+    hu: Floats32
+    labels: Labels
+    fracture_mask: Labels
 
 
 def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bool = False) -> Rendered:
@@ -72,119 +73,141 @@ def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bo
     grid : Grid
         In LPS, of any direction and spacing.
     thickness_mm : float
-        Of its planes, over which they average.
+        Thickness of the planes of the grid, over which vertebrae are averaged.
     label_skull : bool
-        Whether the bones of the head are labelled too.
+        Whether the bones of the head are labeled too.
     """
-    hu = np.array(neck.soft.on(grid))
+    hu = np.array(neck.soft_tissue.resample(grid))
     rendered = Rendered(hu, np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8))
-    for hard in neck.hard:
-        _paint_hard(hu, hard, grid, rendered.labels if label_skull and hard.of_skull else None)
+    for tissue in neck.hard_tissues:
+        _composite_hard_tissue(hu, tissue, grid, rendered.labels if label_skull and tissue.is_skull else None)
     for disc, frame in neck.discs:
-        paint(hu, Organ((Part(disc, 0.0),), DISC, 1.0), grid.seen_from(frame))
-    for blood in neck.swelling:
-        paint(hu, Organ((Part(blood, 0.0),), BLOOD, 1.0), grid)
+        composite_organ(hu, Organ((Part(disc, 0.0),), DISC, 1.0), grid.in_frame(frame))
+    for hematoma in neck.swelling:
+        composite_organ(hu, Organ((Part(hematoma, 0.0),), BLOOD, 1.0), grid)
     for level in neck.levels:
-        _paint_vertebra(rendered, neck, level, grid, thickness_mm)
+        _composite_vertebra(rendered, neck, level, grid, thickness_mm)
     return rendered
 
 
+def _composite_hard_tissue(hu: Floats32, tissue: HardTissue, grid: Grid, labels: Labels | None) -> None:
+    local = grid.in_frame(tissue.frame)
+    window = local.window(bounding_box_of(tissue.parts), 1.0)
+    if window is None:
+        return
+    distance = sample_distance(
+        tissue.parts, local.crop(window), truncation_mm=tissue.cortex_mm + 2.0, max_step_mm=_HARD_TISSUE_STEP_MM
+    )
+    edge = _edge_mm(grid)
+    near = distance < edge
+    depth, region = distance[near], hu[window]
+    cortex = 1 - smoothstep(-depth, tissue.cortex_mm * 0.7, tissue.cortex_mm * 1.3)
+    value = np.float32(tissue.interior_hu) + np.float32(tissue.cortex_hu - tissue.interior_hu) * cortex
+    background = region[near]
+    region[near] = background + partial_volume(depth, edge) * (value - background)
+    if labels is not None:
+        labels[window][distance < 0] = SKULL_LABEL
+
+
+def _composite_vertebra(rendered: Rendered, neck: Neck, level: str, grid: Grid, thickness_mm: float) -> None:
+    parts, frame = neck.vertebra_parts(level), neck.frames[level].affine
+    fractures, defects = neck.fractures.get(level, ()), neck.variants.defects(level)
+    displacements_mm = (surface.max_displacement_mm for surface in (*fractures, *defects.corticated_gaps))
+    margin = 1.0 + max(displacements_mm, default=0.0)
+    window = grid.in_frame(frame).window(bounding_box_of(parts), margin + thickness_mm / 2)
+    if window is None:
+        return
+    planes = _planes(grid, thickness_mm, _plane_step_mm(grid, frame, fractures))
+    hu, number, weight = rendered.hu[window], SEGMENT_NUMBERS[level], np.float32(1 / len(planes))
+    bone_hu, bone_fraction = np.zeros_like(hu), np.zeros_like(hu)
+    n_inside, surface_index = np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, np.uint8)
+    for plane in planes:
+        part = plane.crop(window)
+        bone = sample_fractured_bone(parts, part.in_frame(frame), fractures, defects)
+        edge = _edge_mm(part)
+        near = bone.field < edge
+        fraction = weight * partial_volume(bone.field[near], edge)
+        value = _bone_hu(bone.closed_field, near, part, neck, level)
+        if fractures:
+            value += np.float32(_IMPACTION_HU) * bone.impaction[near]
+            np.copyto(surface_index, bone.surface_index, where=bone.surface_index > 0)
+        bone_hu[near] += fraction * value
+        bone_fraction[near] += fraction
+        n_inside += bone.field < 0
+    hu += bone_hu - bone_fraction * hu
+    rendered.labels[window][2 * n_inside >= len(planes)] = number
+    values = _mask_values(fractures, number)
+    np.copyto(rendered.fracture_mask[window], values[surface_index], where=surface_index > 0)
+
+
 def _planes(grid: Grid, thickness_mm: float, step_mm: float) -> list[Grid]:
-    """Return the lattices over which slices of a thickness are averaged, along their normal."""
+    """Return the grids over which slices of a thickness are averaged, shifted along their normal."""
     count = max(int(np.ceil(thickness_mm / step_mm - 1e-6)), 1)
-    along = _normal(grid)
-    lattices = []
+    normal = _normal(grid)
+    planes = []
     for number in range(count):
         affine = grid.affine.copy()
-        affine[:3, 3] += along * thickness_mm * ((number + 0.5) / count - 0.5)
-        lattices.append(Grid(affine, grid.shape))
-    return lattices
+        affine[:3, 3] += normal * thickness_mm * ((number + 0.5) / count - 0.5)
+        planes.append(Grid(affine, grid.shape))
+    return planes
 
 
-def _step_mm(grid: Grid, frame: npt.NDArray[np.float64], fractures: Iterable[Fracture]) -> float:
-    """Return how far apart a vertebra's planes may lie: no farther than its gaps are high."""
-    along = frame[:3, :3].T @ _normal(grid)
-    heights = [
-        fracture.width_mm / max(abs(float(fracture.normal @ along)), 0.1)
-        for fracture in fractures
-        if not fracture.crush_mm
+def _plane_step_mm(grid: Grid, frame: Floats, fractures: Iterable[Fracture]) -> float:
+    """Return the largest distance between planes for a vertebra: no more than the extent of its gaps across slices."""
+    normal = frame[:3, :3].T @ _normal(grid)
+    extents = [
+        surface.width_mm / max(abs(float(surface.normal @ normal)), 0.1)
+        for surface in fractures
+        if not surface.height_loss_mm
     ]
-    return float(np.clip(min(heights, default=_STEP_MM), _LEAST_STEP_MM, _STEP_MM))
+    return float(np.clip(min(extents, default=_MAX_PLANE_STEP_MM), _MIN_PLANE_STEP_MM, _MAX_PLANE_STEP_MM))
 
 
-def _normal(grid: Grid) -> npt.NDArray[np.float64]:
-    """Return the unit normal of a lattice's planes."""
-    along = np.cross(grid.affine[:3, 2], grid.affine[:3, 1])
-    return np.asarray(along / np.linalg.norm(along))
+def _normal(grid: Grid) -> Floats:
+    """Return the unit normal of the planes of a grid, (3,)."""
+    normal = np.cross(grid.affine[:3, 2], grid.affine[:3, 1])
+    return np.asarray(normal / np.linalg.norm(normal))
 
 
 def _edge_mm(grid: Grid) -> np.float32:
-    """Return over what length a surface is smoothed so that it does not alias: a voxel within the slice."""
+    """Return the length over which surfaces are smoothed against aliasing: the in-plane size of a voxel."""
     return np.float32(max(grid.spacing_mm[1:].mean(), 0.25))
 
 
-def _paint_hard(hu: Field, hard: Hard, grid: Grid, labels: npt.NDArray[np.uint8] | None) -> None:
-    local = grid.seen_from(hard.frame)
-    window = local.window(around(hard.parts), 1.0)
-    if window is None:
-        return
-    field = sample(hard.parts, local.part(window), reach_mm=hard.cortex_mm + 2.0, fine_mm=_HARD_FINE_MM)
-    edge = _edge_mm(grid)
-    near = field < edge
-    depth, here = field[near], hu[window]
-    shell = 1 - smoothstep(-depth, hard.cortex_mm * 0.7, hard.cortex_mm * 1.3)
-    value = np.float32(hard.inside_hu) + np.float32(hard.cortex_hu - hard.inside_hu) * shell
-    before = here[near]
-    here[near] = before + cover(depth, edge) * (value - before)
-    if labels is not None:
-        labels[window][field < 0] = SKULL
-
-
-def _paint_vertebra(rendered: Rendered, neck: Neck, level: str, grid: Grid, thickness_mm: float) -> None:
-    parts, frame = neck.bone(level), neck.frames[level].affine
-    fractures = neck.fractures.get(level, ())
-    margin = 1.0 + max((fracture.most_mm for fracture in (*fractures, *neck.variants.old.get(level, ()))), default=0.0)
-    window = grid.seen_from(frame).window(around(parts), margin + thickness_mm / 2)
-    if window is None:
-        return
-    planes = _planes(grid, thickness_mm, _step_mm(grid, frame, fractures))
-    hu, number, share = rendered.hu[window], SEGMENT_NUMBERS[level], np.float32(1 / len(planes))
-    painted, covered = np.zeros_like(hu), np.zeros_like(hu)
-    inside, gap = np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, np.uint8)
-    for lattice in planes:
-        part = lattice.part(window)
-        broken = break_bone(parts, part.seen_from(frame), fractures, neck.variants.of(level))
-        edge = _edge_mm(part)
-        near = broken.field < edge
-        covering = share * cover(broken.field[near], edge)
-        value = _bone_hu(broken.skin, near, part, neck, level)
-        if fractures:
-            value += np.float32(_CRUSHED_HU) * broken.dense[near]
-            np.copyto(gap, broken.gap, where=broken.gap > 0)
-        painted[near] += covering * value
-        covered[near] += covering
-        inside += broken.field < 0
-    hu += painted - covered * hu
-    rendered.labels[window][2 * inside >= len(planes)] = number
-    np.copyto(rendered.fracture_mask[window], _values(fractures, number)[gap], where=gap > 0)
-
-
-def _values(fractures: Sequence[Fracture], number: int) -> npt.NDArray[np.uint8]:
-    """Return what voxels of each crack of a vertebra are marked by; those of one kind are one fracture."""
-    kinds = list(dict.fromkeys(fracture.kind for fracture in fractures))
-    return np.array([0, *(number + FRACTURE_STEP * kinds.index(fracture.kind) for fracture in fractures)], np.uint8)
-
-
-def _bone_hu(skin: Field, near: npt.NDArray[np.bool_], part: Grid, neck: Neck, level: str) -> Field:
-    """Return HU of those voxels that bone touches: a shell, thin on bodies, about textured spongy bone."""
-    bone, frame = neck.person.bone, neck.frames[level]
-    slow, fine = neck.texture.at(part, near, (_DRIFT_MM, _GRAIN_MM))
-    (behind,) = part.points().coordinates(frame.centre_mm, [frame.axes[:, 1]])
-    arch = smoothstep(np.broadcast_to(behind, near.shape)[near], 5.0, 10.0)
-    shell = np.float32(bone.endplate_mm) + np.float32(bone.cortex_mm - bone.endplate_mm) * arch
-    compact = 1 - smoothstep(-skin[near] - shell * (1 + np.float32(0.3) * slow), -0.25, 0.25)
-    coordinates = np.float32(min(1.0, 0.7 / part.spacing_mm.max()))  # coarse voxels average the grain away
-    spongy = np.float32(bone.trabecular_hu * TRABECULAR[level]) * (
-        1 + np.float32(0.27) * coordinates * fine + np.float32(0.10) * slow
+def _mask_values(fractures: Sequence[Fracture], number: int) -> Labels:
+    """Return the mask value of each fracture surface of a vertebra after a 0; surfaces of a type have one value."""
+    types = list(dict.fromkeys(surface.fracture_type for surface in fractures))
+    return np.array(
+        [0, *(number + FRACTURE_STEP * types.index(surface.fracture_type) for surface in fractures)], np.uint8
     )
-    return np.asarray(spongy + (np.float32(bone.cortex_hu) - spongy) * compact, np.float32)
+
+
+def _bone_hu(closed_field: Floats32, near: Bools, part: Grid, neck: Neck, level: str) -> Floats32:
+    """Return HU of selected voxels of a vertebra: cortex, which is thin on the body, about textured trabecular bone.
+
+    Parameters
+    ----------
+    closed_field : (k, j, i) float32
+        Signed distance from the cortex, in mm.
+    near : (k, j, i) bool
+        Which voxels.
+    part : Grid
+        Of these arrays, in LPS.
+    neck : Neck
+    level : str
+
+    Returns
+    -------
+    (n,) float32
+    """
+    bone, frame = neck.person.bone, neck.frames[level]
+    slow, fine = neck.texture.nearest(part, near, (_DENSITY_GRAIN_MM, _TRABECULAR_GRAIN_MM))
+    (y,) = part.points().coordinates(frame.center_mm, [frame.axes[:, 1]])
+    arch = smoothstep(np.broadcast_to(y, near.shape)[near], 5.0, 10.0)
+    cortex_mm = np.float32(bone.endplate_mm) + np.float32(bone.cortex_mm - bone.endplate_mm) * arch
+    cortex = 1 - smoothstep(-closed_field[near] - cortex_mm * (1 + np.float32(0.3) * slow), -0.25, 0.25)
+    contrast = np.float32(min(1.0, 0.7 / part.spacing_mm.max()))  # coarse voxels average over trabeculae
+    trabecular = np.float32(bone.trabecular_hu * TRABECULAR_RATIO[level]) * (
+        1 + np.float32(0.27) * contrast * fine + np.float32(0.10) * slow
+    )
+    return np.asarray(trabecular + (np.float32(bone.cortex_hu) - trabecular) * cortex, np.float32)

@@ -1,0 +1,115 @@
+"""The truth of a phantom study: person, scan, coverage, and every fracture in the scan with its visibility."""
+
+from typing import Any, Final
+
+import numpy as np
+from scipy import ndimage
+
+from cspine.core.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
+from cspine.core.typing import Floats, Labels
+from cspine.phantom.anatomy.neck import Neck
+from cspine.phantom.fractures.coverage import fracture_coverage, vertebra_coverage
+from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.scanner.noise import slice_noise_hu
+from cspine.phantom.scanner.render import TRABECULAR_RATIO
+from cspine.phantom.scanner.scanner import Scanner
+from cspine.phantom.visibility import visibility, visibility_word
+
+_LEVELS: Final = {number: level for level, number in SEGMENT_NUMBERS.items()}
+
+MIN_SCANNED_FRACTION: Final = 0.1
+"""A fracture of which less is in the scan is not among the fractures of the study."""
+
+
+def describe_fractures(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
+    """Return the record of each fracture of which at least `MIN_SCANNED_FRACTION` is in the scan.
+
+    Surfaces of one type in one vertebra are one fracture.
+    """
+    noise_hu = np.hypot(*slice_noise_hu(neck, scanner)).astype(np.float64)
+    records: list[dict[str, Any]] = []
+    for level, surfaces in neck.fractures.items():
+        for index, fracture_type in enumerate(dict.fromkeys(surface.fracture_type for surface in surfaces)):
+            of_type = [surface for surface in surfaces if surface.fracture_type == fracture_type]
+            scanned = max(fracture_coverage(neck, level, surface, scanner) for surface in of_type)
+            if scanned < MIN_SCANNED_FRACTION:
+                continue
+            mask_value = SEGMENT_NUMBERS[level] + FRACTURE_STEP * index
+            record = _fracture_record(neck, scanner, noise_hu, level, of_type)
+            records.append(record | {"scanned": scanned, "mask_value": mask_value})
+    return records
+
+
+def _fracture_record(
+    neck: Neck, scanner: Scanner, noise_hu: Floats, level: str, surfaces: list[Fracture]
+) -> dict[str, Any]:
+    """Return the record of one fracture; `noise_hu` is the noise of each slice."""
+    bone, frame = neck.person.bone, neck.frames[level]
+    bone_hu = 0.5 * (bone.cortex_hu + bone.trabecular_hu * TRABECULAR_RATIO[level])
+    centers = [frame.to_lps(surface.center_mm) for surface in surfaces]
+    local_noise_hu = [float(np.interp(center[2], scanner.grid.plane_z_mm, noise_hu)) for center in centers]
+    value = max(
+        visibility(surface, bone_hu, scanner, noise) for surface, noise in zip(surfaces, local_noise_hu, strict=True)
+    )
+    return {
+        "level": level,
+        "kind": surfaces[0].fracture_type,
+        "width_mm": max(surface.gap_mm for surface in surfaces),
+        "displacement_mm": max(float(np.linalg.norm(surface.translation_mm)) for surface in surfaces),
+        "height_loss_mm": max(surface.height_loss_mm for surface in surfaces),
+        "visibility": value,
+        "visibility_word": visibility_word(value),
+        "noise_hu": max(local_noise_hu),
+        "centre_lps_mm": centers[0].tolist(),
+        "normal_lps": (frame.axes @ surfaces[0].normal).tolist(),
+        "cracks": len(surfaces),
+    }
+
+
+def describe_study(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the truth of a study, but for what only its voxels give.
+
+    Parameters
+    ----------
+    neck : Neck
+    scanner : Scanner
+    fractures : list of dict
+        Records of the fractures in the scan; only their levels count as fractured.
+    """
+    z, fractured = scanner.grid.plane_z_mm, {fracture["level"] for fracture in fractures}
+    return {
+        "levels": [level for level in neck.fractures if level in fractured],
+        "levels_out_of_scan": [level for level in neck.fractures if level not in fractured],
+        "fractures": fractures,
+        "vertebrae": {level: neck.frames[level].center_mm.tolist() for level in neck.levels},
+        "coverage": vertebra_coverage(neck, scanner),
+        "axes": {level: neck.frames[level].axes.tolist() for level in neck.levels},
+        "variants": list(neck.variants.names),
+        "additions": list(neck.devices),
+        "person": {"sex": "F" if neck.person.female else "M", "age_years": round(neck.person.age_years, 1)},
+        "scanner": {
+            "thickness_mm": scanner.thickness_mm,
+            "blur_mm": scanner.psf_fwhm_mm,
+            "edge": scanner.edge_enhancement,
+            "noise_hu": scanner.noise_hu,
+        },
+        "scanned_z_mm": [float(z[0]), float(z[-1])],
+    }
+
+
+def centroids(labels: Labels, affine: Floats) -> dict[str, list[float]]:
+    """Return the centroid of the voxels of each vertebra in the scan, by level, in LPS mm.
+
+    Parameters
+    ----------
+    labels : (k, j, i) uint8
+        Numbers of vertebrae.
+    affine : (4, 4)
+        From ``[k, j, i, 1]`` to LPS mm.
+    """
+    found = {}
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:
+            index = np.argwhere(labels[box] == number).mean(axis=0) + [part.start for part in box]
+            found[_LEVELS[number]] = (affine @ [*index, 1.0])[:3].tolist()
+    return found
