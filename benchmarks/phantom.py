@@ -21,7 +21,9 @@ from cspine.core.typing import Grays
 from cspine.phantom import PhantomSettings, render_coarse, render_vertebrae, synthesize
 from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck, draw_neck
-from cspine.phantom.fractures.fracture import Fracture, draw_fractures, sites
+from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.fractures.sampling import draw_fractures
+from cspine.phantom.fractures.sites import sites
 from cspine.phantom.scanner.render import render
 
 SEED: Final = 5
@@ -106,7 +108,7 @@ def _draw_displaced(neck: Neck, level: Level, fracture_type: str) -> tuple[Fract
     settings = PhantomSettings(fracture_width_mm=(1.0, 1.6), displacement_mm=(1.5, 4.0))
     rng = np.random.default_rng(SEED)
     while True:
-        fractures = draw_fractures(level, neck.person, settings, rng, kind=fracture_type)
+        fractures = draw_fractures(level, neck.person, settings, rng, fracture_type=fracture_type)
         first = fractures[0]
         is_displaced = first.height_loss_mm > 0 or np.linalg.norm(first.translation_mm) > 0.8
         if first.center_mm[0] > -2.0 and is_displaced:

@@ -22,8 +22,9 @@ from cspine.core.typing import Floats, Grays
 from cspine.dicom import load_volume
 from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck, draw_neck
-from cspine.phantom.anatomy.tissue import Layout, locate_soft_tissue
-from cspine.phantom.scanner.scanner import Scan, Scanner, acquire
+from cspine.phantom.anatomy.organs import Layout, layout_along_spine
+from cspine.phantom.scanner.acquisition import Scan, acquire
+from cspine.phantom.scanner.scanner import Scanner
 
 N_PHANTOMS: Final = 40
 SEED: Final = 77
@@ -97,7 +98,7 @@ def _draw_scan(number: int) -> tuple[Neck, Scanner, Scan]:
     affine[2, 0], affine[1, 1], affine[0, 2] = SLICE_MM, PIXEL_MM, PIXEL_MM
     affine[:, 3] = [-PIXEL_MM * 127.5, -122.0, -42.0, 1.0]
     grid = Grid(affine, (93, 256, 256))
-    scanner = Scanner(grid, SLICE_MM, mtf50_per_mm=0.5, edge=0.25, noise_hu=13.0, photon_starvation=0.5)
+    scanner = Scanner(grid, SLICE_MM, mtf50_per_mm=0.5, edge_enhancement=0.25, noise_hu=13.0, photon_starvation=0.5)
     return neck, scanner, acquire(neck, scanner, np.random.default_rng([SEED, number, 1]))
 
 
@@ -112,7 +113,7 @@ def _measure_real(hu: Floats) -> CtMeasurements:
 
 def _measure_phantom(neck: Neck, scanner: Scanner, scan: Scan) -> CtMeasurements:
     grid, hu = scanner.grid, scan.hu.astype(np.float64)
-    layout = locate_soft_tissue(neck.person, neck.frames)
+    layout = layout_along_spine(neck.person, neck.frames)
 
     def box_around(point_lps_mm: Floats, half: tuple[int, int, int]) -> Box:
         k, j, i = np.rint((np.linalg.inv(grid.affine) @ [*point_lps_mm, 1.0])[:3]).astype(int)

@@ -18,50 +18,46 @@ Run: ``python -m benchmarks.side_by_side --work DIR``; an interrupted run resume
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 
-from benchmarks.curved_network import predict_curved, shipped_weights, train_curved
+from benchmarks.curved_network import predict_curved, train_curved
 from benchmarks.progress import print_progress
 from benchmarks.tables import save_table
-from cspine.classification.baseline import Baseline
-from cspine.classification.level_classifier import LevelClassifier
-from cspine.classification.predict_dataset import classify_dataset
 from cspine.core.anatomy import OVERALL
 from cspine.core.files import plain_json, write_json
 from cspine.core.parallel import default_workers
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.reference_standard import read_reference_standard
 from cspine.evaluation.cases import LEVELS
-from cspine.evaluation.evaluate import EvaluationResult, judge
+from cspine.evaluation.evaluate import EvaluationResult, evaluate
 from cspine.evaluation.predictions import Predictions
 from cspine.evaluation.target_metrics import auc_difference
+from cspine.experiments.ablation import NOTEBOOK_VIEWS, AblationCost
 from cspine.localization.compiler import PARALLEL_PLANES, Compiler
 from cspine.localization.localizer import Localizer
 from cspine.phantom import DOMAINS, PhantomSettings
 from cspine.phantom.scanner.dicom import Identity
-from cspine.reports.evaluation.sections import Table, show
-from cspine.training.baseline.settings import BaselineTrainSettings
-from cspine.training.baseline.train import train_baseline
-from cspine.training.levels.initialization import export_encoder
+from cspine.pipelines.ablate import AblationSettings, bytes_per_study, train_and_predict
+from cspine.reports.evaluation.sections import Table, format_interval
+from cspine.training.curves import CURVES_FILE
 from cspine.training.levels.phantom_dataset import write_phantom_datasets
 from cspine.training.levels.settings import LevelTrainSettings
-from cspine.training.levels.train import train_levels
 from cspine.views.level_views import LevelViewSettings
 from cspine.views.settings import CompileSettings
 
 N_TRAIN, N_TEST = 160, 200
 TRAIN_SEED, TEST_SEED = 3001, 9090
-PREVALENCE, MATRIX, EPOCHS = 0.75, 320, 4
+PREVALENCE, MATRIX, EPOCHS, SEED = 0.75, 320, 4, 1
 
 REFERENCE: Final = "views-9"
 """Method that the others are compared with."""
 
-Predict = Callable[[CompiledDataset], pd.DataFrame]
-"""Predicts every study of a data set: indexed by StudyInstanceUID, columns `TARGETS`."""
+Datasets = tuple[CompiledDataset, CompiledDataset]
+"""Training and test studies, compiled for a method."""
 
 
 @dataclass(frozen=True)
@@ -72,32 +68,12 @@ class Method:
     ----------
     images : str
         One of `COMPILERS`.
-    train : callable
-        Trains on a data set in a run folder.
-    n_views : int or None
-        Views of each vertebra that the network reads; None where it reads the sagittal images.
+    run : callable
+        Trains on the first of two data sets in a folder, predicts the studies of the second, and measures the cost.
     """
 
     images: str
-    train: Callable[[CompiledDataset, Path], Predict]
-    n_views: int | None = None
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Cost of a method, from compiled images on.
-
-    Attributes
-    ----------
-    bytes_per_study : float
-        Of the images that are read; of a mosaic of views, the fraction of the views.
-    seconds_per_epoch, seconds_per_study : float
-        Of training and of prediction.
-    """
-
-    bytes_per_study: float
-    seconds_per_epoch: float
-    seconds_per_study: float
+    run: Callable[[Datasets, Path], tuple[Predictions, AblationCost]]
 
 
 def main() -> None:
@@ -111,18 +87,13 @@ def main() -> None:
     images = sorted({"curved", *(METHODS[name].images for name in names)})
     train_sets = write_datasets(options.work, images, "train", options.train, TRAIN_SEED)
     test_sets = write_datasets(options.work, images, "test", options.test, TEST_SEED)
-    predictions, costs = [], {}
+    models, costs = [], {}
     for name in names:
         method = METHODS[name]
-        predict = method.train(train_sets[method.images], options.work / name)
-        started = time.perf_counter()
-        probability = predict(test_sets[method.images])
-        seconds = (time.perf_counter() - started) / len(probability)
-        costs[name] = Costs(
-            bytes_per_study(test_sets[method.images], method.n_views), epoch_seconds(options.work / name), seconds
-        )
-        predictions.append(Predictions(name, probability, phantom_only=True))
-    result = evaluate_methods(test_sets["curved"], predictions, options.test)
+        datasets = train_sets[method.images], test_sets[method.images]
+        predictions, costs[name] = method.run(datasets, options.work / name)
+        models.append(replace(predictions, name=name))
+    result = evaluate_methods(test_sets["curved"], models, options.test)
     numbers = {"costs": {name: asdict(cost) for name, cost in costs.items()}, "evaluation": result.to_json()}
     write_json(options.work / "side-by-side.json", plain_json(numbers))
     save_table(options.work, "side-by-side", table(result, costs))
@@ -160,38 +131,17 @@ def evaluate_methods(store: CompiledDataset, predictions: list[Predictions], n_s
     shared = studies & set(store.levels()["study_instance_uid"].astype(str))
     reference = read_reference_standard(store.folder)
     reference = reference.select(reference.labels.index[reference.labels.index.isin(list(shared))])
-    return judge(reference, predictions, progress=print_progress)
+    return evaluate(reference, predictions, progress=print_progress)
 
 
-def bytes_per_study(store: CompiledDataset, n_views: int | None) -> float:
-    """Return the bytes of a study that a method reads.
-
-    Parameters
-    ----------
-    store : CompiledDataset
-        Compiled for the method.
-    n_views : int or None
-        Views of each vertebra that are read out of a mosaic; None for the sagittal images.
-    """
-    settings = store.settings.levels
-    images = store.manifest() if n_views is None else store.levels()
-    fraction = 1.0 if n_views is None or settings is None else n_views / settings.n_views
-    return fraction * float(images["bytes"].sum()) / store.manifest()["study_instance_uid"].nunique()
-
-
-def epoch_seconds(run: Path) -> float:
-    """Return the median time of an epoch of a run."""
-    return float(pd.read_csv(run / "curves.csv")["seconds"].median())
-
-
-def table(result: EvaluationResult, costs: dict[str, Costs]) -> Table:
+def table(result: EvaluationResult, costs: dict[str, AblationCost]) -> Table:
     """Return the table of the benchmarks' page.
 
     Parameters
     ----------
     result : EvaluationResult
         Of all methods.
-    costs : dict of str to Costs
+    costs : dict of str to AblationCost
         By method.
     """
     header = (
@@ -199,10 +149,10 @@ def table(result: EvaluationResult, costs: dict[str, Costs]) -> Table:
         "s per study",
     )  # fmt: skip
     rows = []
-    for model in result.systems:
+    for model in result.models:
         accuracy = []
         for cases in (OVERALL, LEVELS):
-            accuracy += [show(model.row(cases).auc), _difference(result, model.name, cases)]
+            accuracy += [format_interval(model.target(cases).auc), _difference(result, model.name, cases)]
         cost = costs[model.name]
         rows.append(
             (
@@ -221,39 +171,36 @@ def _difference(result: EvaluationResult, name: str, cases: str) -> str:
     if name == REFERENCE or REFERENCE not in result.cases:
         return ""
     difference = auc_difference(result.cases[name][cases], result.cases[REFERENCE][cases])
-    return "" if difference is None else show(difference.interval, sign="+")
+    return "" if difference is None else format_interval(difference.interval, sign="+")
 
 
 # --- methods ---------------------------------------------------------------------------------------------------------
 
 
-def _train_baseline(store: CompiledDataset, out: Path) -> Predict:
-    summary = train_baseline(store, out, BaselineTrainSettings(seed=1), progress=print_progress)
-    if summary is None:  # pragma: no cover - this is one process
-        raise AssertionError("the run belongs to another process")
-    network = Baseline.load(summary.weights)
-    return lambda test: classify_dataset(test, network)
+def _run_baseline(datasets: Datasets, out: Path) -> tuple[Predictions, AblationCost]:
+    settings = AblationSettings("baseline-cnn", seed=SEED)
+    return train_and_predict(datasets, out, NOTEBOOK_VIEWS, settings, print_progress)
 
 
-def _train_views(views: tuple[int, int, int], store: CompiledDataset, out: Path) -> Predict:
-    settings = LevelTrainSettings(seed=1, pretrain_epochs=0, epochs=EPOCHS, train_views=views, eval_views=views)
-    encoder = export_encoder(shipped_weights(), out.parent, LevelViewSettings(), seed=1)
-    summary = train_levels(store, out, settings, start=encoder, progress=print_progress)
-    if summary is None:  # pragma: no cover - this is one process
-        raise AssertionError("the run belongs to another process")
-    classifier = LevelClassifier.load(*summary.weights)
-    return lambda test: classify_dataset(test, classifier)
+def _run_views(datasets: Datasets, out: Path, n_views: int) -> tuple[Predictions, AblationCost]:
+    settings = AblationSettings("levels", epochs=EPOCHS, seed=SEED)
+    return train_and_predict(datasets, out, n_views, settings, print_progress)
 
 
-def _train_curved(store: CompiledDataset, out: Path) -> Predict:
-    network = train_curved(store, out, LevelTrainSettings(seed=1, epochs=EPOCHS))
-    return lambda test: predict_curved(test, network)
+def _run_curved(datasets: Datasets, out: Path) -> tuple[Predictions, AblationCost]:
+    train, test = datasets
+    network = train_curved(train, out, LevelTrainSettings(seed=SEED, epochs=EPOCHS))
+    started = time.perf_counter()
+    probability = predict_curved(test, network)
+    seconds = (time.perf_counter() - started) / len(probability)
+    epoch_seconds = float(pd.read_csv(out / CURVES_FILE)["seconds"].median())
+    n_bytes = bytes_per_study(test, NOTEBOOK_VIEWS, "baseline-cnn")  # of the sagittal images
+    return Predictions("curved", probability, phantom_only=True), AblationCost(n_bytes, epoch_seconds, seconds)
 
 
-def _level_views(images: str, per_plane: int) -> Method:
-    """Return the method that reads each vertebra through so many views of each plane."""
-    views = (per_plane, per_plane, per_plane)
-    return Method(images, lambda store, out: _train_views(views, store, out), n_views=sum(views))
+def _views(images: str, n_views: int) -> Method:
+    """Return the method that reads each vertebra through a number of views, spread over the three planes."""
+    return Method(images, lambda datasets, out: _run_views(datasets, out, n_views))
 
 
 def _localized(storage: str) -> Compiler:
@@ -268,12 +215,12 @@ COMPILERS: Final[dict[str, Callable[[], Compiler]]] = {
 }
 
 METHODS: Final[dict[str, Method]] = {
-    "baseline-cnn": Method("straight", _train_baseline),
-    "curved-9": Method("curved", _train_curved),
-    "views-3": _level_views("curved", 1),
-    "views-9": _level_views("curved", 3),
-    "views-15": _level_views("curved", 5),
-    "views-9-png16": _level_views("png16", 3),
+    "baseline-cnn": Method("straight", _run_baseline),
+    "curved-9": Method("curved", _run_curved),
+    "views-3": _views("curved", 3),
+    "views-9": _views("curved", 9),
+    "views-15": _views("curved", 15),
+    "views-9-png16": _views("png16", 9),
 }
 
 

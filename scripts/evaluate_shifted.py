@@ -2,8 +2,8 @@
 
 Declared before each evaluation: a number of studies of a seed that was never evaluated before, drawn from
 ``DOMAINS["shifted"]`` as it stands, and the weights that come with cspine; nothing is chosen on them. The visibility of
-a fracture was defined before any network was trained (`cspine.phantom.visibility.visibility_word`). Evaluations so far: 200
-studies of seed 9090 with level weights 8f5f45409868; `STUDIES` studies of seed `SEED` with 213e9542a07f, both on 26
+a fracture was defined before any network was trained (`cspine.phantom.visibility.visibility_word`). Evaluations so far:
+200 studies of seed 9090 with level weights 8f5f45409868; `STUDIES` studies of seed `SEED` with 213e9542a07f, both on 26
 November 2026. Later weights are to be given a ``--seed`` of their own.
 
 Fractures are evaluated by `cspine.evaluation`. Two control models show what is predicted without looking at bone: the
@@ -244,15 +244,18 @@ def tables(result: EvaluationResult, vertebrae: VertebraResult) -> dict[str, Tab
 
 def _target_table(model: ModelResult, lesions: LesionLocalization, vertebrae: VertebraResult) -> Table:
     triage = next(point for point in lesions.operating_points if point.name == TRIAGE)
+    level_auc, patient_auc = (subgroup_auc(model, CLEAR_OR_OBVIOUS, unit) for unit in ("vertebrae", "patients"))
+    in_scan = f"{vertebrae.n_covered} vertebrae in the scans"
     rows = (
-        (f"{vertebrae.n_covered} vertebrae in the scans: correct level, centroid within {HIT_DISTANCE_MM:g} mm", "0.98",
+        (f"{in_scan}: correct level, centroid within {HIT_DISTANCE_MM:g} mm", "0.98",
          format_interval(vertebrae.correct_level)),
         ("median error of the centroid, mm", "2", f"{vertebrae.median_error_mm:.2f}"),
         ("95th percentile, mm", "", f"{vertebrae.p95_error_mm:.2f}"),
         ("coverage stated correctly", "0.97", format_interval(vertebrae.correct_coverage)),
-        ("level AUC, clear or obvious fractures", "0.95", format_interval(subgroup_auc(model, CLEAR_OR_OBVIOUS, "vertebrae"))),
-        ("patient AUC, clear or obvious fractures", "0.95", format_interval(subgroup_auc(model, CLEAR_OR_OBVIOUS, "patients"))),
-        (f"detected fractures localized within {HIT_DISTANCE_MM:g} mm", "0.80", format_interval(triage.correct_location)),
+        ("level AUC, clear or obvious fractures", "0.95", format_interval(level_auc)),
+        ("patient AUC, clear or obvious fractures", "0.95", format_interval(patient_auc)),
+        (f"detected fractures localized within {HIT_DISTANCE_MM:g} mm", "0.80",
+         format_interval(triage.correct_location)),
         ("sensitivity for fractured vertebrae, triage operating point", "", format_interval(triage.sensitivity)),
         (f"studies not assessable, of {vertebrae.n_studies}", "", str(model.n_not_assessable)),
     )  # fmt: skip

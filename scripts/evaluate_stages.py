@@ -18,8 +18,8 @@ from cspine.core.columns import STUDY
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.reference_standard import read_reference_standard
 from cspine.evaluation.cases import LEVELS
-from cspine.evaluation.evaluate import ModelResult, judge
-from cspine.reports.evaluation.sections import Table, show
+from cspine.evaluation.evaluate import ModelResult, evaluate
+from cspine.reports.evaluation.sections import Table, format_interval
 from scripts.evaluate_shifted import CLEAR_OR_OBVIOUS, predict, select_studies, subgroup_auc
 
 
@@ -38,9 +38,9 @@ def main() -> None:
         predict(store, classifier, reference, name=name)
         for name, classifier in load_classifiers(options.weights, tta=options.tta).items()
     ]
-    result = judge(reference, predictions)
+    result = evaluate(reference, predictions)
     header = ("weights", "levels, all", "levels, clear or obvious", "patients, all", "patients, clear or obvious")
-    save_table(options.work, "rounds", Table(header, tuple(map(table_row, result.systems))))
+    save_table(options.work, "rounds", Table(header, tuple(map(table_row, result.models))))
 
 
 def load_classifiers(weights: list[str], *, tta: bool) -> dict[str, LevelClassifier]:
@@ -69,12 +69,12 @@ def load_classifiers(weights: list[str], *, tta: bool) -> dict[str, LevelClassif
 def table_row(model: ModelResult) -> tuple[str, ...]:
     """Return a model's AUCs as a row of the table."""
     aucs = (
-        model.row(LEVELS).auc,
+        model.target(LEVELS).auc,
         subgroup_auc(model, CLEAR_OR_OBVIOUS, "vertebrae"),
-        model.row(OVERALL).auc,
+        model.target(OVERALL).auc,
         subgroup_auc(model, CLEAR_OR_OBVIOUS, "patients"),
     )
-    return (model.name, *map(show, aucs))
+    return (model.name, *map(format_interval, aucs))
 
 
 if __name__ == "__main__":

@@ -180,7 +180,9 @@ def make_levels(work: Path) -> None:
         if not (run / WEIGHTS_FILE).is_file():
             auxiliary = write_cases(work / "levels-auxiliary", stage.auxiliary, AUXILIARY_SETTINGS, compiler, progress)
             cases = write_cases(work / "levels-data", stage.cases, CASE_SETTINGS, compiler, progress)
-            train_levels(cases, run, settings, further=auxiliary, start=initial_weights, progress=progress)
+            train_levels(
+                cases, run, settings, auxiliary_data=auxiliary, init_weights=initial_weights, progress=progress
+            )
         initial_weights = run / WEIGHTS_FILE
         metadata, fit = load_weights(LevelsMetadata, initial_weights).metadata, settings.model_dump(mode="json")
         if (metadata.training, metadata.localizer_sha256) != (fit, localizer.weights.sha256):

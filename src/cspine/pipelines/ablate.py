@@ -282,5 +282,5 @@ def bytes_per_study(dataset: CompiledDataset, count: int, network: Network) -> f
     table: Any = dataset.manifest() if network == "baseline-cnn" else dataset.levels()
     studies = max(int(table["study_instance_uid"].nunique()), 1)
     views = dataset.settings.levels
-    fraction = 1.0 if views is None else count / views.n_views
+    fraction = 1.0 if network == "baseline-cnn" or views is None else count / views.n_views
     return fraction * float(table["bytes"].sum()) / studies
