@@ -1,18 +1,18 @@
-"""Operating points hold what they declare, for those cases that shall be judged."""
+"""Operating points meet their targets; calibrated patients are never below their vertebrae."""
 
 import numpy as np
 import pytest
 
 from cspine.metrics.calibration import Calibration, calibrate_cases
-from cspine.metrics.operating_points import choose_points
+from cspine.metrics.operating_points import choose_operating_points
 
 RNG = np.random.default_rng(2)
 TRUTH = RNG.random(600) < 0.3
 SCORE = 1 / (1 + np.exp(-RNG.normal(2.0 * TRUTH - 1.0, 1.0)))
 
 
-def test_points_reach_what_they_are_for() -> None:
-    rule_out, triage = choose_points(TRUTH, SCORE)
+def test_points_meet_their_targets() -> None:
+    rule_out, triage = choose_operating_points(TRUTH, SCORE)
 
     assert (rule_out.name, triage.name) == ("rule-out", "triage")
     assert rule_out.sensitivity >= 0.97
@@ -21,11 +21,11 @@ def test_points_reach_what_they_are_for() -> None:
     assert rule_out.sensitivity == pytest.approx(np.mean(SCORE[TRUTH] >= rule_out.threshold))
 
 
-def test_weights_stand_for_as_many_cases() -> None:
+def test_weight_equals_repetition_of_a_case() -> None:
     weights = RNG.integers(1, 5, len(TRUTH))
 
-    weighted = choose_points(TRUTH, SCORE, weights)
-    repeated = choose_points(np.repeat(TRUTH, weights), np.repeat(SCORE, weights))
+    weighted = choose_operating_points(TRUTH, SCORE, weights)
+    repeated = choose_operating_points(np.repeat(TRUTH, weights), np.repeat(SCORE, weights))
 
     for one, other in zip(weighted, repeated, strict=True):
         assert one.threshold == pytest.approx(other.threshold)
@@ -33,17 +33,17 @@ def test_weights_stand_for_as_many_cases() -> None:
         assert one.specificity == pytest.approx(other.specificity)
 
 
-def test_there_are_none_without_both_classes() -> None:
-    assert choose_points([1, 1], [0.2, 0.9]) == ()
+def test_one_class_gives_no_points() -> None:
+    assert choose_operating_points([1, 1], [0.2, 0.9]) == ()
 
 
-def test_a_patient_is_never_less_suspicious_than_a_vertebra_once_calibrated() -> None:
+def test_calibrated_patient_is_never_below_its_vertebrae() -> None:
     level = Calibration(method="platt", slope=1.0, intercept=1.0)
     overall = Calibration(method="platt", slope=1.0, intercept=-2.0)
     levels = RNG.random((50, 7))
     levels[:, 6] = np.nan
 
-    of_levels, of_patients = calibrate_cases(level, overall, levels, np.nanmax(levels, axis=1))
+    calibrated_levels, calibrated_patients = calibrate_cases(level, overall, levels, np.nanmax(levels, axis=1))
 
-    assert np.all(of_patients >= np.nanmax(of_levels, axis=1))
-    assert np.isnan(of_levels[:, 6]).all()
+    assert np.all(calibrated_patients >= np.nanmax(calibrated_levels, axis=1))
+    assert np.isnan(calibrated_levels[:, 6]).all()

@@ -1,3 +1,5 @@
+"""The challenge's metric against published losses, a case worked by hand and numerical optimization."""
+
 import math
 
 import numpy as np
@@ -8,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from cspine.core.errors import InputError, LabelError
+from cspine.core.errors import InputError
+from cspine.core.typing import Floats
 from cspine.metrics.rsna2022 import (
     best_constants,
     challenge_loss,
@@ -16,12 +19,9 @@ from cspine.metrics.rsna2022 import (
     challenge_weights,
     constant_baselines,
     metric_optimal,
+    remove_positive_weight,
     study_optimal,
-    submission,
-    unweighted,
 )
-
-Floats = npt.NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +35,13 @@ def loss(truth: Floats, constants: npt.ArrayLike, normalise: str = "study") -> f
 
 
 @pytest.mark.parametrize("normalise", ["study", "global"])
-def test_all_one_half_is_0_6931(truth: Floats, normalise: str) -> None:
+def test_constant_one_half_has_loss_0_6931(truth: Floats, normalise: str) -> None:
     assert loss(truth, [0.5] * 8, normalise) == pytest.approx(0.6931, abs=1e-4)
 
 
-def test_the_known_losses_of_constants_are_normalised_per_study(truth: Floats) -> None:
-    # 0.5638 and 0.5573 are known from the real table. Which levels go together in it is known for four pairs only; a
-    # linear programme over all tables that agree with what is known leaves 0.5632..0.5644 for the first and about
+def test_published_losses_of_constants_are_normalized_per_study(truth: Floats) -> None:
+    # 0.5638 and 0.5573 are known from the real table. Its co-occurrence of levels is known for four pairs only; a
+    # linear program over all tables that agree with what is known leaves 0.5632..0.5644 for the first and about
     # 0.5568..0.5579 for the second, while their difference hardly moves.
     prevalence, best = loss(truth, truth.mean(axis=0)), loss(truth, best_constants(truth))
 
@@ -50,7 +50,7 @@ def test_the_known_losses_of_constants_are_normalised_per_study(truth: Floats) -
     assert prevalence - best == pytest.approx(0.5638 - 0.5573, abs=1e-4)
 
 
-def test_globally_normalised_the_losses_of_constants_are_others(truth: Floats) -> None:
+def test_losses_of_constants_under_global_normalization(truth: Floats) -> None:
     # Exact, because they follow from the marginals alone.
     prevalence = truth.mean(axis=0)
 
@@ -58,36 +58,37 @@ def test_globally_normalised_the_losses_of_constants_are_others(truth: Floats) -
     assert loss(truth, metric_optimal(prevalence), "global") == pytest.approx(0.5667, abs=6e-5)
 
 
-def test_no_constant_is_better_than_the_best(truth: Floats) -> None:
+def test_best_constants_are_optimal(truth: Floats) -> None:
     best = best_constants(truth)
 
-    def of(constants: Floats) -> float:
+    def objective(constants: Floats) -> float:
         return loss(truth, constants)
 
-    found = optimize.minimize(of, best, bounds=[(1e-3, 0.999)] * 8)
+    optimum = optimize.minimize(objective, best, bounds=[(1e-3, 0.999)] * 8)
 
-    assert loss(truth, best) <= found.fun + 1e-9
+    assert loss(truth, best) <= optimum.fun + 1e-9
 
 
 @pytest.mark.parametrize("change", [0.98, 1.02])
-def test_globally_normalised_the_metric_optimal_prevalence_is_the_best_constant(truth: Floats, change: float) -> None:
+def test_metric_optimal_prevalence_is_best_constant_under_global_normalization(truth: Floats, change: float) -> None:
     best = metric_optimal(truth.mean(axis=0))
 
     assert loss(truth, best, "global") < loss(truth, np.clip(best * change, 0, 1), "global")
 
 
-def test_each_normalisation_has_its_own_optimal_form_of_calibrated_probabilities(truth: Floats) -> None:
+def test_each_normalization_has_its_own_optimal_transform(truth: Floats) -> None:
     # Scores are normal around each label, so that Bayes' rule over the table's own patterns gives the true posterior.
     rng = np.random.default_rng(1)
     patterns, counts = np.unique(truth, axis=0, return_counts=True)
-    drawn = truth[rng.integers(0, len(truth), 6000)]
-    score = drawn[:, 1:] + rng.normal(size=(6000, 7))
-    chance = np.exp(score @ patterns[:, 1:].T - 0.5 * patterns[:, 1:].sum(axis=1)) * counts
-    plain = np.clip(chance @ patterns / chance.sum(axis=1, keepdims=True), 0, 1)
+    sample = truth[rng.integers(0, len(truth), 6000)]
+    score = sample[:, 1:] + rng.normal(size=(6000, 7))
+    likelihood = np.exp(score @ patterns[:, 1:].T - 0.5 * patterns[:, 1:].sum(axis=1)) * counts
+    plain = np.clip(likelihood @ patterns / likelihood.sum(axis=1, keepdims=True), 0, 1)
 
-    by_study = [challenge_loss(drawn, form) for form in (study_optimal(plain), plain, metric_optimal(plain))]
+    by_study = [challenge_loss(sample, form) for form in (study_optimal(plain), plain, metric_optimal(plain))]
     overall = [
-        challenge_loss(drawn, form, normalise="global") for form in (metric_optimal(plain), study_optimal(plain), plain)
+        challenge_loss(sample, form, normalise="global")
+        for form in (metric_optimal(plain), study_optimal(plain), plain)
     ]
 
     assert by_study == sorted(by_study)
@@ -95,7 +96,7 @@ def test_each_normalisation_has_its_own_optimal_form_of_calibrated_probabilities
     assert min(np.diff(by_study).min(), np.diff(overall).min()) > 0.003
 
 
-def test_constants_from_the_prevalence_alone(truth: Floats) -> None:
+def test_constant_baselines_from_prevalence(truth: Floats) -> None:
     prevalence = truth.mean(axis=0)
 
     by_study, overall = constant_baselines(prevalence), constant_baselines(prevalence, normalise="global")
@@ -106,12 +107,12 @@ def test_constants_from_the_prevalence_alone(truth: Floats) -> None:
     np.testing.assert_allclose(by_study["best constants"], best_constants(truth), atol=5e-3)
     assert loss(truth, by_study["best constants"]) == pytest.approx(loss(truth, best_constants(truth)), abs=5e-5)
     np.testing.assert_allclose(overall["best constants"], 2 * prevalence / (1 + prevalence))
-    for wrong in ([0.1] * 7, [0.1] * 7 + [1.1], [0.1] * 7 + [math.nan]):
+    for invalid in ([0.1] * 7, [0.1] * 7 + [1.1], [0.1] * 7 + [math.nan]):
         with pytest.raises(InputError, match="not eight numbers from 0 to 1"):
-            constant_baselines(wrong)
+            constant_baselines(invalid)
 
 
-def test_a_case_worked_by_hand() -> None:
+def test_example_worked_by_hand() -> None:
     # Study A: overall and C2 fractured. Weights 14, C1 1, C2 2, the other five 1: sum 22.
     # Loss: 14 ln(1/0.8) + 2 ln(1/0.5) + 6 ln(1/0.9) = 3.12401 + 1.38629 + 0.63216 = 5.14246; over 22: 0.233748.
     # Study B: nothing. Weights 7 + 7: 14. Loss: 7 ln(1/0.75) + 7 ln(1/0.9) = 2.01377 + 0.73752 = 2.75130; 0.196521.
@@ -124,19 +125,19 @@ def test_a_case_worked_by_hand() -> None:
     assert challenge_loss(truth, probability, normalise="global") == pytest.approx(7.89376 / 36, abs=1e-6)
 
 
-def test_certain_and_wrong_is_bad_but_finite() -> None:
+def test_certain_error_has_finite_loss() -> None:
     assert challenge_loss([[1] * 8], [[0.0] * 8]) == pytest.approx(-math.log(1e-15))
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.5, 10.0))
-def test_the_plain_probability_comes_back(p: float, weight: float) -> None:
+def test_remove_positive_weight_inverts_weighting(p: float, weight: float) -> None:
     trained = weight * p / (1 + (weight - 1) * p)
 
-    assert float(unweighted(trained, positive_weight=weight)) == pytest.approx(p, abs=1e-9)
+    assert float(remove_positive_weight(trained, positive_weight=weight)) == pytest.approx(p, abs=1e-9)
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=8, max_size=8))
-def test_the_best_form_per_study_is_a_probability_and_keeps_certainty(plain: list[float]) -> None:
+def test_study_optimal_is_a_probability_and_keeps_certainty(plain: list[float]) -> None:
     best = study_optimal(plain)
 
     assert np.all((best >= 0) & (best <= 1))
@@ -156,43 +157,11 @@ def test_the_best_form_per_study_is_a_probability_and_keeps_certainty(plain: lis
         (np.zeros((0, 8)), np.zeros((0, 8)), "no studies"),
     ],
 )
-def test_bad_input_is_named(truth: npt.ArrayLike, probability: npt.ArrayLike, message: str) -> None:
+def test_invalid_input_raises(truth: npt.ArrayLike, probability: npt.ArrayLike, message: str) -> None:
     with pytest.raises(InputError, match=message):
         challenge_loss(truth, probability)
 
 
-def test_another_normalisation_is_refused(truth: Floats) -> None:
-    with pytest.raises(InputError, match="'patient' is no normalisation"):
+def test_unknown_normalization_raises(truth: Floats) -> None:
+    with pytest.raises(InputError, match="'patient' is no normalization"):
         loss(truth, [0.5] * 8, "patient")
-
-
-def test_submission_has_eight_rows_per_study_in_the_challenges_order() -> None:
-    table = submission(["1.1", "1.2"], np.arange(16).reshape(2, 8) / 16)
-
-    assert table.columns.tolist() == ["row_id", "fractured"]
-    assert table["row_id"].tolist()[:8] == [*(f"1.1_C{n}" for n in range(1, 8)), "1.1_patient_overall"]
-    assert table["fractured"].tolist()[:8] == [n / 16 for n in (1, 2, 3, 4, 5, 6, 7, 0)]
-
-
-def test_submission_gives_the_rows_that_are_asked_for_in_their_order() -> None:
-    asked = ["1.2_patient_overall", "1.1_C7", "1.2_C1"]
-
-    table = submission(["1.1", "1.2"], np.arange(16).reshape(2, 8) / 16, row_ids=asked)
-
-    assert table["row_id"].tolist() == asked
-    assert table["fractured"].tolist() == [8 / 16, 7 / 16, 9 / 16]
-
-
-def test_submissions_that_do_not_fit_are_refused() -> None:
-    values = np.zeros((1, 8))
-
-    with pytest.raises(InputError, match="stands twice"):
-        submission(["1.1", "1.1"], np.zeros((2, 8)))
-    with pytest.raises(InputError, match="as studies need"):
-        submission(["1.1"], np.zeros((2, 8)))
-    with pytest.raises(InputError, match="not from 0 to 1, first in row 0, patient_overall: nan"):
-        submission(["1.1"], values * math.nan)
-    with pytest.raises(LabelError, match=r"2 of 3 rows of test\.csv have no probability.*\(first: 1\.2_C1, 1\.2_C2\)"):
-        submission(["1.1"], values, row_ids=["1.1_C1", "1.2_C1", "1.2_C2"])
-    with pytest.raises(LabelError, match=r"1 of 2 rows stand twice in test\.csv"):
-        submission(["1.1"], values, row_ids=["1.1_C1", "1.1_C1"])

@@ -1,3 +1,5 @@
+"""Point estimates, by hand and on the challenge's labels."""
+
 import math
 
 import numpy as np
@@ -15,7 +17,7 @@ def test_auc_counts_ties_half_and_needs_two_classes() -> None:
         assert math.isnan(metrics.auc(labels, [0.5] * len(labels)))
 
 
-def test_calls_at_a_threshold_include_it() -> None:
+def test_threshold_is_inclusive() -> None:
     truth, probability = [1, 1, 1, 0, 0], [0.5, 0.9, 0.49, 0.5, 0.1]
 
     assert metrics.confusion(truth, probability, 0.5) == (2, 1, 1, 1)
@@ -24,15 +26,15 @@ def test_calls_at_a_threshold_include_it() -> None:
     assert np.isnan(metrics.sensitivity_specificity([0, 0], [0.1, 0.9], 0.5)).tolist() == [True, False]
 
 
-def test_brier_by_hand() -> None:
+def test_brier_score_by_hand() -> None:
     assert metrics.brier([1, 0], [0.8, 0.4]) == pytest.approx((0.04 + 0.16) / 2)
 
 
-def test_all_negative_predictions_are_right_for_85_percent_of_the_challenges_labels(challenge: pd.DataFrame) -> None:
+def test_all_negative_predictions_are_correct_for_85_percent_of_labels(challenge: pd.DataFrame) -> None:
     assert metrics.all_negative_accuracy(challenge) == pytest.approx(0.851, abs=5e-4)
 
 
-def test_roc_runs_from_corner_to_corner_and_needs_two_classes() -> None:
+def test_roc_curve_spans_unit_square_and_needs_two_classes() -> None:
     x, y = metrics.roc_points([0, 1, 0, 1], [0.1, 0.4, 0.35, 0.8])
 
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
@@ -41,7 +43,7 @@ def test_roc_runs_from_corner_to_corner_and_needs_two_classes() -> None:
         metrics.roc_points([1, 1], [0.1, 0.2])
 
 
-def test_reliability_of_true_probabilities_is_the_diagonal() -> None:
+def test_reliability_of_true_probabilities_is_diagonal() -> None:
     rng = np.random.default_rng(0)
     probability = rng.random(200_000)
 
@@ -51,7 +53,7 @@ def test_reliability_of_true_probabilities_is_the_diagonal() -> None:
     assert counts.sum() == 200_000
 
 
-def test_reliability_bins_are_closed_below_and_one_is_in_the_last() -> None:
+def test_reliability_bins_include_their_lower_edge() -> None:
     mean, observed, counts = metrics.reliability([0, 1, 1], [0.0, 0.1, 1.0])
 
     assert counts.tolist() == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1]
