@@ -1,4 +1,4 @@
-"""Truth in every form that it comes in, and whether marks hit it."""
+"""Reference standards from every source, and hits of marks."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from cspine.datasets.lesion_reference import Mark
 from cspine.datasets.reference_standard import best_visibility, read_reference_standard
 
 
-def labels(folder: Path, rows: dict[str, list[int]]) -> Path:
+def write_labels(folder: Path, rows: dict[str, list[int]]) -> Path:
     """Write a train.csv of studies and their levels."""
     table = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS[1:]))
     table.insert(0, TARGETS[0], table.max(axis=1))
@@ -27,42 +27,47 @@ def labels(folder: Path, rows: dict[str, list[int]]) -> Path:
 TWO = {"1.1": [0, 1, 0, 0, 0, 0, 0], "1.2": [0] * 7}
 
 
-def mark(level: str = "C2", *, place: tuple[float, float, float] = (0.0, 0.0, 0.0), at: tuple[float, float, float] = (
-    np.nan, np.nan, np.nan), study: str = "1.1",
-) -> Mark:  # fmt: skip
-    return Mark(study, level, *place, *at)
+def mark(
+    level: str = "C2",
+    *,
+    point_lps_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    pixel: tuple[float, float, float] = (np.nan, np.nan, np.nan),
+    study: str = "1.1",
+) -> Mark:
+    """Return a mark at a point, and at a slice, row and column."""
+    return Mark(study, level, *point_lps_mm, *pixel)
 
 
-def test_labels_alone_are_truth_enough(tmp_path: Path) -> None:
-    truth = read_reference_standard(labels(tmp_path, TWO))
+def test_labels_alone_form_a_reference_standard(tmp_path: Path) -> None:
+    reference = read_reference_standard(write_labels(tmp_path, TWO))
 
-    assert truth.labels.iloc[0].tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
-    assert truth.patients.tolist() == ["1.1", "1.2"]
-    assert truth.places is None
-    assert truth.fractures is None
-    assert not truth.is_phantom
-    assert best_visibility(truth).to_numpy().tolist() == [[""] * 7] * 2
+    assert reference.labels.iloc[0].tolist() == [1, 0, 1, 0, 0, 0, 0, 0]
+    assert reference.patients.tolist() == ["1.1", "1.2"]
+    assert reference.lesions is None
+    assert reference.fractures is None
+    assert not reference.is_phantom
+    assert best_visibility(reference).to_numpy().tolist() == [[""] * 7] * 2
 
 
-def test_boxes_tell_where_it_is_broken(tmp_path: Path) -> None:
-    labels(tmp_path, TWO)
+def test_boxes_locate_fractures(tmp_path: Path) -> None:
+    write_labels(tmp_path, TWO)
     box = {"StudyInstanceUID": "1.1", "x": 10, "y": 20, "width": 5, "height": 4, "slice_number": 7}
     pd.DataFrame([box]).to_csv(tmp_path / "train_bounding_boxes.csv", index=False)
 
-    places = read_reference_standard(tmp_path).places
+    lesions = read_reference_standard(tmp_path).lesions
 
-    assert places is not None
-    assert (places.targets("1.1"), places.targets("1.2")) == (("C2",), ())
-    assert places.hit(mark(at=(7, 20, 10))) == "C2"
-    assert places.hit(mark(at=(9, 23.4, 14.4))) == "C2"
-    for at in ((10, 20, 10), (7, 24, 10), (7, 20, 15), (np.nan, 20, 10)):
-        assert places.hit(mark(at=at)) is None
-    assert places.hit(mark("C3", at=(7, 20, 10))) is None  # whole
-    assert places.hit(mark(at=(7, 20, 10), study="1.2")) is None
+    assert lesions is not None
+    assert (lesions.targets("1.1"), lesions.targets("1.2")) == (("C2",), ())
+    assert lesions.hit(mark(pixel=(7, 20, 10))) == "C2"
+    assert lesions.hit(mark(pixel=(9, 23.4, 14.4))) == "C2"
+    for pixel in ((10, 20, 10), (7, 24, 10), (7, 20, 15), (np.nan, 20, 10)):
+        assert lesions.hit(mark(pixel=pixel)) is None
+    assert lesions.hit(mark("C3", pixel=(7, 20, 10))) is None  # not fractured
+    assert lesions.hit(mark(pixel=(7, 20, 10), study="1.2")) is None
 
 
-def test_boxes_of_whole_studies_are_refused(tmp_path: Path) -> None:
-    labels(tmp_path, TWO)
+def test_boxes_of_studies_without_fracture_raise(tmp_path: Path) -> None:
+    write_labels(tmp_path, TWO)
     box = {"StudyInstanceUID": "1.2", "x": 10, "y": 20, "width": 5, "height": 4, "slice_number": 7}
     pd.DataFrame([box]).to_csv(tmp_path / "boxes.csv", index=False)
 
@@ -70,27 +75,27 @@ def test_boxes_of_whole_studies_are_refused(tmp_path: Path) -> None:
         read_reference_standard(tmp_path / "train.csv", boxes=tmp_path / "boxes.csv")
 
 
-def test_label_maps_tell_where_it_is_broken_in_mm(tmp_path: Path) -> None:
-    labels(tmp_path, TWO)
+def test_label_maps_locate_fractures_in_mm(tmp_path: Path) -> None:
+    write_labels(tmp_path, TWO)
     (tmp_path / "fractures").mkdir()
     values = np.zeros((20, 20, 20), np.uint8)
     values[5, 6, 7] = 2  # C2, in RAS mm at (5, 6, 7) - 10
     to_ras = np.array([[1.0, 0, 0, -10], [0, 1, 0, -10], [0, 0, 1, -10], [0, 0, 0, 1]])
     nibabel.save(nibabel.Nifti1Image(values, to_ras), tmp_path / "fractures" / "1.1.nii.gz")
 
-    places = read_reference_standard(tmp_path).places
+    lesions = read_reference_standard(tmp_path).lesions
 
-    assert places is not None
-    assert (places.targets("1.1"), places.targets("1.2")) == (("C2",), ())
-    assert places.hit(mark(place=(5.0, 4.0, -3.0))) == "C2"
-    assert places.hit(mark(place=(5.0, 4.0, 1.9))) == "C2"
-    assert places.hit(mark(place=(5.0, 4.0, 2.1))) is None
-    assert places.hit(mark("C3", place=(5.0, 4.0, -3.0))) is None
-    assert "within 5 mm" in places.told
+    assert lesions is not None
+    assert (lesions.targets("1.1"), lesions.targets("1.2")) == (("C2",), ())
+    assert lesions.hit(mark(point_lps_mm=(5.0, 4.0, -3.0))) == "C2"
+    assert lesions.hit(mark(point_lps_mm=(5.0, 4.0, 1.9))) == "C2"
+    assert lesions.hit(mark(point_lps_mm=(5.0, 4.0, 2.1))) is None
+    assert lesions.hit(mark("C3", point_lps_mm=(5.0, 4.0, -3.0))) is None
+    assert "within 5 mm" in lesions.hit_criterion
 
 
-def test_a_phantoms_record_tells_kinds_visibility_and_scanner(tmp_path: Path) -> None:
-    labels(tmp_path, TWO)
+def test_phantom_record_gives_fracture_types_visibility_and_scan(tmp_path: Path) -> None:
+    write_labels(tmp_path, TWO)
     (tmp_path / "phantom.json").write_text("{}")
     (tmp_path / "truth").mkdir()
     fractures = [
@@ -98,41 +103,41 @@ def test_a_phantoms_record_tells_kinds_visibility_and_scanner(tmp_path: Path) ->
         {"level": "C2", "kind": "lamina", "visibility_word": "clear"},
     ]
     scanner = {"thickness_mm": 0.8, "blur_mm": 0.7, "noise_hu": 30.0}
-    for study, known in (("1.1", fractures), ("1.2", [])):
-        record = {"study_instance_uid": study, "fractures": known, "scanner": scanner}
+    for study, study_fractures in (("1.1", fractures), ("1.2", [])):
+        record = {"study_instance_uid": study, "fractures": study_fractures, "scanner": scanner}
         (tmp_path / "truth" / f"{study}.json").write_text(json.dumps(record))
 
-    truth = read_reference_standard(tmp_path)
+    reference = read_reference_standard(tmp_path)
 
-    assert truth.is_phantom
-    assert truth.fractures is not None
-    assert truth.fractures["kind"].tolist() == ["hangman", "lamina"]
-    assert best_visibility(truth).iloc[0].tolist() == ["", "clear", "", "", "", "", ""]
-    assert truth.groups.loc["1.2"].to_dict() == {"slice_thickness_mm": 0.8, "kernel": "sharp", "noise_hu": 30.0}
-    part = truth.only(pd.Index(["1.2"]))
+    assert reference.is_phantom
+    assert reference.fractures is not None
+    assert reference.fractures["fracture_type"].tolist() == ["hangman", "lamina"]
+    assert best_visibility(reference).iloc[0].tolist() == ["", "clear", "", "", "", "", ""]
+    assert reference.subgroups.loc["1.2"].to_dict() == {"slice_thickness_mm": 0.8, "kernel": "sharp", "noise_hu": 30.0}
+    part = reference.select(pd.Index(["1.2"]))
     assert part.fractures is not None
     assert part.fractures.empty
-    assert part.labels.index.tolist() == part.groups.index.tolist() == ["1.2"]
+    assert part.labels.index.tolist() == part.subgroups.index.tolist() == ["1.2"]
 
 
-def test_a_compiled_data_set_knows_patients_and_measures(tmp_path: Path) -> None:
-    truth = read_reference_standard(make_views(tmp_path / "data", 6).folder)
+def test_compiled_data_set_gives_patients(tmp_path: Path) -> None:
+    reference = read_reference_standard(make_views(tmp_path / "data", 6).folder)
 
-    assert truth.is_phantom
-    assert truth.labels["patient_overall"].sum() == 3
-    assert truth.patients.nunique() == 6
-    assert truth.name == "data"
+    assert reference.is_phantom
+    assert reference.labels["patient_overall"].sum() == 3
+    assert reference.patients.nunique() == 6
+    assert reference.name == "data"
 
 
-def test_groups_are_added_and_malformed_ones_refused(tmp_path: Path) -> None:
-    file = labels(tmp_path, TWO)
+def test_subgroups_are_added_and_malformed_ones_raise(tmp_path: Path) -> None:
+    file = write_labels(tmp_path, TWO)
     (tmp_path / "groups.csv").write_text("StudyInstanceUID,sex,age\n1.2,F,80\n1.9,M,20\n")
 
-    truth = read_reference_standard(file, groups=tmp_path / "groups.csv")
+    reference = read_reference_standard(file, subgroups=tmp_path / "groups.csv")
 
-    assert truth.groups.index.tolist() == ["1.1", "1.2"]
-    assert truth.groups.loc["1.2", "sex"] == "F"
-    assert truth.groups["age"].isna().tolist() == [True, False]
+    assert reference.subgroups.index.tolist() == ["1.1", "1.2"]
+    assert reference.subgroups.loc["1.2", "sex"] == "F"
+    assert reference.subgroups["age"].isna().tolist() == [True, False]
     for text, message in (
         ("StudyInstanceUID\n1.1\n", "must have StudyInstanceUID and a column"),
         ("sex\nF\n", "must have StudyInstanceUID and a column"),
@@ -142,13 +147,13 @@ def test_groups_are_added_and_malformed_ones_refused(tmp_path: Path) -> None:
     ):
         (tmp_path / "groups.csv").write_text(text)
         with pytest.raises(LabelError, match=message):
-            read_reference_standard(file, groups=tmp_path / "groups.csv")
+            read_reference_standard(file, subgroups=tmp_path / "groups.csv")
 
 
-def test_what_holds_no_truth_is_refused(tmp_path: Path) -> None:
+def test_missing_or_contradicting_labels_raise(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"train\.csv: is not there"):
         read_reference_standard(tmp_path)
-    file = labels(tmp_path, TWO)
+    file = write_labels(tmp_path, TWO)
     table = pd.read_csv(file)
     table.assign(patient_overall=[0, 1]).to_csv(file, index=False)
     with pytest.raises(
@@ -157,20 +162,20 @@ def test_what_holds_no_truth_is_refused(tmp_path: Path) -> None:
         read_reference_standard(file)
 
 
-def test_a_column_of_names_is_refused(tmp_path: Path) -> None:
-    file = labels(tmp_path, {f"1.{n}": [0] * 7 for n in range(60)})
+def test_column_of_names_raises(tmp_path: Path) -> None:
+    file = write_labels(tmp_path, {f"1.{n}": [0] * 7 for n in range(60)})
     columns = {"StudyInstanceUID": [f"1.{n}" for n in range(60)], "PatientName": [f"Doe^{n}" for n in range(60)]}
     table = pd.DataFrame(columns)
     table.to_csv(tmp_path / "groups.csv", index=False)
 
     with pytest.raises(LabelError, match="PatientName has another word for nearly every study") as caught:
-        read_reference_standard(file, groups=tmp_path / "groups.csv")
+        read_reference_standard(file, subgroups=tmp_path / "groups.csv")
 
     assert "Doe" not in str(caught.value)
 
 
-def test_malformed_records_of_phantoms_are_named(tmp_path: Path) -> None:
-    labels(tmp_path, TWO)
+def test_malformed_phantom_record_raises(tmp_path: Path) -> None:
+    write_labels(tmp_path, TWO)
     (tmp_path / "truth").mkdir()
     records: list[object] = [[], {"study_instance_uid": "1.1", "fractures": [{"level": "C2"}], "scanner": {}}]
     for record in records:
@@ -179,14 +184,14 @@ def test_malformed_records_of_phantoms_are_named(tmp_path: Path) -> None:
             read_reference_standard(tmp_path)
 
 
-def test_label_maps_that_name_no_vertebra_tell_no_places(tmp_path: Path) -> None:
-    labels(tmp_path, TWO)
+def test_label_map_without_levels_gives_no_locations(tmp_path: Path) -> None:
+    write_labels(tmp_path, TWO)
     (tmp_path / "fractures").mkdir()
     values = np.zeros((8, 8, 8), np.uint8)
     values[4, 4, 4] = 255
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "fractures" / "1.1.nii.gz")
 
-    places = read_reference_standard(tmp_path).places
+    lesions = read_reference_standard(tmp_path).lesions
 
-    assert places is not None
-    assert places.targets("1.1") is None
+    assert lesions is not None
+    assert lesions.targets("1.1") is None

@@ -1,3 +1,5 @@
+"""The challenge's tables are read, and malformed ones named with counts."""
+
 from pathlib import Path
 
 import pandas as pd
@@ -44,12 +46,12 @@ def test_labels_are_read(tmp_path: Path) -> None:
         ([HEADER, *(f"1.{n},0,1" + ",0" * 6 for n in range(9))], r"9 of 9 rows .* \(first: 1\.0, 1\.1, 1\.2\)$"),
     ],
 )
-def test_bad_labels_are_named_with_counts(tmp_path: Path, rows: list[str], message: str) -> None:
+def test_malformed_labels_raise_with_counts(tmp_path: Path, rows: list[str], message: str) -> None:
     with pytest.raises(LabelError, match=rf"train\.csv: .*{message}"):
         read_labels(write(tmp_path / "train.csv", *rows))
 
 
-def test_a_missing_empty_or_binary_file_is_named(tmp_path: Path) -> None:
+def test_missing_empty_or_binary_file_raises(tmp_path: Path) -> None:
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
     (tmp_path / "empty.csv").touch()
 
@@ -78,11 +80,11 @@ def test_boxes_are_read(tmp_path: Path) -> None:
         ("1.2,10,,3,40,1", "missing numbers"),
         ("1.2,10,20,3,40,inf", "missing numbers"),
         ("1.2,10,20,3,forty,1", "missing numbers"),
-        ("1.2,10,20,3,40,1.5", "slice_number that is no whole number"),
+        ("1.2,10,20,3,40,1.5", "slice_number that is no integer"),
         (",10,20,3,40,1", "no StudyInstanceUID"),
     ],
 )
-def test_bad_boxes_are_named_with_counts(tmp_path: Path, row: str, message: str) -> None:
+def test_malformed_boxes_raise_with_counts(tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(LabelError, match=rf"b\.csv: 1 of 2 rows .*{message}"):
         read_boxes(write(tmp_path / "b.csv", BOXES, "1.1,1,2,3,4,5", row))
 

@@ -1,3 +1,5 @@
+"""Figures of data sets and training runs: content, disclaimer, and errors."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,9 +10,10 @@ import pytest
 from PIL import Image
 
 from cspine.core.errors import InputError, OutputError
-from cspine.datasets.summary import describe_labels
+from cspine.datasets.summary import summarize_labels
 from cspine.plots import dataset_figures as figures
 from cspine.plots.figure_style import save_figure
+from cspine.plots.training_figures import learning_curves_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,23 +22,23 @@ Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 GEOMETRY = pd.DataFrame(
     {"slices": [1, 2], "slice_spacing_mm": [1.0, 1.1], "pixel_spacing_mm": [0.3, None], "slice_thickness_mm": None}
 )
-NAMES = ["labels", "together", "geometry", "curves"]
+NAMES = ["labels", "cooccurrence", "geometry", "curves"]
 
 
 def draw(name: str, tables: Tables, *, phantom: bool) -> "Figure":
     truth, _ = tables()
     curve = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [0.7, 0.5, 0.4], "val_loss": [0.7, 0.6, 0.65]})
-    drawn: dict[str, Callable[[], Figure]] = {
+    builders: dict[str, Callable[[], Figure]] = {
         "labels": lambda: figures.labels_figure(truth, phantom=phantom),
-        "together": lambda: figures.cooccurrence_figure(describe_labels(truth).together, phantom=phantom),
+        "cooccurrence": lambda: figures.cooccurrence_figure(summarize_labels(truth).cooccurrence, phantom=phantom),
         "geometry": lambda: figures.geometry_figure(GEOMETRY, phantom=phantom),
-        "curves": lambda: figures.curves_figure(curve, title="a run", phantom=phantom),
+        "curves": lambda: learning_curves_figure(curve, title="a run", phantom=phantom),
     }
-    return drawn[name]()
+    return builders[name]()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_figure_is_drawn(name: str, tables: Tables, tmp_path: Path) -> None:
+def test_figure_is_written_as_png(name: str, tables: Tables, tmp_path: Path) -> None:
     save_figure(draw(name, tables, phantom=True), tmp_path / "a.png")
 
     with Image.open(tmp_path / "a.png") as image:
@@ -45,7 +48,7 @@ def test_every_figure_is_drawn(name: str, tables: Tables, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_figure_says_what_it_is_not(name: str, tables: Tables) -> None:
+def test_figure_has_disclaimer(name: str, tables: Tables) -> None:
     real, phantom = (draw(name, tables, phantom=phantom).get_supxlabel() for phantom in (False, True))
 
     assert "Research use only" in real
@@ -53,14 +56,14 @@ def test_every_figure_says_what_it_is_not(name: str, tables: Tables) -> None:
     assert "Phantom data: not clinical accuracy" in phantom
 
 
-def test_bars_carry_counts_and_percent(challenge: pd.DataFrame) -> None:
+def test_bars_are_labelled_with_percent_and_count(challenge: pd.DataFrame) -> None:
     texts = [text.get_text() for text in figures.labels_figure(challenge, phantom=False).axes[0].texts]
 
     assert texts[0] == "47.6 %\n961"
     assert texts[3] == "3.6 %\n73"
 
 
-def test_a_measure_that_no_series_states_is_said_and_no_measure_at_all_refused() -> None:
+def test_missing_geometry_is_stated_or_raises() -> None:
     shown = [text.get_text() for axes in figures.geometry_figure(GEOMETRY, phantom=False).axes for text in axes.texts]
 
     assert shown == ["not stated"]
@@ -68,7 +71,7 @@ def test_a_measure_that_no_series_states_is_said_and_no_measure_at_all_refused()
         figures.geometry_figure(pd.DataFrame({"reason": ["x"]}), phantom=False)
 
 
-def test_a_figure_that_cannot_be_written_is_named(tables: Tables, tmp_path: Path) -> None:
+def test_unwritable_path_raises(tables: Tables, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(OutputError, match="cannot be written"):
