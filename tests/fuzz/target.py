@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from cspine.core.errors import CspineError
+from cspine.dicom.codec.decode import decode_into
 from cspine.dicom.codec.frames import FrameCache
 from cspine.dicom.codec.header import SliceHeader, suppress_pydicom_warnings
 from cspine.dicom.codec.pixels import PixelRegion
-from cspine.dicom.decode import decode_into
 from cspine.dicom.discovery import discover
 from cspine.dicom.open_series import load_volume
 

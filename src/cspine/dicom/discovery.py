@@ -13,9 +13,9 @@ from cspine.core.errors import ArchiveError, InputError, SourceError
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats
 from cspine.dicom.codec.header import MULTI_FRAME_CT, SliceHeader, read_header, suppress_pydicom_warnings
+from cspine.dicom.codec.multiframe import frame_headers
 from cspine.dicom.dicomdir import MEDIA_DIRECTORY, is_dicomdir, list_referenced_files
 from cspine.dicom.geometry import POSITION_TOLERANCE_MM
-from cspine.dicom.multiframe import frame_headers
 from cspine.dicom.nifti import is_nifti, nifti_headers
 from cspine.dicom.series import Discovery, Series, SkippedFile, Study
 from cspine.dicom.sources import SourceFile, list_files

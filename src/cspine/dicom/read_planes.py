@@ -9,10 +9,10 @@ import numpy as np
 from cspine.core.parallel import default_workers
 from cspine.core.progress import Progress
 from cspine.core.typing import HounsfieldUnits
+from cspine.dicom.codec.decode import decode_into
 from cspine.dicom.codec.frames import FrameCache
 from cspine.dicom.codec.header import SliceHeader, suppress_pydicom_warnings
 from cspine.dicom.codec.pixels import PixelRegion
-from cspine.dicom.decode import decode_into
 from cspine.dicom.grid import Grid
 from cspine.dicom.resample import PlaneResampler
 

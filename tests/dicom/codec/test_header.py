@@ -183,9 +183,9 @@ def test_sizes_beyond_ct_are_rejected(tmp_path: Path, tag: str, value: int, mess
 
 
 def test_pydicoms_test_files_are_read_or_rejected_with_one_line() -> None:
+    from cspine.dicom.codec.decode import decode_into
     from cspine.dicom.codec.frames import FrameCache
     from cspine.dicom.codec.pixels import PixelRegion
-    from cspine.dicom.decode import decode_into
     from cspine.dicom.discovery import _read
 
     n_equal = 0

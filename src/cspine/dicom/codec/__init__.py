@@ -1,1 +1,1 @@
-"""Byte-level DICOM headers and compressed frames; no module outside of `cspine.dicom` needs them."""
+"""Byte-level DICOM headers and compressed frames: how files are parsed and decoded."""
