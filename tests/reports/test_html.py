@@ -101,8 +101,8 @@ def test_a_study_that_is_not_assessable_has_a_report_without_probabilities(tmp_p
     html = render_report(case_result)
 
     assert case_result.findings.not_assessable is not None
-    assert case_result.findings.not_assessable.reason.startswith("slices 6.0 mm apart")
-    assert f"<p>{case_result.findings.not_assessable.reason}.</p>" in html
+    assert "slices 6.0 mm apart; at most 3 mm can be assessed" in case_result.findings.not_assessable.reason
+    assert f"<p>Reason: {case_result.findings.not_assessable.reason}.</p>" in html
     assert "<code>too-thick</code>" in html
     assert "Probability of a fracture" not in html
     assert html.count(STATEMENT) == 2

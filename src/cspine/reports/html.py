@@ -218,13 +218,12 @@ def _acquisition(compiled: CompiledStudy) -> dict[str, str]:
         "Series instance UID": compiled.series.series_instance_uid or "missing",
         "Series selection": "; ".join(compiled.selection.reasons),
         "Slices": f"{len(stack.order)}, spacing {stack.spacing_mm:.2f} mm, {first.rows} x {first.columns} pixels",
+        "Slice thickness": f"{first.slice_thickness_mm:.2f} mm" if first.slice_thickness_mm else "unknown",
         "Pixel spacing": f"{row_mm:.2f} x {column_mm:.2f} mm",
         "Gantry tilt": f"{stack.tilt_deg:.1f} degrees",
         "Transfer syntax": ", ".join(compiled.provenance.transfer_syntaxes),
         "Compiled sagittal images": f"{compiled.sagittal.pixel_mm:.2f} mm per pixel, bone window",
     }
-    if first.slice_thickness_mm:
-        rows["Slice thickness"] = f"{first.slice_thickness_mm:.2f} mm"
     if compiled.selection.rejected:
         rows["Rejected series"] = "; ".join(rejection.reason for rejection in compiled.selection.rejected)
     return rows

@@ -53,10 +53,10 @@ def _studies(result: EvaluationResult) -> Iterable[Section]:
     text = [
         *_protocol(result),
         f"{result.n_studies:,} studies of {result.n_patients:,} patients; reference standard: {result.reference_name}.",
-        "Intervals are 95 % confidence intervals: DeLong for the AUC of patients, Obuchowski for the AUC of vertebrae, "
-        "which are clustered within patients, Wilson for proportions of patients, and the bootstrap over patients "
-        f"({result.n_resamples:,} resamples) for all other values. Calibration errors, label accuracies, counts and "
-        "decision curves have no interval.",
+        "Intervals are 95 % confidence intervals: DeLong for AUCs, Wilson for proportions, and the bootstrap over "
+        f"patients ({result.n_resamples:,} resamples) for all other values. Where patients have several cases, as for "
+        "all levels, AUCs have Obuchowski's intervals and proportions those of the bootstrap. Calibration errors, label "
+        "accuracies, counts and decision curves have no interval.",
     ]
     for model in result.models:
         if model.phantom_only:
@@ -141,7 +141,11 @@ def _calibration(result: EvaluationResult) -> Iterable[Section]:
 
 def _operating_points(result: EvaluationResult) -> Iterable[Section]:
     is_default = result.operating_points == DEFAULT_OPERATING_POINT
-    text = "No operating points were given." if is_default else f"Chosen on: {result.operating_points.chosen_on}."
+    text = (
+        "No operating points were given; the default threshold was not chosen on any data."
+        if is_default
+        else f"Chosen on: {result.operating_points.chosen_on}."
+    )
     if result.thresholds_in_sample:
         text += " These are the studies of this evaluation: the results are optimistic."
     header = ("cases, operating point", "threshold", "sensitivity", "specificity", "PPV", "NPV")
