@@ -1,3 +1,5 @@
+"""Weights: what is embedded, and which files are rejected."""
+
 import json
 from pathlib import Path
 
@@ -8,11 +10,29 @@ from cspine.classification.baseline import Baseline
 from cspine.classification.level_classifier import LevelClassifier
 from cspine.core.errors import WeightsError
 from cspine.localization.localizer import Localizer
-from cspine.models.registry import embedded_sums, list_weights
+from cspine.models.registry import embedded_sha256, list_weights
 from cspine.models.weights import embedded_bytes
 
+RECIPES = Path(__file__).parents[2] / "scripts" / "recipes"
 
-def test_embedded_weights_say_that_they_have_seen_phantoms_only() -> None:
+
+def save_network(path: Path, metadata: str | None = None) -> Path:
+    """Write an ONNX file of one layer, with a metadata property of cspine where text is given."""
+    shape = [1, 1, 64, 64]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["a"], ["b"])],
+        "other",
+        [onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, shape)],
+        [onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, shape)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    if metadata is not None:
+        model.metadata_props.append(onnx.StringStringEntryProto(key="cspine", value=metadata))
+    onnx.save(model, path)
+    return path
+
+
+def test_embedded_weights_are_declared_as_trained_on_phantoms_only() -> None:
     weights = Baseline.load().weights
 
     assert weights.metadata.phantom_only
@@ -28,20 +48,28 @@ def test_embedded_weights_hold_no_path_of_the_machine_that_made_them() -> None:
     assert b"/src/cspine" not in data
 
 
-def test_what_is_shipped_is_what_its_recipes_made_and_fits_together() -> None:
-    recipes = Path(__file__).parents[2] / "benchmarks" / "recipes"
+@pytest.mark.parametrize("name", ["levels", "localizer"])
+def test_embedded_weights_are_those_of_their_recipe(name: str) -> None:
+    recipe = json.loads((RECIPES / f"{name}.json").read_text("utf-8"))
 
+    assert recipe["sha256"] == embedded_sha256()[f"{name}.onnx"]
+
+
+@pytest.mark.parametrize("run", ["levels-1", "levels-2", "levels-3", "localizer"])
+def test_recipes_have_training_curves(run: str) -> None:
+    assert (RECIPES / f"{run}-curves.csv").read_text("utf-8").startswith("epoch,")
+
+
+def test_embedded_level_network_was_trained_with_the_embedded_localizer() -> None:
     assert LevelClassifier.load().metadata.localizer_sha256 == Localizer.load().sha256
-    for name in ("levels", "localizer"):
-        recipe = json.loads((recipes / f"{name}.json").read_text("utf-8"))
-        assert recipe["sha256"] == embedded_sums()[f"{name}.onnx"]
-    for run in ("levels-1", "levels-2", "levels-3", "localizer"):
-        assert (recipes / f"{run}-curves.csv").read_text("utf-8").startswith("epoch,")
+
+
+def test_embedded_weights_are_intact_and_small() -> None:
     assert sum(len(embedded_bytes(f"{name}.onnx")) for name in ("levels", "localizer")) < 25e6
     assert not [each.fault for each in list_weights() if each.path is None and each.fault]
 
 
-def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_no_network_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "w.onnx").write_bytes(b"\x80\x04 a pickle, say")
 
     with pytest.raises(WeightsError, match=r"w\.onnx: is not an ONNX file"):
@@ -50,21 +78,26 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
         Baseline.load(tmp_path / "none.onnx")
 
 
-def test_a_network_of_others_is_refused(tmp_path: Path) -> None:
-    shape = [1, 1, 64, 64]
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Identity", ["a"], ["b"])],
-        "other",
-        [onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, shape)],
-        [onnx.helper.make_tensor_value_info("b", onnx.TensorProto.FLOAT, shape)],
-    )
-    opset = [onnx.helper.make_opsetid("", 18)]
-    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
-    onnx.save(model, tmp_path / "w.onnx")
+def test_network_without_metadata_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="has no metadata of cspine"):
+        Baseline.load(save_network(tmp_path / "w.onnx"))
 
-    with pytest.raises(WeightsError, match="carries no card"):
-        Baseline.load(tmp_path / "w.onnx")
-    model.metadata_props.append(onnx.StringStringEntryProto(key="cspine", value='{"format": 99}'))
-    onnx.save(model, tmp_path / "x.onnx")
-    with pytest.raises(WeightsError, match="card is not valid"):
-        Baseline.load(tmp_path / "x.onnx")
+
+@pytest.mark.parametrize("metadata", ['{"format": 99}', "no JSON"])
+def test_network_with_invalid_metadata_is_rejected(tmp_path: Path, metadata: str) -> None:
+    with pytest.raises(WeightsError, match="metadata are not valid"):
+        Baseline.load(save_network(tmp_path / "w.onnx", metadata))
+
+
+def test_network_of_another_name_is_rejected(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "w.onnx", '{"format": 2, "name": "localizer"}')
+
+    with pytest.raises(WeightsError, match="holds another network than baseline-cnn"):
+        Baseline.load(path)
+
+
+def test_weights_of_cspine_0_1_are_rejected(tmp_path: Path) -> None:
+    path = save_network(tmp_path / "w.onnx", '{"format": 1, "name": "baseline-cnn", "software": "0.1.0"}')
+
+    with pytest.raises(WeightsError, match=r"w\.onnx: was written by cspine 0\.1; train again with this version"):
+        Baseline.load(path)

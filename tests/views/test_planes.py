@@ -1,4 +1,4 @@
-"""Planes weighed out of a volume are the planes sampled from it, whatever its orientation."""
+"""Planes by matrix products equal planes by sampling, whatever the orientation of the volume."""
 
 import itertools
 
@@ -34,29 +34,29 @@ def samples_about(volume: highdicom.Volume) -> PlaneSamples:
 
 
 @pytest.mark.parametrize(("order", "signs"), ORDERS)
-def test_weighing_is_sampling(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
+def test_matrix_products_equal_sampling(order: tuple[int, ...], signs: tuple[int, ...]) -> None:
     volume = volume_along(order, signs)
     samples = samples_about(volume)
 
-    weighed = mean_planes(volume, samples)
+    multiplied = mean_planes(volume, samples)
 
-    np.testing.assert_allclose(weighed, planes._sampled(volume, samples), atol=0.02)
+    np.testing.assert_allclose(multiplied, planes._sample_planes(volume, samples), atol=0.02)
 
 
-def test_what_lies_wholly_outside_is_air() -> None:
+def test_planes_outside_the_volume_are_air() -> None:
     volume = volume_along((2, 1, 0), (1, 1, 1))
     far = PlaneSamples(x=np.full((2, 1), 500.0), y=np.zeros((3, 1)), z=np.zeros((4, 1)))
 
     assert (mean_planes(volume, far) == -1024).all()
 
 
-def test_a_volume_that_runs_askew_is_sampled() -> None:
+def test_oblique_volume_is_sampled() -> None:
     volume = volume_along((2, 1, 0), (1, 1, 1))
     turned = volume.affine.copy()
     turned[:2, :3] = [[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]] @ turned[:2, :3]
-    askew = highdicom.Volume(volume.array, turned, "PATIENT")
+    oblique = highdicom.Volume(volume.array, turned, "PATIENT")
 
-    assert planes._axes_along_patient(askew) is None
+    assert planes._axes_along_patient(oblique) is None
     np.testing.assert_array_equal(
-        mean_planes(askew, samples_about(askew)), planes._sampled(askew, samples_about(askew))
+        mean_planes(oblique, samples_about(oblique)), planes._sample_planes(oblique, samples_about(oblique))
     )

@@ -1,1 +1,1 @@
-"""Fracture classification: level classifier, baseline, saliency."""
+"""Fracture classification: level classifier with ensembles and test-time augmentation, baseline, saliency maps."""

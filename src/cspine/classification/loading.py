@@ -1,4 +1,4 @@
-"""The networks that read studies, by their weights."""
+"""Loading of classifiers from the registry of weights."""
 
 from pathlib import Path
 
@@ -6,35 +6,37 @@ from cspine.classification.baseline import Baseline
 from cspine.classification.level_classifier import LevelClassifier
 from cspine.core.errors import WeightsError
 from cspine.localization.loading import load_localizer
-from cspine.models.registry import resolve
+from cspine.models.registry import resolve_weights
 
 
 def load_classifier(
     *weights: str | Path, localizer: str | None = None, tta: bool = False
 ) -> Baseline | LevelClassifier:
-    """Load the network, or the networks to be averaged, that weights are of.
+    """Load a classifier; several weights make an ensemble.
 
     Parameters
     ----------
     *weights : str or Path
-        Files, or names of weights at hand (`cspine weights` lists them).
+        Names of registered weights (``cspine weights`` lists them), or paths of ONNX files.
     localizer : str, optional
-        The localizer to find vertebrae with; that of the weights where left out.
+        Name or path of the localizer's weights; where omitted, the localizer that the weights were trained with.
     tta : bool
-        Whether level networks look at necks in a mirror too.
+        Whether level networks use test-time augmentation by the left-right flip.
 
     Raises
     ------
     WeightsError
-        The weights cannot be used, tell no fractures, or cannot be averaged.
+        The weights cannot be used, do not classify fractures, or cannot be averaged.
     """
-    found = [resolve(each) for each in weights]
-    for name, (network, _) in zip(weights, found, strict=True):
+    resolved = [resolve_weights(each) for each in weights]
+    for name, (network, _) in zip(weights, resolved, strict=True):
         if network == "localizer":
-            raise WeightsError(f"{name}: finds vertebrae but tells no fractures; `cspine localize` takes it")
-        if network != "levels" and (len(found) > 1 or tta or localizer is not None):
-            raise WeightsError(f"{name}: averages, flips and localizers are for level networks; this is {network}")
-    paths = [path for _, path in found]
-    if found[0][0] == "baseline-cnn":
+            raise WeightsError(f"{name}: localizes vertebrae but does not classify fractures; use `cspine localize`")
+        if network != "levels" and (len(resolved) > 1 or tta or localizer is not None):
+            raise WeightsError(
+                f"{name}: ensembles, test-time augmentation and localizers need level networks; this is {network}"
+            )
+    paths = [path for _, path in resolved]
+    if resolved[0][0] == "baseline-cnn":
         return Baseline.load(paths[0])
     return LevelClassifier.load(*paths, localizer=load_localizer(localizer) if localizer else None, tta=tta)

@@ -1,4 +1,4 @@
-"""Compiled studies to their eight probabilities."""
+"""Predictions for all studies of a compiled data set."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -19,115 +19,126 @@ from cspine.views.level_views import LevelViews, split_mosaic
 
 
 def classify_dataset(
-    store: CompiledDataset, classifier: Baseline | LevelClassifier, *, progress: Progress = silent
+    dataset: CompiledDataset, classifier: Baseline | LevelClassifier, *, progress: Progress = silent
 ) -> pd.DataFrame:
-    """Classify every compiled study.
+    """Return a probability for every study and target of a compiled data set.
 
     Parameters
     ----------
-    store : CompiledDataset
+    dataset : CompiledDataset
         Compiled with the settings that the weights were trained with.
     classifier : Baseline or LevelClassifier
-        What to classify with.
+        The classifier.
     progress : Progress
-        Told how many studies are done.
+        Called with the number of studies done.
 
     Returns
     -------
     DataFrame
-        Indexed by StudyInstanceUID, columns `TARGETS`: plain probabilities, calibrated where the weights are; of a
-        vertebra that was not found, how often such a one is fractured.
+        Indexed by StudyInstanceUID, columns `TARGETS`: probabilities, calibrated where the weights are. A vertebra that
+        was not localized has the fracture rate of such vertebrae.
 
     Raises
     ------
     SourceError
-        The data set holds no images, or was compiled in another way than the weights saw.
+        The data set holds no images, or was compiled with other settings.
     """
-    said, _ = predict_dataset(store, classifier, progress=progress)
-    return said if isinstance(classifier, Baseline) else said.fillna(classifier.metadata.not_found_fracture_rate)
+    probability, _ = predict_dataset(dataset, classifier, progress=progress)
+    if isinstance(classifier, Baseline):
+        return probability
+    return probability.fillna(classifier.metadata.not_found_fracture_rate)
 
 
 def predict_dataset(
-    store: CompiledDataset, classifier: Baseline | LevelClassifier, *, progress: Progress = silent
+    dataset: CompiledDataset, classifier: Baseline | LevelClassifier, *, progress: Progress = silent
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """Classify every compiled study, and tell where it points; parameters and errors are those of `classify_dataset`.
+    """Return the probabilities of `classify_dataset`, and the point with the greatest saliency of each vertebra.
+
+    Parameters and errors are those of `classify_dataset`.
 
     Returns
     -------
     probability : DataFrame
-        As of `classify_dataset`, but NaN of a vertebra that was not found, as findings have it.
+        As of `classify_dataset`, but NaN for vertebrae that were not localized, as in findings.
     marks : DataFrame or None
-        Columns `cspine.core.columns.MARK_COLUMNS`: the strongest place of each vertebra, LPS mm. None of networks
-        that point at none.
+        Columns `cspine.core.columns.MARK_COLUMNS`, points in LPS mm; None for networks without saliency maps.
     """
-    manifest = store.manifest()
+    manifest = dataset.manifest()
     if manifest.empty:
-        raise SourceError(f"{store.folder}: holds no compiled images; see studies.parquet for the reasons")
-    if not classifier.metadata.matches(store.settings):
+        raise SourceError(f"{dataset.folder}: holds no compiled images; see studies.parquet for the reasons")
+    if not classifier.metadata.matches(dataset.settings):
         raise SourceError(
-            f"{store.folder}: was compiled with settings {store.settings.hash}, the weights saw images of "
+            f"{dataset.folder}: was compiled with settings {dataset.settings.hash}, but the weights were trained with "
             f"{classifier.metadata.images.hash}; compile it again with the same settings"
         )
     marks: list[tuple[Any, ...]] | None = None
     if isinstance(classifier, Baseline):
-        rows = dict(_of_images(store, classifier, manifest, progress))
+        rows = dict(_predict_images(dataset, classifier, manifest, progress))
     else:
         marks = []
-        rows = dict(_of_levels(store, classifier, manifest, marks, progress))
-    said = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
-    return said, None if marks is None else pd.DataFrame(marks, columns=list(MARK_COLUMNS))
+        rows = dict(_predict_levels(dataset, classifier, manifest, marks, progress))
+    probability = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
+    return probability, None if marks is None else pd.DataFrame(marks, columns=list(MARK_COLUMNS))
 
 
-def _of_images(
-    store: CompiledDataset, classifier: Baseline, manifest: pd.DataFrame, progress: Progress
+def _predict_images(
+    dataset: CompiledDataset, classifier: Baseline, manifest: pd.DataFrame, progress: Progress
 ) -> Iterator[tuple[str, Floats]]:
+    """Yield the UID and the eight probabilities of each study."""
     groups = manifest.groupby("study_instance_uid", sort=True)
     for done, (uid, rows) in enumerate(groups):
         progress("classify", done, len(groups))
-        images = store.read_images(rows["path"], classifier.metadata.image_size)
+        images = dataset.read_images(rows["path"], classifier.metadata.image_size)
         yield str(uid), study_probabilities(classifier.image_probabilities(images))
     progress("classify", len(groups), len(groups))
 
 
-def _of_levels(
-    store: CompiledDataset,
+def _predict_levels(
+    dataset: CompiledDataset,
     classifier: LevelClassifier,
     manifest: pd.DataFrame,
     marks: list[tuple[Any, ...]],
     progress: Progress,
 ) -> Iterator[tuple[str, Floats]]:
-    """Yield studies' probabilities, and add to the marks."""
-    tables = dict(iter(store.levels().groupby("study_instance_uid")))
+    """Yield the UID and the eight probabilities of each study, and append its points to the marks."""
+    tables = dict(iter(dataset.levels().groupby("study_instance_uid")))
     studies = sorted(set(manifest["study_instance_uid"].astype(str)))
     for done, uid in enumerate(studies):
         progress("classify", done, len(studies))
-        views = read_views(store, tables[uid]) if uid in tables else ()
-        scores = classifier.scores(views)
-        levels, overall = classifier.calibrated(scores)
-        for shown in views:
-            number = VERTEBRAE.index(shown.level)
-            point = strongest_point(shown, *classifier.strongest(scores.evidence[number]))[2]
-            marks.append((uid, shown.level, float(levels[number]), *point.tolist(), np.nan, np.nan, np.nan))
-        yield uid, np.array([overall, *levels.tolist()])
+        levels = read_views(dataset, tables[uid]) if uid in tables else ()
+        scores = classifier.predict_scores(levels)
+        probabilities, overall = classifier.calibrate(scores)
+        for views in levels:
+            number = VERTEBRAE.index(views.level)
+            point = strongest_point(views, *classifier.strongest_plane(scores.evidence[number]))[2]
+            marks.append((uid, views.level, float(probabilities[number]), *point.tolist(), np.nan, np.nan, np.nan))
+        yield uid, np.array([overall, *probabilities.tolist()])
     progress("classify", len(studies), len(studies))
 
 
-def read_views(store: CompiledDataset, rows: pd.DataFrame) -> tuple[LevelViews, ...]:
-    """Return the views of a study's vertebrae, from its rows of `CompiledDataset.levels`.
+def read_views(dataset: CompiledDataset, rows: pd.DataFrame) -> tuple[LevelViews, ...]:
+    """Read the views of a study's vertebrae.
+
+    Parameters
+    ----------
+    dataset : CompiledDataset
+        A data set with level views.
+    rows : DataFrame
+        The study's rows of `CompiledDataset.levels`.
 
     Raises
     ------
     InputError
         A mosaic is missing or damaged.
     SourceError
-        The data set holds no views.
+        The data set was compiled without level views.
     """
-    settings = store.settings.levels
+    settings = dataset.settings.levels
     if settings is None:
-        raise SourceError(f"{store.folder}: was compiled without vertebrae's own images; compile it again with them")
-    found = []
+        raise SourceError(f"{dataset.folder}: was compiled without level views; compile it again with them")
+    levels = []
     for row in rows.itertuples():
-        images = split_mosaic((store.folder / str(row.path)).read_bytes(), str(row.path), settings)
-        box = np.asarray(row.box_lps, np.float64).reshape(4, 4)
-        found.append(LevelViews(cast("Level", str(row.level)), images, box, settings))
-    return tuple(found)
+        images = split_mosaic((dataset.folder / str(row.path)).read_bytes(), str(row.path), settings)
+        box_lps = np.asarray(row.box_lps, np.float64).reshape(4, 4)
+        levels.append(LevelViews(cast("Level", str(row.level)), images, box_lps, settings))
+    return tuple(levels)

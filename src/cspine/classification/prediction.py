@@ -1,50 +1,56 @@
-"""What a network says of one compiled study."""
+"""The prediction of a network for one compiled study, and what every classifier offers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from cspine.classification.saliency import EvidenceField
 from cspine.core.anatomy import Level
 from cspine.core.findings import CalibrationIdentity, PatientFinding, VertebraFinding, ViewEvidence, WeightsIdentity
+from cspine.core.typing import Floats32, Grays
 from cspine.localization.compiler import Compiler
 from cspine.views.compiled import CompiledStudy
 
 
 @dataclass(frozen=True)
 class EvidencePicture:
-    """A vertebra's view with what speaks for a fracture in it.
+    """A plane of a vertebra with its saliency map.
 
     Attributes
     ----------
     level : str
+        C1 to C7.
     evidence : ViewEvidence
-        The strongest place.
+        The point of the plane with the greatest saliency.
     image : (rows, columns) uint8
-        The plane that speaks most for a fracture.
-    strength : (rows / 8, columns / 8) float
-        How broken each cell is found, 0 to 1.
+        The plane.
+    strength : (rows / 8, columns / 8) float32
+        The saliency map, 0 to 1.
     """
 
     level: Level
     evidence: ViewEvidence
-    image: npt.NDArray[np.uint8]
-    strength: npt.NDArray[np.float32]
+    image: Grays
+    strength: Floats32
 
 
 @dataclass(frozen=True)
 class NetworkPrediction:
-    """What is said of a study, with what it is seen from.
+    """The prediction of a network for one study.
 
     Attributes
     ----------
+    patient : PatientFinding
+        The finding of the patient.
+    vertebrae : tuple of VertebraFinding
+        The findings of C1 to C7.
+    warnings : tuple of str
+        Sentences about limitations of the weights.
     pictures : tuple of EvidencePicture
-        Of every vertebra that was looked at, from the head down; of each the strongest of each plane first.
+        The plane with the greatest saliency of each orientation for every scanned vertebra, from the head down; those
+        of one vertebra strongest first.
     fields : dict
-        Level to how broken each place about it is found.
+        Level to the saliency around the vertebra.
     """
 
     patient: PatientFinding
@@ -55,26 +61,32 @@ class NetworkPrediction:
 
 
 def phantom_only_warning(*identities: WeightsIdentity | None) -> tuple[str, ...]:
-    """Return the warning that weights deserve of which some have seen phantoms only."""
+    """Return the warning about weights that were trained on phantoms alone; nothing where none were.
+
+    Parameters
+    ----------
+    *identities : WeightsIdentity or None
+        All weights that took part; None is skipped.
+    """
     if not any(identity is not None and identity.phantom_only for identity in identities):
         return ()
-    return ("the weights have seen phantoms only: the numbers show that the machinery works, nothing clinical",)
+    return ("the weights were trained on phantoms only: the numbers show that the software works, nothing clinical",)
 
 
 class Classifier(Protocol):
-    """A network that reads compiled studies."""
+    """A network that classifies compiled studies."""
 
     @property
     def identity(self) -> WeightsIdentity:
-        """What findings say of its weights."""
+        """What findings record of its weights."""
 
     @property
     def calibration(self) -> CalibrationIdentity | None:
-        """What findings say of how its numbers became probabilities; None where they did not."""
+        """What findings record of its calibration; None where its probabilities are not calibrated."""
 
     @property
     def compiler(self) -> Compiler:
-        """How studies are compiled for it."""
+        """The compiler of its input."""
 
     def predict(self, compiled: CompiledStudy) -> NetworkPrediction:
-        """Say what is found in a study."""
+        """Predict the findings of a compiled study."""

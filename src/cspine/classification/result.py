@@ -1,4 +1,4 @@
-"""The result of one study, with what it was read from."""
+"""The result of predicting one case."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,18 @@ from cspine.views.compiled import CompiledStudy
 
 @dataclass(frozen=True)
 class CaseResult:
-    """A study's findings, with what they were read from.
+    """The findings of a study, with what they are based on.
 
     Attributes
     ----------
+    findings : Findings
+        What is written to ``findings.json``.
     compiled : CompiledStudy or None
-        None where the study could not be compiled.
-    reading : Reading or None
-        What the network said; None where the study is refused.
+        The compiled images; None where the study could not be compiled.
+    prediction : NetworkPrediction or None
+        The prediction of the network; None where the study is not assessable.
     """
 
     findings: Findings
     compiled: CompiledStudy | None
-    reading: NetworkPrediction | None
+    prediction: NetworkPrediction | None

@@ -1,1 +1,1 @@
-"""Vertebra localization: the coarse volume, the localizer, instances, level assignment."""
+"""Vertebra localization: coarse volume, localizer, instance segmentation, level assignment, compilation of studies."""

@@ -1,244 +1,268 @@
-"""Voxels that say which vertebra they belong to, to vertebrae."""
+"""Instance segmentation by offset regression: voxels vote for the origins of vertebrae (a generalized Hough transform).
+
+The network predicts for each voxel the offset to the origin of its vertebra, its canonical position in the vertebra's
+frame, and a probability for each level. Voxels whose votes agree form a vertebra; a rigid (Procrustes) fit of canonical
+to scan positions gives its frame, and the residual of the fit tells how far the voxels agree.
+"""
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from cspine.core.typing import Floats
+from cspine.core.typing import Floats, Indices
 
-_SPREAD_MM: Final = 3.0
-"""Votes for one vertebra's origin scatter about so much."""
+_VOTE_SIGMA_MM: Final = 3.0
+"""Standard deviation of the votes for one vertebra's origin."""
 
-_NEAR_MM: Final = 10.0
-"""Voxels farther from the origin than this vote worse: their word counts half, and less the farther they are."""
+_HALF_WEIGHT_MM: Final = 10.0
+"""A voxel's weight falls with its distance from the origin, because distant voxels predict it worse: to a half here."""
 
-_PEAK_MM: Final = 2.0
-"""By so much votes are blurred to find where they gather: neighbours' peaks stay apart."""
+_DENSITY_SIGMA_MM: Final = 2.0
+"""Standard deviation of the smoothing of the votes' density; small enough that neighbors keep their peaks."""
 
-_REACH_MM: Final = 12.0
-"""Votes farther from every origin than this belong to none."""
+_MAX_VOTE_DISTANCE_MM: Final = 12.0
+"""Votes farther from every origin than this belong to no vertebra."""
 
-_SAME_MM: Final = 6.0
-"""Two origins nearer to each other are one vertebra's: the lowest vertebrae's lie 9 apart."""
+_MIN_SEPARATION_MM: Final = 6.0
+"""Origins nearer to each other are of one vertebra; the lowest vertebrae of small patients are 9 mm apart."""
 
-_TWO_MM: Final = 10.0
-"""Votes of one vertebra, parted at their middle, have means nearer than this."""
+_MIN_SPLIT_MM: Final = 10.0
+"""A group of votes is split in two where the halves' means are at least this far apart; those of one vertebra are
+nearer."""
 
-_DOUBT: Final = 0.02
-"""Chance at least that a voxel's class is another than its vertebra's."""
+_LEVEL_ERROR: Final = 0.02
+"""Least probability that a voxel's level differs from its vertebra's."""
 
-_ROUNDS: Final = 4
-"""Of giving voxels to vertebrae and placing these anew; nothing moves after three."""
+_N_ITERATIONS: Final = 4
+"""Iterations of assigning voxels and moving origins; nothing moves after three."""
 
 _MAX_EXTENT_MM: Final = (160.0, 160.0, 300.0)
-"""A neck with the thoracic vertebrae beneath it does not wander farther aside, back and down."""
+"""Largest extent along x, y and z of the origins of a neck with the thoracic vertebrae below it."""
 
-_LEAST_MM3: Final = 900.0
-"""Less bone is no vertebra: a tenth of one."""
+_MIN_VERTEBRA_MM3: Final = 900.0
+"""Least bone volume of a vertebra: a tenth of an average one."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One vertebra as its voxels tell it.
+    """One vertebra, as its voxels predict it.
 
     Attributes
     ----------
     members : (n,) int
-        Its voxels' numbers.
+        Indices of its voxels.
     frame : (4, 4)
-        From its frame to LPS mm.
+        Affine from its frame to LPS mm.
     misfit_mm : float
-        By how much its voxels disagree about the frame (root mean square).
+        Root mean square residual of the rigid fit of the frame.
     """
 
-    members: npt.NDArray[np.intp]
+    members: Indices
     frame: Floats
     misfit_mm: float
 
 
 @dataclass(frozen=True)
-class Voxels:
-    """What a localiser says of the voxels that are a vertebra's.
+class VoxelVotes:
+    """The localizer's predictions for the voxels that belong to vertebrae.
 
     Attributes
     ----------
-    places : (n, 3)
-        LPS mm.
-    ways : (n, 3)
-        From there to the vertebra's origin, mm.
-    own : (n, 3)
-        The same places in the vertebra's frame, mm.
-    chances : (n, classes)
-        Of being each level's; rows sum to at most 1, which is how sure the voxel is to be of a vertebra at all.
-    mm3 : float
-        Volume of one.
+    points_lps_mm : (n, 3)
+        Centers of the voxels.
+    offsets_mm : (n, 3)
+        Predicted offsets from there to the vertebra's origin, along LPS.
+    canonical_mm : (n, 3)
+        Predicted positions in the vertebra's own frame.
+    level_probabilities : (n, classes)
+        Probability of each level; a row sums to the probability that the voxel belongs to a vertebra at all.
+    voxel_mm3 : float
+        Volume of a voxel.
     """
 
-    places: Floats
-    ways: Floats
-    own: Floats
-    chances: Floats
-    mm3: float
+    points_lps_mm: Floats
+    offsets_mm: Floats
+    canonical_mm: Floats
+    level_probabilities: Floats
+    voxel_mm3: float
 
     @property
-    def votes(self) -> Floats:
-        """Where each voxel takes its vertebra's origin to be, (n, 3), LPS mm."""
-        return self.places + self.ways
+    def origins_lps_mm(self) -> Floats:
+        """Where each voxel votes its vertebra's origin to be, (n, 3)."""
+        return self.points_lps_mm + self.offsets_mm
 
     @property
     def weights(self) -> Floats:
-        """How sure each voxel is to be of a vertebra, (n,)."""
-        return np.asarray(self.chances.sum(axis=1))
+        """The probability that each voxel belongs to a vertebra, (n,)."""
+        return np.asarray(self.level_probabilities.sum(axis=1))
 
 
-def find_instances(voxels: Voxels) -> list[Instance]:
-    """Gather voxels into vertebrae, from the head down.
+def find_instances(voxels: VoxelVotes) -> list[Instance]:
+    """Group voxels to vertebrae.
 
-    Each voxel votes for where its vertebra's origin is, and for its level. The votes of each level gather at peaks;
-    peaks of different levels at one place are one vertebra. Then voxels are given to the vertebra that they fit best,
-    by place and by level, and vertebrae are placed anew, in turns (Dempster's expectation and maximisation, 1977, with
-    the hard choice). A vertebra's frame is the rigid motion that brings its voxels' places in the frame onto their
-    places in the scan.
+    1. The votes of each level are smoothed to a density, whose peaks are candidate origins; peaks of different levels
+       at one position are one vertebra (non-maximum suppression).
+    2. Each voxel is assigned to the vertebra that it fits best, by position and level, and origins are moved to the
+       median of their votes. The two steps alternate: expectation-maximization with hard assignment (Dempster 1977).
+       A group whose votes have two modes is split.
+    3. The frame of each vertebra is the rigid motion from canonical to scan positions (`rigid_frame`).
+
+    Parameters
+    ----------
+    voxels : VoxelVotes
+        The voxels that belong to vertebrae.
+
+    Returns
+    -------
+    list of Instance
+        From the head down.
     """
-    if not len(voxels.places):
+    if not len(voxels.points_lps_mm):
         return []
-    votes, weights = voxels.votes, voxels.weights
-    least = _LEAST_MM3 / voxels.mm3
-    near = 1.0 / (1.0 + (np.linalg.norm(voxels.ways, axis=1) / _NEAR_MM) ** 2)
-    origins, profiles = _first(votes, voxels.chances * near[:, None], least)
-    for _ in range(_ROUNDS):
+    votes, weights = voxels.origins_lps_mm, voxels.weights
+    min_weight = _MIN_VERTEBRA_MM3 / voxels.voxel_mm3
+    reliability = 1.0 / (1.0 + (np.linalg.norm(voxels.offsets_mm, axis=1) / _HALF_WEIGHT_MM) ** 2)
+    origins, profiles = _initial_origins(votes, voxels.level_probabilities * reliability[:, None], min_weight)
+    for _ in range(_N_ITERATIONS):
         if not len(origins):
             return []
-        given = _assign_voxels(votes, voxels.chances, origins, profiles)
-        groups = [np.flatnonzero(given == number) for number in range(len(origins))]
-        groups = [part for group in groups for part in _split_cluster(group, votes, weights * near, least)]
-        groups = [group for group in groups if weights[group].sum() >= least]
+        assigned = _assign_voxels(votes, voxels.level_probabilities, origins, profiles)
+        groups = [np.flatnonzero(assigned == number) for number in range(len(origins))]
+        groups = [part for group in groups for part in _split_cluster(group, votes, weights * reliability, min_weight)]
+        groups = [group for group in groups if weights[group].sum() >= min_weight]
         origins = np.array([np.median(votes[group], axis=0) for group in groups]).reshape(-1, 3)
-        profiles = np.array([voxels.chances[group].sum(axis=0) for group in groups])
-        profiles = profiles.reshape(len(groups), voxels.chances.shape[1])
-        alone = _non_max_suppress(origins, profiles.sum(axis=1).tolist())
-        origins, profiles = origins[alone], profiles[alone]
+        profiles = np.array([voxels.level_probabilities[group].sum(axis=0) for group in groups])
+        profiles = profiles.reshape(len(groups), voxels.level_probabilities.shape[1])
+        kept = _non_max_suppress(origins, profiles.sum(axis=1).tolist())
+        origins, profiles = origins[kept], profiles[kept]
     if not len(origins):
         return []
-    given = _assign_voxels(votes, voxels.chances, origins, profiles)
-    found = []
+    assigned = _assign_voxels(votes, voxels.level_probabilities, origins, profiles)
+    instances = []
     for number in range(len(origins)):
-        members = np.flatnonzero(given == number)
-        if weights[members].sum() < least:
+        members = np.flatnonzero(assigned == number)
+        if weights[members].sum() < min_weight:
             continue
-        frame, misfit = rigid_frame(voxels.own[members], voxels.places[members], weights[members])
-        found.append(Instance(members, frame, misfit))
-    return sorted(found, key=lambda instance: -float(instance.frame[2, 3]))
+        frame, misfit = rigid_frame(voxels.canonical_mm[members], voxels.points_lps_mm[members], weights[members])
+        instances.append(Instance(members, frame, misfit))
+    return sorted(instances, key=lambda instance: -float(instance.frame[2, 3]))
 
 
-def _first(votes: Floats, chances: Floats, least: float) -> tuple[Floats, Floats]:
-    """Return where the votes of each level gather, (m, 3), and how much each level says so there, (m, classes)."""
-    peaks = [_peaks(votes, chances[:, level], least) for level in range(chances.shape[1])]
-    level_of = np.repeat(np.arange(len(peaks)), [len(at) for at, _ in peaks])
-    origins = np.concatenate([at for at, _ in peaks])
-    alone = _non_max_suppress(origins, np.concatenate([height for _, height in peaks]).tolist())
-    profiles = np.zeros((len(alone), chances.shape[1]))
-    profiles[np.arange(len(alone)), level_of[alone]] = 1.0
-    return origins[alone], profiles
+def _initial_origins(votes: Floats, level_weights: Floats, min_weight: float) -> tuple[Floats, Floats]:
+    """Return the peaks of the votes of each level, (m, 3), and a one-hot profile of each peak's level, (m, classes)."""
+    peaks = [_density_peaks(votes, level_weights[:, level], min_weight) for level in range(level_weights.shape[1])]
+    level_of = np.repeat(np.arange(len(peaks)), [len(positions) for positions, _ in peaks])
+    origins = np.concatenate([positions for positions, _ in peaks])
+    kept = _non_max_suppress(origins, np.concatenate([heights for _, heights in peaks]).tolist())
+    profiles = np.zeros((len(kept), level_weights.shape[1]))
+    profiles[np.arange(len(kept)), level_of[kept]] = 1.0
+    return origins[kept], profiles
 
 
-def _peaks(votes: Floats, words: Floats, least: float) -> tuple[Floats, Floats]:
-    """Return where votes of some weights gather, (m, 3), and how densely, (m,).
+def _density_peaks(votes: Floats, weights: Floats, min_weight: float) -> tuple[Floats, Floats]:
+    """Return the local maxima of the density of weighted votes, (m, 3) LPS mm, and the density there, (m,).
 
-    They are counted in cells about most of them: a few that lie far off may lie anywhere.
+    The histogram covers the central 98 % of the votes, because stray votes may lie anywhere.
     """
-    said = words > _DOUBT
+    counts = weights > _LEVEL_ERROR
     none = np.empty((0, 3)), np.empty(0)
-    if words[said].sum() < least / 8:
+    if weights[counts].sum() < min_weight / 8:
         return none
-    votes, words, step = votes[said], words[said], _PEAK_MM / 2
-    low, high = np.percentile(votes, [1, 99], axis=0) + 3 * _SPREAD_MM * np.array([[-1], [1]])
+    votes, weights, step = votes[counts], weights[counts], _DENSITY_SIGMA_MM / 2
+    low, high = np.percentile(votes, [1, 99], axis=0) + 3 * _VOTE_SIGMA_MM * np.array([[-1], [1]])
     high = np.minimum(high, low + _MAX_EXTENT_MM)
     cells = np.rint((votes - low) / step).astype(int)
     shape = np.ceil((high - low) / step).astype(int) + 1
     within = np.all((cells >= 0) & (cells < shape), axis=1)
-    count = np.zeros(shape)
-    np.add.at(count, tuple(cells[within].T), words[within])
-    density = ndimage.gaussian_filter(count, _PEAK_MM / step, mode="constant")
-    highest = ndimage.maximum_filter(density, size=int(2 * _SAME_MM / step) | 1)
-    # So many votes, scattered as far as they may be, still reach this density.
-    floor = least / ((2 * np.pi) ** 1.5 * (2 * _SPREAD_MM / step) ** 3) / 4
-    found = np.argwhere((density == highest) & (density > floor))
-    return low + step * found, density[tuple(found.T)]
+    histogram = np.zeros(shape)
+    np.add.at(histogram, tuple(cells[within].T), weights[within])
+    density = ndimage.gaussian_filter(histogram, _DENSITY_SIGMA_MM / step, mode="constant")
+    highest = ndimage.maximum_filter(density, size=int(2 * _MIN_SEPARATION_MM / step) | 1)
+    # A quarter of the peak density of the smallest vertebra, with votes scattered twice as far as usual.
+    floor = min_weight / ((2 * np.pi) ** 1.5 * (2 * _VOTE_SIGMA_MM / step) ** 3) / 4
+    peaks = np.argwhere((density == highest) & (density > floor))
+    return low + step * peaks, density[tuple(peaks.T)]
 
 
-def _split_cluster(
-    group: npt.NDArray[np.intp], votes: Floats, words: Floats, least: float
-) -> tuple[npt.NDArray[np.intp], ...]:
-    """Return the two vertebrae that one group of voxels votes for, or the group where it is one.
+def _split_cluster(group: Indices, votes: Floats, weights: Floats, min_weight: float) -> tuple[Indices, ...]:
+    """Return the two vertebrae that one group of voxels votes for, or the group where it is one vertebra.
 
-    Two means along the line on which the votes scatter most: those of one vertebra come out much nearer to each
-    other than two vertebrae are.
+    2-means along the first principal axis of the votes. The halves of one vertebra have means much nearer to each other
+    than two vertebrae are.
     """
     if len(group) < 2:
         return (group,)
-    word = words[group] / words[group].sum()
-    middle = word @ votes[group]
-    _, _, axes = np.linalg.svd((votes[group] - middle) * np.sqrt(word)[:, None], full_matrices=False)
-    along = (votes[group] - middle) @ axes[0]
+    fraction = weights[group] / weights[group].sum()
+    center = fraction @ votes[group]
+    _, _, axes = np.linalg.svd((votes[group] - center) * np.sqrt(fraction)[:, None], full_matrices=False)
+    along = (votes[group] - center) @ axes[0]
     upper = along > 0
     means: tuple[float, ...] = (0.0, 0.0)
-    for _ in range(_ROUNDS):
+    for _ in range(_N_ITERATIONS):
         if not upper.any() or upper.all():
             return (group,)
         means = (
-            float(np.average(along[~upper], weights=word[~upper])),
-            float(np.average(along[upper], weights=word[upper])),
+            float(np.average(along[~upper], weights=fraction[~upper])),
+            float(np.average(along[upper], weights=fraction[upper])),
         )
         upper = along > sum(means) / 2
     parts = group[upper], group[~upper]
-    apart = means[1] - means[0] >= _TWO_MM and all(words[part].sum() >= least / 4 for part in parts)
-    return parts if apart else (group,)
+    is_two = means[1] - means[0] >= _MIN_SPLIT_MM and all(weights[part].sum() >= min_weight / 4 for part in parts)
+    return parts if is_two else (group,)
 
 
-def _non_max_suppress(origins: Floats, masses: list[float]) -> list[int]:
-    """Return the numbers of the origins that no heavier one is near to."""
+def _non_max_suppress(origins: Floats, weights: list[float]) -> list[int]:
+    """Return the indices of the origins without a heavier one nearer than the minimum separation."""
     kept: list[int] = []
-    for number in np.argsort(masses)[::-1].tolist():
-        if all(np.linalg.norm(origins[number] - origins[other]) >= _SAME_MM for other in kept):
+    for number in np.argsort(weights)[::-1].tolist():
+        if all(np.linalg.norm(origins[number] - origins[other]) >= _MIN_SEPARATION_MM for other in kept):
             kept.append(number)
     return kept
 
 
-def _assign_voxels(votes: Floats, chances: Floats, origins: Floats, profiles: Floats) -> npt.NDArray[np.intp]:
-    """Return the vertebra that each voxel fits best, -1 where none is near, (n,)."""
-    share = profiles / profiles.sum(axis=1, keepdims=True)
-    agree = np.log(_DOUBT + (chances / chances.sum(axis=1, keepdims=True)) @ share.T)
+def _assign_voxels(votes: Floats, level_probabilities: Floats, origins: Floats, profiles: Floats) -> Indices:
+    """Return the index of the vertebra with the greatest likelihood for each voxel, -1 where none is near, (n,).
+
+    The likelihood is a Gaussian of the distance of the vote from the origin, times the agreement of the levels.
+    """
+    profile = profiles / profiles.sum(axis=1, keepdims=True)
+    normalized = level_probabilities / level_probabilities.sum(axis=1, keepdims=True)
+    log_agreement = np.log(_LEVEL_ERROR + normalized @ profile.T)
     distance = np.linalg.norm(votes[:, None] - origins[None], axis=2)
-    fit = np.where(distance <= _REACH_MM, agree - 0.5 * (distance / _SPREAD_MM) ** 2, -np.inf)
-    return np.where(np.isfinite(fit).any(axis=1), fit.argmax(axis=1), -1)
+    log_likelihood = log_agreement - 0.5 * (distance / _VOTE_SIGMA_MM) ** 2
+    log_likelihood = np.where(distance <= _MAX_VOTE_DISTANCE_MM, log_likelihood, -np.inf)
+    is_near = np.isfinite(log_likelihood).any(axis=1)
+    return np.where(is_near, log_likelihood.argmax(axis=1), -1)
 
 
-def rigid_frame(own: Floats, places: Floats, weights: Floats) -> tuple[Floats, float]:
-    """Return the rigid motion from a frame to LPS that brings points onto others, and what is left over.
+def rigid_frame(canonical_mm: Floats, points_lps_mm: Floats, weights: Floats) -> tuple[Floats, float]:
+    """Fit the rigid motion from a vertebra's frame to LPS (weighted orthogonal Procrustes problem).
 
     Parameters
     ----------
-    own, places : (n, 3)
-        The same points in the frame and in LPS, mm.
+    canonical_mm : (n, 3)
+        Points in the frame.
+    points_lps_mm : (n, 3)
+        The same points in LPS.
     weights : (n,)
+        Weight of each point.
 
     Returns
     -------
     frame : (4, 4)
-        The least-squares motion of Kabsch (1976), by singular values, without reflection.
+        The least-squares rotation and translation, without reflection, by the singular value decomposition of
+        Kabsch (1976).
     misfit_mm : float
-        Root mean square.
+        Root mean square residual.
     """
-    share = weights / weights.sum()
-    here, there = share @ own, share @ places
-    u, _, vt = np.linalg.svd((own - here).T @ ((places - there) * share[:, None]))
-    flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    turn = vt.T @ flip @ u.T
+    fraction = weights / weights.sum()
+    canonical_center, center = fraction @ canonical_mm, fraction @ points_lps_mm
+    u, _, vt = np.linalg.svd((canonical_mm - canonical_center).T @ ((points_lps_mm - center) * fraction[:, None]))
+    no_reflection = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    rotation = vt.T @ no_reflection @ u.T
     frame = np.eye(4)
-    frame[:3, :3], frame[:3, 3] = turn, there - turn @ here
-    off = own @ turn.T + frame[:3, 3] - places
-    return frame, float(np.sqrt(share @ (off**2).sum(axis=1)))
+    frame[:3, :3], frame[:3, 3] = rotation, center - rotation @ canonical_center
+    residual = canonical_mm @ rotation.T + frame[:3, 3] - points_lps_mm
+    return frame, float(np.sqrt(fraction @ (residual**2).sum(axis=1)))

@@ -1,30 +1,35 @@
-"""The localizers at hand."""
+"""Loading of localizers from the registry of weights."""
 
 from cspine.core.errors import WeightsError
 from cspine.localization.localizer import Localizer
-from cspine.models.registry import embedded_sums, resolve, shelved_paths
+from cspine.models.registry import embedded_sha256, installed_files, resolve_weights
 
 
 def load_localizer(weights: str | None = None) -> Localizer:
-    """Load a localizer by its name or file; the embedded one where left out.
+    """Load a localizer.
+
+    Parameters
+    ----------
+    weights : str, optional
+        A name of registered weights, or the path of an ONNX file; the embedded localizer where omitted.
 
     Raises
     ------
     WeightsError
-        The weights cannot be used, or are of another network.
+        The weights cannot be used, or are those of another network.
     """
     if weights is None:
         return Localizer.load()
-    network, path = resolve(weights)
+    network, path = resolve_weights(weights)
     if network != "localizer":
         raise WeightsError(f"{weights}: holds the network {network}; name a localizer")
     return Localizer.load(path)
 
 
 def find_localizer(sha256: str) -> Localizer:
-    """Return the localizer at hand whose file has this hash; the embedded one where none has."""
-    if embedded_sums().get("localizer.onnx") != sha256:
-        for path, found in shelved_paths():
-            if found == sha256:
+    """Return the registered localizer whose file has a SHA-256; the embedded one where none has it."""
+    if embedded_sha256().get("localizer.onnx") != sha256:
+        for path, recorded in installed_files():
+            if recorded == sha256:
                 return load_localizer(str(path))
     return Localizer.load()

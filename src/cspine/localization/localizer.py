@@ -1,4 +1,4 @@
-"""A coarse volume to a map of its vertebrae."""
+"""The localizer: a 3-D U-Net whose predictions are grouped to vertebrae with frames, levels and coverage."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,47 +8,59 @@ from typing import Final
 
 import highdicom
 import numpy as np
-import numpy.typing as npt
 
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
-from cspine.core.errors import WeightsError
-from cspine.core.typing import Floats
-from cspine.localization.coarse import HALVED, UNIT_MM, CoarseVolume, coarse_affine, coarsen, network_input
-from cspine.localization.instances import Instance, Voxels, find_instances
-from cspine.localization.level_assignment import assign_levels, confidence
+from cspine.core.typing import Bools, Floats, Floats32, Indices
+from cspine.localization.coarse import (
+    OFFSET_UNIT_MM,
+    SIDE_MULTIPLE,
+    CoarseVolume,
+    coarse_affine,
+    coarsen,
+    network_input,
+)
+from cspine.localization.instances import Instance, VoxelVotes, find_instances
+from cspine.localization.level_assignment import assign_levels, level_confidence
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
 from cspine.models.weights import Weights, load_weights
 from cspine.spine.occupancy_template import OccupancyTemplate
-from cspine.spine.spine_map import BoneMap, SpineMap, Vertebra
+from cspine.spine.spine_map import SpineMap, Vertebra, VertebraLabelMap
 
-_BONE: Final = 0.5
-"""Voxels count that are a vertebra's rather than not."""
+_MIN_BONE_PROBABILITY: Final = 0.5
+"""Voxels belong to a vertebra from this probability on."""
 
 _VERTEBRAL: Final = slice(1, 9)
-"""Of the network's classes: C1 to C7 and thoracic."""
+"""The network's classes of C1 to C7 and thoracic."""
 
 _VOXELS_PER_EFFECTIVE_VOTE: Final = 40.0
-"""Voxels of one vertebra err together: so many of them count as one that speaks for itself."""
+"""Errors of voxels of one vertebra are correlated: this many count as one independent observation of its level."""
 
 _MAX_EFFECTIVE_VOTES: Final = 6.0
+"""Effective votes of the largest vertebrae."""
 
-_DOUBTFUL_MM3: Final = 700.0
-"""So much bone is as likely a vertebra as not; a whole one has 7,000 or more."""
+_MIN_VOXEL_PROBABILITY: Final = 1e-4
+"""Floor of a voxel's level probabilities before taking logarithms."""
 
-_MOST_WORTH: Final = 6.0
-_MISFIT_MM: Final = 4.0
+_EVEN_ODDS_MM3: Final = 700.0
+"""Bone volume at which an instance is as likely a vertebra as not; a complete one has 7,000 or more."""
+
+_MAX_LOG_ODDS: Final = 6.0
+"""Upper limit of the log-odds from bone volume."""
+
+_MISFIT_SD_MM: Final = 4.0
+"""Standard deviation of the misfit of vertebrae."""
 
 
 @dataclass(frozen=True)
 class Localizer:
-    """A network that finds vertebrae.
+    """The network that localizes vertebrae.
 
     Attributes
     ----------
     weights : Weights
-        What it computes with.
+        Its loaded weights.
     path : Path or None
-        Where they lie; None of those that come with cspine. A process that is sent a localizer loads it from there.
+        Their file; None for the embedded weights. A process that receives a pickled localizer loads it from there.
     """
 
     weights: Weights[LocalizerMetadata] = field(repr=False)
@@ -56,7 +68,12 @@ class Localizer:
 
     @classmethod
     def load(cls, path: Path | None = None) -> "Localizer":
-        """Load the network; the embedded one where no path is given.
+        """Load a localizer.
+
+        Parameters
+        ----------
+        path : Path, optional
+            An ONNX file; the embedded weights where omitted.
 
         Raises
         ------
@@ -64,173 +81,205 @@ class Localizer:
             The file cannot be used.
         """
         weights = load_weights(LocalizerMetadata, path)
-        if (weights.metadata.spacing_mm, weights.metadata.padding) != (COARSE_MM, PADDING) or len(
-            weights.input_shape
-        ) != 5:
-            raise WeightsError(f"{path or weights.metadata.name}: its network does not fit its own card; get it again")
+        is_coarse = (weights.metadata.spacing_mm, weights.metadata.padding) == (COARSE_MM, PADDING)
+        weights.require(is_coarse and len(weights.input_shape) == 5, path)
         return cls(weights, path)
 
     @property
     def sha256(self) -> str:
-        """Of the weights."""
+        """SHA-256 of the weights' file."""
         return self.weights.sha256
 
     def __reduce__(self) -> tuple[Callable[[Path | None], "Localizer"], tuple[Path | None]]:
-        """Pickle as the place of the weights."""
-        return (_loaded, (self.path,))
+        """Pickle as the path of the weights."""
+        return (_load_cached, (self.path,))
 
     def __call__(self, volume: highdicom.Volume) -> SpineMap:
-        """Find the vertebrae of a volume of HU; none where there are none.
+        """Localize the vertebrae of a volume of HU; the map is empty where there are none.
 
         Raises
         ------
         NotAssessableError
-            ``implausible-size``: the headers' lengths are those of no CT.
+            ``implausible-size``: by its headers the scan is larger than any of a neck.
         """
-        return self.find(coarsen(volume))
+        return self.localize(coarsen(volume))
 
-    def find(self, coarse: CoarseVolume) -> SpineMap:
-        """Find the vertebrae of a coarse volume; none where there are none."""
-        chances, places = self.run(coarse)
-        return assemble(chances, places, coarse, self.weights.metadata.occupancy_templates)
+    def localize(self, coarse: CoarseVolume) -> SpineMap:
+        """Localize the vertebrae of a coarse volume; the map is empty where there are none."""
+        probabilities, positions = self.run_network(coarse)
+        return assemble_spine_map(probabilities, positions, coarse, self.weights.metadata.occupancy_templates)
 
-    def run(self, coarse: CoarseVolume) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return the network's answer on the volume with `PADDING` voxels about it.
+    def run_network(self, coarse: CoarseVolume) -> tuple[Floats32, Floats32]:
+        """Return the network's outputs on a volume that is padded by `PADDING` voxels on all sides.
 
         Returns
         -------
-        chances : (10, k, j, i) float32
+        probabilities : (10, k, j, i) float32
             Background, C1 to C7, thoracic, head.
-        places : (6, k, j, i) float32
-            The way to the vertebra's origin and the place in its frame, x, y and z, in cm.
+        positions : (6, k, j, i) float32
+            The offset to the vertebra's origin and the position in its frame, x, y and z, in units of
+            `OFFSET_UNIT_MM`.
         """
         shape = np.array(coarse.hu.shape) + 2 * np.array(PADDING)
-        after = -shape % HALVED + PADDING
-        around = list(zip(PADDING, after.tolist(), strict=True))
-        image = network_input(np.pad(coarse.hu, around), np.pad(coarse.scanned, around))
-        chances, places = self.weights.session.run(["chances", "places"], {"image": image[None]})
+        after = -shape % SIDE_MULTIPLE + PADDING
+        padding = list(zip(PADDING, after.tolist(), strict=True))
+        image = network_input(np.pad(coarse.hu, padding), np.pad(coarse.scanned, padding))
+        probabilities, positions = self.weights.session.run(["chances", "places"], {"image": image[None]})
         k, j, i = shape.tolist()
-        return np.asarray(chances)[0, :, :k, :j, :i], np.asarray(places)[0, :, :k, :j, :i]
+        return np.asarray(probabilities)[0, :, :k, :j, :i], np.asarray(positions)[0, :, :k, :j, :i]
 
 
 @cache
-def _loaded(path: Path | None) -> Localizer:
+def _load_cached(path: Path | None) -> Localizer:
     return Localizer.load(path)
 
 
-def assemble(
-    chances: npt.NDArray[np.float32],
-    places: npt.NDArray[np.float32],
+@dataclass(frozen=True)
+class _BoneVoxels:
+    """The voxels of all vertebrae.
+
+    Attributes
+    ----------
+    index : (n, 3) int
+        Their indices in the padded volume.
+    lps : (n, 3)
+        Their centers in LPS mm.
+    weights : (n,)
+        Their probabilities to belong to a vertebra.
+    inside : (n,) bool
+        Whether they were scanned.
+    """
+
+    index: Indices
+    lps: Floats
+    weights: Floats
+    inside: Bools
+
+
+def assemble_spine_map(
+    probabilities: Floats32,
+    positions: Floats32,
     coarse: CoarseVolume,
     occupancy_templates: Mapping[str, OccupancyTemplate],
 ) -> SpineMap:
-    """Gather the network's answer into vertebrae with levels.
+    """Group the network's outputs to vertebrae, and assign their levels.
 
     Parameters
     ----------
-    chances, places : arrays
-        As `Localizer.run` returns them.
+    probabilities, positions : (10, k, j, i), (6, k, j, i)
+        What `Localizer.run_network` returned.
     coarse : CoarseVolume
-        What they are of.
+        Its input.
     occupancy_templates : dict
-        Level to how such vertebrae fill their frames.
+        Level to the mean occupancy of such vertebrae.
     """
-    weight = chances[_VERTEBRAL].sum(axis=0)
-    bone = weight > _BONE
-    index = np.argwhere(bone) - np.array(PADDING)
-    lps = coarse.origin_lps_mm + COARSE_MM * index[:, ::-1]
-    inside = coarse.covers(lps)
-    told, levels_of = places[:, bone].T.astype(np.float64) * UNIT_MM, chances[_VERTEBRAL][:, bone].astype(np.float64)
-    voxels = Voxels(lps, told[:, :3], told[:, 3:], levels_of.T, COARSE_MM**3)
-    weights = voxels.weights
-    instances = find_instances(voxels)
-    instances = [instance for instance in instances if inside[instance.members].any()]
-    if not instances:
+    bone_probability = probabilities[_VERTEBRAL].sum(axis=0)
+    is_bone = bone_probability > _MIN_BONE_PROBABILITY
+    index = np.argwhere(is_bone)
+    lps = coarse.origin_lps_mm + COARSE_MM * (index - np.array(PADDING))[:, ::-1]
+    positions_mm = positions[:, is_bone].T.astype(np.float64) * OFFSET_UNIT_MM
+    levels_of_voxels = probabilities[_VERTEBRAL][:, is_bone].astype(np.float64)
+    votes = VoxelVotes(lps, positions_mm[:, :3], positions_mm[:, 3:], levels_of_voxels.T, COARSE_MM**3)
+    voxels = _BoneVoxels(index, lps, votes.weights, coarse.covers(lps))
+    instances = [instance for instance in find_instances(votes) if voxels.inside[instance.members].any()]
+    column = _assign_column(instances, levels_of_voxels, voxels.weights)
+    if not column:
         return SpineMap(())
-    said = np.stack([_level_chances(levels_of, instance, weights) for instance in instances])
-    frames = np.array([instance.frame for instance in instances])
-    worth = np.array([_worth(instance, weights) for instance in instances])
-    members, levels = assign_levels(said, frames, worth)
-    if worth[members].sum() <= 0:
-        return SpineMap(())  # what was found is less likely a spine than not
-    sure = confidence(said[members], frames[members], levels)
-    found = _Found(lps, weights, inside)
-    row = zip(members.tolist(), _names(levels.tolist()), sure.tolist(), strict=True)
-    vertebrae = [(name, chance, instances[member]) for member, name, chance in row]
-    found_vertebrae = tuple(
-        _vertebra(name, chance, instance, found, _share(occupancy_templates, name, instance, found, coarse))
-        for name, chance, instance in vertebrae
+    vertebrae = tuple(
+        _vertebra(
+            level, confidence, instance, voxels, _scanned_fraction(occupancy_templates, level, instance, voxels, coarse)
+        )
+        for level, confidence, instance in column
     )
-    numbers = np.zeros(weight.shape, np.uint8)
-    for name, _, instance in vertebrae:
-        numbers[tuple(np.argwhere(bone)[instance.members].T)] = SEGMENT_NUMBERS.get(name, 0)
-    chance_of = np.where(numbers > 0, weight, 0.0).astype(np.float32)
+    labels = np.zeros(bone_probability.shape, np.uint8)
+    for level, _, instance in column:
+        labels[tuple(index[instance.members].T)] = SEGMENT_NUMBERS.get(level, 0)
+    probability = np.where(labels > 0, bone_probability, 0.0).astype(np.float32)
     affine = coarse_affine(coarse.origin_lps_mm - COARSE_MM * np.array(PADDING[::-1]))
-    return SpineMap(found_vertebrae, BoneMap(numbers, chance_of, affine))
+    return SpineMap(vertebrae, VertebraLabelMap(labels, probability, affine))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Voxels of vertebrae: places in LPS mm, how sure each is to be one, and whether it was scanned."""
+def _assign_column(
+    instances: list[Instance], levels_of_voxels: Floats, weights: Floats
+) -> list[tuple[str, float, Instance]]:
+    """Return level, confidence and instance of each vertebra, from the head down; none where a spine is unlikely."""
+    if not instances:
+        return []
+    level_probabilities = np.stack([_level_probabilities(levels_of_voxels, each, weights) for each in instances])
+    frames = np.array([instance.frame for instance in instances])
+    log_odds = np.array([_vertebra_log_odds(instance, weights) for instance in instances])
+    members, levels = assign_levels(level_probabilities, frames, log_odds)
+    if log_odds[members].sum() <= 0:
+        return []
+    confidence = level_confidence(level_probabilities[members], frames[members], levels)
+    rows = zip(members.tolist(), _level_names(levels.tolist()), confidence.tolist(), strict=True)
+    return [(level, confidence, instances[member]) for member, level, confidence in rows]
 
-    lps: Floats
-    weights: Floats
-    inside: npt.NDArray[np.bool_]
 
-
-def _share(
+def _scanned_fraction(
     occupancy_templates: Mapping[str, OccupancyTemplate],
     level: str,
     instance: Instance,
-    found: _Found,
+    voxels: _BoneVoxels,
     coarse: CoarseVolume,
 ) -> float:
-    """Return how much of a vertebra was scanned.
+    """Return which fraction of a vertebra was scanned.
 
-    Where its shape is known, from its frame alone: of what lies beyond the scan the network cannot tell how much it is.
+    It follows from the frame and the occupancy template of the level where there is one, because the network cannot
+    predict how much bone lies beyond the scan; otherwise from the predicted voxels.
     """
-    shape = occupancy_templates.get(level, occupancy_templates.get("T1") if level.startswith("T") else None)
-    if shape is not None:
-        return shape.scanned_fraction(instance.frame, coarse.covers)
+    template = occupancy_templates.get(level, occupancy_templates.get("T1") if level.startswith("T") else None)
+    if template is not None:
+        return template.scanned_fraction(instance.frame, coarse.covers)
     members = instance.members
-    return float(found.weights[members][found.inside[members]].sum() / found.weights[members].sum())
+    return float(voxels.weights[members][voxels.inside[members]].sum() / voxels.weights[members].sum())
 
 
-def _worth(instance: Instance, weights: Floats) -> float:
-    """Return an instance's log-odds to be a vertebra: the more bone and the better it agrees on a frame, the higher."""
-    bone = float(weights[instance.members].sum()) * COARSE_MM**3
-    return min(2.0 * float(np.log(bone / _DOUBTFUL_MM3)), _MOST_WORTH) - 0.5 * (instance.misfit_mm / _MISFIT_MM) ** 2
+def _vertebra_log_odds(instance: Instance, weights: Floats) -> float:
+    """Return the log-odds of an instance to be a vertebra.
+
+    They rise with the bone volume and fall with the square of the misfit of its frame.
+    """
+    bone_mm3 = float(weights[instance.members].sum()) * COARSE_MM**3
+    from_volume = min(2.0 * float(np.log(bone_mm3 / _EVEN_ODDS_MM3)), _MAX_LOG_ODDS)
+    return from_volume - 0.5 * (instance.misfit_mm / _MISFIT_SD_MM) ** 2
 
 
-def _level_chances(chances: Floats, instance: Instance, weights: Floats) -> Floats:
-    """Return an instance's own chances of each level: the mean logarithm over its voxels, as of a few that speak."""
-    own = chances[:, instance.members]
-    scanned_fraction = weights[instance.members] / weights[instance.members].sum()
-    own = own / own.sum(axis=0, keepdims=True)
-    words = min(len(instance.members) / _VOXELS_PER_EFFECTIVE_VOTE, _MAX_EFFECTIVE_VOTES)
-    said = words * (np.log(np.maximum(own, 1e-4)) @ scanned_fraction)
-    chance = np.exp(said - said.max())
-    return np.asarray(chance / chance.sum())
+def _level_probabilities(levels_of_voxels: Floats, instance: Instance, weights: Floats) -> Floats:
+    """Return an instance's probability of each level on its own, (8,).
+
+    A product of experts: the weighted mean of the voxels' log-probabilities, times the number of effective votes.
+    """
+    probabilities = levels_of_voxels[:, instance.members]
+    fraction = weights[instance.members] / weights[instance.members].sum()
+    probabilities = probabilities / probabilities.sum(axis=0, keepdims=True)
+    n_votes = min(len(instance.members) / _VOXELS_PER_EFFECTIVE_VOTE, _MAX_EFFECTIVE_VOTES)
+    logits = n_votes * (np.log(np.maximum(probabilities, _MIN_VOXEL_PROBABILITY)) @ fraction)
+    softmax = np.exp(logits - logits.max())
+    return np.asarray(softmax / softmax.sum())
 
 
-def _names(levels: list[int]) -> list[str]:
-    """Return names of levels 0 to 7; thoracic ones are counted from the first."""
-    names, thoracic = [], 0
+def _level_names(levels: list[int]) -> list[str]:
+    """Return the names of levels 0 to 7; thoracic ones are numbered from the first."""
+    names, n_thoracic = [], 0
     for level in levels:
         if level < len(VERTEBRAE):
             names.append(str(VERTEBRAE[level]))
         else:
-            thoracic += 1
-            names.append(f"T{thoracic}")
+            n_thoracic += 1
+            names.append(f"T{n_thoracic}")
     return names
 
 
-def _vertebra(level: str, confidence: float, instance: Instance, found: _Found, scanned_fraction: float) -> Vertebra:
+def _vertebra(
+    level: str, confidence: float, instance: Instance, voxels: _BoneVoxels, scanned_fraction: float
+) -> Vertebra:
+    """Measure a vertebra; its centroid and volume are of the scanned part."""
     members = instance.members
-    seen = members[found.inside[members]]
-    back = np.linalg.inv(instance.frame)
-    own = found.lps[members] @ back[:3, :3].T + back[:3, 3]
-    box = np.percentile(own, [1, 99], axis=0) + np.array([[-COARSE_MM / 2], [COARSE_MM / 2]])
-    centroid = np.average(found.lps[seen], axis=0, weights=found.weights[seen])
-    volume = float(found.weights[seen].sum() * COARSE_MM**3)
-    return Vertebra(level, instance.frame, centroid, box, scanned_fraction, confidence, volume)
+    scanned = members[voxels.inside[members]]
+    to_frame = np.linalg.inv(instance.frame)
+    frame_mm = voxels.lps[members] @ to_frame[:3, :3].T + to_frame[:3, 3]
+    box_mm = np.percentile(frame_mm, [1, 99], axis=0) + np.array([[-COARSE_MM / 2], [COARSE_MM / 2]])
+    centroid = np.average(voxels.lps[scanned], axis=0, weights=voxels.weights[scanned])
+    volume_mm3 = float(voxels.weights[scanned].sum() * COARSE_MM**3)
+    return Vertebra(level, instance.frame, centroid, box_mm, scanned_fraction, confidence, volume_mm3)

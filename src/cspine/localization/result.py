@@ -1,4 +1,4 @@
-"""The result of localizing one study."""
+"""The result of localizing the vertebrae of one study."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,18 @@ from cspine.spine.spine_map import SpineMap
 
 @dataclass(frozen=True)
 class LocalizationResult:
-    """A study's vertebrae, with what they were found in.
+    """The localized vertebrae of a study, with the volume that they were localized in.
 
     Attributes
     ----------
+    spine : Spine
+        What is written to ``spine.json``.
     volume : Volume or None
-        Every few slices of the series; None where it could not be read.
-    found : SpineMap
-        The vertebrae as `spine` tells them; none where the study is refused.
+        The thinned series, of `cspine.localization.coarse.load_thinned`; None where it could not be read.
+    spine_map : SpineMap
+        The vertebrae; empty where the study is not assessable.
     """
 
     spine: Spine
     volume: highdicom.Volume | None
-    found: SpineMap
+    spine_map: SpineMap

@@ -1,4 +1,7 @@
-"""What weights say of themselves; kept inside the ONNX file."""
+"""Metadata of weights, one model per network; stored as JSON inside the ONNX file.
+
+Field names are part of the file format. Format 1 was written by cspine 0.1.
+"""
 
 from typing import Any, Final, Literal
 
@@ -13,134 +16,147 @@ from cspine.views.level_views import LevelViewSettings
 from cspine.views.sagittal import SagittalSettings
 from cspine.views.settings import CompileSettings
 
-UNNAMED: Final = "unnamed"
-"""Stands for kinds of fracture where none is named."""
+UNSPECIFIED_TYPE: Final = "unnamed"
+"""Fracture type of training data that name none."""
 
-_MARK: Final = 10
-"""Letters by which patients are known again: two of a million have the same once in two."""
+_FINGERPRINT_HEX_DIGITS: Final = 10
+"""40 bits of the SHA-256 of the pseudonymous patient ID, enough to detect leakage between training and test data. For a
+million training patients the probability that any two collide is about 0.37; that a given test patient is wrongly
+reported as one of them is about one in a million."""
 
 COARSE_MM: Final = 3.0
-"""Side of a voxel of the localizer's input, in mm: a vertebral body is four voxels high, a disc one."""
+"""Side of a voxel of the localizer's input: a vertebral body is four voxels high, a disc one."""
 
 PADDING: Final = (8, 2, 2)
-"""Voxels of padding before and after a scan along k, j and i, so that vertebrae that it cuts off are kept."""
+"""Voxels by which the localizer's input is padded before and after a scan along k, j and i, so that the origins of
+truncated vertebrae lie inside."""
 
 METADATA_KEY: Final = "cspine"
-"""Where in the ONNX file's metadata the card lies."""
+"""Key of the JSON among the metadata properties of the ONNX file."""
 
 
 def patient_fingerprint(patient: str) -> str:
-    """Return by what a patient, as a compiled data set names them, is known again: see `LevelsMetadata.training_patients`."""
-    return digest(patient)[:_MARK]
+    """Return the fingerprint of a patient of a compiled data set, as in `LevelsMetadata.training_patients`.
+
+    Parameters
+    ----------
+    patient : str
+        The pseudonymous patient ID.
+    """
+    return digest(patient)[:_FINGERPRINT_HEX_DIGITS]
 
 
 class ModelMetadata(BaseModel):
-    """What every network's weights say."""
+    """Metadata that the weights of every network have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[2] = 2
-    name: str = Field(description="The network's name, such as baseline-cnn.")
-    trained_on: str = Field(description="What the weights have seen, for people.")
-    phantom_only: bool = Field(description="Whether they have seen nothing but phantoms.")
-    software: str = Field(description="Version of cspine that trained them.")
-    training: dict[str, Any] = Field(description="Settings of the training.")
-    settings_hash: str = Field(description="Hash of the training's and the compiling's settings.")
-    data_hash: str = Field(description="Hash of what was trained on.")
-    statement: str = Field(description="What they may be used for.")
+    name: str = Field(description="Name of the network, such as baseline-cnn.")
+    trained_on: str = Field(description="Training data, for people.")
+    phantom_only: bool = Field(description="Whether the training data were phantoms alone.")
+    software: str = Field(description="Version of cspine that trained the weights.")
+    training: dict[str, Any] = Field(description="Training settings.")
+    settings_hash: str = Field(description="Hash of the settings of training and compilation.")
+    data_hash: str = Field(description="Hash of the training data.")
+    statement: str = Field(description="Intended use.")
 
 
-class BaselineMetadata(ModelMetadata):
-    """Of the notebook's network."""
+class ClassifierMetadata(ModelMetadata):
+    """Metadata that the weights of every fracture classifier have."""
+
+    positive_weight: float = Field(
+        2.0, gt=0.0, description="Weight of positives in the training loss; its effect on probabilities is inverted."
+    )
+    prevalence: tuple[float, ...] = Field(description="Fraction of positive training studies per target.")
+    best_constants: tuple[float, ...] = Field(description="Constant prediction of least training loss per target.")
+
+
+class BaselineMetadata(ClassifierMetadata):
+    """Metadata of the notebook's network, which classifies whole sagittal images."""
 
     name: Literal["baseline-cnn"] = "baseline-cnn"
     image_size: int = Field(ge=16, le=1024, description="Rows and columns of the input.")
-    sagittal: SagittalSettings = Field(description="How the images they saw were compiled.")
-    spine_aligned: bool = Field(False, description="Whether those images followed the spine.")
-    targets: tuple[str, ...] = Field(TARGETS, description="What the outputs are, in order.")
-    positive_weight: float = Field(
-        2.0, gt=0.0, description="Weight of positives in training; taken out again to give plain probabilities."
-    )
-    prevalence: tuple[float, ...] = Field(description="Fraction of positive studies per target in training.")
-    best_constants: tuple[float, ...] = Field(description="Per target, the constant with the least loss in training.")
+    sagittal: SagittalSettings = Field(description="Settings of the training images.")
+    spine_aligned: bool = Field(False, description="Whether the training images were curved along the spine.")
+    targets: tuple[str, ...] = Field(TARGETS, description="Targets of the outputs, in order.")
 
     @property
     def images(self) -> CompileSettings:
-        """What is compiled for them."""
+        """Settings of compilation for inference."""
         return CompileSettings(spine_aligned=self.spine_aligned, sagittal=self.sagittal, levels=None)
 
     def matches(self, settings: CompileSettings) -> bool:
-        """Tell whether images compiled in this way are those that they saw."""
+        """Return whether images of these settings are like the training images."""
         return (settings.spine_aligned, settings.sagittal) == (self.spine_aligned, self.sagittal)
 
 
 class OperatingPoint(BaseModel):
-    """A threshold with what it did on the patients that it was chosen on, whom the weights were not trained on.
+    """An operating point: a threshold and its performance on the patients that it was chosen on.
 
-    The calibration and, of a single fold, the epoch were chosen on the same patients: on others it does a little worse.
+    The weights were not trained on these patients. Calibration and, of a single fold, the epoch were chosen on them, so
+    that the performance on others is slightly lower.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Literal["rule-out", "triage"]
-    target: str = Field(description="What was asked of it.")
-    threshold: Probability = Field(description="Calibrated probability from which on it says 'suspicious'.")
+    target: str = Field(description="The criterion by which the threshold was chosen.")
+    threshold: Probability = Field(description="Calibrated probability from which on the point is reached.")
     sensitivity: Probability
     specificity: Probability
 
 
-class LevelsMetadata(ModelMetadata):
-    """Of the network that looks at each vertebra through its views."""
+class LevelsMetadata(ClassifierMetadata):
+    """Metadata of the level network, which classifies each vertebra by its views."""
 
     name: Literal["levels"] = "levels"
-    sagittal: SagittalSettings = Field(description="How the sagittal images beside them are compiled.")
-    views: LevelViewSettings = Field(description="How the views they saw were compiled.")
+    sagittal: SagittalSettings = Field(description="Settings of the sagittal images for reports.")
+    views: LevelViewSettings = Field(description="Settings of the training views.")
     inference_views: tuple[int, int, int] = Field(
-        description="Sagittal, coronal and axial views of each vertebra they look at."
+        description="Sagittal, coronal and axial views of each vertebra for inference."
     )
-    fracture_types: tuple[str, ...] = Field(description="Kinds of fracture told apart, in order.")
+    fracture_types: tuple[str, ...] = Field(description="Fracture types that are distinguished, in order.")
     fracture_types_by_level: dict[Level, tuple[str, ...]] = Field(
-        default_factory=dict, description="Of each level, the kinds that it was broken in; any where it is not listed."
+        default_factory=dict,
+        description="Fracture types that occurred at each level; all where a level is absent.",
     )
-    localizer_sha256: str = Field(description="Of the localizer that found the vertebrae they saw.")
-    training_patients: tuple[str, ...] = Field(
-        (), description="By what patients are known again whom they learnt from."
-    )
+    localizer_sha256: str = Field(description="SHA-256 of the localizer that made the training views.")
+    training_patients: tuple[str, ...] = Field((), description="Fingerprints of the training patients.")
     pretrained_sha256: str = Field(
-        "", description="Hash of the weights that their training started from; empty for none."
+        "", description="SHA-256 of the weights that training was initialized with; empty for none."
     )
-    positive_weight: float = Field(2.0, gt=0.0, description="Weight of positives in training; taken out again.")
-    prevalence: tuple[float, ...] = Field(description="Fraction of positive studies per target in training.")
-    best_constants: tuple[float, ...] = Field(description="Per target, the constant with the least loss in training.")
-    calibration_level: Calibration = Field(description="From raw to calibrated probability of a level.")
-    calibration_overall: Calibration = Field(description="And of the patient.")
-    calibration_prevalence: Probability = Field(description="Fraction of fractured patients that calibration supposes.")
-    calibration_data: str = Field(description="Which patients it was fitted on.")
+    calibration_level: Calibration = Field(description="Calibration of the probabilities of levels.")
+    calibration_overall: Calibration = Field(description="Calibration of the probability of the patient.")
+    calibration_prevalence: Probability = Field(description="Prevalence of fractured patients that was calibrated to.")
+    calibration_data: str = Field(description="Patients that the calibration was fitted on.")
     calibration_underpowered: bool = Field(
-        False, description="Whether there were too few patients to calibrate all probabilities on."
+        False, description="Whether there were too few patients to calibrate all probabilities."
     )
     not_found_fracture_rate: Probability = Field(
-        description="How often a vertebra that was not found was fractured by label."
+        description="Fraction of vertebrae that were not localized and are fractured by their label."
     )
     operating_points_level: tuple[OperatingPoint, ...] = Field(description="Operating points of levels.")
     operating_points_overall: tuple[OperatingPoint, ...] = Field(description="Operating points of patients.")
 
     @property
     def images(self) -> CompileSettings:
-        """What is compiled for them."""
+        """Settings of compilation for inference."""
         return CompileSettings(sagittal=self.sagittal, levels=self.views)
 
     def matches(self, settings: CompileSettings) -> bool:
-        """Tell whether images compiled in this way are those that they saw."""
+        """Return whether images of these settings are like the training views."""
         return settings.levels == self.views
 
 
 class LocalizerMetadata(ModelMetadata):
-    """Of the network that finds vertebrae."""
+    """Metadata of the localizer."""
 
     name: Literal["localizer"] = "localizer"
     spacing_mm: float = Field(COARSE_MM, gt=0.0, description="Side of a voxel of the input.")
-    padding: tuple[int, int, int] = Field(PADDING, description="Voxels of nothing about the scan, along z, y and x.")
+    padding: tuple[int, int, int] = Field(
+        PADDING, description="Voxels of padding on either side of a scan, along k, j, i."
+    )
     occupancy_templates: dict[str, OccupancyTemplate] = Field(
-        description="How vertebrae that they saw fill their frames, by level."
+        description="Mean occupancy of the training vertebrae, by level."
     )

@@ -1,4 +1,4 @@
-"""The weights at hand: those that come with cspine, and those that were installed from a file."""
+"""The registry of weights: those that are embedded in the package, and those that were installed from a file."""
 
 import hashlib
 import os
@@ -13,39 +13,45 @@ from cspine.core.files import complete_files, write_bytes
 from cspine.models.metadata import BaselineMetadata, LevelsMetadata, LocalizerMetadata, ModelMetadata
 from cspine.models.weights import Weights, embedded_bytes, load_weights, network_name, read_file
 
-KINDS: Final[dict[str, type[ModelMetadata]]] = {
+METADATA_TYPES: Final[dict[str, type[ModelMetadata]]] = {
     "levels": LevelsMetadata,
     "localizer": LocalizerMetadata,
     "baseline-cnn": BaselineMetadata,
 }
-"""Networks by their card's name; weights of each come with cspine, under that name."""
+"""Metadata by the name of the network; weights of each are embedded under that name."""
 
 DEFAULT: Final = "levels"
 """Name of the weights that are used where none are named."""
 
 SUMS_FILE: Final = "SHA256SUMS"
-FOLDER: Final = "CSPINE_WEIGHTS"
-"""Set in the environment, it names the folder of installed weights."""
+"""Name of the embedded file of hashes."""
+
+FOLDER_VARIABLE: Final = "CSPINE_WEIGHTS"
+"""Environment variable that names the folder of installed weights."""
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
 class RegisteredWeights:
-    """Weights at hand.
+    """Weights of the registry.
 
     Attributes
     ----------
     name : str
-        What to call them by.
+        The name by which they are loaded.
     path : Path or None
-        None of those that come with cspine.
+        Their file; None for embedded weights.
     network : str or None
-        The card's name; None where the file cannot be used.
-    trained_on, sha256 : str
+        The name of their network; None where the file cannot be used.
+    trained_on : str
+        What data they were trained on, for people; empty where the file cannot be used.
+    sha256 : str
+        SHA-256 of the file.
     phantom_only : bool
+        Whether they were trained on phantoms alone.
     size : int
-        In bytes.
+        Size of the file in bytes.
     fault : str or None
         Why they cannot be used, in one sentence; None where they can.
     """
@@ -61,94 +67,106 @@ class RegisteredWeights:
 
 
 def weights_folder() -> Path:
-    """Return where installed weights lie: ``$CSPINE_WEIGHTS``, or the user's folder for data."""
-    if os.environ.get(FOLDER):
-        return Path(os.environ[FOLDER])
+    """Return the folder of installed weights: ``$CSPINE_WEIGHTS``, or a folder of the user's application data."""
+    if os.environ.get(FOLDER_VARIABLE):
+        return Path(os.environ[FOLDER_VARIABLE])
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", str(Path.home()))) / "cspine" / "weights"
     data = os.environ.get("XDG_DATA_HOME")
     return (Path(data) if data else Path.home() / ".local" / "share") / "cspine" / "weights"
 
 
-def resolve(weights: str | Path) -> tuple[str, Path | None]:
-    """Return the network, and the file or None, of weights that are named or lie at a path.
+def resolve_weights(weights: str | Path) -> tuple[str, Path | None]:
+    """Return the network and the file of registered weights, or of a file.
+
+    Parameters
+    ----------
+    weights : str or Path
+        A name of registered weights, or the path of an ONNX file.
+
+    Returns
+    -------
+    network : str
+        The name of the network.
+    path : Path or None
+        The file; None for embedded weights.
 
     Raises
     ------
     WeightsError
-        There are no such weights, or it cannot be told which network they are.
+        There are no such weights, or their network cannot be told.
     """
     name = str(weights)
-    if name in KINDS:
+    if name in METADATA_TYPES:
         return name, None
     installed = weights_folder() / f"{name}.onnx"
     path = installed if _NAME.fullmatch(name) and installed.is_file() else Path(weights)
     if path is not installed and not path.exists() and _NAME.fullmatch(name):
-        raise WeightsError(f"{name}: is no file and no weights at hand; `cspine weights` lists those")
+        raise WeightsError(f"{name}: is neither a file nor registered weights; `cspine weights` lists those")
     return _network(path), path
 
 
-def install(path: Path, name: str, sha256: str | None = None) -> RegisteredWeights:
-    """Copy a weights file to the shelf, after it was loaded and checked; nothing is fetched from anywhere.
+def install_weights(path: Path, name: str, sha256: str | None = None) -> RegisteredWeights:
+    """Add a weights file to the registry by copying it, after it was loaded and checked; nothing is downloaded.
 
     Parameters
     ----------
     path : Path
-        An ONNX file of `cspine train`.
+        An ONNX file written by ``cspine train``.
     name : str
-        What to call it by: small letters, digits, dots and dashes.
+        The name to register it under: small letters, digits, dots and dashes.
     sha256 : str, optional
         The hash that the file must have.
 
     Raises
     ------
     WeightsError
-        The file cannot be used, has another hash, or the name is none.
+        The file cannot be used, has another hash, or the name is not allowed.
     OutputTakenError
-        Other weights of that name are there.
+        Other weights are registered under the name.
     DiskFullError, OutputError
-        The shelf cannot be written.
+        The registry's folder cannot be written.
     """
-    if not _NAME.fullmatch(name) or name in KINDS:
-        raise WeightsError(
-            f"{name}: is no name to give; use small letters, digits, dots and dashes, but none of {', '.join(KINDS)}"
-        )
+    if not _NAME.fullmatch(name) or name in METADATA_TYPES:
+        allowed = "small letters, digits, dots and dashes"
+        raise WeightsError(f"{name}: is not allowed as a name; use {allowed}, but none of {', '.join(METADATA_TYPES)}")
     data = read_file(path, str(path))
-    found = hashlib.sha256(data).hexdigest()
-    if sha256 is not None and found != sha256.lower():
-        raise WeightsError(f"{path}: has sha256 {found}, not the one given; get the file again")
+    actual = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and actual != sha256.lower():
+        raise WeightsError(f"{path}: has sha256 {actual}, not the one given; get the file again")
     _load(_network(path), path)
     target = weights_folder() / f"{name}.onnx"
-    if target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() != found:
+    if target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() != actual:
         raise OutputTakenError(f"{target}: other weights have this name; choose another, or delete the file")
     write_bytes(target, data)
-    write_bytes(target.with_suffix(".sha256"), f"{found}  {target.name}\n".encode())
-    return _shelved(name, target, found)
+    write_bytes(target.with_suffix(".sha256"), f"{actual}  {target.name}\n".encode())
+    return _verify(name, target, actual)
 
 
 def list_weights() -> list[RegisteredWeights]:
-    """Return all weights at hand, each loaded and held against the hash that it came with."""
-    sums = embedded_sums()
-    found = [_shelved(name, None, sums.get(f"{name}.onnx")) for name in KINDS]
-    return found + [_shelved(path.stem, path, noted) for path, noted in shelved_paths()]
+    """Return all registered weights, each loaded and verified against its recorded hash."""
+    sums = embedded_sha256()
+    embedded = [_verify(name, None, sums.get(f"{name}.onnx")) for name in METADATA_TYPES]
+    return embedded + [_verify(path.stem, path, recorded) for path, recorded in installed_files()]
 
 
-def embedded_sums() -> dict[str, str]:
-    """Return the hashes of the files that come with cspine, by name."""
+def embedded_sha256() -> dict[str, str]:
+    """Return the SHA-256 of each embedded file, by its name."""
     return dict(line.split()[::-1] for line in embedded_bytes(SUMS_FILE).decode().splitlines())
 
 
-def shelved_paths() -> list[tuple[Path, str | None]]:
-    """Return the files that were installed, each with the hash noted then."""
-    folder, found = weights_folder(), []
+def installed_files() -> list[tuple[Path, str | None]]:
+    """Return the installed files, each with the SHA-256 that was recorded when it was installed."""
+    folder, files = weights_folder(), []
     for path in complete_files(folder, "*.onnx") if folder.is_dir() else []:
-        note = path.with_suffix(".sha256")
-        words = note.read_text("utf-8", "replace").split() if note.is_file() else []
-        found.append((path, words[0] if words else None))
-    return found
+        record = path.with_suffix(".sha256")
+        words = record.read_text("utf-8", "replace").split() if record.is_file() else []
+        files.append((path, words[0] if words else None))
+    return files
 
 
-def _shelved(name: str, path: Path | None, expected: str | None) -> RegisteredWeights:
+def _verify(name: str, path: Path | None, expected_sha256: str | None) -> RegisteredWeights:
+    """Load weights, and compare their hash with the recorded one."""
     network, trained_on, phantom_only, fault, data = None, "", False, None, b""
     try:
         data = read_file(path, name) if path else embedded_bytes(f"{name}.onnx")
@@ -158,17 +176,17 @@ def _shelved(name: str, path: Path | None, expected: str | None) -> RegisteredWe
     except CspineError as error:
         fault = str(error)
     sha256 = hashlib.sha256(data).hexdigest()
-    if fault is None and sha256 != expected:
+    if fault is None and sha256 != expected_sha256:
         fault = f"{name}: has changed since it was installed, or was put there by hand; install it again"
     return RegisteredWeights(name, path, network, trained_on, sha256, phantom_only, len(data), fault)
 
 
 def _network(path: Path) -> str:
     name = network_name(path)
-    if name not in KINDS:
+    if name not in METADATA_TYPES:
         raise WeightsError(f"{path}: holds a network that this version does not know; update cspine")
     return name
 
 
 def _load(network: str, path: Path | None) -> Weights[ModelMetadata]:
-    return load_weights(KINDS[network], path)
+    return load_weights(METADATA_TYPES[network], path)

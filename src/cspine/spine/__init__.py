@@ -1,1 +1,1 @@
-"""Geometry of the spine: the map of vertebrae, the centerline, the bone trace; no network."""
+"""Geometry of the spine without a network: spine map, centerline, bone trace, occupancy templates."""

@@ -1,60 +1,64 @@
-"""Which vertebra is where: frames, extents and coverage, and the canal's course through them."""
+"""The vertebrae of a scan: levels, frames, extents and coverage, and the course of the vertebral canal."""
 
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import NotAssessableError
 from cspine.core.findings import Coverage
-from cspine.core.typing import Floats
+from cspine.core.typing import Floats, Floats32, Labels
 
-WHOLE_FROM: Final = 0.98
-"""A vertebra counts as whole where at least this share of it was scanned."""
+MIN_COMPLETE_FRACTION: Final = 0.98
+"""A vertebra's coverage is complete from this scanned fraction on."""
 
-ABSENT_BELOW: Final = 0.05
-"""And as absent where less than this was."""
+MIN_PARTIAL_FRACTION: Final = 0.05
+"""Its coverage is absent below this scanned fraction."""
 
-_LEAST_SURE: Final = 0.5
-"""Where no vertebra is cervical with at least this confidence, the scan is taken for one of something else."""
+_MIN_CERVICAL_CONFIDENCE: Final = 0.5
+"""A scan in which no vertebra is cervical with this confidence is taken for one of another body part."""
 
-_CANAL_BEHIND_MM: Final = {"C1": 7.2, "C2": 14.8}
-_CANAL_BEHIND_BODY_MM: Final = 14.4
-"""From a vertebra's origin to the canal's middle: half a body (15.5) and half a canal (13)."""
+_CANAL_POSTERIOR_MM: Final = {"C1": 7.2, "C2": 14.8}
+_SUBAXIAL_CANAL_POSTERIOR_MM: Final = 14.4
+"""From a vertebra's origin back to the center of the canal: half a body (15.5 mm) and half a canal (13 mm)."""
 
 _CANAL_STEP_MM: Final = 2.0
 
 
 def coverage_of(scanned_fraction: float) -> Coverage:
-    """Return the word for a share of a vertebra."""
-    if scanned_fraction < ABSENT_BELOW:
+    """Return the coverage of a vertebra of which a fraction was scanned.
+
+    >>> coverage_of(1.0), coverage_of(0.4), coverage_of(0.0)
+    ('complete', 'partial', 'absent')
+    """
+    if scanned_fraction < MIN_PARTIAL_FRACTION:
         return "absent"
-    return "complete" if scanned_fraction >= WHOLE_FROM else "partial"
+    return "complete" if scanned_fraction >= MIN_COMPLETE_FRACTION else "partial"
 
 
 @dataclass(frozen=True)
 class Vertebra:
-    """One vertebra that was found.
+    """One localized vertebra.
 
     Attributes
     ----------
     level : str
-        C1 to C7; T1 and so on are counted down from C7.
+        C1 to C7; thoracic vertebrae are counted down from C7 as T1, T2 and so on.
     frame_lps : (4, 4)
-        From its own frame (x left, y back, z up; origin amid the body, of C1 where the dens stands) to LPS mm.
+        Affine from its own frame to LPS mm. In the frame, x points to the left, y to the back and z up; the origin is
+        the center of the body, in C1 the position of the dens.
     centroid_lps_mm : (3,)
-        The middle of what of it was scanned.
+        Centroid of its scanned part.
     box_mm : (2, 3)
-        The corners of what it fills in its own frame.
+        Lower and upper corner of its bounding box, in its own frame.
     scanned_fraction : float
-        How much of it was scanned.
+        Which fraction of it was scanned.
     confidence : float
-        How sure its level is, from 0 to 1.
+        Probability that its level is right.
     volume_mm3 : float
-        Of what was scanned.
+        Bone volume of its scanned part.
     """
 
     level: str
@@ -67,95 +71,98 @@ class Vertebra:
 
     @property
     def coverage(self) -> Coverage:
-        """Whether it was scanned as a whole."""
+        """Whether it was scanned completely, partially or not at all."""
         return coverage_of(self.scanned_fraction)
 
     @property
     def canal_lps_mm(self) -> Floats:
-        """The middle of the vertebral canal at its height."""
-        behind = _CANAL_BEHIND_MM.get(self.level, _CANAL_BEHIND_BODY_MM)
-        return np.asarray((self.frame_lps @ [0.0, behind, 0.0, 1.0])[:3])
+        """The center of the vertebral canal at its height, (3,)."""
+        posterior_mm = _CANAL_POSTERIOR_MM.get(self.level, _SUBAXIAL_CANAL_POSTERIOR_MM)
+        return np.asarray((self.frame_lps @ [0.0, posterior_mm, 0.0, 1.0])[:3])
 
 
 @dataclass(frozen=True)
-class BoneMap:
-    """Which places are a vertebra's, as coarse as the localizer looks.
+class VertebraLabelMap:
+    """Instance segmentation of the vertebrae at the localizer's resolution.
 
     Attributes
     ----------
-    numbers : (k, j, i) uint8
-        `SEGMENT_NUMBERS` of vertebrae, 0 elsewhere.
-    chances : (k, j, i) float32
-        How likely each voxel is a vertebra's, 0 where it is no vertebra's that was found.
+    labels : (k, j, i) uint8
+        `SEGMENT_NUMBERS` of the vertebra that a voxel belongs to, 0 elsewhere.
+    probability : (k, j, i) float32
+        Probability that a voxel belongs to a vertebra; 0 where `labels` is 0.
     affine_lps : (4, 4)
         From ``[k, j, i, 1]`` to LPS mm.
     """
 
-    numbers: npt.NDArray[np.uint8]
-    chances: npt.NDArray[np.float32]
+    labels: Labels
+    probability: Floats32
     affine_lps: Floats
 
 
 @dataclass(frozen=True)
 class SpineMap:
-    """The vertebrae of a scan, from the head down.
+    """The localized vertebrae of a scan, from the head down.
 
     Attributes
     ----------
-    bone : BoneMap or None
-        What of the scan is theirs; None where only frames are known.
+    vertebrae : tuple of Vertebra
+        In order; levels do not repeat.
+    label_map : VertebraLabelMap or None
+        Their segmentation; None where only frames are known.
     """
 
     vertebrae: tuple[Vertebra, ...]
-    bone: BoneMap | None = field(default=None, repr=False, compare=False)
+    label_map: VertebraLabelMap | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, level: str) -> Vertebra:
-        """Return a vertebra by its level; KeyError where it was not found."""
+        """Return the vertebra of a level; KeyError where it was not localized."""
         for vertebra in self.vertebrae:
             if vertebra.level == level:
                 return vertebra
         raise KeyError(level)
 
     @property
-    def shown(self) -> tuple["Vertebra", ...]:
-        """Those of which the scan shows something."""
+    def scanned_vertebrae(self) -> tuple["Vertebra", ...]:
+        """The vertebrae that were at least partially scanned."""
         return tuple(vertebra for vertebra in self.vertebrae if vertebra.coverage != "absent")
 
     @property
     def cervical(self) -> dict[str, Vertebra | None]:
-        """C1 to C7, None where it was not found."""
-        found = {vertebra.level: vertebra for vertebra in self.vertebrae}
-        return {level: found.get(level) for level in VERTEBRAE}
+        """The vertebrae of C1 to C7; None where a level was not localized."""
+        by_level = {vertebra.level: vertebra for vertebra in self.vertebrae}
+        return {level: by_level.get(level) for level in VERTEBRAE}
 
     def require_cervical(self) -> None:
-        """Refuse a scan without a neck.
+        """Raise an error unless the scan shows a cervical spine.
 
         Raises
         ------
         NotAssessableError
-            ``no-cervical-spine``.
+            ``no-cervical-spine``: no cervical vertebra was localized, or none with enough confidence in its level.
         """
-        shown = [vertebra for vertebra in self.shown if vertebra.level in VERTEBRAE]
-        if not shown:
+        cervical = [vertebra for vertebra in self.scanned_vertebrae if vertebra.level in VERTEBRAE]
+        if not cervical:
             raise NotAssessableError("no-cervical-spine", "no cervical vertebra was found in the scan")
-        if max(vertebra.confidence for vertebra in shown) < _LEAST_SURE:
+        if max(vertebra.confidence for vertebra in cervical) < _MIN_CERVICAL_CONFIDENCE:
             raise NotAssessableError(
                 "no-cervical-spine", "vertebrae were found in the scan, but none that is likely to be cervical"
             )
 
     def coverage(self, level: str) -> Coverage:
-        """Return how much of a level was scanned."""
-        found = self.cervical[level]
-        return "absent" if found is None else found.coverage
+        """Return the coverage of a cervical level; absent where it was not localized."""
+        vertebra = self.cervical[level]
+        return "absent" if vertebra is None else vertebra.coverage
 
     def canal(self) -> Floats:
-        """Return the canal's middle as points (n, 3), LPS mm, from the head down; straight beyond the last vertebra.
+        """Return the center of the vertebral canal as a polyline, (n, 3) LPS mm, from the head down.
 
-        Two vertebrae are needed; with fewer there are as many points.
+        The points lie about 2 mm apart on a monotone cubic interpolation between the vertebrae. With fewer than two
+        vertebrae there are as many points.
         """
         points = np.array([vertebra.canal_lps_mm for vertebra in self.vertebrae]).reshape(-1, 3)
         if len(points) < 2:
             return points
-        along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-        steps = np.linspace(0.0, along[-1], max(int(along[-1] / _CANAL_STEP_MM), 2))
-        return np.asarray(PchipInterpolator(along, points)(steps))
+        arc_length_mm = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+        steps_mm = np.linspace(0.0, arc_length_mm[-1], max(int(arc_length_mm[-1] / _CANAL_STEP_MM), 2))
+        return np.asarray(PchipInterpolator(arc_length_mm, points)(steps_mm))

@@ -1,1 +1,1 @@
-"""Views: a volume to small images; the intensity window, sagittal and curved images, level views, image quality."""
+"""Views: a volume to small images; intensity window, sagittal and curved images, level views, image quality."""

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from cspine.core.typing import Grays
 from cspine.dicom.geometry import Stack
 from cspine.dicom.series import Series
 from cspine.dicom.series_selection import SeriesSelection
 from cspine.dicom.volume import Provenance
 from cspine.spine.spine_map import SpineMap
-from cspine.views.fracture_labels import Broken
 from cspine.views.level_views import LevelViews
 from cspine.views.sagittal import SagittalSet
 
@@ -23,11 +23,13 @@ class CompiledVolume:
     spine : SpineMap or None
         The localized vertebrae; None where images are parallel planes and nothing was localized.
     support : float or None
-        The fraction of the height in which bone was traced, where nothing was localized.
+        `cspine.spine.bone_trace.BoneTrace.support` where nothing was localized; None otherwise.
     make_sagittal : callable
         Makes `sagittal` on first use; the level classifier does not need it.
-    broken : dict or None
-        Level to the fractured cells of its planes, of `cspine.views.fracture_labels.evidence_cells`; None where no
+    levels : tuple of LevelViews
+        The views of every cervical vertebra that was at least partially scanned, from the head down.
+    fracture_cells : dict or None
+        Level to the fractured cells of its planes, of `cspine.views.fracture_labels.label_cells`; None where no
         fracture labels are known.
     image_quality_problems : dict
         Level to the image-quality problems that keep it from being assessed, of
@@ -38,7 +40,7 @@ class CompiledVolume:
     support: float | None
     make_sagittal: Callable[[], SagittalSet]
     levels: tuple[LevelViews, ...]
-    broken: Mapping[str, Broken] | None = None
+    fracture_cells: Mapping[str, Grays] | None = None
     image_quality_problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
@@ -49,7 +51,19 @@ class CompiledVolume:
 
 @dataclass(frozen=True)
 class CompiledStudy:
-    """The compiled images of one study, with what was read and the warnings on the way."""
+    """The compiled images of one study, with their provenance.
+
+    Attributes
+    ----------
+    selection : SeriesSelection
+        The series that was compiled, and why it was selected.
+    provenance : Provenance
+        Which files were read, and what was repaired.
+    images : CompiledVolume
+        The images.
+    warnings : tuple of str
+        Sentences about repairs, and about acquisition parameters that hide fractures.
+    """
 
     selection: SeriesSelection
     provenance: Provenance
@@ -58,7 +72,7 @@ class CompiledStudy:
 
     @property
     def series(self) -> Series:
-        """The series that was read."""
+        """The series that was compiled."""
         return self.selection.selected
 
     @property

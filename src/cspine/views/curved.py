@@ -1,100 +1,107 @@
-"""Sagittal images that follow the spine: the midline stays the midline in a turned or tilted neck."""
+"""Curved planar reformation: sagittal and coronal images that follow the spine.
+
+The midline stays the midline in a rotated or tilted neck.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import highdicom
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from cspine.core.parallel import default_workers
-from cspine.core.typing import Floats
-from cspine.dicom.codec.pixels import AIR_HU
+from cspine.core.typing import Floats, Grays
+from cspine.dicom.hounsfield import AIR_HU
+from cspine.spine.boxes import z_extent_lps_mm
 from cspine.spine.centerline import SpineCenterline
-from cspine.views.sagittal import SagittalSet, SagittalSettings, scanned_heights, sub_samples
-from cspine.views.window import to_grey
+from cspine.views.sagittal import PixelGrid, SagittalSet, SagittalSettings, subsample_offsets_mm
+from cspine.views.window import to_gray
 
-_BODIES_MM: Final = (10.0, 12.0, 14.0, 16.0, 18.0)
-"""So far before the canal's middle lie the bodies."""
+_BODIES_ANTERIOR_MM: Final = (10.0, 12.0, 14.0, 16.0, 18.0)
+"""Distances in front of the canal's center at which the coronal plane averages the vertebral bodies."""
 
 
-def compile_curved(volume: highdicom.Volume, course: SpineCenterline, settings: SagittalSettings) -> SagittalSet:
-    """Reformat a volume into sheets along the spine.
+def compile_curved(volume: highdicom.Volume, centerline: SpineCenterline, settings: SagittalSettings) -> SagittalSet:
+    """Reformat a volume to curved sagittal images along the spine.
 
-    Each sheet lies a fixed way left or right of the canal's, along the vertebrae's own left; a pixel is the mean of the
-    voxels that it covers.
+    Each curved plane lies at a fixed distance left or right of the canal, along the vertebrae's own left. As in
+    `cspine.views.sagittal.compile_sagittal`, a pixel is the mean of the voxels that it covers, and black outside.
 
     Parameters
     ----------
     volume : highdicom.Volume
         HU ``[k, j, i]`` with an affine to LPS mm.
-    course : SpineCenterline
-        Of the same volume.
+    centerline : SpineCenterline
+        The centerline of the canal in the same volume.
     settings : SagittalSettings
-        Number, spread, size and window.
-
-    Returns
-    -------
-    SagittalSet
-        What lies outside the scan is black.
+        Number, extent, resolution and window of the images.
     """
-    low, high = scanned_heights(volume)
-    side = max(settings.field_mm, high - low)
-    pixel = side / settings.pixels
-    top, front = (low + high) / 2 + (side - pixel) / 2, -(side - pixel) / 2
-    steps = np.arange(settings.pixels) * pixel
-    z = (top - steps[:, None] - sub_samples(pixel, volume, axis=2)).ravel()
-    behind = (front + steps[:, None] + sub_samples(pixel, volume, axis=1)).ravel()
-    across = sub_samples(settings.slab_mm, volume, axis=0)
-    canal, left, back = (_to_index(volume, values) for values in course.at(z))
-    depth = course.depth(course.at(z)[0])
-    start = canal + volume.inverse_affine[:3, 3] - depth[:, None] * back
+    grid = PixelGrid.covering(z_extent_lps_mm(volume), settings)
+    z, posterior = grid.row_samples(volume).ravel(), grid.column_samples(volume).ravel()
+    slab = subsample_offsets_mm(settings.slab_mm, volume, axis=0)
+    canal, left, back = (_to_voxels(volume, vectors) for vectors in centerline.at(z))
+    shift_mm = centerline.posterior_offset_mm(centerline.at(z)[0])
+    origin = canal + volume.inverse_affine[:3, 3] - shift_mm[:, None] * back
 
-    def sheet(offset: float) -> Floats:
-        total = np.zeros((len(z), len(behind)), np.float32)
+    def curved_plane(offset_mm: float) -> Floats:
+        total = np.zeros((len(z), len(posterior)), np.float32)
         hu = np.empty_like(total)
-        for more in across.tolist():
-            row = start + (offset + more) * left
-            index = [row[:, axis, None] + back[:, axis, None] * behind[None, :] for axis in range(3)]
+        for slab_offset in slab.tolist():
+            row = origin + (offset_mm + slab_offset) * left
+            index = [row[:, axis, None] + back[:, axis, None] * posterior[None, :] for axis in range(3)]
             ndimage.map_coordinates(volume.array, index, output=hu, order=1, mode="constant", cval=AIR_HU)
             total += hu
         count = settings.pixels
-        return np.asarray(total.reshape(count, -1, count, len(behind) // count).mean(axis=(1, 3)) / len(across))
+        return np.asarray(total.reshape(count, -1, count, len(posterior) // count).mean(axis=(1, 3)) / len(slab))
 
     with ThreadPoolExecutor(default_workers()) as threads:
-        hu = np.stack(list(threads.map(sheet, settings.offsets_mm.tolist())))
-    middle = course.middle_lps_mm
+        hu = np.stack(list(threads.map(curved_plane, settings.offsets_mm.tolist())))
+    center = centerline.center_lps_mm
     return SagittalSet(
-        images=to_grey(hu, settings.window),
-        x_lps_mm=middle[0] + settings.offsets_mm,
+        images=to_gray(hu, settings.window),
+        x_lps_mm=center[0] + settings.offsets_mm,
         offsets_mm=settings.offsets_mm,
-        top_z_mm=float(top),
-        front_y_mm=float(front + middle[1]),
-        pixel_mm=float(pixel),
-        course=course,
+        top_z_mm=float(grid.top_z_mm),
+        front_y_mm=float(grid.front_mm + center[1]),
+        pixel_mm=float(grid.pixel_mm),
+        centerline=centerline,
     )
 
 
-def coronal_sheet(
-    volume: highdicom.Volume, course: SpineCenterline, like: SagittalSet, settings: SagittalSettings
-) -> npt.NDArray[np.uint8]:
-    """Return the sheet through the bodies, seen from the front: rows as in a sagittal image, the patient's right first.
+def coronal_image(
+    volume: highdicom.Volume, centerline: SpineCenterline, like: SagittalSet, settings: SagittalSettings
+) -> Grays:
+    """Return a curved coronal image through the vertebral bodies.
 
-    Its columns are as many as the sagittal image's, of the same size, with the canal in the middle.
+    Parameters
+    ----------
+    volume : highdicom.Volume
+        HU ``[k, j, i]`` with an affine to LPS mm.
+    centerline : SpineCenterline
+        The centerline of the canal in the same volume.
+    like : SagittalSet
+        Curved sagittal images of the same volume: the image has their rows, and pixels of their size and number.
+    settings : SagittalSettings
+        The intensity window.
+
+    Returns
+    -------
+    (pixels, pixels) uint8
+        Row 0 at the head, column 0 on the patient's right; the canal runs through the middle column.
     """
     count = like.images.shape[1]
-    steps = np.arange(count) * like.pixel_mm
-    canal, left, back = (_to_index(volume, values) for values in course.at(like.top_z_mm - steps))
-    aside = steps - like.pixel_mm * (count - 1) / 2
+    steps_mm = np.arange(count) * like.pixel_mm
+    canal, left, back = (_to_voxels(volume, vectors) for vectors in centerline.at(like.top_z_mm - steps_mm))
+    lateral = steps_mm - like.pixel_mm * (count - 1) / 2
     total = np.zeros((count, count), np.float32)
-    for before in _BODIES_MM:
-        row = canal + volume.inverse_affine[:3, 3] - before * back
-        index = [row[:, axis, None] + left[:, axis, None] * aside[None, :] for axis in range(3)]
+    for anterior_mm in _BODIES_ANTERIOR_MM:
+        row = canal + volume.inverse_affine[:3, 3] - anterior_mm * back
+        index = [row[:, axis, None] + left[:, axis, None] * lateral[None, :] for axis in range(3)]
         total += ndimage.map_coordinates(volume.array, index, np.float32, order=1, mode="constant", cval=AIR_HU)
-    return to_grey(total / len(_BODIES_MM), settings.window)
+    return to_gray(total / len(_BODIES_ANTERIOR_MM), settings.window)
 
 
-def _to_index(volume: highdicom.Volume, vectors: Floats) -> Floats:
-    """Turn ways in LPS mm, (n, 3), into ways in voxels."""
+def _to_voxels(volume: highdicom.Volume, vectors: Floats) -> Floats:
+    """Rotate and scale vectors in LPS mm, (n, 3), to voxels; the origin is not added."""
     return np.asarray(vectors @ volume.inverse_affine[:3, :3].T)

@@ -1,4 +1,8 @@
-"""Each vertebra through its own images: planes along its own axes, at a fixed size, whatever the scan's."""
+"""Level views: planes along a vertebra's own axes, at a fixed size and resolution, whatever those of the scan.
+
+Each vertebra is shown by sagittal, coronal and axial views. A view is three neighboring planes of one orientation,
+which become the channels of a network's input (2.5-D).
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,20 +21,23 @@ from cspine.core.anatomy import Level
 from cspine.core.errors import InputError
 from cspine.core.parallel import default_workers
 from cspine.core.settings import Settings
-from cspine.dicom.codec.pixels import AIR_HU
+from cspine.core.typing import Floats, Floats32, HounsfieldUnits, Indices
+from cspine.dicom.hounsfield import AIR_HU
 from cspine.spine.spine_map import Vertebra
 from cspine.views.sagittal import encode_jpeg
-from cspine.views.window import Window, to_fine_grey, to_grey
+from cspine.views.window import Window, to_gray, to_gray16
 
 Plane = Literal["sagittal", "coronal", "axial"]
 PLANES: Final[tuple[Plane, ...]] = get_args(Plane)
+"""Orientations of planes, in the order in which views are stored."""
 
-Grey = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+GrayPlanes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+"""Planes of 8 or of 16 bits."""
 
 CHANNELS: Final = 3
-"""Neighbouring planes that make one view."""
+"""Neighboring planes that make one view."""
 
-_CENTRE_MM: Final[dict[Level, tuple[float, float, float]]] = {
+_BOX_CENTER_MM: Final[dict[Level, tuple[float, float, float]]] = {
     "C1": (0.0, 8.0, 0.0),
     "C2": (0.0, 17.0, 4.0),
     "C3": (0.0, 15.0, 0.0),
@@ -39,69 +46,73 @@ _CENTRE_MM: Final[dict[Level, tuple[float, float, float]]] = {
     "C6": (0.0, 17.0, -2.0),
     "C7": (0.0, 21.0, -3.0),
 }
-"""The middle of each vertebra's box in its own frame: between the 5th and 95th percentile of where bone ends in 150
-phantoms (C7's spinous process reaches 52 mm behind its origin)."""
+"""The center of each vertebra's box in its own frame: midway between the 5th and the 95th percentile of where bone ends
+in 150 phantoms (the spinous process of C7 reaches 52 mm behind its origin)."""
 
-_ACROSS: Final = {"sagittal": (1, 2), "coronal": (0, 2), "axial": (0, 1)}
-"""The axes of the frame that a plane's columns and rows run along."""
+_IN_PLANE_AXES: Final = {"sagittal": (1, 2), "coronal": (0, 2), "axial": (0, 1)}
+"""The axes of the frame along which a plane's columns and rows run."""
 
-_ACROSS_MM: Final = 0.6
+_NORMAL_AXIS: Final = {"sagittal": 0, "coronal": 1, "axial": 2}
 
-_NORMAL: Final = {"sagittal": 0, "coronal": 1, "axial": 2}
-_TOWARDS: Final = {"sagittal": -1.0, "coronal": -1.0, "axial": 1.0}
-"""Rows run from the head down, of axial planes from front to back."""
+_ROW_SIGN: Final = {"sagittal": -1.0, "coronal": -1.0, "axial": 1.0}
+"""Rows run from the head down, those of axial planes from front to back."""
+
+_SLAB_STEP_MM: Final = 0.6
+"""A plane is sampled across its thickness at about this spacing."""
+
+_MAX_SLAB_SAMPLES: Final = 8
 
 
 class LevelViewSettings(Settings):
-    """How a vertebra's views are made."""
+    """Number, extent, resolution, window and storage of the views of a vertebra."""
 
     sagittal: int = Field(5, ge=0, le=30, description="Sagittal views of each vertebra.")
     coronal: int = Field(5, ge=0, le=30, description="Coronal views of each vertebra.")
     axial: int = Field(5, ge=0, le=30, description="Axial views of each vertebra.")
     pixels: int = Field(112, ge=32, le=512, multiple_of=16, description="Rows and columns of a view.")
     pixel_mm: float = Field(0.6, gt=0.0, le=4.0, description="Side of a pixel; finer than a CT of the neck resolves.")
-    slab_mm: float = Field(1.2, ge=0.0, le=10.0, description="Thickness that is averaged across a plane.")
+    slab_mm: float = Field(1.2, ge=0.0, le=10.0, description="Slab thickness that is averaged across a plane.")
     reach_mm: tuple[float, float, float] = Field(
-        (60.0, 52.0, 36.0), description="Over which sagittal, coronal and axial planes are spread, evenly."
+        (60.0, 52.0, 36.0), description="Lengths over which sagittal, coronal and axial planes are spread evenly."
     )
-    window: Window = Field(Window(), description="What of the HU becomes grey.")
-    storage: Literal["jpeg8", "png16"] = Field("jpeg8", description="JPEG of 8 bits, or PNG of 16 without loss.")
-    jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality, as Pillow counts it.")
+    window: Window = Field(Window(), description="The intensity window.")
+    storage: Literal["jpeg8", "png16"] = Field("jpeg8", description="JPEG of 8 bits, or lossless PNG of 16 bits.")
+    jpeg_quality: int = Field(90, ge=50, le=100, description="JPEG quality on Pillow's scale.")
 
     @model_validator(mode="after")
-    def _some_view(self) -> Self:
-        if not self.views:
+    def _has_views(self) -> Self:
+        if not self.n_views:
             raise ValueError("at least one of sagittal, coronal and axial must be more than 0")
         return self
 
     @property
-    def brightest(self) -> int:
-        """The greatest grey value."""
+    def max_gray(self) -> int:
+        """The greatest gray value."""
         return 255 if self.storage == "jpeg8" else 65535
 
     @property
     def suffix(self) -> str:
-        """How files of mosaics end."""
+        """The suffix of files of mosaics."""
         return ".jpg" if self.storage == "jpeg8" else ".16.png"
 
     @property
-    def views(self) -> int:
-        """Views of each vertebra."""
+    def n_views(self) -> int:
+        """The number of views of each vertebra."""
         return self.sagittal + self.coronal + self.axial
 
     @property
     def half_mm(self) -> float:
-        """From a view's middle to its edge."""
+        """Half the side of a view, in mm."""
         return self.pixels * self.pixel_mm / 2
 
     @property
     def planes(self) -> tuple[tuple[Plane, float], ...]:
-        """Each plane's kind and how far from the box's middle it lies, mm; three after each other make a view."""
-        found: list[tuple[Plane, float]] = []
-        for plane, reach in zip(PLANES, self.reach_mm, strict=True):
-            count = CHANNELS * int(getattr(self, plane))
-            found += [(plane, reach * ((number + 0.5) / count - 0.5)) for number in range(count)]
-        return tuple(found)
+        """The orientation of each plane and its offset from the box's center in mm; three in a row make a view."""
+        planes: list[tuple[Plane, float]] = []
+        for orientation, reach in zip(PLANES, self.reach_mm, strict=True):
+            count = CHANNELS * int(getattr(self, orientation))
+            planes += [(orientation, reach * ((number + 0.5) / count - 0.5)) for number in range(count)]
+        return tuple(planes)
 
 
 @dataclass(frozen=True)
@@ -112,47 +123,79 @@ class LevelViews:
     ----------
     level : str
         C1 to C7.
-    images : (planes, pixels, pixels) uint8, or uint16 where they are stored so
-        Row 0 at the head (of axial planes: in front), column 0 in front (of coronal and axial planes: on the
-        patient's right).
+    images : (planes, pixels, pixels) uint8, or uint16 if stored as PNG
+        Row 0 is superior, in axial planes anterior; column 0 is anterior, in coronal and axial planes on the patient's
+        right.
     box_lps : (4, 4)
-        From mm in the vertebra's frame, counted from its box's middle, to LPS mm.
+        Affine from mm along the vertebra's axes, counted from the center of its box, to LPS mm.
     settings : LevelViewSettings
-        How they were made.
+        How the planes were made.
     """
 
     level: Level
-    images: Grey
-    box_lps: npt.NDArray[np.float64]
+    images: GrayPlanes
+    box_lps: Floats
     settings: LevelViewSettings
 
     @property
-    def views(self) -> Grey:
-        """The planes as views, (views, 3, pixels, pixels)."""
+    def views(self) -> GrayPlanes:
+        """The planes grouped to views, (views, 3, pixels, pixels)."""
         return self.images.reshape(-1, CHANNELS, *self.images.shape[1:])
 
-    def lps(self, plane: int, row: npt.ArrayLike, column: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return where pixels of a plane lie, (..., 3) in LPS mm."""
-        kind, offset = self.settings.planes[plane]
-        own = _places(kind, np.asarray([offset]), np.asarray(row, float), np.asarray(column, float), self.settings)
-        return np.asarray(own[..., 0, :] @ self.box_lps[:3, :3].T + self.box_lps[:3, 3])
+    def lps(self, plane: int, row: npt.ArrayLike, column: npt.ArrayLike) -> Floats:
+        """Return the position of pixels.
 
-    def grid_places(self, kind: Plane, lps_mm: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return where LPS mm, (..., 3), are seen in planes of a kind: (..., 3) mm off the middle, row, column."""
-        back = np.linalg.inv(self.box_lps)
-        own = lps_mm @ back[:3, :3].T + back[:3, 3]
-        across, down = _ACROSS[kind]
-        middle, step = (self.settings.pixels - 1) / 2, self.settings.pixel_mm
-        row, column = _TOWARDS[kind] * own[..., down] / step + middle, own[..., across] / step + middle
-        return np.stack([own[..., _NORMAL[kind]], row, column], axis=-1)
+        Parameters
+        ----------
+        plane : int
+            Index of the plane in `images`.
+        row, column : float or (...)
+            Pixels, counted from the center of the first one.
+
+        Returns
+        -------
+        (..., 3)
+            LPS mm.
+        """
+        (orientation, offset_mm), settings = self.settings.planes[plane], self.settings
+        row, column = np.asarray(row, float), np.asarray(column, float)
+        center = (settings.pixels - 1) / 2
+        across, down = _IN_PLANE_AXES[orientation]
+        box_mm = np.empty((*row.shape, 3))
+        box_mm[..., _NORMAL_AXIS[orientation]] = offset_mm
+        box_mm[..., across] = (column - center) * settings.pixel_mm
+        box_mm[..., down] = _ROW_SIGN[orientation] * (row - center) * settings.pixel_mm
+        return np.asarray(box_mm @ self.box_lps[:3, :3].T + self.box_lps[:3, 3])
+
+    def plane_coordinates(self, orientation: Plane, lps_mm: Floats) -> Floats:
+        """Return the coordinates of points in planes of an orientation.
+
+        Parameters
+        ----------
+        orientation : str
+            One of `PLANES`.
+        lps_mm : (..., 3)
+            Points in LPS mm.
+
+        Returns
+        -------
+        (..., 3)
+            Offset from the box's center along the planes' normal in mm, row and column in pixels.
+        """
+        to_box = np.linalg.inv(self.box_lps)
+        box_mm = lps_mm @ to_box[:3, :3].T + to_box[:3, 3]
+        across, down = _IN_PLANE_AXES[orientation]
+        center, step = (self.settings.pixels - 1) / 2, self.settings.pixel_mm
+        row, column = _ROW_SIGN[orientation] * box_mm[..., down] / step + center, box_mm[..., across] / step + center
+        return np.stack([box_mm[..., _NORMAL_AXIS[orientation]], row, column], axis=-1)
 
     def stored(self) -> "LevelViews":
-        """Return the views as they come back from a compiled data set."""
+        """Return the views as they would be read from a compiled data set, after lossy compression."""
         return replace(self, images=split_mosaic(self.mosaic(), self.level, self.settings))
 
     def mosaic(self) -> bytes:
-        """Return all planes side by side as one grey image, a row of tiles for each kind."""
-        tiles = _tiled(self.images, self.settings)
+        """Return all planes as one encoded gray image, a row of tiles per orientation."""
+        tiles = _tile(self.images, self.settings)
         if self.settings.storage == "jpeg8":
             return encode_jpeg(tiles.astype(np.uint8), self.settings.jpeg_quality)
         buffer = BytesIO()
@@ -160,44 +203,59 @@ class LevelViews:
         return buffer.getvalue()
 
 
-def view_numbers(settings: LevelViewSettings, counts: tuple[int, int, int] | None = None) -> npt.NDArray[np.intp]:
-    """Return the numbers of views to look at: all, or so many of each kind, spread evenly.
+def view_indices(settings: LevelViewSettings, counts: tuple[int, int, int] | None = None) -> Indices:
+    """Return the indices of a subset of the views.
 
-    >>> view_numbers(LevelViewSettings(), (1, 1, 1)).tolist()
+    Parameters
+    ----------
+    settings : LevelViewSettings
+        Which views there are.
+    counts : (int, int, int), optional
+        How many sagittal, coronal and axial views are chosen, evenly spread; all views where omitted.
+
+    >>> view_indices(LevelViewSettings(), (1, 1, 1)).tolist()
     [2, 7, 12]
     """
-    available = [int(getattr(settings, plane)) for plane in PLANES]
+    available = [int(getattr(settings, orientation)) for orientation in PLANES]
     chosen, start = [], 0
-    for there, wanted in zip(available, counts or available, strict=True):
-        taken = min(wanted, there)
-        chosen.append(start + ((np.arange(taken) + 0.5) * there / max(taken, 1)).astype(np.intp))
-        start += there
+    for n_available, n_requested in zip(available, counts or available, strict=True):
+        count = min(n_requested, n_available)
+        chosen.append(start + ((np.arange(count) + 0.5) * n_available / max(count, 1)).astype(np.intp))
+        start += n_available
     return np.concatenate(chosen)
 
 
-def view_places(settings: LevelViewSettings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return each view's kind, an index of `PLANES`, and how far its middle plane lies from the box's middle, mm."""
-    middle = settings.planes[CHANNELS // 2 :: CHANNELS]
-    planes = np.array([PLANES.index(plane) for plane, _ in middle], np.int64)
-    return planes, np.array([offset for _, offset in middle], np.float32)
+def view_geometry(settings: LevelViewSettings) -> tuple[npt.NDArray[np.int64], Floats32]:
+    """Return the orientation and the offset of each view.
+
+    Returns
+    -------
+    orientations : (views,) int64
+        Indices of `PLANES`.
+    offsets_mm : (views,) float32
+        How far each view's middle plane lies from the box's center.
+    """
+    middle_planes = settings.planes[CHANNELS // 2 :: CHANNELS]
+    orientations = np.array([PLANES.index(orientation) for orientation, _ in middle_planes], np.int64)
+    return orientations, np.array([offset for _, offset in middle_planes], np.float32)
 
 
-def box_frame(vertebra: Vertebra, level: Level) -> npt.NDArray[np.float64]:
-    """Return the affine from mm in a vertebra's frame, counted from its box's middle, to LPS mm."""
+def box_frame(vertebra: Vertebra, level: Level) -> Floats:
+    """Return the affine from mm along a vertebra's axes, counted from the center of its box, to LPS mm, (4, 4)."""
     affine = vertebra.frame_lps.copy()
-    affine[:3, 3] = (vertebra.frame_lps @ [*_CENTRE_MM[level], 1.0])[:3]
+    affine[:3, 3] = (vertebra.frame_lps @ [*_BOX_CENTER_MM[level], 1.0])[:3]
     return affine
 
 
 def compile_level(
     volume: highdicom.Volume,
     level: Level,
-    box_lps: npt.NDArray[np.float64],
+    box_lps: Floats,
     settings: LevelViewSettings,
     *,
-    seen: tuple[int, int, int] | None = None,
+    inference_views: tuple[int, int, int] | None = None,
 ) -> LevelViews:
-    """Cut a vertebra's planes out of a volume.
+    """Reformat a volume to the views of one vertebra; black lies outside the scan.
 
     Parameters
     ----------
@@ -206,106 +264,109 @@ def compile_level(
     level : str
         C1 to C7.
     box_lps : (4, 4)
-        Of `box_frame`.
+        The vertebra's `box_frame`.
     settings : LevelViewSettings
-        Which planes, how large, which window.
-    seen : (int, int, int), optional
-        Of each kind so many views, as `view_numbers` chooses them; the others stay black.
-
-    Returns
-    -------
-    LevelViews
-        What lies outside the scan is black.
+        Number, extent, resolution and window of the views.
+    inference_views : (int, int, int), optional
+        Make only so many sagittal, coronal and axial views, as `view_indices` chooses them; the others stay black.
     """
-    fine = settings.storage == "png16"
+    is_16_bit = settings.storage == "png16"
     shape = (len(settings.planes), settings.pixels, settings.pixels)
-    images: Grey = np.zeros(shape, np.uint16) if fine else np.zeros(shape, np.uint8)
+    images: GrayPlanes = np.zeros(shape, np.uint16) if is_16_bit else np.zeros(shape, np.uint8)
     to_index = volume.inverse_affine @ box_lps
 
-    def cut(number: int) -> None:
-        hu = _cut(volume.array, to_index, settings.planes[number], settings)
-        images[number] = to_fine_grey(hu, settings.window) if fine else to_grey(hu, settings.window)
+    def reformat(number: int) -> None:
+        hu = _mean_plane(volume.array, to_index, settings.planes[number], settings)
+        images[number] = to_gray16(hu, settings.window) if is_16_bit else to_gray(hu, settings.window)
 
-    chosen = CHANNELS * view_numbers(settings, seen)[:, None] + np.arange(CHANNELS)
+    chosen = CHANNELS * view_indices(settings, inference_views)[:, None] + np.arange(CHANNELS)
     with ThreadPoolExecutor(default_workers()) as threads:
-        list(threads.map(cut, chosen.ravel().tolist()))
+        list(threads.map(reformat, chosen.ravel().tolist()))
     return LevelViews(level, images, box_lps, settings)
 
 
-def _cut(
-    hu: npt.NDArray[np.int16],
-    to_index: npt.NDArray[np.float64],
-    plane: tuple[Plane, float],
-    settings: LevelViewSettings,
-) -> npt.NDArray[np.float32]:
-    """Return a plane's HU, averaged over its thickness."""
+def _mean_plane(
+    hu: HounsfieldUnits, to_index: Floats, plane: tuple[Plane, float], settings: LevelViewSettings
+) -> Floats32:
+    """Return the HU of a plane, (rows, columns), averaged over its thickness."""
     shape = (settings.pixels, settings.pixels)
-    total, part, layers = np.zeros(shape, np.float32), np.empty(shape, np.float32), 0
-    for index in sampled_at(to_index, plane, settings):
-        ndimage.map_coordinates(hu, index, output=part, order=1, mode="constant", cval=AIR_HU)
-        total += part
-        layers += 1
-    return total / np.float32(layers)
+    total, layer, n_layers = np.zeros(shape, np.float32), np.empty(shape, np.float32), 0
+    for index in sample_indices(to_index, plane, settings):
+        ndimage.map_coordinates(hu, index, output=layer, order=1, mode="constant", cval=AIR_HU)
+        total += layer
+        n_layers += 1
+    return total / np.float32(n_layers)
 
 
-def sampled_at(
-    to_index: npt.NDArray[np.float64], plane: tuple[Plane, float], settings: LevelViewSettings
-) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield where a plane is sampled, layer by layer across its thickness: (3, rows, columns) voxels.
+def sample_indices(to_index: Floats, plane: tuple[Plane, float], settings: LevelViewSettings) -> Iterator[Floats]:
+    """Yield the voxel coordinates at which a plane is sampled, layer by layer across its thickness.
 
     Parameters
     ----------
     to_index : (4, 4)
-        From mm in the vertebra's box to voxels.
+        Affine from mm in the vertebra's box to voxels.
     plane : (str, float)
-        Of `LevelViewSettings.planes`.
+        Orientation and offset of the plane, an item of `LevelViewSettings.planes`.
     settings : LevelViewSettings
-        How views are made.
+        Size, resolution and thickness of the plane.
+
+    Yields
+    ------
+    (3, rows, columns)
+        Fractional indices k, j and i.
     """
-    kind, offset = plane
-    across, down = _ACROSS[kind]
-    steps = (np.arange(settings.pixels) - (settings.pixels - 1) / 2) * settings.pixel_mm
-    columns, rows = to_index[:3, across, None] * steps, _TOWARDS[kind] * to_index[:3, down, None] * steps
-    flat = rows[:, :, None] + columns[:, None, :] + to_index[:3, 3, None, None]
-    for more in _through(settings).tolist():
-        yield flat + (to_index[:3, _NORMAL[kind]] * (offset + more))[:, None, None]
+    orientation, offset_mm = plane
+    across, down = _IN_PLANE_AXES[orientation]
+    steps_mm = (np.arange(settings.pixels) - (settings.pixels - 1) / 2) * settings.pixel_mm
+    columns, rows = to_index[:3, across, None] * steps_mm, _ROW_SIGN[orientation] * to_index[:3, down, None] * steps_mm
+    central = rows[:, :, None] + columns[:, None, :] + to_index[:3, 3, None, None]
+    count = int(np.clip(round(settings.slab_mm / _SLAB_STEP_MM), 1, _MAX_SLAB_SAMPLES))
+    layers_mm = (np.arange(count) - (count - 1) / 2) * settings.slab_mm / count
+    for layer_mm in layers_mm.tolist():
+        yield central + (to_index[:3, _NORMAL_AXIS[orientation]] * (offset_mm + layer_mm))[:, None, None]
 
 
-def _through(settings: LevelViewSettings) -> npt.NDArray[np.float64]:
-    """Return how far before and behind a plane it is sampled, mm: about every 0.6."""
-    count = int(np.clip(round(settings.slab_mm / _ACROSS_MM), 1, 8))
-    return (np.arange(count) - (count - 1) / 2) * settings.slab_mm / count
+def split_mosaic(data: bytes, name: str, settings: LevelViewSettings) -> GrayPlanes:
+    """Decode a mosaic to its planes, (planes, pixels, pixels).
 
-
-def split_mosaic(data: bytes, name: str, settings: LevelViewSettings) -> Grey:
-    """Return the planes of a mosaic, (planes, pixels, pixels).
+    Parameters
+    ----------
+    data : bytes
+        What `LevelViews.mosaic` returned.
+    name : str
+        What errors call the mosaic, such as its path.
+    settings : LevelViewSettings
+        How the planes were made.
 
     Raises
     ------
     InputError
-        It is no such mosaic; `name` is named.
+        The data are damaged, or a mosaic of other settings.
     """
-    size, kinds = settings.pixels, [count for count in _counts(settings) if count]
-    shape = (len(kinds) * size, max(kinds) * size)
+    size, counts = settings.pixels, [count for count in _plane_counts(settings) if count]
+    shape = (len(counts) * size, max(counts) * size)
     try:
         with Image.open(BytesIO(data)) as image:
-            form = {"jpeg8": ("JPEG", "L"), "png16": ("PNG", "I;16")}[settings.storage]
-            if image.size != shape[::-1] or (image.format, image.mode) != form:
+            expected = {"jpeg8": ("JPEG", "L"), "png16": ("PNG", "I;16")}[settings.storage]
+            if image.size != shape[::-1] or (image.format, image.mode) != expected:
                 raise InputError(f"{name}: is no mosaic of {shape[1]} x {shape[0]} pixels; compile the study again")
-            grey: npt.NDArray[Any] = np.asarray(image)
+            gray: npt.NDArray[Any] = np.asarray(image)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{name}: cannot be read as an image; delete its record and compile again") from error
-    tiles = grey.reshape(len(kinds), size, max(kinds), size).swapaxes(1, 2)
-    return np.concatenate([row[:count] for row, count in zip(tiles, kinds, strict=True)])
+    tiles = gray.reshape(len(counts), size, max(counts), size).swapaxes(1, 2)
+    return np.concatenate([row[:count] for row, count in zip(tiles, counts, strict=True)])
 
 
-def _counts(settings: LevelViewSettings) -> list[int]:
-    return [CHANNELS * int(getattr(settings, plane)) for plane in PLANES]
+def _plane_counts(settings: LevelViewSettings) -> list[int]:
+    return [CHANNELS * int(getattr(settings, orientation)) for orientation in PLANES]
 
 
-def _tiled(images: Grey, settings: LevelViewSettings) -> Grey:
-    """Lay planes out, a row of tiles for each kind; a tile's sides are whole JPEG blocks, so none runs into another."""
-    size, counts = settings.pixels, _counts(settings)
+def _tile(images: GrayPlanes, settings: LevelViewSettings) -> GrayPlanes:
+    """Lay planes out, a row of tiles per orientation.
+
+    The sides of a tile are multiples of JPEG's blocks, so that no tile bleeds into another.
+    """
+    size, counts = settings.pixels, _plane_counts(settings)
     canvas: npt.NDArray[Any] = np.zeros((sum(count > 0 for count in counts), max(counts), size, size), images.dtype)
     start, row = 0, 0
     for count in counts:
@@ -313,20 +374,3 @@ def _tiled(images: Grey, settings: LevelViewSettings) -> Grey:
             canvas[row, :count] = images[start : start + count]
             start, row = start + count, row + 1
     return canvas.swapaxes(1, 2).reshape(canvas.shape[0] * size, -1)
-
-
-def _places(
-    kind: Plane,
-    offsets_mm: npt.NDArray[np.float64],
-    row: npt.NDArray[np.float64],
-    column: npt.NDArray[np.float64],
-    settings: LevelViewSettings,
-) -> npt.NDArray[np.float64]:
-    """Return where pixels lie in the box, (..., offsets, 3) mm from its middle."""
-    middle = (settings.pixels - 1) / 2
-    across, down = _ACROSS[kind]
-    own = np.empty((*row.shape, len(offsets_mm), 3))
-    own[..., _NORMAL[kind]] = offsets_mm
-    own[..., across] = ((column - middle) * settings.pixel_mm)[..., None]
-    own[..., down] = (_TOWARDS[kind] * (row - middle) * settings.pixel_mm)[..., None]
-    return own

@@ -1,4 +1,4 @@
-"""Which images a study is compiled to."""
+"""Settings of a compiled data set: which images are made of a study."""
 
 from typing import Self
 
@@ -10,12 +10,12 @@ from cspine.views.sagittal import SagittalSettings
 
 
 class CompileSettings(Settings):
-    """Which images a study is compiled to."""
+    """Which images are made of a study."""
 
     spine_aligned: bool = Field(
         True, description="Whether sagittal images are curved along the spine; parallel planes otherwise."
     )
-    sagittal: SagittalSettings = Field(SagittalSettings(), description="The sagittal images of the whole spine.")
+    sagittal: SagittalSettings = Field(SagittalSettings(), description="The sagittal images of the complete spine.")
     levels: LevelViewSettings | None = Field(
         LevelViewSettings(), description="The views of each vertebra; none are made where null."
     )

@@ -1,0 +1,150 @@
+"""What findings record of a vertebra and of a patient: probabilities with their operating points, types and reasons."""
+
+from typing import Final
+
+import numpy as np
+
+from cspine.classification.prediction import EvidencePicture
+from cspine.core.anatomy import Level
+from cspine.core.findings import FractureTypeFinding, OperatingPointName, PatientFinding, VertebraFinding
+from cspine.core.typing import Floats
+from cspine.models.metadata import UNSPECIFIED_TYPE, LevelsMetadata, OperatingPoint
+from cspine.spine.spine_map import Vertebra
+from cspine.views.compiled import CompiledVolume
+
+_N_FRACTURE_TYPES: Final = 3
+"""Fracture types that are reported of a vertebra."""
+
+_MIN_CERTAIN_CONFIDENCE: Final = 0.8
+"""A level with less confidence is reported as uncertain."""
+
+
+def patient_finding(
+    metadata: LevelsMetadata, *, probability: float, raw_probability: float, vertebrae: list[VertebraFinding]
+) -> PatientFinding:
+    """Return the finding of the patient.
+
+    Parameters
+    ----------
+    metadata : LevelsMetadata
+        Metadata of the network, with its operating points.
+    probability, raw_probability : float
+        Probability of any fracture, calibrated and before calibration.
+    vertebrae : list of VertebraFinding
+        C1 to C7; the reasons name those that the probability does not cover, or not reliably.
+    """
+    return PatientFinding(
+        probability=probability,
+        raw_probability=raw_probability,
+        operating_points_reached=_reached(metadata.operating_points_overall, probability),
+        reasons=_patient_reasons(vertebrae),
+    )
+
+
+def vertebra_finding(
+    metadata: LevelsMetadata,
+    level: Level,
+    images: CompiledVolume,
+    *,
+    probability: float,
+    raw_probability: float,
+    fracture_types: Floats,
+    pictures: list[EvidencePicture],
+) -> VertebraFinding:
+    """Return the finding of a vertebra that was scanned.
+
+    Parameters
+    ----------
+    metadata : LevelsMetadata
+        Metadata of the network, with its operating points and fracture types.
+    level : str
+        C1 to C7.
+    images : CompiledVolume
+        The case, with the localized vertebra and its image-quality problems.
+    probability, raw_probability : float
+        Probability of a fracture, calibrated and before calibration.
+    fracture_types : (types,)
+        Probability of each fracture type; they are reported where an operating point is reached.
+    pictures : list of EvidencePicture
+        Its evidence, strongest first.
+    """
+    vertebra = _vertebra_of(images, level)
+    reached = _reached(metadata.operating_points_level, probability)
+    x, y, z = vertebra.centroid_lps_mm.tolist()
+    return VertebraFinding(
+        level=level,
+        probability=probability,
+        raw_probability=raw_probability,
+        operating_points_reached=reached,
+        coverage=vertebra.coverage,
+        confidence=vertebra.confidence,
+        centroid_lps_mm=(x, y, z),
+        fracture_types=likely_fracture_types(metadata, level, fracture_types) if reached else (),
+        evidence=tuple(picture.evidence for picture in pictures),
+        reasons=(*_vertebra_reasons(vertebra), *images.image_quality_problems.get(level, ())),
+    )
+
+
+def absent_finding(images: CompiledVolume, level: Level) -> VertebraFinding:
+    """Return the finding of a vertebra that was not scanned, which has no probability."""
+    vertebra = images.spine.cervical[level] if images.spine else None
+    extent = "outside" if vertebra is None else "almost completely outside"
+    return VertebraFinding(level=level, probability=None, coverage="absent", reasons=(f"{extent} the field of view",))
+
+
+def likely_fracture_types(
+    metadata: LevelsMetadata, level: Level, probabilities: Floats
+) -> tuple[FractureTypeFinding, ...]:
+    """Return the most likely fracture types of those that occurred at a level in training.
+
+    Parameters
+    ----------
+    metadata : LevelsMetadata
+        Metadata of the network, with the names of its fracture types.
+    level : str
+        C1 to C7.
+    probabilities : (types,)
+        Probability of each type.
+    """
+    names = metadata.fracture_types
+    possible = set(metadata.fracture_types_by_level.get(level, names)) - {UNSPECIFIED_TYPE}
+    ranked = [index for index in np.argsort(-probabilities).tolist() if names[index] in possible]
+    return tuple(
+        FractureTypeFinding(name=names[index], probability=float(probabilities[index]))
+        for index in ranked[:_N_FRACTURE_TYPES]
+    )
+
+
+def _reached(points: tuple[OperatingPoint, ...], probability: float) -> tuple[OperatingPointName, ...]:
+    return tuple(point.name for point in points if probability >= point.threshold)
+
+
+def _vertebra_of(images: CompiledVolume, level: Level) -> Vertebra:
+    if images.spine is None:  # pragma: no cover - the compiler of level networks localizes
+        raise AssertionError("a study was compiled without a localizer")
+    return images.spine[level]
+
+
+def _patient_reasons(vertebrae: list[VertebraFinding]) -> tuple[str, ...]:
+    """Return why the probability of the patient may not be reliable: vertebrae that it does not cover."""
+    reasons = []
+    for text, levels in (
+        ("not in the scan", [each.level for each in vertebrae if each.coverage == "absent"]),
+        ("only partly in the scan", [each.level for each in vertebrae if each.coverage == "partial"]),
+        (
+            "limited image quality or uncertain level",
+            [each.level for each in vertebrae if each.coverage == "complete" and each.reasons],
+        ),
+    ):
+        if levels:
+            reasons.append(f"{text}: {', '.join(levels)}")
+    return tuple(reasons)
+
+
+def _vertebra_reasons(vertebra: Vertebra) -> tuple[str, ...]:
+    reasons = []
+    if vertebra.coverage == "partial":
+        reasons.append(f"partly outside the field of view: {100 * vertebra.scanned_fraction:.0f} % was scanned")
+    if vertebra.confidence < _MIN_CERTAIN_CONFIDENCE:
+        reasons.append(f"its level is uncertain ({100 * vertebra.confidence:.0f} %)")
+    return tuple(reasons)
