@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from tests.support.views import make_views
+from tests.support.views import make_level_dataset
 
 from cspine.core.anatomy import TARGETS
 from cspine.core.errors import LabelError
@@ -121,7 +121,7 @@ def test_phantom_record_gives_fracture_types_visibility_and_scan(tmp_path: Path)
 
 
 def test_compiled_data_set_gives_patients(tmp_path: Path) -> None:
-    reference = read_reference_standard(make_views(tmp_path / "data", 6).folder)
+    reference = read_reference_standard(make_level_dataset(tmp_path / "data", 6).folder)
 
     assert reference.is_phantom
     assert reference.labels["patient_overall"].sum() == 3

@@ -1,4 +1,4 @@
-"""A compiled data set made of simple pictures, without any CT."""
+"""A compiled data set of sagittal images made of simple pictures, without any CT."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from cspine.views.settings import CompileSettings
 SETTINGS = CompileSettings(spine_aligned=False, sagittal=SagittalSettings(count=2, pixels=64), levels=None)
 
 
-def make_store(folder: Path, studies: int = 24, *, seed: int = 0, labelled: bool = True) -> CompiledDataset:
-    """Write a store in which studies with a C2 fracture show a bright square."""
+def make_sagittal_dataset(folder: Path, studies: int = 24, *, seed: int = 0, labeled: bool = True) -> CompiledDataset:
+    """Write a data set in which studies with a C2 fracture show a bright square."""
     rng = np.random.default_rng(seed)
-    store = Compiler(SETTINGS).create_dataset(folder, source="nowhere", is_phantom=True)
+    dataset = Compiler(SETTINGS).create_dataset(folder, source="nowhere", is_phantom=True)
     rows = {}
     for number in range(studies):
         uid = f"1.2.{seed}.{number}"
@@ -28,10 +28,10 @@ def make_store(folder: Path, studies: int = 24, *, seed: int = 0, labelled: bool
         if fractured:
             images[:, 16:48, 16:48] += 150
         jpegs = [encode_jpeg(image, 90) for image in images]
-        files = {f"{place:02d}.jpg": data for place, data in enumerate(jpegs)}
-        store.write_study(uid, files, _record(uid, jpegs))
+        files = {f"{number:02d}.jpg": data for number, data in enumerate(jpegs)}
+        dataset.write_study(uid, files, _record(uid, jpegs))
     labels = pd.DataFrame.from_dict(rows, orient="index").rename_axis("StudyInstanceUID").astype("int8")
-    store.finish(labels if labelled else None)
+    dataset.finish(labels if labeled else None)
     return CompiledDataset.open(folder)
 
 

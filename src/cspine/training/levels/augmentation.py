@@ -6,6 +6,7 @@ from typing import Final
 import torch
 from torch import nn
 
+from cspine.views.flip import flip_left_right, flip_offsets
 from cspine.views.level_views import CHANNELS, PLANES
 
 _SAGITTAL: Final = PLANES.index("sagittal")
@@ -87,11 +88,12 @@ def augment(views: Views, generator: torch.Generator) -> Views:
 def mirror(views: Views) -> Views:
     """Return the views of the case's mirror image: left and right are exchanged."""
     sagittal = views.planes == _SAGITTAL
-    images, cells = views.images.flip(-1), views.cells.flip(-1)
-    for mirrored, original in ((images, views.images), (cells, views.cells)):
-        mirrored[:, sagittal] = original[:, sagittal].flip(2)  # shown from the same side; the order of planes reverses
-    offsets = torch.where(sagittal, -views.offsets_mm, views.offsets_mm)
-    return Views(images, views.planes, offsets, cells)
+    return Views(
+        images=flip_left_right(views.images, sagittal),
+        planes=views.planes,
+        offsets_mm=flip_offsets(views.offsets_mm, sagittal),
+        cells=flip_left_right(views.cells, sagittal),
+    )
 
 
 def _random_affine(views: Views, generator: torch.Generator) -> Views:
