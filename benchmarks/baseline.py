@@ -14,7 +14,7 @@ from benchmarks.tables import save_table
 from cspine.cli import app
 
 TRAIN_SEED, TEST_SEED = 101, 202
-TABLES = {"baseline-ranking": "Ranking", "baseline-loss": "Challenge log loss"}
+TABLES = {"baseline-ranking": "Discrimination", "baseline-loss": "RSNA 2022 challenge loss"}
 """Tables of the benchmarks' page, and the section of the evaluation report that each is copied from."""
 
 

@@ -19,7 +19,8 @@ N_TRAIN, N_TEST, N_PERTURBED = 160, 200, 40
 TRAIN_SEED, TEST_SEED = 5001, 5002
 VIEWS = "1,3,5,9,15,21"
 EPOCHS = {"levels": 4, "baseline-cnn": 40}
-ROBUSTNESS_SECTIONS = {"scans": "Worse scans", "shortcuts": "Shortcuts"}
+ABLATION_SECTION = "Number of views"
+ROBUSTNESS_SECTIONS = {"scans": "Robustness to image degradation", "shortcuts": "Shortcut learning"}
 """Tables of the benchmarks' page, and the section of the robustness report that each is copied from."""
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     run_cspine("robustness", work / "perturbed", "--out", work / "robustness")
     for model in EPOCHS:
         report = work / f"ablation-{model}" / "ablation.md"
-        save_table(work, f"ablation-{model}", read_section_table(report, "How many views"))
+        save_table(work, f"ablation-{model}", read_section_table(report, ABLATION_SECTION))
     for name, title in ROBUSTNESS_SECTIONS.items():
         save_table(work, f"robustness-{name}", read_section_table(work / "robustness" / "robustness.md", title))
 

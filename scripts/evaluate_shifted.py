@@ -4,7 +4,8 @@ Declared before each evaluation: a number of studies of a seed that was never ev
 ``DOMAINS["shifted"]`` as it stands, and the weights that come with cspine; nothing is chosen on them. The visibility of
 a fracture was defined before any network was trained (`cspine.phantom.visibility.visibility_word`). Evaluations so far:
 200 studies of seed 9090 with level weights 8f5f45409868; `STUDIES` studies of seed `SEED` with 213e9542a07f, both on 26
-November 2026. Later weights are to be given a ``--seed`` of their own.
+November 2026. The latter are the weights that ship, 09cb98a6090b since their metadata's fields were renamed. Later
+weights are to be given a ``--seed`` of their own.
 
 Fractures are evaluated by `cspine.evaluation`. Two control models show what is predicted without looking at bone: the
 network itself on views whose vertebrae are blanked out, and the number of slices alone.

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.baseline import TABLES, read_section_table
+from benchmarks.experiments import ABLATION_SECTION, ROBUSTNESS_SECTIONS
 from benchmarks.tables import BLOCK, PAGE, fill_page, load_tables, save_table
 
 from cspine.reports.evaluation.sections import Table
@@ -59,3 +61,20 @@ def test_missing_markers_and_repeated_tables_are_rejected(tmp_path: Path) -> Non
         save_table(tmp_path / run, "one", TABLE)
     with pytest.raises(ValueError, match="another run below"):
         load_tables(tmp_path)
+
+
+def test_copied_sections_are_headings_of_the_reports() -> None:
+    folder = PAGE.parents[1] / "src" / "cspine" / "reports" / "evaluation"
+    sources = "".join(file.read_text(encoding="utf-8") for file in folder.glob("*.py"))
+
+    for title in (*TABLES.values(), *ROBUSTNESS_SECTIONS.values(), ABLATION_SECTION):
+        assert f'"{title}"' in sources
+
+
+def test_section_table_is_read_from_a_report(tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+    report.write_text("# R\n\n## One\n\ntext\n\n| a |\n| --- |\n\n## Two\n\n| b |\n")
+
+    assert read_section_table(report, "One") == "| a |\n| --- |\n"
+    with pytest.raises(SystemExit, match="has no section 'Three'"):
+        read_section_table(report, "Three")
