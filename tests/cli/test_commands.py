@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.support.compiled import make_store
+from tests.support.compiled import make_sagittal_dataset
 from typer.testing import CliRunner, Result
 
 from cspine.classification.baseline import Baseline
@@ -27,7 +27,7 @@ def run(*arguments: object) -> Result:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a compiled data set 'data' and a run 'run' trained on it for one epoch."""
     folder = tmp_path_factory.mktemp("trained")
-    make_store(folder / "data", 16)
+    make_sagittal_dataset(folder / "data", 16)
     assert (
         run(
             "train", "--data", folder / "data", "--out", folder / "run", "--model", "baseline-cnn", "--epochs", 1
@@ -62,13 +62,13 @@ def test_evaluation_says_when_studies_were_trained_on(trained: Path, tmp_path: P
         "--bootstrap-samples",
         100,
     )
-    make_store(tmp_path / "other", 8, seed=9)
+    make_sagittal_dataset(tmp_path / "other", 8, seed=9)
     other = run(
         "evaluate", "--run", trained / "run", "--data", tmp_path / "other", "--bootstrap-samples", 100, "--json"
     )
 
-    assert "16 of these studies were used in training" in same.stderr
-    assert "used in training" not in other.stderr
+    assert "16 of these studies are of patients that the weights were trained on" in same.stderr
+    assert "trained on" not in other.stderr
     report = json.loads(other.stdout)
     assert report["studies"] == 8
     assert [row["name"] for row in report["losses"]][-3:] == [
@@ -92,7 +92,7 @@ def test_the_demo_names_the_report_last(tmp_path: Path) -> None:
 
 
 def test_the_embedded_study_is_what_its_recipe_makes(tmp_path: Path) -> None:
-    from benchmarks.embedded import make_study
+    from scripts.make_embedded import make_study
 
     make_study(tmp_path / "study.zip")
 
@@ -121,7 +121,7 @@ def test_describe_reads_the_challenges_layout_and_a_compiled_data_set(tmp_path: 
     )
 
     assert raw["labels"] == compiled["labels"]
-    assert raw["phantom"] is compiled["phantom"] is True
+    assert raw["is_phantom"] is compiled["is_phantom"] is True
     for measure in ("slices", "slice_spacing_mm", "pixel_spacing_mm"):
         assert raw["geometry"][measure] == pytest.approx(compiled["geometry"][measure])
     assert set(raw["labels"]["counts"]) == set(TARGETS)
@@ -157,7 +157,7 @@ def test_without_the_extra_training_says_what_to_install(trained: Path, tmp_path
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert 'training needs torch, which is not installed; run: pip install "cspine[train]"' in done.stderr
+    assert 'torch is not installed; run: pip install "cspine[train]"' in done.stderr
 
 
 def test_weights_of_a_run_carry_its_settings(trained: Path) -> None:

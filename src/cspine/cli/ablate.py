@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
-from cspine.cli.extras import training_extra
 from cspine.cli.options import WORKERS, Json, Workers
 
 _EPILOG = "Example:  cspine ablate --train phantom --test phantom-test --views 1,3,5,9,15,21 --out ablation"
@@ -37,8 +36,7 @@ def ablate_command(
     as_json: Json = False,
 ) -> None:
     """Train and evaluate the same network with one number of views after the other: accuracy, bytes and time."""
-    with training_extra():
-        from cspine.pipelines.ablate import AblationSettings, ablate
+    from cspine.pipelines.ablate import AblationSettings, ablate
     from cspine.reports.evaluation.ablation_report import ablation_summary
 
     settings = AblationSettings(model.value, epochs, seed, workers)

@@ -23,8 +23,8 @@ def make_table(*headings: str, title: str | None = None) -> "Table":
 
     table = Table(title=title, box=None, pad_edge=False, header_style="dim")
     for heading in headings:
-        justify = "right" if heading.startswith(">") else "left"
-        table.add_column(heading.removeprefix(">"), justify=justify, overflow="fold")
+        is_number = heading.startswith(">")
+        table.add_column(heading.removeprefix(">"), justify="right" if is_number else "left", overflow="fold")
     return table
 
 

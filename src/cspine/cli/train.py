@@ -80,7 +80,7 @@ def train_command(
     resumed after its last epoch. Several GPUs: torchrun --nproc-per-node=N -m cspine train ... Needs the extra:
     pip install "cspine\[train]".
     """
-    options = {
+    options: dict[str, Any] = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "folds": folds,
         "fold": fold, "grad_accumulation_steps": grad_accumulation_steps, "precision": precision,
         "patience": patience, "augment": augment, "auxiliary_data": auxiliary_data, "init_weights": init_weights,
