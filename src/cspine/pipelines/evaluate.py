@@ -140,9 +140,10 @@ def evaluate_predictions(
     """
     settings = settings or EvaluateSettings()
     names = _distinct_names(predictions)
+    models = [read_predictions(path, name=name) for path, name in zip(predictions, names, strict=True)]
     inputs = _Inputs(
         read_reference_standard(reference, boxes=settings.boxes, subgroups=settings.subgroups),
-        [read_predictions(path, name=name) for path, name in zip(predictions, names, strict=True)],
+        models,
         CompiledDataset.open(settings.gallery_data) if settings.gallery_data else None,
     )
     return _evaluate(inputs, out, settings, progress)
