@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import shlex
 import shutil
@@ -96,10 +97,22 @@ def write_random_predictions(labels: Path, path: Path) -> None:
     (0.2 * truth + 0.8 * random).to_csv(path)
 
 
+def repeat_findings(source: Path, target: Path, studies: int = 20) -> None:
+    """Write findings of many studies, copies of a few: drift is not assessed on fewer."""
+    findings = [path.read_text(encoding="utf-8") for path in sorted(source.glob("*/findings.json"))]
+    for number in range(studies):
+        (target / str(number)).mkdir(parents=True)
+        study = json.loads(findings[number % len(findings)]) | {"study_instance_uid": f"1.2.{number}"}
+        (target / str(number) / "findings.json").write_text(json.dumps(study), encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_commands_and_python_run_as_shown(working_folder: Path) -> None:
     commands = set()
     for page in PAGES:
+        if page.stem == "monitor-drift":
+            for period in ("findings-2025", "findings-march"):
+                repeat_findings(working_folder / "result", working_folder / period)
         for language, text in documented_blocks(page):
             if language == "python":
                 with contextlib.redirect_stdout(io.StringIO()):
@@ -108,8 +121,6 @@ def test_commands_and_python_run_as_shown(working_folder: Path) -> None:
             for arguments in documented_commands(text):
                 commands.add(next(name for name in arguments if not name.startswith("-")))
                 run_command(shortened(arguments), page)
-                if arguments[0] == "predict" and "result" in arguments:
-                    shutil.copytree(working_folder / "result", working_folder / "results-march", dirs_exist_ok=True)
 
     assert commands >= {str(command.name) for command in app.registered_commands} - {"weights", "demo"}
     assert (working_folder / "submission.csv").read_text(encoding="utf-8").startswith("row_id,fractured\n")
