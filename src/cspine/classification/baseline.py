@@ -12,13 +12,13 @@ from cspine.classification.prediction import NetworkPrediction
 from cspine.core.anatomy import TARGETS, VERTEBRAE
 from cspine.core.findings import PatientFinding, SagittalEvidence, VertebraFinding, WeightsIdentity
 from cspine.core.typing import Floats, Grays
-from cspine.datasets.compiled import downscale
 from cspine.localization.compiler import Compiler
 from cspine.localization.localizer import Localizer
 from cspine.metrics.rsna2022 import remove_positive_weight
 from cspine.models.metadata import BaselineMetadata
 from cspine.models.weights import Weights, load_weights
 from cspine.views.compiled import CompiledStudy, CompiledVolume
+from cspine.views.resize import downscale
 from cspine.views.sagittal import SagittalSet
 
 NOT_LOCALIZED_WARNING: Final = (

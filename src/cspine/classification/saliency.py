@@ -1,16 +1,20 @@
 """Saliency maps: from the cells of a view to points in the patient and positions in DICOM slices."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from cspine.core.findings import SlicePosition, ViewEvidence
 from cspine.core.typing import Floats, Floats32, Indices
-from cspine.dicom.codec.header import SliceHeader
-from cspine.dicom.series import Series
 from cspine.views.level_views import PLANES, LevelViews
+
+if TYPE_CHECKING:
+    from cspine.dicom.codec.header import SliceHeader
+    from cspine.dicom.series import Series
 
 _PEAK_SIGMA_CELLS: Final = 0.5
 """Standard deviation of the smoothing before the peak of a map is located."""
@@ -61,7 +65,7 @@ class EvidenceField:
             number = np.interp(points[..., 0], offsets, np.arange(len(offsets)), left=-2.0, right=len(offsets) + 1.0)
             cells = ((points[..., 1:] + 0.5) / cell_pixels - 0.5).transpose(-1, *range(points.ndim - 1))
             index = np.stack([number, *cells])
-            interpolated = ndimage.map_coordinates(self.strength[chosen], index, order=1, mode="grid-constant")
+            interpolated = scipy.ndimage.map_coordinates(self.strength[chosen], index, order=1, mode="grid-constant")
             np.maximum(saliency, interpolated, out=saliency)
         return np.clip(saliency, 0.0, 1.0)
 
@@ -117,7 +121,7 @@ def strongest_point(views: LevelViews, plane: int, saliency: Floats32) -> tuple[
 
 def _peak(saliency: Floats32, cell_pixels: float) -> tuple[float, float]:
     """Return row and column, in pixels, of a map's peak: the center of mass about its highest cell."""
-    smooth = ndimage.gaussian_filter(saliency.astype(np.float64), _PEAK_SIGMA_CELLS)
+    smooth = scipy.ndimage.gaussian_filter(saliency.astype(np.float64), _PEAK_SIGMA_CELLS)
     row, column = np.unravel_index(int(smooth.argmax()), smooth.shape)
     rows, columns = (
         slice(max(int(at) - 1, 0), min(int(at) + 2, count))

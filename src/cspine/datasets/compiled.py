@@ -31,6 +31,7 @@ from cspine.core.errors import InputError, SourceError
 from cspine.core.files import atomic_path, complete_files, read_json, write_bytes, write_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.typing import Grays
+from cspine.views.resize import downscale
 from cspine.views.settings import CompileSettings
 
 MARKER: Final = "dataset.json"
@@ -235,13 +236,6 @@ class CompiledDataset:
                 return downscale(np.asarray(image.convert("L")), size)
         except (OSError, SyntaxError) as error:
             raise InputError(f"{path}: cannot be read as JPEG; delete its record and compile again") from error
-
-
-def downscale(image: Grays, size: int) -> Grays:
-    """Return a gray image with ``size`` rows and columns, averaged over the area of each new pixel."""
-    if image.shape == (size, size):
-        return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
 
 
 _IMAGE_COLUMNS: Final = [

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from cspine.core.typing import HounsfieldUnits
 from cspine.dicom.grid import Grid
@@ -50,5 +50,5 @@ class PlaneResampler:
         canvas = np.full(self._grid.shape[1:], AIR_HU, np.int16)
         canvas[: image.shape[0], : image.shape[1]] = image
         shifted = np.empty_like(canvas)
-        ndimage.shift(canvas, self._grid.shift_px[index], output=shifted, order=1, mode="constant", cval=AIR_HU)
+        scipy.ndimage.shift(canvas, self._grid.shift_px[index], output=shifted, order=1, mode="constant", cval=AIR_HU)
         return shifted

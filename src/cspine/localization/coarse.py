@@ -1,21 +1,25 @@
 """The localizer's input: a volume resampled to isotropic voxels of 3 mm along the patient's axes."""
 
-from dataclasses import dataclass
-from typing import Final
+from __future__ import annotations
 
-import highdicom
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+import scipy
 
-from cspine.core.errors import NotAssessableError
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Bools, Floats, Floats32, HounsfieldUnits, Indices
 from cspine.dicom.hounsfield import AIR_HU
-from cspine.dicom.open_series import LoadPlan
-from cspine.dicom.volume import Volume
 from cspine.models.metadata import COARSE_MM
-from cspine.spine.boxes import grid_extent_lps_mm
+from cspine.spine.boxes import grid_extent_lps_mm, implausible_size
+
+if TYPE_CHECKING:
+    import highdicom
+
+    from cspine.dicom.open_series import LoadPlan
+    from cspine.dicom.volume import Volume
 
 MAX_THINNED_SPACING_MM: Final = COARSE_MM / 2
 """Slices are skipped up to this spacing; two slices per coarse voxel show it almost as well as all."""
@@ -118,12 +122,11 @@ def coarsen(volume: highdicom.Volume) -> CoarseVolume:
     low, high = grid_extent_lps_mm(volume, margin=0.5)
     shape = np.maximum(np.round((high - low) / COARSE_MM).astype(int), 1)
     if np.prod(shape.astype(float)) > MAX_VOXELS:
-        sides = " x ".join(f"{side / 1000:.1f}" for side in high - low)
-        raise NotAssessableError("implausible-size", f"by its headers the scan is {sides} m large, which no neck is")
+        raise implausible_size(high - low)
     origin = (low + high) / 2 - COARSE_MM * (shape - 1) / 2
     to_index = np.linalg.inv(affine) @ coarse_affine(origin)
     coarse = np.empty(tuple(shape[::-1]), np.float32)
-    ndimage.affine_transform(
+    scipy.ndimage.affine_transform(
         hu, to_index[:3, :3], to_index[:3, 3], coarse.shape, output=coarse, order=1, mode="grid-constant", cval=AIR_HU
     )
     return CoarseVolume(np.rint(coarse).astype(np.int16), origin, _scanned(volume, origin, coarse.shape))

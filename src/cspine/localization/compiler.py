@@ -1,29 +1,34 @@
 """Compile a study: load it, localize its vertebrae, reformat it to small images."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-import highdicom
 import numpy as np
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Grays
-from cspine.datasets.compiled import CompiledDataset
-from cspine.dicom.geometry import Stack
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
-from cspine.dicom.open_series import LoadPlan
 from cspine.spine.bone_trace import trace_spine
 from cspine.spine.centerline import SpineCenterline
 from cspine.spine.spine_map import SpineMap
 from cspine.views.compiled import CompiledStudy, CompiledVolume
 from cspine.views.curved import compile_curved
-from cspine.views.fracture_labels import FractureLabelSource, label_cells
 from cspine.views.image_quality import image_quality_problems
 from cspine.views.level_views import LevelViews, box_frame, compile_level
 from cspine.views.sagittal import compile_sagittal
 from cspine.views.settings import CompileSettings
+
+if TYPE_CHECKING:
+    import highdicom
+
+    from cspine.datasets.compiled import CompiledDataset
+    from cspine.dicom.geometry import Stack
+    from cspine.dicom.open_series import LoadPlan
+    from cspine.views.fracture_labels import FractureLabelSource
 
 _MAX_AXIAL_ANGLE_DEG: Final = 45.0
 """Slices whose normal deviates more from the patient's long axis are not axial."""
@@ -72,6 +77,8 @@ class Compiler:
 
         Parameters and errors are those of `cspine.datasets.compiled.CompiledDataset.create`.
         """
+        from cspine.datasets.compiled import CompiledDataset  # noqa: PLC0415 - pandas is not needed to predict
+
         if self.inference_views is not None:
             raise ValueError("a data set holds all views; compile it with inference_views=None")
         return CompiledDataset.create(
@@ -115,6 +122,8 @@ def compile_study(
         raise AssertionError("the volume has no provenance")
     images = compile_volume(volume, compiler)
     if label_source is not None and (labels := label_source(plan.series, volume)) is not None:
+        from cspine.views.fracture_labels import label_cells  # noqa: PLC0415 - not needed to predict
+
         cells: dict[str, Grays] = {
             views.level: label_cells(labels, volume.inverse_affine, views) for views in images.levels
         }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from cspine.core.typing import Floats, Indices
 
@@ -178,8 +178,8 @@ def _density_peaks(votes: Floats, weights: Floats, min_weight: float) -> tuple[F
     within = np.all((cells >= 0) & (cells < shape), axis=1)
     histogram = np.zeros(shape)
     np.add.at(histogram, tuple(cells[within].T), weights[within])
-    density = ndimage.gaussian_filter(histogram, _DENSITY_SIGMA_MM / step, mode="constant")
-    highest = ndimage.maximum_filter(density, size=int(2 * _MIN_SEPARATION_MM / step) | 1)
+    density = scipy.ndimage.gaussian_filter(histogram, _DENSITY_SIGMA_MM / step, mode="constant")
+    highest = scipy.ndimage.maximum_filter(density, size=int(2 * _MIN_SEPARATION_MM / step) | 1)
     # A quarter of the peak density of the smallest vertebra, with votes scattered twice as far as usual.
     floor = min_weight / ((2 * np.pi) ** 1.5 * (2 * _VOTE_SIGMA_MM / step) ** 3) / 4
     peaks = np.argwhere((density == highest) & (density > floor))

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import highdicom
 import numpy as np
 
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
@@ -25,6 +24,12 @@ from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
 from cspine.models.weights import Weights, load_weights
 from cspine.spine.occupancy_template import OccupancyTemplate
 from cspine.spine.spine_map import SpineMap, Vertebra, VertebraLabelMap
+
+if TYPE_CHECKING:
+    import highdicom
+
+_OUTPUTS: Final = ("chances", "places")
+"""Names of the outputs in the ONNX file: class probabilities, and positions."""
 
 _MIN_BONE_PROBABILITY: Final = 0.5
 """Voxels belong to a vertebra from this probability on."""
@@ -94,7 +99,7 @@ class Localizer:
         """Pickle as the path of the weights."""
         return (_load_cached, (self.path,))
 
-    def __call__(self, volume: highdicom.Volume) -> SpineMap:
+    def __call__(self, volume: "highdicom.Volume") -> SpineMap:
         """Localize the vertebrae of a volume of HU; the map is empty where there are none.
 
         Raises
@@ -124,7 +129,7 @@ class Localizer:
         after = -shape % SIDE_MULTIPLE + PADDING
         padding = list(zip(PADDING, after.tolist(), strict=True))
         image = network_input(np.pad(coarse.hu, padding), np.pad(coarse.scanned, padding))
-        probabilities, positions = self.weights.session.run(["chances", "places"], {"image": image[None]})
+        probabilities, positions = self.weights.session.run(list(_OUTPUTS), {"image": image[None]})
         k, j, i = shape.tolist()
         return np.asarray(probabilities)[0, :, :k, :j, :i], np.asarray(positions)[0, :, :k, :j, :i]
 

@@ -1,11 +1,13 @@
 """The result of localizing the vertebrae of one study."""
 
 from dataclasses import dataclass
-
-import highdicom
+from typing import TYPE_CHECKING
 
 from cspine.core.findings import Spine
 from cspine.spine.spine_map import SpineMap
+
+if TYPE_CHECKING:
+    import highdicom
 
 
 @dataclass(frozen=True)
@@ -23,5 +25,5 @@ class LocalizationResult:
     """
 
     spine: Spine
-    volume: highdicom.Volume | None
+    volume: "highdicom.Volume | None"
     spine_map: SpineMap

@@ -170,16 +170,8 @@ def bootstrap_average_precision(truth: npt.ArrayLike, score: npt.ArrayLike, weig
     """Return the average precision in each resample.
 
     The sum over groups of equal scores, from the highest, of the increment in recall times the precision at that
-    threshold (as ``sklearn.metrics.average_precision_score``; no interpolation).
-
-    Parameters
-    ----------
-    truth : (n,) array_like
-        Labels, 0 or 1.
-    score : (n,) array_like
-        Score of each case; higher means more likely positive.
-    weights : (n_resamples, n) int32
-        As returned by `patient_weights`.
+    threshold (as ``sklearn.metrics.average_precision_score``; no interpolation). The parameters are those of
+    `bootstrap_auc`.
 
     Returns
     -------

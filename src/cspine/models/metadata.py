@@ -73,7 +73,7 @@ class ClassifierMetadata(ModelMetadata):
 
 
 class BaselineMetadata(ClassifierMetadata):
-    """Metadata of the notebook's network, which classifies whole sagittal images."""
+    """Metadata of the notebook's network, which classifies sagittal images."""
 
     name: Literal["baseline-cnn"] = "baseline-cnn"
     image_size: int = Field(ge=16, le=1024, description="Rows and columns of the input.")

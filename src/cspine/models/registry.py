@@ -94,7 +94,7 @@ def resolve_weights(weights: str | Path) -> tuple[str, Path | None]:
     Raises
     ------
     WeightsError
-        There are no such weights, or their network cannot be told.
+        There are no such weights, or their network is not known.
     """
     name = str(weights)
     if name in METADATA_TYPES:

@@ -1,9 +1,11 @@
 """Predict: one study in, findings out."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from cspine import __version__
 from cspine.classification.level_classifier import LevelClassifier
@@ -23,12 +25,14 @@ from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
 from cspine.core.text import sanitize_text
 from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
-from cspine.dicom.open_series import LoadPlan, LoadPolicy, open_series
-from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.compiler import compile_study
 from cspine.localization.localizer import Localizer
 from cspine.models.registry import DEFAULT
 from cspine.views.compiled import CompiledStudy
+
+if TYPE_CHECKING:
+    from cspine.dicom.open_series import LoadPlan
+    from cspine.dicom.study_collection import StudySource
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -109,6 +113,8 @@ class Detector:
         SourceError, ArchiveError
             There is nothing readable, or more than one study.
         """
+        from cspine.dicom.study_collection import open_collection  # noqa: PLC0415 - loading needs no DICOM
+
         studies = open_collection(Path(path), progress=progress).studies
         if len(studies) > 1:
             raise SourceError(f"{path}: holds {len(studies)} studies; give the folder of one, or use predict_all")
@@ -116,6 +122,8 @@ class Detector:
 
     def predict_all(self, path: str | Path, *, progress: Progress = silent) -> Iterator[CaseResult]:
         """Predict every study at a path, one after the other; parameters and errors are those of `predict`."""
+        from cspine.dicom.study_collection import open_collection  # noqa: PLC0415 - loading needs no DICOM
+
         for source in open_collection(Path(path), progress=progress).studies:
             yield self.predict_case(source, progress=progress)
 
@@ -145,6 +153,8 @@ class Detector:
         CaseResult
             Of a study that cannot be read or assessed, the findings say why and hold no probabilities.
         """
+        from cspine.dicom.open_series import LoadPolicy, open_series  # noqa: PLC0415 - loading needs no DICOM
+
         uid, plan = source.study_instance_uid, None
         try:
             study = source.open(progress=progress)

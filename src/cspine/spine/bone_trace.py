@@ -7,16 +7,18 @@ skull, shoulders and table are present at some heights only, or far to the side.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import highdicom
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from cspine.core.errors import NotAssessableError
 from cspine.core.parallel import default_workers
 from cspine.core.typing import Floats, Indices
-from cspine.spine.boxes import grid_extent_lps_mm, z_extent_lps_mm
+from cspine.spine.boxes import grid_extent_lps_mm, implausible_size, z_extent_lps_mm
+
+if TYPE_CHECKING:
+    import highdicom
 
 BONE_HU: Final = 250
 """Bone threshold: above contrast in vessels at most tube voltages, and below the 200-400 HU of trabecular bone except
@@ -51,7 +53,7 @@ _SYMMETRY_DEPTH_MM: Final = 30.0
 """Bone within this distance in front of or behind the path is compared."""
 
 _MIN_CELLS_HIGH: Final = 8
-"""A path over fewer cells of height (32 mm) cannot be told to be a neck's."""
+"""A path over fewer cells of height (32 mm) is too short for a neck."""
 
 _MAX_CELLS: Final = 20_000_000
 """Upper limit of cells; a scan of the whole body, 0.6 x 0.6 x 2 m, has 11 million."""
@@ -82,7 +84,7 @@ class BoneTrace:
         return float(x), float(y), float(np.mean(self.extent_z_mm))
 
 
-def trace_spine(volume: highdicom.Volume) -> BoneTrace:
+def trace_spine(volume: "highdicom.Volume") -> BoneTrace:
     """Trace the course of the spine.
 
     Parameters
@@ -108,8 +110,7 @@ def trace_spine(volume: highdicom.Volume) -> BoneTrace:
             f"the scan covers only {high[2] - low[2]:.0f} mm from foot to head; a cervical spine takes about 120",
         )
     if np.prod(shape.astype(float)) > _MAX_CELLS:
-        sides = " x ".join(f"{side / 1000:.1f}" for side in high - low)
-        raise NotAssessableError("implausible-size", f"by its headers the scan is {sides} m large, which no CT is")
+        raise implausible_size(high - low)
     bone_lps, bone_mm3 = _sample_bone(volume)
     if not len(bone_lps):
         raise NotAssessableError("no-bone", f"no voxel reaches {BONE_HU} HU, so the scan shows no bone")
@@ -123,7 +124,7 @@ def trace_spine(volume: highdicom.Volume) -> BoneTrace:
     return BoneTrace(points, z_extent_lps_mm(volume), support)
 
 
-def _sample_bone(volume: highdicom.Volume) -> tuple[Floats, float]:
+def _sample_bone(volume: "highdicom.Volume") -> tuple[Floats, float]:
     """Return the positions of sampled bone voxels, (n, 3) LPS mm, and the volume in cubic mm that each stands for."""
     stride = np.maximum((_SAMPLE_MM / np.array(volume.spacing)).astype(int), 1)
     sampled = volume.array[:: stride[0], :: stride[1], :: stride[2]]
@@ -147,7 +148,7 @@ def _count_in_cells(points: Floats, low: Floats, sides: tuple[float, float, floa
 def _spine_score(bone_fraction: Floats) -> Floats:
     """Turn the fraction of bone per cell ``[z, y, x]`` into a score, 0 to 1, that peaks in the middle of vertebrae."""
     sigmas_mm = np.array([CELL_MM, DEPTH_SIGMA_MM, BREADTH_SIGMA_MM])
-    smooth = ndimage.gaussian_filter(bone_fraction, sigmas_mm / CELL_MM, mode="constant")
+    smooth = scipy.ndimage.gaussian_filter(bone_fraction, sigmas_mm / CELL_MM, mode="constant")
     return np.minimum(smooth, _SATURATION_FRACTION) / _SATURATION_FRACTION
 
 
@@ -167,7 +168,7 @@ def _symmetry_plane_x(bone_lps: Floats, points: Floats) -> float:
     high = np.array([z.max(initial=0.0), depth.max(initial=0.0)])
     shape = np.array([*np.ceil((high - low[:2]) / CELL_MM).astype(int) + 1, 2 * int(reach)])
     count = _count_in_cells(np.stack([z, depth, x], axis=1), low, (CELL_MM, CELL_MM, 1.0), shape)
-    bone = ndimage.gaussian_filter1d(count, 2.0, axis=2).reshape(-1, count.shape[2])
+    bone = scipy.ndimage.gaussian_filter1d(count, 2.0, axis=2).reshape(-1, count.shape[2])
     # Column times column, summed over all rows; mirror images about a plane lie on one antidiagonal.
     products = bone.T @ bone
     center, steps = bone.shape[1] / 2, np.arange(int(_SYMMETRY_HALF_WIDTH_MM))

@@ -1,12 +1,15 @@
 """Corners of boxes and of voxel grids."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import highdicom
 import numpy as np
 import numpy.typing as npt
 
+from cspine.core.errors import NotAssessableError
 from cspine.core.typing import Floats
+
+if TYPE_CHECKING:
+    import highdicom
 
 
 def box_corners(low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -29,7 +32,7 @@ def box_corners(low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[Any]:
     return np.array(np.meshgrid(*edges, indexing="ij")).reshape(3, -1)
 
 
-def grid_extent_lps_mm(volume: highdicom.Volume, *, margin: float = 0.0) -> tuple[Floats, Floats]:
+def grid_extent_lps_mm(volume: "highdicom.Volume", *, margin: float = 0.0) -> tuple[Floats, Floats]:
     """Return the bounding box of a volume's voxel centers in LPS coordinates.
 
     Parameters
@@ -49,7 +52,19 @@ def grid_extent_lps_mm(volume: highdicom.Volume, *, margin: float = 0.0) -> tupl
     return lps.min(axis=1), lps.max(axis=1)
 
 
-def z_extent_lps_mm(volume: highdicom.Volume) -> tuple[float, float]:
+def implausible_size(extent_mm: Floats) -> NotAssessableError:
+    """Return the error of a scan that is larger than any CT by its headers.
+
+    Parameters
+    ----------
+    extent_mm : (3,)
+        Extent of the scan along LPS x, y and z.
+    """
+    sides = " x ".join(f"{side / 1000:.1f}" for side in extent_mm)
+    return NotAssessableError("implausible-size", f"by its headers the scan is {sides} m large, which no CT is")
+
+
+def z_extent_lps_mm(volume: "highdicom.Volume") -> tuple[float, float]:
     """Return the lowest and the highest LPS z that was scanned, in mm, half a slice beyond the outermost included.
 
     The half slice is half of the largest step in z between neighboring voxels.

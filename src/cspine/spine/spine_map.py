@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+import scipy
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import NotAssessableError
@@ -165,4 +165,4 @@ class SpineMap:
             return points
         arc_length_mm = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
         steps_mm = np.linspace(0.0, arc_length_mm[-1], max(int(arc_length_mm[-1] / _CANAL_STEP_MM), 2))
-        return np.asarray(PchipInterpolator(arc_length_mm, points)(steps_mm))
+        return np.asarray(scipy.interpolate.PchipInterpolator(arc_length_mm, points)(steps_mm))

@@ -6,8 +6,8 @@ from typing import Final
 import pandas as pd
 
 from cspine.core.files import write_text
-from cspine.plots.training_figures import learning_curves_figure
 from cspine.plots.figure_style import save_figure
+from cspine.plots.training_figures import learning_curves_figure
 
 CURVES_FILE: Final = "curves.csv"
 FIGURE_FILE: Final = "curves.png"

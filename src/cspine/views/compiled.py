@@ -1,17 +1,22 @@
 """The compiled images of a volume and of a study."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cspine.core.typing import Grays
-from cspine.dicom.geometry import Stack
-from cspine.dicom.series import Series
-from cspine.dicom.series_selection import SeriesSelection
-from cspine.dicom.volume import Provenance
 from cspine.spine.spine_map import SpineMap
 from cspine.views.level_views import LevelViews
 from cspine.views.sagittal import SagittalSet
+
+if TYPE_CHECKING:
+    from cspine.dicom.geometry import Stack
+    from cspine.dicom.series import Series
+    from cspine.dicom.series_selection import SeriesSelection
+    from cspine.dicom.volume import Provenance
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ The midline stays the midline in a rotated or tilted neck.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import highdicom
 import numpy as np
-from scipy import ndimage
+import scipy
 
 from cspine.core.parallel import default_workers
 from cspine.core.typing import Floats, Grays
@@ -18,11 +17,14 @@ from cspine.spine.centerline import SpineCenterline
 from cspine.views.sagittal import PixelGrid, SagittalSet, SagittalSettings, subsample_offsets_mm
 from cspine.views.window import to_gray
 
+if TYPE_CHECKING:
+    import highdicom
+
 _BODIES_ANTERIOR_MM: Final = (10.0, 12.0, 14.0, 16.0, 18.0)
 """Distances in front of the canal's center at which the coronal plane averages the vertebral bodies."""
 
 
-def compile_curved(volume: highdicom.Volume, centerline: SpineCenterline, settings: SagittalSettings) -> SagittalSet:
+def compile_curved(volume: "highdicom.Volume", centerline: SpineCenterline, settings: SagittalSettings) -> SagittalSet:
     """Reformat a volume to curved sagittal images along the spine.
 
     Each curved plane lies at a fixed distance left or right of the canal, along the vertebrae's own left. As in
@@ -50,7 +52,7 @@ def compile_curved(volume: highdicom.Volume, centerline: SpineCenterline, settin
         for slab_offset in slab.tolist():
             row = origin + (offset_mm + slab_offset) * left
             index = [row[:, axis, None] + back[:, axis, None] * posterior[None, :] for axis in range(3)]
-            ndimage.map_coordinates(volume.array, index, output=hu, order=1, mode="constant", cval=AIR_HU)
+            scipy.ndimage.map_coordinates(volume.array, index, output=hu, order=1, mode="constant", cval=AIR_HU)
             total += hu
         count = settings.pixels
         return np.asarray(total.reshape(count, -1, count, len(posterior) // count).mean(axis=(1, 3)) / len(slab))
@@ -70,7 +72,7 @@ def compile_curved(volume: highdicom.Volume, centerline: SpineCenterline, settin
 
 
 def coronal_image(
-    volume: highdicom.Volume, centerline: SpineCenterline, like: SagittalSet, settings: SagittalSettings
+    volume: "highdicom.Volume", centerline: SpineCenterline, like: SagittalSet, settings: SagittalSettings
 ) -> Grays:
     """Return a curved coronal image through the vertebral bodies.
 
@@ -98,10 +100,10 @@ def coronal_image(
     for anterior_mm in _BODIES_ANTERIOR_MM:
         row = canal + volume.inverse_affine[:3, 3] - anterior_mm * back
         index = [row[:, axis, None] + left[:, axis, None] * lateral[None, :] for axis in range(3)]
-        total += ndimage.map_coordinates(volume.array, index, np.float32, order=1, mode="constant", cval=AIR_HU)
+        total += scipy.ndimage.map_coordinates(volume.array, index, np.float32, order=1, mode="constant", cval=AIR_HU)
     return to_gray(total / len(_BODIES_ANTERIOR_MM), settings.window)
 
 
-def _to_voxels(volume: highdicom.Volume, vectors: Floats) -> Floats:
+def _to_voxels(volume: "highdicom.Volume", vectors: Floats) -> Floats:
     """Rotate and scale vectors in LPS mm, (n, 3), to voxels; the origin is not added."""
     return np.asarray(vectors @ volume.inverse_affine[:3, :3].T)

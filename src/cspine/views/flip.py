@@ -9,7 +9,7 @@ ArrayT = TypeVar("ArrayT", bound=Any)
 def flip_left_right(images: ArrayT, is_sagittal: Any) -> ArrayT:  # noqa: ANN401 - an array of the same library
     """Return level views, or maps of them, of the mirror image of the patient.
 
-    Coronal and axial planes are reversed along their columns. A sagittal plane keeps its columns, because it is seen
+    Coronal and axial planes are reversed along their columns. A sagittal plane keeps its columns, because it is shown
     from the same side; the order of the neighboring planes that make its channels is reversed. The flip is its own
     inverse.
 

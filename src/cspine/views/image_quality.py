@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import highdicom
 import numpy as np
-from scipy import fft, ndimage
+import scipy
 
 from cspine.core.typing import Floats, Floats32, HounsfieldUnits
 from cspine.spine.boxes import box_corners
 from cspine.spine.spine_map import Vertebra
+
+if TYPE_CHECKING:
+    import highdicom
 
 METAL_HU: Final = 2500
 """Metal threshold: cortical bone reaches 2,000 HU with a sharp kernel; fillings, screws and plates exceed this."""
@@ -32,7 +34,7 @@ _TREND_SLICES: Final = 5
 """Window of the median filter that gives the trend of the displacement."""
 
 
-def image_quality_problems(volume: highdicom.Volume, vertebrae: Iterable[Vertebra]) -> dict[str, tuple[str, ...]]:
+def image_quality_problems(volume: "highdicom.Volume", vertebrae: Iterable[Vertebra]) -> dict[str, tuple[str, ...]]:
     """Return the image-quality problems of each vertebra that has any.
 
     Parameters
@@ -68,7 +70,7 @@ def _z_extent_mm(vertebra: Vertebra) -> tuple[float, float]:
     return float(z.min()), float(z.max())
 
 
-def metal_mm3(volume: highdicom.Volume, vertebra: Vertebra) -> float:
+def metal_mm3(volume: "highdicom.Volume", vertebra: Vertebra) -> float:
     """Return the volume of metal in and about a vertebra, in cubic mm.
 
     Parameters
@@ -91,7 +93,7 @@ def metal_mm3(volume: highdicom.Volume, vertebra: Vertebra) -> float:
     return float(is_inside.sum() * np.prod(volume.spacing))
 
 
-def detect_motion_lps_mm(volume: highdicom.Volume) -> Floats:
+def detect_motion_lps_mm(volume: "highdicom.Volume") -> Floats:
     """Return the LPS z at which the patient moved between two slices, (n,).
 
     The body outlines of successive slices are registered by cross-correlation. Where the displacement
@@ -111,7 +113,7 @@ def detect_motion_lps_mm(volume: highdicom.Volume) -> Floats:
     outlines = np.stack([_body_outline(volume.array[k, :: stride[0], :: stride[1]]) for k in slices.tolist()])
     pixel_mm = np.array([volume.spacing[1] * stride[0], volume.spacing[2] * stride[1]])
     displacement_mm = np.stack([_displacement(a, b) for a, b in pairwise(outlines)]) * pixel_mm
-    trend_mm = ndimage.median_filter(displacement_mm, size=(_TREND_SLICES, 1), mode="nearest")
+    trend_mm = scipy.ndimage.median_filter(displacement_mm, size=(_TREND_SLICES, 1), mode="nearest")
     has_moved = np.hypot(*(displacement_mm - trend_mm).T) > MAX_STEP_MM
     between = (slices[:-1] + slices[1:])[has_moved] / 2
     center = [(count - 1) / 2 for count in volume.spatial_shape[1:]]
@@ -120,8 +122,8 @@ def detect_motion_lps_mm(volume: highdicom.Volume) -> Floats:
 
 def _body_outline(plane: HounsfieldUnits) -> Floats32:
     """Return the filled and smoothed mask of the body in a slice."""
-    body = ndimage.binary_fill_holes(plane > _BODY_HU)
-    return ndimage.gaussian_filter(np.asarray(body, np.float32), 1.5)
+    body = scipy.ndimage.binary_fill_holes(plane > _BODY_HU)
+    return scipy.ndimage.gaussian_filter(np.asarray(body, np.float32), 1.5)
 
 
 def _displacement(first: Floats32, second: Floats32) -> Floats:
@@ -129,8 +131,8 @@ def _displacement(first: Floats32, second: Floats32) -> Floats:
 
     The peak of the circular cross-correlation, refined by a parabola through its neighbors along each axis.
     """
-    product = fft.rfft2(first) * np.conj(fft.rfft2(second))
-    correlation = fft.irfft2(product, s=first.shape)
+    product = scipy.fft.rfft2(first) * np.conj(scipy.fft.rfft2(second))
+    correlation = scipy.fft.irfft2(product, s=first.shape)
     peak = np.unravel_index(int(correlation.argmax()), correlation.shape)
     displacement = []
     for axis, at in enumerate(peak):

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, get_args
 
-import highdicom
 import numpy as np
 import numpy.typing as npt
+import scipy
 from PIL import Image
 from pydantic import Field, model_validator
-from scipy import ndimage
 
 from cspine.core.anatomy import Level
 from cspine.core.errors import InputError
@@ -26,6 +25,9 @@ from cspine.dicom.hounsfield import AIR_HU
 from cspine.spine.spine_map import Vertebra
 from cspine.views.sagittal import encode_jpeg
 from cspine.views.window import Window, to_gray, to_gray16
+
+if TYPE_CHECKING:
+    import highdicom
 
 Plane = Literal["sagittal", "coronal", "axial"]
 PLANES: Final[tuple[Plane, ...]] = get_args(Plane)
@@ -248,7 +250,7 @@ def box_frame(vertebra: Vertebra, level: Level) -> Floats:
 
 
 def compile_level(
-    volume: highdicom.Volume,
+    volume: "highdicom.Volume",
     level: Level,
     box_lps: Floats,
     settings: LevelViewSettings,
@@ -292,7 +294,7 @@ def _mean_plane(
     shape = (settings.pixels, settings.pixels)
     total, layer, n_layers = np.zeros(shape, np.float32), np.empty(shape, np.float32), 0
     for index in sample_indices(to_index, plane, settings):
-        ndimage.map_coordinates(hu, index, output=layer, order=1, mode="constant", cval=AIR_HU)
+        scipy.ndimage.map_coordinates(hu, index, output=layer, order=1, mode="constant", cval=AIR_HU)
         total += layer
         n_layers += 1
     return total / np.float32(n_layers)

@@ -7,16 +7,18 @@ matrices with the volume: each voxel near the spine is read once, whatever the n
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import highdicom
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, sparse
+import scipy
 
 from cspine.core.parallel import default_workers
 from cspine.core.typing import Floats32, HounsfieldUnits
 from cspine.dicom.hounsfield import AIR_HU
+
+if TYPE_CHECKING:
+    import highdicom
 
 _Coordinates = npt.NDArray[np.floating]
 
@@ -46,7 +48,7 @@ class PlaneSamples:
     z: _Coordinates
 
 
-def mean_planes(volume: highdicom.Volume, samples: PlaneSamples) -> Floats32:
+def mean_planes(volume: "highdicom.Volume", samples: PlaneSamples) -> Floats32:
     """Return the mean HU of each pixel of each plane.
 
     Parameters
@@ -64,7 +66,7 @@ def mean_planes(volume: highdicom.Volume, samples: PlaneSamples) -> Floats32:
     return _sample_planes(volume, samples) if axes is None else _multiply_planes(volume, samples, axes)
 
 
-def _axes_along_patient(volume: highdicom.Volume) -> tuple[int, int, int] | None:
+def _axes_along_patient(volume: "highdicom.Volume") -> tuple[int, int, int] | None:
     """Return which of the array's axes run along LPS x, y and z; None where any is oblique."""
     steps = np.abs(volume.affine[:3, :3])
     axes = steps.argmax(axis=1)
@@ -79,7 +81,7 @@ def _axes_along_patient(volume: highdicom.Volume) -> tuple[int, int, int] | None
     return x, y, z
 
 
-def _multiply_planes(volume: highdicom.Volume, samples: PlaneSamples, axes: tuple[int, int, int]) -> Floats32:
+def _multiply_planes(volume: "highdicom.Volume", samples: PlaneSamples, axes: tuple[int, int, int]) -> Floats32:
     """Apply the weight matrices of x, then y, then z."""
     x, y, z = (
         _AxisWeights.of(at_mm, volume, lps_axis, axis)
@@ -96,7 +98,7 @@ def _multiply_planes(volume: highdicom.Volume, samples: PlaneSamples, axes: tupl
     return mean
 
 
-def _multiply_x(hu: HounsfieldUnits, weights: sparse.csr_array) -> Floats32:
+def _multiply_x(hu: HounsfieldUnits, weights: "scipy.sparse.csr_array") -> Floats32:
     """Return the weighted sums ``[y, z, plane]`` of HU ``[z, y, x]`` over the few voxels that each plane covers."""
     over_x = np.zeros((hu.shape[1], hu.shape[0], weights.shape[0]), np.float32)
     runs = []
@@ -130,12 +132,12 @@ class _AxisWeights:
         Which fraction of each pixel's samples lies inside the volume.
     """
 
-    weights: sparse.csr_array
+    weights: "scipy.sparse.csr_array"
     used: slice
     inside_fraction: Floats32
 
     @classmethod
-    def of(cls, at_mm: _Coordinates, volume: highdicom.Volume, lps_axis: int, axis: int) -> "_AxisWeights":
+    def of(cls, at_mm: _Coordinates, volume: "highdicom.Volume", lps_axis: int, axis: int) -> "_AxisWeights":
         count = volume.spatial_shape[axis]
         index = (at_mm - volume.affine[lps_axis, 3]) / volume.affine[lps_axis, axis]
         inside = (index >= 0.0) & (index <= count - 1)
@@ -151,11 +153,11 @@ class _AxisWeights:
         kept = weights[:, used]
         run = (np.cumsum(kept, axis=1) > 0.0) & (np.cumsum(kept[:, ::-1], axis=1)[:, ::-1] > 0.0)
         ends = np.concatenate([[0], np.cumsum(run.sum(axis=1))])
-        rows = sparse.csr_array((kept[run].astype(np.float32), np.nonzero(run)[1], ends), shape=kept.shape)
+        rows = scipy.sparse.csr_array((kept[run].astype(np.float32), np.nonzero(run)[1], ends), shape=kept.shape)
         return cls(rows, used, weights.sum(axis=1).astype(np.float32))
 
 
-def _sample_planes(volume: highdicom.Volume, samples: PlaneSamples) -> Floats32:
+def _sample_planes(volume: "highdicom.Volume", samples: PlaneSamples) -> Floats32:
     """Sample an oblique volume, plane by plane."""
     ys, zs = samples.y.ravel(), samples.z.ravel()
     shape = (*samples.z.shape, *samples.y.shape)
@@ -166,7 +168,7 @@ def _sample_planes(volume: highdicom.Volume, samples: PlaneSamples) -> Floats32:
     return planes
 
 
-def _sample_plane(volume: highdicom.Volume, x: float, ys: _Coordinates, zs: _Coordinates) -> Floats32:
+def _sample_plane(volume: "highdicom.Volume", x: float, ys: _Coordinates, zs: _Coordinates) -> Floats32:
     """Return HU ``[z, y]`` of the plane at LPS `x`, linearly interpolated; air outside."""
     to_index = volume.inverse_affine
     index = (
@@ -176,5 +178,5 @@ def _sample_plane(volume: highdicom.Volume, x: float, ys: _Coordinates, zs: _Coo
         + to_index[:3, 3, None, None]
     )
     plane = np.empty((len(zs), len(ys)), np.float32)
-    ndimage.map_coordinates(volume.array, index, output=plane, order=1, mode="constant", cval=AIR_HU)
+    scipy.ndimage.map_coordinates(volume.array, index, output=plane, order=1, mode="constant", cval=AIR_HU)
     return plane

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import highdicom
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -16,6 +15,9 @@ from cspine.spine.bone_trace import BoneTrace
 from cspine.spine.centerline import SpineCenterline
 from cspine.views.planes import PlaneSamples, mean_planes
 from cspine.views.window import Window, to_gray
+
+if TYPE_CHECKING:
+    import highdicom
 
 _MAX_SUBSAMPLES = 4
 """Samples per pixel and axis at most."""
@@ -152,11 +154,11 @@ class PixelGrid:
         half = (side - pixel) / 2
         return cls(settings.pixels, pixel, (low + high) / 2 + half, center_mm - half)
 
-    def row_samples(self, volume: highdicom.Volume) -> Floats:
+    def row_samples(self, volume: "highdicom.Volume") -> Floats:
         """Return the LPS z at which each row's pixels are sampled, (rows, samples)."""
         return self.top_z_mm - self._steps_mm - subsample_offsets_mm(self.pixel_mm, volume, axis=2)
 
-    def column_samples(self, volume: highdicom.Volume) -> Floats:
+    def column_samples(self, volume: "highdicom.Volume") -> Floats:
         """Return the positions from front to back at which each column's pixels are sampled, (columns, samples)."""
         return self.front_mm + self._steps_mm + subsample_offsets_mm(self.pixel_mm, volume, axis=1)
 
@@ -165,7 +167,7 @@ class PixelGrid:
         return np.asarray(np.arange(self.pixels) * self.pixel_mm, np.float64)[:, None]
 
 
-def compile_sagittal(volume: highdicom.Volume, trace: BoneTrace, settings: SagittalSettings) -> SagittalSet:
+def compile_sagittal(volume: "highdicom.Volume", trace: BoneTrace, settings: SagittalSettings) -> SagittalSet:
     """Reformat a volume to parallel sagittal images around the spine.
 
     The planes are true sagittal planes of the patient (constant LPS x), whatever the orientation of the slices. Each
@@ -199,7 +201,7 @@ def encode_jpeg(image: Grays, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def subsample_offsets_mm(length_mm: float, volume: highdicom.Volume, *, axis: int) -> Floats:
+def subsample_offsets_mm(length_mm: float, volume: "highdicom.Volume", *, axis: int) -> Floats:
     """Return where a length is sampled for averaging: about once per voxel, four times at most.
 
     Parameters

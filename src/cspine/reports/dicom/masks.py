@@ -81,10 +81,8 @@ def evidence_mask(fields: Mapping[str, EvidenceField], headers: Sequence[SliceHe
     ----------
     fields : mapping of str to EvidenceField
         Fields of `cspine.classification.prediction.NetworkPrediction`, by level.
-    headers : sequence of SliceHeader or None
-        The slices of the mask, in order; the mask is empty where a header is None.
-    stack : Stack
-        Geometry of the slices.
+    headers, stack
+        The same as for `vertebra_mask`.
 
     Returns
     -------

@@ -61,10 +61,8 @@ def segment_evidence(context: ReportContext, source: SourceImages, mask: Mask) -
 
     Parameters
     ----------
-    context : ReportContext
-        The findings, and the attributes that all objects share.
-    source : SourceImages
-        The slices of the mask.
+    context, source
+        The same as for `segment_vertebrae`.
     mask : (slices, rows, columns) uint8
         Mask of `cspine.reports.dicom.masks.evidence_mask`.
 

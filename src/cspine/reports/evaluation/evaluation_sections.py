@@ -55,8 +55,8 @@ def _studies(result: EvaluationResult) -> Iterable[Section]:
         f"{result.n_studies:,} studies of {result.n_patients:,} patients; reference standard: {result.reference_name}.",
         "Intervals are 95 % confidence intervals: DeLong for AUCs, Wilson for proportions, and the bootstrap over "
         f"patients ({result.n_resamples:,} resamples) for all other values. Where patients have several cases, as for "
-        "all levels, AUCs have Obuchowski's intervals and proportions those of the bootstrap. Calibration errors, label "
-        "accuracies, counts and decision curves have no interval.",
+        "all levels, AUCs have Obuchowski's intervals and proportions those of the bootstrap. Calibration errors, "
+        "label accuracies, counts and decision curves have no interval.",
     ]
     for model in result.models:
         if model.phantom_only:

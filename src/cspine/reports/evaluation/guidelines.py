@@ -23,7 +23,7 @@ from cspine.reports.evaluation.evaluation_sections import (
 Reported = Literal["yes", "in part", "no"]
 
 _DEMOGRAPHIC_COLUMNS: Final = {"sex", "age", "site", "hospital", "ethnicity", "race"}
-_FRACTURE_GROUPS: Final = {"level", "kind", "fracture type", "visibility"}
+_FRACTURE_GROUPS: Final = {"level", "fracture type", "visibility"}
 """Subgroups that come with the reference standard, and say nothing of patients or scanners."""
 
 

@@ -214,7 +214,7 @@ def straighten(hu: HounsfieldUnits, affine_lps: Floats) -> highdicom.Volume:
 
 
 def _with_fracture_cells(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:
-    inverse, labels = np.linalg.inv(study.affine_lps), study.broken
+    inverse, labels = np.linalg.inv(study.affine_lps), study.fracture_level_mask
     cells: dict[str, FractureLabels] = {
         views.level: label_cells(labels, inverse, views)
         for views in images.levels
@@ -225,7 +225,7 @@ def _with_fracture_cells(images: CompiledVolume, study: PhantomStudy) -> Compile
 
 def _fracture_points(study: PhantomStudy) -> dict[str, list[list[float]]]:
     """Return points of the fractures of each vertebra, LPS mm: all of their voxels, or a subset of large ones."""
-    points, labels = {}, study.broken
+    points, labels = {}, study.fracture_level_mask
     for level in study.truth["levels"]:
         index = np.argwhere(labels == SEGMENT_NUMBERS[level])
         subset = index[:: max(len(index) // _N_FRACTURE_POINTS, 1)]
