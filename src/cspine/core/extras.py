@@ -6,6 +6,7 @@ from typing import Final
 from cspine.core.errors import MissingExtraError
 
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
+    "nifti": ("nibabel",),
     "evaluate": ("pandas", "pyarrow", "sklearn", "matplotlib"),
     "train": ("torch", "monai", "lightning_fabric", "onnx", "onnxscript", "lightning_utilities"),
     "fhir": ("fhir",),

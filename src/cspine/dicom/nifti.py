@@ -11,11 +11,11 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Final
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
 from cspine.core.errors import DecodeError, DicomError
+from cspine.core.extras import require_extra
 from cspine.core.typing import Floats, HounsfieldUnits
 from cspine.dicom.codec.codecs import NIFTI
 from cspine.dicom.codec.header import MAX_FRAMES, MAX_SIDE, MAX_VOLUME_BYTES, SliceHeader, make_pixel_format
@@ -224,7 +224,7 @@ def read_grid(name: str, image: Any) -> NiftiGrid:  # noqa: ANN401 - nibabel has
     """
     shape = _checked_shape(name, image)
     affine = _affine_lps(name, image)
-    ornt = nib.orientations.io_orientation(affine)
+    ornt = _nibabel().orientations.io_orientation(affine)
     if np.any(np.isnan(ornt)):
         raise DicomError(f"{name}: its affine does not place it in space; export it again")
     # The file's axis nearest to each axis of the patient; each is used once.
@@ -285,7 +285,10 @@ def open_nifti(file: SourceFile) -> Any:  # noqa: ANN401 - nibabel has no types
     ------
     DicomError
         The file is not NIfTI, or damaged.
+    MissingExtraError
+        The extra ``nifti`` is not installed.
     """
+    nib = _nibabel()
     try:
         if file.member is None:
             return nib.load(file.container)
@@ -297,6 +300,14 @@ def open_nifti(file: SourceFile) -> Any:  # noqa: ANN401 - nibabel has no types
         return (nib.Nifti2Image if size == 540 else nib.Nifti1Image).from_stream(stream)
     except Exception as error:  # nibabel raises errors of any type on damaged files
         raise DicomError(f"{file.name}: is not a readable NIfTI ({type(error).__name__}); copy it again") from error
+
+
+def _nibabel() -> Any:  # noqa: ANN401 - nibabel has no types
+    """Import nibabel on first use; it is an extra, and DICOM does not need it."""
+    require_extra("nifti")
+    import nibabel  # noqa: PLC0415 - an extra
+
+    return nibabel
 
 
 def _slice_position(affine: Floats, k: int) -> tuple[float, float, float]:
