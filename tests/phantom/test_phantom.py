@@ -1,3 +1,5 @@
+"""Phantom data sets have the layout and the frequencies of the challenge, and one truth in all their files."""
+
 import errno
 import json
 from dataclasses import replace
@@ -17,13 +19,15 @@ from cspine.dicom import load_segmentation, load_volume
 from cspine.phantom import PhantomSettings, PhantomStudy, render_study, synthesize
 from cspine.phantom.fractures.prevalence import LEVELS_PER_STUDY, draw_levels
 from cspine.phantom.scanner import dicom
-from cspine.phantom.scanner.dicom import Identity, Writing, write_slices
+from cspine.phantom.scanner.dicom import Identity, WriteOptions, write_slices
 
 SMALL = PhantomSettings(matrix=96, slice_spacing_mm=(1.5, 1.5), prevalence=1.0)
-MIXED = SMALL.model_copy(update={"upward": 0.5, "full_headers": 0.5, "jpeg_lossless": 0.5, "prevalence": 0.6})
+MIXED = SMALL.model_copy(
+    update={"upward_fraction": 0.5, "full_header_fraction": 0.5, "jpeg_lossless_fraction": 0.5, "prevalence": 0.6}
+)
 
 
-def test_labels_are_as_frequent_as_in_the_challenge() -> None:
+def test_levels_have_the_frequencies_of_the_challenge() -> None:
     rng = np.random.default_rng(0)
     prevalence = CHALLENGE_POSITIVES["patient_overall"] / CHALLENGE_STUDIES
 
@@ -40,11 +44,11 @@ def test_labels_are_as_frequent_as_in_the_challenge() -> None:
     assert pairs["C6", "C7"] > 3 * pairs["C3", "C7"]
 
 
-def test_the_same_study_is_the_same_and_another_is_not() -> None:
-    first, again, other = (render_study(3, index, SMALL) for index in (1, 1, 2))
+def test_studies_are_reproducible_and_differ_by_index() -> None:
+    first, repeated, other = (render_study(3, index, SMALL) for index in (1, 1, 2))
 
-    np.testing.assert_array_equal(first.hu, again.hu)
-    assert first.truth == again.truth
+    np.testing.assert_array_equal(first.hu, repeated.hu)
+    assert first.truth == repeated.truth
     assert first.truth["vertebrae"] != other.truth["vertebrae"]
 
 
@@ -53,18 +57,19 @@ def study() -> PhantomStudy:
     return render_study(5, 0, SMALL)
 
 
-def test_vertebrae_stand_in_order_and_where_the_truth_says(study: PhantomStudy) -> None:
-    centres = {}
+def test_vertebrae_are_in_order_at_the_positions_of_the_truth(study: PhantomStudy) -> None:
+    centers = {}
     for level in VERTEBRAE:
         indices = np.argwhere(study.labels == SEGMENT_NUMBERS[level])
         assert len(indices) * abs(np.linalg.det(study.affine_lps[:3, :3])) > 2000.0  # mm3
-        centres[level] = (study.affine_lps @ [*indices.mean(axis=0), 1.0])[:3]
-        assert np.linalg.norm(centres[level] - study.truth["vertebrae"][level]) < 22.0  # the arch pulls it back
-    heights = [centres[level][2] for level in VERTEBRAE]
+        centers[level] = (study.affine_lps @ [*indices.mean(axis=0), 1.0])[:3]
+        # The arch moves the centroid of the voxels back.
+        assert np.linalg.norm(centers[level] - study.truth["vertebrae"][level]) < 22.0
+    heights = [centers[level][2] for level in VERTEBRAE]
     assert np.all(np.diff(heights) < -8.0)
 
 
-def test_bone_is_hard_and_what_surrounds_it_is_not(study: PhantomStudy) -> None:
+def test_bone_is_denser_than_its_surroundings(study: PhantomStudy) -> None:
     bone = (study.labels >= 1) & (study.labels <= 7)
 
     assert study.hu[bone].mean() > 300
@@ -72,11 +77,11 @@ def test_bone_is_hard_and_what_surrounds_it_is_not(study: PhantomStudy) -> None:
     assert study.hu.min() >= -1024
 
 
-def test_fracture_masks_are_on_the_fractured_levels_and_no_others() -> None:
+def test_fracture_masks_are_on_the_fractured_levels_only() -> None:
     for index in range(4):
         drawn = render_study(8, index, SMALL)
         numbers = {SEGMENT_NUMBERS[level] for level in drawn.truth["levels"]}
-        assert set(np.unique(drawn.broken)) == {0, *numbers}
+        assert set(np.unique(drawn.fracture_level_mask)) == {0, *numbers}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +91,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_the_layout_is_the_challenges(data: Path) -> None:
+def test_layout_is_that_of_the_challenge(data: Path) -> None:
     labels = read_labels(data / "train.csv")
 
     assert list(labels.columns) == list(TARGETS)
@@ -96,7 +101,7 @@ def test_the_layout_is_the_challenges(data: Path) -> None:
     assert boxed == set(labels.index[labels["patient_overall"] == 1])
 
 
-def test_dicom_nifti_and_boxes_are_of_the_same_voxels(data: Path) -> None:
+def test_dicom_nifti_and_boxes_mark_the_same_voxels(data: Path) -> None:
     truth = pd.read_csv(data / "train.csv", dtype={"StudyInstanceUID": str})
     boxes = read_boxes(data / "train_bounding_boxes.csv")
     index = int(truth["patient_overall"].argmax())
@@ -115,18 +120,18 @@ def test_dicom_nifti_and_boxes_are_of_the_same_voxels(data: Path) -> None:
     boxed = np.zeros(drawn.hu.shape, bool)
     for box in boxes[boxes["StudyInstanceUID"] == uid].itertuples():
         (path,) = (data / "train_images" / uid).glob(f"{box.slice_number}.dcm")
-        k = _place(path, drawn)
+        k = _slice_index(path, drawn)
         rows = slice(int(box.y), int(box.y + box.height))
         columns = slice(int(box.x), int(box.x + box.width))
-        assert (drawn.broken[k, rows, columns] > 0).any()
+        assert (drawn.fracture_level_mask[k, rows, columns] > 0).any()
         boxed[k, rows, columns] = True
-    assert boxed[drawn.broken > 0].all()  # the table's boxes hold every voxel of every crack, in the files' slices
-    told = json.loads((data / "truth" / f"{uid}.json").read_text())["boxes"]
-    assert {box["level"] for box in told} == set(drawn.truth["levels"])
-    assert len(told) == (boxes["StudyInstanceUID"] == uid).sum()
+    assert boxed[drawn.fracture_level_mask > 0].all()  # every voxel of every fracture
+    recorded = json.loads((data / "truth" / f"{uid}.json").read_text())["boxes"]
+    assert {box["level"] for box in recorded} == set(drawn.truth["levels"])
+    assert len(recorded) == (boxes["StudyInstanceUID"] == uid).sum()
 
 
-def test_masks_lie_on_the_slices_for_other_readers_too(data: Path) -> None:
+def test_masks_align_with_slices_in_simpleitk(data: Path) -> None:
     uid = next(path.stem for path in sorted((data / "segmentations").iterdir()))
 
     mask = sitk.ReadImage(str(data / "segmentations" / f"{uid}.nii"))
@@ -135,11 +140,11 @@ def test_masks_lie_on_the_slices_for_other_readers_too(data: Path) -> None:
     assert sorted(mask.GetSpacing()) == pytest.approx(sorted(volume.spacing), rel=1e-4)
     at = np.argwhere(load_segmentation(data / "segmentations" / f"{uid}.nii", volume) == 4)[::37]
     for index in at.tolist():
-        place = (volume.affine @ [*index, 1.0])[:3].tolist()
-        assert mask.GetPixel(mask.TransformPhysicalPointToIndex(place)) == 4
+        point = (volume.affine @ [*index, 1.0])[:3].tolist()
+        assert mask.GetPixel(mask.TransformPhysicalPointToIndex(point)) == 4
 
 
-def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_raises_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -149,8 +154,15 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.M
     assert not list((tmp_path / "out").glob("truth/*"))
 
 
-def test_padding_about_a_round_field_is_air_to_whoever_reads_it(tmp_path: Path) -> None:
-    settings = SMALL.model_copy(update={"round_field": 1.0, "full_headers": 1.0, "jpeg_lossless": 0.0, "tilted": 0.0})
+def test_padding_of_a_round_field_is_read_as_air(tmp_path: Path) -> None:
+    settings = SMALL.model_copy(
+        update={
+            "round_field_fraction": 1.0,
+            "full_header_fraction": 1.0,
+            "jpeg_lossless_fraction": 0.0,
+            "tilt_fraction": 0.0,
+        }
+    )
     synthesize(tmp_path / "out", studies=1, seed=4, settings=settings)
     (folder,) = (tmp_path / "out" / "train_images").iterdir()
     first = dcmread(folder / "1.dcm")
@@ -160,7 +172,7 @@ def test_padding_about_a_round_field_is_air_to_whoever_reads_it(tmp_path: Path) 
     np.testing.assert_array_equal(load_volume(folder).array, render_study(4, 0, settings).hu)
 
 
-def _place(path: Path, drawn: PhantomStudy) -> int:
+def _slice_index(path: Path, drawn: PhantomStudy) -> int:
     z = float(dcmread(path, stop_before_pixels=True).ImagePositionPatient[2])
     k: int = round((z - drawn.affine_lps[2, 3]) / drawn.affine_lps[2, 0])
     return k
@@ -177,7 +189,7 @@ def test_headers_and_slice_directions_vary(data: Path) -> None:
     assert len(syntaxes) == 2
 
 
-def test_studies_do_not_depend_on_workers_and_an_interrupted_run_goes_on(data: Path, tmp_path: Path) -> None:
+def test_studies_do_not_depend_on_workers_and_an_interrupted_job_is_resumed(data: Path, tmp_path: Path) -> None:
     synthesize(tmp_path / "again", studies=6, seed=2, settings=MIXED, workers=1)
     before = {path: path.read_bytes() for path in (tmp_path / "again").rglob("*.dcm")}
     assert {path.relative_to(tmp_path / "again"): data_ for path, data_ in before.items()} == {
@@ -190,14 +202,14 @@ def test_studies_do_not_depend_on_workers_and_an_interrupted_run_goes_on(data: P
 
     assert summary.made_now == 2
     assert before == {path: path.read_bytes() for path in (tmp_path / "again").rglob("*.dcm")}
-    with pytest.raises(OutputTakenError, match="began with other seed"):
+    with pytest.raises(OutputTakenError, match="begun with another seed"):
         synthesize(tmp_path / "again", studies=6, seed=3, settings=MIXED)
 
 
-def test_fracture_masks_are_written_on_the_voxels_of_their_study(data: Path) -> None:
+def test_fracture_masks_are_written_for_studies_with_fractures(data: Path) -> None:
     truth = pd.read_csv(data / "train.csv", dtype={"StudyInstanceUID": str})
-    broken = set(truth["StudyInstanceUID"][truth["patient_overall"] == 1])
-    assert {path.name.removesuffix(".nii.gz") for path in (data / "fractures").iterdir()} == broken
+    fractured = set(truth["StudyInstanceUID"][truth["patient_overall"] == 1])
+    assert {path.name.removesuffix(".nii.gz") for path in (data / "fractures").iterdir()} == fractured
     index = int(truth["patient_overall"].argmax())
     uid = truth["StudyInstanceUID"][index]
 
@@ -208,20 +220,20 @@ def test_fracture_masks_are_written_on_the_voxels_of_their_study(data: Path) -> 
     np.testing.assert_array_equal(mask, drawn.fracture_mask)
 
 
-def test_centroids_are_the_middles_of_the_masks(study: PhantomStudy) -> None:
+def test_centroids_are_those_of_the_masks(study: PhantomStudy) -> None:
     for level in VERTEBRAE:
-        middle = np.argwhere(study.labels == SEGMENT_NUMBERS[level]).mean(axis=0)
-        np.testing.assert_allclose(study.truth["centroids"][level], (study.affine_lps @ [*middle, 1.0])[:3], atol=1e-6)
+        index = np.argwhere(study.labels == SEGMENT_NUMBERS[level]).mean(axis=0)
+        np.testing.assert_allclose(study.truth["centroids"][level], (study.affine_lps @ [*index, 1.0])[:3], atol=1e-6)
     assert set(study.truth["axes"]) == set(study.truth["vertebrae"])
 
 
-def test_the_domains_share_no_person_and_no_uid(tmp_path: Path) -> None:
-    hidden = SMALL.model_copy(update={"domain": "shifted"})  # all else alike
-    here, there = render_study(3, 1, SMALL), render_study(3, 1, hidden)
+def test_domains_have_different_people_and_uids(tmp_path: Path) -> None:
+    shifted = SMALL.model_copy(update={"domain": "shifted"})
+    source, other = render_study(3, 1, SMALL), render_study(3, 1, shifted)
 
-    assert here.truth["vertebrae"] != there.truth["vertebrae"]
-    assert here.truth["person"] != there.truth["person"]
-    for name, settings in (("source", SMALL), ("shifted", hidden)):
+    assert source.truth["vertebrae"] != other.truth["vertebrae"]
+    assert source.truth["person"] != other.truth["person"]
+    for name, settings in (("source", SMALL), ("shifted", shifted)):
         synthesize(tmp_path / name, studies=1, seed=3, settings=settings)
     uids = {path.name for name in ("source", "shifted") for path in (tmp_path / name / "train_images").iterdir()}
     assert len(uids) == 2
@@ -229,25 +241,25 @@ def test_the_domains_share_no_person_and_no_uid(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("full", "compressed"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("round_field", [False, True])
-def test_files_are_those_that_pydicom_writes(
+def test_files_equal_those_that_pydicom_writes(
     tmp_path: Path, study: PhantomStudy, full: bool, compressed: bool, round_field: bool
 ) -> None:
     study, identity = replace(study, round_field=round_field), Identity(5, 0)
 
-    write_slices(study, identity, tmp_path / "data", Writing(upward=True, full_header=full, compressed=compressed))
+    write_slices(study, identity, tmp_path / "data", WriteOptions(upward=True, full_header=full, compressed=compressed))
 
     for k in (0, 1, len(study.hu) - 1):
-        expected = dicom._common(study, identity)
+        expected = dicom._minimal_dataset(study, identity)
         if full:
-            dicom._complete(expected, study, identity)
-        dicom._place(expected, study, k, k + 1, identity.sop_uid(k + 1))
+            dicom._add_full_header(expected, study, identity)
+        dicom._set_slice(expected, study, k, k + 1, identity.sop_uid(k + 1))
         if compressed:
             dicom._compress(expected)
         dcmwrite(tmp_path / "expected.dcm", expected, enforce_file_format=True)
         assert (tmp_path / "data" / f"{k + 1}.dcm").read_bytes() == (tmp_path / "expected.dcm").read_bytes()
 
 
-def test_more_levels_break_where_that_is_asked_for() -> None:
+def test_additional_fractures_have_the_requested_probability() -> None:
     rng = np.random.default_rng(0)
 
     drawn = [draw_levels(rng, 1.0, 0.5) for _ in range(2_000)]

@@ -1,4 +1,4 @@
-"""The phantom study that comes with cspine, read once."""
+"""The embedded phantom study, and the embedded weights, loaded once."""
 
 import zipfile
 from collections.abc import Callable
@@ -17,12 +17,20 @@ from cspine.pipelines.predict import Detector
 
 @cache
 def detector() -> Detector:
-    """Return the detector with the weights that come with cspine."""
+    """Return the detector with the embedded weights."""
     return Detector.load()
 
 
 def write_phantom(folder: Path, change: Callable[[Dataset], None] = lambda _: None) -> Path:
-    """Write the embedded study's slices, each changed in a chosen way; return the folder."""
+    """Write the slices of the embedded study to a folder and return it.
+
+    Parameters
+    ----------
+    folder : Path
+        Created where it does not exist.
+    change : callable
+        Applied in place to the data set of each slice.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     archive = resources.files("cspine.phantom").joinpath("embedded/study.zip").read_bytes()
     with zipfile.ZipFile(BytesIO(archive)) as members:
@@ -34,13 +42,13 @@ def write_phantom(folder: Path, change: Callable[[Dataset], None] = lambda _: No
 
 
 def predict_case(path: Path) -> CaseResult:
-    """Read the one study at a path."""
+    """Return the result for the only study at a path."""
     (source,) = open_collection(path).studies
     return detector().predict_case(source)
 
 
 def hostile(dataset: Dataset) -> None:
-    """Put into a header what an attacker would: markup, control characters, absurd lengths, other alphabets."""
+    """Set malicious header values: markup, control characters, excessive lengths, other alphabets."""
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientName = "<script>alert(1)</script>^" + "山田" * 20_000
     dataset.PatientID = "a\x00b\nc<img src=x onerror=alert(2)>"

@@ -33,6 +33,7 @@ class Crop:
     level : str or None
         Of the vertebra; None for a coarse volume.
     hu : (k, j, i) int16
+        k, j and i as the affine says.
     affine_lps : (4, 4)
         From ``[k, j, i, 1]`` to LPS mm.
     labels : (k, j, i) uint8

@@ -72,7 +72,9 @@ def describe_study(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]
     Parameters
     ----------
     neck : Neck
+        Gives person, posture and variants.
     scanner : Scanner
+        Gives technique and scan range.
     fractures : list of dict
         Records of the fractures in the scan; only their levels count as fractured.
     """

@@ -56,6 +56,7 @@ def draw_calcifications(
     Parameters
     ----------
     person : Person
+        Whose age and measures are used.
     frames : dict
         Level to the frame of the vertebra.
     rng : numpy Generator

@@ -22,6 +22,7 @@ class HardTissue:
     Attributes
     ----------
     parts : tuple of Part
+        The solids, in `frame`.
     cortex_mm, cortex_hu : float
         Thickness and density of its outer layer.
     interior_hu : float

@@ -34,12 +34,15 @@ class Neck:
     Attributes
     ----------
     person : Person
+        Sex, age, bone and measures.
     posture : Posture
+        Angles between the vertebrae.
     frames : dict
         Level to the frame of the vertebra; ``C0`` is the skull.
     pillar_spacing_mm : dict
         Level to the distance from its neighbors at the articular pillars.
     soft_tissue : SoftTissue
+        All that is not bone, rasterized when first needed.
     hard_tissues : tuple of HardTissue
         Bones other than vertebrae, and calcifications.
     discs : tuple of (Ellipsoid, (4, 4))

@@ -55,7 +55,9 @@ class Organ:
     Attributes
     ----------
     parts : tuple of Part
+        The solids, whose union it is.
     hu : float
+        Its density.
     edge_mm : float
         Width of its blurred border.
     max_background_hu : float or None
@@ -78,6 +80,7 @@ def composite_organ(hu: Floats32, organ: Organ, grid: Grid) -> None:
     organ : Organ
         In the frame of the grid.
     grid : Grid
+        Voxels of the image.
     """
     window = grid.window(bounding_box_of(organ.parts), organ.edge_mm)
     if window is None:

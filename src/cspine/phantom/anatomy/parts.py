@@ -30,6 +30,7 @@ class Part:
     Attributes
     ----------
     solid : Solid
+        In the frame of the bone or organ.
     blend_mm : float
         Length over which the seam is rounded.
     is_cutout : bool

@@ -43,7 +43,9 @@ class Person:
     Attributes
     ----------
     female : bool
+        Whether the person is a woman.
     age_years : float
+        Affects bone density, degeneration and calcification.
     size : float
         Body size in standard deviations of the population.
     degeneration : float
@@ -51,6 +53,7 @@ class Person:
     girth : float
         Of the neck, with its fat: 0 (slim) to 1 (heavy).
     bone : Bone
+        Density and thickness of bone.
     measures : dict
         Level to measure to mm or degrees, as `draw_measures` draws them.
     traits : dict

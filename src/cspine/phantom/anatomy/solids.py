@@ -38,6 +38,7 @@ class Ellipsoid(Solid):
     Attributes
     ----------
     center : (3,)
+        Its center.
     radii : (3,)
         Along its three axes.
     axes : (3, 3), optional
@@ -144,6 +145,7 @@ class Ring(Solid):
     Attributes
     ----------
     center : (3,)
+        Center of the ring.
     radii : (float, float)
         Of its inner edge, along x and y.
     thickness, height : float
@@ -181,6 +183,7 @@ class Pillar(Solid):
     Attributes
     ----------
     center : (3,)
+        Its center.
     half : (float, float)
         Half its extent along x and y.
     height : float

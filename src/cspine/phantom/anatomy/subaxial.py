@@ -46,6 +46,7 @@ class Body(Solid):
     depth : (float, float)
         At the superior and inferior endplates.
     height : float
+        Between the endplates.
     waist : float
         Fraction by which it is narrower at half its height.
     uncus : float

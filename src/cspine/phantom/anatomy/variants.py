@@ -73,6 +73,7 @@ def draw_variants(person: Person, frames: Mapping[str, Frame], rng: np.random.Ge
     Parameters
     ----------
     person : Person
+        Whose age and measures are used.
     frames : dict
         Level to the frame of the vertebra.
     rng : numpy Generator

@@ -26,6 +26,7 @@ class Fracture:
     Attributes
     ----------
     fracture_type : str
+        Name of its type, such as "dens type II".
     center_mm, normal : (3,)
         A point of the surface, and its unit normal toward the fragment.
     half_extent_mm : (3,)

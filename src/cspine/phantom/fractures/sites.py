@@ -31,6 +31,7 @@ class Site:
     Attributes
     ----------
     fracture_type : str
+        Name of the type, such as "dens type II".
     proportion : float
         Of this type among the fractures of the level.
     center : (3,)

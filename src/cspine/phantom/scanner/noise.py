@@ -32,6 +32,7 @@ class NoiseSpectra:
     half, width : int
         Rows at either end, and columns of the transform in the band.
     noise, streaks : (2 * half, width) float32
+        Amplitudes of both in the band.
     """
 
     half: int
@@ -117,6 +118,7 @@ def slice_noise_hu(neck: Neck, scanner: Scanner) -> tuple[Floats32, Floats32]:
     Returns
     -------
     noise, streaks : (k,) float32
+        Both in HU.
     """
     lateral, frontal = neck.soft_tissue.water_path_mm()
     z, z_of_path = scanner.grid.plane_z_mm, neck.soft_tissue.grid.plane_z_mm

@@ -194,7 +194,9 @@ def _bone_hu(closed_field: Floats32, near: Bools, part: Grid, neck: Neck, level:
     part : Grid
         Of these arrays, in LPS.
     neck : Neck
+        Gives bone properties and texture.
     level : str
+        Of the vertebra.
 
     Returns
     -------

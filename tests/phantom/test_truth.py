@@ -1,0 +1,53 @@
+"""The truth names every fracture in the scan, with masks and boxes of its own."""
+
+import numpy as np
+
+from cspine.core.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
+from cspine.phantom import PhantomSettings, render_study
+from cspine.phantom.dataset import _boxes
+
+
+def test_truth_has_every_fracture_of_a_study_and_boxes_contain_it() -> None:
+    settings = PhantomSettings(matrix=128, slice_spacing_mm=(1.2, 1.2), prevalence=1.0)
+    for index in range(3):
+        study = render_study(21, index, settings)
+        truth = study.truth
+        assert {fracture["level"] for fracture in truth["fractures"]} == set(truth["levels"])
+        assert all(0.0 <= fracture["visibility"] <= 1.0 for fracture in truth["fractures"])
+        for level in truth["levels"]:
+            assert max(each["scanned"] for each in truth["fractures"] if each["level"] == level) >= 0.1
+        boxed = np.zeros(study.hu.shape, bool)
+        for box in _boxes(study, "1.2.3", upward=True):
+            rows = slice(int(box["y"]), int(box["y"] + box["height"]))
+            boxed[box["slice_number"] - 1, rows, int(box["x"]) : int(box["x"] + box["width"])] = True
+        mask = study.fracture_level_mask
+        assert boxed[mask > 0].all()
+        assert set(np.unique(mask)) - {0} <= {SEGMENT_NUMBERS[level] for level in truth["levels"]}
+
+
+def test_truth_of_an_intact_neck_has_no_fractures() -> None:
+    study = render_study(21, 0, PhantomSettings(matrix=128, slice_spacing_mm=(1.2, 1.2), prevalence=0.0))
+
+    assert not study.fracture_level_mask.any()
+    assert study.truth["fractures"] == []
+
+
+def test_fractures_of_one_vertebra_have_separate_masks_and_boxes() -> None:
+    settings = PhantomSettings(
+        matrix=160, slice_spacing_mm=(1.0, 1.0), prevalence=1.0, p_additional_fracture=0.5, truncated_fraction=0.5
+    )
+    n_second_fractures = 0
+    for index in range(4):
+        study = render_study(24, index, settings)
+        fractures = study.truth["fractures"]
+        values = [fracture["mask_value"] for fracture in fractures]
+        assert len(set(values)) == len(values)
+        assert set(np.unique(study.fracture_mask)) <= {0, *values}
+        for fracture in fractures:
+            assert fracture["mask_value"] % FRACTURE_STEP == SEGMENT_NUMBERS[fracture["level"]]
+            assert fracture["scanned"] >= 0.1
+        boxed = {(box["level"], box["mask_value"]) for box in _boxes(study, "1.2.3", upward=True)}
+        assert boxed == {(fracture["level"], fracture["mask_value"]) for fracture in fractures}
+        marked = set(np.unique(study.fracture_mask)) - {0}
+        n_second_fractures += len(marked) - len({value % FRACTURE_STEP for value in marked})
+    assert n_second_fractures > 0
