@@ -106,10 +106,11 @@ def train_network(
 
 def _train_levels(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
     auxiliary, init_weights, split = (options.pop(name, None) for name in ("auxiliary_data", "init_weights", "split"))
+    settings = _settings(LevelTrainSettings, options)
     summary = train_levels(
         CompiledDataset.open(data),
         out,
-        _settings(LevelTrainSettings, options),
+        settings,
         auxiliary_data=CompiledDataset.open(Path(auxiliary)) if auxiliary else None,
         init_weights=init_weights,
         split=read_split(Path(split)) if split else None,

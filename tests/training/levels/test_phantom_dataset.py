@@ -1,4 +1,4 @@
-"""Phantoms that go straight to compiled data are what they would be by way of DICOM."""
+"""Phantoms compiled in memory equal those that are written as DICOM and compiled from it."""
 
 from pathlib import Path
 
@@ -10,23 +10,25 @@ from scipy import ndimage
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.files import read_json
 from cspine.dicom import load_volume
-from cspine.localization.compiler import STRAIGHT, Compiler
+from cspine.localization.compiler import PARALLEL_PLANES, Compiler
 from cspine.phantom import PhantomSettings, PhantomStudy, render_study
-from cspine.phantom.scanner.dicom import Identity, draw_writing, write_slices
-from cspine.phantom.settings import stream
+from cspine.phantom.scanner.dicom import Identity, draw_write_options, write_slices
+from cspine.phantom.settings import random_stream
 from cspine.spine.spine_map import SpineMap, Vertebra
-from cspine.training.levels.phantom_dataset import straight, write_phantom_dataset, write_phantom_datasets
+from cspine.training.levels.phantom_dataset import straighten, write_phantom_dataset, write_phantom_datasets
 from cspine.views.fracture_labels import read_cells
 from cspine.views.level_views import LevelViewSettings
 from cspine.views.sagittal import SagittalSettings
 from cspine.views.settings import CompileSettings
 
-SMALL = PhantomSettings(matrix=96, slice_spacing_mm=(2.0, 2.0), prevalence=1.0, shortened=0.0, tilted=0.0)
+SMALL = PhantomSettings(
+    matrix=96, slice_spacing_mm=(2.0, 2.0), prevalence=1.0, truncated_fraction=0.0, tilt_fraction=0.0
+)
 VIEWS = LevelViewSettings(sagittal=1, coronal=1, axial=1, pixels=64, pixel_mm=1.2)
 
 
-class Known:
-    """Finds vertebrae where the phantom put them."""
+class TruthLocalizer:
+    """Returns the true vertebrae of two phantoms of a seed."""
 
     sha256 = "k" * 64
 
@@ -36,113 +38,119 @@ class Known:
     @staticmethod
     def _map(seed: int, index: int) -> tuple[tuple[int, ...], SpineMap]:
         study = render_study(seed, index, SMALL)
-        found = []
+        vertebrae = []
         for level in VERTEBRAE:
             frame = np.eye(4)
             frame[:3, :3], frame[:3, 3] = study.truth["axes"][level], study.truth["vertebrae"][level]
-            found.append(Vertebra(level, frame, frame[:3, 3], np.array([[-9, -9, -7], [9, 9, 7]]), 1.0, 1.0, 9000.0))
-        return study.hu.shape, SpineMap(tuple(found))
+            vertebrae.append(
+                Vertebra(level, frame, frame[:3, 3], np.array([[-9, -9, -7], [9, 9, 7]]), 1.0, 1.0, 9000.0)
+            )
+        return study.hu.shape, SpineMap(tuple(vertebrae))
 
     def __call__(self, volume: highdicom.Volume) -> SpineMap:
         return next(spine for shape, spine in self.maps if shape == volume.spatial_shape)
 
 
-def test_a_tilted_scan_is_made_straight_as_when_it_is_read(tmp_path: Path) -> None:
-    settings = SMALL.model_copy(update={"tilted": 1.0, "jpeg_lossless": 0.0})
+def test_tilted_scan_is_straightened_as_when_it_is_loaded(tmp_path: Path) -> None:
+    settings = SMALL.model_copy(update={"tilt_fraction": 1.0, "jpeg_lossless_fraction": 0.0})
     study = render_study(5, 1, settings)
-    write_slices(study, Identity(5, 1), tmp_path / "study", draw_writing(stream(5, 1, settings, 1), settings))
+    write_slices(
+        study, Identity(5, 1), tmp_path / "study", draw_write_options(random_stream(5, 1, settings, 1), settings)
+    )
 
-    found, read = straight(study.hu, study.affine_lps), load_volume(tmp_path / "study")
+    straightened, loaded = straighten(study.hu, study.affine_lps), load_volume(tmp_path / "study")
 
-    assert found.spatial_shape == read.spatial_shape
-    np.testing.assert_allclose(found.affine, read.affine, atol=1e-3)
-    rows = (found.array > -1024).any(axis=2)  # of each slice; at the rims they are half outside
+    assert straightened.spatial_shape == loaded.spatial_shape
+    np.testing.assert_allclose(straightened.affine, loaded.affine, atol=1e-3)
+    rows = (straightened.array > -1024).any(axis=2)  # at the borders of a slice they lie half outside
     inner = ndimage.minimum_filter1d(rows.astype(int), 5, axis=1, mode="constant").astype(bool)
     assert inner.sum() > 0.9 * len(study.hu) * study.hu.shape[1]
-    assert np.abs(found.array[inner].astype(int) - read.array[inner]).max() <= 1
+    assert np.abs(straightened.array[inner].astype(int) - loaded.array[inner]).max() <= 1
 
 
-def test_a_store_of_phantoms_holds_views_labels_and_where_it_is_broken(tmp_path: Path) -> None:
-    compiler = Compiler(CompileSettings(sagittal=SagittalSettings(count=1, pixels=64), levels=VIEWS), Known(11))
+def test_phantom_dataset_holds_views_labels_and_fracture_points(tmp_path: Path) -> None:
+    compiler = Compiler(
+        CompileSettings(sagittal=SagittalSettings(count=1, pixels=64), levels=VIEWS), TruthLocalizer(11)
+    )
 
-    store = write_phantom_dataset(tmp_path / "data", compiler, studies=2, seed=11, settings=SMALL)
+    dataset = write_phantom_dataset(tmp_path / "data", compiler, studies=2, seed=11, settings=SMALL)
 
-    levels = store.levels()
+    levels = dataset.levels()
     assert len(levels) == 14
-    assert store.is_phantom
-    assert store.localizer_sha256 == "k" * 64
+    assert dataset.is_phantom
+    assert dataset.localizer_sha256 == "k" * 64
     for row in levels.itertuples():
         truth = read_json(tmp_path / "data" / "truth" / f"{row.study_instance_uid}.json")
-        broken = row.level in truth["levels"]
-        assert getattr(row, str(row.level)) == broken
-        assert bool(row.fracture_types) == broken
-        assert isinstance(row.evidence_path, str) == broken
-        if not broken:
+        fractured = row.level in truth["levels"]
+        assert getattr(row, str(row.level)) == fractured
+        assert bool(row.fracture_types) == fractured
+        assert isinstance(row.evidence_path, str) == fractured
+        if not fractured:
             continue
-        assert read_cells(store.folder / str(row.evidence_path), VIEWS).sum() > 2
+        assert read_cells(dataset.folder / str(row.evidence_path), VIEWS).sum() > 2
         box = np.asarray(row.box_lps).reshape(4, 4)
-        places = np.array(truth["broken_lps_mm"][row.level])
-        own = (places - box[:3, 3]) @ box[:3, :3]
-        assert np.abs(own).max() < 45.0  # within reach of the vertebra's box
+        points = np.array(truth["broken_lps_mm"][row.level])
+        in_box = (points - box[:3, 3]) @ box[:3, :3]
+        assert np.abs(in_box).max() < 45.0
     before = (tmp_path / "data" / "levels.parquet").read_bytes()
-    for folder in ("truth", "records"):  # left there by a process that was killed
+    for folder in ("truth", "records"):  # as a killed process leaves them
         (tmp_path / "data" / folder / ".k2x.part.json").write_text('{"')
     write_phantom_dataset(tmp_path / "data", compiler, studies=2, seed=11, settings=SMALL)
     assert (tmp_path / "data" / "levels.parquet").read_bytes() == before
 
 
-def test_one_drawing_is_compiled_in_several_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phantoms_are_rendered_once_for_several_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = CompileSettings(sagittal=SagittalSettings(count=1, pixels=64), levels=VIEWS)
-    drawn: list[int] = []
+    rendered: list[int] = []
 
     def render(seed: int, index: int, settings: PhantomSettings) -> PhantomStudy:
-        drawn.append(index)
+        rendered.append(index)
         return render_study(seed, index, settings)
 
     monkeypatch.setattr("cspine.training.levels.phantom_dataset.render_study", render)
-    known = Compiler(settings, Known(11))
-    write_phantom_dataset(tmp_path / "curved", known, studies=1, seed=11, settings=SMALL)
-    ways = {tmp_path / "curved": known, tmp_path / "straight": STRAIGHT}
+    curved_compiler = Compiler(settings, TruthLocalizer(11))
+    write_phantom_dataset(tmp_path / "curved", curved_compiler, studies=1, seed=11, settings=SMALL)
+    compilers = {tmp_path / "curved": curved_compiler, tmp_path / "straight": PARALLEL_PLANES}
 
-    curved, plain = write_phantom_datasets(ways, studies=2, seed=11, settings=SMALL)
+    curved, parallel = write_phantom_datasets(compilers, studies=2, seed=11, settings=SMALL)
 
-    assert drawn == [0, 0, 1]  # study 0 was compiled in one of the ways before
-    assert set(curved.studies()["study_instance_uid"]) == set(plain.studies()["study_instance_uid"])
+    assert rendered == [0, 0, 1]  # study 0 was compiled for one of them before
+    assert set(curved.studies()["study_instance_uid"]) == set(parallel.studies()["study_instance_uid"])
     assert len(curved.levels()) == 14
-    assert plain.levels().empty
-    again = write_phantom_dataset(tmp_path / "again", known, studies=2, seed=11, settings=SMALL)
+    assert parallel.levels().empty
+    again = write_phantom_dataset(tmp_path / "again", curved_compiler, studies=2, seed=11, settings=SMALL)
     for path in sorted((tmp_path / "again" / "images").rglob("*.jpg")):
         assert path.read_bytes() == (curved.folder / path.relative_to(again.folder)).read_bytes()
 
 
-def test_a_scan_without_a_spine_is_kept_with_its_reason(tmp_path: Path) -> None:
-    class Blind:
+def test_scan_without_a_spine_is_recorded_with_its_reason(tmp_path: Path) -> None:
+    class EmptyLocalizer:
         sha256 = "b" * 64
 
         def __call__(self, volume: highdicom.Volume) -> SpineMap:  # noqa: ARG002 - whatever it is
             return SpineMap(())
 
-    store = write_phantom_dataset(
-        tmp_path / "data", Compiler(CompileSettings(), Blind()), studies=1, seed=1, settings=SMALL
+    dataset = write_phantom_dataset(
+        tmp_path / "data", Compiler(CompileSettings(), EmptyLocalizer()), studies=1, seed=1, settings=SMALL
     )
 
-    (reason,) = store.studies()["reason"]
+    (reason,) = dataset.studies()["reason"]
     assert reason == "no cervical vertebra was found in the scan"
-    assert store.levels().empty
+    assert dataset.levels().empty
 
 
 @pytest.mark.parametrize("shear", [0.0, 0.3, -0.45])
-def test_straightening_keeps_places(shear: float) -> None:
+def test_straightening_keeps_positions(shear: float) -> None:
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = 2.0, 1.0, 1.0, 1.0
     affine[1, 0] = 2.0 * shear
     hu = np.full((12, 40, 8), -1000, np.int16)
     hu[6, 20, 4] = 1000
-    place = affine @ [6, 20, 4, 1]
+    point = affine @ [6, 20, 4, 1]
 
-    volume = straight(hu, affine)
+    volume = straighten(hu, affine)
 
-    index = volume.inverse_affine @ place
+    index = volume.inverse_affine @ point
     k, j, i = (round(float(value)) for value in index[:3])
     assert abs(index[1] - j) < 0.51
     assert volume.array[k, j - 1 : j + 2, i].max() > -200
