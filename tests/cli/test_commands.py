@@ -70,7 +70,7 @@ def test_evaluation_says_when_studies_were_trained_on(trained: Path, tmp_path: P
     assert "16 of these studies are of patients that the weights were trained on" in same.stderr
     assert "trained on" not in other.stderr
     report = json.loads(other.stdout)
-    assert report["studies"] == 8
+    assert report["n_studies"] == 8
     assert [row["name"] for row in report["losses"]][-3:] == [
         "constant: all 0.5", "constant: training prevalence", "constant: best in training",
     ]  # fmt: skip

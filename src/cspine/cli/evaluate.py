@@ -18,45 +18,51 @@ _EPILOG = (
 )
 
 
+Truth = Annotated[
+    Path | None,
+    typer.Option("--truth", help="Reference standard: train.csv, a folder with it, or a compiled data set."),
+]
+PredictionFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--predictions",
+        help="Predictions of a model: a folder of findings, a table with a column per target, or a submission. Repeat "
+        "for each model.",
+    ),
+]
+Run = Annotated[Path | None, typer.Option("--run", help="Training run to evaluate instead, on --data.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Compiled data set to evaluate the run on.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the report; a folder within the run if omitted.")]
+OperatingPoints = Annotated[
+    Path | None,
+    typer.Option("--operating-points", help="Fixed operating points: the points.json of another evaluation."),
+]
+Split = Annotated[Path | None, typer.Option("--split", help="Locked split (of cspine split).")]
+Part = Annotated[str | None, typer.Option("--part", help="Part of the split to evaluate on; test if omitted.")]
+Boxes = Annotated[Path | None, typer.Option("--boxes", help="The challenge's train_bounding_boxes.csv.")]
+Subgroups = Annotated[Path | None, typer.Option("--subgroups", help="CSV of subgroup variables by StudyInstanceUID.")]
+GalleryData = Annotated[
+    Path | None,
+    typer.Option("--gallery-data", help="Compiled data set that shows the worst failures of the predictions."),
+]
+BootstrapSamples = Annotated[int, typer.Option("--bootstrap-samples", min=100, help="Number of bootstrap resamples.")]
+
+
 @app.command("evaluate", epilog=_EPILOG)
 @handle_errors
 def evaluate_command(
-    truth: Annotated[
-        Path | None,
-        typer.Option("--truth", help="Reference standard: train.csv, a folder with it, or a compiled data set."),
-    ] = None,
-    predictions: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--predictions",
-            help="Predictions of a model: a folder of findings, a table with a column per target, or a submission. "
-            "Repeat for each model.",
-        ),
-    ] = None,
-    run: Annotated[Path | None, typer.Option("--run", help="Training run to evaluate instead, on --data.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Compiled data set to evaluate the run on.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the report; a folder within the run if omitted.")
-    ] = None,
-    operating_points: Annotated[
-        Path | None,
-        typer.Option("--operating-points", help="Fixed operating points: the points.json of another evaluation."),
-    ] = None,
-    split: Annotated[Path | None, typer.Option("--split", help="Locked split (of cspine split).")] = None,
-    part: Annotated[
-        str | None, typer.Option("--part", help="Part of the split to evaluate on; test if omitted.")
-    ] = None,
-    boxes: Annotated[Path | None, typer.Option("--boxes", help="The challenge's train_bounding_boxes.csv.")] = None,
-    subgroups: Annotated[
-        Path | None, typer.Option("--subgroups", help="CSV of subgroup variables by StudyInstanceUID.")
-    ] = None,
-    gallery_data: Annotated[
-        Path | None,
-        typer.Option("--gallery-data", help="Compiled data set that shows the worst failures of the predictions."),
-    ] = None,
-    bootstrap_samples: Annotated[
-        int, typer.Option("--bootstrap-samples", min=100, help="Number of bootstrap resamples.")
-    ] = 2000,
+    truth: Truth = None,
+    predictions: PredictionFiles = None,
+    run: Run = None,
+    data: Data = None,
+    out: Out = None,
+    operating_points: OperatingPoints = None,
+    split: Split = None,
+    part: Part = None,
+    boxes: Boxes = None,
+    subgroups: Subgroups = None,
+    gallery_data: GalleryData = None,
+    bootstrap_samples: BootstrapSamples = 2000,
     as_json: Json = False,
 ) -> None:
     """Evaluate models against a reference standard.

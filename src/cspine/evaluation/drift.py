@@ -131,7 +131,7 @@ def stability_index(reference: npt.ArrayLike, recent: npt.ArrayLike) -> Floats:
     Examples
     --------
     >>> float(stability_index([10, 10], [10, 10])), round(float(stability_index([90, 10], [50, 50])), 2)
-    (0.0, 0.86)
+    (0.0, 0.85)
     """
     first, second = (np.asarray(counts, np.float64) + _PSEUDOCOUNT for counts in (reference, recent))
     a, b = (counts / counts.sum(axis=-1, keepdims=True) for counts in (first, second))
