@@ -62,3 +62,21 @@ def test_a_command_without_its_extra_says_which_to_install(
 
     assert done.returncode == 2, done.stderr
     assert f'pip install "cspine[{extra}]"' in done.stderr.replace("\n", "")
+
+
+def test_the_demo_needs_the_base_install_only(tmp_path: Path) -> None:
+    modules = {module for modules in EXTRAS.values() for module in modules}
+    script = (
+        "import sys\n"
+        "class Missing:\n    @staticmethod\n    def find_spec(name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] in {modules!r}:\n"
+        "            raise ModuleNotFoundError(name=name)\n"
+        "sys.meta_path.insert(0, Missing)\n"
+        "from cspine.cli import main\n"
+        "sys.argv = ['cspine', 'demo', '--out', 'demo']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "demo" / "report.html").is_file()

@@ -19,7 +19,7 @@ def demo_command(
     """Predict an embedded phantom study with the embedded weights: from DICOM in a zip to a report."""
     from cspine.pipelines.predict_batch import predict_batch
 
-    embedded = resources.files("cspine.phantom").joinpath("embedded")
+    embedded = resources.files("cspine").joinpath("phantom", "embedded")
     truth = json.loads(embedded.joinpath("truth.json").read_text("utf-8"))
     with (
         resources.as_file(embedded.joinpath("study.zip")) as study,
