@@ -131,8 +131,8 @@ def _load_volume(folder: Path, source: str) -> Any:
 
 
 def _reformat(volume: Any, settings: Any) -> npt.NDArray[np.uint8]:
-    from cspine.datasets.compiled import downscale
     from cspine.spine.bone_trace import trace_spine
+    from cspine.views.resize import downscale
     from cspine.views.sagittal import compile_sagittal
 
     images = compile_sagittal(volume, trace_spine(volume), settings).images
