@@ -50,6 +50,12 @@ def label_map_within(series: Series) -> VertebraLabelMap:
     return VertebraLabelMap(labels, (labels > 0).astype(np.float32), coarse_affine(origin))
 
 
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
+    folder = write_phantom(tmp_path_factory.mktemp("phantom"))
+    return ReportContext(predict_case(folder).findings, datetime.now(UTC))
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_voxels_are_labeled_at_their_position(geometry: str, tmp_path: Path) -> None:
     series = write_and_select(tmp_path, **GEOMETRIES[geometry])
@@ -82,11 +88,10 @@ def test_voxels_are_labeled_at_their_position(geometry: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_a_segmentation_is_read_back_unchanged(geometry: str, tmp_path: Path) -> None:
+def test_a_segmentation_is_read_back_unchanged(geometry: str, context: ReportContext, tmp_path: Path) -> None:
     series = write_and_select(tmp_path / "ct", **GEOMETRIES[geometry])
     source = source_images(series)
     mask = vertebra_mask(label_map_within(series), source.headers, series.stack)
-    context = _context(tmp_path)
 
     written = segment_vertebrae(context, source, mask)
     assert written is not None
@@ -123,17 +128,13 @@ def _frames(segmentation: Any, number: int) -> list[tuple[Any, Any]]:
     return frames
 
 
-def _context(folder: Path) -> ReportContext:
-    return ReportContext(predict_case(write_phantom(folder / "phantom")).findings, datetime.now(UTC))
-
-
-def test_a_segmentation_refers_to_the_frames_of_a_multi_frame_file(tmp_path: Path) -> None:
+def test_a_segmentation_refers_to_the_frames_of_a_multi_frame_file(context: ReportContext, tmp_path: Path) -> None:
     write_enhanced(tmp_path / "ct" / "all.dcm", HU, order=[*range(1, 40), 0])
     series = select_series(discover(tmp_path / "ct").studies[0]).selected
     source = source_images(series)
     mask = vertebra_mask(label_map_within(series), source.headers, series.stack)
 
-    written = segment_vertebrae(_context(tmp_path), source, mask)
+    written = segment_vertebrae(context, source, mask)
 
     assert written is not None
     assert len(source.datasets) == 1
@@ -144,12 +145,12 @@ def test_a_segmentation_refers_to_the_frames_of_a_multi_frame_file(tmp_path: Pat
     np.testing.assert_array_equal(pixels, mask == 3)
 
 
-def test_an_empty_mask_has_no_segmentation(tmp_path: Path) -> None:
+def test_an_empty_mask_has_no_segmentation(context: ReportContext, tmp_path: Path) -> None:
     series = write_and_select(tmp_path / "ct")
     source = source_images(series)
     mask = np.zeros((len(source.headers), 48, 56), np.uint8)
 
-    assert segment_vertebrae(_context(tmp_path), source, mask) is None
+    assert segment_vertebrae(context, source, mask) is None
 
 
 def test_source_images_are_in_the_order_of_the_stack(tmp_path: Path) -> None:
