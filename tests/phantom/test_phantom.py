@@ -21,7 +21,7 @@ from cspine.phantom.fractures.prevalence import LEVELS_PER_STUDY, draw_levels
 from cspine.phantom.scanner import dicom
 from cspine.phantom.scanner.dicom import Identity, WriteOptions, write_slices
 
-SMALL = PhantomSettings(matrix=96, slice_spacing_mm=(1.5, 1.5), prevalence=1.0)
+SMALL = PhantomSettings(matrix=64, slice_spacing_mm=(2.0, 2.0), prevalence=1.0)
 MIXED = SMALL.model_copy(
     update={"upward_fraction": 0.5, "full_header_fraction": 0.5, "jpeg_lossless_fraction": 0.5, "prevalence": 0.6}
 )

@@ -193,7 +193,7 @@ def test_tilted_scan_is_read_at_the_same_positions(tmp_path: Path) -> None:
 
 def test_truncated_scans_record_the_scanned_fraction_of_each_vertebra() -> None:
     settings = PhantomSettings(
-        matrix=128, slice_spacing_mm=(1.5, 1.5), prevalence=1.0, odd_matrix_fraction=0.0, tilt_fraction=0.0,
+        matrix=96, slice_spacing_mm=(2.0, 2.0), prevalence=1.0, odd_matrix_fraction=0.0, tilt_fraction=0.0,
         field_of_view_mm=(150.0, 200.0),
     )  # fmt: skip
     n_partial = 0
