@@ -197,7 +197,7 @@ def test_only_a_single_last_image_is_left_out_of_an_epoch(n_images: int, sizes: 
 
     assert [[len(batch) for batch in epoch] for epoch in epochs] == [sizes, sizes]
     assert not torch.equal(torch.cat(epochs[0]), torch.cat(epochs[1]))
-    assert len(torch.cat(epochs[0]).unique()) == sum(sizes)
+    assert len(set(torch.cat(epochs[0]).tolist())) == sum(sizes)
 
 
 def test_locked_split_assigns_training_and_validation_set(tmp_path: Path, exports: dict[Path, Export]) -> None:
