@@ -1,3 +1,5 @@
+"""A table of labels with the statistics of the challenge's train.csv."""
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -11,14 +13,14 @@ PAIRS = {("C6", "C7"): 130, ("C5", "C6"): 90, ("C1", "C2"): 56, ("C4", "C5"): 51
 
 @pytest.fixture(scope="session")
 def challenge() -> pd.DataFrame:
-    """Labels with the challenge's marginals, levels per study and the four known pairs; the rest is drawn."""
+    """Labels with the challenge's prevalences, levels per study and the four known pairs; the rest is random."""
     rng = np.random.default_rng(0)
-    left = np.array([CHALLENGE_POSITIVES[level] for level in VERTEBRAE], float)
+    remaining = np.array([CHALLENGE_POSITIVES[level] for level in VERTEBRAE], float)
     levels = np.zeros((2019, 7), bool)
     for row, size in enumerate(size for size, count in LEVELS_PER_STUDY.items() for _ in range(count)):
-        chosen = rng.choice(7, size, replace=False, p=left / left.sum())
+        chosen = rng.choice(7, size, replace=False, p=remaining / remaining.sum())
         levels[row, chosen] = True
-        left[chosen] -= 1
+        remaining[chosen] -= 1
     _match_pairs(levels, rng)
     table = pd.DataFrame(levels.astype("int8"), columns=list(VERTEBRAE))
     table.insert(0, "patient_overall", table.max(axis=1))
@@ -28,22 +30,22 @@ def challenge() -> pd.DataFrame:
 
 
 def _match_pairs(levels: npt.NDArray[np.bool_], rng: np.random.Generator) -> None:
-    """Exchange levels between studies, which leaves both margins, until the pairs are as frequent as they should be."""
-    wanted = {(VERTEBRAE.index(a), VERTEBRAE.index(b)): n for (a, b), n in PAIRS.items()}
+    """Exchange levels between studies, which keeps both margins, until the pairs have their frequencies."""
+    target = {(VERTEBRAE.index(a), VERTEBRAE.index(b)): n for (a, b), n in PAIRS.items()}
 
     def error() -> int:
-        return sum(abs(int((levels[:, a] & levels[:, b]).sum()) - n) for (a, b), n in wanted.items())
+        return sum(abs(int((levels[:, a] & levels[:, b]).sum()) - n) for (a, b), n in target.items())
 
-    now = error()
+    current = error()
     for _ in range(50_000):
         i, j = rng.integers(0, 961, 2)
         only_i, only_j = np.flatnonzero(levels[i] & ~levels[j]), np.flatnonzero(levels[j] & ~levels[i])
-        if not now or not len(only_i) or not len(only_j):
+        if not current or not len(only_i) or not len(only_j):
             continue
         a, b = rng.choice(only_i), rng.choice(only_j)
         levels[[i, j], [a, b]], levels[[i, j], [b, a]] = False, True
-        if (then := error()) > now:
+        if (changed := error()) > current:
             levels[[i, j], [a, b]], levels[[i, j], [b, a]] = True, False
         else:
-            now = then
-    assert now == 0
+            current = changed
+    assert current == 0
