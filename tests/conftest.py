@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from cspine.core.anatomy import TARGETS
-from tests.support.challenge import challenge as challenge
+from tests.support.challenge import challenge  # noqa: F401 - a fixture
 
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 

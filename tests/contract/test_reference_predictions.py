@@ -21,7 +21,7 @@ def detector() -> Detector:
 
 
 def tolerance() -> float:
-    """Return 1e-6 where the recording machine's arithmetic is at hand; other processors and versions round otherwise."""
+    """Return 1e-6 with the runtime and machine type of the record; others may round otherwise."""
     recorded = json.loads(REFERENCE.read_text("utf-8"))["recorded_with"]
     here = {"onnxruntime": onnxruntime.__version__, "machine": platform.machine()}
     return 1e-6 if recorded == here else 1e-3

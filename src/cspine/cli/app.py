@@ -63,6 +63,7 @@ def _options(
     log_json: Annotated[bool, typer.Option("--log-json", help="Log as JSON lines on standard error.")] = False,
 ) -> None:
     """Apply the options that stand before a command."""
+    del version  # its callback has handled it
     from cspine.core.logging import configure_logging
 
     configure_logging(verbose=verbose, json_lines=log_json)

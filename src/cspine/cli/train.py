@@ -1,76 +1,42 @@
 """``cspine train``: a network from compiled images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from cspine.cli import train_options as options
 from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import Data, Json, three_counts
 from cspine.core.errors import InputError
 
 if TYPE_CHECKING:
-    from cspine.pipelines.train import TrainingSummary
+    from cspine.training.summary import TrainingSummary
 
 _EPILOG = "Example:  cspine train --data compiled --model levels --out runs/levels"
-
-Model = Literal["levels", "localizer", "baseline-cnn"]
 
 
 @app.command("train", epilog=_EPILOG)
 @handle_errors
 def train_command(
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run; an interrupted run is resumed.")],
-    model: Annotated[
-        Model, typer.Option("--model", help="The network; a localizer is trained from a folder with segmentations/.")
-    ] = "levels",
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Maximum number of epochs.")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Examples per step and process.")
-    ] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of split, initial weights and order.")] = 0,
-    split: Annotated[
-        Path | None,
-        typer.Option("--split", help="A split of cspine split: its train part trains, its validation part validates."),
-    ] = None,
-    folds: Annotated[int | None, typer.Option("--folds", min=2, help="levels: number of folds of patients.")] = None,
-    fold: Annotated[int | None, typer.Option("--fold", min=0, help="levels: the fold that validates.")] = None,
-    all_folds: Annotated[
-        bool, typer.Option("--all-folds", help="levels: a network per fold, calibrated on out-of-fold predictions.")
-    ] = False,
-    train_views: Annotated[
-        str | None,
-        typer.Option("--train-views", help="levels: sagittal, coronal and axial views drawn per step, such as 3,3,3."),
-    ] = None,
-    eval_views: Annotated[
-        str | None,
-        typer.Option("--eval-views", help="levels: views for validation and inference; all if omitted."),
-    ] = None,
-    auxiliary_data: Annotated[
-        Path | None,
-        typer.Option("--auxiliary-data", help="levels: more compiled data, for pretraining and vertebra resampling."),
-    ] = None,
-    init_weights: Annotated[
-        str | None,
-        typer.Option("--init-weights", help="levels: pretrained weights to start from, a name or an ONNX file."),
-    ] = None,
-    phantoms: Annotated[
-        int | None,
-        typer.Option("--phantoms", min=1, help="localizer: phantoms to train on beside the studies; 600."),
-    ] = None,
-    grad_accumulation_steps: Annotated[
-        int | None,
-        typer.Option("--grad-accumulation-steps", min=1, help="Steps whose gradients are accumulated."),
-    ] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="32-true or bf16-mixed.")] = None,
-    patience: Annotated[
-        int | None, typer.Option("--patience", min=1, help="baseline-cnn: epochs without progress before stopping.")
-    ] = None,
-    augment: Annotated[
-        bool | None, typer.Option("--augment", help="baseline-cnn: random shifts, rotations and scaling.")
-    ] = None,
+    out: options.Out,
+    model: options.NetworkName = "levels",
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    seed: options.Seed = 0,
+    split: options.Split = None,
+    folds: options.Folds = None,
+    fold: options.Fold = None,
+    all_folds: options.AllFolds = False,
+    train_views: options.TrainViews = None,
+    eval_views: options.EvalViews = None,
+    auxiliary_data: options.AuxiliaryData = None,
+    init_weights: options.InitWeights = None,
+    phantoms: options.Phantoms = None,
+    grad_accumulation_steps: options.GradAccumulationSteps = None,
+    precision: options.Precision = None,
+    patience: options.Patience = None,
+    augment: options.Augment = None,
     as_json: Json = False,
 ) -> None:
     r"""Train a network; the result is RUN/weights.onnx.
@@ -80,7 +46,7 @@ def train_command(
     resumed after its last epoch. Several GPUs: torchrun --nproc-per-node=N -m cspine train ... Needs the extra:
     pip install "cspine\[train]".
     """
-    options: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "folds": folds,
         "fold": fold, "grad_accumulation_steps": grad_accumulation_steps, "precision": precision,
         "patience": patience, "augment": augment, "auxiliary_data": auxiliary_data, "init_weights": init_weights,
@@ -88,7 +54,7 @@ def train_command(
         "train_views": None if train_views is None else three_counts("--train-views", train_views),
         "eval_views": None if eval_views is None else three_counts("--eval-views", eval_views),
     }  # fmt: skip
-    chosen = {name: value for name, value in options.items() if value is not None}
+    chosen = {name: value for name, value in settings.items() if value is not None}
     _check_folds(chosen, all_folds=all_folds)
     if all_folds:
         chosen["fold"] = None

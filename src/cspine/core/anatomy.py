@@ -19,8 +19,8 @@ SEGMENT_NUMBERS: Final[dict[str, int]] = {level: number for number, level in enu
 """Voxel values in the challenge's segmentations: 1-7 are C1-C7, 8-19 are T1-T12, 0 is background."""
 
 FRACTURE_STEP: Final = 32
-"""In masks of fractures, the value of a voxel is the vertebra's number plus a multiple of this: 5 is the first fracture of
-C5, 37 the second; the remainder is the vertebra."""
+"""In masks of fractures, the value of a voxel is the vertebra's number plus a multiple of this: 5 is the first fracture
+of C5, 37 the second; the remainder is the vertebra."""
 
 SNOMED_CODES: Final[dict[Level, tuple[str, str]]] = {
     "C1": ("14806007", "C1 vertebra"),

@@ -63,7 +63,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def complete_files(folder: Path, pattern: str) -> list[Path]:
     """Return the complete files of a folder that match a pattern, sorted.
 
-    A program that is killed leaves a temporary file of `atomic_path` behind; its name begins with a dot and is left out.
+    A program that is killed leaves a temporary file of `atomic_path` behind; its name begins with a dot, so it is left
+    out.
     """
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
 

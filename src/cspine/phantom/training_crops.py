@@ -9,9 +9,9 @@ from scipy import ndimage
 
 from cspine.core.anatomy import FRACTURE_STEP, VERTEBRAE, Level
 from cspine.core.typing import Floats, HounsfieldUnits, Labels
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.sampler import draw_fractured_neck
 from cspine.phantom.scanner.render import Rendered, render
 from cspine.phantom.scanner.scanner import MAX_HU, MIN_HU, Scanner

@@ -250,7 +250,7 @@ def _train(
         baseline = train_baseline(dataset, run, hyperparameters, progress=progress)
         if baseline is None:
             raise InputError(_NO_TORCHRUN)
-        return Baseline.load(baseline.weights)
+        return Baseline.load(*baseline.weights)
     views, compiled = spread_views(count), dataset.settings.levels
     if compiled is None:  # pragma: no cover - `_compiler` compiles them
         raise AssertionError(f"{dataset.folder}: holds no views of vertebrae")

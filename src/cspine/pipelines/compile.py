@@ -84,7 +84,7 @@ class _Task:
         return self.dataset.record(self.key)
 
 
-def compile_dataset(
+def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     path: str | Path,
     out: str | Path,
     settings: CompileSettings = CompileSettings(),  # noqa: B008 - immutable

@@ -19,9 +19,9 @@ from cspine.spine.spine_map import SpineMap, Vertebra
 def localize_study(
     source: StudySource,
     localizer: Localizer,
-    policy: LoadPolicy = LoadPolicy(),
+    policy: LoadPolicy = LoadPolicy(),  # noqa: B008 - immutable
     *,
-    progress: Progress = silent,  # noqa: B008
+    progress: Progress = silent,
 ) -> LocalizationResult:
     """Localize the vertebrae of one study; only as many slices are decoded as the coarse volume needs.
 

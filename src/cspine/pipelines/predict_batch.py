@@ -140,14 +140,16 @@ def _predict_many(
     recorded = {case.folder: case.read() for case in cases}
     results = [result for result in recorded.values() if result is not None]
     _LOGGER.info("%d studies, %d of them predicted by an earlier run", len(cases), len(results))
-    for outcome in job.run(
+    outcomes = job.run(
         _predict_in_worker,
         cases,
         is_done=lambda case: recorded[case.folder] is not None,
         workers=workers,
         progress=progress,
-    ):
-        results.append(_failed(detector, outcome.item, outcome.error) if outcome.error else outcome.get())
+    )
+    results.extend(
+        _failed(detector, outcome.item, outcome.error) if outcome.error else outcome.get() for outcome in outcomes
+    )
     return results
 
 

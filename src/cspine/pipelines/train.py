@@ -1,7 +1,6 @@
 """Train: a network from a compiled data set, or a localizer from segmented studies; needs the extra ``train``."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,41 +20,14 @@ from cspine.training.levels.train import train_levels
 from cspine.training.localizer.examples import write_phantom_set, write_segmented_set
 from cspine.training.localizer.train import train_localizer
 from cspine.training.settings import TrainerSettings
+from cspine.training.summary import TrainingSummary
 from cspine.training.trainer import open_fabric
 
 NetworkName = Literal["levels", "localizer", "baseline-cnn"]
 
 _PHANTOM_SEED: Final = 7_000
 _N_PHANTOMS: Final = 600
-"""Phantoms that a localizer is trained on beside segmented studies, whose masks have no orientation of the vertebrae."""
-
-
-@dataclass(frozen=True)
-class TrainingSummary:
-    """The outcome of a training run; of several folds, of the last one.
-
-    Attributes
-    ----------
-    epochs : int
-        Epochs that were run.
-    best_epoch : int
-        Epoch whose weights were exported, from 1.
-    best_loss : float
-        Its validation loss.
-    resumed_from : int
-        Epochs that an earlier, interrupted run had finished.
-    weights : tuple of Path
-        The exported ONNX files; several where every fold was trained.
-    calibrated : bool
-        Whether the validation set was large enough to calibrate all probabilities.
-    """
-
-    epochs: int
-    best_epoch: int
-    best_loss: float
-    resumed_from: int
-    weights: tuple[Path, ...]
-    calibrated: bool = True
+"""Phantoms that a localizer is trained on beside segmented studies, whose masks do not orient the vertebrae."""
 
 
 def train_network(
@@ -81,7 +53,7 @@ def train_network(
     **options
         Fields of the network's settings, such as ``epochs=2`` (`LevelTrainSettings`, `TrainerSettings`,
         `BaselineTrainSettings`); in addition ``split``, a file of `cspine split` whose parts train and validation are
-        used, of levels ``auxiliary_data`` and ``init_weights``, and of a localizer ``phantoms``, the number of phantoms.
+        used; of levels ``auxiliary_data`` and ``init_weights``; of a localizer ``phantoms``, their number.
 
     Returns
     -------
@@ -107,7 +79,7 @@ def train_network(
 def _train_levels(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
     auxiliary, init_weights, split = (options.pop(name, None) for name in ("auxiliary_data", "init_weights", "split"))
     settings = _settings(LevelTrainSettings, options)
-    summary = train_levels(
+    return train_levels(
         CompiledDataset.open(data),
         out,
         settings,
@@ -116,7 +88,6 @@ def _train_levels(data: Path, out: Path, options: dict[str, Any], progress: Prog
         split=read_split(Path(split)) if split else None,
         progress=progress,
     )
-    return TrainingSummary(**vars(summary)) if summary else None
 
 
 def _train_localizer(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
@@ -142,8 +113,7 @@ def _train_baseline(data: Path, out: Path, options: dict[str, Any], progress: Pr
     split = options.pop("split", None)
     settings = _settings(BaselineTrainSettings, options)
     locked = read_split(Path(split)) if split else None
-    summary = train_baseline(CompiledDataset.open(data), out, settings, split=locked, progress=progress)
-    return TrainingSummary(**{**vars(summary), "weights": (summary.weights,)}) if summary else None
+    return train_baseline(CompiledDataset.open(data), out, settings, split=locked, progress=progress)
 
 
 def _settings(settings: type[Any], options: dict[str, Any]) -> Any:  # noqa: ANN401 - an instance of the class given

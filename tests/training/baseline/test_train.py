@@ -39,7 +39,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     summary = train_baseline(make_sagittal_dataset(folder / "data", 64), folder / "run", settings)
     assert summary is not None
     assert summary.epochs == 12
-    return summary.weights
+    return summary.weights[0]
 
 
 def test_network_matches_the_notebook_layer_by_layer() -> None:
@@ -142,8 +142,8 @@ def test_interrupted_run_resumes_to_the_same_weights(
     assert resumed is not None
     assert (complete.resumed_from, resumed.resumed_from) == (0, 2)
     assert resumed.epochs == complete.epochs == 3
-    expected = exports[complete.weights].state
-    for name, value in exports[resumed.weights].state.items():
+    expected = exports[complete.weights[0]].state
+    for name, value in exports[resumed.weights[0]].state.items():
         assert torch.equal(value, expected[name]), name
 
 
@@ -154,7 +154,7 @@ def test_training_stops_early_without_improvement(tmp_path: Path, exports: dict[
 
     assert summary is not None
     assert summary.epochs == summary.best_epoch + 2 < 30
-    assert list(exports) == [summary.weights]
+    assert list(exports) == list(summary.weights)
     assert summary.best_loss == pytest.approx(pd.read_csv(tmp_path / "run" / "curves.csv")["val_loss"].min(), rel=1e-4)
 
 

@@ -8,7 +8,8 @@ from tests.support.views import make_level_dataset
 
 from cspine.datasets.compiled import CompiledDataset
 from cspine.training.levels.settings import LevelTrainSettings
-from cspine.training.levels.train import LevelTrainSummary, train_levels
+from cspine.training.levels.train import train_levels
+from cspine.training.summary import TrainingSummary
 
 QUICK = LevelTrainSettings(
     pretrain_epochs=2,
@@ -30,7 +31,7 @@ class Run:
 
     dataset: CompiledDataset
     folder: Path
-    summary: LevelTrainSummary
+    summary: TrainingSummary
 
     @property
     def weights(self) -> Path:

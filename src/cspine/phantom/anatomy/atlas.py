@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from cspine.phantom.anatomy.parts import Part
-from cspine.phantom.anatomy.solids import SIDES, Column, Ellipsoid, Ring, Rod
+from cspine.phantom.geometry.parts import Part
+from cspine.phantom.geometry.solids import SIDES, Column, Ellipsoid, Ring, Rod
 
 ATLANTODENTAL_INTERVAL_MM: Final = 1.3
 """Between the anterior arch and the dens; less than 3 mm in adults."""

@@ -10,10 +10,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from cspine.core.typing import Floats
-from cspine.phantom.anatomy.parts import Part
-from cspine.phantom.anatomy.points import vector
-from cspine.phantom.anatomy.solids import SIDES, Column, Ellipsoid, Pillar, Rod
 from cspine.phantom.anatomy.subaxial import Body, endplate_arch
+from cspine.phantom.geometry.parts import Part
+from cspine.phantom.geometry.points import vector
+from cspine.phantom.geometry.solids import SIDES, Column, Ellipsoid, Pillar, Rod
 
 DENS_TILT_DEG: Final = 8.0
 """Posterior tilt of the dens."""

@@ -7,14 +7,12 @@ import numpy as np
 
 from cspine.core.typing import Floats
 from cspine.phantom.anatomy.head import HardTissue
-from cspine.phantom.anatomy.parts import Part, rods
 from cspine.phantom.anatomy.person import Person
-from cspine.phantom.anatomy.points import vector
 from cspine.phantom.anatomy.posture import Frame
-from cspine.phantom.anatomy.solids import SIDES, Ellipsoid
-from cspine.phantom.anatomy.subaxial import landmarks_of
-
-_SUBAXIAL: Final = ("C3", "C4", "C5", "C6", "C7")
+from cspine.phantom.anatomy.subaxial import SUBAXIAL, landmarks_of
+from cspine.phantom.geometry.parts import Part, rods
+from cspine.phantom.geometry.points import vector
+from cspine.phantom.geometry.solids import SIDES, Ellipsoid
 
 _MIN_AGE_YEARS: Final = 55
 """Age from which on the anterior ligament and the carotid arteries may be calcified."""
@@ -102,8 +100,8 @@ def _longitudinal_ligament(
     person: Person, frames: Mapping[str, Frame], rng: np.random.Generator, *, is_posterior: bool
 ) -> HardTissue:
     """Draw an ossified longitudinal ligament over some levels, in LPS."""
-    first = int(rng.integers(0, len(_SUBAXIAL) - 1))
-    levels = _SUBAXIAL[first : first + int(rng.integers(2, 5))]
+    first = int(rng.integers(0, len(SUBAXIAL) - 1))
+    levels = SUBAXIAL[first : first + int(rng.integers(2, 5))]
     thickness = rng.uniform(1.0, 2.2)
     path: list[Floats] = []
     for level in levels:

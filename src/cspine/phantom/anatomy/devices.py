@@ -8,9 +8,9 @@ import numpy as np
 
 from cspine.core.typing import Floats
 from cspine.phantom.anatomy.organs import AIR, Layout, Organ
-from cspine.phantom.anatomy.parts import Part, rods
-from cspine.phantom.anatomy.points import vector
-from cspine.phantom.anatomy.solids import Cropped, Rod, Shell
+from cspine.phantom.geometry.parts import Part, rods
+from cspine.phantom.geometry.points import vector
+from cspine.phantom.geometry.solids import Cropped, Rod, Shell
 
 PREVALENCE: Final[Mapping[str, float]] = {"table": 0.9, "collar": 0.25, "tube": 0.15, "fillings": 0.35}
 """Probability of each; collars and tubes are common in trauma patients."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cspine.core.typing import Floats
-from cspine.phantom.anatomy.parts import Part
 from cspine.phantom.anatomy.person import Person
-from cspine.phantom.anatomy.points import vector
-from cspine.phantom.anatomy.solids import SIDES, Cropped, Ellipsoid, Rod, Shell
+from cspine.phantom.geometry.parts import Part
+from cspine.phantom.geometry.points import vector
+from cspine.phantom.geometry.solids import SIDES, Cropped, Ellipsoid, Rod, Shell
 
 
 @dataclass(frozen=True)

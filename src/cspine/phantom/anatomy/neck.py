@@ -12,16 +12,16 @@ from cspine.phantom.anatomy.axis import AXIS_WIDTH_MM, axis
 from cspine.phantom.anatomy.devices import draw_devices
 from cspine.phantom.anatomy.head import HardTissue, crowns, larynx, skull
 from cspine.phantom.anatomy.organs import draw_body, draw_organs, layout_along_spine, neck_half_width_mm
-from cspine.phantom.anatomy.parts import Part
 from cspine.phantom.anatomy.person import STACK, Person, draw_person
 from cspine.phantom.anatomy.posture import Frame, Posture, disc_space, draw_posture, pillar_space, place_vertebrae
 from cspine.phantom.anatomy.soft_tissue import SoftTissue, coarse_grid
-from cspine.phantom.anatomy.solids import Ellipsoid
 from cspine.phantom.anatomy.subaxial import subaxial
 from cspine.phantom.anatomy.texture import Texture, draw_texture
 from cspine.phantom.anatomy.variants import Variants, draw_variants
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.sites import BLEEDING_TYPES
+from cspine.phantom.geometry.parts import Part
+from cspine.phantom.geometry.solids import Ellipsoid
 
 _MIN_BLEEDING_MM: Final = 1.5
 """Displacement, or loss of height, from which on a fracture causes visible prevertebral swelling."""

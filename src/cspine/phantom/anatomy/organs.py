@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cspine.core.typing import Floats, Floats32
-from cspine.phantom.anatomy.distance_fields import partial_volume
-from cspine.phantom.anatomy.grid import Grid
-from cspine.phantom.anatomy.parts import Part, bounding_box_of, rods, sample_distance
 from cspine.phantom.anatomy.person import STACK, Person
-from cspine.phantom.anatomy.points import vector
 from cspine.phantom.anatomy.posture import Frame
-from cspine.phantom.anatomy.solids import SIDES, Ellipsoid, Rod
+from cspine.phantom.geometry.distance_fields import partial_volume
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.parts import Part, bounding_box_of, rods, sample_distance
+from cspine.phantom.geometry.points import vector
+from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
 
 AIR, LUNG, FAT, CSF, SKIN, CORD = -1000.0, -830.0, -85.0, 12.0, 20.0, 38.0
 BRAIN = 36.0

@@ -8,11 +8,11 @@ import numpy as np
 from scipy import ndimage
 
 from cspine.core.typing import Floats, Floats32
-from cspine.phantom.anatomy.distance_fields import smoothstep
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.organs import AIR, FAT, MUSCLE, SKIN, Organ, composite_organ
-from cspine.phantom.anatomy.parts import Part, sample_distance
 from cspine.phantom.anatomy.texture import Texture
+from cspine.phantom.geometry.distance_fields import smoothstep
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.parts import Part, sample_distance
 
 _SPACING_MM: Final = 1.7
 

@@ -10,11 +10,14 @@ from typing import Final
 import numpy as np
 
 from cspine.core.typing import Floats, Floats32
-from cspine.phantom.anatomy.distance_fields import smooth_intersection, smoothstep, superellipse_distance
-from cspine.phantom.anatomy.parts import Part
 from cspine.phantom.anatomy.person import Person
-from cspine.phantom.anatomy.points import Box, PointSet, vector
-from cspine.phantom.anatomy.solids import SIDES, Column, Ellipsoid, Pillar, Rod, Solid
+from cspine.phantom.geometry.distance_fields import smooth_intersection, smoothstep, superellipse_distance
+from cspine.phantom.geometry.parts import Part
+from cspine.phantom.geometry.points import Box, PointSet, vector
+from cspine.phantom.geometry.solids import SIDES, Column, Ellipsoid, Pillar, Rod, Solid
+
+SUBAXIAL: Final = ("C3", "C4", "C5", "C6", "C7")
+"""Cervical vertebrae below the axis."""
 
 JOINT_MM: Final = 2.0
 """Width of a facet joint including cartilage."""

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from cspine.core.typing import Bools, Floats32
-from cspine.phantom.anatomy.grid import Grid
+from cspine.phantom.geometry.grid import Grid
 
 _SIDE: Final = 96
 """Voxels of a block along each axis; with a power of two, neighboring slices of a scan could share planes."""

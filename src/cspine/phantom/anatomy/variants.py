@@ -14,16 +14,14 @@ from cspine.phantom.anatomy.atlas import canal_front_y
 from cspine.phantom.anatomy.axis import AXIS_WIDTH_MM, dens_base_z
 from cspine.phantom.anatomy.calcifications import draw_calcifications, ribs
 from cspine.phantom.anatomy.head import HardTissue
-from cspine.phantom.anatomy.parts import Part
 from cspine.phantom.anatomy.person import Person
-from cspine.phantom.anatomy.points import vector
 from cspine.phantom.anatomy.posture import Frame, disc_space
-from cspine.phantom.anatomy.solids import SIDES, Ellipsoid, Rod
-from cspine.phantom.anatomy.subaxial import PILLAR_HALF_MM, landmarks_of
+from cspine.phantom.anatomy.subaxial import PILLAR_HALF_MM, SUBAXIAL, landmarks_of
 from cspine.phantom.fractures.fracture import Fracture, in_plane
 from cspine.phantom.fractures.fractured_bone import Defects
-
-_SUBAXIAL: Final = ("C3", "C4", "C5", "C6", "C7")
+from cspine.phantom.geometry.parts import Part
+from cspine.phantom.geometry.points import vector
+from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
 
 PREVALENCE: Final[Mapping[str, float]] = {
     "basivertebral canal": 0.6,  # of each body, wide enough to be visible
@@ -82,7 +80,7 @@ def draw_variants(person: Person, frames: Mapping[str, Frame], rng: np.random.Ge
     parts: dict[str, list[Part]] = {level: [] for level in frames}
     canals: dict[str, list[Part]] = {level: [] for level in frames}
     names: list[str] = []
-    for level in _SUBAXIAL:
+    for level in SUBAXIAL:
         osteophytes = _osteophytes(person, level, rng)
         parts[level] += osteophytes
         if osteophytes:
@@ -131,7 +129,7 @@ def _draw_corticated_gaps(
     gaps: dict[str, tuple[Fracture, ...]] = {}
     for name, draw in (("unfused apophysis", _unfused_apophysis), ("old fracture", _old_fracture)):
         if rng.random() < PREVALENCE[name]:
-            level = str(rng.choice(_SUBAXIAL))
+            level = str(rng.choice(SUBAXIAL))
             gaps[level] = (*gaps.get(level, ()), draw(person, level, rng))
             names.append(f"{name} {level}")
     if rng.random() < PREVALENCE["os odontoideum"]:

@@ -6,11 +6,11 @@ import numpy as np
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Bools
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck
-from cspine.phantom.anatomy.parts import bounding_box_of, sample_distance
-from cspine.phantom.anatomy.points import Box
 from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.parts import bounding_box_of, sample_distance
+from cspine.phantom.geometry.points import Box
 from cspine.phantom.scanner.scanner import Scanner
 
 _VERTEBRA_STEP_MM: Final = 1.5

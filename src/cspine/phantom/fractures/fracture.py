@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from cspine.core.typing import Bools, Floats, Floats32
-from cspine.phantom.anatomy.distance_fields import smoothstep
-from cspine.phantom.anatomy.points import Box, PointCloud, PointSet
+from cspine.phantom.geometry.distance_fields import smoothstep
+from cspine.phantom.geometry.points import Box, PointCloud, PointSet
 
 _ANTERIOR_MARGIN_MM: Final = 3.0
 """Distance from the anterior wall of a compressed body to its box."""

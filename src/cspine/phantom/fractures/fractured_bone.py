@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 
 from cspine.core.typing import Bools, Floats32, Labels
-from cspine.phantom.anatomy.distance_fields import smooth_intersection
-from cspine.phantom.anatomy.grid import Grid, Window
-from cspine.phantom.anatomy.parts import Part, sample_distance
-from cspine.phantom.anatomy.points import PointCloud, PointSet, enclosing_box
 from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.geometry.distance_fields import smooth_intersection
+from cspine.phantom.geometry.grid import Grid, Window
+from cspine.phantom.geometry.parts import Part, sample_distance
+from cspine.phantom.geometry.points import PointCloud, PointSet, enclosing_box
 
 _IMPACTED_ZONE_MM: Final = 1.2
 """Half the thickness of the dense band along the surface of an impacted fracture."""

@@ -7,10 +7,10 @@ import numpy as np
 
 from cspine.core.anatomy import Level
 from cspine.phantom.anatomy.person import Person
-from cspine.phantom.anatomy.points import vector
-from cspine.phantom.anatomy.solids import SIDES
 from cspine.phantom.fractures.fracture import Fracture, in_plane
 from cspine.phantom.fractures.sites import BURST, JEFFERSON, Site, sites
+from cspine.phantom.geometry.points import vector
+from cspine.phantom.geometry.solids import SIDES
 from cspine.phantom.settings import PhantomSettings
 
 INCOMPLETE_FRACTION: Final = 0.35

@@ -11,8 +11,8 @@ from cspine.core.typing import Floats
 from cspine.phantom.anatomy.atlas import canal_front_y
 from cspine.phantom.anatomy.axis import DENS_TILT_DEG, dens_base_z
 from cspine.phantom.anatomy.person import Person
-from cspine.phantom.anatomy.points import vector
 from cspine.phantom.anatomy.subaxial import Landmarks, landmarks_of
+from cspine.phantom.geometry.points import vector
 
 BURST: Final = "body burst"
 JEFFERSON: Final = "Jefferson burst"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from cspine.core.typing import Floats, Floats32
-from cspine.phantom.anatomy.grid import Grid
+from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.scanner.kernel import spatial_frequencies
 
 _METAL_HU: Final = 9000.0

@@ -8,14 +8,14 @@ import numpy as np
 
 from cspine.core.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
 from cspine.core.typing import Bools, Floats, Floats32, Labels
-from cspine.phantom.anatomy.distance_fields import partial_volume, smoothstep
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.head import HardTissue
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.anatomy.organs import BLOOD, DISC, Organ, composite_organ
-from cspine.phantom.anatomy.parts import Part, bounding_box_of, sample_distance
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.fractured_bone import sample_fractured_bone
+from cspine.phantom.geometry.distance_fields import partial_volume, smoothstep
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.parts import Part, bounding_box_of, sample_distance
 
 TRABECULAR_RATIO: Final = {
     "C1": 1.1, "C2": 1.1, "C3": 1.0, "C4": 0.97, "C5": 0.92, "C6": 0.85, "C7": 0.78, "T1": 0.72, "T2": 0.68,

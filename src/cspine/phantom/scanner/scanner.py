@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.core.typing import Bools, Floats
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck
+from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.settings import PhantomSettings
 
 MIN_HU, MAX_HU = -1024, 3071

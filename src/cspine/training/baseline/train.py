@@ -1,6 +1,5 @@
 """Training of the baseline: from a compiled data set to ONNX weights."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,32 +21,8 @@ from cspine.training.baseline.settings import BaselineTrainSettings
 from cspine.training.baseline.task import BaselineTask
 from cspine.training.curves import draw_curves
 from cspine.training.export import Graph, export_onnx
+from cspine.training.summary import TrainingSummary
 from cspine.training.trainer import fit, open_fabric, open_run
-
-
-@dataclass(frozen=True)
-class BaselineTrainSummary:
-    """Outcome of a run.
-
-    Attributes
-    ----------
-    epochs : int
-        Epochs that were run before the limit or early stopping.
-    best_epoch : int
-        Epoch whose weights were exported, from 1.
-    best_loss : float
-        Its challenge loss on the images of the validation set.
-    resumed_from : int
-        Epochs that an earlier, interrupted run had finished.
-    weights : Path
-        The exported network.
-    """
-
-    epochs: int
-    best_epoch: int
-    best_loss: float
-    resumed_from: int
-    weights: Path
 
 
 def train_baseline(
@@ -57,7 +32,7 @@ def train_baseline(
     *,
     split: LockedSplit | None = None,
     progress: Progress = silent,
-) -> BaselineTrainSummary | None:
+) -> TrainingSummary | None:
     """Train the notebook's CNN on a compiled data set; an interrupted run is resumed after its last epoch.
 
     Parameters
@@ -75,7 +50,7 @@ def train_baseline(
 
     Returns
     -------
-    BaselineTrainSummary or None
+    TrainingSummary or None
         None in all of torchrun's processes but the first, which alone writes.
 
     Raises
@@ -101,8 +76,8 @@ def train_baseline(
     draw_curves(out, result.curve, title=f"{settings.model}, seed {settings.seed}", phantom=dataset.is_phantom)
     metadata = _metadata(dataset, data, settings, result.best_epoch)
     export_onnx(_graph(result.network, settings.image_size), metadata, out / WEIGHTS_FILE)
-    return BaselineTrainSummary(
-        len(result.curve), result.best_epoch, result.best_loss, result.resumed_from, out / WEIGHTS_FILE
+    return TrainingSummary(
+        len(result.curve), result.best_epoch, result.best_loss, result.resumed_from, (out / WEIGHTS_FILE,)
     )
 
 

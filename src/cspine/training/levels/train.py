@@ -36,6 +36,7 @@ from cspine.training.levels.patch_pretraining import FracturePatchNetwork, Fract
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.task import LevelTask
 from cspine.training.levels.training_data import LevelTrainingData
+from cspine.training.summary import TrainingSummary
 from cspine.training.trainer import TrainingResult, fit, open_fabric, open_run
 
 PRETRAINING_FOLDER: Final = "pretraining"
@@ -43,34 +44,6 @@ PRETRAINING_FOLDER: Final = "pretraining"
 
 PREDICTIONS_FILE: Final = "out-of-fold.csv"
 """Raw probabilities of the validation cases, each by the network that was not trained on it."""
-
-
-@dataclass(frozen=True)
-class LevelTrainSummary:
-    """Outcome of a run; of several folds, that of the last one.
-
-    Attributes
-    ----------
-    epochs : int
-        Epochs that were run.
-    best_epoch : int
-        Epoch whose weights were exported, from 1.
-    best_loss : float
-        Its validation loss.
-    resumed_from : int
-        Epochs that an earlier, interrupted run had finished.
-    weights : tuple of Path
-        The exported network of each fold.
-    calibrated : bool
-        Whether the validation sets were large enough to calibrate all probabilities.
-    """
-
-    epochs: int
-    best_epoch: int
-    best_loss: float
-    resumed_from: int
-    weights: tuple[Path, ...]
-    calibrated: bool
 
 
 @dataclass(frozen=True)
@@ -91,7 +64,7 @@ def train_levels(
     init_weights: str | Path | None = None,
     split: LockedSplit | None = None,
     progress: Progress = silent,
-) -> LevelTrainSummary | None:
+) -> TrainingSummary | None:
     """Train a level network, or one per fold; an interrupted run is resumed after its last epoch.
 
     Parameters
@@ -115,7 +88,7 @@ def train_levels(
 
     Returns
     -------
-    LevelTrainSummary or None
+    TrainingSummary or None
         None in all of torchrun's processes but the first, which alone writes.
 
     Raises
@@ -244,7 +217,7 @@ def _build_task(data: LevelTrainingData, held_out: set[str], settings: LevelTrai
 
 def _calibrate_and_export(
     data: LevelTrainingData, results: Sequence[_FoldResult], out: Path, settings: LevelTrainSettings, *, held_out: str
-) -> LevelTrainSummary:
+) -> TrainingSummary:
     """Calibrate on predictions of cases that the networks were not trained on, and export."""
     raw = pd.concat([each.raw for each in results])
     write_text(out / PREDICTIONS_FILE, raw.to_csv())
@@ -280,7 +253,7 @@ def _calibrate_and_export(
         files.append(out / (WEIGHTS_FILE if len(results) == 1 else f"weights-{number}.onnx"))
         export_onnx(level_graph(each.result.network, data.views, counts), metadata, files[-1])
     last, is_calibrated = results[-1].result, not calibration["calibration_underpowered"]
-    return LevelTrainSummary(
+    return TrainingSummary(
         len(last.curve), last.best_epoch, last.best_loss, last.resumed_from, tuple(files), is_calibrated
     )
 

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 
 from cspine.core.typing import Floats, Floats32
-from cspine.phantom.anatomy.distance_fields import ellipse_distance, smooth_intersection, superellipse_distance
-from cspine.phantom.anatomy.points import AXES, Box, PointSet, Vector
+from cspine.phantom.geometry.distance_fields import ellipse_distance, smooth_intersection, superellipse_distance
+from cspine.phantom.geometry.points import AXES, Box, PointSet, Vector
 
 _EPSILON: Final = np.float32(1e-6)
 

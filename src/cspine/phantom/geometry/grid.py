@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.core.typing import Floats, Floats32
-from cspine.phantom.anatomy.points import AXES, Box, PointSet, Vector
+from cspine.phantom.geometry.points import AXES, Box, PointSet, Vector
 
 Window: TypeAlias = tuple[slice, slice, slice]
 """A part of a grid, along k, j and i."""

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from cspine.core.typing import Floats32
-from cspine.phantom.anatomy.points import Vector
+from cspine.phantom.geometry.points import Vector
 
 _EPSILON: Final = np.float32(1e-6)
 

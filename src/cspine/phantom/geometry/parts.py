@@ -8,10 +8,10 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from cspine.core.typing import Floats32
-from cspine.phantom.anatomy.distance_fields import smooth_intersection, smooth_union
-from cspine.phantom.anatomy.grid import Grid
-from cspine.phantom.anatomy.points import Box, PointSet, Vector, enclosing_box
-from cspine.phantom.anatomy.solids import Rod, Solid
+from cspine.phantom.geometry.distance_fields import smooth_intersection, smooth_union
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.points import Box, PointSet, Vector, enclosing_box
+from cspine.phantom.geometry.solids import Rod, Solid
 
 Warp: TypeAlias = Callable[[PointSet], PointSet]
 """Maps points to where their tissue was before it moved."""

@@ -1,0 +1,55 @@
+"""Options of ``cspine train``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Model = Literal["levels", "localizer", "baseline-cnn"]
+
+Out = Annotated[Path, typer.Option("--out", help="Folder of the run; an interrupted run is resumed.")]
+NetworkName = Annotated[
+    Model, typer.Option("--model", help="The network; a localizer is trained from a folder with segmentations/.")
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Maximum number of epochs.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Examples per step and process.")]
+LearningRate = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of split, initial weights and order.")]
+Split = Annotated[
+    Path | None,
+    typer.Option("--split", help="A split of cspine split: its train part trains, its validation part validates."),
+]
+Folds = Annotated[int | None, typer.Option("--folds", min=2, help="levels: number of folds of patients.")]
+Fold = Annotated[int | None, typer.Option("--fold", min=0, help="levels: the fold that validates.")]
+AllFolds = Annotated[
+    bool, typer.Option("--all-folds", help="levels: a network per fold, calibrated on out-of-fold predictions.")
+]
+TrainViews = Annotated[
+    str | None,
+    typer.Option("--train-views", help="levels: sagittal, coronal and axial views drawn per step, such as 3,3,3."),
+]
+EvalViews = Annotated[
+    str | None,
+    typer.Option("--eval-views", help="levels: views for validation and inference; all if omitted."),
+]
+AuxiliaryData = Annotated[
+    Path | None,
+    typer.Option("--auxiliary-data", help="levels: more compiled data, for pretraining and vertebra resampling."),
+]
+InitWeights = Annotated[
+    str | None,
+    typer.Option("--init-weights", help="levels: pretrained weights to start from, a name or an ONNX file."),
+]
+Phantoms = Annotated[
+    int | None,
+    typer.Option("--phantoms", min=1, help="localizer: phantoms to train on beside the studies; 600."),
+]
+GradAccumulationSteps = Annotated[
+    int | None,
+    typer.Option("--grad-accumulation-steps", min=1, help="Steps whose gradients are accumulated."),
+]
+Precision = Annotated[str | None, typer.Option("--precision", help="32-true or bf16-mixed.")]
+Patience = Annotated[
+    int | None, typer.Option("--patience", min=1, help="baseline-cnn: epochs without progress before stopping.")
+]
+Augment = Annotated[bool | None, typer.Option("--augment", help="baseline-cnn: random shifts, rotations and scaling.")]

@@ -1,0 +1,1 @@
+"""Implicit-surface modeling: points, grids, and solids as signed distance fields."""
