@@ -28,7 +28,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_command_compiles_trains_and_evaluates_each_number_of_views(data: Path, tmp_path: Path) -> None:
+def test_command_compiles_trains_and_evaluates_each_number_of_views(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     command = ("ablate", "--train", data / "train", "--test", data / "test", "--views", "1,9,3", "--epochs", 1)
 
@@ -47,6 +49,7 @@ def test_command_compiles_trains_and_evaluates_each_number_of_views(data: Path, 
     for name in ("ablation.md", "ablation.html"):
         assert "not clinical accuracy" in (out / name).read_text()
     checkpoint = (out / "run-3" / "checkpoint.pt").stat().st_mtime_ns
+    monkeypatch.setattr("cspine.training.baseline.train.export_onnx", lambda *_: None)  # the networks are exported
     again = run(*command, "--out", out, "--workers", 1, "--json")
     patients = [row["patients"] for row in summary["rows"]]
     assert [row["patients"] for row in json.loads(again.stdout)["rows"]] == patients

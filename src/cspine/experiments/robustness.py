@@ -67,15 +67,15 @@ def evaluate_perturbations(rows: pd.DataFrame, reference: ReferenceStandard) -> 
     LabelError
         No study has labels.
     """
-    labelled = rows[rows[STUDY].isin(reference.labels.index)]
-    if labelled.empty:
+    labeled = rows[rows[STUDY].isin(reference.labels.index)]
+    if labeled.empty:
         raise LabelError("none of the studies has labels; check that StudyInstanceUIDs agree")
-    selected = _select(reference, labelled[STUDY])
-    unperturbed = labelled[labelled[PERTURBATION] == UNPERTURBED]
+    selected = _select(reference, labeled[STUDY])
+    unperturbed = labeled[labeled[PERTURBATION] == UNPERTURBED]
     baseline = unperturbed.set_index(STUDY)[list(TARGETS)]
     points = [
         _evaluate_severity(str(part[PERTURBATION].iloc[0]), float(part[SEVERITY].iloc[0]), part, selected, baseline)
-        for _, part in labelled.groupby([PERTURBATION, SEVERITY], sort=False)
+        for _, part in labeled.groupby([PERTURBATION, SEVERITY], sort=False)
     ]
     points.append(_evaluate_slice_count(unperturbed, selected))
     order = [UNPERTURBED, BLANK, SLICES, *PERTURBATIONS]

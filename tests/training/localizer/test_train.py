@@ -128,7 +128,7 @@ def test_damaged_sample_is_refused(tmp_path: Path) -> None:
         LocalizerSample.load(tmp_path / "0.npz")
 
 
-def test_unlabelled_head_may_be_classified_as_head_or_background() -> None:
+def test_unlabeled_head_may_be_classified_as_head_or_background() -> None:
     batch = {
         "classes": torch.zeros(1, 4, 4, 4, dtype=torch.uint8),
         "coordinates": torch.zeros(1, 6, 4, 4, 4),
@@ -139,10 +139,10 @@ def test_unlabelled_head_may_be_classified_as_head_or_background() -> None:
     outputs[:, HEAD] = 20.0
     loss = LocalizerLoss()
 
-    unlabelled = loss(outputs, batch)
-    labelled = loss(outputs, {**batch, "knows_skull": torch.tensor([True])})
+    unlabeled = loss(outputs, batch)
+    labeled = loss(outputs, {**batch, "knows_skull": torch.tensor([True])})
 
-    assert labelled > unlabelled + 5.0
+    assert labeled > unlabeled + 5.0
 
 
 def test_segmented_samples_have_no_frames(tmp_path: Path, segmented: Path) -> None:

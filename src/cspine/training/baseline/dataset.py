@@ -97,8 +97,8 @@ def load_training_data(
         No study has labels, they are too few to split, or `split` does not know them.
     """
     manifest = dataset.manifest()
-    labelled = manifest.dropna(subset=list(TARGETS))
-    studies = labelled.drop_duplicates("study_instance_uid").set_index("study_instance_uid").sort_index()
+    labeled = manifest.dropna(subset=list(TARGETS))
+    studies = labeled.drop_duplicates("study_instance_uid").set_index("study_instance_uid").sort_index()
     if len(studies) < 2:
         raise LabelError(
             f"{dataset.folder}: {len(studies)} studies have labels, training needs two at least; compile a folder with "
@@ -113,11 +113,11 @@ def load_training_data(
         labels = labels.loc[parts.index]
     datasets = {}
     for part in (TRAIN, VALIDATION):
-        rows = labelled[labelled["study_instance_uid"].map(parts) == part].sort_values(["study_instance_uid", "image"])
+        rows = labeled[labeled["study_instance_uid"].map(parts) == part].sort_values(["study_instance_uid", "image"])
         if rows.empty:
             raise LabelError(f"{dataset.folder}: too few patients to hold any out for '{part}'; compile more studies")
         datasets[part] = _read_images(dataset, rows, settings.image_size)
-    identity = {"settings": dataset.settings.hash, "labels": labels.to_csv(), "images": len(labelled)}
+    identity = {"settings": dataset.settings.hash, "labels": labels.to_csv(), "images": len(labeled)}
     train_labels = labels[parts == TRAIN].to_numpy()
     return BaselineTrainingData(
         train=datasets[TRAIN],

@@ -15,8 +15,8 @@ class BaselineCNN(nn.Module):
     """The notebook's network, layer for layer: one 64 x 64 gray image to eight targets.
 
     3 x 3 'same' convolutions of 16 and 32 filters, then 64, 128, 256, 512 and 1, each of them (from 32 on) followed
-    by a 2 x 2 maximum pool and batch normalisation; six pools leave a single number, which three dense layers of
-    1,024 (batch normalisation, dropout) turn into eight outputs. That all eight share one number is the notebook's
+    by a 2 x 2 maximum pool and batch normalization; six pools leave a single number, which three dense layers of
+    1,024 (batch normalization, dropout) turn into eight outputs. That all eight share one number is the notebook's
     choice. It is kept, so that this is its baseline and not a better network under its name.
 
     Parameters

@@ -56,7 +56,7 @@ def train_baseline(
     Raises
     ------
     LabelError
-        There are too few labelled studies, or `split` does not know them.
+        There are too few labeled studies, or `split` does not know them.
     OutputTakenError
         `out` holds something else, or a run with other settings or data.
     DiskFullError, OutputError

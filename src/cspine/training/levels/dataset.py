@@ -54,7 +54,7 @@ class CaseFiles:
 
 
 def list_cases(dataset: CompiledDataset) -> list[CaseFiles]:
-    """Return the labelled cases of a data set that have vertebrae with views, sorted by study.
+    """Return the labeled cases of a data set that have vertebrae with views, sorted by study.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Training data of the level network: labelled cases, auxiliary cases, and pretrained weights."""
+"""Training data of the level network: labeled cases, auxiliary cases, and pretrained weights."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ class LevelTrainingData:
     dataset : CompiledDataset
         The data set whose cases are split into training and validation set.
     cases : sequence of CaseFiles
-        Its labelled cases.
+        Its labeled cases.
     auxiliary : sequence of CaseFiles
         Cases of other patients, used in pretraining and as resampled vertebrae only, never for validation.
     auxiliary_is_phantom : bool
@@ -55,7 +55,7 @@ class LevelTrainingData:
         Raises
         ------
         LabelError
-            A data set holds no labelled vertebrae, the data sets share patients, or data sets and weights differ in
+            A data set holds no labeled vertebrae, the data sets share patients, or data sets and weights differ in
             how views were compiled.
         """
         if dataset.settings.levels is None:

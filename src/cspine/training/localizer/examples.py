@@ -1,4 +1,4 @@
-"""The localizer's training set: coarse volumes with labelled vertebrae, as files."""
+"""The localizer's training set: coarse volumes with labeled vertebrae, as files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class LocalizerSample:
     frames : (9, 4, 4)
         Rigid transform from the frame of each of `FRAMED` to LPS mm; NaN where it is not known.
     knows_skull : bool
-        Whether the head is labelled.
+        Whether the head is labeled.
     """
 
     hu: HounsfieldUnits

@@ -233,7 +233,7 @@ class LocalizerDataset(Dataset[Batch]):
         return len(self.paths)
 
     def __getitem__(self, number: int) -> Batch:
-        """Return a `Patch` as tensors, and whether the head is labelled (knows_skull)."""
+        """Return a `Patch` as tensors, and whether the head is labeled (knows_skull)."""
         sample = LocalizerSample.load(self.paths[number])
         if self.seed is None:
             patch = sample_patch(sample, centered_transform(sample))

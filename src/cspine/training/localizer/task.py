@@ -22,7 +22,7 @@ from cspine.training.settings import TrainerSettings
 from cspine.training.task import ALL_DATA, VAL_LOSS, Batch, DataShard, Loader, load_batches
 
 _POSITIVE_WEIGHT: Final = 3.0
-"""Weight of a labelled voxel relative to background in the cross-entropy."""
+"""Weight of a labeled voxel relative to background in the cross-entropy."""
 
 _COORDINATE_WEIGHT: Final = 0.5
 
@@ -61,21 +61,21 @@ class LocalizerLoss(nn.Module):
     def forward(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the mean loss of a batch of `LocalizerDataset`.
 
-        Where the head is not labelled, the probabilities of head and background are summed: either is accepted.
+        Where the head is not labeled, the probabilities of head and background are summed: either is accepted.
         """
         logits, coordinates = outputs[:, :N_CLASSES].float(), outputs[:, N_CLASSES:].float()
         classes, known = batch["classes"].long(), batch["classes"] != UNKNOWN
         log_probability = torch.log_softmax(logits, dim=1)
-        head_unlabelled = ~batch["knows_skull"].view(-1, 1, 1, 1)
+        head_unlabeled = ~batch["knows_skull"].view(-1, 1, 1, 1)
         background = torch.where(
-            head_unlabelled, torch.logaddexp(log_probability[:, 0], log_probability[:, HEAD]), log_probability[:, 0]
+            head_unlabeled, torch.logaddexp(log_probability[:, 0], log_probability[:, HEAD]), log_probability[:, 0]
         )
         log_probability = torch.cat([background[:, None], log_probability[:, 1:]], dim=1)
         truth = torch.where(known, classes, 0)
         entropy = -log_probability.gather(1, truth[:, None])[:, 0]
         weight = torch.where(truth > 0, _POSITIVE_WEIGHT, 1.0) * known
         loss = (entropy * weight).sum() / weight.sum().clamp(min=1.0)
-        in_dice = (known & (truth < HEAD))[:, None]  # the head, often cut off or unlabelled, has no Dice loss
+        in_dice = (known & (truth < HEAD))[:, None]  # the head, often cut off or unlabeled, has no Dice loss
         one_hot = nn.functional.one_hot(truth, N_CLASSES).movedim(-1, 1)
         dice: torch.Tensor = self._dice((log_probability.exp() * in_dice)[:, :HEAD], (one_hot * in_dice)[:, :HEAD])
         mask = batch["has_coordinates"]
