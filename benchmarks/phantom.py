@@ -19,11 +19,11 @@ from PIL import Image, ImageDraw
 from cspine.core.anatomy import Level
 from cspine.core.typing import Grays
 from cspine.phantom import PhantomSettings, render_coarse, render_vertebrae, synthesize
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck, draw_neck
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.sampling import draw_fractures
 from cspine.phantom.fractures.sites import sites
+from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.scanner.render import render
 
 SEED: Final = 5

@@ -20,9 +20,9 @@ from PIL import Image
 
 from cspine.core.typing import Floats, Grays
 from cspine.dicom import load_volume
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck, draw_neck
 from cspine.phantom.anatomy.organs import Layout, layout_along_spine
+from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.scanner.acquisition import Scan, acquire
 from cspine.phantom.scanner.scanner import Scanner
 

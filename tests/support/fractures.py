@@ -7,12 +7,12 @@ import numpy as np
 
 from cspine.core.anatomy import Level
 from cspine.phantom import PhantomSettings
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck, draw_neck
-from cspine.phantom.anatomy.points import vector
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.fractured_bone import FracturedBone, sample_fractured_bone
 from cspine.phantom.fractures.sampling import draw_fractures
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.points import vector
 
 WIDE: Final = PhantomSettings(fracture_width_mm=(1.2, 1.5), displacement_mm=(1.0, 3.0))
 """Fractures wide enough for a grid of `STEP_MM`."""

@@ -10,11 +10,11 @@ from scipy import ndimage
 
 from cspine.core.typing import Floats
 from cspine.phantom import PhantomSettings, draw_fractures
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck, draw_neck, vertebra_parts
 from cspine.phantom.anatomy.organs import layout_along_spine
-from cspine.phantom.anatomy.parts import sample_distance
 from cspine.phantom.anatomy.person import Person, draw_person
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.parts import sample_distance
 from cspine.phantom.scanner.render import render
 
 by_seed = pytest.mark.parametrize("seed", range(6))

@@ -13,14 +13,14 @@ import pytest
 
 from cspine.core.typing import Floats, Floats32
 from cspine.phantom.anatomy.axis import AXIS_WIDTH_MM, DENS_TILT_DEG, dens_base_z, pedicle_direction
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.morphometry import MORPHOMETRY
 from cspine.phantom.anatomy.neck import vertebra_parts
-from cspine.phantom.anatomy.parts import Part, distance_at, sample_distance
 from cspine.phantom.anatomy.person import STACK, Person, draw_person
-from cspine.phantom.anatomy.points import PointCloud, Vector, vector
 from cspine.phantom.anatomy.posture import Frame, draw_posture, pillar_space, place_vertebrae
 from cspine.phantom.anatomy.subaxial import landmarks_of
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.parts import Part, distance_at, sample_distance
+from cspine.phantom.geometry.points import PointCloud, Vector, vector
 
 SPINES = 500
 STEP_MM = 0.25

@@ -18,12 +18,12 @@ from tests.support.fractures import (
 
 from cspine.core.anatomy import SEGMENT_NUMBERS, Level
 from cspine.core.typing import Floats
-from cspine.phantom.anatomy.grid import Grid
-from cspine.phantom.anatomy.points import PointCloud, vector
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.fractured_bone import Defects, sample_fractured_bone
 from cspine.phantom.fractures.sampling import draw_fractures
 from cspine.phantom.fractures.sites import sites
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.points import PointCloud, vector
 from cspine.phantom.scanner.render import Rendered, render
 
 TYPES = [

@@ -5,9 +5,9 @@ import pytest
 from tests.support.fractures import WIDE, intact_neck
 
 from cspine.core.anatomy import VERTEBRAE, Level
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.fractures.sampling import draw_fractures
 from cspine.phantom.fractures.sites import sites
+from cspine.phantom.geometry.grid import Grid
 
 
 def test_dens_fractures_are_sometimes_impacted_and_bursts_always_complete() -> None:

@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pytest
 from scipy.spatial.transform import Rotation
 
-from cspine.phantom.anatomy.distance_fields import smooth_intersection, smooth_union, smoothstep
-from cspine.phantom.anatomy.grid import Grid
-from cspine.phantom.anatomy.parts import Part, distance_at, sample_distance
-from cspine.phantom.anatomy.points import PointCloud
-from cspine.phantom.anatomy.solids import Column, Cropped, Ellipsoid, Pillar, Ring, Rod, Shell, Solid
+from cspine.phantom.geometry.distance_fields import smooth_intersection, smooth_union, smoothstep
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.parts import Part, distance_at, sample_distance
+from cspine.phantom.geometry.points import PointCloud
+from cspine.phantom.geometry.solids import Column, Cropped, Ellipsoid, Pillar, Ring, Rod, Shell, Solid
 
 TURN = Rotation.from_euler("xyz", [20, -35, 50], degrees=True).as_matrix()
 SOLIDS: dict[str, Solid] = {

@@ -12,9 +12,9 @@ from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.core.typing import Floats
 from cspine.dicom import load_segmentation, load_volume
 from cspine.phantom import render_study, synthesize
-from cspine.phantom.anatomy.grid import Grid
 from cspine.phantom.anatomy.neck import Neck, draw_neck
-from cspine.phantom.anatomy.points import vector
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.points import vector
 from cspine.phantom.scanner.acquisition import acquire
 from cspine.phantom.scanner.kernel import frequency_and_kernel, modulation_transfer
 from cspine.phantom.scanner.noise import NoiseSpectra, white_noise_transform
