@@ -65,6 +65,6 @@ def choose_operating_points(
         return ThresholdChoice(name, target, threshold, float(sensitivity), float(specificity))
 
     return (
-        evaluate_at("rule-out", f"sensitivity of {RULE_OUT_SENSITIVITY:.0%} at least", float(rule_out)),
-        evaluate_at("triage", f"specificity of {TRIAGE_SPECIFICITY:.0%} at least", float(triage)),
+        evaluate_at("rule-out", f"sensitivity of at least {RULE_OUT_SENSITIVITY:.0%}", float(rule_out)),
+        evaluate_at("triage", f"specificity of at least {TRIAGE_SPECIFICITY:.0%}", float(triage)),
     )
