@@ -20,6 +20,7 @@ from cspine.datasets.reference_standard import read_reference_standard
 from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.evaluate import ModelResult, evaluate
 from cspine.reports.evaluation.sections import Table, format_interval
+from cspine.training.levels.train import PREDICTIONS_FILE
 from scripts.evaluate_shifted import CLEAR_OR_OBVIOUS, predict, select_studies, subgroup_auc
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="run folder")
     options = parser.parse_args()
     store = CompiledDataset.open(options.data)
-    validation = pd.read_csv(options.run / "out-of-fold.csv")[STUDY].astype(str).unique()
+    validation = pd.read_csv(options.run / PREDICTIONS_FILE)[STUDY].astype(str).unique()
     reference = select_studies(read_reference_standard(options.data), list(validation))
     predictions = [
         predict(store, classifier, reference, name=name)
