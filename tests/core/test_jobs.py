@@ -6,6 +6,7 @@ import pytest
 
 from cspine.core.errors import OutputTakenError
 from cspine.core.jobs import ResumableJob
+from cspine.core.parallel import parallel_map
 
 
 def _touch(path: Path) -> str:
@@ -41,18 +42,16 @@ def test_a_damaged_marker_is_another_job(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_only_unfinished_items_are_run(tmp_path: Path, workers: int) -> None:
-    job = ResumableJob(tmp_path / "out", "job.json", {"kind": "example"})
-    job.open()
     items = [tmp_path / name for name in ("a", "b", "c")]
     items[1].touch()
     progress: list[tuple[str, int, int]] = []
 
     outcomes = list(
-        job.run(
+        parallel_map(
             _touch, items, is_done=Path.exists, workers=workers, stage="files", progress=lambda *p: progress.append(p)
         )
     )
 
     assert sorted(outcome.get() for outcome in outcomes) == ["a", "c"]
     assert progress == [("files", 0, 2), ("files", 1, 2), ("files", 2, 2)]
-    assert list(job.run(_touch, items, is_done=Path.exists)) == []
+    assert list(parallel_map(_touch, items, is_done=Path.exists)) == []

@@ -1,17 +1,11 @@
-"""Resumable jobs: an output folder that belongs to one job, and its unfinished items run in parallel."""
+"""Resumable jobs: an output folder that belongs to one job."""
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from cspine.core.errors import OutputTakenError
 from cspine.core.files import read_json, write_json
-from cspine.core.parallel import Outcome, parallel_map
-from cspine.core.progress import Progress, silent
-
-Item = TypeVar("Item")
-Value = TypeVar("Value")
 
 REMEDY: Final = "choose another --out, or delete it"
 """What to do where a folder belongs to another job."""
@@ -21,8 +15,8 @@ REMEDY: Final = "choose another --out, or delete it"
 class ResumableJob:
     """A job that writes into one folder and can be interrupted at any time.
 
-    Running the same job again completes it: a marker file in the folder records the job's identity, and items that
-    an earlier run finished are left as they are.
+    Running the same job again completes it: a marker file in the folder records the job's identity, and
+    `cspine.core.parallel.parallel_map` leaves items as they are that an earlier run finished.
 
     Attributes
     ----------
@@ -81,43 +75,3 @@ class ResumableJob:
         known = recorded if isinstance(recorded, dict) else {}
         different = sorted(key for key in {*known, *self.identity} if known.get(key) != self.identity.get(key))
         raise OutputTakenError(f"{self.folder}: was begun with another {', '.join(different)}; {self.remedy}")
-
-    def run(
-        self,
-        function: Callable[[Item], Value],
-        items: Sequence[Item],
-        *,
-        is_done: Callable[[Item], bool],
-        workers: int = 1,
-        stage: str = "studies",
-        progress: Progress = silent,
-    ) -> Iterator[Outcome[Item, Value]]:
-        """Run a function over the items that no earlier run finished.
-
-        Parameters
-        ----------
-        function : callable
-            A module-level function of one item; what it returns must pickle.
-        items : sequence
-            All items of the job.
-        is_done : callable
-            Whether an earlier run finished an item.
-        workers : int
-            Number of processes; 1 runs in this process.
-        stage : str
-            What `progress` counts.
-        progress : Progress
-            Called with the number of finished items.
-
-        Yields
-        ------
-        Outcome
-            One per unfinished item, as of `cspine.core.parallel.parallel_map`.
-
-        Raises
-        ------
-        OutputError
-            The output cannot be written; this ends the job.
-        """
-        pending = [item for item in items if not is_done(item)]
-        yield from parallel_map(function, pending, workers=workers, stage=stage, progress=progress)

@@ -45,6 +45,7 @@ def parallel_map(
     function: Callable[[Item], Value],
     items: Sequence[Item],
     *,
+    is_done: Callable[[Item], bool] | None = None,
     workers: int = 1,
     stage: str = "studies",
     progress: Progress = silent,
@@ -57,6 +58,8 @@ def parallel_map(
         A module-level function of one item; what it returns must pickle.
     items : sequence
         The items; at most ``2 * workers`` are in work at any time, which bounds memory.
+    is_done : callable, optional
+        Whether an earlier run finished an item, which is then left out.
     workers : int
         Number of processes; 1 runs in this process.
     stage : str
@@ -67,13 +70,16 @@ def parallel_map(
     Yields
     ------
     Outcome
-        One per item. The outcome of an item that kills its process is a `WorkerDiedError`; the others continue.
+        One per item that is not done. The outcome of an item that kills its process is a `WorkerDiedError`; the others
+        continue.
 
     Raises
     ------
     OutputError
         An item's output cannot be written, for example on a full disk; this ends the map.
     """
+    if is_done is not None:
+        items = [item for item in items if not is_done(item)]
     progress(stage, 0, len(items))
     outcomes = _in_this_process(function, items) if workers <= 1 else _in_processes(function, items, workers)
     for done, outcome in enumerate(outcomes, start=1):

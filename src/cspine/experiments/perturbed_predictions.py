@@ -21,6 +21,7 @@ from cspine.core.files import plain_json, read_json, write_json
 from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import not_assessable_from
+from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
 from cspine.dicom.open_series import LoadPolicy, check_slice_spacing, open_series
@@ -120,10 +121,9 @@ def predict_perturbed(
         "weights": load_classifier(*(weights or (DEFAULT,))).identity.sha256,
         "studies": str(studies.path.resolve()),
     }
-    job = ResumableJob(out, MARKER, identity)
-    job.open()
+    ResumableJob(out, MARKER, identity).open()
     tasks = [_StudyTask(source, names, tuple(weights), out) for source in studies.studies]
-    for outcome in job.run(_predict_study, tasks, is_done=_is_done, workers=workers, progress=progress):
+    for outcome in parallel_map(_predict_study, tasks, is_done=_is_done, workers=workers, progress=progress):
         if isinstance(outcome.error, (OutputError, WeightsError)):
             raise outcome.error
         if outcome.error is not None:  # a study that crashes does not end the run

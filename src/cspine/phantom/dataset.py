@@ -27,6 +27,7 @@ from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.columns import BOX_COLUMNS, STUDY
 from cspine.core.files import output_errors, read_json, write_bytes, write_json, write_text
 from cspine.core.jobs import ResumableJob
+from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats, Labels
 from cspine.dicom.study_collection import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
@@ -126,11 +127,10 @@ def synthesize(
         "studies": studies,
         "settings": settings.model_dump(mode="json"),
     }
-    job = ResumableJob(out, PHANTOM_MARKER, identity)
-    job.open()
+    ResumableJob(out, PHANTOM_MARKER, identity).open()
     tasks = [_Task(out, seed, index, settings) for index in range(studies)]
     made_now = 0
-    for outcome in job.run(_write_study, tasks, is_done=_is_written, workers=workers, progress=progress):
+    for outcome in parallel_map(_write_study, tasks, is_done=_is_written, workers=workers, progress=progress):
         outcome.get()
         made_now += 1
     truths = [read_json(task.truth_path) for task in tasks]

@@ -195,9 +195,11 @@ def compile_collection(
     ]
     records = {task.key: task.record() for task in tasks}
     n_resumed = sum(_is_done(record) for record in records.values())
-    pending = [task for task in tasks if not _is_done(records[task.key])]
     _LOGGER.info("%d studies, %d of them compiled by an earlier run", len(tasks), n_resumed)
-    for outcome in parallel_map(_compile_one, pending, workers=workers, progress=progress):
+    outcomes = parallel_map(
+        _compile_one, tasks, is_done=lambda task: _is_done(records[task.key]), workers=workers, progress=progress
+    )
+    for outcome in outcomes:
         records[outcome.item.key] = _record_of(outcome)
     dataset.finish(labels)
     _check_series_read(series_uids, records.values())

@@ -13,6 +13,7 @@ from cspine.core.files import write_text
 from cspine.core.findings import SCHEMA_VERSION
 from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
+from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.dicom.study_collection import open_collection
 from cspine.pipelines.case_folder import CaseFolder, PredictSettings, write_lines
@@ -74,10 +75,8 @@ def predict_batch(
         A FHIR bundle is requested and the extra ``fhir`` is not installed.
     WeightsError
         The weights cannot be used.
-    OutputTakenError
-        `out` holds something else.
-    DiskFullError, OutputError
-        `out` cannot be written.
+    OutputTakenError, DiskFullError, OutputError
+        As by `cspine.core.jobs.ResumableJob.open`.
     """
     path, out = Path(path), Path(out)
     if settings.fhir:
@@ -85,8 +84,7 @@ def predict_batch(
     collection = open_collection(path, progress=progress)
     detector = _detector(settings)
     is_single = len(collection.studies) == 1
-    job = _job(path, out, settings, detector, is_single=is_single)
-    job.open()
+    _job(path, out, settings, detector, is_single=is_single).open()
     cases = [
         CaseFolder(
             source,
@@ -100,7 +98,7 @@ def predict_batch(
     if is_single:
         return [cases[0].read() or _predict(detector, cases[0], progress)]
     write_lines(out / SKIPPED_FILES_FILE, [f"{file.name}: {file.reason}" for file in collection.skipped])
-    results = _predict_many(job, detector, cases, workers, progress)
+    results = _predict_many(detector, cases, workers, progress)
     rows = prioritize(results, max_wait_min=max_wait_min)
     write_text(out / WORKLIST_FILE, worklist_csv(rows))
     page = worklist_page(rows, max_wait_min=max_wait_min, skipped=len(collection.skipped))
@@ -134,13 +132,13 @@ def _detector(settings: PredictSettings) -> Detector:
 
 
 def _predict_many(
-    job: ResumableJob, detector: Detector, cases: Sequence[CaseFolder], workers: int, progress: Progress
+    detector: Detector, cases: Sequence[CaseFolder], workers: int, progress: Progress
 ) -> list[StudyResult]:
     """Return every study's result: what an earlier run wrote, or what is predicted and written now."""
     recorded = {case.folder: case.read() for case in cases}
     results = [result for result in recorded.values() if result is not None]
     _LOGGER.info("%d studies, %d of them predicted by an earlier run", len(cases), len(results))
-    outcomes = job.run(
+    outcomes = parallel_map(
         _predict_in_worker,
         cases,
         is_done=lambda case: recorded[case.folder] is not None,

@@ -121,8 +121,7 @@ def write_phantom_datasets(
         (compiler.create_dataset(out, source=source, is_phantom=True), compiler) for out, compiler in compilers.items()
     ]
     tasks = [_PhantomTask(tuple(targets), seed, index, settings).pending() for index in range(studies)]
-    pending = [task for task in tasks if task.targets]
-    for outcome in parallel_map(_write, pending, workers=workers, progress=progress):
+    for outcome in parallel_map(_write, tasks, is_done=_is_written, workers=workers, progress=progress):
         outcome.get()
     return [_finish(dataset) for dataset, _ in targets]
 
@@ -137,6 +136,10 @@ def _finish(dataset: CompiledDataset) -> CompiledDataset:
     labels[OVERALL] = labels.max(axis=1)
     dataset.finish(labels.astype("int8"))
     return CompiledDataset.open(dataset.folder)
+
+
+def _is_written(task: _PhantomTask) -> bool:
+    return not task.targets
 
 
 def _write(task: _PhantomTask) -> None:

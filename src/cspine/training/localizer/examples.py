@@ -11,6 +11,7 @@ from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import SourceError
 from cspine.core.files import atomic_path
 from cspine.core.jobs import ResumableJob
+from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats, HounsfieldUnits, Indices, Labels
 from cspine.dicom.open_series import load_volume
@@ -166,10 +167,8 @@ def write_phantom_set(
 
     Raises
     ------
-    OutputTakenError
-        `out` holds something else.
-    DiskFullError, OutputError
-        `out` cannot be written.
+    OutputTakenError, DiskFullError, OutputError
+        As `cspine.phantom.dataset.synthesize` does.
     """
     settings = settings or PhantomSettings()
     identity = {
@@ -193,10 +192,8 @@ def write_segmented_set(out: Path, root: Path, *, workers: int = 1, progress: Pr
         Folder of the samples.
     root : Path
         Folder with ``train_images`` and ``segmentations``.
-    workers : int
-        Number of processes.
-    progress : Progress
-        Reports written samples.
+    workers, progress
+        As of `write_phantom_set`.
 
     Raises
     ------
@@ -219,9 +216,8 @@ def write_segmented_set(out: Path, root: Path, *, workers: int = 1, progress: Pr
 def _write_samples(
     out: Path, identity: dict[str, Any], tasks: list[_SampleTask], workers: int, progress: Progress
 ) -> list[Path]:
-    job = ResumableJob(out, MARKER, identity, remedy="choose another folder, or delete it")
-    job.open()
-    for outcome in job.run(
+    ResumableJob(out, MARKER, identity, remedy="choose another folder, or delete it").open()
+    for outcome in parallel_map(
         _write, tasks, is_done=_is_written, workers=workers, stage="coarse volumes", progress=progress
     ):
         outcome.get()
