@@ -42,15 +42,7 @@ class Baseline:
     def load(cls, path: Path | None = None) -> "Baseline":
         """Load a baseline.
 
-        Parameters
-        ----------
-        path : Path, optional
-            An ONNX file; the embedded weights where omitted.
-
-        Raises
-        ------
-        WeightsError
-            The file cannot be used.
+        Parameters and errors are those of `cspine.models.weights.load_weights`.
         """
         weights = load_weights(BaselineMetadata, path)
         size = weights.metadata.image_size

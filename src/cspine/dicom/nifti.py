@@ -158,12 +158,8 @@ def read_nifti_array(file: SourceFile) -> NiftiArray:
 
     Parameters
     ----------
-    file : SourceFile
-        A .nii or .nii.gz file.
-
-    Returns
-    -------
-    NiftiArray
+    file
+        As of `nifti_headers`.
 
     Raises
     ------

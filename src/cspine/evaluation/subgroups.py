@@ -75,14 +75,8 @@ def subgroup_metrics(
     ----------
     reference : ReferenceStandard
         Of the studies of the cases, with fractures and subgroup variables.
-    cases : Cases
-        Patients or vertebrae.
-    threshold : float
-        Probabilities from it on count as fractured.
-    n_resamples : int
-        Number of bootstrap resamples.
-    seed : int
-        Seed of the bootstrap.
+    cases, threshold, n_resamples, seed
+        As of `cspine.evaluation.operating_point_metrics.operating_point_metrics`.
     """
     rows = []
     for group, value, is_member in _subgroups(reference, cases):

@@ -75,15 +75,7 @@ class Localizer:
     def load(cls, path: Path | None = None) -> "Localizer":
         """Load a localizer.
 
-        Parameters
-        ----------
-        path : Path, optional
-            An ONNX file; the embedded weights where omitted.
-
-        Raises
-        ------
-        WeightsError
-            The file cannot be used.
+        Parameters and errors are those of `cspine.models.weights.load_weights`.
         """
         weights = load_weights(LocalizerMetadata, path)
         is_coarse = (weights.metadata.spacing_mm, weights.metadata.padding) == (COARSE_MM, PADDING)

@@ -73,10 +73,8 @@ def expected_calibration_error(truth: npt.ArrayLike, probability: npt.ArrayLike,
 
     Parameters
     ----------
-    truth : (n,) array_like
-        Labels, 0 or 1.
-    probability : (n,) array_like
-        Predicted probabilities.
+    truth, probability
+        As of `calibration_line`.
     bins : int
         Number of bins.
 
@@ -99,10 +97,8 @@ def net_benefit(truth: npt.ArrayLike, probability: npt.ArrayLike, thresholds: np
 
     Parameters
     ----------
-    truth : (n,) array_like
-        Labels, 0 or 1.
-    probability : (n,) array_like
-        Predicted probabilities.
+    truth, probability
+        As of `calibration_line`.
     thresholds : (t,) array_like
         Threshold probabilities, above 0 and below 1.
 

@@ -237,8 +237,8 @@ def best_constants(truth: npt.ArrayLike) -> Floats:
 
     Parameters
     ----------
-    truth : (n, 8) array_like
-        Labels, 0 or 1, columns `TARGETS`.
+    truth
+        As of `challenge_weights`.
 
     Returns
     -------

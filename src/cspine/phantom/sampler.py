@@ -13,12 +13,8 @@ def draw_fractured_neck(seed: int, index: int, settings: PhantomSettings) -> tup
 
     Parameters
     ----------
-    seed : int
-        Seed of the data set.
-    index : int
-        Index of the study in the data set; the same seed, index and settings give the same study.
-    settings : PhantomSettings
-        Distributions to draw from.
+    seed, index, settings
+        As of `cspine.phantom.study.render_study`.
     """
     rng = random_stream(seed, index, settings)
     levels = draw_levels(rng, settings.prevalence, settings.p_additional_fracture)

@@ -63,10 +63,8 @@ def render_vertebrae(
 
     Parameters
     ----------
-    seed, index : int
-        Of the study; see `cspine.phantom.study.render_study`.
-    settings : PhantomSettings
-        Distributions to draw from.
+    seed, index, settings
+        As of `cspine.phantom.study.render_study`.
     size : int
         Voxels along each axis.
     spacing_mm : float
@@ -89,10 +87,8 @@ def render_coarse(
 
     Parameters
     ----------
-    seed, index : int
-        Of the study; see `cspine.phantom.study.render_study`.
-    settings : PhantomSettings
-        Distributions to draw from.
+    seed, index, settings
+        As of `cspine.phantom.study.render_study`.
     spacing_mm : float
         Distance between voxels.
     margin : int

@@ -31,16 +31,16 @@ def localize_batch(
 
     Parameters
     ----------
-    path : str or Path
-        One study or many: a folder, a zip, a DICOMDIR or a file.
+    path
+        As of `cspine.pipelines.predict_batch.predict_batch`.
     out : str or Path, optional
         Receives ``spine.json`` and ``spine.png``; of many studies each has a folder of its own.
     localizer : str, optional
         Name of registered weights or ONNX file of a localizer; the embedded one where omitted.
     policy : LoadPolicy
         Which series is read, and within which limits.
-    progress : Progress
-        Called with the number of studies done, or of one study with the number of slices decoded.
+    progress
+        As of `cspine.pipelines.predict_batch.predict_batch`.
 
     Returns
     -------
@@ -49,14 +49,8 @@ def localize_batch(
 
     Raises
     ------
-    SourceError, ArchiveError
-        There is nothing readable at `path`.
-    WeightsError
-        The localizer's weights cannot be used.
-    OutputTakenError
-        `out` holds something else.
-    DiskFullError, OutputError
-        `out` cannot be written.
+    SourceError, ArchiveError, WeightsError, OutputTakenError, DiskFullError, OutputError
+        As by `cspine.pipelines.predict_batch.predict_batch`.
     """
     path, folder = Path(path), None if out is None else Path(out)
     studies = open_collection(path, progress=progress).studies

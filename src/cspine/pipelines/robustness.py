@@ -57,25 +57,15 @@ def evaluate_robustness(
         Gets predictions, curves and the report.
     perturbations : sequence of str
         Names in `cspine.experiments.perturbations.PERTURBATIONS`; all where empty.
-    weights : sequence of str
-        Names or files of weights; the default where empty.
-    workers : int
-        Number of processes.
-    progress : Progress
-        Reports finished studies.
+    weights, workers, progress
+        As of `cspine.experiments.perturbed_predictions.predict_perturbed`.
 
     Raises
     ------
-    InputError
-        A perturbation does not exist.
     LabelError
         No study has labels.
-    WeightsError
-        The weights cannot be used.
-    OutputTakenError
-        `out` holds something else.
-    DiskFullError, OutputError
-        `out` cannot be written.
+    InputError, WeightsError, OutputTakenError, DiskFullError, OutputError
+        As by `cspine.experiments.perturbed_predictions.predict_perturbed`.
     """
     studies, reference = open_collection(path), read_reference_standard(path)
     names = tuple(perturbations or PERTURBATIONS)

@@ -49,10 +49,8 @@ def split_studies(
         The challenge's train.csv, a folder that holds it, or a compiled data set.
     out : Path
         The JSON file to write. A different split in it is never replaced.
-    fractions : mapping of str to float
-        Fraction of patients per part; sums to 1.
-    seed : int
-        Seed of the random generator, which decides between equal choices.
+    fractions, seed
+        As of `cspine.datasets.locked_split.make_split`.
 
     Raises
     ------

@@ -78,10 +78,8 @@ def coronal_image(
 
     Parameters
     ----------
-    volume : highdicom.Volume
-        HU ``[k, j, i]`` with an affine to LPS mm.
-    centerline : SpineCenterline
-        The centerline of the canal in the same volume.
+    volume, centerline
+        As of `compile_curved`.
     like : SagittalSet
         Curved sagittal images of the same volume: the image has their rows, and pixels of their size and number.
     settings : SagittalSettings

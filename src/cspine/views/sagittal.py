@@ -93,8 +93,8 @@ class SagittalSet:
 
         Parameters
         ----------
-        lps_mm : (n, 3)
-            Points in LPS mm.
+        lps_mm
+            As of `cspine.spine.centerline.SpineCenterline.to_plane`.
 
         Returns
         -------

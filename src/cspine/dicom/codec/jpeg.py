@@ -106,16 +106,12 @@ class Scan:
 
 
 def read_jpeg(data: bytes) -> Codestream:
-    """Read the frame header of JPEG or JPEG-LS.
+    """Return the size and depth in the frame header of JPEG or JPEG-LS.
 
     Parameters
     ----------
     data : bytes
         The frame.
-
-    Returns
-    -------
-    Codestream
 
     Raises
     ------
@@ -134,12 +130,8 @@ def read_scan(data: bytes) -> Scan:
 
     Parameters
     ----------
-    data : bytes
-        The frame.
-
-    Returns
-    -------
-    Scan
+    data
+        As of `read_jpeg`.
 
     Raises
     ------

@@ -22,7 +22,7 @@ def read_jpeg2000(data: bytes) -> Codestream:
     Parameters
     ----------
     data : bytes
-        The frame.
+        The frame, or a JP2 file that holds it.
 
     Returns
     -------

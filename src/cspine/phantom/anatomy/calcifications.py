@@ -53,12 +53,8 @@ def draw_calcifications(
 
     Parameters
     ----------
-    person : Person
-        Whose age and measures are used.
-    frames : dict
-        Level to the frame of the vertebra.
-    rng : numpy Generator
-        Source of randomness.
+    person, frames, rng
+        As of `cspine.phantom.anatomy.variants.draw_variants`.
     names : list of str
         The names of what is drawn are appended.
     """

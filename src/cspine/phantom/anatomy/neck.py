@@ -122,12 +122,8 @@ def draw_neck(
 
     Parameters
     ----------
-    rng : numpy Generator
-        Source of randomness.
-    age_years : (float, float)
-        Range of the age, which is drawn uniformly.
-    morphometry_sd_factor : float
-        Factor on the standard deviations of all measures.
+    rng, age_years, morphometry_sd_factor
+        As of `cspine.phantom.anatomy.person.draw_person`.
     posture_sd_factor : float
         Factor on the standard deviations of all angles of the posture.
     """

@@ -19,10 +19,8 @@ def key_object_selection(context: ReportContext, source: SourceImages) -> KeyObj
 
     Parameters
     ----------
-    context : ReportContext
-        The findings, and the attributes that all objects share.
-    source : SourceImages
-        The slices from which the findings were made.
+    context, source
+        As of `cspine.reports.dicom.structured_report.structured_report`.
 
     Returns
     -------

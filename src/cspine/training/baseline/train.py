@@ -45,8 +45,8 @@ def train_baseline(
         Hyperparameters.
     split : LockedSplit, optional
         Its part 'train' is the training set and its part 'validation' the validation set; drawn at random where None.
-    progress : Progress
-        Reports finished steps, of all epochs.
+    progress
+        As of `cspine.training.trainer.fit`.
 
     Returns
     -------
@@ -59,8 +59,8 @@ def train_baseline(
         There are too few labeled studies, or `split` does not know them.
     OutputTakenError
         `out` holds something else, or a run with other settings or data.
-    DiskFullError, OutputError
-        `out` cannot be written.
+    InputError, DiskFullError, OutputError
+        As by `cspine.training.trainer.fit`.
     """
     data = load_training_data(dataset, settings, split)
     identity = {"format": 2, "kind": "run", "settings": settings.model_dump(mode="json"), "data": data.hash}

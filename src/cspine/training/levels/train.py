@@ -83,13 +83,13 @@ def train_levels(
         were trained on must not be held out, since validation and calibration on them would be optimistic.
     split : LockedSplit, optional
         Its part 'train' is the training set and its part 'validation' the validation set, in place of folds.
-    progress : Progress
-        Reports finished steps, of all epochs.
+    progress
+        As of `cspine.training.trainer.fit`.
 
     Returns
     -------
     TrainingSummary or None
-        None in all of torchrun's processes but the first, which alone writes.
+        None where `cspine.training.trainer.fit` returns None.
 
     Raises
     ------
@@ -101,8 +101,8 @@ def train_levels(
         `init_weights` cannot be used.
     OutputTakenError
         `out` holds something else, or a run with other settings or data.
-    DiskFullError, OutputError
-        `out` cannot be written.
+    InputError, DiskFullError, OutputError
+        As by `cspine.training.trainer.fit`.
     """
     if settings.fold is not None and settings.fold >= settings.folds:
         raise LabelError(f"fold {settings.fold} does not exist: {settings.folds} are counted from 0; give a lower one")

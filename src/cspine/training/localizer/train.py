@@ -76,13 +76,13 @@ def train_localizer(
         Whether all samples are phantoms.
     fabric : Fabric, optional
         Devices, if `cspine.training.trainer.open_fabric` was called before.
-    progress : Progress
-        Reports finished steps, of all epochs.
+    progress
+        As of `cspine.training.trainer.fit`.
 
     Returns
     -------
     TrainingResult or None
-        None in all of torchrun's processes but the first, which alone writes.
+        As of `cspine.training.trainer.fit`.
 
     Raises
     ------
@@ -90,8 +90,8 @@ def train_localizer(
         There are too few samples.
     OutputTakenError
         `out` holds something else, or a run with other settings or samples.
-    DiskFullError, OutputError
-        `out` cannot be written.
+    InputError, DiskFullError, OutputError
+        As by `cspine.training.trainer.fit`.
     """
     validation = samples[::_VALIDATION_STRIDE]
     train = [path for number, path in enumerate(samples) if number % _VALIDATION_STRIDE]
