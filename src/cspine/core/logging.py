@@ -7,6 +7,8 @@ settings and hashes, never names, identifiers or paths of patients.
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
@@ -34,6 +36,26 @@ def configure_logging(*, verbose: bool = False, json_lines: bool = False, stream
     logger.addHandler(handler)
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
     logger.propagate = False
+
+
+@contextmanager
+def quiet_logger(name: str, level: int) -> Iterator[None]:
+    """Raise the level of another library's logger for the block, and restore it.
+
+    Parameters
+    ----------
+    name : str
+        The logger.
+    level : int
+        Records below this level are dropped.
+    """
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class _Handler(logging.StreamHandler[TextIO]):

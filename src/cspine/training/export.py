@@ -15,6 +15,7 @@ from torch import nn
 
 from cspine.core.errors import WeightsError
 from cspine.core.files import write_bytes
+from cspine.core.logging import quiet_logger
 from cspine.models.metadata import METADATA_KEY, ModelMetadata
 from cspine.models.weights import load_weights
 
@@ -76,8 +77,7 @@ def export_onnx(graph: Graph, metadata: ModelMetadata, path: Path) -> None:
         `path` cannot be written.
     """
     network = graph.network.eval().cpu()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing
-    with warnings.catch_warnings():
+    with quiet_logger("torch.onnx", logging.ERROR), warnings.catch_warnings():  # it warns of a missing torchvision
         warnings.simplefilter("ignore")  # the exporter's advice to itself
         program = torch.onnx.export(
             network,

@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cspine.core.errors import InputError
 from cspine.core.jobs import ResumableJob
+from cspine.core.logging import quiet_logger
 from cspine.core.progress import Progress, silent
 from cspine.training.checkpoint import load_checkpoint, save_checkpoint
 from cspine.training.curves import write_curves
@@ -70,15 +71,15 @@ def open_fabric(settings: TrainerSettings) -> Fabric:
     settings : TrainerSettings
         Precision.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its INFO records announce the precision
     precision: Any = settings.precision  # Fabric's own literal type
-    fabric = Fabric(
-        accelerator="auto",
-        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-        precision=precision,
-    )
-    fabric.launch()
+    with quiet_logger("lightning_fabric", logging.WARNING):  # its INFO records announce the precision
+        fabric = Fabric(
+            accelerator="auto",
+            devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+            num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+            precision=precision,
+        )
+        fabric.launch()
     return fabric
 
 

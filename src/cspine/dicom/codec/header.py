@@ -176,6 +176,10 @@ def read_header(file: SourceFile) -> SliceHeader:
     return _to_header(file, _read_elements(file))
 
 
+_QUOTING_MODULES: Final = r"(cspine|highdicom|nibabel|pydicom)(\.|$)"
+"""Modules whose warnings quote values of the file; those of other modules stay."""
+
+
 class _WarningSuppressor:
     """Switches off the warnings of pydicom and nibabel while at least one thread requests it."""
 
@@ -191,7 +195,7 @@ class _WarningSuppressor:
             if self._n_users > 1:
                 return
             self._previous_state.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore", module=_QUOTING_MODULES)
             for name in ("pydicom", "nibabel.global"):
                 logger = logging.getLogger(name)
                 self._previous_state.callback(logger.setLevel, logger.level)
