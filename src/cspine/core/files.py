@@ -75,10 +75,8 @@ def output_errors(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    DiskFullError
-        No space is left.
-    OutputError
-        The path cannot be written for another reason.
+    DiskFullError, OutputError
+        As by `atomic_path`.
     """
     try:
         yield

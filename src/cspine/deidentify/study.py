@@ -78,7 +78,7 @@ class _FileResult:
 
 
 def deidentify(
-    path: Path, out: Path, profile: ConfidentialityProfile, *, workers: int = 1, progress: Progress = silent
+    path: str | Path, out: str | Path, profile: ConfidentialityProfile, *, workers: int = 1, progress: Progress = silent
 ) -> DeidentificationSummary:
     """De-identify every CT image at a path.
 
@@ -88,9 +88,9 @@ def deidentify(
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         A file, a folder or a zip.
-    out : Path
+    out : str or Path
         Folder to write the images to.
     profile : ConfidentialityProfile
         Key and options.
@@ -114,6 +114,7 @@ def deidentify(
     DiskFullError, OutputError
         `out` cannot be written.
     """
+    path, out = Path(path), Path(out)
     files = list_files(path)
     if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
         raise InputError(f"{out}: lies within {path}, so its images would be read again; choose another --out")

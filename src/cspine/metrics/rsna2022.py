@@ -96,8 +96,8 @@ def challenge_losses(truth: npt.ArrayLike, probability: npt.ArrayLike) -> Floats
 
     Parameters
     ----------
-    truth, probability : (n, 8) array_like
-        Labels of 0 or 1, and probabilities; columns `TARGETS`.
+    truth, probability
+        As of `weighted_losses`.
 
     Returns
     -------

@@ -83,7 +83,7 @@ class _Task:
 
 
 def synthesize(
-    out: Path,
+    out: str | Path,
     *,
     studies: int,
     seed: int,
@@ -95,7 +95,7 @@ def synthesize(
 
     Parameters
     ----------
-    out : Path
+    out : str or Path
         Folder of the data set.
     studies : int
         Number of studies; study i does not depend on it.
@@ -119,6 +119,7 @@ def synthesize(
     DiskFullError, OutputError
         `out` cannot be written.
     """
+    out = Path(out)
     settings = settings or PhantomSettings()
     identity = {
         "kind": "phantom",

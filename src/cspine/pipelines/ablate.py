@@ -90,9 +90,9 @@ class AblationRun:
 
 
 def ablate(
-    train_path: Path,
-    test_path: Path,
-    out: Path,
+    train_path: str | Path,
+    test_path: str | Path,
+    out: str | Path,
     views: Sequence[int],
     settings: AblationSettings | None = None,
     *,
@@ -105,9 +105,9 @@ def ablate(
 
     Parameters
     ----------
-    train_path, test_path : Path
+    train_path, test_path : str or Path
         Folders in the challenge's layout, with labels, of different patients.
-    out : Path
+    out : str or Path
         Gets data sets, runs, ``result.json`` and the report.
     views : sequence of int
         Numbers of sagittal images (`baseline-cnn`), or of views of each vertebra, spread over the three planes
@@ -128,6 +128,7 @@ def ablate(
     DiskFullError, OutputError
         `out` cannot be written.
     """
+    train_path, test_path, out = Path(train_path), Path(test_path), Path(out)
     settings = settings or AblationSettings()
     limit = MAX_VIEWS[settings.network]
     if not views or min(views) < 1 or max(views) > limit or len(set(views)) != len(views):

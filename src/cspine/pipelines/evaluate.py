@@ -99,9 +99,9 @@ class _Inputs:
 
 
 def evaluate_predictions(
-    reference: Path,
-    predictions: Sequence[Path],
-    out: Path | None = None,
+    reference: str | Path,
+    predictions: Sequence[str | Path],
+    out: str | Path | None = None,
     settings: EvaluateSettings | None = None,
     *,
     progress: Progress = silent,
@@ -110,11 +110,11 @@ def evaluate_predictions(
 
     Parameters
     ----------
-    reference : Path
+    reference : str or Path
         The challenge's train.csv, a folder that holds it, or a compiled data set.
-    predictions : sequence of Path
+    predictions : sequence of str or Path
         One per model, as taken by `cspine.evaluation.predictions.read_predictions`.
-    out : Path, optional
+    out : str or Path, optional
         Folder of the report, as of `write_evaluation`; nothing is written if omitted.
     settings : EvaluateSettings, optional
         Operating points, split and additional data.
@@ -138,9 +138,12 @@ def evaluate_predictions(
     -----
     An evaluation on the holdout part of a split is recorded beside the split, whether or not a report is written.
     """
+    reference = Path(reference)
+    out = None if out is None else Path(out)
+    files = [Path(each) for each in predictions]
     settings = settings or EvaluateSettings()
-    names = _distinct_names(predictions)
-    models = [read_predictions(path, name=name) for path, name in zip(predictions, names, strict=True)]
+    names = _distinct_names(files)
+    models = [read_predictions(path, name=name) for path, name in zip(files, names, strict=True)]
     inputs = _Inputs(
         read_reference_standard(reference, boxes=settings.boxes, subgroups=settings.subgroups),
         models,
@@ -150,9 +153,9 @@ def evaluate_predictions(
 
 
 def evaluate_run(
-    run: Path,
-    data: Path,
-    out: Path | None = None,
+    run: str | Path,
+    data: str | Path,
+    out: str | Path | None = None,
     settings: EvaluateSettings | None = None,
     *,
     progress: Progress = silent,
@@ -164,11 +167,11 @@ def evaluate_run(
 
     Parameters
     ----------
-    run : Path
+    run : str or Path
         Folder of the training run.
-    data : Path
+    data : str or Path
         Compiled data set with labels.
-    out : Path, optional
+    out : str or Path, optional
         Folder of the report, as of `write_evaluation`; ``evaluation-DATA`` in the run's folder if omitted.
     settings : EvaluateSettings, optional
         Operating points and split.
@@ -190,6 +193,8 @@ def evaluate_run(
     DiskFullError, OutputError
         A folder cannot be written.
     """
+    run, data = Path(run), Path(data)
+    out = None if out is None else Path(out)
     settings = settings or EvaluateSettings()
     classifier, dataset = load_classifier(run / WEIGHTS_FILE), CompiledDataset.open(data)
     reference = read_reference_standard(data, subgroups=settings.subgroups)

@@ -44,14 +44,14 @@ class DriftReport:
         }
 
 
-def monitor_findings(reference: Path, recent: Path, out: Path | None = None) -> DriftReport:
+def monitor_findings(reference: str | Path, recent: str | Path, out: str | Path | None = None) -> DriftReport:
     """Compare recent findings with those of a reference period.
 
     Parameters
     ----------
-    reference, recent : Path
+    reference, recent : str or Path
         Folders of findings, as written by ``cspine predict``.
-    out : Path, optional
+    out : str or Path, optional
         Folder of a report with a page, a figure and JSON; nothing is written if omitted.
 
     Raises
@@ -63,6 +63,8 @@ def monitor_findings(reference: Path, recent: Path, out: Path | None = None) -> 
     DiskFullError, OutputError
         The output folder cannot be written.
     """
+    reference, recent = Path(reference), Path(recent)
+    out = None if out is None else Path(out)
     before, after = read_predictions(reference, name="reference"), read_predictions(recent, name="recent")
     shifts = find_shifts(before, after)
     if out is None:

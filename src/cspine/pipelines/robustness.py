@@ -39,8 +39,8 @@ class RobustnessRun:
 
 
 def evaluate_robustness(
-    path: Path,
-    out: Path,
+    path: str | Path,
+    out: str | Path,
     *,
     perturbations: Sequence[str] = (),
     weights: Sequence[str] = (),
@@ -51,9 +51,9 @@ def evaluate_robustness(
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         A folder in the challenge's layout, with labels.
-    out : Path
+    out : str or Path
         Gets predictions, curves and the report.
     perturbations : sequence of str
         Names in `cspine.experiments.perturbations.PERTURBATIONS`; all where empty.
@@ -67,6 +67,7 @@ def evaluate_robustness(
     InputError, WeightsError, OutputTakenError, DiskFullError, OutputError
         As by `cspine.experiments.perturbed_predictions.predict_perturbed`.
     """
+    path, out = Path(path), Path(out)
     studies, reference = open_collection(path), read_reference_standard(path)
     names = tuple(perturbations or PERTURBATIONS)
     rows = predict_perturbed(studies, out, perturbations=names, weights=weights, workers=workers, progress=progress)

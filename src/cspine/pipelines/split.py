@@ -39,15 +39,15 @@ class SplitSummary:
 
 
 def split_studies(
-    reference: Path, out: Path, fractions: Mapping[str, float] = FRACTIONS, *, seed: int = 0
+    reference: str | Path, out: str | Path, fractions: Mapping[str, float] = FRACTIONS, *, seed: int = 0
 ) -> SplitSummary:
     """Split studies by patient, stratified over all labels, and lock the split.
 
     Parameters
     ----------
-    reference : Path
+    reference : str or Path
         The challenge's train.csv, a folder that holds it, or a compiled data set.
-    out : Path
+    out : str or Path
         The JSON file to write. A different split in it is never replaced.
     fractions, seed
         As of `cspine.datasets.locked_split.make_split`.
@@ -59,6 +59,7 @@ def split_studies(
     OutputTakenError
         The file holds another split.
     """
+    reference, out = Path(reference), Path(out)
     standard = read_reference_standard(reference)
     split = make_split(standard, fractions, seed=seed)
     write_split(split, out)

@@ -44,17 +44,17 @@ class SubmissionSummary:
 
 
 def write_submission(
-    data: Path, run: Path, out: Path, transform: Transform = "none", *, progress: Progress = silent
+    data: str | Path, run: str | Path, out: str | Path, transform: Transform = "none", *, progress: Progress = silent
 ) -> SubmissionSummary:
     """Classify a compiled data set and write the challenge's submission file.
 
     Parameters
     ----------
-    data : Path
+    data : str or Path
         Compiled data set.
-    run : Path
+    run : str or Path
         Folder of the training run.
-    out : Path
+    out : str or Path
         The CSV to write, columns row_id and fractured, eight rows per study.
     transform : str
         ``none`` for the probabilities; ``metric-optimal`` or ``study-optimal`` for the predictions that the metric
@@ -71,6 +71,7 @@ def write_submission(
     DiskFullError, OutputError
         The file cannot be written.
     """
+    data, run, out = Path(data), Path(run), Path(out)
     classifier = load_classifier(run / WEIGHTS_FILE)
     probability = classify_dataset(CompiledDataset.open(data), classifier, progress=progress)
     table = submission_table(list(probability.index), _TRANSFORMS[transform](probability.to_numpy()))

@@ -57,14 +57,14 @@ class _Tables:
     is_phantom: bool
 
 
-def summarize_dataset(data: Path, out: Path, *, progress: Progress = silent) -> DatasetSummary:
+def summarize_dataset(data: str | Path, out: str | Path, *, progress: Progress = silent) -> DatasetSummary:
     """Summarize a data set and write its figures.
 
     Parameters
     ----------
-    data : Path
+    data : str or Path
         A compiled data set, or a folder in the challenge's layout with train.csv.
-    out : Path
+    out : str or Path
         Folder of the figures.
     progress : Progress
         Called with the number of studies whose headers were read.
@@ -76,6 +76,7 @@ def summarize_dataset(data: Path, out: Path, *, progress: Progress = silent) -> 
     DiskFullError, OutputError
         A figure cannot be written.
     """
+    data, out = Path(data), Path(out)
     tables = _read_compiled(data) if (data / MARKER).is_file() else _read_challenge(data, progress)
     labels = summarize_labels(tables.labels)
     figures = {

@@ -13,6 +13,7 @@ from cspine.core.run_files import WEIGHTS_FILE
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import read_split
 from cspine.dicom.study_collection import PHANTOM_MARKER
+from cspine.phantom import PhantomSettings
 from cspine.training.baseline.settings import BaselineTrainSettings
 from cspine.training.baseline.train import train_baseline
 from cspine.training.levels.settings import LevelTrainSettings
@@ -98,7 +99,12 @@ def _train_localizer(data: Path, out: Path, options: dict[str, Any], progress: P
         segmented = write_segmented_set(out / "coarse", data, workers=workers, progress=progress)
         seed = settings.seed + _PHANTOM_SEED
         phantoms = write_phantom_set(
-            out / "phantoms", studies=n_phantoms, seed=seed, workers=workers, progress=progress
+            out / "phantoms",
+            studies=n_phantoms,
+            seed=seed,
+            settings=PhantomSettings(),
+            workers=workers,
+            progress=progress,
         )
     is_phantom, run = (data / PHANTOM_MARKER).is_file(), out / "run"
     samples = [*segmented, *phantoms]

@@ -98,12 +98,10 @@ def sample_distance(
 
     Parameters
     ----------
-    parts : iterable of Part
-        In the frame of the grid, combined in their order.
+    parts, truncation_mm
+        As of `distance_at`; the parts are in the frame of the grid.
     grid : Grid
         Where to sample.
-    truncation_mm : float
-        Distances are clipped beyond this.
     max_step_mm : float
         Longest step at which the solids themselves are evaluated.
     warp : callable, optional

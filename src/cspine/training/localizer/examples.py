@@ -144,7 +144,7 @@ def write_phantom_set(
     *,
     studies: int,
     seed: int,
-    settings: PhantomSettings | None = None,
+    settings: PhantomSettings,
     workers: int = 1,
     progress: Progress = silent,
 ) -> list[Path]:
@@ -158,8 +158,8 @@ def write_phantom_set(
         Number of phantoms.
     seed : int
         Seed; study i of a seed is always the same.
-    settings : PhantomSettings, optional
-        Distributions to draw from; the default ones where None.
+    settings : PhantomSettings
+        Distributions to draw from.
     workers : int
         Number of processes.
     progress : Progress
@@ -170,7 +170,6 @@ def write_phantom_set(
     OutputTakenError, DiskFullError, OutputError
         As `cspine.phantom.dataset.synthesize` does.
     """
-    settings = settings or PhantomSettings()
     identity = {
         "kind": "coarse phantoms",
         "generator": GENERATOR,

@@ -145,12 +145,10 @@ def sample_patch(
 
     Parameters
     ----------
-    sample : LocalizerSample
-        The volume that the patch is taken of.
+    sample, shape
+        As of `random_transform`.
     transform : PatchTransform
         Geometry of the patch.
-    shape : (int, int, int)
-        Voxels of the patch along k, j and i.
     rng : Generator, optional
         Draws contrast, sharpness and noise; HU stay as they are where None.
     """
