@@ -1,14 +1,13 @@
 """The baseline: the notebook's network as a task of the common trainer."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from tests.support.compiled import make_sagittal_dataset
-from tests.training.conftest import Export
+from tests.training.conftest import Export, interrupted_after
 from torch import nn
 
 from cspine.classification.baseline import Baseline
@@ -18,14 +17,12 @@ from cspine.core.errors import InputError, LabelError, OutputTakenError
 from cspine.datasets.locked_split import make_split
 from cspine.datasets.reference_standard import read_reference_standard
 from cspine.metrics.rsna2022 import metric_optimal, weighted_losses
-from cspine.training import trainer
 from cspine.training.baseline.augmentation import Augmentation
 from cspine.training.baseline.dataset import BaselineDataset
 from cspine.training.baseline.network import BaselineCNN
 from cspine.training.baseline.settings import BaselineTrainSettings
 from cspine.training.baseline.task import BaselineTask
 from cspine.training.baseline.train import train_baseline
-from cspine.training.checkpoint import save_checkpoint
 from cspine.training.losses import challenge_log_loss
 
 QUICK = BaselineTrainSettings(epochs=3, batch_size=16, patience=3, validation_fraction=0.25)
@@ -120,22 +117,12 @@ def test_split_is_by_patient_and_written(tmp_path: Path, exports: dict[Path, Exp
     assert exports[tmp_path / "run" / "weights.onnx"].metadata.trained_on.startswith("18 phantom studies")
 
 
-def test_interrupted_run_resumes_to_the_same_weights(
-    tmp_path: Path, exports: dict[Path, Export], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_run_resumes_to_the_same_weights(tmp_path: Path, exports: dict[Path, Export]) -> None:
     dataset = make_sagittal_dataset(tmp_path / "data")
     settings = QUICK.model_copy(update={"augment": True})
     complete = train_baseline(dataset, tmp_path / "complete", settings)
-
-    def stop_after_two_epochs(folder: Path, state: dict[str, Any]) -> None:
-        save_checkpoint(folder, state)
-        if state["epoch"] == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save_checkpoint", stop_after_two_epochs)
-        with pytest.raises(KeyboardInterrupt):
-            train_baseline(dataset, tmp_path / "resumed", settings)
+    with interrupted_after(2, tmp_path / "resumed"):
+        train_baseline(dataset, tmp_path / "resumed", settings)
     resumed = train_baseline(dataset, tmp_path / "resumed", settings)
 
     assert complete is not None

@@ -4,14 +4,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from tests.support.views import make_level_dataset
-from tests.training.conftest import Export
+from tests.training.conftest import Export, interrupted_after
 from tests.training.levels.conftest import ONE_EPOCH, QUICK, Run, train
 
 from cspine.classification.level_classifier import LevelClassifier
@@ -23,8 +22,6 @@ from cspine.datasets.reference_standard import read_reference_standard
 from cspine.localization.localizer import Localizer
 from cspine.metrics.scores import auc
 from cspine.models.metadata import LevelsMetadata
-from cspine.training import trainer
-from cspine.training.checkpoint import save_checkpoint
 from cspine.training.levels.train import train_levels
 from cspine.views.level_views import LevelViews
 
@@ -51,22 +48,12 @@ def test_training_learns_visible_fractures_and_exports_weights(tmp_path: Path) -
         train_levels(dataset, tmp_path / "run", QUICK.model_copy(update={"seed": 3}))
 
 
-def test_interrupted_run_resumes_to_the_same_weights(
-    tmp_path: Path, exports: dict[Path, Export], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_run_resumes_to_the_same_weights(tmp_path: Path, exports: dict[Path, Export]) -> None:
     dataset = make_level_dataset(tmp_path / "data", 16)
     settings = QUICK.model_copy(update={"pretrain_epochs": 1, "epochs": 2})
     complete = train(dataset, tmp_path / "complete", settings)
-
-    def stop_after_one_epoch(folder: Path, state: dict[str, Any]) -> None:
-        save_checkpoint(folder, state)
-        if state["epoch"] == 1 and folder.name == "resumed":  # not in pretraining
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer, "save_checkpoint", stop_after_one_epoch)
-        with pytest.raises(KeyboardInterrupt):
-            train_levels(dataset, tmp_path / "resumed", settings)
+    with interrupted_after(1, tmp_path / "resumed"):  # pretraining has a folder of its own
+        train_levels(dataset, tmp_path / "resumed", settings)
     resumed = train(dataset, tmp_path / "resumed", settings)
 
     assert resumed.summary.resumed_from == 1

@@ -60,9 +60,9 @@ def train_levels(
     out: Path,
     settings: LevelTrainSettings,
     *,
+    split: LockedSplit | None = None,
     auxiliary_data: CompiledDataset | None = None,
     init_weights: str | Path | None = None,
-    split: LockedSplit | None = None,
     progress: Progress = silent,
 ) -> TrainingSummary | None:
     """Train a level network, or one per fold; an interrupted run is resumed after its last epoch.
@@ -76,13 +76,13 @@ def train_levels(
         ``weights.onnx``. Of all folds, a folder for each, and ``weights-0.onnx`` etc. with a common calibration.
     settings : LevelTrainSettings
         Hyperparameters.
+    split : LockedSplit, optional
+        Its part 'train' is the training set and its part 'validation' the validation set, in place of folds.
     auxiliary_data : CompiledDataset, optional
         Cases of other patients, or phantoms, for pretraining and resampled vertebrae; never in the validation set.
     init_weights : str or Path, optional
         Weights to fine-tune in place of random ones: a name that `cspine weights` lists, or a file. Patients whom they
         were trained on must not be held out, since validation and calibration on them would be optimistic.
-    split : LockedSplit, optional
-        Its part 'train' is the training set and its part 'validation' the validation set, in place of folds.
     progress
         As of `cspine.training.trainer.fit`.
 
