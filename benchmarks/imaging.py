@@ -242,7 +242,7 @@ def _cspine_coarse(folder: Path) -> Callable[[], Any]:
 
 
 def _cspine_compile(folder: Path) -> Callable[[], Any]:
-    from cspine.dicom.open_series import open_series
+    from cspine.dicom.loading import open_series
     from cspine.localization.compiler import PARALLEL_PLANES, compile_study
 
     quality = PARALLEL_PLANES.settings.sagittal.jpeg_quality

@@ -136,7 +136,7 @@ def measure_stages(study: Path, repeats: int) -> dict[str, list[float]]:
 
 def _time_prediction(watch: Stopwatch, detector: Any, study: Path) -> Any:
     """Time a warm prediction and its stages; return the case's result."""
-    from cspine.dicom.open_series import load_volume
+    from cspine.dicom.loading import load_volume
     from cspine.dicom.series_selection import select_series
     from cspine.dicom.study_collection import open_collection
     from cspine.localization.compiler import compile_volume

@@ -10,7 +10,7 @@ from cspine.dicom.codec.frames import FrameCache
 from cspine.dicom.codec.header import SliceHeader, suppress_pydicom_warnings
 from cspine.dicom.codec.pixels import PixelRegion
 from cspine.dicom.discovery import discover
-from cspine.dicom.open_series import load_volume
+from cspine.dicom.loading import load_volume
 
 MAX_PIXELS = 2**20
 """Larger images are not decoded, since that takes seconds without reaching other code."""

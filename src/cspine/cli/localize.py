@@ -32,7 +32,7 @@ def localize_command(
     Only as many slices are decoded as the 3 mm volume of the localizer needs. Exit code 1: a study cannot be read or
     shows no cervical vertebra.
     """
-    from cspine.dicom.open_series import LoadPolicy
+    from cspine.dicom.loading import LoadPolicy
     from cspine.pipelines.localize_batch import localize_batch
 
     with progress_bar() as progress:

@@ -7,7 +7,7 @@ import pandas as pd
 from cspine.core.errors import InputError
 from cspine.core.progress import Progress, silent
 from cspine.datasets.summary import GEOMETRY
-from cspine.dicom.open_series import open_series
+from cspine.dicom.loading import open_series
 from cspine.dicom.series import Series
 from cspine.dicom.study_collection import StudyCollection
 

@@ -1,6 +1,6 @@
 """DICOM input: discover studies and series, select a series with reasons, decode it to a volume in Hounsfield units.
 
-Public names are imported on first use, so that the command line can read a constant of `geometry` without loading
+Public names are imported on first use, so that the command line can read a constant of `limits` without loading
 highdicom.
 """
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cspine.dicom.discovery import discover
-    from cspine.dicom.open_series import LoadPlan, LoadPolicy, load_volume, open_series
+    from cspine.dicom.loading import LoadPlan, LoadPolicy, load_volume, open_series
     from cspine.dicom.segmentation import load_segmentation
     from cspine.dicom.series import Discovery, Series, Study
     from cspine.dicom.series_selection import SeriesSelection, select_series
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Discovery": "series",
-    "LoadPlan": "open_series",
-    "LoadPolicy": "open_series",
+    "LoadPlan": "loading",
+    "LoadPolicy": "loading",
     "Provenance": "volume",
     "Series": "series",
     "SeriesSelection": "series_selection",
@@ -26,8 +26,8 @@ _MODULES = {
     "Volume": "volume",
     "discover": "discovery",
     "load_segmentation": "segmentation",
-    "load_volume": "open_series",
-    "open_series": "open_series",
+    "load_volume": "loading",
+    "open_series": "loading",
     "select_series": "series_selection",
 }
 

@@ -12,7 +12,7 @@ from cspine.dicom.codec.codecs import transfer_syntax_name
 from cspine.dicom.discovery import discover
 from cspine.dicom.geometry import Stack, plane_name
 from cspine.dicom.limits import MAX_GAP_MM
-from cspine.dicom.open_series import LoadPolicy, open_series
+from cspine.dicom.loading import LoadPolicy, open_series
 from cspine.dicom.series import Series, Study
 from cspine.dicom.series_selection import ANOTHER_SERIES_REQUESTED, select_series
 

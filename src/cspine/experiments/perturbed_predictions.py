@@ -24,7 +24,7 @@ from cspine.core.not_assessable import not_assessable_from
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
-from cspine.dicom.open_series import LoadPolicy, check_slice_spacing, open_series
+from cspine.dicom.loading import LoadPolicy, check_slice_spacing, open_series
 from cspine.dicom.study_collection import StudyCollection, StudySource
 from cspine.experiments.blanking import blank_volume
 from cspine.experiments.perturbations import PERTURBATIONS

@@ -18,7 +18,7 @@ from cspine.spine.boxes import grid_extent_lps_mm, implausible_size
 if TYPE_CHECKING:
     import highdicom
 
-    from cspine.dicom.open_series import LoadPlan
+    from cspine.dicom.loading import LoadPlan
     from cspine.dicom.volume import Volume
 
 MAX_THINNED_SPACING_MM: Final = COARSE_MM / 2

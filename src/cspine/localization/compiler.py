@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from cspine.datasets.compiled import CompiledDataset
     from cspine.dicom.geometry import Stack
-    from cspine.dicom.open_series import LoadPlan
+    from cspine.dicom.loading import LoadPlan
     from cspine.views.fracture_labels import FractureLabelSource
 
 _MAX_AXIAL_ANGLE_DEG: Final = 45.0

@@ -20,7 +20,7 @@ from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.compiled_files import image_files
 from cspine.datasets.rsna2022_labels import match_labels, read_boxes, read_labels
 from cspine.dicom.limits import MAX_GAP_MM
-from cspine.dicom.open_series import LoadPolicy, open_series
+from cspine.dicom.loading import LoadPolicy, open_series
 from cspine.dicom.study_collection import StudyCollection, StudySource, open_collection
 from cspine.dicom.volume import Provenance
 from cspine.localization.compiler import Compiler, compile_study

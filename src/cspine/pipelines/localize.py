@@ -8,7 +8,7 @@ from cspine.core.findings import LocatedVertebra, NotAssessable, Place, Row, Sof
 from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats
-from cspine.dicom.open_series import LoadPolicy, open_series
+from cspine.dicom.loading import LoadPolicy, open_series
 from cspine.dicom.study_collection import StudySource
 from cspine.localization.coarse import load_thinned
 from cspine.localization.localizer import Localizer

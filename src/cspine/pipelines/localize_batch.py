@@ -8,7 +8,7 @@ from cspine.core.findings import Spine
 from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
-from cspine.dicom.open_series import LoadPolicy
+from cspine.dicom.loading import LoadPolicy
 from cspine.dicom.study_collection import open_collection
 from cspine.localization.loading import load_localizer
 from cspine.pipelines.localize import localize_study

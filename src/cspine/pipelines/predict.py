@@ -31,7 +31,7 @@ from cspine.models.registry import DEFAULT
 from cspine.views.compiled import CompiledStudy
 
 if TYPE_CHECKING:
-    from cspine.dicom.open_series import LoadPlan
+    from cspine.dicom.loading import LoadPlan
     from cspine.dicom.study_collection import StudySource
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class Detector:
         CaseResult
             Of a study that cannot be read or assessed, the findings say why and hold no probabilities.
         """
-        from cspine.dicom.open_series import LoadPolicy, open_series  # noqa: PLC0415 - loading needs no DICOM
+        from cspine.dicom.loading import LoadPolicy, open_series  # noqa: PLC0415 - loading needs no DICOM
 
         uid, plan = source.study_instance_uid, None
         try:

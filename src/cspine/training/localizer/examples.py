@@ -14,7 +14,7 @@ from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats, HounsfieldUnits, Indices, Labels
-from cspine.dicom.open_series import load_volume
+from cspine.dicom.loading import load_volume
 from cspine.dicom.segmentation import load_segmentation
 from cspine.localization.coarse import coarsen
 from cspine.models.metadata import COARSE_MM
