@@ -25,7 +25,7 @@ Row = tuple[float, float, float, float]
 class _Part(BaseModel):
     """The base of every part of the findings: immutable, unknown fields are rejected."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class SagittalEvidence(_Part):

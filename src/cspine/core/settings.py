@@ -16,7 +16,7 @@ def digest(value: Any) -> str:  # noqa: ANN401 - anything JSON can hold
 class Settings(BaseModel):
     """The base of all settings: immutable, unknown names are rejected, hashable by content."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @property
     def hash(self) -> str:

@@ -26,7 +26,7 @@ class Calibration(BaseModel):
     (Zadrozny and Elkan 2002) is piecewise linear and given by its breakpoints.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     method: Method = "none"
     slope: float = Field(1.0, gt=0.0, allow_inf_nan=False, description="Factor applied to the logit.")

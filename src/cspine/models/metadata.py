@@ -49,7 +49,7 @@ def patient_fingerprint(patient: str) -> str:
 class ModelMetadata(BaseModel):
     """Metadata that the weights of every network have."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     format: Literal[2] = 2
     name: str = Field(description="Name of the network, such as baseline-cnn.")
@@ -98,7 +98,7 @@ class OperatingPoint(BaseModel):
     that the performance on others is slightly lower.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: Literal["rule-out", "triage"]
     target: str = Field(description="The criterion by which the threshold was chosen.")

@@ -1,6 +1,6 @@
 """Localize: one study in, its vertebrae out."""
 
-from cspine import __version__
+import cspine
 from cspine.classification.prediction import phantom_only_warning
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import InputError, NotAssessableError
@@ -63,7 +63,7 @@ def localize_study(
         canal_lps_mm=tuple(_point(point) for point in spine_map.canal()),
         warnings=(*phantom_only_warning(localizer.weights.identity), *warnings),
         not_assessable=not_assessable,
-        software=SoftwareIdentity(version=__version__),
+        software=SoftwareIdentity(version=cspine.__version__),
         weights=localizer.weights.identity,
     )
     return LocalizationResult(spine, volume, spine_map)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from cspine import __version__
+import cspine
 from cspine.classification.level_classifier import LevelClassifier
 from cspine.classification.loading import load_classifier
 from cspine.classification.prediction import Classifier, phantom_only_warning
@@ -192,7 +192,7 @@ class Detector:
             vertebrae=prediction.vertebrae,
             warnings=(*self._weights_warning(), *prediction.warnings, *compiled.warnings),
             test_time_augmentation=self.tta,
-            software=SoftwareIdentity(version=__version__),
+            software=SoftwareIdentity(version=cspine.__version__),
             weights=self.classifier.identity,
             localizer=self.localizer,
             calibration=self.classifier.calibration,
@@ -207,7 +207,7 @@ class Detector:
             acquisition=_acquisition(plan) if plan else None,
             warnings=self._weights_warning(),
             not_assessable=reason,
-            software=SoftwareIdentity(version=__version__),
+            software=SoftwareIdentity(version=cspine.__version__),
             weights=self.classifier.identity,
             localizer=self.localizer,
         )

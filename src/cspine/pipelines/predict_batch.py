@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from cspine import __version__
+import cspine
 from cspine.core.errors import CspineError
 from cspine.core.extras import require_extra
 from cspine.core.files import write_text
@@ -114,7 +114,7 @@ def has_incomplete(results: Sequence[StudyResult]) -> bool:
 def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *, is_single: bool) -> ResumableJob:
     identity = {
         "kind": "predict",
-        "software": __version__,
+        "software": cspine.__version__,
         "schema": SCHEMA_VERSION,
         "layout": "one study" if is_single else "many studies",
         "path": str(path.resolve()),

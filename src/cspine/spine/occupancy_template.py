@@ -28,7 +28,7 @@ Cell = tuple[int, int, int, float]
 class OccupancyTemplate(BaseModel):
     """Mean occupancy of the cells of a vertebra's own frame."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     cells: tuple[Cell, ...] = Field(
         min_length=1,
