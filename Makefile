@@ -1,6 +1,10 @@
 # Everything lives in .venv; nothing else is needed than Python 3.11+ and make.
 PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
 BIN := .venv/bin
+endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test quick check lint types docs wheel embedded weights clean

@@ -137,3 +137,13 @@ def test_train_val_assignment_covers_two_parts(reference: ReferenceStandard) -> 
         split.train_val_assignment([*studies, "new"])
     with pytest.raises(LabelError, match="none of 1 studies is in the split's part 'validation'"):
         split.train_val_assignment([split.studies("train")[0]])
+
+
+def test_a_split_of_version_0_1_is_refused(reference: ReferenceStandard, tmp_path: Path) -> None:
+    split = make_split(reference, FRACTIONS, seed=1).model_dump(mode="json")
+    old_names = {"validation": "tune", "holdout": "hidden"}
+    split |= {"format": 1, "parts": {old_names.get(part, part): uids for part, uids in split["parts"].items()}}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+
+    with pytest.raises(LabelError, match=r"those of cspine 0\.1 have other parts.*make one with `cspine split`"):
+        read_split(tmp_path / "split.json")

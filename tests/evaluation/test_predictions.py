@@ -110,6 +110,11 @@ def test_malformed_findings_raise(tmp_path: Path) -> None:
     )  # which drift detection needs
     assert (len(rejected.probability), rejected.not_assessable) == (0, {"1.1": "too-thick"})
     (tmp_path / "findings.json").write_text('{"schema_version": "9.0", "study_instance_uid": "secret-name"}')
-    with pytest.raises(LabelError, match="holds no findings of this version") as caught:
+    with pytest.raises(
+        LabelError, match=r"was written by cspine 0\.1 or another version, not in schema 3\.0"
+    ) as caught:
         read_predictions(tmp_path / "findings.json")
     assert "secret-name" not in str(caught.value)
+    (tmp_path / "findings.json").write_text('{"study_instance_uid": 7}')
+    with pytest.raises(LabelError, match="holds no findings"):
+        read_predictions(tmp_path / "findings.json")

@@ -46,7 +46,7 @@ class LockedSplit(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     seed: Annotated[int, Field(ge=0)]
     fractions: dict[str, float]
     labels_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -149,7 +149,8 @@ def write_split(split: LockedSplit, path: Path) -> None:
 
 def read_split(path: Path) -> LockedSplit:
     """Read a split; raises LabelError where the file holds none, or was edited."""
-    split = read_model(path, LockedSplit, wrong="is no split; make one with `cspine split`")
+    wrong = "is no split of this version (those of cspine 0.1 have other parts); make one with `cspine split`"
+    split = read_model(path, LockedSplit, wrong=wrong)
     if split.sha256 != split.digest:
         raise LabelError(f"{path}: was changed after it was locked; get the file again")
     return split

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from cspine.core.anatomy import OVERALL, TARGETS
 from cspine.core.columns import MARK_COLUMNS, STUDY
 from cspine.core.errors import LabelError
-from cspine.core.findings import Findings
+from cspine.core.findings import SCHEMA_VERSION, Findings
 from cspine.datasets.rsna2022_labels import read_table, refuse_rows
 from cspine.datasets.submission import FRACTURED, ROW_ID
 
@@ -151,9 +151,11 @@ def load_findings(path: Path) -> Findings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise LabelError(
-            f"{path}: holds no findings of this version ({where}: {first['msg']}); predict again"
-        ) from error
+        if where == "schema_version":
+            raise LabelError(
+                f"{path}: was written by cspine 0.1 or another version, not in schema {SCHEMA_VERSION}; predict again"
+            ) from error
+        raise LabelError(f"{path}: holds no findings ({where}: {first['msg']}); predict again") from error
 
 
 def _from_findings(path: Path, name: str) -> Predictions:
