@@ -13,7 +13,7 @@ def study_key(uid: str) -> str:
     >>> study_key("1.2.3")
     '1.2.3'
     >>> study_key("../../etc")
-    'study-c77f3a53d8da'
+    'study-74ccf3c5b4c1'
     """
     if _SAFE_UID.fullmatch(uid):
         return uid
