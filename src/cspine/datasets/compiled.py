@@ -112,7 +112,7 @@ class CompiledDataset:
             raise SourceError(f"{folder}: is not a compiled data set; make one with `cspine compile`")
         identity = read_json(folder / MARKER)
         if not isinstance(identity, dict) or identity.get("format") != FORMAT:
-            raise SourceError(f"{folder}: was compiled by cspine 0.1 or another version; compile it again with this one")
+            raise SourceError(f"{folder}: was compiled by cspine 0.1 or another version; compile it again")
         if not (folder / "manifest.parquet").is_file():
             raise SourceError(f"{folder}: is not finished; run the same `cspine compile` again")
         settings = CompileSettings.model_validate(identity["settings"])
