@@ -68,3 +68,15 @@ def differences(expected: Any, found: Any, *, tolerance: float, where: str = "")
             yield f"{where}: {expected!r} was recorded, {found!r} is predicted"
     elif expected != found:
         yield f"{where}: {expected!r} was recorded, {found!r} is predicted"
+
+
+def predict_script() -> str:
+    """Return a program that predicts the paths it is given and prints the cases as a JSON list."""
+    return (
+        f"import json, sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "from cspine import Detector\n"
+        "from tests.support.reference import describe\n"
+        "detector = Detector.load()\n"
+        "cases = [describe(next(iter(detector.predict_all(path)))) for path in sys.argv[1:]]\n"
+        "print(json.dumps(cases))\n"
+    )
