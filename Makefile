@@ -13,7 +13,9 @@ demo: .venv/.base
 	rm -rf demo
 	$(BIN)/cspine demo --out demo
 
-# All tests and doctests, with the line coverage.
+# All tests and doctests, with the line coverage. Few malloc arenas: glibc keeps what each of many threads has freed,
+# and a pytest worker runs hundreds of tests.
+test quick: export MALLOC_ARENA_MAX = 2
 test: .venv/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term
 

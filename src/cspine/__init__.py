@@ -44,13 +44,23 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type depends on the name
     """Import a public name from its home module on first use."""
     if name == "__version__":
-        value: Any = import_module("importlib.metadata").version("cspine")
+        value: Any = _installed_version()
     elif name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _installed_version() -> str:
+    """Return the version of the installed package; that of a mere source tree is unknown."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - it takes as long as all else here
+
+    try:
+        return version("cspine")
+    except PackageNotFoundError:
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from cspine.core.logging import configure_logging
+from cspine.core.parallel import parallel_map
 
 LOGGER = logging.getLogger("cspine.example")
 
@@ -69,3 +70,18 @@ def test_importing_the_library_changes_no_logger_and_no_warning_filter() -> None
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "unchanged"
+
+
+def _warn(item: int) -> int:
+    LOGGER.warning("item %d", item)
+    return item
+
+
+def test_worker_processes_log_as_their_parent_does(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging(json_lines=True)
+
+    outcomes = [outcome.get() for outcome in parallel_map(_warn, [1, 2, 3], workers=2)]
+
+    lines = capfd.readouterr().err.splitlines()
+    assert sorted(outcomes) == [1, 2, 3]
+    assert sorted(json.loads(line)["message"] for line in lines) == ["item 1", "item 2", "item 3"]

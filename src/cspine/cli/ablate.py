@@ -8,6 +8,7 @@ import typer
 
 from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import WORKERS, Json, Workers
+from cspine.core.extras import require_extra
 
 _EPILOG = "Example:  cspine ablate --train phantom --test phantom-test --views 1,3,5,9,15,21 --out ablation"
 
@@ -36,6 +37,7 @@ def ablate_command(
     as_json: Json = False,
 ) -> None:
     """Train and evaluate the same network with one number of views after the other: accuracy, bytes and time."""
+    require_extra("train")
     from cspine.pipelines.ablate import AblationSettings, ablate
     from cspine.reports.evaluation.ablation_report import ablation_summary
 

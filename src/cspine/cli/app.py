@@ -82,13 +82,11 @@ def handle_errors(command: Callable[P, int | None]) -> Callable[P, None]:
         except CspineError as error:
             say_error(str(error))
             code = _exit_code(error)
-        except ModuleNotFoundError as error:
-            extra = missing_extra(error)
-            if extra is None:
-                raise
-            say_error(str(extra))
-            code = WRONG_CALL
         except Exception as error:  # its traceback may quote the files, and so a patient
+            extra = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+            if extra is not None:
+                say_error(str(extra))
+                raise typer.Exit(WRONG_CALL) from error
             if os.environ.get(DEBUG):
                 raise
             kind = type(error).__name__

@@ -17,8 +17,10 @@ from cspine.cli.app import (
     size,
 )
 from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, Workers, three_counts
+from cspine.core.extras import require_extra
 
 if TYPE_CHECKING:
+    require_extra("evaluate")
     from cspine.pipelines.compile import CompileSummary
     from cspine.views.settings import CompileSettings
 

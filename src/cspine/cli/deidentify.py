@@ -18,6 +18,7 @@ from cspine.cli.app import (
 )
 from cspine.cli.options import WORKERS, Json, Workers
 from cspine.core.errors import InputError, OutputTakenError
+from cspine.core.extras import require_extra
 
 _EPILOG = "Example:  cspine deidentify study.zip --out away --key secret.key --dates shift"
 
@@ -54,6 +55,7 @@ def deidentify_command(
     """
     from dataclasses import asdict
 
+    require_extra("deidentify")
     from cspine.deidentify.key import PseudonymKey
     from cspine.deidentify.profile import ConfidentialityProfile
     from cspine.deidentify.study import deidentify

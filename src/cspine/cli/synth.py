@@ -8,6 +8,7 @@ import typer
 
 from cspine.cli.app import app, handle_errors, print_json, progress_bar, say
 from cspine.cli.options import WORKERS, Json, Workers
+from cspine.core.extras import require_extra
 
 _EPILOG = "Example:  cspine synth --out phantom --studies 20 --seed 1"
 
@@ -36,6 +37,7 @@ def synth_command(
 
     A phantom shows that the software works and compares methods; it is never clinical accuracy.
     """
+    require_extra("evaluate")
     from cspine.phantom import DOMAINS, synthesize
 
     with progress_bar() as progress:

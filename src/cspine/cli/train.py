@@ -7,6 +7,7 @@ from cspine.cli import train_options as options
 from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import Data, Json, three_counts
 from cspine.core.errors import InputError
+from cspine.core.extras import require_extra
 
 if TYPE_CHECKING:
     from cspine.training.summary import TrainingSummary
@@ -46,6 +47,7 @@ def train_command(
     resumed after its last epoch. Several GPUs: torchrun --nproc-per-node=N -m cspine train ... Needs the extra:
     pip install "cspine\[train]".
     """
+    require_extra("train")
     settings: dict[str, Any] = {
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "folds": folds,
         "fold": fold, "grad_accumulation_steps": grad_accumulation_steps, "precision": precision,

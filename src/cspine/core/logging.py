@@ -58,6 +58,15 @@ def quiet_logger(name: str, level: int) -> Iterator[None]:
         logger.setLevel(before)
 
 
+def logging_options() -> dict[str, bool] | None:
+    """Return the options that `configure_logging` was last called with in this process; None where it was not."""
+    handler = next((each for each in logging.getLogger(ROOT).handlers if isinstance(each, _Handler)), None)
+    if handler is None:
+        return None
+    verbose = logging.getLogger(ROOT).level <= logging.INFO
+    return {"verbose": verbose, "json_lines": isinstance(handler.formatter, _JsonFormatter)}
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """The handler that `configure_logging` adds and replaces."""
 

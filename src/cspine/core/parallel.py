@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from cspine.core.errors import CspineError, OutputError
+from cspine.core.logging import configure_logging, logging_options
 from cspine.core.progress import Progress, silent
 
 Item = TypeVar("Item")
@@ -147,12 +148,14 @@ def _until_broken(
 def _pool(workers: int) -> ProcessPoolExecutor:
     """Return a pool of spawned processes (fork would copy the locks of threads) that leave Ctrl-C to the parent."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent, initargs=(logging_options(),))
 
 
-def _follow_parent() -> None:
+def _follow_parent(options: dict[str, bool] | None) -> None:
     """Leave Ctrl-C to the parent, and end when the parent does: one that is killed cannot end its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if options is not None:  # a worker logs as its parent does
+        configure_logging(verbose=options["verbose"], json_lines=options["json_lines"])
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -141,7 +141,13 @@ def hash_labels(reference: ReferenceStandard) -> str:
 def write_split(split: LockedSplit, path: Path) -> None:
     """Write a split; raises OutputTakenError where the file holds another one, which is then kept."""
     if path.exists():
-        if read_split(path).sha256 == split.sha256:
+        try:
+            is_same = read_split(path).sha256 == split.sha256
+        except LabelError as error:
+            raise OutputTakenError(
+                f"{path}: holds something else or a split of cspine 0.1; choose another --out"
+            ) from error
+        if is_same:
             return
         raise OutputTakenError(f"{path}: holds another split, which is locked; choose another --out")
     write_text(path, json.dumps(split.model_dump(mode="json"), indent=1) + "\n")

@@ -20,7 +20,7 @@ from cspine.core.progress import Progress, silent
 from cspine.core.run_files import MODEL_CARD_FILE, WEIGHTS_FILE
 from cspine.core.settings import Settings, digest
 from cspine.datasets.compiled import CompiledDataset
-from cspine.datasets.locked_split import HOLDOUT, TEST, hash_labels, read_split, select_part
+from cspine.datasets.locked_split import HOLDOUT, TEST, LockedSplit, hash_labels, read_split, select_part
 from cspine.datasets.reference_standard import ReferenceStandard, read_reference_standard
 from cspine.evaluation.cases import LEVELS, match_predictions
 from cspine.evaluation.evaluate import EvaluationProtocol, EvaluationResult, EvaluationSettings, evaluate
@@ -196,6 +196,9 @@ def evaluate_run(
     run, data = Path(run), Path(data)
     out = None if out is None else Path(out)
     settings = settings or EvaluateSettings()
+    _read_split(settings)  # what is wrong with the request is reported before a data set is predicted
+    if settings.operating_points:
+        read_operating_points(settings.operating_points)
     classifier, dataset = load_classifier(run / WEIGHTS_FILE), CompiledDataset.open(data)
     reference = read_reference_standard(data, subgroups=settings.subgroups)
     model = _predict(classifier, dataset, reference, f"{classifier.metadata.name}, {run.resolve().name}", progress)
@@ -276,11 +279,16 @@ def _write_operating_points(path: Path, result: EvaluationResult) -> None:
     points.write(path)
 
 
-def _evaluate(inputs: _Inputs, out: Path | None, settings: EvaluateSettings, progress: Progress) -> EvaluationReport:
-    """Evaluate the selected part of the studies; checks come first, then the access log, then the evaluation."""
+def _read_split(settings: EvaluateSettings) -> LockedSplit | None:
+    """Return the split of the settings, if any; raises LabelError or InputError where it cannot be used."""
     if settings.part is not None and settings.split is None:
         raise InputError(f"--part {settings.part}: is a part of a split; give --split too")
-    split = read_split(settings.split) if settings.split else None
+    return read_split(settings.split) if settings.split else None
+
+
+def _evaluate(inputs: _Inputs, out: Path | None, settings: EvaluateSettings, progress: Progress) -> EvaluationReport:
+    """Evaluate the selected part of the studies; checks come first, then the access log, then the evaluation."""
+    split = _read_split(settings)
     part = (settings.part or TEST) if split else ""
     reference = select_part(inputs.reference, split, part) if split else inputs.reference
     points = read_operating_points(settings.operating_points) if settings.operating_points else inputs.operating_points

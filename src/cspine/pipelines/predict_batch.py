@@ -114,7 +114,7 @@ def has_incomplete(results: Sequence[StudyResult]) -> bool:
 def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *, is_single: bool) -> ResumableJob:
     identity = {
         "kind": "predict",
-        "software": cspine.__version__,
+        "software": cspine.__version__.partition("+")[0],  # a commit more is no other job
         "schema": SCHEMA_VERSION,
         "layout": "one study" if is_single else "many studies",
         "path": str(path.resolve()),

@@ -8,7 +8,6 @@ on the validation set, early stopping, and a checkpoint after each epoch from wh
 import logging
 import math
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -310,5 +309,10 @@ def _copy_weights(network: nn.Module) -> dict[str, Any]:
 
 
 def _peak_memory_mb() -> float:
+    """Return the peak memory of this process; NaN on Windows, which has no such counter in the standard library."""
+    if sys.platform == "win32":
+        return math.nan
+    import resource  # noqa: PLC0415 - Unix only
+
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -63,7 +63,7 @@ class Identity:
         return self._uid(f"slice {number}")
 
     def _uid(self, entity: str) -> str:
-        domain = [] if self.domain == "source" else [self.domain]
+        domain = {"source": [], "shifted": ["hidden"]}[self.domain]  # the name that UIDs were first made with
         return generate_uid(entropy_srcs=["cspine phantom", *domain, str(self.seed), str(self.index), entity])
 
 
