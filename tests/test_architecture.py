@@ -91,7 +91,7 @@ def test_public_names_are_pinned() -> None:
 HEAVY = "torch", "monai", "onnxruntime", "matplotlib", "scipy", "pandas", "highdicom"
 
 
-@pytest.mark.parametrize("code", ["import cspine", "import cspine.cli; cspine.cli.app"])
+@pytest.mark.parametrize("code", ["import cspine", "import cspine.cli; cspine.cli.application"])
 def test_import_and_help_load_nothing_heavy(code: str) -> None:
     script = f"import sys; {code}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)

@@ -102,7 +102,8 @@ def test_all_agree_where_slices_are_flipped_or_turned(tmp_path: Path, directions
 @pytest.mark.real_data
 def test_every_readable_real_series_is_read_alike_by_all(real_data: Path, tmp_path: Path) -> None:
     compared = []
-    for number, folder in enumerate(sorted(path for path in real_data.iterdir() if path.is_dir())):
+    folders = [path for path in sorted(real_data.iterdir()) if path.is_dir() and not list(path.glob("*.nii*"))]
+    for number, folder in enumerate(folders):
         theirs = by_dcm2niix(folder, tmp_path / str(number))
         for study in discover(folder).studies:
             for series in study.series:
@@ -117,4 +118,6 @@ def test_every_readable_real_series_is_read_alike_by_all(real_data: Path, tmp_pa
                 files = {header.file.container.parent for header in series.headers}
                 assert_same_as_simpleitk(volume, by_simpleitk(files.pop(), uid))
                 compared.append((folder.name, len(volume.array)))
-    assert [name for name, _ in compared] == ["chest-thick", "philips-study", "philips-study", "vtk-head"]
+    assert [name for name, _ in compared] == [
+        "chest-thick", "philips-study", "philips-study", "vtk-head", "weasis-neck",
+    ]  # fmt: skip

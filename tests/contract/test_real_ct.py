@@ -118,7 +118,7 @@ def test_ge_tilt_is_refused_for_its_thick_slices_and_its_gap_is_named(real_data:
     assert code == 1
     assert findings.not_assessable is not None
     assert findings.not_assessable.code == "too-thick"
-    assert "slices 4.0 mm apart; at most 3 mm can be judged" in findings.not_assessable.reason
+    assert "slices 4.0 mm apart; at most 3 mm can be assessed" in findings.not_assessable.reason
     with pytest.raises(GeometryError, match=r"19\.dcm and 20\.dcm: a 7\.0 mm gap between them"):
         load_volume(real_data / "ge-tilt")
 
@@ -137,7 +137,7 @@ def test_chest_thick_is_refused_for_its_slices(real_data: Path, tmp_path: Path) 
     assert code == 1
     assert findings.not_assessable is not None
     assert findings.not_assessable.code == "too-thick"
-    assert "slices 8.0 mm apart; at most 3 mm can be judged" in output
+    assert "slices 8.0 mm apart; at most 3 mm can be assessed" in output
 
 
 def test_philips_study_says_which_series_it_read_and_why_not_the_others(real_data: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from cspine.cli import (
     weights,
 )
 from cspine.cli import compile as _compile
-from cspine.cli.app import app
+from cspine.cli.application import app
 
 __all__ = ["app", "main"]
 

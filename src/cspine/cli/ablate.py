@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
+from cspine.cli.application import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import WORKERS, Json, Workers
 from cspine.core.extras import require_extra
 

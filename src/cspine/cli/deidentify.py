@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cspine.cli.app import (
+from cspine.cli.application import (
     DONE,
     SOME_FAILED,
     app,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cspine.cli.app import app, handle_errors, progress_bar, say, say_research_only
+from cspine.cli.application import app, handle_errors, progress_bar, say, say_research_only
 from cspine.cli.predict import show_findings
 
 

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import app, escape_control_characters, exit_code, handle_errors, out, print_json, progress_bar, size
+from cspine.cli.application import (
+    app,
+    escape_control_characters,
+    exit_code,
+    handle_errors,
+    out,
+    print_json,
+    progress_bar,
+    size,
+)
 from cspine.cli.options import MAX_GAP, Json, MaxGap, SeriesUid
 from cspine.cli.tables import make_table, print_table, print_text
 

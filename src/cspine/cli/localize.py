@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import app, exit_code, handle_errors, print_json, progress_bar, say, say_error, say_research_only
+from cspine.cli.application import (
+    app,
+    exit_code,
+    handle_errors,
+    print_json,
+    progress_bar,
+    say,
+    say_error,
+    say_research_only,
+)
 from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, SeriesUid
 from cspine.cli.tables import make_table, print_table, print_text, print_warnings
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cspine.cli.app import DONE, SOME_FAILED, app, handle_errors, print_json, say, say_research_only
+from cspine.cli.application import DONE, SOME_FAILED, app, handle_errors, print_json, say, say_research_only
 from cspine.cli.options import Json
 
 _EPILOG = "Example:  cspine monitor --reference findings-2025 --recent findings-march --out drift"

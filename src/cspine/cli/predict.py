@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import (
+from cspine.cli.application import (
     app,
     escape_control_characters,
     exit_code,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
+from cspine.cli.application import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import WORKERS, Json, Workers
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cspine.cli.app import app, handle_errors, print_json, say
+from cspine.cli.application import app, handle_errors, print_json, say
 from cspine.cli.options import Json
 from cspine.core.anatomy import OVERALL, VERTEBRAE
 from cspine.core.errors import InputError

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
+from cspine.cli.application import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import Data, Json, Run
 
 _EPILOG = "Example:  cspine submit --data compiled --run runs/baseline --out submission.csv --transform study-optimal"

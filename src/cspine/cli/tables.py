@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cspine.cli.app import escape_control_characters, out
+from cspine.cli.application import escape_control_characters, out
 
 if TYPE_CHECKING:
     from rich.table import Table

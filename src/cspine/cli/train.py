@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cspine.cli import train_options as options
-from cspine.cli.app import app, handle_errors, print_json, progress_bar, say, say_research_only
+from cspine.cli.application import app, handle_errors, print_json, progress_bar, say, say_research_only
 from cspine.cli.options import Data, Json, three_counts
 from cspine.core.errors import InputError
 from cspine.core.extras import require_extra

@@ -115,7 +115,7 @@ def _exit_code(error: CspineError) -> int:
 def escape_control_characters(text: str) -> str:
     r"""Return text from a file so that a terminal shows it and does nothing else: no markup, no control characters.
 
-    >>> escape_control_characters("soft\\x1b[2J")
+    >>> escape_control_characters("soft\x1b[2J")
     'soft?[2J'
     """
     return escape(sanitize_text(text))
