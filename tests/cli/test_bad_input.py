@@ -210,7 +210,7 @@ def test_a_compiled_folder_of_other_settings(tmp_path: Path) -> None:
     result = run("compile", tmp_path / "in", "--straight", "--out", tmp_path / "out", "--count", 3)
 
     assert result.exit_code == 2
-    assert "was begun with another settings" in result.stderr
+    assert "was begun with another count (9, now 3)" in result.stderr
 
 
 def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(

@@ -19,7 +19,7 @@ def test_a_folder_is_new_then_resumed_and_refused_for_another_job(tmp_path: Path
 
     assert ResumableJob(folder, "job.json", {"seed": 1}).open() is False
     assert ResumableJob(folder, "job.json", {"seed": 1}).open() is True
-    with pytest.raises(OutputTakenError, match="was begun with another seed; choose another --out, or delete it"):
+    with pytest.raises(OutputTakenError, match=r"another seed \(1, now 2\); choose another --out, or delete it"):
         ResumableJob(folder, "job.json", {"seed": 2}).open()
 
 

@@ -14,7 +14,7 @@ from cspine.datasets.locked_split import FRACTIONS, make_split, read_split, sele
 from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.evaluation.cases import LEVELS, match_predictions
 from cspine.evaluation.holdout_access_log import holdout_access_path, read_holdout_accesses, record_holdout_access
-from cspine.evaluation.operating_point_metrics import fix_operating_points, read_operating_points
+from cspine.evaluation.operating_point_metrics import choose_fixed_operating_points, read_operating_points
 from cspine.evaluation.predictions import Predictions
 
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
@@ -103,7 +103,7 @@ def test_fixed_operating_points_survive_a_round_trip(
 ) -> None:
     cases = match_predictions(reference, [Predictions("a", tables(200)[1])]).cases("a")
 
-    points = fix_operating_points(cases[OVERALL], cases[LEVELS], chosen_on="these")
+    points = choose_fixed_operating_points(cases[OVERALL], cases[LEVELS], chosen_on="these")
     points.write(tmp_path / "points.json")
 
     assert read_operating_points(tmp_path / "points.json") == points
@@ -111,7 +111,7 @@ def test_fixed_operating_points_survive_a_round_trip(
     assert points.points[0].patient < points.points[1].patient
     intact = cases[OVERALL].select(cases[OVERALL].truth == 0)
     with pytest.raises(LabelError, match="with and without fractures"):
-        fix_operating_points(intact, cases[LEVELS], chosen_on="these")
+        choose_fixed_operating_points(intact, cases[LEVELS], chosen_on="these")
     for text, message in (("{", "holds no operating points"), ('{"points": []}', "holds no operating points")):
         (tmp_path / "points.json").write_text(text)
         with pytest.raises(LabelError, match=message):

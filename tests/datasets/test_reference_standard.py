@@ -99,8 +99,8 @@ def test_phantom_record_gives_fracture_types_visibility_and_scan(tmp_path: Path)
     (tmp_path / "phantom.json").write_text("{}")
     (tmp_path / "truth").mkdir()
     fractures = [
-        {"level": "C2", "kind": "hangman", "visibility_word": "subtle"},
-        {"level": "C2", "kind": "lamina", "visibility_word": "clear"},
+        {"level": "C2", "fracture_type": "hangman", "visibility_grade": "subtle"},
+        {"level": "C2", "fracture_type": "lamina", "visibility_grade": "clear"},
     ]
     scanner = {"thickness_mm": 0.8, "blur_mm": 0.7, "noise_hu": 30.0}
     for study, study_fractures in (("1.1", fractures), ("1.2", [])):

@@ -15,7 +15,7 @@ def test_truth_has_every_fracture_of_a_study_and_boxes_contain_it() -> None:
         assert {fracture["level"] for fracture in truth["fractures"]} == set(truth["levels"])
         assert all(0.0 <= fracture["visibility"] <= 1.0 for fracture in truth["fractures"])
         for level in truth["levels"]:
-            assert max(each["scanned"] for each in truth["fractures"] if each["level"] == level) >= 0.1
+            assert max(each["scanned_fraction"] for each in truth["fractures"] if each["level"] == level) >= 0.1
         boxed = np.zeros(study.hu.shape, bool)
         for box in _boxes(study, "1.2.3", upward=True):
             rows = slice(int(box["y"]), int(box["y"] + box["height"]))
@@ -45,7 +45,7 @@ def test_fractures_of_one_vertebra_have_separate_masks_and_boxes() -> None:
         assert set(np.unique(study.fracture_mask)) <= {0, *values}
         for fracture in fractures:
             assert fracture["mask_value"] % FRACTURE_STEP == SEGMENT_NUMBERS[fracture["level"]]
-            assert fracture["scanned"] >= 0.1
+            assert fracture["scanned_fraction"] >= 0.1
         boxed = {(box["level"], box["mask_value"]) for box in _boxes(study, "1.2.3", upward=True)}
         assert boxed == {(fracture["level"], fracture["mask_value"]) for fracture in fractures}
         marked = set(np.unique(study.fracture_mask)) - {0}

@@ -44,7 +44,7 @@ def test_fractures_of_a_domain_range_from_occult_to_obvious(domain: str) -> None
         neck, scanner = draw_fractured_neck(44, index, settings)
         # The noise of slices needs the attenuation of the shoulders only, which a coarser grid gives as well.
         neck = replace(neck, soft_tissue=replace(neck.soft_tissue, grid=coarse_grid(4.0)))
-        words.update(fracture["visibility_word"] for fracture in describe_fractures(neck, scanner))
+        words.update(fracture["visibility_grade"] for fracture in describe_fractures(neck, scanner))
 
     assert set(words) == {"occult", "subtle", "clear", "obvious"}
     assert max(words.values()) < 0.6 * words.total()

@@ -75,7 +75,7 @@ def _level(
     record: dict[str, object] = {
         "level": level,
         "path": f"images/{uid}/{level}.jpg",
-        "evidence_path": f"images/{uid}/{level}.png" if is_fractured else None,
+        "cells_path": f"images/{uid}/{level}.png" if is_fractured else None,
         "scanned_fraction": 1.0,
         "confidence": 1.0,
         "centroid_lps_mm": [0.0, 0.0, 0.0],

@@ -36,7 +36,7 @@ def patient_finding(
     return PatientFinding(
         probability=probability,
         raw_probability=raw_probability,
-        operating_points_reached=_reached(metadata.operating_points_overall, probability),
+        operating_points_reached=_find_reached(metadata.operating_points_overall, probability),
         reasons=_patient_reasons(vertebrae),
     )
 
@@ -69,7 +69,7 @@ def vertebra_finding(
         Its evidence, strongest first.
     """
     vertebra = _vertebra_of(images, level)
-    reached = _reached(metadata.operating_points_level, probability)
+    reached = _find_reached(metadata.operating_points_level, probability)
     x, y, z = vertebra.centroid_lps_mm.tolist()
     return VertebraFinding(
         level=level,
@@ -115,7 +115,7 @@ def likely_fracture_types(
     )
 
 
-def _reached(points: tuple[OperatingPoint, ...], probability: float) -> tuple[OperatingPointName, ...]:
+def _find_reached(points: tuple[OperatingPoint, ...], probability: float) -> tuple[OperatingPointName, ...]:
     return tuple(point.name for point in points if probability >= point.threshold)
 
 

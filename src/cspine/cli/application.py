@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import os
 import sys
 import time
@@ -18,7 +19,8 @@ from rich.progress import Progress as Bars
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.errors import CspineError, DiskFullError, NotAssessableError, OutputError, OutputTakenError
 from cspine.core.extras import missing_extra
-from cspine.core.progress import Progress
+from cspine.core.logging import configure_logging, logging_options
+from cspine.core.progress import Progress, silent
 from cspine.core.text import sanitize_text
 
 DONE: Final = 0
@@ -31,6 +33,8 @@ DEBUG: Final = "CSPINE_DEBUG"
 """Environment variable; where it is set, unexpected errors keep their traceback."""
 
 P = ParamSpec("P")
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
@@ -59,13 +63,15 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log what is done on standard error.")] = False,
-    log_json: Annotated[bool, typer.Option("--log-json", help="Log as JSON lines on standard error.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Log every step on standard error; stands before the command.")
+    ] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log every step as JSON lines on standard error.")
+    ] = False,
 ) -> None:
     """Apply the options that stand before a command."""
     del version  # its callback has handled it
-    from cspine.core.logging import configure_logging
-
     configure_logging(verbose=verbose, json_lines=log_json)
 
 
@@ -128,12 +134,23 @@ def say(text: str) -> None:
 
 
 def say_error(text: str) -> None:
-    """Print a sentence on standard error."""
+    """Print a sentence on standard error; as a log record where the log is JSON."""
+    if _logs_json():
+        _LOGGER.error(sanitize_text(text))
+        return
     err.print(f"[bold red]cspine:[/] {escape_control_characters(text)}", soft_wrap=True)
 
 
+def _logs_json() -> bool:
+    options = logging_options()
+    return options is not None and options["json_lines"]
+
+
 def say_research_only() -> None:
-    """Print the statement that every output carries."""
+    """Print the statement that every output carries; as a log record where the log is JSON."""
+    if _logs_json():
+        _LOGGER.info(RESEARCH_USE_ONLY)
+        return
     err.print(f"[dim]{RESEARCH_USE_ONLY}[/]")
 
 
@@ -145,6 +162,9 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """Show progress on standard error: bars on a terminal, a line every few seconds elsewhere."""
+    if _logs_json():
+        yield silent
+        return
     if not err.is_terminal:
         yield _Lines()
         return

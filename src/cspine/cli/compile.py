@@ -17,6 +17,7 @@ from cspine.cli.application import (
     size,
 )
 from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, Workers, three_counts
+from cspine.core.errors import InputError
 from cspine.core.extras import require_extra
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def _settings(count: int, views: str | None, *, straight: bool, levels: bool) ->
     from cspine.views.sagittal import SagittalSettings
     from cspine.views.settings import CompileSettings
 
+    if views and (straight or not levels):
+        raise InputError("--views: are those of vertebrae; leave it out, or --straight and --no-levels")
     sagittal = SagittalSettings(count=count)
     if straight:
         return CompileSettings(spine_aligned=False, sagittal=sagittal, levels=None)

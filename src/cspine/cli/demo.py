@@ -30,7 +30,7 @@ def demo_command(
     show_findings(result.findings)
     say(
         "Reference standard (fractured): "
-        + ", ".join(f"{each['level']} ({each['kind']})" for each in truth["fractures"])
+        + ", ".join(f"{each['level']} ({each['fracture_type']})" for each in truth["fractures"])
         + "."
     )
     say("A phantom shows that the software works; it says nothing about accuracy in patients.")

@@ -70,6 +70,8 @@ def _show_study(study: "StudyReport") -> None:
         )
     print_table(table)
     for series in study.series:
+        print_text(f"  series of {series.slices} slices: ", series.series_instance_uid or "none")
+    for series in study.series:
         if series.selected and series.missing:
             missing = ", ".join(f"{tag} ({count})" for tag, count in series.missing.items())
             out.print(f"  missing from files: {missing}", style="yellow")

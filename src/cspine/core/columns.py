@@ -8,8 +8,8 @@ STUDY: Final = "StudyInstanceUID"
 BOX_COLUMNS: Final = ("x", "y", "width", "height", "slice_number")
 """Columns of train_bounding_boxes.csv beside the study; pixels, and the InstanceNumber of the slice."""
 
-PLACE: Final = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
+POINT_COLUMNS: Final = ("x_lps_mm", "y_lps_mm", "z_lps_mm")
 """Columns of a point in the patient, LPS in mm."""
 
-MARK_COLUMNS: Final = (STUDY, "level", "strength", *PLACE, "slice_number", "row", "column")
+MARK_COLUMNS: Final = (STUDY, "level", "strength", *POINT_COLUMNS, "slice_number", "row", "column")
 """Columns of a table of marks: one row per point that a model reports."""

@@ -12,14 +12,14 @@ from cspine.core.anatomy import RESEARCH_USE_ONLY, VERTEBRAE, Level
 
 SCHEMA_VERSION: Final = "3.0"
 
-ACQUISITION_WORDS: Final = 64
+MAX_HEADER_TEXT_LENGTH: Final = 64
 """Longest text that is taken over from a header, in characters."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Length = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+LengthMm = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Coverage = Literal["complete", "partial", "absent"]
-Place = tuple[float, float, float]
-Row = tuple[float, float, float, float]
+PointMm = tuple[float, float, float]
+AffineRow = tuple[float, float, float, float]
 
 
 class _Part(BaseModel):
@@ -60,7 +60,7 @@ class ViewEvidence(_Part):
     ]
     row: Annotated[float, Field(description="Row of the view, in pixels.")]
     column: Annotated[float, Field(description="Column of the view, in pixels.")]
-    point_lps_mm: Annotated[Place, Field(description="The point in the patient, LPS in mm.")]
+    point_lps_mm: Annotated[PointMm, Field(description="The point in the patient, LPS in mm.")]
     slice: Annotated[
         SlicePosition | None, Field(description="Position in the nearest slice, or null where the point is outside.")
     ]
@@ -133,7 +133,9 @@ class VertebraFinding(_Part):
         Field(description="How much of the vertebra was scanned; null where the weights do not localize."),
     ] = None
     confidence: Annotated[Probability | None, Field(description="Probability of the level assignment, or null.")] = None
-    centroid_lps_mm: Annotated[Place | None, Field(description="Centroid of the vertebra, LPS in mm, or null.")] = None
+    centroid_lps_mm: Annotated[PointMm | None, Field(description="Centroid of the vertebra, LPS in mm, or null.")] = (
+        None
+    )
     fracture_types: Annotated[
         tuple[FractureTypeFinding, ...], Field(description="Most probable types of fracture, where one is suspected.")
     ] = ()
@@ -209,13 +211,15 @@ class LocatedVertebra(_Part):
     coverage: Coverage
     scanned_fraction: Annotated[Probability, Field(description="Fraction of the vertebra that was scanned.")]
     confidence: Annotated[Probability, Field(description="Probability of the level assignment.")]
-    centroid_lps_mm: Annotated[Place, Field(description="Centroid of its scanned part, LPS in mm.")]
+    centroid_lps_mm: Annotated[PointMm, Field(description="Centroid of its scanned part, LPS in mm.")]
     frame_lps: Annotated[
-        tuple[Row, Row, Row, Row],
+        tuple[AffineRow, AffineRow, AffineRow, AffineRow],
         Field(description="Affine from its own frame (x left, y back, z up, origin in the body) to LPS, in mm."),
     ]
-    box_mm: Annotated[tuple[Place, Place], Field(description="Corners of its bounding box in its own frame, in mm.")]
-    canal_lps_mm: Annotated[Place, Field(description="Center of the vertebral canal at its height, LPS in mm.")]
+    box_mm: Annotated[
+        tuple[PointMm, PointMm], Field(description="Corners of its bounding box in its own frame, in mm.")
+    ]
+    canal_lps_mm: Annotated[PointMm, Field(description="Center of the vertebral canal at its height, LPS in mm.")]
 
 
 class Spine(_Part):
@@ -232,7 +236,7 @@ class Spine(_Part):
     ] = ()
     coverage: Annotated[dict[Level, Coverage], Field(description="Coverage of C1 to C7.")] = {}
     canal_lps_mm: Annotated[
-        tuple[Place, ...],
+        tuple[PointMm, ...],
         Field(description="Centerline of the canal from the first vertebra to the last, every 2 mm, LPS in mm."),
     ] = ()
     warnings: tuple[str, ...] = ()
@@ -244,12 +248,12 @@ class Spine(_Part):
 class Acquisition(_Part):
     """How the series was acquired, as far as its headers say."""
 
-    manufacturer: Annotated[str | None, Field(max_length=ACQUISITION_WORDS)] = None
-    kernel: Annotated[str | None, Field(max_length=ACQUISITION_WORDS)] = None
+    manufacturer: Annotated[str | None, Field(max_length=MAX_HEADER_TEXT_LENGTH)] = None
+    kernel: Annotated[str | None, Field(max_length=MAX_HEADER_TEXT_LENGTH)] = None
     slices: Annotated[int | None, Field(ge=1)] = None
-    slice_spacing_mm: Length | None = None
-    slice_thickness_mm: Length | None = None
-    pixel_spacing_mm: Length | None = None
+    slice_spacing_mm: LengthMm | None = None
+    slice_thickness_mm: LengthMm | None = None
+    pixel_spacing_mm: LengthMm | None = None
 
 
 class Findings(_Part):

@@ -7,6 +7,9 @@ from typing import Any, Final
 from cspine.core.errors import OutputTakenError
 from cspine.core.files import read_json, write_json
 
+_MAX_DIFFERENCES: Final = 3
+"""Differences that a message names."""
+
 REMEDY: Final = "choose another --out, or delete it"
 """What to do where a folder belongs to another job."""
 
@@ -73,5 +76,30 @@ class ResumableJob:
         if recorded == self.identity:
             return
         known = recorded if isinstance(recorded, dict) else {}
-        different = sorted(key for key in {*known, *self.identity} if known.get(key) != self.identity.get(key))
-        raise OutputTakenError(f"{self.folder}: was begun with another {', '.join(different)}; {self.remedy}")
+        before, now = _leaves(known), _leaves(self.identity)
+        different = sorted(key for key in {*before, *now} if before.get(key) != now.get(key) and "hash" not in key)
+        names = ", ".join(_difference(key, before.get(key), now.get(key)) for key in different[:_MAX_DIFFERENCES])
+        more = f" and {len(different) - _MAX_DIFFERENCES} more" if len(different) > _MAX_DIFFERENCES else ""
+        raise OutputTakenError(f"{self.folder}: was begun with another {names}{more}; {self.remedy}")
+
+
+def _leaves(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of nested dictionaries by their own names.
+
+    >>> _leaves({"kind": "run", "settings": {"epochs": 2}})
+    {'kind': 'run', 'epochs': 2}
+    """
+    leaves: dict[str, Any] = {}
+    for key, item in value.items():
+        leaves |= _leaves(item) if isinstance(item, dict) and item else {key: item}
+    return leaves
+
+
+def _difference(name: str, before: Any, now: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return a setting's name, with both values where they are short numbers.
+
+    >>> _difference("epochs", 1, 2), _difference("path", "/a", "/b")
+    ('epochs (1, now 2)', 'path')
+    """
+    is_short = all(isinstance(value, (bool, int, float)) for value in (before, now))
+    return f"{name} ({before}, now {now})" if is_short else name

@@ -22,7 +22,7 @@ def configure_logging(*, verbose: bool = False, json_lines: bool = False, stream
     Parameters
     ----------
     verbose : bool
-        Write records from INFO up; from WARNING up otherwise.
+        Write records from INFO up; so do JSON lines. From WARNING up otherwise.
     json_lines : bool
         Write one JSON object per line (``time``, ``level``, ``logger``, ``message``) instead of text.
     stream : text stream, optional
@@ -34,7 +34,7 @@ def configure_logging(*, verbose: bool = False, json_lines: bool = False, stream
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_JsonFormatter() if json_lines else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.setLevel(logging.INFO if verbose or json_lines else logging.WARNING)
     logger.propagate = False
 
 

@@ -74,10 +74,10 @@ def _level_files(images: CompiledVolume, views: LevelViews, key: str) -> tuple[F
     row = {
         "level": level,
         "path": f"images/{key}/{name}",
-        "evidence_path": f"images/{key}/{level}.png" if f"{level}.png" in files else None,
+        "cells_path": f"images/{key}/{level}.png" if f"{level}.png" in files else None,
         "scanned_fraction": vertebra.scanned_fraction,
         "confidence": vertebra.confidence,
-        "faults": "; ".join(images.image_quality_problems.get(level, ())),
+        "image_quality_problems": "; ".join(images.image_quality_problems.get(level, ())),
         "centroid_lps_mm": vertebra.centroid_lps_mm.tolist(),
         "box_lps": views.box_lps.ravel().tolist(),
         "bytes": len(mosaic),

@@ -67,7 +67,7 @@ class PointReference:
     Parameters
     ----------
     files : mapping of str to Path
-        Study to a label map (see `FRACTURE_STEP` for its values) or to a JSON file with ``broken_lps_mm``.
+        Study to a label map (see `FRACTURE_STEP` for its values) or to a JSON file with ``fracture_lps_mm``.
     intact_studies : collection of str
         Studies known to have no fracture.
     """
@@ -106,7 +106,7 @@ class PointReference:
 def _read_points(path: Path) -> dict[str, Floats] | None:
     """Return points on the fractures of each vertebra, (n, 3) LPS mm; None if a map does not specify the vertebra."""
     if path.suffix == ".json":
-        recorded = read_json(path).get("broken_lps_mm", {})
+        recorded = read_json(path).get("fracture_lps_mm", {})
         return {
             str(level): np.asarray(points, np.float64).reshape(-1, 3) for level, points in recorded.items() if points
         }

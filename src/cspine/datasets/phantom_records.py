@@ -25,8 +25,8 @@ _MAX_MEDIUM_BLUR_MM: Final = 1.0
 
 class _Fracture(BaseModel):
     level: Level
-    kind: str
-    visibility_word: Literal["occult", "subtle", "clear", "obvious"]
+    fracture_type: str
+    visibility_grade: Literal["occult", "subtle", "clear", "obvious"]
 
 
 class _Scanner(BaseModel):
@@ -83,7 +83,7 @@ def fracture_table(records: Mapping[str, PhantomRecord]) -> pd.DataFrame | None:
     if not records:
         return None
     rows = [
-        (study, fracture.level, fracture.kind, fracture.visibility_word)
+        (study, fracture.level, fracture.fracture_type, fracture.visibility_grade)
         for study, record in records.items()
         for fracture in record.fractures
     ]

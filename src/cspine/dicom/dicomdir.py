@@ -42,7 +42,7 @@ def list_referenced_files(file: SourceFile) -> list[SourceFile]:
         raise SourceError(f"{file.name}: is a DICOMDIR in a zip; give the zip")
     folder = file.container.parent
     try:
-        paths = dict.fromkeys(_referenced(file))
+        paths = dict.fromkeys(_read_file_ids(file))
     except DicomError:
         raise
     except Exception as error:  # pydicom raises errors of any type on invalid values
@@ -52,7 +52,7 @@ def list_referenced_files(file: SourceFile) -> list[SourceFile]:
     return [_source(folder, parts) for parts in paths]
 
 
-def _referenced(file: SourceFile) -> Iterator[tuple[str, ...]]:
+def _read_file_ids(file: SourceFile) -> Iterator[tuple[str, ...]]:
     dataset = parse(file, file.read())
     for record in dataset.get("DirectoryRecordSequence") or ():
         name = record.get("ReferencedFileID")

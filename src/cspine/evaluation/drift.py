@@ -23,8 +23,8 @@ MIN_STUDIES: Final = 20
 SIGNIFICANCE_LEVEL: Final = 0.05
 """Family-wise error rate: probability of any significant shift without drift."""
 
-MODERATE: Final = 0.1
-LARGE: Final = 0.25
+MODERATE_PSI: Final = 0.1
+LARGE_PSI: Final = 0.25
 """Conventional limits of the population stability index (Siddiqi, Credit Risk Scorecards, 2006)."""
 
 _N_BINS: Final = 10
@@ -77,7 +77,7 @@ class Shift:
     def magnitude(self) -> str:
         """Conventional word for the stability index."""
         value = self.stability_index.value
-        return "large" if value > LARGE else "moderate" if value > MODERATE else "small"
+        return "large" if value > LARGE_PSI else "moderate" if value > MODERATE_PSI else "small"
 
 
 def find_shifts(

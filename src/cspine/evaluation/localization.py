@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cspine.core.anatomy import VERTEBRAE
-from cspine.core.columns import PLACE, STUDY
+from cspine.core.columns import POINT_COLUMNS, STUDY
 from cspine.core.typing import Bools, Floats
 from cspine.datasets.lesion_reference import LesionReference, Mark
 from cspine.evaluation.cases import MatchedPredictions
@@ -175,7 +175,7 @@ def _match_marks(
     """Yield the marks in studies whose locations are known."""
     for row in marks[marks[STUDY].isin(list(located))].to_dict("records"):
         study, level = str(row[STUDY]), str(row["level"])
-        position = (float(row[name]) for name in (*PLACE, "slice_number", "row", "column"))
+        position = (float(row[name]) for name in (*POINT_COLUMNS, "slice_number", "row", "column"))
         hit = lesions.hit(Mark(study, level, *position))
         index = -1 if hit is None else index_of.get((study, hit), -1)
         yield _MatchedMark((study, level), float(row["strength"]), index)

@@ -25,7 +25,7 @@ from cspine.models.metadata import BaselineMetadata, LevelsMetadata
 PREVALENCES: Final = (0.04, 0.09)
 """Lower and upper end of the reported prevalence of fractures among scanned patients."""
 
-Threshold = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+ThresholdValue = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class FixedOperatingPoint(BaseModel):
@@ -34,8 +34,8 @@ class FixedOperatingPoint(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1, max_length=40)]
-    patient: Threshold
-    level: Threshold
+    patient: ThresholdValue
+    level: ThresholdValue
 
 
 class FixedOperatingPoints(BaseModel):
@@ -93,7 +93,7 @@ def operating_points_of_weights(metadata: BaselineMetadata | LevelsMetadata) -> 
     return FixedOperatingPoints(chosen_on=chosen_on, points=points) if points else None
 
 
-def fix_operating_points(
+def choose_fixed_operating_points(
     patients: Cases, levels: Cases, *, chosen_on: str, studies_sha256: str = ""
 ) -> FixedOperatingPoints:
     """Choose operating points on these cases, for use on others.

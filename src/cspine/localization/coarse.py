@@ -129,10 +129,10 @@ def coarsen(volume: highdicom.Volume) -> CoarseVolume:
     scipy.ndimage.affine_transform(
         hu, to_index[:3, :3], to_index[:3, 3], coarse.shape, output=coarse, order=1, mode="grid-constant", cval=AIR_HU
     )
-    return CoarseVolume(np.rint(coarse).astype(np.int16), origin, _scanned(volume, origin, coarse.shape))
+    return CoarseVolume(np.rint(coarse).astype(np.int16), origin, _centers_in_volume(volume, origin, coarse.shape))
 
 
-def _scanned(volume: highdicom.Volume, origin_lps_mm: Floats, shape: tuple[int, ...]) -> Bools:
+def _centers_in_volume(volume: highdicom.Volume, origin_lps_mm: Floats, shape: tuple[int, ...]) -> Bools:
     """Return which coarse voxels have their centers in a volume."""
     to_index = np.linalg.inv(volume.affine) @ coarse_affine(origin_lps_mm)
     scanned = np.ones(shape, np.bool_)

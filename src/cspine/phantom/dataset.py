@@ -35,6 +35,9 @@ from cspine.phantom.scanner.dicom import Identity, draw_write_options, instance_
 from cspine.phantom.settings import GENERATOR, PhantomSettings, random_stream
 from cspine.phantom.study import PhantomStudy, render_study
 
+_FORMAT: Final = 2
+"""Format of the data set. Format 1, of cspine 0.1, had other fields in its reference standard."""
+
 _NIFTI_HEADER_BYTES: Final = 352
 """Header of 348 bytes, and 4 bytes that say that no extension follows."""
 
@@ -46,13 +49,13 @@ class SynthSummary:
     Attributes
     ----------
     studies : int
-        In the data set.
+        Number of studies in the data set.
     made_now : int
-        Of them written by this call.
+        Number of studies that this call wrote; the others were there before.
     fractured : int
-        Of them with a fracture.
+        Number of studies with at least one fracture.
     bytes : int
-        Size of all DICOM files.
+        Total size of the DICOM files in bytes.
     """
 
     studies: int
@@ -122,6 +125,7 @@ def synthesize(
     out = Path(out)
     settings = settings or PhantomSettings()
     identity = {
+        "format": _FORMAT,
         "kind": "phantom",
         "generator": GENERATOR,
         "seed": seed,

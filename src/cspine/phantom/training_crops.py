@@ -13,7 +13,7 @@ from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.sampler import draw_fractured_neck
-from cspine.phantom.scanner.render import Rendered, render
+from cspine.phantom.scanner.render import RenderedNeck, render
 from cspine.phantom.scanner.scanner import MAX_HU, MIN_HU, Scanner
 from cspine.phantom.settings import PhantomSettings, random_stream
 
@@ -122,7 +122,7 @@ def _crop(neck: Neck, scanner: Scanner, grid: Grid, level: Level | None, rng: np
 
 
 def _blur_and_add_noise(
-    rendered: Rendered, scanner: Scanner, spacing: Floats, rng: np.random.Generator
+    rendered: RenderedNeck, scanner: Scanner, spacing: Floats, rng: np.random.Generator
 ) -> HounsfieldUnits:
     """Return HU blurred as by the scanner, beyond the averaging over voxels, with the noise left after it."""
     sd_mm = np.array([scanner.thickness_mm * 0.6, scanner.psf_fwhm_mm, scanner.psf_fwhm_mm]) / _FWHM_PER_SD

@@ -13,7 +13,7 @@ from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.scanner.noise import slice_noise_hu
 from cspine.phantom.scanner.render import TRABECULAR_RATIO
 from cspine.phantom.scanner.scanner import Scanner
-from cspine.phantom.visibility import visibility, visibility_word
+from cspine.phantom.visibility import visibility, visibility_grade
 
 _LEVELS: Final = {number: level for level, number in SEGMENT_NUMBERS.items()}
 
@@ -31,12 +31,12 @@ def describe_fractures(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
     for level, surfaces in neck.fractures.items():
         for index, fracture_type in enumerate(dict.fromkeys(surface.fracture_type for surface in surfaces)):
             of_type = [surface for surface in surfaces if surface.fracture_type == fracture_type]
-            scanned = max(fracture_coverage(neck, level, surface, scanner) for surface in of_type)
-            if scanned < MIN_SCANNED_FRACTION:
+            scanned_fraction = max(fracture_coverage(neck, level, surface, scanner) for surface in of_type)
+            if scanned_fraction < MIN_SCANNED_FRACTION:
                 continue
             mask_value = SEGMENT_NUMBERS[level] + FRACTURE_STEP * index
             record = _fracture_record(neck, scanner, noise_hu, level, of_type)
-            records.append(record | {"scanned": scanned, "mask_value": mask_value})
+            records.append(record | {"scanned_fraction": scanned_fraction, "mask_value": mask_value})
     return records
 
 
@@ -53,16 +53,16 @@ def _fracture_record(
     )
     return {
         "level": level,
-        "kind": surfaces[0].fracture_type,
+        "fracture_type": surfaces[0].fracture_type,
         "width_mm": max(surface.gap_mm for surface in surfaces),
         "displacement_mm": max(float(np.linalg.norm(surface.translation_mm)) for surface in surfaces),
         "height_loss_mm": max(surface.height_loss_mm for surface in surfaces),
         "visibility": value,
-        "visibility_word": visibility_word(value),
+        "visibility_grade": visibility_grade(value),
         "noise_hu": max(local_noise_hu),
-        "centre_lps_mm": centers[0].tolist(),
+        "center_lps_mm": centers[0].tolist(),
         "normal_lps": (frame.axes @ surfaces[0].normal).tolist(),
-        "cracks": len(surfaces),
+        "n_surfaces": len(surfaces),
     }
 
 
@@ -87,8 +87,8 @@ def describe_study(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]
         "coverage": vertebra_coverage(neck, scanner),
         "axes": {level: neck.frames[level].axes.tolist() for level in neck.levels},
         "variants": list(neck.variants.names),
-        "additions": list(neck.devices),
-        "person": {"sex": "F" if neck.person.female else "M", "age_years": round(neck.person.age_years, 1)},
+        "devices": list(neck.devices),
+        "person": {"sex": "F" if neck.person.is_female else "M", "age_years": round(neck.person.age_years, 1)},
         "scanner": {
             "thickness_mm": scanner.thickness_mm,
             "blur_mm": scanner.psf_fwhm_mm,

@@ -7,22 +7,22 @@ import numpy as np
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.scanner.scanner import Scanner
 
-VisibilityWord = Literal["occult", "subtle", "clear", "obvious"]
+VisibilityGrade = Literal["occult", "subtle", "clear", "obvious"]
 
-_GRADE_LIMITS: Final[tuple[tuple[float, VisibilityWord], ...]] = ((0.5, "occult"), (0.75, "subtle"), (0.9, "clear"))
+_GRADE_LIMITS: Final[tuple[tuple[float, VisibilityGrade], ...]] = ((0.5, "occult"), (0.75, "subtle"), (0.9, "clear"))
 """Upper limit of each grade. They were fixed before any network was evaluated; no reader has calibrated them."""
 
 _GAP_HU: Final = 40.0
 """Blood, which fills fracture gaps."""
 
 
-def visibility_word(value: float) -> VisibilityWord:
+def visibility_grade(value: float) -> VisibilityGrade:
     """Return the grade of a visibility.
 
-    >>> visibility_word(0.3), visibility_word(0.6), visibility_word(0.8), visibility_word(0.95)
+    >>> visibility_grade(0.3), visibility_grade(0.6), visibility_grade(0.8), visibility_grade(0.95)
     ('occult', 'subtle', 'clear', 'obvious')
     """
-    return next((word for limit, word in _GRADE_LIMITS if value < limit), "obvious")
+    return next((grade for limit, grade in _GRADE_LIMITS if value < limit), "obvious")
 
 
 def visibility(fracture: Fracture, bone_hu: float, scanner: Scanner, noise_hu: float | None = None) -> float:

@@ -89,7 +89,7 @@ class CaseFolder:
         except (OSError, ValidationError):
             return None
         result = self.result(findings)
-        return None if result.failed_outputs or self._recorded().get("job") != self.key else result
+        return None if result.failed_outputs or self._read_source_record().get("job") != self.key else result
 
     def write(self, case_result: CaseResult) -> StudyResult:
         """Write all outputs; the findings come last, so that their presence means that the study is complete.
@@ -110,7 +110,7 @@ class CaseFolder:
             if (sentence := _try_to_write(name, writer, case_result, self.folder)) is not None
         ]
         write_lines(self.folder / FAILED_OUTPUTS_FILE, failed)
-        write_json(self.folder / SOURCE_FILE, {"job": self.key, "arrived": self.arrival_time()})
+        write_json(self.folder / SOURCE_FILE, {"job": self.key, "arrived": self.arrival_time_s()})
         write_report(case_result, self.folder / REPORT_FILE)
         write_text(self.folder / FINDINGS_FILE, case_result.findings.model_dump_json(indent=2) + "\n")
         return self.result(case_result.findings)
@@ -121,20 +121,20 @@ class CaseFolder:
         return StudyResult(
             findings,
             "" if self.is_single else self.folder.name,
-            self.arrival_time(),
+            self.arrival_time_s(),
             has_thumbnail=(self.folder / THUMBNAIL_FILE).is_file(),
             failed_outputs=tuple(failed.read_text(encoding="utf-8").splitlines()) if failed.is_file() else (),
         )
 
-    def arrival_time(self) -> float:
+    def arrival_time_s(self) -> float:
         """Return when the study arrived, in seconds since 1970.
 
         This is the modification time of its newest file, but never later than the first run that saw it.
         """
         now = time.time()
-        return min(float(self._recorded().get("arrived", now)), self.fingerprint.modified_s or now, now)
+        return min(float(self._read_source_record().get("arrived", now)), self.fingerprint.modified_s or now, now)
 
-    def _recorded(self) -> dict[str, Any]:
+    def _read_source_record(self) -> dict[str, Any]:
         """Return what an earlier run recorded of the study's files."""
         try:
             recorded: dict[str, Any] = json.loads((self.folder / SOURCE_FILE).read_bytes())

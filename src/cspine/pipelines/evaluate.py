@@ -30,7 +30,7 @@ from cspine.evaluation.leak_check import count_training_leaks, read_training_stu
 from cspine.evaluation.operating_point_metrics import (
     DEFAULT_OPERATING_POINT,
     FixedOperatingPoints,
-    fix_operating_points,
+    choose_fixed_operating_points,
     operating_points_of_weights,
     read_operating_points,
 )
@@ -268,7 +268,7 @@ def _write_operating_points(path: Path, result: EvaluationResult) -> None:
     cases = result.cases[model]
     studies = f"the part {part} of {result.reference_name}" if part else result.reference_name
     try:
-        points = fix_operating_points(
+        points = choose_fixed_operating_points(
             cases[OVERALL],
             cases[LEVELS],
             chosen_on=f"{result.n_studies} studies, {studies}, by the probabilities of {model}",

@@ -4,7 +4,7 @@ import cspine
 from cspine.classification.prediction import phantom_only_warning
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import InputError, NotAssessableError
-from cspine.core.findings import LocatedVertebra, NotAssessable, Place, Row, SoftwareIdentity, Spine
+from cspine.core.findings import AffineRow, LocatedVertebra, NotAssessable, PointMm, SoftwareIdentity, Spine
 from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats
@@ -58,7 +58,7 @@ def localize_study(
         study_instance_uid=uid,
         series_instance_uid=plan.series.series_instance_uid if plan else None,
         series_reasons=plan.selection.reasons if plan else (),
-        vertebrae=tuple(_located(vertebra) for vertebra in spine_map.scanned_vertebrae),
+        vertebrae=tuple(_to_located_vertebra(vertebra) for vertebra in spine_map.scanned_vertebrae),
         coverage={} if not_assessable else {level: spine_map.coverage(level) for level in VERTEBRAE},
         canal_lps_mm=tuple(_point(point) for point in spine_map.canal()),
         warnings=(*phantom_only_warning(localizer.weights.identity), *warnings),
@@ -69,7 +69,7 @@ def localize_study(
     return LocalizationResult(spine, volume, spine_map)
 
 
-def _located(vertebra: Vertebra) -> LocatedVertebra:
+def _to_located_vertebra(vertebra: Vertebra) -> LocatedVertebra:
     """Return a vertebra as ``spine.json`` holds it."""
     a, b, c, d = (_row(row) for row in vertebra.frame_lps)
     return LocatedVertebra(
@@ -84,11 +84,11 @@ def _located(vertebra: Vertebra) -> LocatedVertebra:
     )
 
 
-def _point(values: Floats) -> Place:
+def _point(values: Floats) -> PointMm:
     x, y, z = values.tolist()
     return x, y, z
 
 
-def _row(values: Floats) -> Row:
+def _row(values: Floats) -> AffineRow:
     x, y, z, one = values.tolist()
     return x, y, z, one

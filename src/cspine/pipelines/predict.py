@@ -14,7 +14,7 @@ from cspine.classification.prediction import Classifier, phantom_only_warning
 from cspine.classification.result import CaseResult
 from cspine.core.errors import InputError, NotAssessableError, SourceError
 from cspine.core.findings import (
-    ACQUISITION_WORDS,
+    MAX_HEADER_TEXT_LENGTH,
     Acquisition,
     Findings,
     NotAssessable,
@@ -165,7 +165,10 @@ class Detector:
             reason = not_assessable_from(error)
             _LOGGER.info("a study is not assessable: %s", reason.code)
             return CaseResult(self._not_assessable(uid, plan, reason), None, None)
-        return self._classify(uid, plan, compiled)
+        _LOGGER.info("compiled %d slices with %d repairs", len(plan.series.stack.order), len(compiled.warnings))
+        result = self._classify(uid, plan, compiled)
+        _LOGGER.info("predicted a study: %d levels suspicious", len(result.findings.suspicious))
+        return result
 
     def not_assessable(self, uid: str, code: str, reason: str) -> Findings:
         """Return the findings of a study that cannot be assessed for a reason outside of it, such as a crash.
@@ -236,7 +239,7 @@ def _acquisition(plan: LoadPlan) -> Acquisition:
 
 def _short(text: str | None) -> str | None:
     """Return a header's text, safe to show."""
-    return sanitize_text(text, ACQUISITION_WORDS) if text else None
+    return sanitize_text(text, MAX_HEADER_TEXT_LENGTH) if text else None
 
 
 def _length(value_mm: float | None) -> float | None:

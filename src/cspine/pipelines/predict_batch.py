@@ -146,7 +146,8 @@ def _predict_many(
         progress=progress,
     )
     results.extend(
-        _failed(detector, outcome.item, outcome.error) if outcome.error else outcome.get() for outcome in outcomes
+        _failure_result(detector, outcome.item, outcome.error) if outcome.error else outcome.get()
+        for outcome in outcomes
     )
     return results
 
@@ -163,11 +164,11 @@ def _predict(detector: Detector, case: CaseFolder, progress: Progress) -> StudyR
     return case.write(result)
 
 
-def _failed(detector: Detector, case: CaseFolder, error: Exception) -> StudyResult:
+def _failure_result(detector: Detector, case: CaseFolder, error: Exception) -> StudyResult:
     """Return the result of a study whose prediction crashed; nothing is written, so that the next run tries again."""
     _LOGGER.warning("the prediction of a study failed (%s)", type(error).__name__)
     reason = str(error) if isinstance(error, CspineError) else f"the prediction failed ({type(error).__name__})"
     findings = detector.not_assessable(
         case.source.study_instance_uid, FAILED, f"{reason}; run again, and report it if it persists"
     )
-    return StudyResult(findings, "", case.arrival_time())
+    return StudyResult(findings, "", case.arrival_time_s())

@@ -1,7 +1,7 @@
 """Common style of all figures, and writing them. matplotlib is imported when the first figure is created."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cspine.core.anatomy import COLORS, OVERALL
 from cspine.core.files import atomic_path
@@ -78,3 +78,17 @@ def target_color(target: str) -> str:
 def target_label(target: str) -> str:
     """Return the name of a target in figures: its level, or ``patient``."""
     return "patient" if target == OVERALL else target
+
+
+def add_legend(axes: Any, **options: Any) -> None:  # noqa: ANN401 - matplotlib's axes and options
+    """Add a legend where the axes have labeled artists; matplotlib warns where they have none.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        The axes.
+    **options
+        As of ``Axes.legend``.
+    """
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(**options)

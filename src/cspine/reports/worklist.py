@@ -39,7 +39,7 @@ class StudyResult:
         The findings. If the evaluation raised an error, they say that the study is not assessable and why.
     folder : str
         The study's folder, relative to the worklist; empty if nothing was written.
-    arrival_time : float
+    arrival_time_s : float
         When the newest file of the study was written or, if that is earlier, when the study was first processed;
         seconds since 1970.
     has_thumbnail : bool
@@ -50,7 +50,7 @@ class StudyResult:
 
     findings: Findings
     folder: str
-    arrival_time: float
+    arrival_time_s: float
     has_thumbnail: bool = False
     failed_outputs: tuple[str, ...] = ()
 
@@ -132,7 +132,7 @@ def prioritize(
     until = time.time() if now is None else now
 
     def waiting_min(result: StudyResult) -> float:
-        return max(until - result.arrival_time, 0.0) / 60.0
+        return max(until - result.arrival_time_s, 0.0) / 60.0
 
     def key(result: StudyResult) -> tuple[bool, int, float, str]:
         is_overdue = _is_overdue(waiting_min(result), max_wait_min)

@@ -222,7 +222,7 @@ class _Run:
         self.curve.append(row)
         if metrics[VAL_LOSS] < self.best_loss:
             self.best_loss, self.best_epoch = metrics[VAL_LOSS], self.epoch
-            self.best_weights = _copy_weights(self._averaged())
+            self.best_weights = _copy_weights(self._averaged_network())
 
     def _train(self, task: TrainingTask, loader: Any, report_steps: Callable[[int, int], None]) -> float:  # noqa: ANN401 - Fabric's wrapped loader
         self.model.train()
@@ -254,13 +254,13 @@ class _Run:
         if self.average is not None:
             self.average.update_parameters(self.network)
 
-    def _averaged(self) -> nn.Module:
+    def _averaged_network(self) -> nn.Module:
         return self.network if self.average is None else self.average.module
 
     @torch.no_grad()
     def _validate(self, task: TrainingTask) -> dict[str, float]:
         """Return the task's metrics of the averaged network."""
-        network = self.fabric.to_device(self._averaged()).eval()
+        network = self.fabric.to_device(self._averaged_network()).eval()
         loader: Any = self.fabric.setup_dataloaders(task.val_loader(), use_distributed_sampler=False)
 
         def predictions() -> Iterable[tuple[Any, Batch]]:

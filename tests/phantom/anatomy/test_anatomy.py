@@ -106,7 +106,7 @@ def test_people_differ_with_sex_and_age() -> None:
     endplates_mm = [person.bone.endplate_mm for person in people]
     assert 0.4 <= min(endplates_mm) < 0.5  # the range of the design notes
     assert 0.8 < max(endplates_mm) <= 0.9
-    women, men = ([person for person in people if person.female == female] for female in (True, False))
+    women, men = ([person for person in people if person.is_female == is_female] for is_female in (True, False))
     young = [person for person in people if person.age_years < 40]
     old = [person for person in people if person.age_years > 70]
 

@@ -24,7 +24,7 @@ from cspine.phantom.fractures.sampling import draw_fractures
 from cspine.phantom.fractures.sites import sites
 from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.geometry.points import PointCloud, vector
-from cspine.phantom.scanner.render import Rendered, render
+from cspine.phantom.scanner.render import RenderedNeck, render
 
 TYPES = [
     (level, site.fracture_type) for level in ("C1", "C2", "C5", "C7") for site in sites(level, intact_neck().person)
@@ -38,7 +38,7 @@ LOOSE_TYPES = [
 
 
 @cache
-def render_intact(level: Level) -> Rendered:
+def render_intact(level: Level) -> RenderedNeck:
     """Return the intact vertebra on the grid about it."""
     return render(intact_neck(), grid_around(level))
 
@@ -80,7 +80,7 @@ def test_fracture_changes_only_voxels_within_its_box(level: Level, fracture_type
     np.testing.assert_array_equal(intact.labels[others], fractured.labels[others])
 
 
-def _check_hu_in_gap(intact: Rendered, fractured: Rendered, surfaces: tuple[Fracture, ...]) -> None:
+def _check_hu_in_gap(intact: RenderedNeck, fractured: RenderedNeck, surfaces: tuple[Fracture, ...]) -> None:
     """Check that gaps are darker than intact bone, and impacted bone is denser."""
     gap = fractured.fracture_mask > 0
     is_impacted = [bool(surface.height_loss_mm) for surface in surfaces]

@@ -11,7 +11,7 @@ from cspine.phantom.geometry.distance_fields import smooth_intersection, smooth_
 from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.geometry.parts import Part, distance_at, sample_distance
 from cspine.phantom.geometry.points import PointCloud
-from cspine.phantom.geometry.solids import Column, Cropped, Ellipsoid, Pillar, Ring, Rod, Shell, Solid
+from cspine.phantom.geometry.solids import Column, CroppedSolid, Ellipsoid, Pillar, Ring, Rod, Shell, Solid
 
 TURN = Rotation.from_euler("xyz", [20, -35, 50], degrees=True).as_matrix()
 SOLIDS: dict[str, Solid] = {
@@ -24,7 +24,9 @@ SOLIDS: dict[str, Solid] = {
     "ring": Ring((0.0, 0.0, 0.0), (5.0, 6.0), 3.0, 4.0, (-20.0, 2.0)),
     "pillar": Pillar((0.0, 0.0, 0.0), (4.0, 4.0), 9.0, 45.0),
     "shell": Shell(Ellipsoid((0.0, 0.0, 0.0), (7.0, 7.0, 7.0)), 2.0),
-    "cropped": Cropped(Ellipsoid((0.0, 0.0, 0.0), (7.0, 7.0, 7.0)), np.array([[-9.0, -9.0, 0.0], [9.0, 9.0, 9.0]])),
+    "cropped": CroppedSolid(
+        Ellipsoid((0.0, 0.0, 0.0), (7.0, 7.0, 7.0)), np.array([[-9.0, -9.0, 0.0], [9.0, 9.0, 9.0]])
+    ),
 }
 by_name = pytest.mark.parametrize("solid", SOLIDS.values(), ids=SOLIDS)
 

@@ -84,12 +84,12 @@ def test_phantom_dataset_holds_views_labels_and_fracture_points(tmp_path: Path) 
         fractured = row.level in truth["levels"]
         assert getattr(row, str(row.level)) == fractured
         assert bool(row.fracture_types) == fractured
-        assert isinstance(row.evidence_path, str) == fractured
+        assert isinstance(row.cells_path, str) == fractured
         if not fractured:
             continue
-        assert read_cells(dataset.folder / str(row.evidence_path), VIEWS).sum() > 2
+        assert read_cells(dataset.folder / str(row.cells_path), VIEWS).sum() > 2
         box = np.asarray(row.box_lps).reshape(4, 4)
-        points = np.array(truth["broken_lps_mm"][row.level])
+        points = np.array(truth["fracture_lps_mm"][row.level])
         in_box = (points - box[:3, 3]) @ box[:3, :3]
         assert np.abs(in_box).max() < 45.0
     before = (tmp_path / "data" / "levels.parquet").read_bytes()

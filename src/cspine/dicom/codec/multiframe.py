@@ -114,12 +114,12 @@ def _frame(header: SliceHeader, number: int, values: Mapping[str, Any]) -> Slice
         kernel=header.kernel if kernel is None else " ".join(_parts(kernel)),
         image_type=header.image_type if frame_type is None else tuple(_parts(frame_type)),
         rescale_type=values.get("RescaleType", header.rescale_type),
-        pixel_format=_rescaled(header.pixel_format, values),
+        pixel_format=_apply_rescale(header.pixel_format, values),
         missing=tuple(keyword for keyword in header.missing if keyword not in available),
     )
 
 
-def _rescaled(pixels: PixelFormat, values: Mapping[str, Any]) -> PixelFormat:
+def _apply_rescale(pixels: PixelFormat, values: Mapping[str, Any]) -> PixelFormat:
     """Return a pixel format with the slope and intercept of a frame."""
     return make_pixel_format(
         pixels.bits_allocated,

@@ -10,7 +10,7 @@ from cspine.core.typing import Floats
 from cspine.phantom.anatomy.organs import AIR, Layout, Organ
 from cspine.phantom.geometry.parts import Part, rods
 from cspine.phantom.geometry.points import vector
-from cspine.phantom.geometry.solids import Cropped, Rod, Shell
+from cspine.phantom.geometry.solids import CroppedSolid, Rod, Shell
 
 PREVALENCE: Final[Mapping[str, float]] = {"table": 0.9, "collar": 0.25, "tube": 0.15, "fillings": 0.35}
 """Probability of each; collars and tubes are common in trauma patients."""
@@ -79,8 +79,8 @@ def _collar(layout: Layout, half_width_mm: float) -> list[Organ]:
     ring = Rod(
         low + vector(0, 2, -20), high + vector(0, 0, 25), (half_width_mm * 1.35, half_width_mm * 1.25), 1.05, (0, 1, 0)
     )
-    foam = Cropped(Shell(ring, 9.0), box)
-    skin = Cropped(Shell(ring, 2.0), box)
+    foam = CroppedSolid(Shell(ring, 9.0), box)
+    skin = CroppedSolid(Shell(ring, 2.0), box)
     return [
         Organ((Part(foam, 0.0),), -930.0, max_background_hu=AIR),
         Organ((Part(skin, 0.0),), 30.0, max_background_hu=AIR),

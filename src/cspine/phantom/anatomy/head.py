@@ -12,7 +12,7 @@ from cspine.core.typing import Floats
 from cspine.phantom.anatomy.person import Person
 from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import vector
-from cspine.phantom.geometry.solids import SIDES, Cropped, Ellipsoid, Rod, Shell
+from cspine.phantom.geometry.solids import SIDES, CroppedSolid, Ellipsoid, Rod, Shell
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def skull(person: Person) -> Iterator[HardTissue]:
     vault = Ellipsoid((0.0, 2.0, 80.0 * scale), (69.0 * scale, 90.0 * scale, 76.0 * scale))
     half = np.array([[-120.0, -20.0, -20.0], [120.0, 120.0, 200.0]])
     base = [
-        Part(Cropped(Shell(vault, 5.5), half)),
+        Part(CroppedSolid(Shell(vault, 5.5), half)),
         Part(Rod((0.0, -10.0, 11.0), (0.0, -32.0, 32.0), (5.0, 8.0), 2.2, (1, 0, 0)), 4.0),  # clivus
         Part(Rod((-40.0, -14.0, 27.0), (40.0, -14.0, 27.0), (4.0, 4.0), 1.6, (0, 1, 0)), 4.0),
     ]

@@ -42,7 +42,7 @@ class Person:
 
     Attributes
     ----------
-    female : bool
+    is_female : bool
         Whether the person is a woman.
     age_years : float
         Affects bone density, degeneration and calcification.
@@ -60,7 +60,7 @@ class Person:
         Level to trait to a number from 0 to 1: shape that no measure describes.
     """
 
-    female: bool
+    is_female: bool
     age_years: float
     size: float
     degeneration: float
@@ -89,9 +89,9 @@ def draw_person(
     morphometry_sd_factor : float
         Factor on the standard deviations of all measures.
     """
-    female = bool(rng.random() < 0.5)
+    is_female = bool(rng.random() < 0.5)
     years = float(rng.uniform(*age_years))
-    size = (-_SEX_SIZE if female else _SEX_SIZE) + float(np.sqrt(1 - _SEX_SIZE**2) * rng.normal())
+    size = (-_SEX_SIZE if is_female else _SEX_SIZE) + float(np.sqrt(1 - _SEX_SIZE**2) * rng.normal())
     degeneration = float(np.clip((years - 30) / 60 + rng.normal(0, 0.2), 0, 1))
     measures = draw_measures(rng, size=size, morphometry_sd_factor=morphometry_sd_factor)
     common = {trait: rng.random() for trait in _TRAITS}
@@ -99,11 +99,11 @@ def draw_person(
         level: {trait: float(np.clip(0.5 * common[trait] + 0.5 * rng.random(), 0, 1)) for trait in _TRAITS}
         for level in STACK
     }
-    loss = max(years - 35, 0) * (2.2 if female else 1.5)  # HU lost since the age of 35; faster in women
+    loss = max(years - 35, 0) * (2.2 if is_female else 1.5)  # HU lost since the age of 35; faster in women
     bone = Bone(
         cortex_hu=float(rng.normal(1420, 110) - 0.8 * loss),
         trabecular_hu=float(max(rng.normal(430, 65) - loss, 130)),
         cortex_mm=float(np.clip(rng.normal(1.05, 0.18) - 0.003 * loss, 0.5, 1.6)),
         endplate_mm=float(np.clip(rng.normal(0.65, 0.1), 0.4, 0.9)),
     )
-    return Person(female, years, size, degeneration, float(rng.beta(2.0, 2.5)), bone, measures, traits)
+    return Person(is_female, years, size, degeneration, float(rng.beta(2.0, 2.5)), bone, measures, traits)

@@ -9,7 +9,7 @@ import numpy as np
 from cspine.core.typing import Bools, Floats32, Labels
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.geometry.distance_fields import smooth_intersection
-from cspine.phantom.geometry.grid import Grid, Window
+from cspine.phantom.geometry.grid import Grid, GridWindow
 from cspine.phantom.geometry.parts import Part, sample_distance
 from cspine.phantom.geometry.points import PointCloud, PointSet, enclosing_box
 
@@ -93,7 +93,7 @@ def sample_fractured_bone(
 
 def _displace_fragments(
     bone: FracturedBone,
-    window: Window,
+    window: GridWindow,
     parts: Sequence[Part],
     local: Grid,
     fractures: Sequence[Fracture],
@@ -108,7 +108,7 @@ def _displace_fragments(
     closed = sample_distance(
         parts,
         local,
-        warp=lambda points: _undisplaced(points, surfaces),
+        warp=lambda points: _undo_displacements(points, surfaces),
         max_warp_mm=sum(surface.max_displacement_mm for surface in surfaces),
     )
     in_bone, affected = closed < 0, np.zeros(closed.shape, bool)
@@ -136,7 +136,7 @@ def _displace_fragments(
             else:
                 np.maximum(closed, half - distance, out=closed, where=within)  # cortex lines the gap
         fragment = inside & (side > 0)
-        before = _inverted(points, surface, fragment)
+        before = _undo_displacement(points, surface, fragment)
         if not surface.height_loss_mm and surface.gap_mm > surface.width_mm:  # the space that the fragment has left
             vacated = np.minimum(side, -surface.surface_distance(before))
             np.maximum(gap_depth, vacated, out=gap_depth, where=fragment)
@@ -147,14 +147,14 @@ def _displace_fragments(
     np.copyto(bone.field[window], np.maximum(closed, gap_depth), where=affected)
 
 
-def _undisplaced(points: PointSet, surfaces: Sequence[Fracture]) -> PointSet:
+def _undo_displacements(points: PointSet, surfaces: Sequence[Fracture]) -> PointSet:
     """Return where the bone at given points was before all displacements."""
     for surface in reversed(surfaces):
-        points = _inverted(points, surface, surface.contains(points) & (surface.surface_distance(points) > 0))
+        points = _undo_displacement(points, surface, surface.contains(points) & (surface.surface_distance(points) > 0))
     return points
 
 
-def _inverted(points: PointSet, surface: Fracture, fragment: Bools) -> PointSet:
+def _undo_displacement(points: PointSet, surface: Fracture, fragment: Bools) -> PointSet:
     """Return where the bone at given points was before one displacement, which applies to the fragment only."""
     displaced, fixed = surface.inverse_warp(points).coordinates((0, 0, 0)), points.coordinates((0, 0, 0))
     x, y, z = (np.where(fragment, before, same) for before, same in zip(displaced, fixed, strict=True))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cspine.core.typing import Floats, Floats32
 from cspine.phantom.geometry.points import AXES, Box, PointSet, Vector
 
-Window: TypeAlias = tuple[slice, slice, slice]
+GridWindow: TypeAlias = tuple[slice, slice, slice]
 """A part of a grid, along k, j and i."""
 
 
@@ -78,13 +78,13 @@ class Grid:
         """
         return Grid(np.linalg.inv(frame) @ self.affine, self.shape)
 
-    def crop(self, window: Window) -> "Grid":
+    def crop(self, window: GridWindow) -> "Grid":
         """Return the grid of the points within a window."""
         affine = self.affine.copy()
         affine[:3, 3] += self.affine[:3, :3] @ [part.start for part in window]
         return Grid(affine, tuple(part.stop - part.start for part in window))
 
-    def window(self, box: Box, margin_mm: float = 0.0) -> Window | None:
+    def window(self, box: Box, margin_mm: float = 0.0) -> GridWindow | None:
         """Return the smallest window that contains a box with a margin, or None where they do not meet the grid.
 
         Parameters

@@ -78,7 +78,7 @@ def distance_at(parts: Iterable[Part], points: PointSet, *, truncation_mm: float
     x, y, z = points.coordinates((0, 0, 0))
     field = np.full(np.broadcast_shapes(x.shape, y.shape, z.shape), truncation_mm, np.float32)
     for part in parts:
-        field = _combined(field, part.solid.signed_distance(points), part, truncation_mm)
+        field = _combine(field, part.solid.signed_distance(points), part, truncation_mm)
     return field
 
 
@@ -137,11 +137,11 @@ def _sample(parts: Iterable[Part], grid: Grid, truncation_mm: float, warp: Warp 
             continue
         points = grid.crop(window).points()
         distance = part.solid.signed_distance(points if warp is None else warp(points))
-        field[window] = _combined(field[window], distance, part, truncation_mm)
+        field[window] = _combine(field[window], distance, part, truncation_mm)
     return field
 
 
-def _combined(field: Floats32, distance: Floats32, part: Part, truncation_mm: float) -> Floats32:
+def _combine(field: Floats32, distance: Floats32, part: Part, truncation_mm: float) -> Floats32:
     """Return a field with a part joined or cut out, given the distance from the part."""
     if part.is_cutout:
         return smooth_intersection(field, -distance, part.blend_mm)

@@ -235,7 +235,7 @@ class Shell(Solid):
 
 
 @dataclass(frozen=True)
-class Cropped(Solid):
+class CroppedSolid(Solid):
     """The part of another solid that lies within a box, (2, 3)."""
 
     solid: Solid

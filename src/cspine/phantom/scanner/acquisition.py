@@ -27,7 +27,7 @@ class Scan:
     hu : (k, j, i) int16
         k from caudal to cranial, j to the back, i to the left.
     labels, fracture_mask : (k, j, i) uint8
-        See `cspine.phantom.scanner.render.Rendered`.
+        See `cspine.phantom.scanner.render.RenderedNeck`.
     """
 
     hu: HounsfieldUnits

@@ -124,8 +124,10 @@ def write_slices(study: PhantomStudy, identity: Identity, folder: Path, options:
         _set_slice(dataset, study, k, number, identity.sop_uid(number))
         if options.compressed:
             _compress(dataset)
-        shared = shared or {element.tag: _encoded(element) for element in dataset if element.keyword not in _PER_SLICE}
-        own = {dataset[keyword].tag: _encoded(dataset[keyword]) for keyword in _PER_SLICE if keyword in dataset}
+        shared = shared or {
+            element.tag: _encode_element(element) for element in dataset if element.keyword not in _PER_SLICE
+        }
+        own = {dataset[keyword].tag: _encode_element(dataset[keyword]) for keyword in _PER_SLICE if keyword in dataset}
         elements = [encoded for _, encoded in sorted((shared | own).items())]
         (folder / f"{number}.dcm").write_bytes(b"".join([_preamble(dataset), *elements]))
 
@@ -137,7 +139,7 @@ def _preamble(dataset: Dataset) -> bytes:
     return b"\0" * 128 + b"DICM" + buffer.getvalue()
 
 
-def _encoded(element: DataElement) -> bytes:
+def _encode_element(element: DataElement) -> bytes:
     """Return an element as encoded in a file."""
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False

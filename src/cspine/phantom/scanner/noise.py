@@ -58,7 +58,7 @@ class NoiseSpectra:
         """
         noise = np.sqrt(frequency) * kernel
         streaks = noise * np.exp(-((u / np.float32(0.02)) ** 2))
-        noise, streaks = _normalized(noise, columns), _normalized(streaks, columns)
+        noise, streaks = _normalize_power(noise, columns), _normalize_power(streaks, columns)
         half, width = _band(noise)
         return cls(half, width, _in_band(noise, half, width), _in_band(streaks, half, width))
 
@@ -67,7 +67,7 @@ def _in_band(spectrum: Floats32, half: int, width: int) -> Floats32:
     return np.concatenate([spectrum[:half, :width], spectrum[-half:, :width]])
 
 
-def _normalized(spectrum: Floats32, columns: int) -> Floats32:
+def _normalize_power(spectrum: Floats32, columns: int) -> Floats32:
     """Return a spectrum scaled so that white noise filtered by it keeps unit variance."""
     multiplicity = np.full(spectrum.shape[1], 2.0)  # of a real transform, all but the first and last column count twice
     multiplicity[0] = 1.0

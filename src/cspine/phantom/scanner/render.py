@@ -45,7 +45,7 @@ _MIN_PLANE_STEP_MM: Final = 0.3
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedNeck:
     """A neck on a grid.
 
     Attributes
@@ -63,7 +63,7 @@ class Rendered:
     fracture_mask: Labels
 
 
-def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bool = False) -> Rendered:
+def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bool = False) -> RenderedNeck:
     """Render a neck.
 
     Parameters
@@ -78,7 +78,7 @@ def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bo
         Whether the bones of the head are labeled too.
     """
     hu = np.array(neck.soft_tissue.resample(grid))
-    rendered = Rendered(hu, np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8))
+    rendered = RenderedNeck(hu, np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8))
     for tissue in neck.hard_tissues:
         _composite_hard_tissue(hu, tissue, grid, rendered.labels if label_skull and tissue.is_skull else None)
     for disc, frame in neck.discs:
@@ -109,7 +109,7 @@ def _composite_hard_tissue(hu: Floats32, tissue: HardTissue, grid: Grid, labels:
         labels[window][distance < 0] = SKULL_LABEL
 
 
-def _composite_vertebra(rendered: Rendered, neck: Neck, level: str, grid: Grid, thickness_mm: float) -> None:
+def _composite_vertebra(rendered: RenderedNeck, neck: Neck, level: str, grid: Grid, thickness_mm: float) -> None:
     parts, frame = neck.vertebra_parts(level), neck.frames[level].affine
     fractures, defects = neck.fractures.get(level, ()), neck.variants.defects(level)
     displacements_mm = (surface.max_displacement_mm for surface in (*fractures, *defects.corticated_gaps))

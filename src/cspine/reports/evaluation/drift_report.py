@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cspine.core.anatomy import TARGETS
-from cspine.evaluation.drift import LARGE, MIN_STUDIES, MODERATE, SIGNIFICANCE_LEVEL, Shift
+from cspine.evaluation.drift import LARGE_PSI, MIN_STUDIES, MODERATE_PSI, SIGNIFICANCE_LEVEL, Shift
 from cspine.evaluation.predictions import Predictions
 from cspine.plots.figure_style import new_panels
 from cspine.reports.evaluation.evaluation_sections import target_name
@@ -58,8 +58,8 @@ def drift_sections(shifts: Sequence[Shift], reference: Predictions, recent: Pred
         drift_summary(shifts),
         f"Reference: {reference.name}; recent: {recent.name}. Drift: significant at a family-wise error rate of "
         f"{100 * SIGNIFICANCE_LEVEL:.0f} % over all variables (Holm). PSI: population stability index, small up to "
-        f"{MODERATE:g}, large above {LARGE:g}; null 95 %: its 95th percentile without drift, by permutation. KS "
-        f"distance: Kolmogorov-Smirnov distance. Variables known for fewer than {MIN_STUDIES} studies are omitted.",
+        f"{MODERATE_PSI:g}, large above {LARGE_PSI:g}; null 95 %: its 95th percentile without drift, by permutation. "
+        f"KS distance: Kolmogorov-Smirnov distance. Variables known for fewer than {MIN_STUDIES} studies are omitted.",
         "Drift means that scans, patients or weights have changed. Whether performance has changed can only be "
         "evaluated with labels.",
     )

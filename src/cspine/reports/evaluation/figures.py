@@ -9,7 +9,7 @@ from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.evaluate import EvaluationResult, ModelResult
 from cspine.evaluation.subgroups import SubgroupMetrics
 from cspine.metrics.scores import RELIABILITY_BINS, reliability, roc_points
-from cspine.plots.figure_style import INK, new_figure
+from cspine.plots.figure_style import INK, add_legend, new_figure
 from cspine.reports.evaluation.error_bars import error_bars
 from cspine.reports.evaluation.evaluation_sections import target_name
 
@@ -76,7 +76,7 @@ def _roc(result: EvaluationResult) -> "Figure":
                 color=_target_color(target) if is_single else _color(index),
             )
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC curves", aspect="equal")
-    axes.legend(title="AUC", loc="lower right", frameon=False, fontsize=8)
+    add_legend(axes, title="AUC", loc="lower right", frameon=False, fontsize=8)
     return figure
 
 
@@ -109,7 +109,7 @@ def _reliability(result: EvaluationResult) -> "Figure":
     axes.set(xlabel="predicted probability", ylabel="observed frequency", xlim=limits, ylim=limits, aspect="equal")
     counts_note = ", with counts" if is_single else ""
     axes.set_title(f"Reliability diagram ({RELIABILITY_BINS} bins of equal width{counts_note})")
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    add_legend(axes, loc="lower right", frameon=False, fontsize=8)
     return figure
 
 
@@ -135,7 +135,7 @@ def _decision_curve(result: EvaluationResult) -> "Figure":
     top = max(0.05, *(float(np.max(model.decision_curve.model)) for model in result.models))
     axes.set(ylim=(-0.25 * top, 1.15 * top), title="Decision curves, patients")
     axes.set(xlabel="threshold probability", ylabel="net benefit")
-    axes.legend(frameon=False, fontsize=8)
+    add_legend(axes, frameon=False, fontsize=8)
     return figure
 
 
@@ -158,7 +158,7 @@ def _froc(result: EvaluationResult) -> "Figure | None":
         )
     axes.set(xlim=(0, _MAX_FALSE_POSITIVES), ylim=(0, 1), title="FROC curves")
     axes.set(xlabel="false positives per study", ylabel="sensitivity (fractured vertebrae)")
-    axes.legend(frameon=False, loc="lower right", fontsize=8)
+    add_legend(axes, frameon=False, loc="lower right", fontsize=8)
     return figure
 
 
@@ -188,7 +188,7 @@ def _subgroups(result: EvaluationResult) -> "Figure | None":
     left = min([0.4, *(row.auc.low for row in rows if np.isfinite(row.auc.low))])
     axes.set(xlabel="AUC (95 % CI)", xlim=(left, 1.02), title="Subgroup analysis")
     if len(result.models) > 1:
-        axes.legend(frameon=False, fontsize=8)
+        add_legend(axes, frameon=False, fontsize=8)
     return figure
 
 

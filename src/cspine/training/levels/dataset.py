@@ -86,7 +86,7 @@ def _case_files(dataset: CompiledDataset, study: str, rows: pd.DataFrame) -> Cas
         study,
         str(rows["patient"].iloc[0]),
         files("path"),
-        files("evidence_path"),
+        files("cells_path"),
         {str(level): tuple(name for name in str(joined).split(";") if name) for level, joined in fracture_types},
         tuple(int(rows[target].iloc[0]) for target in TARGETS),
     )

@@ -145,7 +145,7 @@ def _is_written(task: _PhantomTask) -> bool:
 def _write(task: _PhantomTask) -> None:
     """Render and compile one study, in a worker process."""
     study = render_study(task.seed, task.index, task.settings)
-    truth = {"study_instance_uid": task.uid, **study.truth, "broken_lps_mm": _fracture_points(study)}
+    truth = {"study_instance_uid": task.uid, **study.truth, "fracture_lps_mm": _fracture_points(study)}
     volume = straighten(study.hu, study.affine_lps)
     for dataset, compiler in task.targets:
         write_json(dataset.folder / TRUTH_FOLDER / f"{task.key}.json", truth)
@@ -238,4 +238,4 @@ def _fracture_points(study: PhantomStudy) -> dict[str, list[list[float]]]:
 
 
 def _fracture_types(study: PhantomStudy, level: str) -> str:
-    return ";".join(sorted({part["kind"] for part in study.truth["fractures"] if part["level"] == level}))
+    return ";".join(sorted({part["fracture_type"] for part in study.truth["fractures"] if part["level"] == level}))

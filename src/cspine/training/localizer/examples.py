@@ -23,7 +23,7 @@ from cspine.phantom.settings import GENERATOR
 
 MARKER: Final = "coarse.json"
 
-FRAMED: Final = (*VERTEBRAE, "T1", "T2")
+FRAMED_LEVELS: Final = (*VERTEBRAE, "T1", "T2")
 """The vertebrae whose frames are stored where they are known."""
 
 PHANTOM_MARGIN: Final = 8
@@ -45,7 +45,7 @@ class LocalizerSample:
     scanned : (2, 3) int
         First voxel, and one past the last voxel, of the scanned box; labels may extend beyond it.
     frames : (9, 4, 4)
-        Rigid transform from the frame of each of `FRAMED` to LPS mm; NaN where it is not known.
+        Rigid transform from the frame of each of `FRAMED_LEVELS` to LPS mm; NaN where it is not known.
     knows_skull : bool
         Whether the head is labeled.
     """
@@ -95,7 +95,7 @@ def phantom_sample(seed: int, index: int, settings: PhantomSettings) -> Localize
     coarse = render_coarse(seed, index, straight, spacing_mm=COARSE_MM, margin=PHANTOM_MARGIN)
     shape = np.array(coarse.hu.shape)
     scanned = np.array([np.full(3, PHANTOM_MARGIN), shape - PHANTOM_MARGIN])
-    frames = np.stack([coarse.frames[level] for level in FRAMED])
+    frames = np.stack([coarse.frames[level] for level in FRAMED_LEVELS])
     return LocalizerSample(coarse.hu, coarse.labels, coarse.affine_lps[:3, 3], scanned, frames, knows_skull=True)
 
 
@@ -124,7 +124,7 @@ def segmented_sample(study: Path, segmentation: Path) -> LocalizerSample:
     resampled = np.zeros(index.shape[1], np.uint8)
     resampled[inside] = labels[tuple(fine[:, inside])]
     scanned = np.array([np.zeros(3), coarse.hu.shape], np.int64)
-    frames = np.full((len(FRAMED), 4, 4), np.nan)
+    frames = np.full((len(FRAMED_LEVELS), 4, 4), np.nan)
     return LocalizerSample(
         coarse.hu, resampled.reshape(coarse.hu.shape), coarse.origin_lps_mm, scanned, frames, knows_skull=False
     )

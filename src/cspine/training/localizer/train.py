@@ -23,7 +23,7 @@ from cspine.models.metadata import COARSE_MM, LocalizerMetadata
 from cspine.spine.occupancy_template import OccupancyTemplate, mean_occupancy_template
 from cspine.training.curves import draw_curves
 from cspine.training.export import Graph, export_onnx
-from cspine.training.localizer.examples import FRAMED, LocalizerSample
+from cspine.training.localizer.examples import FRAMED_LEVELS, LocalizerSample
 from cspine.training.localizer.examples import MARKER as SET_MARKER
 from cspine.training.localizer.patch_sampler import N_CLASSES
 from cspine.training.localizer.task import LocalizerTask, build_localizer
@@ -145,7 +145,7 @@ def occupancy_templates(samples: Sequence[Path]) -> dict[str, OccupancyTemplate]
     positions: dict[str, list[Floats]] = {}
     known = (sample for path in samples if np.isfinite((sample := LocalizerSample.load(path)).frames).any())
     for sample in islice(known, _MAX_TEMPLATE_SAMPLES):
-        for number, (level, frame) in enumerate(zip(FRAMED, sample.frames, strict=True), start=1):
+        for number, (level, frame) in enumerate(zip(FRAMED_LEVELS, sample.frames, strict=True), start=1):
             index = np.argwhere(sample.labels == number)
             last = np.array(sample.labels.shape) - 1
             if not len(index) or not np.isfinite(frame).all() or np.any((index == 0) | (index == last)):
