@@ -108,7 +108,7 @@ class CurvedCases(Dataset[Batch]):
         """Return some of the studies."""
         return CurvedCases([self.studies[n] for n in numbers], self.images[numbers], self.labels[numbers])
 
-    def augmented(self, seed: int) -> "CurvedCases":
+    def augment(self, seed: int) -> "CurvedCases":
         """Return the same studies, augmented."""
         return CurvedCases(self.studies, self.images, self.labels, seed)
 
@@ -168,7 +168,7 @@ class CurvedTask:
     def train_loader(self, epoch: int, shard: DataShard = ALL_DATA) -> Loader:
         """Return the augmented training cases of an epoch."""
         seed = self._settings.seed * 100_003 + epoch + 1
-        return load_batches(self._training.augmented(seed), self._settings, seed, shard)
+        return load_batches(self._training.augment(seed), self._settings, seed, shard)
 
     def val_loader(self) -> Loader:
         """Return the validation cases."""

@@ -2,7 +2,7 @@
 
 Declared before each evaluation: a number of studies of a seed that was never evaluated before, drawn from
 ``DOMAINS["shifted"]`` as it stands, and the weights that come with cspine; nothing is chosen on them. The visibility of
-a fracture was defined before any network was trained (`cspine.phantom.visibility.visibility_word`). Evaluations so far:
+a fracture was defined before any network was trained (`cspine.phantom.visibility`). Evaluations so far:
 200 studies of seed 9090 with level weights 8f5f45409868; `STUDIES` studies of seed `SEED` with 213e9542a07f, both on 26
 November 2026. The latter are the weights that ship, 09cb98a6090b since their metadata's fields were renamed. Later
 weights are to be given a ``--seed`` of their own.
@@ -236,10 +236,10 @@ def tables(result: EvaluationResult, vertebrae: VertebraResult) -> dict[str, Tab
         raise ValueError(f"{model.name}: has no marks; evaluate weights that localize fractures")
     froc = tuple((f"{rate:g}", format_interval(value)) for rate, value in model.localization.sensitivity_at.items())
     return {
-        "hidden-asked": _target_table(model, model.localization, vertebrae),
-        "hidden-mix": _subgroup_table(result, model),
-        "hidden-froc": Table(("false positives per study", "sensitivity, correctly localized"), froc),
-        "hidden-shortcuts": _shortcut_table(result),
+        "shifted-targets": _target_table(model, model.localization, vertebrae),
+        "shifted-subgroups": _subgroup_table(result, model),
+        "shifted-froc": Table(("false positives per study", "sensitivity, correctly localized"), froc),
+        "shifted-shortcuts": _shortcut_table(result),
     }
 
 

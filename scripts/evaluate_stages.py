@@ -41,7 +41,7 @@ def main() -> None:
     ]
     result = evaluate(reference, predictions)
     header = ("weights", "levels, all", "levels, clear or obvious", "patients, all", "patients, clear or obvious")
-    save_table(options.work, "rounds", Table(header, tuple(map(table_row, result.models))))
+    save_table(options.work, "training-stages", Table(header, tuple(map(table_row, result.models))))
 
 
 def load_classifiers(weights: list[str], *, tta: bool) -> dict[str, LevelClassifier]:

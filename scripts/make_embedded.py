@@ -60,7 +60,9 @@ def make_study(path: Path) -> None:
         synthesize(Path(folder) / "data", studies=1, seed=SEED, settings=SETTINGS)
         (images,) = (Path(folder) / "data" / "train_images").iterdir()
         (truth,) = (Path(folder) / "data" / "truth").iterdir()
-        fractures = [{key: fracture[key] for key in ("level", "kind")} for fracture in read_json(truth)["fractures"]]
+        fractures = [
+            {key: fracture[key] for key in ("level", "fracture_type")} for fracture in read_json(truth)["fractures"]
+        ]
         write_json(path.with_name(TRUTH), {"fractures": fractures})
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
             for file in sorted(images.iterdir(), key=lambda file: int(file.stem)):

@@ -140,7 +140,7 @@ def make_localizer(work: Path) -> None:
         progress=progress,
     )
     run, settings = work / "localizer", TrainerSettings(**LOCALIZER_SETTINGS)
-    train_localizer(samples, run, settings, phantom=True, progress=progress)
+    train_localizer(samples, run, settings, is_phantom=True, progress=progress)
     recipe = {
         "data": {**asdict(COARSE), **COARSE_SETTINGS},
         "fit": settings.model_dump(mode="json"),

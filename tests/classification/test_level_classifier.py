@@ -137,7 +137,7 @@ def test_strongest_plane_is_chosen_among_candidates(classifier: LevelClassifier)
 def test_test_time_augmentation_averages_with_the_flip(data: Path, classifier: LevelClassifier) -> None:
     case_result = Detector(classifier).predict_case(open_collection(data).studies[0])
     assert case_result.compiled is not None
-    levels = tuple(views.stored() for views in case_result.compiled.images.levels)
+    levels = tuple(views.compress() for views in case_result.compiled.images.levels)
 
     plain = classifier.predict_scores(levels)
     augmented = replace(classifier, tta=True).predict_scores(levels)

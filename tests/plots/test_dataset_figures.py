@@ -25,21 +25,23 @@ GEOMETRY = pd.DataFrame(
 NAMES = ["labels", "cooccurrence", "geometry", "curves"]
 
 
-def draw(name: str, tables: Tables, *, phantom: bool) -> "Figure":
+def draw(name: str, tables: Tables, *, is_phantom: bool) -> "Figure":
     truth, _ = tables()
     curve = pd.DataFrame({"epoch": [1, 2, 3], "train_loss": [0.7, 0.5, 0.4], "val_loss": [0.7, 0.6, 0.65]})
     builders: dict[str, Callable[[], Figure]] = {
-        "labels": lambda: figures.labels_figure(truth, phantom=phantom),
-        "cooccurrence": lambda: figures.cooccurrence_figure(summarize_labels(truth).cooccurrence, phantom=phantom),
-        "geometry": lambda: figures.geometry_figure(GEOMETRY, phantom=phantom),
-        "curves": lambda: learning_curves_figure(curve, title="a run", phantom=phantom),
+        "labels": lambda: figures.labels_figure(truth, is_phantom=is_phantom),
+        "cooccurrence": lambda: figures.cooccurrence_figure(
+            summarize_labels(truth).cooccurrence, is_phantom=is_phantom
+        ),
+        "geometry": lambda: figures.geometry_figure(GEOMETRY, is_phantom=is_phantom),
+        "curves": lambda: learning_curves_figure(curve, title="a run", is_phantom=is_phantom),
     }
     return builders[name]()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_figure_is_written_as_png(name: str, tables: Tables, tmp_path: Path) -> None:
-    save_figure(draw(name, tables, phantom=True), tmp_path / "a.png")
+    save_figure(draw(name, tables, is_phantom=True), tmp_path / "a.png")
 
     with Image.open(tmp_path / "a.png") as image:
         assert min(image.size) > 300
@@ -49,7 +51,7 @@ def test_figure_is_written_as_png(name: str, tables: Tables, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_figure_has_disclaimer(name: str, tables: Tables) -> None:
-    real, phantom = (draw(name, tables, phantom=phantom).get_supxlabel() for phantom in (False, True))
+    real, phantom = (draw(name, tables, is_phantom=is_phantom).get_supxlabel() for is_phantom in (False, True))
 
     assert "Research use only" in real
     assert "Phantom" not in real
@@ -57,22 +59,24 @@ def test_figure_has_disclaimer(name: str, tables: Tables) -> None:
 
 
 def test_bars_are_labelled_with_percent_and_count(challenge: pd.DataFrame) -> None:
-    texts = [text.get_text() for text in figures.labels_figure(challenge, phantom=False).axes[0].texts]
+    texts = [text.get_text() for text in figures.labels_figure(challenge, is_phantom=False).axes[0].texts]
 
     assert texts[0] == "47.6 %\n961"
     assert texts[3] == "3.6 %\n73"
 
 
 def test_missing_geometry_is_stated_or_raises() -> None:
-    shown = [text.get_text() for axes in figures.geometry_figure(GEOMETRY, phantom=False).axes for text in axes.texts]
+    shown = [
+        text.get_text() for axes in figures.geometry_figure(GEOMETRY, is_phantom=False).axes for text in axes.texts
+    ]
 
     assert shown == ["not stated"]
     with pytest.raises(InputError, match="none of the columns slices"):
-        figures.geometry_figure(pd.DataFrame({"reason": ["x"]}), phantom=False)
+        figures.geometry_figure(pd.DataFrame({"reason": ["x"]}), is_phantom=False)
 
 
 def test_unwritable_path_raises(tables: Tables, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(OutputError, match="cannot be written"):
-        save_figure(draw("labels", tables, phantom=False), tmp_path / "file" / "a.png")
+        save_figure(draw("labels", tables, is_phantom=False), tmp_path / "file" / "a.png")

@@ -123,7 +123,7 @@ class LevelClassifier:
 
     def predict(self, compiled: CompiledStudy) -> NetworkPrediction:
         """Predict the findings of a compiled study, with the evidence for them."""
-        levels = tuple(views.stored() for views in compiled.images.levels)
+        levels = tuple(views.compress() for views in compiled.images.levels)
         scores = self.predict_scores(levels)
         calibrated, overall = self.calibrate(scores)
         views_of = {views.level: views for views in levels}
@@ -154,7 +154,7 @@ class LevelClassifier:
 
     def predict_probabilities(self, images: CompiledVolume) -> Floats:
         """Return the calibrated probabilities of a compiled volume, (8,): patient, then C1 to C7, NaN where absent."""
-        levels, overall = self.calibrate(self.predict_scores(tuple(views.stored() for views in images.levels)))
+        levels, overall = self.calibrate(self.predict_scores(tuple(views.compress() for views in images.levels)))
         return np.array([overall, *levels.tolist()])
 
     def predict_scores(self, levels: tuple[LevelViews, ...]) -> LevelScores:
@@ -163,7 +163,7 @@ class LevelClassifier:
         Parameters
         ----------
         levels : tuple of LevelViews
-            The views of its vertebrae as they are read from a compiled data set (`LevelViews.stored`), as in training.
+            The views of its vertebrae as they are read from a compiled data set (`LevelViews.compress`), as in training.
         """
         settings, weight = self.metadata.views, self.metadata.positive_weight
         orientations, offsets_mm = view_geometry(settings)

@@ -20,7 +20,7 @@ _EPILOG = "Example:  cspine train --data compiled --model levels --out runs/leve
 def train_command(
     data: Data,
     out: options.Out,
-    model: options.NetworkName = "levels",
+    model: options.ModelOption = "levels",
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     learning_rate: options.LearningRate = None,

@@ -1,19 +1,19 @@
 """Options of ``cspine train``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-Model = Literal["levels", "localizer", "baseline-cnn"]
+from cspine.core.networks import NetworkName
 
 Out = Annotated[Path, typer.Option("--out", help="Folder of the run; an interrupted run is resumed.")]
-NetworkName = Annotated[
-    Model, typer.Option("--model", help="The network; a localizer is trained from a folder with segmentations/.")
+ModelOption = Annotated[
+    NetworkName, typer.Option("--model", help="The network; a localizer is trained from a folder with segmentations/.")
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Maximum number of epochs.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, help="Examples per step and process.")]
-LearningRate = Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")]
+LearningRate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of split, initial weights and order.")]
 Split = Annotated[
     Path | None,

@@ -83,10 +83,19 @@ class FractureTypeFinding(_Part):
 
 OperatingPointName = Literal["rule-out", "triage"]
 
-_ASSESSMENTS: Final[tuple[tuple[OperatingPointName, str], ...]] = (
-    ("triage", "suspicious"),
-    ("rule-out", "not ruled out"),
-)
+OPERATING_POINTS: Final[tuple[OperatingPointName, ...]] = ("triage", "rule-out")
+"""Operating points, the strongest first: what reaches one reaches those after it."""
+
+_ASSESSMENTS: Final[dict[OperatingPointName, str]] = {"triage": "suspicious", "rule-out": "not ruled out"}
+
+
+def strongest_operating_point(reached: Collection[OperatingPointName]) -> OperatingPointName | None:
+    """Return the strongest of the operating points reached; None if none is.
+
+    >>> strongest_operating_point(("rule-out", "triage"))
+    'triage'
+    """
+    return next((name for name in OPERATING_POINTS if name in reached), None)
 
 
 def assessment_label(operating_points_reached: Collection[OperatingPointName]) -> str:
@@ -95,7 +104,8 @@ def assessment_label(operating_points_reached: Collection[OperatingPointName]) -
     >>> assessment_label(("rule-out", "triage")), assessment_label(("rule-out",)), assessment_label(())
     ('suspicious', 'not ruled out', '')
     """
-    return next((words for name, words in _ASSESSMENTS if name in operating_points_reached), "")
+    strongest = strongest_operating_point(operating_points_reached)
+    return _ASSESSMENTS[strongest] if strongest else ""
 
 
 class PatientFinding(_Part):

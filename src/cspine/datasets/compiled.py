@@ -35,7 +35,8 @@ from cspine.views.resize import downscale
 from cspine.views.settings import CompileSettings
 
 MARKER: Final = "dataset.json"
-FORMAT: Final = 3
+FORMAT: Final = 4
+"""Format of the data set: raised with every change of files or columns."""
 
 
 @dataclass(frozen=True)

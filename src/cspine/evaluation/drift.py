@@ -18,7 +18,7 @@ from cspine.evaluation.predictions import Predictions
 from cspine.metrics.bootstrap import Interval, basic_interval
 
 MIN_STUDIES: Final = 20
-"""A variable is compared where either side has at least so many studies."""
+"""A variable is compared if both sides have at least this many studies with a value."""
 
 SIGNIFICANCE_LEVEL: Final = 0.05
 """Family-wise error rate: probability of any significant shift without drift."""

@@ -36,7 +36,7 @@ _ACCURACY_THRESHOLD: Final = 0.5
 
 @dataclass(frozen=True)
 class DecisionCurve:
-    """Net benefit of acting on patients from each threshold probability on, in true positives per patient.
+    """Net benefit of acting on patients at or above each threshold probability, in true positives per patient.
 
     Attributes
     ----------

@@ -142,7 +142,7 @@ class OperatingPointMetrics:
     name : str
         Name of the operating point.
     threshold : float
-        Probabilities from it on count as fractured.
+        Cases with a probability at or above it count as fractured.
     tp, fn, tn, fp : int
         Confusion matrix.
     sensitivity, specificity, ppv, npv : Interval
@@ -176,7 +176,7 @@ def operating_point_metrics(
     name : str
         Name of the operating point.
     threshold : float
-        Probabilities from it on count as fractured.
+        Cases with a probability at or above it count as fractured.
     n_resamples : int
         Number of bootstrap resamples.
     seed : int

@@ -47,13 +47,13 @@ class CoarseVolume:
         Mean Hounsfield units; air outside the scan.
     origin_lps_mm : (3,)
         Center of the first voxel.
-    scanned : (k, j, i) bool
+    scanned_mask : (k, j, i) bool
         Which voxels the scan covers; the box of an oblique scan has others, too.
     """
 
     hu: HounsfieldUnits
     origin_lps_mm: Floats
-    scanned: Bools
+    scanned_mask: Bools
 
     @property
     def affine_lps(self) -> Floats:
@@ -64,7 +64,7 @@ class CoarseVolume:
         """Return which points, (n, 3) LPS mm, were scanned, (n,)."""
         index = np.rint((lps_mm - self.origin_lps_mm)[:, ::-1] / COARSE_MM).astype(np.intp)
         within = np.all((index >= 0) & (index < self.hu.shape), axis=1)
-        within[within] = self.scanned[tuple(index[within].T)]
+        within[within] = self.scanned_mask[tuple(index[within].T)]
         return np.asarray(within)
 
 

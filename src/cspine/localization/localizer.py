@@ -120,7 +120,7 @@ class Localizer:
         shape = np.array(coarse.hu.shape) + 2 * np.array(PADDING)
         after = -shape % SIDE_MULTIPLE + PADDING
         padding = list(zip(PADDING, after.tolist(), strict=True))
-        image = network_input(np.pad(coarse.hu, padding), np.pad(coarse.scanned, padding))
+        image = network_input(np.pad(coarse.hu, padding), np.pad(coarse.scanned_mask, padding))
         probabilities, positions = self.weights.session.run(list(_OUTPUTS), {"image": image[None]})
         k, j, i = shape.tolist()
         return np.asarray(probabilities)[0, :, :k, :j, :i], np.asarray(positions)[0, :, :k, :j, :i]

@@ -1,18 +1,18 @@
 """The two operating points of cspine: rule-out with high sensitivity, and triage with high specificity."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from cspine.core.findings import OperatingPointName
 
 RULE_OUT_SENSITIVITY: Final = 0.97
 """Sensitivity of the rule-out point: 3 in 100 fractured cases fall below it."""
 
 TRIAGE_SPECIFICITY: Final = 0.9
 """Specificity of the triage point: 1 in 10 cases without a fracture is prioritized falsely."""
-
-Name = Literal["rule-out", "triage"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class ThresholdChoice:
     target : str
         Criterion that the threshold meets, for reports.
     threshold : float
-        Probabilities from it on count as fractured.
+        Cases with a probability at or above it count as fractured.
     sensitivity, specificity : float
         Weighted, on the cases that the threshold was chosen on.
     """
 
-    name: Name
+    name: OperatingPointName
     target: str
     threshold: float
     sensitivity: float
@@ -59,7 +59,7 @@ def choose_operating_points(
     rule_out = np.quantile(p[y], 1 - RULE_OUT_SENSITIVITY, weights=w[y], method="inverted_cdf")
     triage = np.nextafter(np.quantile(p[~y], TRIAGE_SPECIFICITY, weights=w[~y], method="inverted_cdf"), 1.0)
 
-    def evaluate_at(name: Name, target: str, threshold: float) -> ThresholdChoice:
+    def evaluate_at(name: OperatingPointName, target: str, threshold: float) -> ThresholdChoice:
         sensitivity = np.average(p[y] >= threshold, weights=w[y])
         specificity = np.average(p[~y] < threshold, weights=w[~y])
         return ThresholdChoice(name, target, threshold, float(sensitivity), float(specificity))

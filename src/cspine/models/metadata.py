@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cspine.core.anatomy import TARGETS, Level
-from cspine.core.findings import Probability
+from cspine.core.findings import OperatingPointName, Probability
 from cspine.core.settings import digest
 from cspine.metrics.calibration import Calibration
 from cspine.spine.occupancy_template import OccupancyTemplate
@@ -100,9 +100,9 @@ class OperatingPoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    name: Literal["rule-out", "triage"]
+    name: OperatingPointName
     target: str = Field(description="The criterion by which the threshold was chosen.")
-    threshold: Probability = Field(description="Calibrated probability from which on the point is reached.")
+    threshold: Probability = Field(description="The point is reached by calibrated probabilities at or above it.")
     sensitivity: Probability
     specificity: Probability
 

@@ -18,7 +18,10 @@ METADATA_TYPES: Final[dict[str, type[ModelMetadata]]] = {
     "localizer": LocalizerMetadata,
     "baseline-cnn": BaselineMetadata,
 }
-"""Metadata by the name of the network; weights of each are embedded under that name."""
+"""Type of the metadata by the name of the network, for all networks whose weights can be read."""
+
+EMBEDDED: Final = ("levels", "localizer", "baseline-cnn")
+"""Names of the embedded weights; each is the name of their network, too."""
 
 DEFAULT: Final = "levels"
 """Name of the weights that are used where none are named."""
@@ -97,7 +100,7 @@ def resolve_weights(weights: str | Path) -> tuple[str, Path | None]:
         There are no such weights, or their network is not known.
     """
     name = str(weights)
-    if name in METADATA_TYPES:
+    if name in EMBEDDED:
         return name, None
     installed = weights_folder() / f"{name}.onnx"
     path = installed if _NAME.fullmatch(name) and installed.is_file() else Path(weights)
@@ -127,9 +130,9 @@ def install_weights(path: Path, name: str, sha256: str | None = None) -> Registe
     DiskFullError, OutputError
         The registry's folder cannot be written.
     """
-    if not _NAME.fullmatch(name) or name in METADATA_TYPES:
+    if not _NAME.fullmatch(name) or name in EMBEDDED:
         allowed = "small letters, digits, dots and dashes"
-        raise WeightsError(f"{name}: is not allowed as a name; use {allowed}, but none of {', '.join(METADATA_TYPES)}")
+        raise WeightsError(f"{name}: is not allowed as a name; use {allowed}, but none of {', '.join(EMBEDDED)}")
     data = read_file(path, str(path))
     actual = hashlib.sha256(data).hexdigest()
     if sha256 is not None and actual != sha256.lower():
@@ -146,7 +149,7 @@ def install_weights(path: Path, name: str, sha256: str | None = None) -> Registe
 def list_weights() -> list[RegisteredWeights]:
     """Return all registered weights, each loaded and verified against its recorded hash."""
     sums = embedded_sha256()
-    embedded = [_verify(name, None, sums.get(f"{name}.onnx")) for name in METADATA_TYPES]
+    embedded = [_verify(name, None, sums.get(f"{name}.onnx")) for name in EMBEDDED]
     return embedded + [_verify(path.stem, path, recorded) for path, recorded in installed_files()]
 
 

@@ -173,7 +173,7 @@ def _write(ablation: Ablation, out: Path) -> AblationRun:
         ablation_sections(ablation),
         ablation_figure(ablation),
         title=f"Ablation of {ablation.network}",
-        phantom=ablation.evaluation.is_phantom,
+        is_phantom=ablation.evaluation.is_phantom,
     )
     return AblationRun(ablation, summary, report)
 

@@ -70,14 +70,14 @@ def monitor_findings(reference: str | Path, recent: str | Path, out: str | Path 
     if out is None:
         return DriftReport(shifts, None)
     _job(out, before, after).open()
-    phantom = before.phantom_only and after.phantom_only
+    is_phantom = before.phantom_only and after.phantom_only
     page = write_sections(
         out,
         "drift",
         drift_sections(shifts, before, after),
-        drift_figure(before, after, phantom=phantom),
+        drift_figure(before, after, is_phantom=is_phantom),
         title="Drift of findings",
-        phantom=phantom,
+        is_phantom=is_phantom,
         markdown=False,
     )
     report = DriftReport(shifts, page)

@@ -79,8 +79,8 @@ def evaluate_robustness(
         out,
         "robustness",
         robustness_sections(points),
-        robustness_figure(points, phantom=reference.is_phantom),
+        robustness_figure(points, is_phantom=reference.is_phantom),
         title=f"Robustness on {path.resolve().name}",
-        phantom=reference.is_phantom,
+        is_phantom=reference.is_phantom,
     )
     return RobustnessRun(points, summary, report)

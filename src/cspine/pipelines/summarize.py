@@ -80,9 +80,9 @@ def summarize_dataset(data: str | Path, out: str | Path, *, progress: Progress =
     tables = _read_compiled(data) if (data / MARKER).is_file() else _read_challenge(data, progress)
     labels = summarize_labels(tables.labels)
     figures = {
-        "labels.png": labels_figure(tables.labels, phantom=tables.is_phantom),
-        "cooccurrence.png": cooccurrence_figure(labels.cooccurrence, phantom=tables.is_phantom),
-        "geometry.png": geometry_figure(tables.geometry, phantom=tables.is_phantom),
+        "labels.png": labels_figure(tables.labels, is_phantom=tables.is_phantom),
+        "cooccurrence.png": cooccurrence_figure(labels.cooccurrence, is_phantom=tables.is_phantom),
+        "geometry.png": geometry_figure(tables.geometry, is_phantom=tables.is_phantom),
     }
     for name, figure in figures.items():
         save_figure(figure, out / name)

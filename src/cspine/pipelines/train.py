@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from cspine.core.errors import InputError
+from cspine.core.networks import NetworkName
 from cspine.core.parallel import default_workers
 from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
@@ -23,8 +24,6 @@ from cspine.training.localizer.train import train_localizer
 from cspine.training.settings import TrainerSettings
 from cspine.training.summary import TrainingSummary
 from cspine.training.trainer import open_fabric
-
-NetworkName = Literal["levels", "localizer", "baseline-cnn"]
 
 _PHANTOM_SEED: Final = 7_000
 _N_PHANTOMS: Final = 600
@@ -108,7 +107,7 @@ def _train_localizer(data: Path, out: Path, options: dict[str, Any], progress: P
         )
     is_phantom, run = (data / PHANTOM_MARKER).is_file(), out / "run"
     samples = [*segmented, *phantoms]
-    result = train_localizer(samples, run, settings, phantom=is_phantom, fabric=fabric, progress=progress)
+    result = train_localizer(samples, run, settings, is_phantom=is_phantom, fabric=fabric, progress=progress)
     if result is None:
         return None
     epochs = len(result.curve)

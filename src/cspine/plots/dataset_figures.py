@@ -20,17 +20,17 @@ _GEOMETRY_LABELS: Final = {
 }
 
 
-def labels_figure(labels: pd.DataFrame, *, phantom: bool) -> "Figure":
+def labels_figure(labels: pd.DataFrame, *, is_phantom: bool) -> "Figure":
     """Return a bar chart of the fraction of studies with a fracture, overall and per level.
 
     Parameters
     ----------
     labels : DataFrame
         One row per study, columns `TARGETS` of 0 and 1.
-    phantom : bool
+    is_phantom : bool
         Whether the studies are phantoms.
     """
-    figure, axes = new_figure(8.0, 4.2, phantom=phantom)
+    figure, axes = new_figure(8.0, 4.2, is_phantom=is_phantom)
     counts = labels[list(TARGETS)].sum()
     percent = 100 * counts / len(labels)
     bars = axes.bar(
@@ -42,17 +42,17 @@ def labels_figure(labels: pd.DataFrame, *, phantom: bool) -> "Figure":
     return figure
 
 
-def cooccurrence_figure(cooccurrence: pd.DataFrame, *, phantom: bool) -> "Figure":
+def cooccurrence_figure(cooccurrence: pd.DataFrame, *, is_phantom: bool) -> "Figure":
     """Return a heat map of the number of studies with both of two levels fractured.
 
     Parameters
     ----------
     cooccurrence : DataFrame
         C1 to C7 by C1 to C7, as `cspine.datasets.summary.LabelSummary.cooccurrence`.
-    phantom : bool
+    is_phantom : bool
         Whether the studies are phantoms.
     """
-    figure, axes = new_figure(5.8, 5.6, phantom=phantom)
+    figure, axes = new_figure(5.8, 5.6, is_phantom=is_phantom)
     values = cooccurrence.to_numpy()
     axes.imshow(values, cmap="Blues")
     for row, column in np.ndindex(*values.shape):
@@ -64,14 +64,14 @@ def cooccurrence_figure(cooccurrence: pd.DataFrame, *, phantom: bool) -> "Figure
     return figure
 
 
-def geometry_figure(table: pd.DataFrame, *, phantom: bool) -> "Figure":
+def geometry_figure(table: pd.DataFrame, *, is_phantom: bool) -> "Figure":
     """Return histograms of number of slices, slice spacing, slice thickness and pixel spacing.
 
     Parameters
     ----------
     table : DataFrame
         One row per series; measures whose column is missing are left out.
-    phantom : bool
+    is_phantom : bool
         Whether the studies are phantoms.
 
     Raises
@@ -84,7 +84,7 @@ def geometry_figure(table: pd.DataFrame, *, phantom: bool) -> "Figure":
         raise InputError(
             f"the table has none of the columns {', '.join(_GEOMETRY_LABELS)}; give a survey of the series"
         )
-    figure, panels = new_panels(len(labels), phantom=phantom)
+    figure, panels = new_panels(len(labels), is_phantom=is_phantom)
     for axes, (column, label) in zip(panels, labels.items(), strict=True):
         values = table[column].dropna().astype(float)
         if values.empty:

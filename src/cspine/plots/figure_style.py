@@ -26,31 +26,31 @@ def save_figure(figure: "Figure", path: Path) -> None:
         figure.savefig(part, format="png", dpi=_DPI)
 
 
-def new_figure(width: float, height: float, *, phantom: bool) -> "tuple[Figure, Axes]":
+def new_figure(width: float, height: float, *, is_phantom: bool) -> "tuple[Figure, Axes]":
     """Return a figure with a disclaimer, and its axes.
 
     Parameters
     ----------
     width, height : float
         Size in inches.
-    phantom : bool
+    is_phantom : bool
         Whether the data are phantoms, which the disclaimer then says.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    add_disclaimer(figure, phantom=phantom)
+    add_disclaimer(figure, is_phantom=is_phantom)
     return figure, figure.add_subplot()
 
 
-def new_panels(count: int, *, phantom: bool, width: float = 3.2, height: float = 3.4) -> "tuple[Figure, list[Axes]]":
+def new_panels(count: int, *, is_phantom: bool, width: float = 3.2, height: float = 3.4) -> "tuple[Figure, list[Axes]]":
     """Return a figure with panels, four in a row, and their axes.
 
     Parameters
     ----------
     count : int
         Number of panels.
-    phantom : bool
+    is_phantom : bool
         Whether the data are phantoms, which the disclaimer then says.
     width, height : float
         Size of one panel in inches.
@@ -60,14 +60,14 @@ def new_panels(count: int, *, phantom: bool, width: float = 3.2, height: float =
     columns = min(count, _MAX_COLUMNS)
     rows = -(-count // columns)
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    add_disclaimer(figure, phantom=phantom)
+    add_disclaimer(figure, is_phantom=is_phantom)
     return figure, [figure.add_subplot(rows, columns, number) for number in range(1, count + 1)]
 
 
-def add_disclaimer(figure: "Figure", *, phantom: bool) -> None:
+def add_disclaimer(figure: "Figure", *, is_phantom: bool) -> None:
     """Put the disclaimer of every output below a figure."""
     text = "Research use only, not a medical device."
-    figure.supxlabel(text + (" Phantom data: not clinical accuracy." if phantom else ""), fontsize=7, color=GRAY)
+    figure.supxlabel(text + (" Phantom data: not clinical accuracy." if is_phantom else ""), fontsize=7, color=GRAY)
 
 
 def target_color(target: str) -> str:

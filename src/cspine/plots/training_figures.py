@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def learning_curves_figure(curve: pd.DataFrame, *, title: str, phantom: bool = False) -> "Figure":
+def learning_curves_figure(curve: pd.DataFrame, *, title: str, is_phantom: bool = False) -> "Figure":
     """Return training and validation loss over the epochs.
 
     Parameters
@@ -19,10 +19,10 @@ def learning_curves_figure(curve: pd.DataFrame, *, title: str, phantom: bool = F
         One row per epoch, columns epoch, train_loss and val_loss.
     title : str
         Title of the figure.
-    phantom : bool
+    is_phantom : bool
         Whether the studies are phantoms.
     """
-    figure, axes = new_figure(7.0, 4.4, phantom=phantom)
+    figure, axes = new_figure(7.0, 4.4, is_phantom=is_phantom)
     axes.plot(curve["epoch"], curve["train_loss"], color="#4477AA", marker=".", label="training")
     axes.plot(curve["epoch"], curve["val_loss"], color="#EE6677", marker=".", label="validation")
     best = curve["val_loss"].to_numpy().argmin()

@@ -12,7 +12,7 @@ from cspine.core.findings import Coverage
 from cspine.core.typing import Floats, Floats32, Labels
 
 MIN_COMPLETE_FRACTION: Final = 0.98
-"""A vertebra's coverage is complete from this scanned fraction on."""
+"""A vertebra's coverage is complete at or above this scanned fraction."""
 
 MIN_PARTIAL_FRACTION: Final = 0.05
 """Its coverage is absent below this scanned fraction."""

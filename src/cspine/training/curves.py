@@ -26,7 +26,7 @@ def write_curves(folder: Path, rows: list[dict[str, float]]) -> None:
     write_text(folder / CURVES_FILE, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
 
 
-def draw_curves(folder: Path, rows: list[dict[str, float]], *, title: str, phantom: bool) -> None:
+def draw_curves(folder: Path, rows: list[dict[str, float]], *, title: str, is_phantom: bool) -> None:
     """Draw training and validation loss over the epochs to `FIGURE_FILE`.
 
     Parameters
@@ -37,7 +37,7 @@ def draw_curves(folder: Path, rows: list[dict[str, float]], *, title: str, phant
         As for `write_curves`.
     title : str
         Title of the figure.
-    phantom : bool
+    is_phantom : bool
         Whether all training data are phantoms; the figure then says so.
     """
-    save_figure(learning_curves_figure(pd.DataFrame(rows), title=title, phantom=phantom), folder / FIGURE_FILE)
+    save_figure(learning_curves_figure(pd.DataFrame(rows), title=title, is_phantom=is_phantom), folder / FIGURE_FILE)

@@ -191,7 +191,7 @@ class LevelViews:
         row, column = _ROW_SIGN[orientation] * box_mm[..., down] / step + center, box_mm[..., across] / step + center
         return np.stack([box_mm[..., _NORMAL_AXIS[orientation]], row, column], axis=-1)
 
-    def stored(self) -> "LevelViews":
+    def compress(self) -> "LevelViews":
         """Return the views as they would be read from a compiled data set, after lossy compression."""
         return replace(self, images=split_mosaic(self.mosaic(), self.level, self.settings))
 

@@ -32,7 +32,7 @@ class OneLesion:
         return "C2" if (mark.study, mark.level) == ("1.1", "C2") else None
 
 
-def evaluate_models(tables: Tables, n_models: int, *, phantom: bool = True) -> EvaluationResult:
+def evaluate_models(tables: Tables, n_models: int, *, is_phantom: bool = True) -> EvaluationResult:
     labels, probability = tables(60)
     mark = ("1.1", "C2", 0.9, 0.0, 0.0, 0.0, np.nan, np.nan, np.nan)
     marks = pd.DataFrame([mark], columns=list(MARK_COLUMNS))
@@ -42,7 +42,7 @@ def evaluate_models(tables: Tables, n_models: int, *, phantom: bool = True) -> E
         pd.Series(labels.index, index=labels.index),
         lesions=OneLesion(),
         subgroups=pd.DataFrame({"site": ["a", "b"] * 30}, index=labels.index),
-        is_phantom=phantom,
+        is_phantom=is_phantom,
     )
     models = [Predictions(f"model {number}", probability ** (1 + number), marks=marks) for number in range(n_models)]
     return evaluate(reference, models, EvaluationSettings(n_resamples=100))
@@ -64,7 +64,7 @@ def test_every_figure_is_drawn_with_its_disclaimer(tables: Tables, tmp_path: Pat
 
 
 def test_figures_of_patients_do_not_mention_phantoms(tables: Tables) -> None:
-    for figure in evaluation_figures(evaluate_models(tables, 1, phantom=False)).values():
+    for figure in evaluation_figures(evaluate_models(tables, 1, is_phantom=False)).values():
         assert "hantom" not in figure.get_supxlabel()
 
 

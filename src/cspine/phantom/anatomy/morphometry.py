@@ -5,7 +5,7 @@ They are of dry bones and CT of adults, both sexes together. Sources:
 - bodies, canals and spinous processes of C3 to C7: Anatomical dimensions of the typical cervical vertebrae, European
   Journal of Anatomy 24 (2020) 9-15, 100 bones (body depth 14.8 above and 15.6 below, height 10.9 +- 1.4, canal
   12.3 +- 1.7 by 22.0 +- 1.8, spinous process 15.3 +- 4.3); body width by level: Galloway collection, 404 bones
-  (C3 22.1 +- 1.5 to C6 24.7 +- 1.8); level by level trends as in the project's design notes.
+  (C3 22.1 +- 1.5 to C6 24.7 +- 1.8); trends from level to level are typical values.
 - facets: angles against the transverse plane, PMC2219934, table 2 (C3 49.5 +- 4.1 to C7 44.2 +- 4.6).
 - axis: Gosavi and Swamy 2012, 100 bones (dens height 14.9 +- 1.5, body depth 14.8 +- 1.7); a study of 52 bones (CORE
   303973137; dens height 17.6 +- 1.9, depth 10.6 +- 0.9, width 9.8 +- 0.9, body height 18.7 +- 2.2 in front); pedicles:
@@ -13,7 +13,7 @@ They are of dry bones and CT of adults, both sexes together. Sources:
   smaller standard deviations, since a normal distribution that wide would include pedicles of no height).
 - atlas: Patel and Gupta, 100 bones (width 71.2, canal 28.2 by 26.6, arches 10.2 and 8.7 high); spreads: IJAR 2017.454
   (canal 28.8 +- 2.2 by 26.9 +- 2.5).
-- disc heights: the project's design notes.
+- disc heights, pedicles of C3 to C7, T1 and T2: typical values without one source (docs/concepts/phantom.md).
 """
 
 from collections.abc import Mapping

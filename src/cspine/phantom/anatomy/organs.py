@@ -20,7 +20,7 @@ from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
 AIR, LUNG, FAT, CSF, SKIN, CORD = -1000.0, -830.0, -85.0, 12.0, 20.0, 38.0
 BRAIN = 36.0
 MUSCLE, BLOOD, DISC, GLAND = 58.0, 60.0, 95.0, 100.0
-"""HU of tissues: centers of the ranges in the project's design notes."""
+"""HU of tissues: typical values (docs/concepts/phantom.md)."""
 
 _BACKGROUND_TOLERANCE_HU = 50.0
 

@@ -62,7 +62,7 @@ class Site:
 
 
 def sites(level: Level, person: Person) -> tuple[Site, ...]:
-    """Return the types of fracture of a level, in the proportions of the project's design notes.
+    """Return the types of fracture of a level, in the proportions of docs/concepts/phantom.md.
 
     Parameters
     ----------

@@ -25,7 +25,13 @@ from highdicom.sr import (
 )
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
-from cspine.core.findings import OperatingPointName, PatientFinding, VertebraFinding, ViewEvidence
+from cspine.core.findings import (
+    OperatingPointName,
+    PatientFinding,
+    VertebraFinding,
+    ViewEvidence,
+    strongest_operating_point,
+)
 from cspine.reports.dicom.codes import (
     ASSESSMENT,
     ASSESSMENTS,
@@ -144,10 +150,7 @@ def _evidence_slices(
 
 
 def _assessment(operating_points_reached: Collection[OperatingPointName]) -> QualitativeEvaluation:
-    names: tuple[OperatingPointName, ...] = ("triage", "rule-out")
-    return QualitativeEvaluation(
-        ASSESSMENT, ASSESSMENTS[next((name for name in names if name in operating_points_reached), None)]
-    )
+    return QualitativeEvaluation(ASSESSMENT, ASSESSMENTS[strongest_operating_point(operating_points_reached)])
 
 
 def _comments(context: ReportContext, source: SourceImages) -> Iterator[str]:

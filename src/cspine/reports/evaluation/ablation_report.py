@@ -72,7 +72,7 @@ def _difference_cell(difference: AucDifference | None) -> str:
 
 def ablation_figure(ablation: Ablation) -> "Figure":
     """Return AUC, size and training time against the number of views."""
-    figure, panels = new_panels(3, phantom=ablation.evaluation.is_phantom, width=3.6)
+    figure, panels = new_panels(3, is_phantom=ablation.evaluation.is_phantom, width=3.6)
     views = [row.views for row in ablation.rows]
     for target, color, marker in (("patients", "#4477AA", "o"), ("levels", "#EE6677", "s")):
         values, distances = error_bars([getattr(row, target) for row in ablation.rows])

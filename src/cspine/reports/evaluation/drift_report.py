@@ -66,17 +66,17 @@ def drift_sections(shifts: Sequence[Shift], reference: Predictions, recent: Pred
     return (Section("Drift", text, Table(header, rows), "drift.png"),)
 
 
-def drift_figure(reference: Predictions, recent: Predictions, *, phantom: bool) -> "Figure":
+def drift_figure(reference: Predictions, recent: Predictions, *, is_phantom: bool) -> "Figure":
     """Return the empirical distribution functions of the probabilities, one panel per target.
 
     Parameters
     ----------
     reference, recent : Predictions
         The predictions that were compared.
-    phantom : bool
+    is_phantom : bool
         Whether all studies are phantoms; the figure then says so.
     """
-    figure, panels = new_panels(len(TARGETS), phantom=phantom, height=2.8)
+    figure, panels = new_panels(len(TARGETS), is_phantom=is_phantom, height=2.8)
     for target, panel in zip(TARGETS, panels, strict=True):
         for predictions, color, line_style in ((reference, "#4477AA", "-"), (recent, "#EE6677", "--")):
             values = np.sort(predictions.probability[target].dropna().to_numpy(np.float64))

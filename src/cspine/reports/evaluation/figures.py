@@ -59,7 +59,7 @@ def _label(result: EvaluationResult, model: ModelResult, target: str) -> str:
 
 def _roc(result: EvaluationResult) -> "Figure":
     """Draw the ROC curves of patient and levels for one model, of patient and all levels for several."""
-    figure, axes = new_figure(6.0, 6.4, phantom=result.is_phantom)
+    figure, axes = new_figure(6.0, 6.4, is_phantom=result.is_phantom)
     axes.plot([0, 1], [0, 1], color=_REFERENCE_COLOR, linewidth=1, linestyle=":")
     is_single = len(result.models) == 1
     for index, model in enumerate(result.models):
@@ -86,7 +86,7 @@ def _target_color(target: str) -> str:
 
 def _reliability(result: EvaluationResult) -> "Figure":
     """Draw the reliability diagrams of patient and all levels; for one model with the counts of the bins."""
-    figure, axes = new_figure(6.0, 6.4, phantom=result.is_phantom)
+    figure, axes = new_figure(6.0, 6.4, is_phantom=result.is_phantom)
     axes.plot([0, 1], [0, 1], color=_REFERENCE_COLOR, linewidth=1, linestyle=":", label="perfect calibration")
     is_single = len(result.models) == 1
     for index, model in enumerate(result.models):
@@ -119,7 +119,7 @@ def _annotate_counts(axes: "Axes", x: np.ndarray, y: np.ndarray, counts: np.ndar
 
 
 def _decision_curve(result: EvaluationResult) -> "Figure":
-    figure, axes = new_figure(7.0, 4.6, phantom=result.is_phantom)
+    figure, axes = new_figure(7.0, 4.6, is_phantom=result.is_phantom)
     for index, model in enumerate(result.models):
         axes.plot(
             model.decision_curve.thresholds,
@@ -143,7 +143,7 @@ def _froc(result: EvaluationResult) -> "Figure | None":
     """Draw the FROC curves of the models that report marks."""
     if not any(model.localization for model in result.models):
         return None
-    figure, axes = new_figure(7.0, 4.6, phantom=result.is_phantom)
+    figure, axes = new_figure(7.0, 4.6, is_phantom=result.is_phantom)
     for index, model in enumerate(result.models):
         if model.localization is None:
             continue
@@ -167,7 +167,7 @@ def _subgroups(result: EvaluationResult) -> "Figure | None":
     rows = [row for row in result.models[0].subgroups if np.isfinite(row.auc.value)]
     if not rows:
         return None
-    figure, axes = new_figure(8.0, 1.6 + 0.26 * len(rows), phantom=result.is_phantom)
+    figure, axes = new_figure(8.0, 1.6 + 0.26 * len(rows), is_phantom=result.is_phantom)
     offsets = np.linspace(-0.22, 0.22, len(result.models)) if len(result.models) > 1 else np.zeros(1)
     for index, (model, offset) in enumerate(zip(result.models, offsets.tolist(), strict=True)):
         aucs = {(row.unit, row.group, row.value): row.auc for row in model.subgroups}

@@ -24,13 +24,13 @@ def evaluation_markdown(result: EvaluationResult, *, title: str) -> str:
     title : str
         The heading. Figures are referred to by name and must be written beside the Markdown file.
     """
-    return sections_markdown(evaluation_sections(result), title=title, phantom=result.is_phantom)
+    return sections_markdown(evaluation_sections(result), title=title, is_phantom=result.is_phantom)
 
 
-def sections_markdown(sections: Sequence[Section], *, title: str, phantom: bool) -> str:
+def sections_markdown(sections: Sequence[Section], *, title: str, is_phantom: bool) -> str:
     """Return sections as Markdown, with the disclaimers below the title; figures lie beside the file."""
     lines = [f"# {escape_markdown(title)}", "", f"**{RESEARCH_USE_ONLY}**", ""]
-    lines += [f"**{PHANTOM_STATEMENT}**", ""] if phantom else []
+    lines += [f"**{PHANTOM_STATEMENT}**", ""] if is_phantom else []
     for section in sections:
         lines += section_lines(section)
     return "\n".join(lines)

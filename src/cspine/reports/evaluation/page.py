@@ -46,7 +46,7 @@ def evaluation_page(
         evaluation_sections(result),
         title=f"Evaluation: {title}",
         figures=figures,
-        phantom=result.is_phantom,
+        is_phantom=result.is_phantom,
         template="evaluation.html",
         variables={"failures": gallery, "guidelines": guideline_items(result, has_failures=bool(failures))},
     )

@@ -81,18 +81,18 @@ def _shortcuts(points: Sequence[RobustnessPoint]) -> Section:
     return Section("Shortcut learning", (text,), Table(header, rows))
 
 
-def robustness_figure(points: Sequence[RobustnessPoint], *, phantom: bool) -> "Figure":
+def robustness_figure(points: Sequence[RobustnessPoint], *, is_phantom: bool) -> "Figure":
     """Return the AUC against the severity, one panel per perturbation.
 
     Parameters
     ----------
     points : sequence of RobustnessPoint
         Results of `cspine.experiments.robustness.evaluate_perturbations`.
-    phantom : bool
+    is_phantom : bool
         Whether all studies are phantoms; the figure then says so.
     """
     names = [name for name in PERTURBATIONS if any(point.perturbation == name for point in points)]
-    figure, panels = new_panels(len(names), phantom=phantom)
+    figure, panels = new_panels(len(names), is_phantom=is_phantom)
     unperturbed = next(point for point in points if point.perturbation == UNPERTURBED)
     for name, panel in zip(names, panels, strict=True):
         series = [unperturbed, *(point for point in points if point.perturbation == name)]

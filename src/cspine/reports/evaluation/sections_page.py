@@ -21,7 +21,7 @@ def sections_page(
     *,
     title: str,
     figures: Mapping[str, bytes],
-    phantom: bool,
+    is_phantom: bool,
     template: str = "sections.html",
     variables: Mapping[str, Any] | None = None,
 ) -> str:
@@ -35,7 +35,7 @@ def sections_page(
         Heading of the page.
     figures : mapping of str to bytes
         PNG files, keyed by the names that sections give their figures.
-    phantom : bool
+    is_phantom : bool
         Whether all studies are phantoms; the page then says so.
     template : str
         ``sections.html``, or a template that extends it.
@@ -48,7 +48,7 @@ def sections_page(
         .render(
             title=title,
             statement=RESEARCH_USE_ONLY,
-            phantom_statement=PHANTOM_STATEMENT if phantom else "",
+            phantom_statement=PHANTOM_STATEMENT if is_phantom else "",
             sections=sections,
             figures={name: data_url(data, "png") for name, data in figures.items()},
             version=__version__,
@@ -64,7 +64,7 @@ def write_sections(
     figure: "Figure",
     *,
     title: str,
-    phantom: bool,
+    is_phantom: bool,
     markdown: bool = True,
 ) -> Path:
     """Write sections with their one figure as ``NAME.html``, ``NAME.png`` and ``NAME.md``; return the HTML page.
@@ -81,7 +81,7 @@ def write_sections(
         The figure.
     title : str
         Heading of the page.
-    phantom : bool
+    is_phantom : bool
         Whether all studies are phantoms; the page then says so.
     markdown : bool
         Whether Markdown is written as well.
@@ -94,7 +94,7 @@ def write_sections(
     figure_path, page_path = out / f"{name}.png", out / f"{name}.html"
     save_figure(figure, figure_path)
     if markdown:
-        write_text(out / f"{name}.md", sections_markdown(sections, title=title, phantom=phantom))
+        write_text(out / f"{name}.md", sections_markdown(sections, title=title, is_phantom=is_phantom))
     figures = {figure_path.name: figure_path.read_bytes()}
-    write_text(page_path, sections_page(sections, title=title, figures=figures, phantom=phantom))
+    write_text(page_path, sections_page(sections, title=title, figures=figures, is_phantom=is_phantom))
     return page_path

@@ -50,8 +50,8 @@ def axial_crop(series: Series, location: SlicePosition) -> AxialCrop | None:
     ----------
     series : Series
         The series from which the findings were made.
-    location : SlicePlace
-        Slice, row and column of a piece of evidence.
+    location : SlicePosition
+        Slice, row and column of the evidence.
 
     Returns
     -------

@@ -36,7 +36,7 @@ class BaselineDataset(Dataset[Batch]):
         self.images, self.truth, self.augmentation_seed = images, truth, augmentation_seed
         self._augment = Augmentation()
 
-    def augmented(self, seed: int) -> "BaselineDataset":
+    def augment(self, seed: int) -> "BaselineDataset":
         """Return the same images with an epoch's augmentation."""
         return BaselineDataset(self.images, self.truth, seed)
 

@@ -27,7 +27,7 @@ class BaselineTask:
     def train_loader(self, epoch: int, shard: DataShard = ALL_DATA) -> Loader:
         """Return the training images of an epoch in random order."""
         seed = self._settings.seed * 100_003 + epoch
-        data = self._train.augmented(seed) if self._settings.augment else self._train
+        data = self._train.augment(seed) if self._settings.augment else self._train
         # Batch normalization has no variance over a single image.
         is_single_left = len(data) // shard.n_shards % self._settings.batch_size == 1
         return load_batches(data, self._settings, seed, shard, drop_last=is_single_left)

@@ -73,7 +73,7 @@ def train_baseline(
     if result is None:
         return None
     write_text(out / SPLIT_FILE, data.split.rename("part").rename_axis(STUDY).to_csv())
-    draw_curves(out, result.curve, title=f"{settings.model}, seed {settings.seed}", phantom=dataset.is_phantom)
+    draw_curves(out, result.curve, title=f"{settings.model}, seed {settings.seed}", is_phantom=dataset.is_phantom)
     metadata = _metadata(dataset, data, settings, result.best_epoch)
     export_onnx(_graph(result.network, settings.image_size), metadata, out / WEIGHTS_FILE)
     return TrainingSummary(

@@ -22,7 +22,7 @@ _MAX_SHIFT: Final = 0.09
 """Fraction of half a view: 3 mm."""
 
 _MIN_CELL_COVERAGE: Final = 0.35
-"""A resampled cell counts as fractured from this fraction on."""
+"""A resampled cell counts as fractured if at least this fraction of it was."""
 
 _P_THICK_SLICES: Final = 0.35
 _MAX_NEIGHBOR_WEIGHT: Final = 0.3

@@ -52,15 +52,17 @@ class FracturePatchDataset(Dataset[Batch]):
     cases : sequence of CaseFiles
         Cases whose vertebrae are used; fractured ones where the cells that the fracture crosses are known.
     settings : LevelViewSettings
-        How their views were compiled.
+        Settings with which the views of the cases were compiled.
     seed : int
-        Draws the patches of one epoch.
-    change : bool
-        Whether patches are augmented.
+        Seed of the random patches; another one per epoch.
+    is_augmented : bool
+        Whether the gray values and the geometry of patches are augmented.
     """
 
-    def __init__(self, cases: Sequence[CaseFiles], settings: LevelViewSettings, seed: int, *, change: bool) -> None:
-        self.settings, self.seed, self.change = settings, seed, change
+    def __init__(
+        self, cases: Sequence[CaseFiles], settings: LevelViewSettings, seed: int, *, is_augmented: bool
+    ) -> None:
+        self.settings, self.seed, self.is_augmented = settings, seed, is_augmented
         self.intact: dict[str, list[CaseFiles]] = defaultdict(list)
         for case in cases:
             for column, level in enumerate(VERTEBRAE, start=1):
@@ -93,7 +95,7 @@ class FracturePatchDataset(Dataset[Batch]):
         patches, patch_cells = (torch.from_numpy(np.concatenate(part)) for part in zip(*pair, strict=True))
         orientation = torch.tensor([PLANES.index(self.settings.planes[plane][0]) for plane in planes.tolist()] * 2)
         views = Views(patches[None, :, None], orientation, torch.zeros(len(orientation)), patch_cells[None, :, None])
-        if self.change:
+        if self.is_augmented:
             views = augment(views, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
         return {"planes": views.images[0], "cells": nn.functional.max_pool2d(views.cells[0, :, 0], CELL_POOLING)}
 
@@ -135,7 +137,7 @@ class FracturePatchTask:
     train, validation : sequence of CaseFiles
         Training and validation set, of different patients.
     views : LevelViewSettings
-        How their views were compiled.
+        Settings with which the views of the cases were compiled.
     settings : LevelTrainSettings
         Batch size (fractured vertebrae) and seed.
     """
@@ -153,19 +155,19 @@ class FracturePatchTask:
     def is_empty(self) -> bool:
         """Whether the training or the validation set has no fractured vertebra whose cells are known."""
         return any(
-            not len(FracturePatchDataset(cases, self._views, 0, change=False))
+            not len(FracturePatchDataset(cases, self._views, 0, is_augmented=False))
             for cases in (self._train, self._validation)
         )
 
     def train_loader(self, epoch: int, shard: DataShard = ALL_DATA) -> Loader:
         """Return the augmented patches of an epoch."""
         seed = self._settings.seed * 100_003 + epoch + 1
-        data = FracturePatchDataset(self._train, self._views, seed, change=True)
+        data = FracturePatchDataset(self._train, self._views, seed, is_augmented=True)
         return load_batches(data, self._settings, seed, shard)
 
     def val_loader(self) -> Loader:
         """Return patches of the validation cases, the same in every epoch."""
-        data = FracturePatchDataset(self._validation, self._views, _VALIDATION_SEED, change=False)
+        data = FracturePatchDataset(self._validation, self._views, _VALIDATION_SEED, is_augmented=False)
         return load_batches(data, self._settings)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:

@@ -158,7 +158,7 @@ def _train_fold(
     result = fit(fabric, _network_builder(data, encoder), task, folder, settings, progress=progress)
     if result is None:
         return None
-    draw_curves(folder, result.curve, title=f"levels, seed {settings.seed}", phantom=data.phantom_only)
+    draw_curves(folder, result.curve, title=f"levels, seed {settings.seed}", is_phantom=data.phantom_only)
     raw = predict_cases(result.network, task.validation, data.views, settings.eval_views_of(data.views))
     return _FoldResult(result, task.train, raw)
 

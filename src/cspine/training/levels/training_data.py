@@ -159,7 +159,7 @@ class LevelTrainingData:
     @property
     def population(self) -> str:
         """What the cases are: phantoms or patients."""
-        return _population(phantom=self.dataset.is_phantom)
+        return _population(is_phantom=self.dataset.is_phantom)
 
     def describe(self, train: Sequence[CaseFiles], *, seed: int, epoch: int) -> str:
         """Return what a network was trained on, in words for its metadata.
@@ -173,7 +173,7 @@ class LevelTrainingData:
         """
         parts = [f"{len(train)} {self.population}"]
         if self.auxiliary:
-            population = _population(phantom=self.auxiliary_is_phantom)
+            population = _population(is_phantom=self.auxiliary_is_phantom)
             parts.append(f" and single vertebrae of {len(self.auxiliary)} other {population}")
         parts.append(f", seed {seed}, epoch {epoch}")
         if self.pretrained:
@@ -197,8 +197,8 @@ class LevelTrainingData:
         return (*self.cases, *self.auxiliary)
 
 
-def _population(*, phantom: bool) -> str:
-    return "phantom cases (no patient)" if phantom else "patients"
+def _population(*, is_phantom: bool) -> str:
+    return "phantom cases (no patient)" if is_phantom else "patients"
 
 
 def _has_same_views(one: LevelViewSettings, other: LevelViewSettings) -> bool:

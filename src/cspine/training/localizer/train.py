@@ -57,7 +57,7 @@ def train_localizer(
     out: Path,
     settings: TrainerSettings,
     *,
-    phantom: bool,
+    is_phantom: bool,
     fabric: Fabric | None = None,
     progress: Progress = silent,
 ) -> TrainingResult | None:
@@ -72,7 +72,7 @@ def train_localizer(
         The run's folder.
     settings : TrainerSettings
         Hyperparameters.
-    phantom : bool
+    is_phantom : bool
         Whether all samples are phantoms.
     fabric : Fabric, optional
         Devices, if `cspine.training.trainer.open_fabric` was called before.
@@ -107,11 +107,11 @@ def train_localizer(
     result = fit(fabric, build_localizer, LocalizerTask(train, validation, settings), out, settings, progress=progress)
     if result is None:
         return None
-    draw_curves(out, result.curve, title=f"localizer, seed {settings.seed}", phantom=phantom)
-    population = "phantom cases (no patient)" if phantom else "cases, phantoms among them"
+    draw_curves(out, result.curve, title=f"localizer, seed {settings.seed}", is_phantom=is_phantom)
+    population = "phantom cases (no patient)" if is_phantom else "cases, phantoms among them"
     metadata = LocalizerMetadata(
         trained_on=f"{len(train)} {population}, seed {settings.seed}, epoch {result.best_epoch}",
-        phantom_only=phantom,
+        phantom_only=is_phantom,
         software=__version__,
         training=settings.model_dump(mode="json"),
         settings_hash=settings.hash,
