@@ -1,6 +1,7 @@
 """The documentation: its commands and Python run as shown, its links lead somewhere, its numbers are the code's."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import logging
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import cspine
 from cspine.cli import app
 from cspine.core.anatomy import TARGETS, VERTEBRAE
 
@@ -27,6 +29,7 @@ PAGES = [
     ROOT / "README.md",
     *(DOCS / "get-started" / f"{name}.md" for name in ("install", "first-study", "read-the-report", "first-training")),
     *sorted((DOCS / "how-to").glob("*.md")),
+    *(page for page in sorted((DOCS / "concepts").glob("*.md")) if page.stem != "phantom"),  # it has a test of its own
 ]
 """Pages whose commands and Python are run, in this order, in one folder."""
 
@@ -53,6 +56,9 @@ ADDED = {
 
 PARALLEL = {"synth", "compile", "predict", "robustness", "ablate", "deidentify"}
 """Commands that are run in this process alone: starting others takes longer than such small studies."""
+
+SMALLER = {"rows=(100, 400), slices=(20, 60)": "rows=(10, 40), slices=(2, 6)"}
+"""Python of the pages that is replaced, since the studies are that small."""
 
 N_STUDIES = {"phantom": 4, "phantom-test": 2}
 """Studies of the data sets that the pages share; with the pages' seeds, half of them are fractured."""
@@ -94,6 +100,14 @@ def run_command(arguments: list[str], page: Path) -> None:
     assert result.exit_code == 0, f"{page.name}: cspine {' '.join(arguments)}: {result.output}"
 
 
+def run_python(text: str, page: Path) -> None:
+    """Run a block of Python of a page, without its output."""
+    for shown, smaller in SMALLER.items():
+        text = text.replace(shown, smaller)
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(text, page.name, "exec"), {"__name__": page.stem})
+
+
 @pytest.fixture
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a folder with the data that the pages suppose; tiny phantoms stand for all of them."""
@@ -117,6 +131,9 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     (tmp_path / "studies" / "train.csv").unlink()
     first = next((tmp_path / "studies" / "train_images").iterdir())
     shutil.copytree(first, tmp_path / "study")
+    (mask,) = (tmp_path / "phantom-test" / "segmentations").glob(f"{first.name}.nii*")
+    shutil.copy(mask, tmp_path / "segmentation.nii.gz")
+    shutil.copy(tmp_path / "phantom" / "train.csv", tmp_path)
     write_random_predictions(tmp_path / "phantom" / "train.csv", tmp_path / "A.csv")
     write_random_predictions(tmp_path / "phantom-test" / "train.csv", tmp_path / "B.csv")
     logger = logging.getLogger("cspine")
@@ -167,8 +184,7 @@ def test_commands_and_python_run_as_shown(working_folder: Path) -> None:
                 if text in done:
                     continue
                 done.append(text)
-                with contextlib.redirect_stdout(io.StringIO()):
-                    exec(compile(text, page.name, "exec"), {"__name__": page.stem})
+                run_python(text, page)
                 continue
             for arguments in documented_commands(text):
                 if arguments not in done:
@@ -185,7 +201,7 @@ def test_commands_and_python_run_as_shown(working_folder: Path) -> None:
 
 
 def test_every_page_of_get_started_and_how_to_is_run() -> None:
-    assert {page.parent.name for page in PAGES} == {ROOT.name, "get-started", "how-to"}
+    assert {page.parent.name for page in PAGES} == {ROOT.name, "get-started", "how-to", "concepts"}
     assert set(PAGES) >= {*(DOCS / "get-started").glob("*.md"), *(DOCS / "how-to").glob("*.md")}
 
 
@@ -216,6 +232,63 @@ def test_every_page_is_in_the_navigation_and_linked_from_the_home_page() -> None
         name = page.relative_to(DOCS).as_posix()
         assert name in navigation, f"{name} is not in mkdocs.yml"
         assert name == "index.md" or f"({name})" in home, f"docs/index.md does not link to {name}"
+
+
+EXAMPLES = {"volume_cnn", "nrrd", "verse", "csv", "matthews", "VolumeCnnSettings", "VolumeCnnMetadata"}
+"""Names that the guides for contributors invent."""
+
+
+def _code_in(page: Path) -> list[str]:
+    """Return the texts in single backticks of a page."""
+    outside = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.findall(r"`([^`\n]+)`", outside)
+
+
+def _is_example(text: str) -> bool:
+    return bool(EXAMPLES & set(re.findall(r"[A-Za-z]+(?:_[a-z]+)*", text)))
+
+
+PROSE = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+NAMED = [page for page in PROSE if page.name != "CHANGELOG.md"]  # which names what is gone
+
+
+@pytest.mark.parametrize("page", NAMED, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_files_and_modules_that_a_page_names_exist(page: Path) -> None:
+    package = ROOT / "src" / "cspine"
+    rooms = {path.name for path in package.iterdir() if path.is_dir()}
+    for text in _code_in(page):
+        if _is_example(text):
+            continue
+        folder = text.split("/")[0]
+        if re.fullmatch(r"\w+/[\w/.-]*", text) and folder in rooms | {"tests", "benchmarks", "scripts", "src"}:
+            assert (package / text).exists() or (ROOT / text).exists(), text
+        if match := re.fullmatch(r"cspine((?:\.[a-z_0-9]+)*)\.(\w+)(?:\(.*)?", text):
+            module = importlib.import_module(f"cspine{match[1]}") if match[1] else cspine
+            assert hasattr(module, match[2]) or importlib.util.find_spec(text), text
+        for program in re.findall(r"python -m ([\w.]+)", text):
+            assert importlib.util.find_spec(program), text
+        assert not text.startswith("cspine/"), f"{text}: paths are below src/cspine"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in NAMED if page.parent.name in {"concepts", "development", "reference", "api"}],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_identifiers_that_a_page_names_are_in_the_code(page: Path, words_of_the_code: frozenset[str]) -> None:
+    names = {text for text in _code_in(page) if re.fullmatch(r"[A-Za-z_]\w*", text)}
+    stale = {name for name in names if not _is_example(name)} - words_of_the_code
+    assert not stale
+
+
+@pytest.fixture(scope="module")
+def words_of_the_code() -> frozenset[str]:
+    """Return every word of the sources, tests and settings of the project."""
+    folders = [ROOT / name for name in ("src", "tests", "benchmarks", "scripts")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in {".py", ".html"}]
+    files.remove(Path(__file__))
+    texts = (path.read_text(encoding="utf-8") for path in [*files, ROOT / "pyproject.toml", ROOT / "Makefile"])
+    return frozenset(word for text in texts for word in re.findall(r"\w+", text))
 
 
 def test_pages_show_options_that_exist() -> None:
@@ -283,6 +356,21 @@ def test_the_phantoms_page_states_the_domains_as_they_are() -> None:
         for cell, domain in zip(cells, ("source", "shifted"), strict=True):
             low, high = (float(part) for part in cell.split(" to "))
             assert (low, high) == getattr(DOMAINS[domain], name), label
+
+
+def test_the_phantoms_page_states_proportions_and_measures_as_they_are() -> None:
+    from cspine.phantom.anatomy.morphometry import MORPHOMETRY
+    from cspine.phantom.anatomy.person import draw_person
+    from cspine.phantom.fractures.sites import sites
+
+    page = (DOCS / "concepts" / "phantom.md").read_text(encoding="utf-8")
+    person = draw_person(np.random.default_rng(0))
+    for levels, level in (("C1", "C1"), ("C2", "C2"), ("C3 to C7", "C5")):
+        proportions = ", ".join(f"{site.fracture_type} {site.proportion:.2f}" for site in sites(level, person))
+        assert f"| {levels} | {proportions} |" in page
+    for name, by_level in MORPHOMETRY.items():
+        means = [f"{by_level[level].mean:g}" if level in by_level else "" for level in VERTEBRAE]
+        assert f"| {name} | {' | '.join(means)} | " in page
 
 
 def test_the_challenge_metrics_page_states_the_losses_of_constants() -> None:

@@ -36,10 +36,10 @@ def study(folder: Path, uid: str = "1.2.3", **options: object) -> Path:
     return folder
 
 
-def rsna(root: Path, uids: list[str], *, labelled: list[str] | None = None) -> Path:
+def rsna(root: Path, uids: list[str], *, labeled: list[str] | None = None) -> Path:
     for uid in uids:
         study(root / "train_images" / uid, uid)
-    rows = [[uid, *[0] * len(TARGETS)] for uid in (uids if labelled is None else labelled)]
+    rows = [[uid, *[0] * len(TARGETS)] for uid in (uids if labeled is None else labeled)]
     pd.DataFrame(rows, columns=["StudyInstanceUID", *TARGETS]).to_csv(root / "train.csv", index=False)
     return root
 
@@ -164,7 +164,7 @@ def test_a_zip_that_expands_to_100_gb(tmp_path: Path) -> None:
 
 
 def test_labels_without_studies_and_studies_without_labels(tmp_path: Path) -> None:
-    root = rsna(tmp_path / "in", ["1.1", "1.2"], labelled=["1.2", "1.3"])
+    root = rsna(tmp_path / "in", ["1.1", "1.2"], labeled=["1.2", "1.3"])
 
     result = run("compile", root, "--straight", "--out", tmp_path / "out", "--workers", 1)
 

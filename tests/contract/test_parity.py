@@ -111,7 +111,7 @@ def test_every_readable_real_series_is_read_alike_by_all(real_data: Path, tmp_pa
                     volume = load_volume(series)
                 except InputError:
                     continue
-                if len(volume.array) < 2:  # a localizer: nothing tells how thick it is
+                if len(volume.array) < 2:  # a scout image: nothing tells how thick it is
                     continue
                 uid = series.series_instance_uid
                 assert_same_as_nifti(volume, theirs[uid])

@@ -147,7 +147,7 @@ def test_philips_study_says_which_series_it_read_and_why_not_the_others(real_dat
 
     assert selection.reasons == ("140 axial slices 1.00 mm apart", "140 mm long", "sharp kernel YA")
     assert {rejection.reason for rejection in selection.rejected} >= {
-        "a localizer", "slices 5.00 mm apart, coarser than the selected 1.00 mm",
+        "a scout image (DICOM: LOCALIZER)", "slices 5.00 mm apart, coarser than the selected 1.00 mm",
     }  # fmt: skip
     _, output, findings = predict(real_data / "philips-study", tmp_path / "out")
     assert findings.not_assessable is not None

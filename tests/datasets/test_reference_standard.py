@@ -142,7 +142,7 @@ def test_subgroups_are_added_and_malformed_ones_raise(tmp_path: Path) -> None:
         ("StudyInstanceUID\n1.1\n", "must have StudyInstanceUID and a column"),
         ("sex\nF\n", "must have StudyInstanceUID and a column"),
         ("StudyInstanceUID,sex\n1.1,F\n1.1,M\n", r"1 of 2 rows repeat an earlier study; .*\(first: 1\.1\)"),
-        ("StudyInstanceUID,sex\n2.1,F\n", "none of its 1 studies is among the labelled ones"),
+        ("StudyInstanceUID,sex\n2.1,F\n", "none of its 1 studies is among the labeled ones"),
         ("", "is not a CSV table"),
     ):
         (tmp_path / "groups.csv").write_text(text)

@@ -58,7 +58,7 @@ def test_figure_has_disclaimer(name: str, tables: Tables) -> None:
     assert "Phantom data: not clinical accuracy" in phantom
 
 
-def test_bars_are_labelled_with_percent_and_count(challenge: pd.DataFrame) -> None:
+def test_bars_are_labeled_with_percent_and_count(challenge: pd.DataFrame) -> None:
     texts = [text.get_text() for text in figures.labels_figure(challenge, is_phantom=False).axes[0].texts]
 
     assert texts[0] == "47.6 %\n961"

@@ -163,7 +163,7 @@ class LevelClassifier:
         Parameters
         ----------
         levels : tuple of LevelViews
-            The views of its vertebrae as they are read from a compiled data set (`LevelViews.compress`), as in training.
+            The views of its vertebrae as read from a compiled data set (`LevelViews.compress`), as in training.
         """
         settings, weight = self.metadata.views, self.metadata.positive_weight
         orientations, offsets_mm = view_geometry(settings)

@@ -1,4 +1,4 @@
-"""``cspine synth``: phantom studies with exact truth."""
+"""``cspine synth``: phantom studies with an exact reference standard."""
 
 from enum import StrEnum
 from pathlib import Path

@@ -161,7 +161,7 @@ class VertebraFinding(_Part):
 
     @property
     def strongest(self) -> ViewEvidence | None:
-        """The strongest evidence in a level view; None of weights without any."""
+        """The strongest evidence in a level view; None if the weights provide none."""
         return next((part for part in self.evidence if isinstance(part, ViewEvidence)), None)
 
 

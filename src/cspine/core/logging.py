@@ -75,7 +75,7 @@ class _JsonFormatter(logging.Formatter):
     """One JSON object per record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as a line of JSON; an exception is told by its type only, since its text may be personal."""
+        """Return a record as a line of JSON; only the type of an exception is logged: its text may name a patient."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,

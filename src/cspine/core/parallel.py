@@ -58,7 +58,7 @@ def parallel_map(
     function : callable
         A module-level function of one item; what it returns must pickle.
     items : sequence
-        The items; at most ``2 * workers`` are in work at any time, which bounds memory.
+        The items; at most ``2 * workers`` are in progress at any time, which bounds memory.
     is_done : callable, optional
         Whether an earlier run finished an item, which is then left out.
     workers : int
@@ -106,7 +106,7 @@ def _in_this_process(function: Callable[[Item], Value], items: Sequence[Item]) -
 def _in_processes(
     function: Callable[[Item], Value], items: Sequence[Item], workers: int
 ) -> Iterator[Outcome[Item, Value]]:
-    """Use a pool; where it breaks, run the items that were in work one by one to find the one that kills."""
+    """Use a pool; where it breaks, run the items that were in progress one by one to find the one that kills."""
     waiting = list(reversed(items))
     while waiting:
         suspects: list[Item] = []
@@ -123,7 +123,7 @@ def _in_processes(
 def _until_broken(
     function: Callable[[Item], Value], waiting: list[Item], workers: int, suspects: list[Item]
 ) -> Iterator[Outcome[Item, Value]]:
-    """Run the waiting items in a pool; where a process dies, return with the items in work as suspects."""
+    """Run the waiting items in a pool; where a process dies, return with the items in progress as suspects."""
     pool = _pool(workers)
     running: dict[Future[Outcome[Item, Value]], Item] = {}
     try:

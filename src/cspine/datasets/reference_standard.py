@@ -154,34 +154,34 @@ def _read_lesions(path: Path, folder: Path, boxes: Path | None, labels: pd.DataF
 
 
 def _read_boxes_of_fractured(path: Path, labels: pd.DataFrame) -> pd.DataFrame:
-    """Return the boxes of labelled studies; raises LabelError where one of them is labelled as not fractured."""
+    """Return the boxes of labeled studies; raises LabelError where one of them is labeled as not fractured."""
     boxes = read_boxes(path)
-    labelled = boxes[boxes[STUDY].isin(labels.index)]
-    if labelled.empty:
+    labeled = boxes[boxes[STUDY].isin(labels.index)]
+    if labeled.empty:
         count = boxes[STUDY].nunique()
-        raise LabelError(f"{path}: none of its {count} studies is among the labelled ones; check the UIDs")
-    contradicting = labelled[labels.loc[labelled[STUDY], OVERALL].to_numpy() == 0][STUDY].unique()
+        raise LabelError(f"{path}: none of its {count} studies is among the labeled ones; check the UIDs")
+    contradicting = labeled[labels.loc[labeled[STUDY], OVERALL].to_numpy() == 0][STUDY].unique()
     if len(contradicting):
         first = ", ".join(map(str, contradicting[:3]))
         raise LabelError(
             f"{path}: {len(contradicting)} studies have boxes and no fracture (first: {first}); correct them"
         )
-    return labelled
+    return labeled
 
 
 def _from_compiled(path: Path) -> ReferenceStandard:
     dataset = CompiledDataset.open(path)
     studies = dataset.studies().set_index("study_instance_uid").sort_index().rename_axis(STUDY)
-    labelled = studies.dropna(subset=list(TARGETS))
-    if labelled.empty:
+    labeled = studies.dropna(subset=list(TARGETS))
+    if labeled.empty:
         raise LabelError(f"{path}: no study has labels; compile a folder with train.csv")
     records = read_phantom_records(path)
-    subgroups = scan_table(records).reindex(labelled.index).combine_first(labelled.reindex(columns=list(_SCAN_COLUMNS)))
+    subgroups = scan_table(records).reindex(labeled.index).combine_first(labeled.reindex(columns=list(_SCAN_COLUMNS)))
     lesions = PointReference({study: path / TRUTH_FOLDER / f"{study}.json" for study in records}) if records else None
     return ReferenceStandard(
         path.resolve().name,
-        labelled[list(TARGETS)].astype(int),
-        labelled["patient"].fillna(labelled.index.to_series()),
+        labeled[list(TARGETS)].astype(int),
+        labeled["patient"].fillna(labeled.index.to_series()),
         fracture_table(records),
         lesions,
         subgroups.dropna(axis="columns", how="all"),
@@ -199,7 +199,7 @@ def _add_subgroups(path: Path, reference: ReferenceStandard) -> pd.DataFrame:
         raise LabelError(f"{path}: must have {STUDY} and a column of what studies differ in; give such a table")
     refuse_rows(path, table, table[STUDY].duplicated(), "repeat an earlier study; keep one row per study")
     if not table[STUDY].isin(reference.labels.index).any():
-        raise LabelError(f"{path}: none of its {len(table)} studies is among the labelled ones; check the UIDs")
+        raise LabelError(f"{path}: none of its {len(table)} studies is among the labeled ones; check the UIDs")
     name_like = [
         str(name)
         for name in table.columns.drop(STUDY)

@@ -105,9 +105,9 @@ def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
     >>> match_labels(labels, ["1.2", "1.3"])
     LabelMatch(with_labels=('1.2',), studies_without_labels=('1.3',), labels_without_studies=('1.1',))
     """
-    labelled, available = set(labels.index), set(studies)
+    labeled, available = set(labels.index), set(studies)
     return LabelMatch(
-        tuple(sorted(labelled & available)), tuple(sorted(available - labelled)), tuple(sorted(labelled - available))
+        tuple(sorted(labeled & available)), tuple(sorted(available - labeled)), tuple(sorted(labeled - available))
     )
 
 

@@ -13,7 +13,7 @@ from cspine.dicom.hounsfield import HOUNSFIELD_RESCALE_TYPES
 from cspine.dicom.series import Series, Study
 
 MIN_SLICES: Final = 10
-"""A series with fewer slices is a localizer, a single image or a remnant, and not a volume."""
+"""A series with fewer slices is a scout image, a single image or a remnant, and not a volume."""
 
 MAX_THIN_SPACING_MM: Final = 1.5
 """Largest slice spacing that counts as thin; the challenge's studies have 0.5 to 1.0 mm."""
@@ -162,7 +162,7 @@ def _rejection_reason(series: Series, *, is_requested: bool) -> str | None:
     if first.samples_per_pixel != 1:
         return "color images"
     if "LOCALIZER" in first.image_type:
-        return "a localizer"
+        return "a scout image (DICOM: LOCALIZER)"
     try:
         stack = series.stack
     except InputError as error:

@@ -37,7 +37,7 @@ BLANK: Final = "blank"
 """Control input: images whose vertebrae are blacked out."""
 
 SLICES: Final = "slices"
-"""Column of the number of slices; with `evaluate_perturbations`, the control model that uses nothing else."""
+"""Column of the number of slices; in `evaluate_perturbations` also the control model, whose only feature it is."""
 
 PERTURBATION: Final = "perturbation"
 SEVERITY: Final = "severity"

@@ -2,7 +2,7 @@
 
 The network predicts for each voxel the offset to the origin of its vertebra, its canonical position in the vertebra's
 frame, and a probability for each level. Voxels whose votes agree form a vertebra; a rigid (Procrustes) fit of canonical
-to scan positions gives its frame, and the residual of the fit tells how far the voxels agree.
+to scan positions gives its frame, and the residual of the fit measures how well the voxels agree.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Procedural CT of the cervical spine with fractures and exact truth.
+"""Procedural CT of the cervical spine with fractures and an exact reference standard.
 
 Phantoms test that the software works and compare methods; results on them are no measure of clinical accuracy.
 """

@@ -83,7 +83,7 @@ class CaseFolder:
         return digest([self.fingerprint.digest, self.settings.series_uid, self.settings.max_gap_mm])
 
     def read(self) -> StudyResult | None:
-        """Return what an earlier run wrote; None where it is incomplete or would be read otherwise now."""
+        """Return what an earlier run wrote; None if it is incomplete, or would be predicted with other settings."""
         try:
             findings = Findings.model_validate_json((self.folder / FINDINGS_FILE).read_bytes())
         except (OSError, ValidationError):

@@ -328,7 +328,7 @@ def _predict(
     name: str,
     progress: Progress,
 ) -> Predictions:
-    """Return the predictions of weights for a compiled data set; labelled studies without images are not assessable."""
+    """Return the predictions of weights for a compiled data set; labeled studies without images are not assessable."""
     probability, marks = predict_dataset(dataset, classifier, progress=progress)
     missing = {str(study): "not compiled" for study in reference.labels.index if study not in probability.index}
     return Predictions(name, probability, missing, marks, phantom_only=classifier.metadata.phantom_only)

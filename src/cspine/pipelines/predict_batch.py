@@ -107,7 +107,7 @@ def predict_batch(
 
 
 def has_incomplete(results: Sequence[StudyResult]) -> bool:
-    """Tell whether a study is not assessable, or a requested output could not be written."""
+    """Return whether a study is not assessable, or a requested output could not be written."""
     return any(result.findings.not_assessable is not None or result.failed_outputs for result in results)
 
 

@@ -93,10 +93,10 @@ def summarize_dataset(data: str | Path, out: str | Path, *, progress: Progress =
 def _read_compiled(data: Path) -> _Tables:
     dataset = CompiledDataset.open(data)
     studies = dataset.studies().query("status == 'compiled'")
-    labelled = studies.dropna(subset=list(TARGETS))
-    if labelled.empty:
+    labeled = studies.dropna(subset=list(TARGETS))
+    if labeled.empty:
         raise LabelError(f"{data}: no study has labels; compile a folder with train.csv")
-    return _Tables(labelled[list(TARGETS)].astype(int), studies, dataset.is_phantom)
+    return _Tables(labeled[list(TARGETS)].astype(int), studies, dataset.is_phantom)
 
 
 def _read_challenge(data: Path, progress: Progress) -> _Tables:

@@ -65,7 +65,7 @@ def train_network(
     InputError
         The network has no such option.
     LabelError
-        There are too few labelled studies, or the split does not contain them.
+        There are too few labeled studies, or the split does not contain them.
     SourceError
         `data` is not what the network is trained on.
     OutputTakenError

@@ -19,7 +19,7 @@ class TrainerSettings(Settings):
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="Learning rate over the run: linear warm-up times a cosine decay to 0, or constant."
     )
-    learning_rate: float = Field(2e-3, gt=0.0, le=1.0, description="Highest learning rate.")
+    learning_rate: float = Field(2e-3, gt=0.0, le=1.0, description="Peak learning rate.")
     weight_decay: float = Field(1e-4, ge=0.0, le=1.0, description="AdamW's decoupled weight decay.")
     warm_up: float = Field(0.05, ge=0.0, lt=1.0, description="Fraction of the run over which the rate rises from 0.")
     ema_decay: float = Field(0.995, ge=0.0, lt=1.0, description="Decay of the weights' moving average; 0 for none.")

@@ -18,7 +18,7 @@ METAL_HU: Final = 2500
 """Metal threshold: cortical bone reaches 2,000 HU with a sharp kernel; fillings, screws and plates exceed this."""
 
 MIN_METAL_MM3: Final = 40.0
-"""Metal counts from the volume of a screw's tip on; overshoots of a sharp kernel are single voxels."""
+"""Metal of at least this volume is reported: the tip of a screw. Overshoots of a sharp kernel are single voxels."""
 
 _METAL_MARGIN_MM: Final = 6.0
 """Metal this far outside a vertebra's bounding box still causes streaks through it."""

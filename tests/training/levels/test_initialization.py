@@ -73,7 +73,9 @@ def test_unsuitable_initial_weights_are_refused(tmp_path: Path, one_epoch: Run) 
         with pytest.raises(LabelError, match=r"were trained on \d+ of the patients that are held out now"):
             train_levels(dataset, tmp_path / "again", ONE_EPOCH.model_copy(update=other), init_weights=weights)
     assert len(load_pretrained(weights).metadata.training_patients) == 12
-    with pytest.raises(LabelError, match="its views were compiled otherwise than those of the initial weights"):
+    with pytest.raises(
+        LabelError, match="its views were compiled with other settings than those of the initial weights"
+    ):
         train_levels(dataset, tmp_path / "again", ONE_EPOCH, init_weights="levels")
     with pytest.raises(OutputTakenError):  # a run from random weights is another run
         train_levels(dataset, one_epoch.folder, ONE_EPOCH, init_weights=weights)

@@ -1,1 +1,1 @@
-"""The simulated CT scanner: rendering, artefacts, acquisition, DICOM."""
+"""The simulated CT scanner: rendering, artifacts, acquisition, DICOM."""

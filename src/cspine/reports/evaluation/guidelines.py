@@ -24,7 +24,7 @@ Reported = Literal["yes", "in part", "no"]
 
 _DEMOGRAPHIC_COLUMNS: Final = {"sex", "age", "site", "hospital", "ethnicity", "race"}
 _FRACTURE_GROUPS: Final = {"level", "fracture type", "visibility"}
-"""Subgroups that come with the reference standard, and say nothing of patients or scanners."""
+"""Columns of the reference standard that describe fractures, not patients or scanners."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class LevelTrainSettings(TrainerSettings):
     model: str = Field("levels", pattern="^levels$", description="Which network.")
     epochs: int = Field(30, ge=1, le=10_000, description="Passes over the training cases, pretraining not counted.")
     batch_size: int = Field(2, ge=1, le=4096, description="Cases per step and process.")
-    learning_rate: float = Field(1.5e-3, gt=0.0, le=1.0, description="Highest learning rate.")
+    learning_rate: float = Field(1.5e-3, gt=0.0, le=1.0, description="Peak learning rate.")
     weight_decay: float = Field(0.02, ge=0.0, le=1.0, description="AdamW's decoupled weight decay.")
     train_views: tuple[int, int, int] = Field(
         (3, 3, 3), description="Sagittal, coronal and axial views of each vertebra, drawn anew for each training step."

@@ -94,8 +94,8 @@ def train_levels(
     Raises
     ------
     LabelError
-        There are too few labeled cases; `auxiliary_data` or the data of `init_weights` were compiled otherwise;
-        `init_weights` were trained on held-out patients; `split` does not know the cases, or folds are requested
+        There are too few labeled cases; `auxiliary_data` or the data of `init_weights` were compiled with other
+        settings; `init_weights` were trained on held-out patients; `split` does not know the cases, or folds are requested
         beside it.
     WeightsError
         `init_weights` cannot be used.

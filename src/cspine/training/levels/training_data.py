@@ -65,7 +65,7 @@ class LevelTrainingData:
             )
         if pretrained is not None and not _has_same_views(pretrained.metadata.views, dataset.settings.levels):
             raise LabelError(
-                f"{dataset.folder}: its views were compiled otherwise than those of the initial weights; "
+                f"{dataset.folder}: its views were compiled with other settings than those of the initial weights; "
                 "compile it with the same settings"
             )
         cases = list_cases(dataset)
