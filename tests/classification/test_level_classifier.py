@@ -75,6 +75,7 @@ def test_findings_have_probability_evidence_and_reasons_of_each_level(data: Path
     assert all(vertebra.probability is not None for vertebra in findings.vertebrae)
     assert findings.patient_overall.probability >= max(vertebra.probability or 0.0 for vertebra in findings.vertebrae)
     assert levels["C7"].coverage == "partial"
+    assert levels["C7"].scanned_fraction == pytest.approx(0.6)
     assert "partly outside the field of view: 60 % was scanned" in levels["C7"].reasons
     assert "its level is uncertain (55 %)" in levels["C1"].reasons
     patient_reasons = findings.patient_overall.reasons

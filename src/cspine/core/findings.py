@@ -142,6 +142,10 @@ class VertebraFinding(_Part):
         Coverage | None,
         Field(description="How much of the vertebra was scanned; null where the weights do not localize."),
     ] = None
+    scanned_fraction: Annotated[
+        Probability | None,
+        Field(description="Fraction of the vertebra that was scanned; null where the weights do not localize."),
+    ] = None
     confidence: Annotated[Probability | None, Field(description="Probability of the level assignment, or null.")] = None
     centroid_lps_mm: Annotated[PointMm | None, Field(description="Centroid of the vertebra, LPS in mm, or null.")] = (
         None
