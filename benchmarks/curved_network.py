@@ -37,7 +37,7 @@ def train_curved(store: CompiledDataset, out: Path, settings: LevelTrainSettings
     out : Path
         Folder of the run.
     settings : LevelTrainSettings
-        Hyperparameters.
+        Hyperparameters of optimization, batches and data.
     """
     fabric = open_fabric(settings)
     initialization = shipped_weights().sha256
@@ -60,7 +60,7 @@ def predict_curved(store: CompiledDataset, network: "CurvedNetwork") -> pd.DataF
     store : CompiledDataset
         Compiled as the network's training set was.
     network : CurvedNetwork
-        In evaluation mode.
+        The trained network, in evaluation mode.
 
     Returns
     -------
@@ -93,12 +93,12 @@ class CurvedCases(Dataset[Batch]):
     Parameters
     ----------
     studies : list of str
-        StudyInstanceUIDs.
+        StudyInstanceUID of each study, in order.
     images : (n, 9, rows, columns) uint8
     labels : (n, 8) float32
-        Columns `TARGETS`.
+        One row per study, columns `TARGETS`.
     seed : int, optional
-        Of the augmentation; without it images are not augmented.
+        Seed of the augmentation; images are not augmented where None.
     """
 
     def __init__(self, studies: list[str], images: Grays, labels: Floats32, seed: int | None = None) -> None:

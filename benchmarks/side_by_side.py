@@ -67,7 +67,7 @@ class Method:
     Attributes
     ----------
     images : str
-        One of `COMPILERS`.
+        Name of the type of images, one of `COMPILERS`.
     run : callable
         Trains on the first of two data sets in a folder, predicts the studies of the second, and measures the cost.
     """
@@ -107,7 +107,7 @@ def write_datasets(work: Path, images: list[str], name: str, n_studies: int, see
     work : Path
         Gets a data set for each.
     images : list of str
-        Of `COMPILERS`.
+        Types of images to compile, keys of `COMPILERS`.
     name : str
         ``train``, drawn from the source domain, or ``test``, from the shifted one.
     n_studies, seed : int
@@ -140,9 +140,9 @@ def table(result: EvaluationResult, costs: dict[str, AblationCost]) -> Table:
     Parameters
     ----------
     result : EvaluationResult
-        Of all methods.
+        Evaluation of all methods on the same studies.
     costs : dict of str to AblationCost
-        By method.
+        Cost of training and inference by the name of the method.
     """
     header = (
         "method", "patient AUC", "difference", "level AUC", "difference", "bytes per study", "s per epoch",

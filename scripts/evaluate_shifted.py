@@ -108,9 +108,9 @@ def predict(
     store : CompiledDataset
         Compiled with the classifier's localizer.
     classifier : LevelClassifier
-        What to evaluate.
+        The shipped classifier that is evaluated.
     reference : ReferenceStandard
-        Of the studies to evaluate on.
+        Reference standard of the studies to evaluate on.
     name : str
         Name of the model in tables.
     """
@@ -189,7 +189,7 @@ def evaluate_vertebrae(store: CompiledDataset, studies: list[str]) -> VertebraRe
     store : CompiledDataset
         Phantoms, with their truth.
     studies : list of str
-        StudyInstanceUIDs to evaluate.
+        StudyInstanceUID of each study to evaluate.
     """
     localized = {(str(row["study_instance_uid"]), str(row["level"])): row for row in store.levels().to_dict("records")}
     rows = []
@@ -227,9 +227,9 @@ def tables(result: EvaluationResult, vertebrae: VertebraResult) -> dict[str, Tab
     Parameters
     ----------
     result : EvaluationResult
-        Of the network and the two control models.
+        Evaluation of the network and of two control models.
     vertebrae : VertebraResult
-        Of the localizer.
+        Detection of vertebrae by the localizer, and its position errors.
     """
     model = result.models[0]
     if model.localization is None:

@@ -50,7 +50,7 @@ def load_classifiers(weights: list[str], *, tta: bool) -> dict[str, LevelClassif
     Parameters
     ----------
     weights : list of str
-        ``NAME=FILE`` of each.
+        ``NAME=FILE`` for each of the weights to evaluate.
     tta : bool
         Whether to add the last one with test-time augmentation.
 

@@ -35,7 +35,15 @@ WEIGHTS_FILE = "weights.onnx"
 
 @dataclass(frozen=True)
 class PhantomSample:
-    """Phantoms to train on: how many, of which seed."""
+    """Phantoms to train on.
+
+    Attributes
+    ----------
+    studies : int
+        Number of phantom studies.
+    seed : int
+        Seed of the first study; the others follow from it.
+    """
 
     studies: int
     seed: int
@@ -69,7 +77,7 @@ class TrainingStage:
     cases : PhantomSample
         Drawn with `CASE_SETTINGS`; a fifth of them is the validation set, which also serves calibration.
     auxiliary : PhantomSample
-        Drawn with `AUXILIARY_SETTINGS`.
+        Phantoms for pretraining, drawn with `AUXILIARY_SETTINGS`.
     settings : dict
         Fields of `LevelTrainSettings` that differ from their defaults.
     """
@@ -206,7 +214,7 @@ def write_cases(
     folder : Path
         The data set goes to ``FOLDER-SEED``.
     sample : PhantomSample
-        How many studies, of which seed.
+        Number of studies and their seed.
     settings : dict
         Fields of `PhantomSettings` that differ from their defaults.
     compiler : Compiler

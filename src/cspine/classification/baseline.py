@@ -33,7 +33,7 @@ class Baseline:
     Attributes
     ----------
     weights : Weights
-        Its loaded weights.
+        The loaded weights of the network, with their metadata.
     """
 
     weights: Weights[BaselineMetadata]

@@ -42,7 +42,7 @@ class NetworkInput:
     images : (7, views, 3, pixels, pixels) float32
         Gray values from 0 to 1.
     orientations : (views,) int64
-        Indices of `PLANES`.
+        Orientation of each view, as an index of `PLANES`.
     offsets_mm : (views,) float32
         How far each view lies from the center of the vertebra's box.
     present : (7,) bool
@@ -88,7 +88,7 @@ def require_ensemble(members: Members, paths: Sequence[Path | None]) -> None:
     Parameters
     ----------
     members : tuple of Weights
-        The loaded networks.
+        The loaded networks of the ensemble, one per fold.
     paths : sequence of Path or None
         Their files, for the message; None for embedded weights.
 
@@ -146,9 +146,9 @@ def predict_ensemble(members: Members, case: NetworkInput, *, tta: bool) -> Netw
     Parameters
     ----------
     members : tuple of Weights
-        The networks.
+        The networks whose predictions are averaged.
     case : NetworkInput
-        Their input.
+        Views and positions that every network gets.
     tta : bool
         Test-time augmentation: average over the case and its left-right flip.
     """

@@ -60,7 +60,7 @@ class LevelClassifier:
     members : tuple of Weights
         The networks; the predictions of several are averaged (`cspine.classification.ensemble`).
     localizer : Localizer
-        Localizes the vertebrae.
+        Localizes the vertebrae whose views are classified.
     tta : bool
         Test-time augmentation: whether predictions are averaged with those of the left-right flip.
     """
@@ -204,7 +204,7 @@ class LevelClassifier:
         plane : int
             Index of the plane in `LevelViews.images`.
         saliency : (rows / 8, columns / 8)
-            Its saliency map.
+            Saliency map of the plane, one value per cell of 8 x 8 pixels.
         """
         peaks = evidence.max(axis=(2, 3))
         if is_candidate is not None:

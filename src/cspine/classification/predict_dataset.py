@@ -28,7 +28,7 @@ def classify_dataset(
     dataset : CompiledDataset
         Compiled with the settings that the weights were trained with.
     classifier : Baseline or LevelClassifier
-        The classifier.
+        The classifier, with its weights loaded.
     progress : Progress
         Called with the number of studies done.
 

@@ -19,11 +19,11 @@ class EvidencePicture:
     Attributes
     ----------
     level : str
-        C1 to C7.
+        Name of the vertebra, C1 to C7.
     evidence : ViewEvidence
         The point of the plane with the greatest saliency.
     image : (rows, columns) uint8
-        The plane.
+        Gray values of the plane with the evidence.
     strength : (rows / 8, columns / 8) float32
         The saliency map, 0 to 1.
     """

@@ -27,7 +27,7 @@ class EvidenceField:
     Attributes
     ----------
     views : LevelViews
-        The vertebra's views.
+        Level views of the vertebra, with their planes.
     planes : (n,) int
         Indices of the planes that have a saliency map, in order.
     strength : (n, rows / 8, columns / 8) float32
@@ -76,7 +76,7 @@ def view_evidence(views: LevelViews, plane: int, saliency: Floats32, series: Ser
     Parameters
     ----------
     views : LevelViews
-        The vertebra's views.
+        Level views of the vertebra, with their planes.
     plane : int
         Index of the plane.
     saliency : (rows / 8, columns / 8)
@@ -113,7 +113,7 @@ def strongest_point(views: LevelViews, plane: int, saliency: Floats32) -> tuple[
     row, column : float
         In pixels of the view.
     point : (3,)
-        In LPS mm.
+        Position of the evidence, LPS in mm.
     """
     row, column = _peak(saliency, views.settings.pixels / saliency.shape[0])
     return row, column, views.lps(plane, np.asarray(row), np.asarray(column))

@@ -39,7 +39,7 @@ def three_counts(option: str, text: str) -> tuple[int, int, int]:
     option : str
         The option's name, for the error.
     text : str
-        Such as ``3,3,3``.
+        Three counts separated by commas, such as ``3,3,3``.
 
     Returns
     -------

@@ -149,9 +149,9 @@ def read_model(path: Path, model: type[Model], *, wrong: str) -> Model:
     Parameters
     ----------
     path : Path
-        The file.
+        The JSON file to read.
     model : type
-        The expected model.
+        The pydantic model that the content has to match.
     wrong : str
         Fact and remedy for the message where the file holds something else.
 

@@ -24,7 +24,7 @@ class ResumableJob:
     Attributes
     ----------
     folder : Path
-        The output folder.
+        The output folder of the job, with its marker file.
     marker : str
         Name of the JSON file in it that records the identity.
     identity : dict

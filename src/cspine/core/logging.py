@@ -45,7 +45,7 @@ def quiet_logger(name: str, level: int) -> Iterator[None]:
     Parameters
     ----------
     name : str
-        The logger.
+        Name of the other library's logger.
     level : int
         Records below this level are dropped.
     """

@@ -64,7 +64,7 @@ def parallel_map(
     workers : int
         Number of processes; 1 runs in this process.
     stage : str
-        What `progress` counts.
+        Name of the stage whose items `progress` counts.
     progress : Progress
         Called with the number of finished items, from 0.
 

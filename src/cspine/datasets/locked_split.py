@@ -168,9 +168,9 @@ def select_part(reference: ReferenceStandard, split: LockedSplit, part: str) -> 
     Parameters
     ----------
     reference : ReferenceStandard
-        Of all studies that were split.
+        Reference standard of all studies that were split.
     split : LockedSplit
-        The split.
+        The split, with the studies of each part.
     part : str
         Name of the part.
 

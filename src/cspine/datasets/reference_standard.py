@@ -107,7 +107,7 @@ def best_visibility(reference: ReferenceStandard) -> pd.DataFrame:
     Parameters
     ----------
     reference : ReferenceStandard
-        With its fractures.
+        Reference standard with the location of its fractures.
 
     Returns
     -------

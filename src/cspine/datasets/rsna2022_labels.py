@@ -95,7 +95,7 @@ def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
     Parameters
     ----------
     labels : DataFrame
-        Indexed by StudyInstanceUID.
+        One row per study, indexed by StudyInstanceUID.
     studies : collection of str
         StudyInstanceUIDs of the images.
 
@@ -117,7 +117,7 @@ def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.
     Parameters
     ----------
     path : Path
-        A CSV file.
+        A CSV file in the layout of the challenge.
     columns : tuple of str
         The columns that it must have, and no others.
     key : str

@@ -25,7 +25,7 @@ def submission_table(
     Parameters
     ----------
     studies : sequence of str
-        StudyInstanceUIDs.
+        StudyInstanceUID of each study, in order.
     probability : (n, 8) array_like
         Probabilities of these studies, columns `TARGETS`.
     row_ids : sequence of str, optional

@@ -20,7 +20,7 @@ class LabelSummary:
     Attributes
     ----------
     n_studies : int
-        Number of studies.
+        Number of studies that were counted.
     counts : dict of str to int
         Positive studies per target.
     prevalence : dict of str to Interval

@@ -24,7 +24,7 @@ class PseudonymKey:
     Attributes
     ----------
     secret : bytes
-        32 random bytes.
+        The key itself, 32 random bytes.
     """
 
     secret: bytes = field(repr=False)

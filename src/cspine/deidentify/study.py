@@ -93,9 +93,9 @@ def deidentify(
     out : str or Path
         Folder to write the images to.
     profile : ConfidentialityProfile
-        Key and options.
+        Secret key and options of de-identification.
     workers : int
-        Number of processes.
+        Number of processes that work in parallel.
     progress : Progress
         Called with the number of files processed.
 

@@ -83,7 +83,7 @@ def discover_files(files: Sequence[SourceFile], *, origin: str, progress: Progre
     Parameters
     ----------
     files : sequence of SourceFile
-        At least one.
+        The files to read; at least one.
     origin : str
         Name of the files' source in error messages.
     progress : Progress

@@ -143,7 +143,7 @@ class NiftiArray:
     Attributes
     ----------
     stored : (k, j, i) array
-        Values as stored.
+        Values as stored, before slope and intercept.
     slope, intercept : float
         HU is ``stored * slope + intercept``.
     """
@@ -182,7 +182,7 @@ def write_nifti_hu(volume: NiftiArray, k: int, region: PixelRegion, out: Hounsfi
     Parameters
     ----------
     volume : NiftiArray
-        The volume.
+        Stored values of the file, with slope and intercept.
     k : int
         Index of the slice.
     region : PixelRegion
@@ -207,7 +207,7 @@ def read_grid(name: str, image: Any) -> NiftiGrid:  # noqa: ANN401 - nibabel has
     name : str
         The file's name in error messages.
     image : nibabel image
-        The opened file.
+        The file as nibabel opened it.
 
     Returns
     -------

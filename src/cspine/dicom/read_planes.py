@@ -87,7 +87,7 @@ def read_slice(header: SliceHeader) -> HounsfieldUnits:
     Parameters
     ----------
     header : SliceHeader
-        The slice.
+        Header of the slice that is decoded.
 
     Returns
     -------

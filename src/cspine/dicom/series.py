@@ -92,7 +92,7 @@ class Study:
     study_instance_uid : str
         StudyInstanceUID; empty where the files lack it.
     series : tuple of Series
-        At least one.
+        All series of the study; at least one.
     """
 
     study_instance_uid: str
@@ -111,7 +111,7 @@ class Discovery:
     Attributes
     ----------
     studies : tuple of Study
-        At least one.
+        All studies that were found; at least one.
     skipped : tuple of SkippedFile
         Files that are not images, or that cannot be read.
     """

@@ -43,7 +43,7 @@ class Rejection:
     Attributes
     ----------
     series : Series
-        The series.
+        The series that is not read.
     reason : str
         Why it is not read.
     """

@@ -119,7 +119,7 @@ class StudyCollection:
     path : Path
         The path that was opened.
     studies : tuple of StudySource
-        At least one.
+        All studies of the collection; at least one.
     labels_path : Path or None
         The challenge's train.csv, if there is one.
     is_phantom : bool

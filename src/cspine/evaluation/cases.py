@@ -32,7 +32,7 @@ class Cases:
     truth : (n,) int
         Labels, 0 or 1.
     probability : (n,) float
-        Predicted probabilities.
+        Predicted probabilities of a fracture, 0 to 1.
     studies : (n,) int
         Index of each case's study in the reference standard.
     patients : (n,) int
@@ -77,7 +77,7 @@ class MatchedPredictions:
     Attributes
     ----------
     reference : ReferenceStandard
-        Of the studies that every model assessed.
+        Reference standard of the studies that every model assessed.
     probability : dict of str to (n, 8) float
         Probabilities of each model, columns `TARGETS`. Where one model gives none, it is NaN for all.
     not_assessable : dict of str to tuple of str

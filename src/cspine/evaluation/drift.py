@@ -56,7 +56,7 @@ class Shift:
     ks_distance : Interval or None
         Kolmogorov-Smirnov distance of a numeric variable with its basic bootstrap interval.
     p_value : float
-        Of the Kolmogorov-Smirnov test for numeric variables, of a permutation test for categories.
+        Kolmogorov-Smirnov test for numeric variables, permutation test for categories.
     is_significant : bool
         Whether the shift is significant at `SIGNIFICANCE_LEVEL` after Holm's correction over all variables (1979).
     detail : str
@@ -122,7 +122,7 @@ def stability_index(reference: npt.ArrayLike, recent: npt.ArrayLike) -> Floats:
     Parameters
     ----------
     reference, recent : (..., bins) array_like
-        Counts per bin.
+        Number of cases in each bin.
 
     Returns
     -------

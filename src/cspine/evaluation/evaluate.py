@@ -41,7 +41,7 @@ class DecisionCurve:
     Attributes
     ----------
     thresholds : (t,) float
-        Threshold probabilities.
+        Threshold probabilities at which the curve was computed.
     model, treat_all : (t,) float
         Net benefit of acting by the model, and of acting on all patients. That of acting on none is 0.
     """

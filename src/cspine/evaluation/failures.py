@@ -22,7 +22,7 @@ class Failure:
     is_fractured : bool
         Whether the vertebra is fractured by the reference standard.
     probability : float
-        Predicted probability.
+        Predicted probability of a fracture, 0 to 1.
     fracture_type : str
         Type and visibility of its fractures where they are known, else ''.
     """
@@ -47,7 +47,7 @@ def worst_failures(reference: ReferenceStandard, cases: Mapping[str, Cases], cou
     Parameters
     ----------
     reference : ReferenceStandard
-        Of the evaluated studies, in the order of the cases' studies.
+        Reference standard of the evaluated studies, in the order of the cases' studies.
     cases : mapping of str to Cases
         Cases of one model by target, as in `cspine.evaluation.evaluate.EvaluationResult.cases`.
     count : int

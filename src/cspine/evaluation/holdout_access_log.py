@@ -34,7 +34,7 @@ def record_holdout_access(
     split_path : Path
         File of the split; the log lies beside it.
     split : LockedSplit
-        The split.
+        The locked split, to which the log belongs.
     models : sequence of Predictions
         Models that are evaluated.
     now : datetime, optional

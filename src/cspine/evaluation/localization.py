@@ -196,7 +196,7 @@ def level_confusion(matched: MatchedPredictions, model: str) -> npt.NDArray[np.i
     Parameters
     ----------
     matched : MatchedPredictions
-        Labels and probabilities.
+        Labels and probabilities of the same studies.
     model : str
         Name of the model.
 

@@ -144,7 +144,7 @@ class OperatingPointMetrics:
     threshold : float
         Cases with a probability at or above it count as fractured.
     tp, fn, tn, fp : int
-        Confusion matrix.
+        Counts of the confusion matrix: true positives, false negatives, true negatives, false positives.
     sensitivity, specificity, ppv, npv : Interval
         With Wilson's interval, or that of the patient bootstrap where patients have several cases.
     at_prevalence : tuple of PredictiveValues
@@ -172,7 +172,7 @@ def operating_point_metrics(
     Parameters
     ----------
     cases : Cases
-        Patients or vertebrae.
+        Patients or vertebrae with their labels and probabilities.
     name : str
         Name of the operating point.
     threshold : float

@@ -42,7 +42,7 @@ class SubgroupMetrics:
     group, value : str
         Variable that defines the subgroup, and its value or range.
     unit : str
-        ``patients`` or ``vertebrae``.
+        What is counted: ``patients`` or ``vertebrae``.
     n_cases, n_positives : int
         Number of cases, and of those that are fractured.
     is_small_sample : bool
@@ -74,7 +74,7 @@ def subgroup_metrics(
     Parameters
     ----------
     reference : ReferenceStandard
-        Of the studies of the cases, with fractures and subgroup variables.
+        Reference standard of the cases' studies, with fractures and subgroup variables.
     cases, threshold, n_resamples, seed
         As of `cspine.evaluation.operating_point_metrics.operating_point_metrics`.
     """

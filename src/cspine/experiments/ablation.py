@@ -51,7 +51,7 @@ class AblationRow:
     patients_difference, levels_difference : AucDifference or None
         Area minus that with the reference's number of views; None for the reference.
     bytes_per_study, seconds_per_epoch, seconds_per_study : float
-        As `AblationCost`.
+        Cost of storage, training and inference, as in `AblationCost`.
     """
 
     views: int
@@ -101,7 +101,7 @@ def summarize_ablation(
     network : str
         The network that was trained with each number of views.
     views : sequence of int
-        Numbers of views.
+        Numbers of views that are compared.
     evaluation : EvaluationResult
         Evaluation of models that are named by `model_name`.
     costs : mapping of int to AblationCost

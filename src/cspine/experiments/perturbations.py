@@ -39,7 +39,7 @@ class Perturbation:
     unit : str
         Unit of the severities.
     severities : tuple of float
-        Increasing.
+        The severities that are tested, in increasing order of degradation.
     apply : callable
         Takes a volume, a severity and a source of randomness, and returns the perturbed volume; the given one is not
         changed.
@@ -58,11 +58,11 @@ def add_noise(volume: highdicom.Volume, sigma_hu: float, rng: np.random.Generato
     Parameters
     ----------
     volume : highdicom.Volume
-        Scan in HU.
+        The scan in Hounsfield units; it is not changed.
     sigma_hu : float
         Standard deviation of the noise.
     rng : Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     """
     sigma = _GRAIN_MM / _FWHM_PER_SIGMA / np.array(volume.spacing[1:])
     perturbed = np.empty_like(_array(volume))

@@ -80,17 +80,17 @@ def predict_perturbed(
     Parameters
     ----------
     studies : StudyCollection
-        The studies.
+        The studies that are perturbed and predicted.
     out : Path
         Gets ``rows/``, the predictions of each study.
     perturbations : sequence of str
-        Names in `cspine.experiments.perturbations.PERTURBATIONS`.
+        Which of `cspine.experiments.perturbations.PERTURBATIONS` are applied.
     weights : sequence of str
         As `cspine.classification.loading.load_classifier` takes them; the default weights where empty.
     workers : int
         Number of processes; results do not depend on it.
     progress : Progress
-        Reports finished studies.
+        Called with the number of finished studies.
 
     Returns
     -------

@@ -58,7 +58,7 @@ def evaluate_perturbations(rows: pd.DataFrame, reference: ReferenceStandard) -> 
     Parameters
     ----------
     rows : DataFrame
-        Of `cspine.experiments.perturbed_predictions.predict_perturbed`.
+        Result of `cspine.experiments.perturbed_predictions.predict_perturbed`.
     reference : ReferenceStandard
         Labels of the studies; it may hold other studies too.
 

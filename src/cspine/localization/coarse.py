@@ -86,7 +86,7 @@ def network_input(hu: npt.NDArray[np.floating], scanned: Bools) -> Floats32:
     Parameters
     ----------
     hu : (k, j, i)
-        Hounsfield units.
+        Hounsfield units of a coarse volume.
     scanned : (k, j, i) bool
         Which voxels were scanned; the HU of others are replaced by -1.
 

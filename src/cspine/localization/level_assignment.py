@@ -104,7 +104,7 @@ def level_confidence(level_probabilities: Floats, frames: Floats, levels: Indice
     level_probabilities : (n, 8)
         Level probabilities of the members of the column alone.
     frames : (n, 4, 4)
-        Their frames.
+        Frame of each vertebra, LPS in mm.
     levels : (n,) int
         The levels that `assign_levels` returned.
 

@@ -63,7 +63,7 @@ class Localizer:
     Attributes
     ----------
     weights : Weights
-        Its loaded weights.
+        The loaded weights of the network, with their metadata.
     path : Path or None
         Their file; None for the embedded weights. A process that receives a pickled localizer loads it from there.
     """
@@ -164,9 +164,9 @@ def assemble_spine_map(
     Parameters
     ----------
     probabilities, positions : (10, k, j, i), (6, k, j, i)
-        What `Localizer.run_network` returned.
+        The two arrays that `Localizer.run_network` returned.
     coarse : CoarseVolume
-        Its input.
+        The coarse volume that was the input.
     occupancy_templates : dict
         Level to the mean occupancy of such vertebrae.
     """

@@ -55,7 +55,7 @@ def wilson_interval(successes: int, trials: int) -> Interval:
     successes : int
         Number of positive outcomes.
     trials : int
-        Number of cases.
+        Number of cases, successes and failures.
 
     Returns
     -------

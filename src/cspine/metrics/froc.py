@@ -51,7 +51,7 @@ def froc(strength: npt.ArrayLike, hits: npt.ArrayLike, *, n_lesions: int, n_stud
     n_lesions : int
         Number of lesions in all studies.
     n_studies : int
-        Number of studies.
+        Number of studies, which false positives are divided by.
 
     Raises
     ------

@@ -26,7 +26,7 @@ def fit_logistic(
     Parameters
     ----------
     design : (n, k) float
-        Design matrix.
+        Design matrix: one row per case, one column per coefficient.
     y : (n,) float
         Labels, 0 or 1.
     initial : (k,) float

@@ -22,7 +22,7 @@ class ThresholdChoice:
     Attributes
     ----------
     name : str
-        ``rule-out`` or ``triage``.
+        Name of the operating point, ``rule-out`` or ``triage``.
     target : str
         Criterion that the threshold meets, for reports.
     threshold : float

@@ -42,7 +42,7 @@ def calibration_line(truth: npt.ArrayLike, probability: npt.ArrayLike) -> Calibr
     truth : (n,) array_like
         Labels, 0 or 1.
     probability : (n,) array_like
-        Predicted probabilities.
+        Predicted probabilities of a fracture, 0 to 1.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def expected_calibration_error(truth: npt.ArrayLike, probability: npt.ArrayLike,
     truth, probability
         As of `calibration_line`.
     bins : int
-        Number of bins.
+        Number of bins of equal counts.
 
     Examples
     --------

@@ -285,7 +285,7 @@ def check_probabilities(values: Floats) -> None:
     Parameters
     ----------
     values : (n, 8) float
-        Columns `TARGETS`.
+        One row per study, columns `TARGETS`.
 
     Raises
     ------

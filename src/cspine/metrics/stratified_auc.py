@@ -33,7 +33,7 @@ def stratified_auc(
     patients : (n,)
         Patient of each case; resampling draws patients, with all of their cases.
     n_resamples, seed : int
-        Of the bootstrap.
+        Number of bootstrap resamples, and seed of their random numbers.
 
     Returns
     -------

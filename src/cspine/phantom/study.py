@@ -26,7 +26,7 @@ class PhantomStudy:
     labels : (k, j, i) uint8
         1-7 C1-C7, 8 T1, 9 T2, as in the challenge.
     thickness_mm : float
-        Slice thickness.
+        Slice thickness of the reconstruction, in mm.
     round_field : bool
         Whether voxels outside the largest circle of a slice are padding.
     fracture_mask : (k, j, i) uint8

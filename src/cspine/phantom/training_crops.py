@@ -31,7 +31,7 @@ class Crop:
     Attributes
     ----------
     level : str or None
-        Of the vertebra; None for a coarse volume.
+        Name of the vertebra in the crop; None for a coarse volume.
     hu : (k, j, i) int16
         k, j and i as the affine says.
     affine_lps : (4, 4)
@@ -68,7 +68,7 @@ def render_vertebrae(
     size : int
         Voxels along each axis.
     spacing_mm : float
-        Distance between voxels.
+        Distance between neighboring voxels, in mm.
     """
     neck, scanner = draw_fractured_neck(seed, index, settings)
     rng = random_stream(seed, index, settings, 2)
@@ -90,7 +90,7 @@ def render_coarse(
     seed, index, settings
         As of `cspine.phantom.study.render_study`.
     spacing_mm : float
-        Distance between voxels.
+        Distance between neighboring voxels, in mm.
     margin : int
         Voxels beyond the scan on every side, which show the neck too.
     """

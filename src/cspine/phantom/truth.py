@@ -105,7 +105,7 @@ def centroids(labels: Labels, affine: Floats) -> dict[str, list[float]]:
     Parameters
     ----------
     labels : (k, j, i) uint8
-        Numbers of vertebrae.
+        Number of the vertebra of each voxel; 0 elsewhere.
     affine : (4, 4)
         From ``[k, j, i, 1]`` to LPS mm.
     """

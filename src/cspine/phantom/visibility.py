@@ -36,9 +36,9 @@ def visibility(fracture: Fracture, bone_hu: float, scanner: Scanner, noise_hu: f
     Parameters
     ----------
     fracture : Fracture
-        One fracture surface.
+        The fracture surface, with its gap and displacement.
     bone_hu : float
-        Of the bone that it crosses.
+        Density of the bone that the surface crosses, in HU.
     scanner : Scanner
         Gives blur, slice thickness and noise.
     noise_hu : float, optional

@@ -55,7 +55,7 @@ class AblationSettings:
     Attributes
     ----------
     network : str
-        Which network.
+        Network that is trained with each number of views.
     epochs : int
         Passes over the training set, at most; `baseline-cnn` stops early.
     seed : int
@@ -77,7 +77,7 @@ class AblationRun:
     Attributes
     ----------
     ablation : Ablation
-        The result.
+        Table of the ablation, with the evaluations.
     summary : dict
         Its numbers, as written to ``result.json``.
     report : Path
@@ -228,7 +228,7 @@ def train_and_predict(
     Returns
     -------
     predictions : Predictions
-        Of the test studies, named by `model_name`.
+        Predictions of the test studies, named by `model_name`.
     cost : AblationCost
         Cost of the network.
     """

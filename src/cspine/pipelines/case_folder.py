@@ -60,7 +60,7 @@ class CaseFolder:
     Attributes
     ----------
     source : StudySource
-        The study.
+        The study that is predicted into the folder.
     folder : Path
         Where its outputs go.
     settings : PredictSettings

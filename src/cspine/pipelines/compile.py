@@ -155,7 +155,7 @@ def compile_collection(
     Parameters
     ----------
     collection : StudyCollection
-        Of `cspine.dicom.study_collection.open_collection`.
+        Result of `cspine.dicom.study_collection.open_collection`.
     out : Path
         The data set's folder.
     compiler : Compiler
@@ -165,7 +165,7 @@ def compile_collection(
     max_gap_mm : float
         Largest gap between slices that is interpolated, in mm, where gaps are uneven.
     workers : int
-        Number of processes.
+        Number of processes that work in parallel.
     progress : Progress
         Called with the number of studies finished.
 

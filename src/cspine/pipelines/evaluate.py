@@ -76,7 +76,7 @@ class EvaluationReport:
     Attributes
     ----------
     result : EvaluationResult
-        All metrics.
+        All metrics of all models.
     folder : Path or None
         Folder of the report; None where none was written.
     """
@@ -231,9 +231,9 @@ def write_evaluation(
     folder : Path
         Folder of the report.
     result : EvaluationResult
-        The evaluation.
+        Result of the evaluation that is reported.
     models : sequence of Predictions
-        The evaluated models.
+        Predictions of the evaluated models, in order.
     gallery : CompiledDataset, optional
         Images of the studies, to show the worst failures of the first model.
 

@@ -28,7 +28,7 @@ def localize_study(
     Parameters
     ----------
     source : StudySource
-        Of `cspine.dicom.study_collection.open_collection`.
+        A study of `cspine.dicom.study_collection.open_collection`.
     localizer : Localizer
         The network that localizes.
     policy : LoadPolicy

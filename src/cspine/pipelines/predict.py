@@ -140,7 +140,7 @@ class Detector:
         Parameters
         ----------
         source : StudySource
-            Of `cspine.dicom.study_collection.open_collection`.
+            A study of `cspine.dicom.study_collection.open_collection`.
         series_uid : str, optional
             Read the series with this SeriesInstanceUID instead of the best one.
         max_gap_mm : float
@@ -176,7 +176,7 @@ class Detector:
         Parameters
         ----------
         uid : str
-            StudyInstanceUID.
+            StudyInstanceUID of the study.
         code : str
             A fixed word for programs.
         reason : str

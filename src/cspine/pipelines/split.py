@@ -19,7 +19,7 @@ class SplitSummary:
     path : Path
         File of the split.
     split : LockedSplit
-        The split.
+        The split, with the studies of each part.
     n_fractured : dict of str to dict of str to int
         Part to the number of positive studies per target.
     """

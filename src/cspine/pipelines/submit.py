@@ -51,7 +51,7 @@ def write_submission(
     Parameters
     ----------
     data : str or Path
-        Compiled data set.
+        Folder of a compiled data set.
     run : str or Path
         Folder of the training run.
     out : str or Path

@@ -25,7 +25,7 @@ class DatasetSummary:
     Attributes
     ----------
     labels : LabelSummary
-        Frequency of fractures.
+        Frequency of fractures per level, and how they co-occur.
     geometry : DataFrame
         As returned by `cspine.datasets.summary.summarize_geometry`.
     is_phantom : bool

@@ -43,7 +43,7 @@ def train_network(
     Parameters
     ----------
     network : {'levels', 'localizer', 'baseline-cnn'}
-        Which network.
+        Network to train; the type of `data` depends on it.
     data : str or Path
         A compiled data set; of a localizer, the challenge's folder with ``train_images`` and ``segmentations``.
     out : str or Path

@@ -32,7 +32,7 @@ def new_figure(width: float, height: float, *, is_phantom: bool) -> "tuple[Figur
     Parameters
     ----------
     width, height : float
-        Size in inches.
+        Size of the figure in inches.
     is_phantom : bool
         Whether the data are phantoms, which the disclaimer then says.
     """
@@ -49,7 +49,7 @@ def new_panels(count: int, *, is_phantom: bool, width: float = 3.2, height: floa
     Parameters
     ----------
     count : int
-        Number of panels.
+        Number of panels, four in a row.
     is_phantom : bool
         Whether the data are phantoms, which the disclaimer then says.
     width, height : float
@@ -86,7 +86,7 @@ def add_legend(axes: Any, **options: Any) -> None:  # noqa: ANN401 - matplotlib'
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-        The axes.
+        Axes whose labeled artists get a legend.
     **options
         As of ``Axes.legend``.
     """

@@ -91,7 +91,7 @@ def fhir_bundle(case_result: CaseResult, *, issued_at: datetime | None = None) -
     Parameters
     ----------
     case_result : CaseResult
-        Result of `cspine.pipelines.predict.Detector.predict_case`.
+        Findings and images that `cspine.pipelines.predict.Detector.predict_case` returned.
     issued_at : datetime, optional
         Time of issue; the current time if omitted.
     """

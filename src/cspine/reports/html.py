@@ -87,7 +87,7 @@ def render_report(case_result: CaseResult) -> str:
     Parameters
     ----------
     case_result : CaseResult
-        Result of `cspine.pipelines.predict.Detector.predict_case`.
+        Findings and images that `cspine.pipelines.predict.Detector.predict_case` returned.
     """
     compiled, findings = case_result.compiled, case_result.findings
     images = _sagittal_images(compiled) if compiled else []

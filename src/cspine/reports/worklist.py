@@ -83,7 +83,7 @@ class WorklistRow:
     Attributes
     ----------
     rank : int
-        Position, from 1.
+        Position in the worklist, counted from 1.
     priority_reason : str
         Why the study has this position.
     waiting_min : float
@@ -199,7 +199,7 @@ def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = M
     Parameters
     ----------
     rows : sequence of WorklistRow
-        Rows of `prioritize`.
+        Rows that `prioritize` returned, in their order.
     max_wait_min : float, optional
         The limit that `prioritize` used.
     skipped : int

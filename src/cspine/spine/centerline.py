@@ -76,7 +76,7 @@ class SpineCenterline:
         Parameters
         ----------
         z_mm : (n,)
-            LPS z.
+            Heights at which the canal is interpolated, LPS z in mm.
 
         Returns
         -------

@@ -17,7 +17,7 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     Parameters
     ----------
     folder : Path
-        The run's folder.
+        Folder of the run, with its checkpoint and learning curves.
     state : dict
         Tensors, numbers, and lists and dictionaries of them.
 
@@ -38,7 +38,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     Parameters
     ----------
     folder : Path
-        The run's folder.
+        Folder of the run, with its checkpoint and learning curves.
 
     Raises
     ------

@@ -19,7 +19,7 @@ def write_curves(folder: Path, rows: list[dict[str, float]]) -> None:
     Parameters
     ----------
     folder : Path
-        The run's folder.
+        Folder of the run, with its checkpoint and learning curves.
     rows : list of dict
         One per epoch: its number from 1, losses, metrics on the validation set, seconds and peak memory.
     """
@@ -32,9 +32,9 @@ def draw_curves(folder: Path, rows: list[dict[str, float]], *, title: str, is_ph
     Parameters
     ----------
     folder : Path
-        The run's folder.
+        Folder of the run, with its checkpoint and learning curves.
     rows : list of dict
-        As for `write_curves`.
+        One row per epoch, as in `write_curves`.
     title : str
         Title of the figure.
     is_phantom : bool

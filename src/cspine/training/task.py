@@ -26,7 +26,7 @@ class DataShard:
     rank : int
         Number of the process, from 0.
     n_shards : int
-        Number of processes.
+        Number of processes that share the examples.
     """
 
     rank: int = 0
@@ -68,7 +68,7 @@ def load_batches(
     Parameters
     ----------
     data : Dataset
-        The examples.
+        The examples; each is a dict of tensors.
     settings : TrainerSettings
         Batch size and number of worker processes.
     seed : int, optional

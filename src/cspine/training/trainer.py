@@ -68,7 +68,7 @@ def open_fabric(settings: TrainerSettings) -> Fabric:
     Parameters
     ----------
     settings : TrainerSettings
-        Precision.
+        Hyperparameters, of which only the precision is used here.
     """
     precision: Any = settings.precision  # Fabric's own literal type
     with quiet_logger("lightning_fabric", logging.WARNING):  # its INFO records announce the precision
@@ -103,7 +103,7 @@ def fit(
     Parameters
     ----------
     fabric : Fabric
-        Devices, from `open_fabric`.
+        Devices and precision, from `open_fabric`.
     build_network : callable
         Returns a new network with initial weights.
     task : TrainingTask
@@ -111,7 +111,7 @@ def fit(
     out : Path
         The run's folder; gets ``checkpoint.pt`` and ``curves.csv`` after each epoch.
     settings : TrainerSettings
-        Hyperparameters.
+        Hyperparameters of optimization, batches and data.
     stage : str
         Name of the stage in `progress`.
     progress : Progress

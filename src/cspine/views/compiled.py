@@ -65,7 +65,7 @@ class CompiledStudy:
     provenance : Provenance
         Which files were read, and what was repaired.
     images : CompiledVolume
-        The images.
+        Images that were compiled from the study.
     warnings : tuple of str
         Sentences about repairs, and about acquisition parameters that hide fractures.
     """

@@ -83,7 +83,7 @@ def coronal_image(
     like : SagittalSet
         Curved sagittal images of the same volume: the image has their rows, and pixels of their size and number.
     settings : SagittalSettings
-        The intensity window.
+        Settings of sagittal images, of which only the intensity window is used.
 
     Returns
     -------

@@ -44,7 +44,7 @@ def label_cells(labels: FractureLabels, inverse_affine: npt.NDArray[np.floating]
     inverse_affine : (4, 4)
         Affine from LPS mm to the volume's voxels.
     views : LevelViews
-        The planes.
+        Views whose planes are labeled.
 
     Returns
     -------

@@ -124,7 +124,7 @@ class LevelViews:
     Attributes
     ----------
     level : str
-        C1 to C7.
+        Name of the vertebra, C1 to C7.
     images : (planes, pixels, pixels) uint8, or uint16 if stored as PNG
         Row 0 is superior, in axial planes anterior; column 0 is anterior, in coronal and axial planes on the patient's
         right.
@@ -175,7 +175,7 @@ class LevelViews:
         Parameters
         ----------
         orientation : str
-            One of `PLANES`.
+            Orientation of the planes, one of `PLANES`.
         lps_mm : (..., 3)
             Points in LPS mm.
 
@@ -233,7 +233,7 @@ def view_geometry(settings: LevelViewSettings) -> tuple[npt.NDArray[np.int64], F
     Returns
     -------
     orientations : (views,) int64
-        Indices of `PLANES`.
+        Orientation of each view, as an index of `PLANES`.
     offsets_mm : (views,) float32
         How far each view's middle plane lies from the box's center.
     """
@@ -264,9 +264,9 @@ def compile_level(
     volume : highdicom.Volume
         HU in any orientation.
     level : str
-        C1 to C7.
+        Name of the vertebra, C1 to C7.
     box_lps : (4, 4)
-        The vertebra's `box_frame`.
+        Affine of the box of the vertebra, from `box_frame`.
     settings : LevelViewSettings
         Number, extent, resolution and window of the views.
     inference_views : (int, int, int), optional
@@ -334,7 +334,7 @@ def split_mosaic(data: bytes, name: str, settings: LevelViewSettings) -> GrayPla
     Parameters
     ----------
     data : bytes
-        What `LevelViews.mosaic` returned.
+        Encoded mosaic that `LevelViews.mosaic` returned.
     name : str
         What errors call the mosaic, such as its path.
     settings : LevelViewSettings

@@ -121,7 +121,7 @@ class PixelGrid:
     Attributes
     ----------
     pixels : int
-        Rows and columns.
+        Number of rows, and of columns.
     pixel_mm : float
         Side of a pixel.
     top_z_mm : float
@@ -209,7 +209,7 @@ def subsample_offsets_mm(length_mm: float, volume: "highdicom.Volume", *, axis: 
     length_mm : float
         Side of a pixel, or thickness of a slab.
     volume : highdicom.Volume
-        What is sampled.
+        The volume whose HU are sampled.
     axis : int
         The LPS axis that the length runs along: 0, 1 or 2.
 

@@ -18,7 +18,7 @@ from cspine.views.level_views import LevelViewSettings
 
 
 def test_half_of_the_patches_hold_a_fracture(tmp_path: Path) -> None:
-    data = FracturePatchDataset(list_cases(make_level_dataset(tmp_path, 8)), VIEWS, 3, change=False)
+    data = FracturePatchDataset(list_cases(make_level_dataset(tmp_path, 8)), VIEWS, 3, is_augmented=False)
 
     assert len(data) == 4  # every second case is fractured
     for number in range(4):
@@ -43,7 +43,7 @@ def test_patches_of_large_views_are_cut_around_the_fracture(tmp_path: Path) -> N
         "cspine.training.levels.patch_pretraining.read_planes",
         lambda case, level, _: (images, cells) if (case.study, level) in fractured else intact,
     ):
-        batches = [FracturePatchDataset(cases, views, seed, change=False)[0] for seed in range(4)]
+        batches = [FracturePatchDataset(cases, views, seed, is_augmented=False)[0] for seed in range(4)]
 
     for batch in batches:
         assert batch["planes"].shape == (16, 1, 48, 48)
@@ -57,7 +57,7 @@ def test_patches_of_large_views_are_cut_around_the_fracture(tmp_path: Path) -> N
 def test_patches_depend_on_the_seed_of_the_epoch(tmp_path: Path) -> None:
     cases = list_cases(make_level_dataset(tmp_path, 4))
 
-    one, same, other = (FracturePatchDataset(cases, VIEWS, seed, change=True)[0]["planes"] for seed in (1, 1, 2))
+    one, same, other = (FracturePatchDataset(cases, VIEWS, seed, is_augmented=True)[0]["planes"] for seed in (1, 1, 2))
 
     assert torch.equal(one, same)
     assert not torch.equal(one, other)

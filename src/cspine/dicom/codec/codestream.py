@@ -28,7 +28,7 @@ class Codestream:
     components : int
         Number of color components; 1 for gray.
     bits : int
-        Bits per sample.
+        Number of bits per sample.
     signed : bool
         Whether samples are signed; only JPEG 2000 declares it.
     n_decomposition_levels : int

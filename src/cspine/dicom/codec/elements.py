@@ -59,9 +59,9 @@ class RawElement(NamedTuple):
     Attributes
     ----------
     vr : str
-        Value representation.
+        Value representation of the element, such as ``UI``.
     value : bytes
-        The value field.
+        Bytes of the value, as stored.
     little_endian : bool
         Byte order of numbers in it.
     """
@@ -102,7 +102,7 @@ class _Encoding:
     explicit : bool
         Whether elements name their value representation.
     little_endian : bool
-        Byte order.
+        Whether multi-byte numbers are little endian.
     head, item, long : struct.Struct
         Head of an element, head of an item, and a length of 4 bytes.
     """
@@ -162,7 +162,7 @@ def inflate_pixels(data: bytes, max_bytes: int) -> bytes:
     Parameters
     ----------
     data : bytes
-        The complete file.
+        All bytes of the file.
     max_bytes : int
         Most bytes of the data set to inflate.
 
@@ -188,7 +188,7 @@ def inflate_dataset(data: bytes, max_bytes: int) -> bytes:
     Parameters
     ----------
     data : bytes
-        The complete file.
+        All bytes of the file.
     max_bytes : int
         Most bytes to inflate.
 

@@ -95,24 +95,54 @@ class PixelFormat:
 class SliceHeader:
     """The header of one image. Attributes that the file lacks are None; lengths are in mm, vectors in LPS.
 
-    Those not listed here are the DICOM attributes of the same names.
-
     Attributes
     ----------
     file : SourceFile
         The file of the image.
+    study_instance_uid, series_instance_uid, sop_instance_uid : str
+        UIDs of the study, the series and the image.
     patient_id : str or None
         PatientID. It is personal: hash it before it is stored or logged.
+    sop_class_uid : str or None
+        SOPClassUID: the type of the object, such as CT Image Storage.
+    modality : str or None
+        Modality, ``"CT"`` for computed tomography.
+    image_type : tuple of str
+        Values of ImageType, such as ORIGINAL, PRIMARY and AXIAL; empty if absent.
+    frame_of_reference_uid : str or None
+        FrameOfReferenceUID: positions of images that share it can be compared.
+    series_number, acquisition_number, instance_number : int or None
+        Numbers given by the scanner; they need not be unique.
+    transfer_syntax_uid : str
+        TransferSyntaxUID: the encoding of the file.
+    rows, columns : int or None
+        Size of the image in pixels.
+    frame : int
+        Index of the frame within the file, from 0.
+    frames : int
+        Number of frames of the file.
+    samples_per_pixel : int
+        SamplesPerPixel: 1 for gray images, 3 for color.
+    photometric_interpretation : str or None
+        PhotometricInterpretation: ``"MONOCHROME2"``, or ``"MONOCHROME1"`` where low values are white.
     pixel_spacing_mm : (float, float) or None
         PixelSpacing: distance between rows, then between columns.
     position_mm : (float, float, float) or None
         ImagePositionPatient: position of the first pixel.
     orientation : six floats or None
         ImageOrientationPatient: direction cosines along a row (i grows), then down a column (j grows).
+    slice_thickness_mm : float or None
+        SliceThickness; the spacing of the slices may differ.
+    gantry_tilt_deg : float or None
+        GantryDetectorTilt, in degrees.
+    kernel : str or None
+        ConvolutionKernel: the reconstruction kernel.
+    manufacturer : str or None
+        Manufacturer of the scanner.
     rescale_type : str or None
         RescaleType: ``"HU"`` or None, or another quantity than attenuation.
-    frame, frames : int
-        Index of the frame within the file, from 0, and number of frames of the file.
+    pixel_format : PixelFormat
+        Bits, sign, rescaling and padding of the stored values.
     pixel_data_offset, pixel_data_length : int or None
         Offset and length of the pixel data in the file, as in `Elements`.
     missing : tuple of str
@@ -369,7 +399,7 @@ def make_pixel_format(
     bits_allocated, bits_stored, high_bit, signed, padding
         As in `PixelFormat`.
     rescale : (float, float)
-        Slope and intercept.
+        RescaleSlope and RescaleIntercept of the slice.
 
     Returns
     -------

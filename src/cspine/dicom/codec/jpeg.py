@@ -111,7 +111,7 @@ def read_jpeg(data: bytes) -> Codestream:
     Parameters
     ----------
     data : bytes
-        The frame.
+        Bytes of one encoded frame.
 
     Raises
     ------

@@ -35,9 +35,9 @@ def check_lossless(data: bytes, image: npt.NDArray[Any]) -> None:
     Parameters
     ----------
     data : bytes
-        The frame.
+        Bytes of one encoded frame.
     image : (rows, columns) integer array
-        The decoded image.
+        The frame as the decoder returned it.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def check_sequential(data: bytes, image: npt.NDArray[Any]) -> None:
     Parameters
     ----------
     data : bytes
-        The frame.
+        Bytes of one encoded frame.
     image : (rows, columns) integer array
         The decoded image; only its shape is used, since the codes of a lossy image do not follow from its values.
 

@@ -21,7 +21,7 @@ class PixelRegion:
     Attributes
     ----------
     start, stop : int
-        Range of rows.
+        First row, and the row after the last one.
     columns : int
         Number of columns of the image.
     step : int

@@ -27,7 +27,7 @@ def decode_rle(frame: bytes, rows: int, columns: int, value_bytes: int) -> npt.N
     rows, columns : int
         Size of the image in pixels.
     value_bytes : int
-        Bytes per pixel.
+        Number of bytes per pixel.
 
     Returns
     -------

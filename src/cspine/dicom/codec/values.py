@@ -36,7 +36,7 @@ class Values:
     values : mapping
         Tag to stored value.
     tags : mapping
-        Keyword to tag.
+        Keyword of each attribute to its tag.
     """
 
     __slots__ = ("_tags", "_values")

@@ -30,7 +30,7 @@ def atlas(measures: Mapping[str, float], traits: Mapping[str, float], *, dens_de
     Parameters
     ----------
     measures, traits : dict
-        Of C1; see `subaxial`.
+        Measures of C1 in mm or degrees and its traits from 0 to 1, as in `subaxial`.
     dens_depth : float
         Anteroposterior diameter of the dens of C2, in mm.
     """

@@ -58,7 +58,7 @@ def axis(measures: Mapping[str, float], traits: Mapping[str, float]) -> Iterator
     Parameters
     ----------
     measures, traits : dict
-        Of C2; see `subaxial`.
+        Measures of C2 in mm or degrees and its traits from 0 to 1, as in `subaxial`.
     """
     height, back = measures["body height"], measures["body depth below"] / 2
     canal_half, canal_depth = measures["canal width"] / 2, measures["canal depth"]

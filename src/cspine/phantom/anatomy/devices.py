@@ -47,7 +47,7 @@ def draw_devices(layout: Layout, teeth: list[Floats], half_width_mm: float, rng:
     half_width_mm : float
         Half the width of the neck.
     rng : numpy Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     """
     present = {name: bool(rng.random() < probability) for name, probability in PREVALENCE.items()}
     organs: list[Organ] = []

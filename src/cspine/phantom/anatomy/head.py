@@ -26,7 +26,7 @@ class HardTissue:
     cortex_mm, cortex_hu : float
         Thickness and density of its outer layer.
     interior_hu : float
-        Density within.
+        Density of the interior, in HU.
     frame : (4, 4)
         From the frame of its parts to LPS.
     is_skull : bool

@@ -96,7 +96,7 @@ def draw_measures(rng: np.random.Generator, *, size: float, morphometry_sd_facto
     Parameters
     ----------
     rng : numpy Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     size : float
         Body size, in standard deviations of the population.
     morphometry_sd_factor : float

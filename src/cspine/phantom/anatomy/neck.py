@@ -48,7 +48,7 @@ class Neck:
     discs : tuple of (Ellipsoid, (4, 4))
         Intervertebral discs, each with the affine from its frame to LPS.
     texture : Texture
-        Of trabecular bone, and of the septa between muscles.
+        Random texture of trabecular bone and of the septa between muscles.
     variants : Variants
         Findings that mimic fractures.
     fillings : tuple of (3,)

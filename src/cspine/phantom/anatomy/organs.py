@@ -57,7 +57,7 @@ class Organ:
     parts : tuple of Part
         The solids, whose union it is.
     hu : float
-        Its density.
+        Density of the material, in HU.
     edge_mm : float
         Width of its blurred border.
     max_background_hu : float or None

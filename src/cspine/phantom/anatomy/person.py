@@ -23,7 +23,7 @@ class Bone:
     Attributes
     ----------
     cortex_hu, trabecular_hu : float
-        Cortical bone, and the mean of trabecular bone at C3; trabecular bone is less dense caudally.
+        Density of cortical bone, and mean density of trabecular bone at C3, which decreases caudally, in HU.
     cortex_mm : float
         Thickness of the cortex of arches and processes.
     endplate_mm : float
@@ -45,13 +45,13 @@ class Person:
     is_female : bool
         Whether the person is a woman.
     age_years : float
-        Affects bone density, degeneration and calcification.
+        Age in years; it affects bone density, degeneration and calcification.
     size : float
         Body size in standard deviations of the population.
     degeneration : float
-        Of discs and joints, 0 (none) to 1 (severe).
+        Degeneration of discs and joints: 0 (none) to 1 (severe).
     girth : float
-        Of the neck, with its fat: 0 (slim) to 1 (heavy).
+        Girth of the neck with its fat: 0 (slim) to 1 (heavy).
     bone : Bone
         Density and thickness of bone.
     measures : dict
@@ -83,7 +83,7 @@ def draw_person(
     Parameters
     ----------
     rng : numpy Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     age_years : (float, float)
         Range of the age, which is drawn uniformly.
     morphometry_sd_factor : float

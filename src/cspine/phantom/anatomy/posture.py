@@ -72,11 +72,11 @@ class Posture:
     t1_slope_deg : float
         Anterior inclination of the superior endplate of T1.
     lordosis_deg : float
-        Between the inferior endplates of C2 and C7; negative in kyphosis.
+        Angle between the inferior endplates of C2 and C7; negative in kyphosis.
     axial_rotation_deg : float
-        Of the head to the left.
+        Rotation of the head to the left, about the long axis.
     lateral_tilt_deg : float
-        Of the neck as a whole to the left.
+        Tilt of the entire neck to the left.
     scoliosis_deg : float
         Lateral bend below C5, which is bent back above it.
     """
@@ -103,7 +103,7 @@ def draw_posture(rng: np.random.Generator, *, posture_sd_factor: float = 1.0) ->
     Parameters
     ----------
     rng : numpy Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     posture_sd_factor : float
         Factor on the standard deviations of all angles.
     """
@@ -130,7 +130,7 @@ def place_vertebrae(person: Person, posture: Posture, rng: np.random.Generator) 
     person : Person
         Gives the sizes of bodies and discs.
     posture : Posture
-        Gives the angles.
+        Angles between the vertebrae, in degrees.
     rng : numpy Generator
         Source of the small random angles of each joint.
 

@@ -40,11 +40,11 @@ class SoftTissue:
     organs : tuple of Organ
         Composited over muscle and fat in this order.
     girth : float
-        Of the neck, 0 (slim) to 1 (heavy): determines the thickness of fat under the skin and between muscles.
+        Girth of the neck, 0 (slim) to 1 (heavy): determines the thickness of fat under the skin and between muscles.
     back_y : float
         The y behind which fat is thicker, in LPS.
     texture : Texture
-        Of the septa between muscles.
+        Random texture of the septa between muscles.
     grid : Grid
         On which they are rasterized, in LPS; a spacing of 1 to 2 mm suffices.
     """
@@ -81,7 +81,7 @@ class SoftTissue:
         Parameters
         ----------
         grid : Grid
-            In LPS.
+            Points of the image, LPS in mm.
         """
         k, j, i = Grid(np.linalg.inv(self.grid.affine) @ grid.affine, grid.shape).points().coordinates((0, 0, 0))
         if k.shape[1:] == (1, 1) and j.shape[::2] == (1, 1) and i.shape[:2] == (1, 1):
@@ -98,7 +98,7 @@ class SoftTissue:
         Returns
         -------
         lateral, frontal : (k,)
-            In mm.
+            Water-equivalent path of the lateral and of the frontal beam in each plane, in mm.
         """
         _, j, i = (np.linalg.inv(self.grid.affine) @ [0.0, 0.0, 0.0, 1.0])[:3].round().astype(int)
         spacing = float(self.grid.affine[2, 0])

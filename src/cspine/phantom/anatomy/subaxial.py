@@ -45,17 +45,17 @@ class Body(Solid):
     Attributes
     ----------
     width : float
-        In mm, as all lengths.
+        Width of the body, in mm.
     depth : (float, float)
-        At the superior and inferior endplates.
+        Depth at the superior and at the inferior endplate, in mm.
     height : float
-        Between the endplates.
+        Distance between the endplates, in mm.
     waist : float
         Fraction by which it is narrower at half its height.
     uncus : float
-        Height of the uncinate processes above the superior endplate.
+        Height of the uncinate processes above the superior endplate, in mm.
     arch : float
-        Depth of the concavity of the inferior endplate.
+        Depth of the concavity of the inferior endplate, in mm.
     """
 
     width: float
@@ -107,7 +107,7 @@ class Landmarks:
     spinous_root, spinous_tip : (3,)
         Ends of the spinous process.
     anterior_tubercle, posterior_tubercle : (3,)
-        Of the transverse process; in thoracic vertebrae both are its tip.
+        Tips of the tubercles of the transverse process; in thoracic vertebrae both are the tip of the process.
     """
 
     body_back_y: float
@@ -157,7 +157,7 @@ def subaxial(level: str, measures: Mapping[str, float], traits: Mapping[str, flo
     level : str
         C3 to C7, T1 or T2.
     measures : dict
-        Of this level, from `cspine.phantom.anatomy.morphometry.draw_measures`.
+        Measures of the level, from `cspine.phantom.anatomy.morphometry.draw_measures`.
     traits : dict
         Trait to a number from 0 to 1; see `cspine.phantom.anatomy.person.Person`.
     pitch_mm : float

@@ -44,7 +44,7 @@ class Texture:
         Parameters
         ----------
         grid : Grid
-            Where to sample.
+            The points at which the function is sampled.
         scale : (float, float, float)
             Size of its structures along z, y and x, in mm.
         """
@@ -60,7 +60,7 @@ class Texture:
         Parameters
         ----------
         grid : Grid
-            Where to sample.
+            The points at which the function is sampled.
         mask : (k, j, i) bool
             Which points of the grid.
         scales : sequence of (float, float, float)

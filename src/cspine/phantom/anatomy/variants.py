@@ -75,7 +75,7 @@ def draw_variants(person: Person, frames: Mapping[str, Frame], rng: np.random.Ge
     frames : dict
         Level to the frame of the vertebra.
     rng : numpy Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     """
     parts: dict[str, list[Part]] = {level: [] for level in frames}
     canals: dict[str, list[Part]] = {level: [] for level in frames}

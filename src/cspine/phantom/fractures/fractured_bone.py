@@ -66,11 +66,11 @@ def sample_fractured_bone(
     Parameters
     ----------
     parts : sequence of Part
-        The intact bone.
+        Parts of the intact bone, in its own frame.
     local : Grid
-        In the frame of the vertebra.
+        Grid in the frame of the vertebra, in mm.
     fractures : sequence of Fracture
-        Its fracture surfaces.
+        Fracture surfaces of the bone, in their order of displacement.
     defects : Defects
         Canals and gaps that are no fractures.
     """

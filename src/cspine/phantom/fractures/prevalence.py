@@ -22,7 +22,7 @@ def draw_levels(rng: np.random.Generator, prevalence: float, p_additional_fractu
     Parameters
     ----------
     rng : numpy Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     prevalence : float
         Probability that the study has a fracture.
     p_additional_fracture : float

@@ -36,13 +36,13 @@ def draw_fractures(
     Parameters
     ----------
     level : str
-        C1 to C7.
+        Name of the vertebra, C1 to C7.
     person : Person
         Whose measures place the fractures.
     settings : PhantomSettings
         Widths, displacements and the mix of types.
     rng : numpy Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     fracture_type : str, optional
         Draw one fracture of this type; see `sites`.
 
@@ -124,13 +124,13 @@ def _draw_surface(
     Parameters
     ----------
     site : Site
-        Of the left side.
+        The site as it is defined for the left side.
     side : float
         1 for the left side, -1 for the right one.
     settings : PhantomSettings
         Ranges of width, displacement and loss of height.
     rng : numpy Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     is_incomplete : bool
         Whether the fracture ends within the bone, so that no fragment is displaced.
     """

@@ -33,7 +33,7 @@ class Site:
     fracture_type : str
         Name of the type, such as "dens type II".
     proportion : float
-        Of this type among the fractures of the level.
+        Proportion of this type among the fractures of the level.
     center : (3,)
         A point of the fracture surface, in mm in the frame of the vertebra.
     normal : (float, float, float)
@@ -67,7 +67,7 @@ def sites(level: Level, person: Person) -> tuple[Site, ...]:
     Parameters
     ----------
     level : str
-        C1 to C7.
+        Name of the vertebra, C1 to C7.
     person : Person
         Whose measures place them.
     """

@@ -39,9 +39,9 @@ class Grid:
         origin : (3,)
             Position of the first point, in mm.
         spacing_mm : float or (float, float, float)
-            Along k, j and i.
+            Distance of neighboring points along k, j and i, in mm.
         shape : (int, int, int)
-            Points along k, j and i.
+            Number of points along k, j and i.
 
         Examples
         --------

@@ -71,7 +71,7 @@ def distance_at(parts: Iterable[Part], points: PointSet, *, truncation_mm: float
     parts : iterable of Part
         In the frame of the points, combined in their order.
     points : PointSet
-        Where to evaluate.
+        Points at which the distance is evaluated.
     truncation_mm : float
         Distances are clipped beyond this.
     """
@@ -101,7 +101,7 @@ def sample_distance(
     parts, truncation_mm
         As of `distance_at`; the parts are in the frame of the grid.
     grid : Grid
-        Where to sample.
+        The points at which the function is sampled.
     max_step_mm : float
         Longest step at which the solids themselves are evaluated.
     warp : callable, optional

@@ -38,7 +38,7 @@ class Ellipsoid(Solid):
     Attributes
     ----------
     center : (3,)
-        Its center.
+        Position of its center, in mm.
     radii : (3,)
         Along its three axes.
     axes : (3, 3), optional
@@ -147,9 +147,9 @@ class Ring(Solid):
     center : (3,)
         Center of the ring.
     radii : (float, float)
-        Of its inner edge, along x and y.
+        Radii of the inner edge along x and y, in mm.
     thickness, height : float
-        Of the band, in the plane of the ring and along z.
+        Thickness of the band in the plane of the ring, and its height along z, in mm.
     y_range : (float, float)
         The range of y.
     """
@@ -183,11 +183,11 @@ class Pillar(Solid):
     Attributes
     ----------
     center : (3,)
-        Its center.
+        Position of its center, in mm.
     half : (float, float)
         Half its extent along x and y.
     height : float
-        Along z.
+        Height along z, in mm.
     slope_deg : float
         Angle of top and bottom to the horizontal plane.
     blend_mm : float

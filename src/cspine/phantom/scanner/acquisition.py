@@ -27,7 +27,7 @@ class Scan:
     hu : (k, j, i) int16
         k from caudal to cranial, j to the back, i to the left.
     labels, fracture_mask : (k, j, i) uint8
-        See `cspine.phantom.scanner.render.RenderedNeck`.
+        Reference masks, as in `cspine.phantom.scanner.render.RenderedNeck`.
     """
 
     hu: HounsfieldUnits
@@ -43,7 +43,7 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
     neck : Neck
         With or without fractures.
     scanner : Scanner
-        The technique.
+        Technique of the scan: thickness, kernel, dose and motion.
     rng : numpy Generator
         Source of the noise.
     """

@@ -38,7 +38,7 @@ def add_metal(hu: Floats32, fillings: Sequence[Floats], grid: Grid) -> None:
     fillings : sequence of (3,)
         Positions of fillings, in LPS.
     grid : Grid
-        Of the slices, in LPS.
+        Points of the slices, LPS in mm.
     """
     if not fillings:
         return
@@ -68,9 +68,9 @@ def apply_beam_hardening(transform: npt.NDArray[Any], plane: Floats32, pixel_mm:
     transform : (rows, columns // 2 + 1) complex
         Real transform of the slice; changed in place.
     plane : (rows, columns) float32
-        The slice, HU.
+        The same slice before the transform, in HU.
     pixel_mm : float
-        Its pixel spacing.
+        Distance between neighboring pixels of the slice, in mm.
     strength : float
         Fraction of the bands left after the correction of the scanner, 0 to 1.
     """

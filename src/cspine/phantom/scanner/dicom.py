@@ -107,9 +107,9 @@ def write_slices(study: PhantomStudy, identity: Identity, folder: Path, options:
     Parameters
     ----------
     study : PhantomStudy
-        What to write.
+        The rendered study that is written.
     identity : Identity
-        Gives the UIDs.
+        Seed, number and domain, from which the UIDs are derived.
     folder : Path
         Must not exist; it is created.
     options : WriteOptions

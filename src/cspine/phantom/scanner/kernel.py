@@ -36,7 +36,7 @@ def modulation_transfer(frequency: Floats32, mtf50_per_mm: float, edge_enhanceme
     Parameters
     ----------
     frequency : array
-        In cycles per mm.
+        Spatial frequency, in cycles per mm.
     mtf50_per_mm : float
         Frequency at which the function is 0.5 without edge enhancement.
     edge_enhancement : float

@@ -54,7 +54,7 @@ class NoiseSpectra:
         kernel : array
             Modulation transfer at these frequencies.
         columns : int
-            Of the slice.
+            Number of columns of the slice, before the transform.
         """
         noise = np.sqrt(frequency) * kernel
         streaks = noise * np.exp(-((u / np.float32(0.02)) ** 2))
@@ -100,7 +100,7 @@ def white_noise_transform(
     band : (int, int)
         Rows and columns to draw.
     rng : numpy Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     """
     rows, columns = band
     parts = rng.standard_normal((rows, columns, 2), dtype=np.float32)
@@ -118,7 +118,7 @@ def slice_noise_hu(neck: Neck, scanner: Scanner) -> tuple[Floats32, Floats32]:
     Returns
     -------
     noise, streaks : (k,) float32
-        Both in HU.
+        Standard deviation of noise and of streaks in each slice, in HU.
     """
     lateral, frontal = neck.soft_tissue.water_path_mm()
     z, z_of_path = scanner.grid.plane_z_mm, neck.soft_tissue.grid.plane_z_mm

@@ -69,9 +69,9 @@ def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bo
     Parameters
     ----------
     neck : Neck
-        What to render.
+        Vertebrae, head and soft tissue to be rendered.
     grid : Grid
-        In LPS, of any direction and spacing.
+        Points to render, LPS in mm; of any direction and spacing.
     thickness_mm : float
         Thickness of the planes of the grid, over which vertebrae are averaged.
     label_skull : bool
@@ -190,13 +190,13 @@ def _bone_hu(closed_field: Floats32, near: Bools, part: Grid, neck: Neck, level:
     closed_field : (k, j, i) float32
         Signed distance from the cortex, in mm.
     near : (k, j, i) bool
-        Which voxels.
+        Mask of the voxels whose HU are returned; n of them are true.
     part : Grid
-        Of these arrays, in LPS.
+        Positions of the voxels of `closed_field`, LPS in mm.
     neck : Neck
         Gives bone properties and texture.
     level : str
-        Of the vertebra.
+        Name of the vertebra, such as C4.
 
     Returns
     -------

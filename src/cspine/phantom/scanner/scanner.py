@@ -25,9 +25,9 @@ class Scanner:
     grid : Grid
         Voxels of the slices, from caudal to cranial, in LPS.
     thickness_mm : float
-        Slice thickness.
+        Slice thickness of the reconstruction, in mm.
     mtf50_per_mm, edge_enhancement : float
-        Of the kernel; see `cspine.phantom.scanner.kernel.modulation_transfer`.
+        Reconstruction kernel; see `cspine.phantom.scanner.kernel.modulation_transfer`.
     noise_hu : float
         Standard deviation of the noise at C4.
     photon_starvation : float
@@ -74,7 +74,7 @@ def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator
     settings : PhantomSettings
         Distributions to draw from.
     rng : numpy Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     """
     field = rng.uniform(*settings.field_of_view_mm)
     rows, columns = _draw_matrix(settings, rng)

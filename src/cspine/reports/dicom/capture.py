@@ -47,7 +47,7 @@ def secondary_captures(
     source : SourceImages
         The slices from which the sagittal images were reformatted.
     sagittal : SagittalSet
-        The sagittal images.
+        Sagittal images, from the right of the patient to the left.
     spine : SpineMap or None
         The vertebrae to be outlined.
     """
@@ -97,7 +97,7 @@ def draw_capture(findings: Findings, sagittal: SagittalSet, spine: SpineMap | No
     findings : Findings
         Findings of an assessable study.
     sagittal : SagittalSet
-        The sagittal images.
+        Sagittal images, from the right of the patient to the left.
     spine : SpineMap or None
         The vertebrae to be outlined.
     index : int

@@ -41,7 +41,7 @@ class ReportContext:
         Parameters
         ----------
         number : int
-            SeriesNumber.
+            SeriesNumber of the derived series.
         description : str
             SeriesDescription; "(RESEARCH USE ONLY)" is appended.
         """

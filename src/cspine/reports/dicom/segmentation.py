@@ -30,7 +30,7 @@ def segment_vertebrae(context: ReportContext, source: SourceImages, mask: Mask) 
     source : SourceImages
         The slices of the mask.
     mask : (slices, rows, columns) uint8
-        Mask of `cspine.reports.dicom.masks.vertebra_mask`.
+        Labels per slice, a result of `cspine.reports.dicom.masks.vertebra_mask`.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def segment_evidence(context: ReportContext, source: SourceImages, mask: Mask) -
     context, source
         The same as for `segment_vertebrae`.
     mask : (slices, rows, columns) uint8
-        Mask of `cspine.reports.dicom.masks.evidence_mask`.
+        Labels per slice, a result of `cspine.reports.dicom.masks.evidence_mask`.
 
     Returns
     -------

@@ -35,7 +35,7 @@ def drift_sections(shifts: Sequence[Shift], reference: Predictions, recent: Pred
     Parameters
     ----------
     shifts : sequence of Shift
-        Results of `cspine.evaluation.drift.find_shifts`.
+        Shifts that `cspine.evaluation.drift.find_shifts` returned.
     reference, recent : Predictions
         The predictions that were compared.
     """

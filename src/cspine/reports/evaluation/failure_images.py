@@ -26,7 +26,7 @@ def failure_images(dataset: CompiledDataset, failures: Sequence[Failure]) -> lis
     dataset : CompiledDataset
         The compiled data set that holds the studies.
     failures : sequence of Failure
-        The failures.
+        False positives and false negatives to be shown.
 
     Raises
     ------

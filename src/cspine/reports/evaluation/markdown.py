@@ -20,7 +20,7 @@ def evaluation_markdown(result: EvaluationResult, *, title: str) -> str:
     Parameters
     ----------
     result : EvaluationResult
-        The evaluation.
+        Result of the evaluation that is reported.
     title : str
         The heading. Figures are referred to by name and must be written beside the Markdown file.
     """

@@ -31,9 +31,9 @@ def evaluation_page(
     Parameters
     ----------
     result : EvaluationResult
-        The evaluation.
+        Result of the evaluation that is reported.
     title : str
-        What was evaluated.
+        Title of the page: what was evaluated.
     figures : mapping of str to bytes
         PNG files, keyed by the names that sections give their figures.
     failures : sequence of FailureImage

@@ -32,7 +32,7 @@ def robustness_sections(points: Sequence[RobustnessPoint]) -> tuple[Section, ...
     Parameters
     ----------
     points : sequence of RobustnessPoint
-        Results of `cspine.experiments.robustness.evaluate_perturbations`.
+        Points that `cspine.experiments.robustness.evaluate_perturbations` returned.
     """
     return _degradation(points), _shortcuts(points)
 
@@ -87,7 +87,7 @@ def robustness_figure(points: Sequence[RobustnessPoint], *, is_phantom: bool) ->
     Parameters
     ----------
     points : sequence of RobustnessPoint
-        Results of `cspine.experiments.robustness.evaluate_perturbations`.
+        Points that `cspine.experiments.robustness.evaluate_perturbations` returned.
     is_phantom : bool
         Whether all studies are phantoms; the figure then says so.
     """

@@ -35,9 +35,9 @@ class Section:
     Attributes
     ----------
     title : str
-        The heading.
+        Heading of the section.
     text : tuple of str
-        Paragraphs.
+        Paragraphs above the table.
     table : Table or None
         The table below the paragraphs.
     figure : str or None
@@ -58,7 +58,7 @@ def format_interval(interval: Interval, digits: int = 3, *, sign: str = "") -> s
     interval : Interval
         A value with its lower and upper bound; NaN if they cannot be computed.
     digits : int
-        Decimal places.
+        Number of decimal places.
     sign : str
         ``"+"`` to show the sign of positive values as well.
 

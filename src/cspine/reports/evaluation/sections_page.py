@@ -72,13 +72,13 @@ def write_sections(
     Parameters
     ----------
     out : Path
-        The folder.
+        Folder into which page, tables and figures are written.
     name : str
         Stem of the file names; the sections refer to the figure as ``NAME.png``.
     sections : sequence of Section
         The sections, in order.
     figure : Figure
-        The figure.
+        Figure that is embedded in the page.
     title : str
         Heading of the page.
     is_phantom : bool

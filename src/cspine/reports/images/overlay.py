@@ -66,9 +66,9 @@ def vertebra_outlines(sagittal: SagittalSet, spine: SpineMap, image: int) -> lis
     Parameters
     ----------
     sagittal : SagittalSet
-        The images.
+        Sagittal images on which the vertebrae are drawn.
     spine : SpineMap
-        The localized vertebrae.
+        Frames and levels of the localized vertebrae.
     image : int
         Index of the image.
     """

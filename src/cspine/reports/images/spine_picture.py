@@ -38,7 +38,7 @@ def draw_spine(result: LocalizationResult) -> Image.Image | None:
     Parameters
     ----------
     result : LocalizationResult
-        Result of `cspine.pipelines.localize.localize_study`.
+        Vertebrae that `cspine.pipelines.localize.localize_study` returned.
 
     Returns
     -------

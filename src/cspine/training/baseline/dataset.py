@@ -25,7 +25,7 @@ class BaselineDataset(Dataset[Batch]):
     Parameters
     ----------
     images : (n, 1, size, size) uint8
-        Gray values.
+        Gray values of the sagittal images.
     truth : (n, 8) float32
         0 or 1, columns `TARGETS`.
     augmentation_seed : int, optional

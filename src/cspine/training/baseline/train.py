@@ -42,7 +42,7 @@ def train_baseline(
     out : Path
         The run's folder: checkpoint, learning curves, split and finally ``weights.onnx``.
     settings : BaselineTrainSettings
-        Hyperparameters.
+        Hyperparameters of optimization, batches and data.
     split : LockedSplit, optional
         Its part 'train' is the training set and its part 'validation' the validation set; drawn at random where None.
     progress

@@ -72,9 +72,9 @@ def augment(views: Views, generator: torch.Generator) -> Views:
     Parameters
     ----------
     views : Views
-        Views as compiled.
+        Views as they were compiled; not changed.
     generator : torch.Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     """
     if _random(generator) < _P_MIRROR:
         views = mirror(views)
@@ -130,9 +130,9 @@ def thicken_slices(views: Views, generator: torch.Generator) -> torch.Tensor:
     Parameters
     ----------
     views : Views
-        Views to change.
+        Views of one case; not changed.
     generator : torch.Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     """
     weight, n_rows = _random(generator), 3 if _random(generator) < 0.6 else 5
     images, axial = views.images.clone(), views.planes == _AXIAL

@@ -33,7 +33,7 @@ def predict_cases(
     Parameters
     ----------
     network : Module
-        A trained `LevelNetwork`.
+        A `LevelNetwork` after its training.
     cases : sequence of CaseFiles
         Cases that it was not trained on.
     views : LevelViewSettings

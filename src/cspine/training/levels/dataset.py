@@ -32,7 +32,7 @@ class CaseFiles:
     Attributes
     ----------
     study : str
-        StudyInstanceUID.
+        StudyInstanceUID of the study.
     patient : str
         Pseudonym of the patient.
     mosaics : dict of str to Path
@@ -103,7 +103,7 @@ class LevelDataset(Dataset[Batch]):
     Parameters
     ----------
     cases : sequence of CaseFiles
-        The cases.
+        Files and labels of the studies.
     settings : LevelViewSettings
         How their views were compiled.
     fracture_types : tuple of str
@@ -181,7 +181,7 @@ def load_views(case: CaseFiles, settings: LevelViewSettings, indices: Indices) -
     Parameters
     ----------
     case : CaseFiles
-        The case.
+        Files and labels of one study.
     settings : LevelViewSettings
         How its views were compiled.
     indices : (v,) int
@@ -218,7 +218,7 @@ def read_planes(
     Parameters
     ----------
     case : CaseFiles
-        The case.
+        Files and labels of one study.
     level : str
         A level that has a mosaic.
     settings : LevelViewSettings

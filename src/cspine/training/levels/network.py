@@ -105,7 +105,7 @@ class ViewEncoder(nn.Module):
         Returns
         -------
         vectors : (n, size)
-            Encoded views.
+            Encoded views, one vector each.
         evidence : (n, 3, rows / 8, columns / 8)
             Logits that a fracture crosses a cell of a plane.
         """
@@ -197,7 +197,7 @@ class LevelNetwork(nn.Module):
     layers : int
         Blocks of the transformer.
     dropout : float
-        Dropout rate.
+        Probability with which an element of a vector is dropped in training.
     half_mm : float
         Distance from a view's center to its edge, mm.
     """

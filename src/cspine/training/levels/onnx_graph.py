@@ -32,7 +32,7 @@ def level_graph(network: nn.Module, views: LevelViewSettings, counts: tuple[int,
     Parameters
     ----------
     network : Module
-        A `LevelNetwork`.
+        A trained `LevelNetwork` that is exported.
     views : LevelViewSettings
         Size of the views.
     counts : (int, int, int)

@@ -99,9 +99,9 @@ def write_phantom_datasets(
     settings : PhantomSettings, optional
         Distributions to draw from; the default ones where None.
     workers : int
-        Number of processes.
+        Number of processes that work in parallel.
     progress : Progress
-        Reports finished studies.
+        Called with the number of finished studies.
 
     Returns
     -------

@@ -75,7 +75,7 @@ def train_levels(
         The run's folder: checkpoint, learning curves, split, raw predictions of the validation cases, and
         ``weights.onnx``. Of all folds, a folder for each, and ``weights-0.onnx`` etc. with a common calibration.
     settings : LevelTrainSettings
-        Hyperparameters.
+        Hyperparameters of optimization, batches and data.
     split : LockedSplit, optional
         Its part 'train' is the training set and its part 'validation' the validation set, in place of folds.
     auxiliary_data : CompiledDataset, optional
@@ -95,8 +95,8 @@ def train_levels(
     ------
     LabelError
         There are too few labeled cases; `auxiliary_data` or the data of `init_weights` were compiled with other
-        settings; `init_weights` were trained on held-out patients; `split` does not know the cases, or folds are requested
-        beside it.
+        settings; `init_weights` were trained on held-out patients; `split` does not know the cases, or folds are
+        requested beside it.
     WeightsError
         `init_weights` cannot be used.
     OutputTakenError

@@ -22,7 +22,7 @@ class LevelTrainingData:
     dataset : CompiledDataset
         The data set whose cases are split into training and validation set.
     cases : sequence of CaseFiles
-        Its labeled cases.
+        Labeled cases of the data set.
     auxiliary : sequence of CaseFiles
         Cases of other patients, used in pretraining and as resampled vertebrae only, never for validation.
     auxiliary_is_phantom : bool
@@ -48,9 +48,9 @@ class LevelTrainingData:
         dataset : CompiledDataset
             With labels and views of vertebrae.
         auxiliary : CompiledDataset or None
-            Of other patients, compiled in the same way.
+            Data set of other patients, compiled with the same settings.
         pretrained : PretrainedWeights or None
-            Initial weights.
+            Initial weights; None to train from random weights.
 
         Raises
         ------
@@ -167,7 +167,7 @@ class LevelTrainingData:
         Parameters
         ----------
         train : sequence of CaseFiles
-            Its training set.
+            Cases of the training set.
         seed, epoch : int
             Seed, and the epoch whose weights are exported.
         """

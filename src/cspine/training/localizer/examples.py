@@ -155,15 +155,15 @@ def write_phantom_set(
     out : Path
         Folder of the samples.
     studies : int
-        Number of phantoms.
+        Number of phantoms to draw.
     seed : int
         Seed; study i of a seed is always the same.
     settings : PhantomSettings
         Distributions to draw from.
     workers : int
-        Number of processes.
+        Number of processes that work in parallel.
     progress : Progress
-        Reports written samples.
+        Called with the number of written samples.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def random_transform(
     sample : LocalizerSample
         The volume that the patch is taken of.
     rng : Generator
-        Source of randomness.
+        Random number generator; it is advanced.
     shape : (int, int, int)
         Voxels of the patch along k, j and i.
     """
@@ -217,7 +217,7 @@ class LocalizerDataset(Dataset[Batch]):
     Parameters
     ----------
     paths : sequence of Path
-        Files of `LocalizerSample`.
+        Files that hold one `LocalizerSample` each.
     seed : int or None
         Draws the patches of one epoch; None takes centered patches without augmentation.
     """

@@ -92,7 +92,7 @@ class LocalizerTask:
     train, validation : sequence of Path
         Files of `LocalizerSample`, of different patients.
     settings : TrainerSettings
-        Batch size and seed.
+        Hyperparameters, of which batch size and seed are used.
     """
 
     def __init__(self, train: Sequence[Path], validation: Sequence[Path], settings: TrainerSettings) -> None:

@@ -69,9 +69,9 @@ def train_localizer(
         Files of `cspine.training.localizer.examples.LocalizerSample`, one per patient; every twelfth goes to the
         validation set.
     out : Path
-        The run's folder.
+        Folder of the run, with its checkpoint and learning curves.
     settings : TrainerSettings
-        Hyperparameters.
+        Hyperparameters of optimization, batches and data.
     is_phantom : bool
         Whether all samples are phantoms.
     fabric : Fabric, optional
@@ -135,7 +135,7 @@ def occupancy_templates(samples: Sequence[Path]) -> dict[str, OccupancyTemplate]
     Parameters
     ----------
     samples : sequence of Path
-        Files of `LocalizerSample`.
+        Files that hold one `LocalizerSample` each.
 
     Returns
     -------
