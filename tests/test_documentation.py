@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import cspine
 from cspine.cli import app
-from cspine.core.anatomy import TARGETS, VERTEBRAE
+from cspine.core.anatomy import TARGETS, VERTEBRAE, Level
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -365,7 +365,8 @@ def test_the_phantoms_page_states_proportions_and_measures_as_they_are() -> None
 
     page = (DOCS / "concepts" / "phantom.md").read_text(encoding="utf-8")
     person = draw_person(np.random.default_rng(0))
-    for levels, level in (("C1", "C1"), ("C2", "C2"), ("C3 to C7", "C5")):
+    rows: tuple[tuple[str, Level], ...] = (("C1", "C1"), ("C2", "C2"), ("C3 to C7", "C5"))
+    for levels, level in rows:
         proportions = ", ".join(f"{site.fracture_type} {site.proportion:.2f}" for site in sites(level, person))
         assert f"| {levels} | {proportions} |" in page
     for name, by_level in MORPHOMETRY.items():
