@@ -47,7 +47,7 @@ def test_the_thin_sharp_original_series_is_selected_and_the_others_have_reasons(
     assert "softer" in reasons["1.1"]
     assert "coarser" in reasons["1.3"]
     assert "derived" in reasons["1.4"]
-    assert "localizer" in reasons["1.5"]
+    assert "scout image" in reasons["1.5"]
     assert "only 2 slices" in reasons["1.6"]
 
 

@@ -10,7 +10,8 @@ from cspine.classification.baseline import Baseline
 from cspine.classification.level_classifier import LevelClassifier
 from cspine.core.errors import WeightsError
 from cspine.localization.localizer import Localizer
-from cspine.models.registry import embedded_sha256, list_weights
+from cspine.models.metadata import LevelsMetadata
+from cspine.models.registry import EMBEDDED, METADATA_TYPES, embedded_sha256, list_weights, resolve_weights
 from cspine.models.weights import embedded_bytes
 
 RECIPES = Path(__file__).parents[2] / "scripts" / "recipes"
@@ -101,3 +102,14 @@ def test_weights_of_cspine_0_1_are_rejected(tmp_path: Path) -> None:
 
     with pytest.raises(WeightsError, match=r"w\.onnx: was written by cspine 0\.1; train again with this version"):
         Baseline.load(path)
+
+
+def test_a_network_without_embedded_weights_is_neither_listed_nor_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CSPINE_WEIGHTS", str(tmp_path))
+    monkeypatch.setitem(METADATA_TYPES, "other", LevelsMetadata)
+
+    assert [weights.name for weights in list_weights()] == list(EMBEDDED)
+    with pytest.raises(WeightsError, match="other: is neither a file nor registered weights"):
+        resolve_weights("other")

@@ -58,7 +58,7 @@ def evaluate_perturbations(rows: pd.DataFrame, reference: ReferenceStandard) -> 
     Parameters
     ----------
     rows : DataFrame
-        Result of `cspine.experiments.perturbed_predictions.predict_perturbed`.
+        Predictions that `cspine.experiments.perturbed_predictions.predict_perturbed` returned.
     reference : ReferenceStandard
         Labels of the studies; it may hold other studies too.
 

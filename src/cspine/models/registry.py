@@ -10,6 +10,7 @@ from typing import Final
 
 from cspine.core.errors import CspineError, OutputTakenError, WeightsError
 from cspine.core.files import complete_files, write_bytes
+from cspine.core.networks import NetworkName
 from cspine.models.metadata import BaselineMetadata, LevelsMetadata, LocalizerMetadata, ModelMetadata
 from cspine.models.weights import Weights, embedded_bytes, load_weights, network_name, read_file
 
@@ -20,7 +21,7 @@ METADATA_TYPES: Final[dict[str, type[ModelMetadata]]] = {
 }
 """Type of the metadata by the name of the network, for all networks whose weights can be read."""
 
-EMBEDDED: Final = ("levels", "localizer", "baseline-cnn")
+EMBEDDED: Final[tuple[NetworkName, ...]] = ("levels", "localizer", "baseline-cnn")
 """Names of the embedded weights; each is the name of their network, too."""
 
 DEFAULT: Final = "levels"

@@ -155,7 +155,7 @@ def compile_collection(
     Parameters
     ----------
     collection : StudyCollection
-        Result of `cspine.dicom.study_collection.open_collection`.
+        Studies that `cspine.dicom.study_collection.open_collection` returned.
     out : Path
         The data set's folder.
     compiler : Compiler

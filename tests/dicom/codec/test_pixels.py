@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cspine.dicom.codec.header import PixelFormat
+from cspine.dicom.codec.pixel_format import PixelFormat
 from cspine.dicom.codec.pixels import to_hu
 from cspine.dicom.hounsfield import AIR_HU
 

@@ -12,7 +12,8 @@ from cspine.core.typing import HounsfieldUnits
 from cspine.dicom.codec.codecs import CODECS, NIFTI, RLE, Codec, transfer_syntax_name
 from cspine.dicom.codec.codestream import Codestream, CodestreamError
 from cspine.dicom.codec.frames import FrameCache, damage_error, frame_size_bytes, read_frame, read_pixel_data
-from cspine.dicom.codec.header import PixelFormat, SliceHeader
+from cspine.dicom.codec.header import SliceHeader
+from cspine.dicom.codec.pixel_format import PixelFormat
 from cspine.dicom.codec.pixels import PixelRegion, swap_bytes, to_hu
 from cspine.dicom.codec.rle import decode_rle
 from cspine.dicom.nifti import read_nifti_array, write_nifti_hu

@@ -23,6 +23,7 @@ from cspine.dicom.codec.elements import (
     UnsupportedLayoutError,
     walk_elements,
 )
+from cspine.dicom.codec.pixel_format import PixelFormat
 from cspine.dicom.codec.values import InvalidValueError, Values
 from cspine.dicom.sources import SourceFile
 
@@ -60,38 +61,6 @@ _REQUIRED_TAGS: Final = frozenset(_TAGS.values())
 
 
 @dataclass(frozen=True, slots=True)
-class PixelFormat:
-    """How pixel values are stored, and how they convert to Hounsfield units.
-
-    Attributes
-    ----------
-    bits_allocated, bits_stored : int
-        Bits of memory per pixel, and bits of these that hold the value.
-    high_bit : int
-        Position of the highest stored bit within the allocated ones, counted from 0.
-    signed : bool
-        Whether stored values are two's complement.
-    slope, intercept : float
-        HU is ``stored * slope + intercept``.
-    padding : (int, int) or None
-        First and last stored value of padding pixels.
-    """
-
-    bits_allocated: int
-    bits_stored: int
-    high_bit: int
-    signed: bool
-    slope: float
-    intercept: float
-    padding: tuple[int, int] | None
-
-    @property
-    def shift(self) -> int:
-        """Number of allocated bits below the stored ones; retired in DICOM, but present in old files."""
-        return self.high_bit + 1 - self.bits_stored
-
-
-@dataclass(frozen=True, slots=True)
 class SliceHeader:
     """The header of one image. Attributes that the file lacks are None; lengths are in mm, vectors in LPS.
 
@@ -100,13 +69,11 @@ class SliceHeader:
     file : SourceFile
         The file of the image.
     study_instance_uid, series_instance_uid, sop_instance_uid : str
-        UIDs of the study, the series and the image.
+        UIDs of study, series and image.
     patient_id : str or None
         PatientID. It is personal: hash it before it is stored or logged.
-    sop_class_uid : str or None
-        SOPClassUID: the type of the object, such as CT Image Storage.
-    modality : str or None
-        Modality, ``"CT"`` for computed tomography.
+    sop_class_uid, modality : str or None
+        SOPClassUID and Modality: the type of the object, such as CT Image Storage and ``"CT"``.
     image_type : tuple of str
         Values of ImageType, such as ORIGINAL, PRIMARY and AXIAL; empty if absent.
     frame_of_reference_uid : str or None
@@ -117,14 +84,10 @@ class SliceHeader:
         TransferSyntaxUID: the encoding of the file.
     rows, columns : int or None
         Size of the image in pixels.
-    frame : int
-        Index of the frame within the file, from 0.
-    frames : int
-        Number of frames of the file.
-    samples_per_pixel : int
-        SamplesPerPixel: 1 for gray images, 3 for color.
-    photometric_interpretation : str or None
-        PhotometricInterpretation: ``"MONOCHROME2"``, or ``"MONOCHROME1"`` where low values are white.
+    frame, frames : int
+        Index of the frame within the file, from 0, and number of frames of the file.
+    samples_per_pixel, photometric_interpretation : int, str or None
+        1 and ``"MONOCHROME2"`` for gray images, ``"MONOCHROME1"`` where low values are white; 3 for color.
     pixel_spacing_mm : (float, float) or None
         PixelSpacing: distance between rows, then between columns.
     position_mm : (float, float, float) or None
@@ -134,11 +97,9 @@ class SliceHeader:
     slice_thickness_mm : float or None
         SliceThickness; the spacing of the slices may differ.
     gantry_tilt_deg : float or None
-        GantryDetectorTilt, in degrees.
-    kernel : str or None
-        ConvolutionKernel: the reconstruction kernel.
-    manufacturer : str or None
-        Manufacturer of the scanner.
+        GantryDetectorTilt: tilt of the slices in degrees.
+    kernel, manufacturer : str or None
+        ConvolutionKernel, the reconstruction kernel, and Manufacturer of the scanner.
     rescale_type : str or None
         RescaleType: ``"HU"`` or None, or another quantity than attenuation.
     pixel_format : PixelFormat

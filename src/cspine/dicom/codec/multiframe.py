@@ -10,7 +10,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cspine.core.errors import DicomError
 from cspine.dicom.codec.dataset import parse, parse_deflated
-from cspine.dicom.codec.header import PixelFormat, SliceHeader, make_pixel_format
+from cspine.dicom.codec.header import SliceHeader, make_pixel_format
+from cspine.dicom.codec.pixel_format import PixelFormat
 
 _GROUPS: Final = {
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.core.typing import Bools, HounsfieldUnits
-from cspine.dicom.codec.header import PixelFormat
+from cspine.dicom.codec.pixel_format import PixelFormat
 from cspine.dicom.hounsfield import AIR_HU
 
 _MIN_HU, _MAX_HU = -32768, 32767
