@@ -58,7 +58,7 @@ def vertebra_finding(
     metadata : LevelsMetadata
         Metadata of the network, with its operating points and fracture types.
     level : str
-        C1 to C7.
+        Name of the vertebra, C1 to C7.
     images : CompiledVolume
         The case, with the localized vertebra and its image-quality problems.
     probability, raw_probability : float
@@ -77,6 +77,7 @@ def vertebra_finding(
         raw_probability=raw_probability,
         operating_points_reached=reached,
         coverage=vertebra.coverage,
+        scanned_fraction=min(max(vertebra.scanned_fraction, 0.0), 1.0),
         confidence=vertebra.confidence,
         centroid_lps_mm=(x, y, z),
         fracture_types=likely_fracture_types(metadata, level, fracture_types) if reached else (),
@@ -89,7 +90,13 @@ def absent_finding(images: CompiledVolume, level: Level) -> VertebraFinding:
     """Return the finding of a vertebra that was not scanned, which has no probability."""
     vertebra = images.spine.cervical[level] if images.spine else None
     extent = "outside" if vertebra is None else "almost completely outside"
-    return VertebraFinding(level=level, probability=None, coverage="absent", reasons=(f"{extent} the field of view",))
+    return VertebraFinding(
+        level=level,
+        probability=None,
+        coverage="absent",
+        scanned_fraction=0.0 if vertebra is None else min(max(vertebra.scanned_fraction, 0.0), 1.0),
+        reasons=(f"{extent} the field of view",),
+    )
 
 
 def likely_fracture_types(
@@ -102,7 +109,7 @@ def likely_fracture_types(
     metadata : LevelsMetadata
         Metadata of the network, with the names of its fracture types.
     level : str
-        C1 to C7.
+        Name of the vertebra, C1 to C7.
     probabilities : (types,)
         Probability of each type.
     """
