@@ -1,6 +1,7 @@
 """The documentation: its commands and Python run as shown, its links lead somewhere, its numbers are the code's."""
 
 import contextlib
+import gzip
 import importlib.util
 import io
 import json
@@ -47,6 +48,7 @@ REPLACED = {
 """Options whose values are replaced."""
 
 ADDED = {
+    "ablate": ["--epochs", "1"],
     "compile": ["--views", "1,1,1"],
     "evaluate": ["--bootstrap-samples", "100"],
     "robustness": ["--weights", "run-levels/weights.onnx"],  # of few views, too
@@ -57,8 +59,12 @@ ADDED = {
 PARALLEL = {"synth", "compile", "predict", "robustness", "ablate", "deidentify"}
 """Commands that are run in this process alone: starting others takes longer than such small studies."""
 
-SMALLER = {"rows=(100, 400), slices=(20, 60)": "rows=(10, 40), slices=(2, 6)"}
-"""Python of the pages that is replaced, since the studies are that small."""
+SMALLER = {
+    "rows=(100, 400), slices=(20, 60)": "rows=(10, 40), slices=(2, 6)",
+    'evaluate_robustness("rsna/", "robustness-python"': 'evaluate_robustness("phantom-test", "robustness"',
+    '"ablation-python"': '"ablation"',
+}
+"""Python of the pages that is replaced: studies are that small, and a run of another page is resumed."""
 
 N_STUDIES = {"phantom": 4, "phantom-test": 2}
 """Studies of the data sets that the pages share; with the pages' seeds, half of them are fractured."""
@@ -131,8 +137,8 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     (tmp_path / "studies" / "train.csv").unlink()
     first = next((tmp_path / "studies" / "train_images").iterdir())
     shutil.copytree(first, tmp_path / "study")
-    (mask,) = (tmp_path / "phantom-test" / "segmentations").glob(f"{first.name}.nii*")
-    shutil.copy(mask, tmp_path / "segmentation.nii.gz")
+    (mask,) = (tmp_path / "phantom-test" / "segmentations").glob(f"{first.name}.nii")
+    (tmp_path / "segmentation.nii.gz").write_bytes(gzip.compress(mask.read_bytes()))
     shutil.copy(tmp_path / "phantom" / "train.csv", tmp_path)
     write_random_predictions(tmp_path / "phantom" / "train.csv", tmp_path / "A.csv")
     write_random_predictions(tmp_path / "phantom-test" / "train.csv", tmp_path / "B.csv")
