@@ -110,12 +110,12 @@ def resolve_weights(weights: str | Path) -> tuple[str, Path | None]:
     return _network(path), path
 
 
-def install_weights(path: Path, name: str, sha256: str | None = None) -> RegisteredWeights:
+def install_weights(path: str | Path, name: str, sha256: str | None = None) -> RegisteredWeights:
     """Add a weights file to the registry by copying it, after it was loaded and checked; nothing is downloaded.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         An ONNX file written by ``cspine train``.
     name : str
         The name to register it under: small letters, digits, dots and dashes.
@@ -131,6 +131,7 @@ def install_weights(path: Path, name: str, sha256: str | None = None) -> Registe
     DiskFullError, OutputError
         The registry's folder cannot be written.
     """
+    path = Path(path)
     if not _NAME.fullmatch(name) or name in EMBEDDED:
         allowed = "small letters, digits, dots and dashes"
         raise WeightsError(f"{name}: is not allowed as a name; use {allowed}, but none of {', '.join(EMBEDDED)}")
