@@ -14,7 +14,17 @@ from tests.support.challenge import challenge  # noqa: F401 - a fixture
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 
 
-SLOW = ("training", "experiments", "phantom", "contract", "cli", "fuzz", "reports/dicom", "test_documentation.py")
+SLOW = (
+    "training",
+    "experiments",
+    "phantom",
+    "contract",
+    "cli",
+    "fuzz",
+    "reports/dicom",
+    "test_documentation.py",
+    "pipelines/test_ablate.py",
+)
 """Below tests/: what trains, renders phantoms, starts programs or runs whole commands."""
 
 
