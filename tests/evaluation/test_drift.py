@@ -92,7 +92,7 @@ def test_false_alarm_rate_without_drift_is_nominal() -> None:
 
     has_alarm = [any(shift.is_significant for shift in shifts) for shifts in months]
 
-    assert sum(has_alarm) <= 6  # of 40, two are expected
+    assert sum(has_alarm) <= 8  # of 60, three are expected
     assert drift_summary(months[has_alarm.index(False)]).startswith("No significant drift in 10")
 
 
@@ -162,11 +162,12 @@ def test_change_of_a_constant_is_a_large_shift(before: float, now: float) -> Non
 
 
 def test_intervals_contain_their_value() -> None:
-    for seed in range(8):
+    for seed in range(20):
         reference, recent = simulate_predictions(60, 2 * seed), simulate_predictions(40, 2 * seed + 1)
         for shift in find_shifts(reference, recent, n_resamples=200):
-            for interval in (shift.stability_index, shift.ks_distance):
-                assert interval is None or interval.low <= interval.value <= interval.high
+            stability, distance = shift.stability_index, shift.ks_distance
+            assert stability.low <= stability.value <= stability.high
+            assert distance is None or distance.low <= distance.value <= distance.high
 
 
 def test_rejection_of_all_studies_is_the_largest_shift(tmp_path: Path) -> None:
