@@ -144,8 +144,15 @@ class VertebraFinding(_Part):
     ] = None
     scanned_fraction: Annotated[
         Probability | None,
-        Field(description="Fraction of the vertebra that was scanned; null where the weights do not localize."),
+        Field(description="Fraction of the vertebra that was scanned; null where it was not localized."),
     ] = None
+    not_found: Annotated[
+        bool,
+        Field(
+            description="Whether the level lies within the scanned extent and was not found there. Its coverage is "
+            "`absent`, but it was not shown to lie outside the scan, and nothing is known of its bone."
+        ),
+    ] = False
     confidence: Annotated[Probability | None, Field(description="Probability of the level assignment, or null.")] = None
     centroid_lps_mm: Annotated[PointMm | None, Field(description="Centroid of the vertebra, LPS in mm, or null.")] = (
         None

@@ -66,15 +66,23 @@ class LoadPlan:
         The selected series, with the reasons for it and against the others.
     policy : LoadPolicy
         The limits that `check` applies.
+    study_warnings : tuple of str
+        `Study.warnings` of the study that the series was selected from.
     """
 
     selection: SeriesSelection
     policy: LoadPolicy
+    study_warnings: tuple[str, ...] = ()
 
     @property
     def series(self) -> Series:
         """The selected series."""
         return self.selection.selected
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about the study's and the series' files, known before a pixel is decoded."""
+        return (*self.study_warnings, *self.series.warnings)
 
     @cached_property
     def grid(self) -> Grid:
@@ -162,7 +170,7 @@ def open_series(
         source = source.open(progress=progress)
     if isinstance(source, (str, Path)):
         source = _only_study(discover(source, progress=progress).studies, source)
-    return LoadPlan(select_series(source, series_uid=policy.series_uid), policy)
+    return LoadPlan(select_series(source, series_uid=policy.series_uid), policy, source.warnings)
 
 
 def load_volume(

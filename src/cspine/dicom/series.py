@@ -38,12 +38,15 @@ class Series:
         One for each image, sorted by file name; `stack` sorts them by position.
     part : int
         0, or the number of the part where one series holds several stacks of images.
+    warnings : tuple of str
+        Sentences about how its files were grouped, which belong into the findings.
     """
 
     study_instance_uid: str
     series_instance_uid: str
     headers: tuple[SliceHeader, ...] = field(repr=False)
     part: int = 0
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def stack(self) -> Stack:
@@ -93,10 +96,16 @@ class Study:
         StudyInstanceUID; empty where the files lack it.
     series : tuple of Series
         All series of the study; at least one.
+    skipped : tuple of SkippedFile
+        Files that belong to the study, or lie beside its files, and are not read.
+    warnings : tuple of str
+        Sentences about the study as a whole, such as files that could not be read; they belong into its findings.
     """
 
     study_instance_uid: str
     series: tuple[Series, ...]
+    skipped: tuple[SkippedFile, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def patient_id(self) -> str | None:

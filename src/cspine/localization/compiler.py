@@ -128,7 +128,7 @@ def compile_study(
             views.level: label_cells(labels, volume.inverse_affine, views) for views in images.levels
         }
         images = replace(images, fracture_cells=cells)
-    warnings = (*volume.provenance.repairs, *_acquisition_warnings(plan.series.stack))
+    warnings = (*plan.warnings, *volume.provenance.repairs, *_acquisition_warnings(plan.series.stack))
     return CompiledStudy(plan.selection, volume.provenance, images, warnings)
 
 

@@ -46,10 +46,11 @@ def localize_study(
     warnings: tuple[str, ...] = ()
     try:
         study = source.open(progress=progress)
-        uid = study.study_instance_uid
+        uid, warnings = study.study_instance_uid, study.warnings
         plan = open_series(study, policy)
+        warnings = plan.warnings
         volume = load_thinned(plan, progress=progress)
-        warnings = volume.provenance.repairs if volume.provenance else ()
+        warnings = (*plan.warnings, *(volume.provenance.repairs if volume.provenance else ()))
         spine_map = localizer(volume)
         spine_map.require_cervical()
     except (NotAssessableError, InputError) as error:

@@ -156,15 +156,16 @@ class Detector:
         from cspine.dicom.loading import LoadPolicy, open_series  # noqa: PLC0415 - loading needs no DICOM
 
         uid, plan = source.study_instance_uid, None
+        warnings: tuple[str, ...] = ()
         try:
             study = source.open(progress=progress)
-            uid = study.study_instance_uid
+            uid, warnings = study.study_instance_uid, study.warnings
             plan = open_series(study, LoadPolicy(series_uid, max_gap_mm, MAX_SLICE_SPACING_MM))
             compiled = compile_study(plan, self._compiler, progress=progress)
         except (NotAssessableError, InputError) as error:
             reason = not_assessable_from(error)
             _LOGGER.info("a study is not assessable: %s", reason.code)
-            return CaseResult(self._not_assessable(uid, plan, reason), None, None)
+            return CaseResult(self._not_assessable(uid, plan, reason, plan.warnings if plan else warnings), None, None)
         _LOGGER.info("compiled %d slices with %d repairs", len(plan.series.stack.order), len(compiled.warnings))
         result = self._classify(uid, plan, compiled)
         _LOGGER.info("predicted a study: %d levels suspicious", len(result.findings.suspicious))
@@ -202,13 +203,15 @@ class Detector:
         )
         return CaseResult(findings, compiled, prediction)
 
-    def _not_assessable(self, uid: str, plan: LoadPlan | None, reason: NotAssessable) -> Findings:
+    def _not_assessable(
+        self, uid: str, plan: LoadPlan | None, reason: NotAssessable, warnings: tuple[str, ...] = ()
+    ) -> Findings:
         return Findings(
             study_instance_uid=uid,
             series_instance_uid=plan.series.series_instance_uid if plan else None,
             series_reasons=_reasons(plan) if plan else (),
             acquisition=_acquisition(plan) if plan else None,
-            warnings=self._weights_warning(),
+            warnings=(*self._weights_warning(), *warnings),
             not_assessable=reason,
             software=SoftwareIdentity(version=cspine.__version__),
             weights=self.classifier.identity,
