@@ -28,6 +28,7 @@ from pathlib import Path
 from cspine.core.errors import DicomError, GeometryError, NotAssessableError
 from cspine.core.progress import Progress, silent
 from cspine.dicom.discovery import discover
+from cspine.dicom.geometry import POSITION_TOLERANCE_MM
 from cspine.dicom.grid import Grid
 from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
 from cspine.dicom.series import Series, Study
@@ -243,7 +244,7 @@ def check_slice_spacing(spacing_mm: float, *, limit_mm: float = MAX_SLICE_SPACIN
     NotAssessableError
         ``too-thick``: the distance exceeds the limit.
     """
-    if spacing_mm > limit_mm:
+    if spacing_mm > limit_mm + POSITION_TOLERANCE_MM:  # headers round: 3.0000003 mm is 3 mm
         raise NotAssessableError(
             "too-thick",
             f"the best series has slices {spacing_mm:.1f} mm apart; at most {limit_mm:.0f} mm can be assessed, "
