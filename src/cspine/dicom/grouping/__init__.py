@@ -1,0 +1,1 @@
+"""Grouping of images into studies and series: one patient, one acquisition, one reconstruction."""
