@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _prepare(work: Path, studies: int) -> None:
-    from cspine.core.parallel import default_workers
+    from cspine.core.processors import default_workers
     from cspine.dicom.study_collection import open_collection
     from cspine.localization.compiler import PARALLEL_PLANES
     from cspine.phantom import PhantomSettings, synthesize

@@ -29,7 +29,7 @@ from benchmarks.progress import print_progress
 from benchmarks.tables import save_table
 from cspine.core.anatomy import OVERALL
 from cspine.core.files import plain_json, write_json
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.reference_standard import read_reference_standard
 from cspine.evaluation.cases import LEVELS

@@ -30,7 +30,7 @@ from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.columns import STUDY
 from cspine.core.files import plain_json, read_json, write_json
 from cspine.core.identifiers import study_key
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.lesion_reference import HIT_DISTANCE_MM
 from cspine.datasets.phantom_records import VISIBILITY_GRADES

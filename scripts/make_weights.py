@@ -19,7 +19,7 @@ from benchmarks.progress import log_progress
 import cspine
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.files import write_json, write_text
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.phantom import PhantomSettings
 from cspine.phantom.settings import GENERATOR
 

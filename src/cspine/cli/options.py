@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cspine.core.errors import InputError
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.dicom.limits import MAX_GAP_MM
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]

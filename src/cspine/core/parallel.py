@@ -1,25 +1,50 @@
 """Parallel map over worker processes: bounded memory, crashes isolated, results as they come."""
 
+import logging
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from cspine.core.errors import CspineError, OutputError
 from cspine.core.logging import configure_logging, logging_options
+from cspine.core.processors import take_share
 from cspine.core.progress import Progress, silent
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
+_LOGGER: Final = logging.getLogger(__name__)
+
+_MAX_WORKERS: Final = 61 if sys.platform == "win32" else 1024
+"""Largest pool; Windows waits for no more processes at once."""
+
+_START_MESSAGE: Final = (
+    'worker processes cannot start: write the script to a file with its calls under `if __name__ == "__main__":`, '
+    "or use workers=1"
+)
+
+_MAIN_LOCK: Final = threading.Lock()
+
 
 class WorkerDiedError(CspineError):
     """The worker process of an item died: out of memory, or a crash in native code."""
+
+
+class WorkerStartError(CspineError):
+    """Worker processes cannot start, because they need a script that cannot be imported."""
+
+
+class _NoProcessesError(Exception):
+    """The system refuses processes, or their queues."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +60,6 @@ class Outcome(Generic[Item, Value]):
         if self.error is not None:
             raise self.error
         return self.value  # type: ignore[return-value]  # None is a value too where Value allows it
-
-
-def default_workers() -> int:
-    """Return the number of processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parallel_map(
@@ -62,7 +82,8 @@ def parallel_map(
     is_done : callable, optional
         Whether an earlier run finished an item, which is then left out.
     workers : int
-        Number of processes; 1 runs in this process.
+        Number of processes; 1 runs in this process, and so does a system that refuses processes. They share the
+        processors that this process may use.
     stage : str
         Name of the stage whose items `progress` counts.
     progress : Progress
@@ -78,6 +99,8 @@ def parallel_map(
     ------
     OutputError
         An item's output cannot be written, for example on a full disk; this ends the map.
+    WorkerStartError
+        The function or the items are those of a script that calls this at its import, or that is no file.
     """
     if is_done is not None:
         items = [item for item in items if not is_done(item)]
@@ -108,52 +131,167 @@ def _in_processes(
 ) -> Iterator[Outcome[Item, Value]]:
     """Use a pool; where it breaks, run the items that were in progress one by one to find the one that kills."""
     waiting = list(reversed(items))
-    while waiting:
-        suspects: list[Item] = []
-        yield from _until_broken(function, waiting, workers, suspects)
-        for item in suspects:
-            with _pool(1) as pool:
-                try:
-                    yield pool.submit(_attempt, function, item).result()
-                except BrokenProcessPool:
+    needs_main = bool(items) and _needs_main(function, items[0])
+    suspects: list[Item] = []
+    alone: list[Item] = []
+    killers: list[Item] = []
+    try:
+        while waiting:
+            yield from _until_broken(_Pool(workers, len(items), needs_main), function, waiting, suspects)
+            while suspects:
+                alone.append(suspects.pop())
+                yield from _until_broken(_Pool(1, 1, needs_main), function, alone, killers)
+                while killers:
                     reason = "its process died (out of memory, or a crash while decoding); run it alone"
-                    yield Outcome(item, error=WorkerDiedError(reason))
+                    yield Outcome(killers.pop(), error=WorkerDiedError(reason))
+    except _NoProcessesError as error:
+        _LOGGER.warning("worker processes cannot be started (%s); the work continues in one process", error)
+        yield from _in_this_process(function, [*killers, *alone, *suspects, *reversed(waiting)])
 
 
 def _until_broken(
-    function: Callable[[Item], Value], waiting: list[Item], workers: int, suspects: list[Item]
+    pool: "_Pool", function: Callable[[Item], Value], waiting: list[Item], suspects: list[Item]
 ) -> Iterator[Outcome[Item, Value]]:
     """Run the waiting items in a pool; where a process dies, return with the items in progress as suspects."""
-    pool = _pool(workers)
     running: dict[Future[Outcome[Item, Value]], Item] = {}
     try:
+        pool.start()
         while waiting or running:
-            while waiting and len(running) < 2 * workers:
-                item = waiting.pop()
-                running[pool.submit(_attempt, function, item)] = item
+            while waiting and len(running) < 2 * pool.size:
+                running[pool.submit(_attempt, function, waiting[-1])] = waiting[-1]
+                waiting.pop()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 outcome = future.result()
                 del running[future]
                 yield outcome
     except BrokenProcessPool:
         suspects.extend(running.values())
+        pool.check_started()
+    except _NoProcessesError:
+        suspects.extend(running.values())
+        raise
     except BaseException:
-        for process in list((pool._processes or {}).values()):  # noqa: SLF001 - no public way to stop at once
-            process.terminate()
+        pool.terminate()
         raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown()
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    """Return a pool of spawned processes (fork would copy the locks of threads) that leave Ctrl-C to the parent."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent, initargs=(logging_options(),))
+class _Pool:
+    """A pool of spawned processes (fork would copy the locks of threads) that leave Ctrl-C to the parent.
+
+    Parameters
+    ----------
+    workers, n_items : int
+        Processes that are wanted, and items for them.
+    needs_main : bool
+        Whether the processes have to import the program's main module, for what the items are made of.
+    """
+
+    def __init__(self, workers: int, n_items: int, needs_main: bool) -> None:
+        self.size = max(1, min(workers, n_items, _MAX_WORKERS))
+        self._needs_main = needs_main
+        self._executor: ProcessPoolExecutor | None = None
+        self._processes: list[Any] = []
+        self._ready: Future[None] | None = None
+
+    def start(self) -> None:
+        """Start the first process; raises _NoProcessesError or WorkerStartError where that is impossible."""
+        if multiprocessing.current_process().daemon:
+            raise _NoProcessesError("this process is a worker itself")
+        context = multiprocessing.get_context("spawn")
+        arguments = (logging_options(), self.size)
+        try:
+            self._executor = ProcessPoolExecutor(
+                self.size, mp_context=context, initializer=_follow_parent, initargs=arguments
+            )
+        except (OSError, ImportError, NotImplementedError) as error:  # no semaphores, as without /dev/shm
+            raise _NoProcessesError(_short_reason(error)) from error
+        self._ready = self.submit(_do_nothing)
+
+    def submit(self, function: Callable[..., Value], *arguments: Any) -> Future[Value]:  # noqa: ANN401 - the function's
+        """Submit a call, which starts a process where all are busy; raises as `start` does."""
+        if self._executor is None:  # pragma: no cover - start comes first
+            raise AssertionError("the pool is not started")
+        try:
+            with _hidden_main(is_needed=self._needs_main):
+                future = self._executor.submit(function, *arguments)
+        except BrokenProcessPool:
+            raise
+        except OSError as error:  # too many processes or files, or too little memory
+            raise _NoProcessesError(_short_reason(error)) from error
+        except RuntimeError:  # this process is being spawned: its main module is imported, and calls us
+            raise WorkerStartError(_START_MESSAGE) from None
+        finally:
+            self._processes = list((self._executor._processes or {}).values())  # noqa: SLF001 - no public way
+        return future
+
+    def check_started(self) -> None:
+        """Raise where the pool broke before any of its processes was ready."""
+        if self._ready is not None and self._ready.done() and self._ready.exception() is None:
+            return  # an item ended its process
+        for process in self._processes:
+            process.join(_END_TIMEOUT_S)
+        if self._needs_main and any(process.exitcode == 1 for process in self._processes):
+            raise WorkerStartError(_START_MESSAGE) from None
+        raise _NoProcessesError("they died at their start")
+
+    def terminate(self) -> None:
+        """End all processes at once."""
+        for process in self._processes:
+            process.terminate()
+
+    def shutdown(self) -> None:
+        """Wait for the processes to end; calls that have not begun are dropped."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _follow_parent(options: dict[str, bool] | None) -> None:
-    """Leave Ctrl-C to the parent, and end when the parent does: one that is killed cannot end its workers."""
+_END_TIMEOUT_S: Final = 10.0
+
+
+def _short_reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+
+
+def _do_nothing() -> None:
+    """Show that a process is ready."""
+
+
+def _needs_main(function: Callable[[Item], Value], item: Item) -> bool:
+    """Return whether a worker needs the program's main module to receive a call."""
+    try:
+        return b"__main__" in pickle.dumps((function, item))
+    except Exception:  # noqa: BLE001 - what cannot be pickled is reported as the error of its item
+        return False
+
+
+@contextmanager
+def _hidden_main(*, is_needed: bool) -> Iterator[None]:
+    """Hide the program's main module from processes that are started in the block, unless it is needed.
+
+    A spawned process imports it, which runs a script without a ``__main__`` guard again in every worker, and fails for
+    a program from standard input. Workers need only what their items are made of.
+    """
+    if is_needed:
+        yield
+        return
+    with _MAIN_LOCK:
+        main = vars(sys.modules["__main__"])
+        spec, file = main.get("__spec__"), main.pop("__file__", None)
+        main["__spec__"] = None
+        try:
+            yield
+        finally:
+            main["__spec__"] = spec
+            if file is not None:
+                main["__file__"] = file
+
+
+def _follow_parent(options: dict[str, bool] | None, n_workers: int) -> None:
+    """Leave Ctrl-C to the parent, share the processors, and end when the parent does: a killed one ends no workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    take_share(n_workers)
     if options is not None:  # a worker logs as its parent does
         configure_logging(verbose=options["verbose"], json_lines=options["json_lines"])
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.core.progress import Progress
 from cspine.core.typing import HounsfieldUnits
 from cspine.dicom.codec.decode import decode_into

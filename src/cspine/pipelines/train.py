@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from cspine.core.errors import InputError
 from cspine.core.networks import NetworkName
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
 from cspine.datasets.compiled import CompiledDataset

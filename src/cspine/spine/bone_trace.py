@@ -13,9 +13,9 @@ import numpy as np
 import scipy
 
 from cspine.core.errors import NotAssessableError
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.core.typing import Floats, Indices
-from cspine.spine.boxes import grid_extent_lps_mm, implausible_size, z_extent_lps_mm
+from cspine.spine.boxes import grid_extent_lps_mm, require_plausible_size, z_extent_lps_mm
 
 if TYPE_CHECKING:
     import highdicom
@@ -54,9 +54,6 @@ _SYMMETRY_DEPTH_MM: Final = 30.0
 
 _MIN_CELLS_HIGH: Final = 8
 """A path over fewer cells of height (32 mm) is too short for a neck."""
-
-_MAX_CELLS: Final = 20_000_000
-"""Upper limit of cells; a scan of the whole body, 0.6 x 0.6 x 2 m, has 11 million."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +106,7 @@ def trace_spine(volume: "highdicom.Volume") -> BoneTrace:
             "too-short",
             f"the scan covers only {high[2] - low[2]:.0f} mm from foot to head; a cervical spine takes about 120",
         )
-    if np.prod(shape.astype(float)) > _MAX_CELLS:
-        raise implausible_size(high - low)
+    require_plausible_size(high - low)
     bone_lps, bone_mm3 = _sample_bone(volume)
     if not len(bone_lps):
         raise NotAssessableError("no-bone", f"no voxel reaches {BONE_HU} HU, so the scan shows no bone")

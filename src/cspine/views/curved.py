@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import scipy
 
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.core.typing import Floats, Grays
 from cspine.dicom.hounsfield import AIR_HU
 from cspine.spine.boxes import z_extent_lps_mm

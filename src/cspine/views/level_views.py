@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from cspine.core.anatomy import Level
 from cspine.core.errors import InputError
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.core.settings import Settings
 from cspine.core.typing import Floats, Floats32, HounsfieldUnits, Indices
 from cspine.dicom.hounsfield import AIR_HU

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.core.typing import Floats32, HounsfieldUnits
 from cspine.dicom.hounsfield import AIR_HU
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from cspine.classification.saliency import EvidenceField
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
-from cspine.core.parallel import default_workers
+from cspine.core.processors import default_workers
 from cspine.core.typing import Floats, Floats32
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import Stack
