@@ -2,6 +2,7 @@
 
 import struct
 
+import imagecodecs
 import numpy as np
 import pytest
 from tests.support.codecs import SYNTAXES
@@ -40,3 +41,13 @@ def test_a_frame_that_is_too_short_is_rejected() -> None:
         decode_rle(FRAME[:50], 12, 10, 2)
     with pytest.raises(CodestreamError, match="cut off"):
         decode_rle(FRAME, 13, 10, 2)
+
+
+def test_zeros_that_pad_a_segment_are_ignored_and_other_bytes_are_not() -> None:
+    (first,) = struct.unpack_from("<I", FRAME, 8)
+    header = struct.pack("<16I", 2, 64, first + 3, *[0] * 13)
+
+    padded = header + FRAME[64:first] + bytes(3) + FRAME[first:] + bytes(5)
+    np.testing.assert_array_equal(decode_rle(padded, 12, 10, 2), PIXELS)
+    with pytest.raises(imagecodecs.PackbitsError):
+        decode_rle(FRAME + b"\0\1\2", 12, 10, 2)

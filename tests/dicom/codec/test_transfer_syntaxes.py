@@ -243,7 +243,7 @@ def test_a_codec_that_is_missing_is_named_with_the_file(tmp_path: Path, monkeypa
     syntax = next(syntax for syntax in SYNTAXES if syntax.name == "jpeg-ls")
     write_series(tmp_path, HU, syntax=syntax.uid, encode=syntax.encode)
     codec = codecs.CODECS[syntax.uid]
-    monkeypatch.setitem(codecs.CODECS, syntax.uid, codecs.Codec(codec.name, missing, codec.shape))
+    monkeypatch.setitem(codecs.CODECS, syntax.uid, codecs.Codec(codec.name, missing, codec.shape, codec.scrub))
 
     with pytest.raises(DecodeError, match=r"^\d+\.dcm: the JPEG-LS lossless codec is missing; install"):
         load_volume(tmp_path)

@@ -18,8 +18,8 @@ from PIL import Image, features
 from pydicom.uid import UID
 
 from cspine.dicom.codec.codestream import Codestream
-from cspine.dicom.codec.jpeg import read_jpeg
-from cspine.dicom.codec.jpeg2000 import read_jpeg2000
+from cspine.dicom.codec.jpeg import read_jpeg, scrub_jpeg
+from cspine.dicom.codec.jpeg2000 import read_jpeg2000, scrub_jpeg2000
 from cspine.dicom.codec.jpeg_integrity import check_lossless, check_sequential
 
 Array = npt.NDArray[Any]
@@ -37,6 +37,8 @@ class Codec:
         ``decode(frame, out=None)`` returns (rows, columns) integers, written to `out` if it is given.
     shape : callable
         ``shape(frame)`` returns the `Codestream` that the frame declares; ValueError if it is damaged.
+    scrub : callable
+        ``scrub(frame)`` returns the frame without comments and without bytes after its end; ValueError as `shape`.
     check : callable or None
         ``check(frame, image)`` raises ValueError if the frame does not hold exactly the decoded image.
     reduce : callable or None
@@ -46,6 +48,7 @@ class Codec:
     name: str
     decode: Callable[..., Array]
     shape: Callable[[bytes], Codestream]
+    scrub: Callable[[bytes], bytes]
     check: Callable[[bytes, Array], None] | None = None
     reduce: Callable[[bytes, Codestream, int], Array] | None = None
 
@@ -64,17 +67,18 @@ def _reduce_jpeg2000(frame: bytes, stream: Codestream, factor: int) -> Array:
     return samples.astype(np.int32) - (1 << stream.bits - 1) if stream.signed else samples
 
 
+_JPEG_MARKERS: Final = (read_jpeg, scrub_jpeg)
 _JPEG8: Final = imagecodecs.jpeg8_decode
 _REDUCE: Final = _reduce_jpeg2000 if features.check("jpg_2000") else None
-_JPEG2000: Final = (imagecodecs.jpeg2k_decode, read_jpeg2000, None, _REDUCE)
+_JPEG2000: Final = (imagecodecs.jpeg2k_decode, read_jpeg2000, scrub_jpeg2000, None, _REDUCE)
 
 CODECS: Final[dict[str, Codec]] = {  # by UID of the transfer syntax
-    "1.2.840.10008.1.2.4.50": Codec("JPEG baseline", _JPEG8, read_jpeg, check_sequential),
-    "1.2.840.10008.1.2.4.51": Codec("JPEG extended", _JPEG8, read_jpeg, check_sequential),
-    "1.2.840.10008.1.2.4.57": Codec("JPEG lossless", _JPEG8, read_jpeg, check_lossless),
-    "1.2.840.10008.1.2.4.70": Codec("JPEG lossless SV1", _JPEG8, read_jpeg, check_lossless),
-    "1.2.840.10008.1.2.4.80": Codec("JPEG-LS lossless", imagecodecs.jpegls_decode, read_jpeg),
-    "1.2.840.10008.1.2.4.81": Codec("JPEG-LS near-lossless", imagecodecs.jpegls_decode, read_jpeg),
+    "1.2.840.10008.1.2.4.50": Codec("JPEG baseline", _JPEG8, *_JPEG_MARKERS, check_sequential),
+    "1.2.840.10008.1.2.4.51": Codec("JPEG extended", _JPEG8, *_JPEG_MARKERS, check_sequential),
+    "1.2.840.10008.1.2.4.57": Codec("JPEG lossless", _JPEG8, *_JPEG_MARKERS, check_lossless),
+    "1.2.840.10008.1.2.4.70": Codec("JPEG lossless SV1", _JPEG8, *_JPEG_MARKERS, check_lossless),
+    "1.2.840.10008.1.2.4.80": Codec("JPEG-LS lossless", imagecodecs.jpegls_decode, *_JPEG_MARKERS),
+    "1.2.840.10008.1.2.4.81": Codec("JPEG-LS near-lossless", imagecodecs.jpegls_decode, *_JPEG_MARKERS),
     "1.2.840.10008.1.2.4.90": Codec("JPEG 2000 lossless", *_JPEG2000),
     "1.2.840.10008.1.2.4.91": Codec("JPEG 2000", *_JPEG2000),
     "1.2.840.10008.1.2.4.201": Codec("HTJ2K lossless", *_JPEG2000),

@@ -1,18 +1,17 @@
 """Read the bytes of a file's pixel data, or of one compressed frame of them."""
 
 from collections.abc import Callable, Sequence
-from itertools import islice
 from threading import Lock
 from typing import Any, Final, TypeVar
 
-from pydicom.encaps import generate_frames
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cspine.core.errors import ArchiveError, DecodeError, SourceError
 from cspine.dicom.codec.codecs import transfer_syntax_name
-from cspine.dicom.codec.codestream import CodestreamError, read_fragments
+from cspine.dicom.codec.codestream import CodestreamError
 from cspine.dicom.codec.dataset import parse
 from cspine.dicom.codec.elements import inflate_pixels
+from cspine.dicom.codec.encapsulation import read_frames
 from cspine.dicom.codec.header import MAX_VOLUME_BYTES, SliceHeader
 from cspine.dicom.sources import SourceFile
 
@@ -144,15 +143,14 @@ def _all_frames(header: SliceHeader) -> Sequence[bytes]:
         data: bytes | bytearray = read_pixel_data(header)
     else:
         length = max(header.file.size - header.pixel_data_offset, 0)
+        if header.pixel_data_length is not None:  # other elements may follow
+            length = min(length, header.pixel_data_length)
         n_pixels = (header.rows or 0) * (header.columns or 0) * header.frames
         if length > _MAX_BYTES_PER_PIXEL * n_pixels + _MAX_OVERHEAD_BYTES:
             raise DecodeError(f"{header.file.name}: its compressed pixels are longer than the image; copy it again")
         data = bytearray(length)
         del data[header.file.read_into(memoryview(data), header.pixel_data_offset) :]
     try:
-        if header.frames == 1:
-            return (b"".join(read_fragments(data)),)
-        read_fragments(data)  # raises if the file is truncated
-        return list(islice(generate_frames(bytes(data), number_of_frames=header.frames), header.frames))
+        return read_frames(data, header.frames)
     except Exception as error:
         raise damage_error(header, transfer_syntax_name(header.transfer_syntax_uid), error) from error

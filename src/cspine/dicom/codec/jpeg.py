@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from cspine.dicom.codec.codestream import END_OF_IMAGE, Codestream, CodestreamError, check_end
+from cspine.dicom.codec.codestream import END_OF_IMAGE, Codestream, CodestreamError
 
 _RESTART: Final = re.compile(rb"\xff+([\xd0-\xd7])")
 _TABLES, _SCAN, _INTERVAL = 0xC4, 0xDA, 0xDD
@@ -24,6 +24,9 @@ _OTHER_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - _FRAME_MARKERS - {_TABLES,
 
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a marker segment."""
+
+_TEXTS: Final = frozenset({0xFE, *range(0xE0, 0xF0)}) - {0xE0, 0xE8, 0xEE}
+"""Markers of comments and of applications' data such as Exif; JFIF, SPIFF and Adobe's say how samples are coded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +121,34 @@ def read_jpeg(data: bytes) -> Codestream:
     CodestreamError
         The frame header or the end marker is missing.
     """
-    _check_delimiters(data)
+    if data[:2] != b"\xff\xd8":
+        raise CodestreamError("does not begin as JPEG")
     for marker, start, stop in _segments(data):
         if marker in _FRAME_MARKERS:
-            return _read_frame(data, start, stop)
+            stream = _read_frame(data, start, stop)
+            _find_end(data)
+            return stream
     raise CodestreamError("has no frame header that DICOM allows")
+
+
+def scrub_jpeg(data: bytes) -> bytes:
+    """Return a frame of JPEG or JPEG-LS with its comments blank, and without bytes after its end marker.
+
+    Parameters
+    ----------
+    data
+        As of `read_jpeg`.
+
+    Raises
+    ------
+    CodestreamError
+        The frame has no scan or no end marker.
+    """
+    frame = bytearray(data[: _find_end(data)])
+    for marker, start, stop in _segments(data):
+        if marker in _TEXTS:
+            frame[start:stop] = bytes(stop - start)
+    return bytes(frame)
 
 
 def read_scan(data: bytes) -> Scan:
@@ -138,7 +164,6 @@ def read_scan(data: bytes) -> Scan:
     CodestreamError
         A marker is missing, or the frame is not one gray image.
     """
-    _check_delimiters(data)
     stream: Codestream | None = None
     tables: dict[int, HuffmanTable] = {}
     restart_interval = 0
@@ -153,7 +178,7 @@ def read_scan(data: bytes) -> Scan:
             if stream is None or stop - start != 6 or data[start] != 1:
                 break
             # Fill bytes may precede a marker.
-            entropy_coded = data[stop : data.rindex(END_OF_IMAGE)].rstrip(b"\xff")
+            entropy_coded = data[stop : _find_end(data) - len(END_OF_IMAGE)].rstrip(b"\xff")
             return Scan(
                 stream,
                 tables,
@@ -190,10 +215,14 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         position = stop
 
 
-def _check_delimiters(data: bytes) -> None:
-    if data[:2] != b"\xff\xd8":
-        raise CodestreamError("does not begin as JPEG")
-    check_end(data)
+def _find_end(data: bytes) -> int:
+    """Return the offset after the end marker; entropy-coded data cannot hold its bytes."""
+    for marker, _, stop in _segments(data):
+        if marker == _SCAN:
+            end = data.find(END_OF_IMAGE, stop)
+            if end >= 0:
+                return end + len(END_OF_IMAGE)
+    raise CodestreamError("cut off")
 
 
 def _to_segment(entropy_coded: bytes) -> EntropySegment:

@@ -38,9 +38,33 @@ def decode_rle(frame: bytes, rows: int, columns: int, value_bytes: int) -> npt.N
     ------
     CodestreamError
         The number, offsets or lengths of segments do not fit the image.
-    ImcdError
+    PackbitsError
         A segment is damaged.
     """
+    bounds = _segment_bounds(frame, value_bytes)
+    planes = np.empty((rows, columns, value_bytes), np.uint8)
+    for number, (start, stop) in enumerate(pairwise(bounds)):
+        plane = _decode_segment(frame[start:stop], rows * columns)
+        planes[..., value_bytes - 1 - number] = np.frombuffer(plane, np.uint8).reshape(rows, columns)
+    return planes.view(f"<u{value_bytes}")[..., 0]
+
+
+def _decode_segment(segment: bytes, n_bytes: int) -> bytes | bytearray:
+    """Decode one segment, which zeros may pad: one by the standard, some writers add more."""
+    try:
+        plane = imagecodecs.packbits_decode(segment, out=bytearray(n_bytes))
+    except imagecodecs.PackbitsError:
+        end = _find_end(segment, n_bytes)
+        if end == len(segment) or segment[end:].strip(b"\0"):
+            raise
+        plane = imagecodecs.packbits_decode(segment[:end], out=bytearray(n_bytes))
+    if len(plane) != n_bytes:
+        raise CodestreamError("cut off")
+    return plane
+
+
+def _segment_bounds(frame: bytes, value_bytes: int) -> list[int]:
+    """Return the offset of each segment, and the length of the frame."""
     if len(frame) < _HEADER_BYTES:
         raise CodestreamError("cut off")
     count, *offsets = struct.unpack_from("<16I", frame)
@@ -49,10 +73,15 @@ def decode_rle(frame: bytes, rows: int, columns: int, value_bytes: int) -> npt.N
     bounds = [*offsets[:count], len(frame)]
     if bounds[0] < _HEADER_BYTES or any(stop <= start for start, stop in pairwise(bounds)):
         raise CodestreamError("segments out of place")
-    planes = np.empty((rows, columns, value_bytes), np.uint8)
-    for number, (start, stop) in enumerate(pairwise(bounds)):
-        plane = imagecodecs.packbits_decode(frame[start:stop], out=bytearray(rows * columns))
-        if len(plane) != rows * columns:
-            raise CodestreamError("cut off")
-        planes[..., value_bytes - 1 - number] = np.frombuffer(plane, np.uint8).reshape(rows, columns)
-    return planes.view(f"<u{value_bytes}")[..., 0]
+    return bounds
+
+
+def _find_end(segment: bytes, n_bytes: int) -> int:
+    """Return the offset after the runs (PS3.5, section G.3.2) that hold `n_bytes` bytes."""
+    position = 0
+    while n_bytes > 0 and position < len(segment):
+        control = segment[position]
+        n_values = control + 1 if control < 128 else 257 - control if control > 128 else 0
+        position += 1 + (n_values if control < 128 else bool(n_values))
+        n_bytes -= n_values
+    return min(position, len(segment))
