@@ -13,7 +13,7 @@ from cspine.core.progress import Progress, silent
 from cspine.core.typing import Bools, Floats, Floats32, HounsfieldUnits, Indices
 from cspine.dicom.hounsfield import AIR_HU
 from cspine.models.metadata import COARSE_MM
-from cspine.spine.boxes import grid_extent_lps_mm, implausible_size
+from cspine.spine.boxes import grid_extent_lps_mm, require_plausible_size
 
 if TYPE_CHECKING:
     import highdicom
@@ -24,17 +24,11 @@ if TYPE_CHECKING:
 MAX_THINNED_SPACING_MM: Final = COARSE_MM / 2
 """Slices are skipped up to this spacing; two slices per coarse voxel show it almost as well as all."""
 
-SIDE_MULTIPLE: Final = 16
-"""The localizer halves its input four times, so that sides are multiples of this."""
-
 OFFSET_UNIT_MM: Final = 10.0
 """The localizer predicts positions in cm, so that in training their loss is about as large as that of the classes."""
 
 _CENTER_HU, _HALF_WIDTH_HU = 350.0, 750.0
 """The input window, -400 to 1,100 HU, distinguishes fat to dense bone."""
-
-MAX_VOXELS: Final = 8_000_000
-"""Largest coarse volume: 0.5 x 0.5 x 0.86 m."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +61,12 @@ class CoarseVolume:
         within[within] = self.scanned_mask[tuple(index[within].T)]
         return np.asarray(within)
 
+    def sample(self, lps_mm: Floats) -> Floats:
+        """Return the HU at points, (n, 3) LPS mm, by linear interpolation; nan outside the scanned voxels, (n,)."""
+        index = ((lps_mm - self.origin_lps_mm)[:, ::-1] / COARSE_MM).T
+        hu = scipy.ndimage.map_coordinates(self.hu, index, np.float64, order=1, mode="nearest")
+        return np.where(self.covers(lps_mm), hu, np.nan)
+
 
 def coarse_affine(origin_lps_mm: npt.ArrayLike) -> Floats:
     """Return the affine from ``[k, j, i, 1]`` of a coarse volume to LPS mm, (4, 4).
@@ -80,7 +80,7 @@ def coarse_affine(origin_lps_mm: npt.ArrayLike) -> Floats:
     return affine
 
 
-def network_input(hu: npt.NDArray[np.floating], scanned: Bools) -> Floats32:
+def network_input(hu: npt.NDArray[np.floating] | HounsfieldUnits, scanned: Bools) -> Floats32:
     """Return the localizer's input: HU scaled to -1 to 1, and the mask of what was scanned.
 
     Parameters
@@ -116,13 +116,12 @@ def coarsen(volume: highdicom.Volume) -> CoarseVolume:
     Raises
     ------
     NotAssessableError
-        ``implausible-size``: the box has more than `MAX_VOXELS`, which no scan of a neck has.
+        ``implausible-size``: as of `cspine.spine.boxes.require_plausible_size`.
     """
-    hu, affine = _block_means(volume)
     low, high = grid_extent_lps_mm(volume, margin=0.5)
+    require_plausible_size(high - low)
+    hu, affine = _block_means(volume)
     shape = np.maximum(np.round((high - low) / COARSE_MM).astype(int), 1)
-    if np.prod(shape.astype(float)) > MAX_VOXELS:
-        raise implausible_size(high - low)
     origin = (low + high) / 2 - COARSE_MM * (shape - 1) / 2
     to_index = np.linalg.inv(affine) @ coarse_affine(origin)
     coarse = np.empty(tuple(shape[::-1]), np.float32)

@@ -10,16 +10,10 @@ import numpy as np
 
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
 from cspine.core.typing import Bools, Floats, Floats32, Indices
-from cspine.localization.coarse import (
-    OFFSET_UNIT_MM,
-    SIDE_MULTIPLE,
-    CoarseVolume,
-    coarse_affine,
-    coarsen,
-    network_input,
-)
+from cspine.localization.coarse import OFFSET_UNIT_MM, CoarseVolume, coarse_affine, coarsen, network_input
 from cspine.localization.instances import Instance, VoxelVotes, find_instances
 from cspine.localization.level_assignment import assign_levels, level_confidence
+from cspine.localization.tiles import SIDE_MULTIPLE, Tile, plan_tiles
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
 from cspine.models.weights import Weights, load_weights
 from cspine.spine.occupancy_template import OccupancyTemplate
@@ -36,6 +30,10 @@ _MIN_BONE_PROBABILITY: Final = 0.5
 
 _VERTEBRAL: Final = slice(1, 9)
 """The network's classes of C1 to C7 and thoracic."""
+
+_MAX_BONE_VOXELS: Final = 1_000_000
+"""Largest number of voxels of vertebrae: 27 l, of which a skeleton has less than one. A network that predicts more has
+learned nothing, and its votes would take gigabytes."""
 
 _VOXELS_PER_EFFECTIVE_VOTE: Final = 40.0
 """Errors of voxels of one vertebra are correlated: this many count as one independent observation of its level."""
@@ -103,32 +101,78 @@ class Localizer:
 
     def localize(self, coarse: CoarseVolume) -> SpineMap:
         """Localize the vertebrae of a coarse volume; the map is empty where there are none."""
-        probabilities, positions = self.run_network(coarse)
-        return assemble_spine_map(probabilities, positions, coarse, self.weights.metadata.occupancy_templates)
+        return assemble_spine_map(self.run_network(coarse), coarse, self.weights.metadata.occupancy_templates)
 
-    def run_network(self, coarse: CoarseVolume) -> tuple[Floats32, Floats32]:
-        """Return the network's outputs on a volume that is padded by `PADDING` voxels on all sides.
+    def run_network(self, coarse: CoarseVolume) -> "VertebralVoxels":
+        """Return the network's outputs at the voxels of vertebrae; large volumes are run in tiles.
 
-        Returns
-        -------
-        probabilities : (10, k, j, i) float32
-            Background, C1 to C7, thoracic, head.
-        positions : (6, k, j, i) float32
-            The offset to the vertebra's origin and the position in its frame, x, y and z, in units of
-            `OFFSET_UNIT_MM`.
+        The volume is padded by `PADDING` voxels on all sides, so that vertebrae that the scan cuts off are kept.
         """
-        shape = np.array(coarse.hu.shape) + 2 * np.array(PADDING)
-        after = -shape % SIDE_MULTIPLE + PADDING
+        k, j, i = (np.array(coarse.hu.shape) + 2 * np.array(PADDING)).tolist()
+        after = -np.array([k, j, i]) % SIDE_MULTIPLE + PADDING
         padding = list(zip(PADDING, after.tolist(), strict=True))
-        image = network_input(np.pad(coarse.hu, padding), np.pad(coarse.scanned_mask, padding))
-        probabilities, positions = self.weights.session.run(list(_OUTPUTS), {"image": image[None]})
-        k, j, i = shape.tolist()
-        return np.asarray(probabilities)[0, :, :k, :j, :i], np.asarray(positions)[0, :, :k, :j, :i]
+        hu, scanned = np.pad(coarse.hu, padding), np.pad(coarse.scanned_mask, padding)
+        parts = [
+            self._run_tile(network_input(hu[tile.seen], scanned[tile.seen]), tile, (k, j, i))
+            for tile in plan_tiles(coarse.hu, hu.shape)
+        ]
+        return _join_voxels(parts)
+
+    def _run_tile(self, image: Floats32, tile: Tile, shape: tuple[int, int, int]) -> "VertebralVoxels":
+        """Return the voxels of vertebrae in the core of a tile; `shape` is without what was padded to even tiles."""
+        outputs = self.weights.session.run(list(_OUTPUTS), {"image": image[None]})
+        first = np.array([part.start for part in tile.core])
+        k, j, i = np.maximum(np.array(shape) - first, 0).tolist()
+        core = tile.core_in_seen
+        probabilities, positions = (np.asarray(output)[0][:, *core][:, :k, :j, :i] for output in outputs)
+        levels = probabilities[_VERTEBRAL]
+        bone = levels.sum(axis=0)
+        is_bone = bone > _MIN_BONE_PROBABILITY
+        index = np.argwhere(is_bone) + first
+        return VertebralVoxels(shape, index, bone[is_bone], levels[:, is_bone], positions[:, is_bone])
 
 
 @cache
 def _load_cached(path: Path | None) -> Localizer:
     return Localizer.load(path)
+
+
+@dataclass(frozen=True)
+class VertebralVoxels:
+    """The network's outputs at the voxels of vertebrae.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Shape of the padded volume.
+    index : (n, 3) int
+        Indices of the voxels in the padded volume, in order.
+    probability : (n,) float32
+        Probability of a vertebra of any level.
+    level_probabilities : (8, n) float32
+        Probability of C1 to C7, and of thoracic.
+    positions : (6, n) float32
+        The offset to the vertebra's origin and the position in its frame, x, y and z, in units of `OFFSET_UNIT_MM`.
+    """
+
+    shape: tuple[int, int, int]
+    index: Indices
+    probability: Floats32
+    level_probabilities: Floats32
+    positions: Floats32
+
+
+def _join_voxels(parts: list[VertebralVoxels]) -> VertebralVoxels:
+    """Return the voxels of all tiles, in the order of a volume that is not split."""
+    index = np.concatenate([part.index for part in parts])
+    order = np.lexsort(index.T[::-1])
+    return VertebralVoxels(
+        parts[0].shape,
+        index[order],
+        np.concatenate([part.probability for part in parts])[order],
+        np.concatenate([part.level_probabilities for part in parts], axis=1)[:, order],
+        np.concatenate([part.positions for part in parts], axis=1)[:, order],
+    )
 
 
 @dataclass(frozen=True)
@@ -154,28 +198,25 @@ class _BoneVoxels:
 
 
 def assemble_spine_map(
-    probabilities: Floats32,
-    positions: Floats32,
-    coarse: CoarseVolume,
-    occupancy_templates: Mapping[str, OccupancyTemplate],
+    outputs: VertebralVoxels, coarse: CoarseVolume, occupancy_templates: Mapping[str, OccupancyTemplate]
 ) -> SpineMap:
     """Group the network's outputs to vertebrae, and assign their levels.
 
     Parameters
     ----------
-    probabilities, positions : (10, k, j, i), (6, k, j, i)
-        The two arrays that `Localizer.run_network` returned.
+    outputs : VertebralVoxels
+        What `Localizer.run_network` returned.
     coarse : CoarseVolume
         The coarse volume that was the input.
     occupancy_templates : dict
         Level to the mean occupancy of such vertebrae.
     """
-    bone_probability = probabilities[_VERTEBRAL].sum(axis=0)
-    is_bone = bone_probability > _MIN_BONE_PROBABILITY
-    index = np.argwhere(is_bone)
+    index = outputs.index
+    if len(index) > _MAX_BONE_VOXELS:
+        return SpineMap(())
     lps = coarse.origin_lps_mm + COARSE_MM * (index - np.array(PADDING))[:, ::-1]
-    positions_mm = positions[:, is_bone].T.astype(np.float64) * OFFSET_UNIT_MM
-    levels_of_voxels = probabilities[_VERTEBRAL][:, is_bone].astype(np.float64)
+    positions_mm = outputs.positions.T.astype(np.float64) * OFFSET_UNIT_MM
+    levels_of_voxels = outputs.level_probabilities.astype(np.float64)
     votes = VoxelVotes(lps, positions_mm[:, :3], positions_mm[:, 3:], levels_of_voxels.T, COARSE_MM**3)
     voxels = _BoneVoxels(index, lps, votes.weights, coarse.covers(lps))
     instances = [instance for instance in find_instances(votes) if voxels.inside[instance.members].any()]
@@ -188,10 +229,11 @@ def assemble_spine_map(
         )
         for level, confidence, instance in column
     )
-    labels = np.zeros(bone_probability.shape, np.uint8)
+    labels, probability = np.zeros(outputs.shape, np.uint8), np.zeros(outputs.shape, np.float32)
     for level, _, instance in column:
-        labels[tuple(index[instance.members].T)] = SEGMENT_NUMBERS.get(level, 0)
-    probability = np.where(labels > 0, bone_probability, 0.0).astype(np.float32)
+        voxel = tuple(index[instance.members].T)
+        labels[voxel] = SEGMENT_NUMBERS.get(level, 0)
+        probability[voxel] = outputs.probability[instance.members] if level in SEGMENT_NUMBERS else 0.0
     affine = coarse_affine(coarse.origin_lps_mm - COARSE_MM * np.array(PADDING[::-1]))
     return SpineMap(vertebrae, VertebraLabelMap(labels, probability, affine))
 

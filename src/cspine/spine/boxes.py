@@ -1,6 +1,6 @@
 """Corners of boxes and of voxel grids."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,12 @@ from cspine.core.typing import Floats
 
 if TYPE_CHECKING:
     import highdicom
+
+MAX_SIDE_MM: Final = 2_500.0
+"""Longest side of a scan that is plausible; a table moves by 2.2 m."""
+
+MAX_LITERS: Final = 1_800.0
+"""Largest scan that is plausible: a field of 0.85 m, extended reconstruction included, over 2.5 m."""
 
 
 def box_corners(low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -52,16 +58,25 @@ def grid_extent_lps_mm(volume: "highdicom.Volume", *, margin: float = 0.0) -> tu
     return lps.min(axis=1), lps.max(axis=1)
 
 
-def implausible_size(extent_mm: Floats) -> NotAssessableError:
-    """Return the error of a scan that is larger than any CT by its headers.
+def require_plausible_size(extent_mm: Floats) -> None:
+    """Raise an error where a scan is larger than any CT by its headers.
 
     Parameters
     ----------
     extent_mm : (3,)
         Extent of the scan along LPS x, y and z.
+
+    Raises
+    ------
+    NotAssessableError
+        ``implausible-size``: a side is longer than `MAX_SIDE_MM`, or the volume is larger than `MAX_LITERS`.
     """
-    sides = " x ".join(f"{side / 1000:.1f}" for side in extent_mm)
-    return NotAssessableError("implausible-size", f"by its headers the scan is {sides} m large, which no CT is")
+    liters = float(np.prod(extent_mm)) / 1e6
+    if float(np.max(extent_mm)) > MAX_SIDE_MM or liters > MAX_LITERS:
+        sides = " x ".join(f"{side / 1000:.1f}" for side in extent_mm)
+        raise NotAssessableError(
+            "implausible-size", f"by its headers the scan is {sides} m large, which no CT is; check its pixel spacing"
+        )
 
 
 def z_extent_lps_mm(volume: "highdicom.Volume") -> tuple[float, float]:

@@ -18,7 +18,7 @@ from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
 from cspine.core.settings import digest
 from cspine.core.typing import Floats
-from cspine.localization.coarse import SIDE_MULTIPLE
+from cspine.localization.tiles import SIDE_MULTIPLE
 from cspine.models.metadata import COARSE_MM, LocalizerMetadata
 from cspine.spine.occupancy_template import OccupancyTemplate, mean_occupancy_template
 from cspine.training.curves import draw_curves
