@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cspine.core.errors import ArchiveError, SourceError
-from cspine.dicom.sources import ArchiveLimits, list_files
+from cspine.dicom.files.limits import ArchiveLimits
+from cspine.dicom.files.listing import list_files
 
 
 def _zip(path: Path, members: dict[str, bytes]) -> Path:

@@ -18,7 +18,8 @@ from cspine.core.progress import Progress, silent
 from cspine.deidentify.profile import UIDS, ConfidentialityProfile
 from cspine.dicom.codec.dataset import looks_like_dicom, parse
 from cspine.dicom.codec.header import MULTI_FRAME_CT, suppress_pydicom_warnings
-from cspine.dicom.sources import SourceFile, list_files
+from cspine.dicom.files.listing import list_files
+from cspine.dicom.sources import SourceFile
 
 MARKER: Final = "deidentify.json"
 """File in the output folder that identifies the run."""

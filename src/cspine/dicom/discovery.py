@@ -7,15 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from cspine.core.errors import ArchiveError, InputError, SourceError
+from cspine.core.errors import InputError, SourceError
 from cspine.core.progress import Progress, silent
 from cspine.dicom.codec.header import MULTI_FRAME_CT, SliceHeader, read_header, suppress_pydicom_warnings
 from cspine.dicom.codec.multiframe import frame_headers
 from cspine.dicom.dicomdir import MEDIA_DIRECTORY, is_dicomdir, list_referenced_files
+from cspine.dicom.files.limits import LimitExceededError
+from cspine.dicom.files.listing import list_files
 from cspine.dicom.grouping.group import group_headers
 from cspine.dicom.nifti import is_nifti, nifti_headers
 from cspine.dicom.series import Discovery, SkippedFile
-from cspine.dicom.sources import SourceFile, list_files
+from cspine.dicom.sources import SourceFile
 
 _N_THREADS: Final = 8
 """Threads that read headers, so that the latencies of a slow disk overlap."""
@@ -144,7 +146,7 @@ def _read_batch(files: Sequence[SourceFile]) -> list[_Outcome]:
 
 
 def _read(file: SourceFile) -> _Outcome:
-    """Read the header of each image in a file; the error of an unreadable file is returned, that of a zip is raised."""
+    """Read the header of each image in a file; an unreadable file's error is returned, that of an attack is raised."""
     try:
         if is_nifti(file):
             return nifti_headers(file)
@@ -154,7 +156,7 @@ def _read(file: SourceFile) -> _Outcome:
         if header.frames > 1 or header.sop_class_uid in MULTI_FRAME_CT:
             return frame_headers(header)
         return (header,)
-    except ArchiveError:
+    except LimitExceededError:
         raise
     except InputError as error:
         return error

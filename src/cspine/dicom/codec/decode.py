@@ -100,7 +100,7 @@ def _fill(header: SliceHeader, stored: _Stored, offset: int, cache: FrameCache) 
         raise DecodeError(
             f"{name}: its pixels are encapsulated, which its transfer syntax contradicts; export it again"
         )
-    is_frame_in_zip = header.frames > 1 and header.file.member is not None  # a zip is read from a member's beginning
+    is_frame_in_zip = header.frames > 1 and header.file.is_packed  # which is read from its beginning
     if header.pixel_data_offset is None or is_frame_in_zip:
         data = cache.get(header, read_pixel_data)
         declared = len(data)
