@@ -9,7 +9,7 @@ from tests.support.dicom import STUDY_UID, make_hu, write_series
 
 from cspine.core.errors import DicomError, SourceError
 from cspine.dicom import discover, load_volume, select_series
-from cspine.dicom.series_selection import is_sharp
+from cspine.dicom.ranking.criteria import is_sharp
 
 SMALL = make_hu((12, 16, 16))
 

@@ -20,22 +20,25 @@ decoded. `load_volume` does all four in one call:
     coarse = plan.load(step=4)
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
-from cspine.core.errors import DicomError, GeometryError, NotAssessableError
+from cspine.core.errors import DicomError, GeometryError, InputError, NotAssessableError
 from cspine.core.progress import Progress, silent
 from cspine.dicom.discovery import discover
 from cspine.dicom.geometry import POSITION_TOLERANCE_MM
 from cspine.dicom.grid import Grid
 from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
 from cspine.dicom.series import Series, Study
-from cspine.dicom.series_selection import SeriesSelection, describe_series, select_series
+from cspine.dicom.series_selection import SeriesSelection, describe_doubts, describe_series, select_series
 from cspine.dicom.study_collection import StudySource
 from cspine.dicom.volume import Range, Volume, read_volume
 from cspine.dicom.volume_checks import check_loadable
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,17 @@ class LoadPlan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences about the study's and the series' files, known before a pixel is decoded."""
-        return (*self.study_warnings, *self.series.warnings)
+        series = self.series
+        return (*self.study_warnings, *series.warnings, *self.selection.warnings, *describe_doubts(series))
+
+    @property
+    def is_only_choice(self) -> bool:
+        """Whether no other series of the study can be read instead."""
+        return not self.selection.alternatives
+
+    def retargeted(self, selection: SeriesSelection) -> "LoadPlan":
+        """Return the plan of another selection of the same study."""
+        return replace(self, selection=selection)
 
     @cached_property
     def grid(self) -> Grid:
@@ -171,7 +184,57 @@ def open_series(
         source = source.open(progress=progress)
     if isinstance(source, (str, Path)):
         source = _only_study(discover(source, progress=progress).studies, source)
-    return LoadPlan(select_series(source, series_uid=policy.series_uid), policy, source.warnings)
+    return _first_loadable(LoadPlan(select_series(source, series_uid=policy.series_uid), policy, source.warnings))
+
+
+def read_first(plan: LoadPlan, read: Callable[[LoadPlan], _Result]) -> tuple[LoadPlan, _Result]:
+    """Read the selected series of a study, or where it cannot be read the next one that can.
+
+    Parameters
+    ----------
+    plan : LoadPlan
+        The selected series, and its alternatives.
+    read : callable
+        Loads the series of a plan; raises `InputError` where it cannot.
+
+    Returns
+    -------
+    plan : LoadPlan
+        The plan that was read; its selection states what could not be.
+    result
+        What `read` returned of it.
+
+    Raises
+    ------
+    InputError
+        No series can be read; the error is that of the selected one.
+    NotAssessableError
+        The selected series can be read, but not assessed.
+    """
+    attempt: LoadPlan | None = plan
+    first_error: InputError | None = None
+    while attempt is not None:
+        try:
+            return attempt, read(attempt)
+        except InputError as error:
+            first_error = first_error or error
+            selection = attempt.selection.without_selected(error)
+            attempt = None if selection is None else attempt.retargeted(selection)
+        except NotAssessableError:
+            if first_error is None:
+                raise
+            break  # of two problems, that of the better series has the remedy
+    raise first_error or AssertionError("unreachable")
+
+
+def _first_loadable(plan: LoadPlan) -> LoadPlan:
+    """Return the plan of the first series that forms a volume by its headers; the plan itself where none does."""
+    if plan.is_only_choice:
+        return plan
+    try:
+        return read_first(plan, LoadPlan.check)[0]
+    except (InputError, NotAssessableError):
+        return plan
 
 
 def load_volume(

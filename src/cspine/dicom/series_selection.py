@@ -1,33 +1,36 @@
-"""Select the series of a study to read for bone, with the reasons for it and against the others."""
+"""Select the series of a study to read for bone, with the reasons for it and against the others.
 
-import re
+Headers rank the readable series; what they show is not known from headers. `cspine.localization.series_choice` looks
+into the best of them, and moves on to the next where one cannot be read.
+"""
+
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cspine.core.errors import DicomError, InputError
 from cspine.dicom.codec.header import SliceHeader
-from cspine.dicom.geometry import plane_name
+from cspine.dicom.geometry import POSITION_TOLERANCE_MM
 from cspine.dicom.hounsfield import HOUNSFIELD_RESCALE_TYPES
+from cspine.dicom.limits import MAX_SLICE_SPACING_MM
+from cspine.dicom.ranking.criteria import (
+    is_axial,
+    is_over_limit,
+    is_sharp,
+    rank,
+    ranking_reason,
+    slice_extent_mm,
+    slice_plane,
+)
+from cspine.dicom.ranking.image_type import is_virtual, not_slices_reason
 from cspine.dicom.series import Series, Study
 
 MIN_SLICES: Final = 10
 """A series with fewer slices is a scout image, a single image or a remnant, and not a volume."""
 
-MAX_THIN_SPACING_MM: Final = 1.5
-"""Largest slice spacing that counts as thin; the challenge's studies have 0.5 to 1.0 mm."""
-
 ANOTHER_SERIES_REQUESTED: Final = "another series was requested"
 """Reason against all other series where one is requested by its UID."""
-
-_SHARP_KERNEL: Final = re.compile(
-    r"bone|edge|lung|sharp|detail"  # GE, and descriptive names
-    r"|^[bhj][a-z]?\s?[5-9]\d|^[qbh]r\s?[5-9]\d"  # Siemens: B60-B90, H60, Br59, Hr64, J70h
-    r"|^y[a-d]$|^[de]$"  # Philips: YA-YD, D, E
-    r"|^fc[38]\d",  # Canon/Toshiba: FC30-39 bone, FC80-89 high resolution
-    re.IGNORECASE,
-)
 
 _MODALITIES: Final = frozenset(
     ("CR", "DX", "MG", "MR", "NM", "OT", "PR", "PT", "RF", "RTDOSE", "RTIMAGE", "RTSTRUCT", "SC", "SEG", "SR", "US",
@@ -64,37 +67,99 @@ class SeriesSelection:
         Facts for it: number and spacing of slices, length, kernel.
     rejected : tuple of Rejection
         The other series, each with its reason.
+    alternatives : tuple of Series
+        Those of the rejected series that could be read instead, best first.
+    warnings : tuple of str
+        Sentences about the choice that belong into the findings.
     """
 
     selected: Series
     reasons: tuple[str, ...]
     rejected: tuple[Rejection, ...]
+    alternatives: tuple[Series, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[Series, ...]:
+        """The selected series and its alternatives, best first."""
+        return (self.selected, *self.alternatives)
+
+    def reordered(
+        self,
+        candidates: Sequence[Series],
+        *,
+        reasons: Sequence[str] = (),
+        against: Sequence[Rejection] = (),
+        warnings: Sequence[str] = (),
+    ) -> "SeriesSelection":
+        """Return the selection of the first of other candidates.
+
+        Parameters
+        ----------
+        candidates : sequence of Series
+            Some or all of `candidates`, best first; the others cannot be read.
+        reasons : sequence of str
+            Further reasons for the first one.
+        against : sequence of Rejection
+            Reasons against others that are not in the headers; every candidate that cannot be read needs one.
+        warnings : sequence of str
+            Further sentences for the findings.
+        """
+        selected, *alternatives = candidates
+        unread = [rejection for rejection in self.rejected if not _is_among(rejection.series, self.candidates)]
+        explained = [rejection.series for rejection in against]
+        by_header = [
+            Rejection(series, ranking_reason(selected, series))
+            for series in alternatives
+            if not _is_among(series, explained)
+        ]
+        return SeriesSelection(
+            selected,
+            (*describe_series(selected), *reasons),
+            (*unread, *against, *by_header),
+            tuple(alternatives),
+            (*self.warnings, *warnings),
+        )
+
+    def without_selected(self, error: Exception) -> "SeriesSelection | None":
+        """Return the selection of the next candidate, because the selected one cannot be read; None without one."""
+        if not self.alternatives:
+            return None
+        return self.reordered(
+            self.alternatives,
+            reasons=["read instead of one that cannot be read"],
+            against=[Rejection(self.selected, f"cannot be read: {error}")],
+            warnings=[f"the series that ranks first cannot be read, so that another one was: {error}"],
+        )
 
 
 def select_series(study: Study, *, series_uid: str | None = None) -> SeriesSelection:
-    """Select the series to read for bone.
+    """Select the series to read for bone, by headers alone.
 
-    A series must be CT in Hounsfield units, have a position in space, at least `MIN_SLICES` slices, and run axially.
-    Of those, series are ranked by: original before derived, primary before secondary, thin slices before thick, a
-    sharp kernel before a soft one, smaller slice spacing, longer coverage.
+    A series must be CT in Hounsfield units, have a position in space and at least `MIN_SLICES` slices, and show slices
+    and not projections, screenshots or maps of another quantity. Of those, series are ranked by
+    `cspine.dicom.ranking.criteria.CRITERIA`: slices that are not too thick, thin slices, measured before virtual
+    images, axial slices, a narrow field of view, a sharp kernel, original before derived images, smaller spacing,
+    longer coverage.
 
     Parameters
     ----------
     study : Study
         The study to select from.
     series_uid : str, optional
-        SeriesInstanceUID of the requested series, which then need not be axial.
+        SeriesInstanceUID of the requested series, which then may show projections or maps, too.
 
     Returns
     -------
     SeriesSelection
+        With the other readable series as its `alternatives`.
 
     Raises
     ------
     DicomError
         No series can be read; the message gives each one's reason.
     """
-    candidates: list[tuple[tuple[object, ...], Series]] = []
+    candidates: list[Series] = []
     rejected: list[Rejection] = []
     for series in study.series:
         if series_uid is not None and series.series_instance_uid != series_uid:
@@ -102,53 +167,53 @@ def select_series(study: Study, *, series_uid: str | None = None) -> SeriesSelec
             continue
         reason = _rejection_reason(series, is_requested=series_uid is not None)
         if reason is None:
-            candidates.append((_rank(series), series))
+            candidates.append(series)
         else:
             rejected.append(Rejection(series, reason))
     if not candidates:
         raise DicomError(_no_series_message(study, rejected, series_uid))
-    candidates.sort(key=lambda candidate: candidate[0])
-    selected = candidates[0][1]
+    selected, *alternatives = sorted(candidates, key=rank)
     reasons = describe_series(selected)
     if series_uid is not None:
         reasons = ("requested by its UID", *reasons)
-    rejected += [Rejection(series, _ranking_reason(selected, series)) for _, series in candidates[1:]]
-    return SeriesSelection(selected, reasons, tuple(rejected))
+    rejected += [Rejection(series, ranking_reason(selected, series)) for series in alternatives]
+    return SeriesSelection(selected, reasons, tuple(rejected), tuple(alternatives))
 
 
 def describe_series(series: Series) -> tuple[str, ...]:
-    """Describe the number and spacing of a series' slices, its length, and its kernel if known."""
+    """Describe the number, plane and spacing of a series' slices, its length, and its kernel if known."""
     stack = series.stack
-    facts = [f"{len(stack.order)} {plane_name(stack.normal)} slices {stack.spacing_mm:.2f} mm apart"]
+    facts = [f"{len(stack.order)} {slice_plane(series)} slices {stack.spacing_mm:.2f} mm apart"]
+    if not is_axial(series):
+        facts[0] += "; reformatted"
     facts.append(f"{stack.along_mm[-1] + stack.spacing_mm:.0f} mm long")
     kernel = series.headers[0].kernel
     if kernel:
         facts.append(f"{'sharp' if is_sharp(kernel) else 'soft'} kernel {kernel}")
+    not_slices = not_slices_reason(series.headers[0])
+    if not_slices:
+        facts.append(not_slices)
     return tuple(facts)
 
 
-def is_sharp(kernel: str | None) -> bool:
-    """Return whether a ConvolutionKernel is known to be a sharp one, made for bone or lung.
+def describe_doubts(series: Series) -> tuple[str, ...]:
+    """Describe by headers what about a series' images makes fractures hard to see, or look unlike themselves."""
+    first, doubts = series.headers[0], []
+    if not_slices := not_slices_reason(first):
+        doubts.append(f"the series shows {not_slices}; read because it was requested")
+    if is_virtual(first):
+        doubts.append("values are those of a virtual energy or material (DICOM: ImageType, RescaleType)")
+    thickness_mm = slice_extent_mm(series)
+    if thickness_mm > MAX_SLICE_SPACING_MM + POSITION_TOLERANCE_MM and not is_over_limit(series):
+        doubts.append(
+            f"slices are {thickness_mm:.1f} mm thick; fractures hide in slices over {MAX_SLICE_SPACING_MM:.0f} mm"
+        )
+    return tuple(doubts)
 
-    >>> is_sharp("B70f"), is_sharp("BONEPLUS"), is_sharp("STANDARD")
-    (True, True, False)
-    """
-    return bool(kernel and any(_SHARP_KERNEL.search(part) for part in kernel.split()))
 
-
-def _rank(series: Series) -> tuple[object, ...]:
-    """Return the sort key of a candidate, best first; the UID makes the order deterministic."""
-    stack, first = series.stack, series.headers[0]
-    return (
-        "DERIVED" in first.image_type,
-        "SECONDARY" in first.image_type,
-        stack.spacing_mm > MAX_THIN_SPACING_MM,
-        not is_sharp(first.kernel),
-        round(stack.spacing_mm, 2),
-        -round(float(stack.along_mm[-1])),
-        series.series_instance_uid,
-        series.part,
-    )
+def _is_among(series: Series, others: Iterable[Series]) -> bool:
+    """Return whether a series is one of others, without comparing their headers."""
+    return any(series is other for other in others)
 
 
 def _rejection_reason(series: Series, *, is_requested: bool) -> str | None:
@@ -169,10 +234,7 @@ def _rejection_reason(series: Series, *, is_requested: bool) -> str | None:
         return str(error)
     if len(stack.order) < MIN_SLICES:
         return f"only {len(stack.order)} slice{'s' * (len(stack.order) > 1)}, at least {MIN_SLICES} are needed"
-    plane = plane_name(stack.normal)
-    if plane != "axial" and not is_requested:
-        return f"{plane} slices, which are reformatted from axial ones"
-    return None
+    return None if is_requested else not_slices_reason(first)
 
 
 def _not_hounsfield_reason(first: SliceHeader) -> str | None:
@@ -181,22 +243,6 @@ def _not_hounsfield_reason(first: SliceHeader) -> str | None:
     if first.rescale_type not in HOUNSFIELD_RESCALE_TYPES:
         return "RescaleType is not HU: its values are not Hounsfield units"
     return None
-
-
-def _ranking_reason(selected: Series, other: Series) -> str:
-    """Return the criterion by which a readable series ranks below the selected one."""
-    best, rest = selected.stack, other.stack
-    if "DERIVED" in other.headers[0].image_type and "DERIVED" not in selected.headers[0].image_type:
-        return "derived images"
-    if "SECONDARY" in other.headers[0].image_type and "SECONDARY" not in selected.headers[0].image_type:
-        return "secondary images"
-    if round(rest.spacing_mm, 2) > round(best.spacing_mm, 2):
-        return f"slices {rest.spacing_mm:.2f} mm apart, coarser than the selected {best.spacing_mm:.2f} mm"
-    if is_sharp(selected.headers[0].kernel) and not is_sharp(other.headers[0].kernel):
-        return f"kernel {other.headers[0].kernel or 'unknown'} is softer"
-    if rest.along_mm[-1] < best.along_mm[-1]:
-        return f"covers {rest.along_mm[-1]:.0f} mm, less than the selected {best.along_mm[-1]:.0f} mm"
-    return "equal to the selected one; the first by UID was selected"
 
 
 def _no_series_message(study: Study, rejected: Iterable[Rejection], series_uid: str | None) -> str:

@@ -20,11 +20,12 @@ from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.compiled_files import image_files
 from cspine.datasets.rsna2022_labels import match_labels, read_boxes, read_labels
 from cspine.dicom.limits import MAX_GAP_MM
-from cspine.dicom.loading import LoadPolicy, open_series
+from cspine.dicom.loading import LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import StudyCollection, StudySource, open_collection
 from cspine.dicom.volume import Provenance
 from cspine.localization.compiler import Compiler, compile_study
 from cspine.localization.loading import load_localizer
+from cspine.localization.series_choice import choose_series
 from cspine.views.compiled import CompiledStudy
 from cspine.views.fracture_labels import BoxLabelSource, FractureLabelSource, MaskLabelSource
 from cspine.views.settings import CompileSettings
@@ -252,7 +253,8 @@ def _compile_one(task: _Task) -> dict[str, Any]:
     uid = task.source.study_instance_uid
     series_uid = next((s.series_instance_uid for s in study.series if s.series_instance_uid in task.series_uids), None)
     plan = open_series(study, LoadPolicy(series_uid=series_uid, max_gap_mm=task.max_gap_mm))
-    compiled = compile_study(plan, task.compiler, label_source=task.label_source)
+    plan = choose_series(plan, task.compiler.localizer)
+    _, compiled = read_first(plan, lambda plan: compile_study(plan, task.compiler, label_source=task.label_source))
     files, rows = image_files(compiled.images, task.key, task.dataset.settings)
     record = {
         "study_instance_uid": uid,

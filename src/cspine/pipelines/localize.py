@@ -8,11 +8,12 @@ from cspine.core.findings import AffineRow, LocatedVertebra, NotAssessable, Poin
 from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats
-from cspine.dicom.loading import LoadPolicy, open_series
+from cspine.dicom.loading import LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import StudySource
 from cspine.localization.coarse import load_thinned
 from cspine.localization.localizer import Localizer
 from cspine.localization.result import LocalizationResult
+from cspine.localization.series_choice import choose_series
 from cspine.spine.spine_map import SpineMap, Vertebra
 
 
@@ -49,7 +50,9 @@ def localize_study(
         uid, warnings = study.study_instance_uid, study.warnings
         plan = open_series(study, policy)
         warnings = plan.warnings
-        volume = load_thinned(plan, progress=progress)
+        plan = choose_series(plan, localizer)
+        warnings = plan.warnings
+        plan, volume = read_first(plan, lambda plan: load_thinned(plan, progress=progress))
         warnings = (*plan.warnings, *(volume.provenance.repairs if volume.provenance else ()))
         spine_map = localizer(volume)
         spine_map.require_cervical()
@@ -62,7 +65,7 @@ def localize_study(
         vertebrae=tuple(_to_located_vertebra(vertebra) for vertebra in spine_map.scanned_vertebrae),
         coverage={} if not_assessable else {level: spine_map.coverage(level) for level in VERTEBRAE},
         canal_lps_mm=tuple(_point(point) for point in spine_map.canal()),
-        warnings=(*phantom_only_warning(localizer.weights.identity), *warnings),
+        warnings=(*phantom_only_warning(localizer.weights.identity), *spine_map.doubts, *warnings),
         not_assessable=not_assessable,
         software=SoftwareIdentity(version=cspine.__version__),
         weights=localizer.weights.identity,

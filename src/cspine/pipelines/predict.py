@@ -27,6 +27,7 @@ from cspine.core.text import sanitize_text
 from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
 from cspine.localization.compiler import compile_study
 from cspine.localization.localizer import Localizer
+from cspine.localization.series_choice import choose_series
 from cspine.models.registry import DEFAULT
 from cspine.views.compiled import CompiledStudy
 
@@ -153,7 +154,7 @@ class Detector:
         CaseResult
             Of a study that cannot be read or assessed, the findings say why and hold no probabilities.
         """
-        from cspine.dicom.loading import LoadPolicy, open_series  # noqa: PLC0415 - loading needs no DICOM
+        from cspine.dicom.loading import LoadPolicy, open_series, read_first  # noqa: PLC0415 - loading needs no DICOM
 
         uid, plan = source.study_instance_uid, None
         warnings: tuple[str, ...] = ()
@@ -161,7 +162,8 @@ class Detector:
             study = source.open(progress=progress)
             uid, warnings = study.study_instance_uid, study.warnings
             plan = open_series(study, LoadPolicy(series_uid, max_gap_mm, MAX_SLICE_SPACING_MM))
-            compiled = compile_study(plan, self._compiler, progress=progress)
+            plan = choose_series(plan, self._compiler.localizer)
+            plan, compiled = read_first(plan, lambda plan: compile_study(plan, self._compiler, progress=progress))
         except (NotAssessableError, InputError) as error:
             reason = not_assessable_from(error)
             _LOGGER.info("a study is not assessable: %s", reason.code)

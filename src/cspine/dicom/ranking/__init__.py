@@ -1,0 +1,1 @@
+"""Ranking of the readable series of a study by their headers."""
