@@ -148,7 +148,11 @@ class LevelClassifier:
             pictures += evidence
             fields[level] = self._field(views_of[level], scores.evidence[number])
         patient = patient_finding(
-            self.metadata, probability=overall, raw_probability=scores.overall, vertebrae=vertebrae
+            self.metadata,
+            probability=overall,
+            raw_probability=scores.overall,
+            vertebrae=vertebrae,
+            n_lost_files=compiled.images.n_lost_files,
         )
         return NetworkPrediction(patient, tuple(vertebrae), self._warnings(), tuple(pictures), fields)
 

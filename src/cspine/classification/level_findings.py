@@ -20,7 +20,12 @@ _MIN_CERTAIN_CONFIDENCE: Final = 0.8
 
 
 def patient_finding(
-    metadata: LevelsMetadata, *, probability: float, raw_probability: float, vertebrae: list[VertebraFinding]
+    metadata: LevelsMetadata,
+    *,
+    probability: float,
+    raw_probability: float,
+    vertebrae: list[VertebraFinding],
+    n_lost_files: int = 0,
 ) -> PatientFinding:
     """Return the finding of the patient.
 
@@ -32,12 +37,14 @@ def patient_finding(
         Probability of any fracture, calibrated and before calibration.
     vertebrae : list of VertebraFinding
         C1 to C7; the reasons name those that the probability does not cover, or not reliably.
+    n_lost_files : int
+        Files of the study that most likely held slices and could not be read; the reasons name them, too.
     """
     return PatientFinding(
         probability=probability,
         raw_probability=raw_probability,
         operating_points_reached=_find_reached(metadata.operating_points_overall, probability),
-        reasons=_patient_reasons(vertebrae),
+        reasons=(*_patient_reasons(vertebrae), *_lost_files_reasons(n_lost_files)),
     )
 
 
@@ -82,7 +89,7 @@ def vertebra_finding(
         centroid_lps_mm=(x, y, z),
         fracture_types=likely_fracture_types(metadata, level, fracture_types) if reached else (),
         evidence=tuple(picture.evidence for picture in pictures),
-        reasons=(*_vertebra_reasons(vertebra), *images.image_quality_problems.get(level, ())),
+        reasons=(*_vertebra_reasons(vertebra, images), *images.image_quality_problems.get(level, ())),
     )
 
 
@@ -95,7 +102,7 @@ def absent_finding(images: CompiledVolume, level: Level) -> VertebraFinding:
         probability=None,
         coverage="absent",
         scanned_fraction=0.0 if vertebra is None else min(max(vertebra.scanned_fraction, 0.0), 1.0),
-        reasons=(f"{extent} the field of view",),
+        reasons=(f"{extent} {_extent_name(images)}",),
     )
 
 
@@ -148,10 +155,22 @@ def _patient_reasons(vertebrae: list[VertebraFinding]) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _vertebra_reasons(vertebra: Vertebra) -> tuple[str, ...]:
+def _extent_name(images: CompiledVolume) -> str:
+    """Return what a vertebra lies outside of: where files were lost, the scan may have shown it."""
+    return "the part of the scan that could be read" if images.n_lost_files else "the field of view"
+
+
+def _lost_files_reasons(n_lost_files: int) -> tuple[str, ...]:
+    if not n_lost_files:
+        return ()
+    return (f"{n_lost_files} {'file' if n_lost_files == 1 else 'files'} of the study could not be read",)
+
+
+def _vertebra_reasons(vertebra: Vertebra, images: CompiledVolume) -> tuple[str, ...]:
     reasons = []
     if vertebra.coverage == "partial":
-        reasons.append(f"partly outside the field of view: {100 * vertebra.scanned_fraction:.0f} % was scanned")
+        percent = f"{100 * vertebra.scanned_fraction:.0f} %"
+        reasons.append(f"partly outside {_extent_name(images)}: {percent} was scanned")
     if vertebra.confidence < _MIN_CERTAIN_CONFIDENCE:
         reasons.append(f"its level is uncertain ({100 * vertebra.confidence:.0f} %)")
     return tuple(reasons)

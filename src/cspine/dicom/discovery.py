@@ -11,13 +11,14 @@ from cspine.core.errors import InputError, SourceError
 from cspine.core.progress import Progress, silent
 from cspine.dicom.codec.header import MULTI_FRAME_CT, SliceHeader, read_header, suppress_pydicom_warnings
 from cspine.dicom.codec.multiframe import frame_headers
-from cspine.dicom.dicomdir import MEDIA_DIRECTORY, is_dicomdir, list_referenced_files
+from cspine.dicom.dicomdir import MEDIA_DIRECTORY, find_missing, is_dicomdir, list_referenced_files
 from cspine.dicom.files.limits import LimitExceededError
 from cspine.dicom.files.listing import list_files
 from cspine.dicom.grouping.group import group_headers
+from cspine.dicom.grouping.lost_files import UnreadFile, assign_unread, find_cut_off
 from cspine.dicom.nifti import is_nifti, nifti_headers
-from cspine.dicom.series import Discovery, SkippedFile
-from cspine.dicom.sources import SourceFile
+from cspine.dicom.series import Discovery
+from cspine.dicom.sources import SourceFile, UnreadableFile
 
 _N_THREADS: Final = 8
 """Threads that read headers, so that the latencies of a slow disk overlap."""
@@ -29,6 +30,11 @@ _MAX_CACHED_READ_S: Final = 0.4e-3
 """A header that takes longer came from a disk and not from the file cache, where it takes 0.1 ms."""
 
 _BESIDE_DICOM: Final = "a NIfTI volume beside DICOM files; give it alone to read it"
+
+
+class _MediaDirectoryError(SourceError):
+    """A file is a DICOMDIR, and no image."""
+
 
 _Outcome: TypeAlias = tuple[SliceHeader, ...] | InputError
 
@@ -85,36 +91,51 @@ def discover_files(files: Sequence[SourceFile], *, origin: str, progress: Progre
         As `discover` returns it; raises as `discover` does, too.
     """
     volumes = [file for file in files if is_nifti(file)]
-    headers, skipped = _read_all([file for file in files if not is_nifti(file)], progress)
+    headers, unread = _read_all([file for file in files if not is_nifti(file)], progress)
     if headers:  # beside DICOM, NIfTI is most likely a segmentation or a copy
-        skipped += [SkippedFile(file.name, _BESIDE_DICOM) for file in volumes]
+        unread += [UnreadFile(file, _BESIDE_DICOM, is_image=False) for file in volumes]
     elif volumes:
         headers, unreadable = _read_all(volumes, progress)
-        skipped += unreadable
+        unread += unreadable
     if not headers:
         count = "the only file" if len(files) == 1 else f"none of the {len(files):,} files"
         verb = "is not" if len(files) == 1 else "is"
-        raise SourceError(f"{origin}: {count} {verb} readable DICOM, first: {skipped[0].name}: {skipped[0].reason}")
+        raise SourceError(f"{origin}: {count} {verb} readable DICOM, first: {unread[0].file.name}: {unread[0].reason}")
+    headers, cut_off = find_cut_off(headers)
+    unread += cut_off
     studies, excess = group_headers(headers)
-    return Discovery(studies, (*skipped, *excess))
+    return Discovery(assign_unread(studies, unread), (*(each.skipped() for each in unread), *excess))
 
 
-def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[SliceHeader], list[SkippedFile]]:
+def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[SliceHeader], list[UnreadFile]]:
     """Read all headers, in the files' order."""
     headers: list[SliceHeader] = []
-    skipped: list[SkippedFile] = []
+    unread: list[UnreadFile] = []
     done = 0
     progress("headers", done, len(files))
     with suppress_pydicom_warnings():
         for batch, outcomes in _read_batches(files):
             for file, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, InputError):
-                    skipped.append(SkippedFile(file.name, _reason(file, outcome)))
+                    unread += _unread(file, outcome, files)
                 else:
                     headers.extend(outcome)
             done += len(batch)
             progress("headers", done, len(files))
-    return headers, skipped
+    return headers, unread
+
+
+def _unread(file: SourceFile, error: InputError, files: Sequence[SourceFile]) -> list[UnreadFile]:
+    """Return a file that was not read; after a DICOMDIR also the files that it lists and that are not there."""
+    reason = str(error).removeprefix(f"{file.name}: ")
+    if not isinstance(error, _MediaDirectoryError):
+        return [UnreadFile(file, reason, is_image=file.is_lost if isinstance(file, UnreadableFile) else None)]
+    try:
+        missing = find_missing(file, [each.name for each in files if not isinstance(each, UnreadableFile)])
+    except InputError as damage:
+        reason = f"{reason}; {str(damage).removeprefix(f'{file.name}: ')}"
+        missing = []
+    return [UnreadFile(file, reason, is_image=False), *(UnreadFile(m, m.problem, is_image=m.is_lost) for m in missing)]
 
 
 def _read_batches(files: Sequence[SourceFile]) -> Iterator[tuple[Sequence[SourceFile], list[_Outcome]]]:
@@ -152,7 +173,7 @@ def _read(file: SourceFile) -> _Outcome:
             return nifti_headers(file)
         header = read_header(file)
         if header.sop_class_uid == MEDIA_DIRECTORY:
-            return SourceError(f"{file.name}: a DICOMDIR; the files beside it are read themselves")
+            return _MediaDirectoryError(f"{file.name}: a DICOMDIR; the files beside it are read themselves")
         if header.frames > 1 or header.sop_class_uid in MULTI_FRAME_CT:
             return frame_headers(header)
         return (header,)
@@ -160,7 +181,3 @@ def _read(file: SourceFile) -> _Outcome:
         raise
     except InputError as error:
         return error
-
-
-def _reason(file: SourceFile, error: InputError) -> str:
-    return str(error).removeprefix(f"{file.name}: ")

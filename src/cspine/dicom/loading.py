@@ -72,11 +72,14 @@ class LoadPlan:
         The limits that `check` applies.
     study_warnings : tuple of str
         `Study.warnings` of the study that the series was selected from.
+    n_lost_files : int
+        Its files that most likely held slices and could not be read.
     """
 
     selection: SeriesSelection
     policy: LoadPolicy
     study_warnings: tuple[str, ...] = ()
+    n_lost_files: int = 0
 
     @property
     def series(self) -> Series:
@@ -104,7 +107,13 @@ class LoadPlan:
         limit = self.policy.max_slice_spacing_mm
         if limit is not None:  # before the gaps: the missing slices of a thick series would not make it assessable
             check_slice_spacing(self.series.stack.spacing_mm, limit_mm=limit)
-        return check_loadable(self.series, max_gap_mm=self.policy.max_gap_mm)
+        try:
+            return check_loadable(self.series, max_gap_mm=self.policy.max_gap_mm)
+        except GeometryError as error:
+            if not self.n_lost_files:
+                raise
+            files = "file" if self.n_lost_files == 1 else "files"
+            raise GeometryError(f"{error} ({self.n_lost_files} {files} of the study could not be read)") from error
 
     def check(self) -> None:
         """Check from the headers alone that the series forms a volume within the policy's limits.
@@ -184,7 +193,8 @@ def open_series(
         source = source.open(progress=progress)
     if isinstance(source, (str, Path)):
         source = _only_study(discover(source, progress=progress).studies, source)
-    return _first_loadable(LoadPlan(select_series(source, series_uid=policy.series_uid), policy, source.warnings))
+    selection = select_series(source, series_uid=policy.series_uid)
+    return _first_loadable(LoadPlan(selection, policy, source.warnings, source.n_lost_files))
 
 
 def read_first(plan: LoadPlan, read: Callable[[LoadPlan], _Result]) -> tuple[LoadPlan, _Result]:
@@ -289,7 +299,11 @@ def load_volume(
         The pixels of a file cannot be decoded.
     """
     plan = open_series(source, LoadPolicy(series_uid=series_uid, max_gap_mm=max_gap_mm), progress=progress)
-    return plan.load(rows=rows, slices=slices, step=step, progress=progress)
+    volume = plan.load(rows=rows, slices=slices, step=step, progress=progress)
+    if volume.provenance is not None:
+        repairs = (*plan.study_warnings, *volume.provenance.repairs)
+        volume.provenance = replace(volume.provenance, repairs=repairs)
+    return volume
 
 
 def check_slice_spacing(spacing_mm: float, *, limit_mm: float = MAX_SLICE_SPACING_MM) -> None:

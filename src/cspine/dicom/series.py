@@ -20,10 +20,13 @@ class SkippedFile:
         The file's path below the source.
     reason : str
         Why it is not read.
+    is_lost : bool
+        Whether it most likely held slices of the study that it belongs to.
     """
 
     name: str
     reason: str
+    is_lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class Study:
     series: tuple[Series, ...]
     skipped: tuple[SkippedFile, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def n_lost_files(self) -> int:
+        """Number of files that most likely held slices of the study and could not be read."""
+        return sum(file.is_lost for file in self.skipped)
 
     @property
     def patient_id(self) -> str | None:

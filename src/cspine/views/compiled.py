@@ -39,6 +39,8 @@ class CompiledVolume:
     image_quality_problems : dict
         Level to the image-quality problems that keep it from being assessed, of
         `cspine.views.image_quality.image_quality_problems`.
+    n_lost_files : int
+        Files of the study that most likely held slices and could not be read.
     """
 
     spine: SpineMap | None
@@ -47,6 +49,7 @@ class CompiledVolume:
     levels: tuple[LevelViews, ...]
     fracture_cells: Mapping[str, Grays] | None = None
     image_quality_problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    n_lost_files: int = 0
 
     @cached_property
     def sagittal(self) -> SagittalSet:
