@@ -39,7 +39,7 @@ from cspine.dicom.study_collection import TRUTH_FOLDER
 from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.evaluate import EvaluationResult, EvaluationSettings, ModelResult, evaluate
 from cspine.evaluation.localization import LesionLocalization
-from cspine.evaluation.operating_point_metrics import DEFAULT_OPERATING_POINT, operating_points_of_weights
+from cspine.evaluation.operating_points import DEFAULT_OPERATING_POINT, operating_points_of_weights
 from cspine.evaluation.predictions import Predictions
 from cspine.experiments.blanking import blank_views
 from cspine.localization.compiler import Compiler
@@ -145,13 +145,10 @@ def predict_from_slices(store: CompiledDataset, reference: ReferenceStandard, pr
 def _to_predictions(
     name: str, probability: pd.DataFrame, reference: ReferenceStandard, marks: pd.DataFrame | None = None
 ) -> Predictions:
-    """Count a fractured vertebra that was not found as missed: without a probability it would not be evaluated."""
-    labels = reference.labels
-    kept = probability.loc[probability.index.isin(labels.index)]
-    is_fractured = labels.loc[kept.index, list(TARGETS)].to_numpy() == 1
-    counted = kept.mask(kept.isna().to_numpy() & is_fractured, 0.0)
-    not_assessable = {str(study): "not compiled" for study in labels.index if study not in kept.index}
-    return Predictions(name, counted, not_assessable, marks, phantom_only=True)
+    """Return predictions for the studies of the reference standard; those that are not compiled are not assessable."""
+    kept = probability.loc[probability.index.isin(reference.labels.index)]
+    not_assessable = {str(study): "not compiled" for study in reference.labels.index if study not in kept.index}
+    return Predictions(name, kept, not_assessable, marks, phantom_only=True)
 
 
 # --- vertebrae -------------------------------------------------------------------------------------------------------
@@ -286,7 +283,7 @@ def subgroup_auc(model: ModelResult, value: str, cases: str) -> Interval:
 
 def within_level_auc(result: EvaluationResult, model: ModelResult) -> Interval:
     """Return the AUC of vertebrae against those of the same level: how often each level fractures does not count."""
-    cases = result.cases[model.name][LEVELS]
+    cases = result.cases[model.name][LEVELS].ranked()
     return stratified_auc(cases.truth, cases.probability, cases.columns, cases.patients)
 
 

@@ -86,7 +86,7 @@ def test_vertebrae_without_probability_or_mark() -> None:
 
     localization = result.models[0].localization
     assert localization is not None
-    assert localization.n_fractured == 2  # the third one lacks a probability of the other model
-    assert localization.operating_points[1].sensitivity.value == 1.0  # one of them without a mark
-    assert localization.operating_points[1].correct_location.value == 0.5
+    assert localization.n_fractured == 3  # what the other model does not answer is evaluated for this one
+    assert localization.operating_points[1].sensitivity.value == 1.0  # two of them without a mark
+    assert localization.operating_points[1].correct_location.value == pytest.approx(1 / 3)
     assert result.models[1].localization is None

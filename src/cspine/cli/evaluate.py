@@ -119,6 +119,8 @@ def _show(result: "EvaluationResult") -> None:
         for row in model.targets:
             cases = f"{row.n_positives:>5} of {row.n_cases:<6}"
             say(f"  {target_name(row.target):<10} {cases} AUC {format_interval(row.auc)}")
+        for note in model.notes:
+            say(f"  {note}")
     for comparison in result.comparisons:
         difference = comparison.difference
         names = f"{comparison.model} vs. {comparison.other}, {target_name(comparison.target)}"

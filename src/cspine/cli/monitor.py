@@ -29,6 +29,8 @@ def monitor_command(
         print_json(report.to_json())
     else:
         say(drift_summary(report.shifts))
+        for warning in report.warnings:
+            say(warning)
         if report.page is not None:
             say(f"Open the report:  {report.page}")
         say_research_only()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cspine.cli.application import app, handle_errors, print_json, progress_bar, say, say_research_only
+from cspine.cli.application import app, handle_errors, print_json, progress_bar, say, say_error, say_research_only
 from cspine.cli.options import Data, Json, Run
 
 _EPILOG = "Example:  cspine submit --data compiled --run runs/baseline --out submission.csv --transform study-optimal"
@@ -39,3 +39,9 @@ def submit_command(
     else:
         say(f"{summary.n_studies} studies, {summary.n_rows} rows ({transform}): {out}")
         say_research_only()
+    if summary.missing_studies:
+        first = ", ".join(summary.missing_studies[:3])
+        say_error(
+            f"{len(summary.missing_studies)} studies of the data set have no images and therefore no rows (first: "
+            f"{first}); the challenge requires rows of all of its studies"
+        )

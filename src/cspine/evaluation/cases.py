@@ -20,10 +20,17 @@ _ACQUISITION_COLUMNS: Final = tuple(Acquisition.model_fields)
 LEVELS: Final = "levels"
 """Target that stands for the vertebrae of all levels together."""
 
+UNANSWERED_SCORE: Final = -1.0
+"""Score of a fractured case without an answer: below every probability and every threshold."""
+
 
 @dataclass(frozen=True)
 class Cases:
     """The cases of one target, with their labels and a model's probabilities.
+
+    Every case of the reference standard is there, whether the model answers it or not. A case is not answered where the
+    study is not assessable, or where the vertebra has no probability. Metrics take the cases that `ranked` or
+    `answered` returns.
 
     Attributes
     ----------
@@ -32,7 +39,7 @@ class Cases:
     truth : (n,) int
         Labels, 0 or 1.
     probability : (n,) float
-        Predicted probabilities of a fracture, 0 to 1.
+        Predicted probabilities of a fracture, 0 to 1; NaN of cases that the model does not answer.
     studies : (n,) int
         Index of each case's study in the reference standard.
     patients : (n,) int
@@ -58,6 +65,39 @@ class Cases:
         """Number of fractured cases."""
         return int(self.truth.sum())
 
+    @property
+    def is_answered(self) -> Bools:
+        """Whether the model answers each case, (n,)."""
+        return np.asarray(~np.isnan(self.probability), bool)
+
+    @property
+    def n_unanswered_fractured(self) -> int:
+        """Number of fractured cases that the model does not answer."""
+        return int(np.sum(~self.is_answered & (self.truth > 0)))
+
+    @property
+    def n_unanswered_intact(self) -> int:
+        """Number of intact cases that the model does not answer."""
+        return int(np.sum(~self.is_answered & (self.truth == 0)))
+
+    def answered(self) -> "Cases":
+        """Return the cases that the model answers."""
+        return self.select(self.is_answered)
+
+    def ranked(self, is_comparable: Bools | None = None) -> "Cases":
+        """Return all fractured cases and the answered intact ones; a fractured one without an answer ranks lowest.
+
+        So a fracture that a model does not answer is missed at every threshold. An intact case without an answer is
+        neither a true negative nor a false positive, and is left out.
+
+        Parameters
+        ----------
+        is_comparable : (n,) bool, optional
+            Intact cases to take; those that this model answers if omitted.
+        """
+        chosen = self.select((self.truth > 0) | (self.is_answered if is_comparable is None else is_comparable))
+        return replace(chosen, probability=np.where(chosen.is_answered, chosen.probability, UNANSWERED_SCORE))
+
     def select(self, is_selected: Bools) -> "Cases":
         """Return some of the cases."""
         return Cases(
@@ -72,24 +112,24 @@ class Cases:
 
 @dataclass(frozen=True)
 class MatchedPredictions:
-    """A reference standard, and the predictions of several models for the same studies and targets.
+    """A reference standard, and the predictions of several models for its studies.
 
     Attributes
     ----------
     reference : ReferenceStandard
-        Reference standard of the studies that every model assessed.
+        Reference standard, with all of its studies.
     probability : dict of str to (n, 8) float
-        Probabilities of each model, columns `TARGETS`. Where one model gives none, it is NaN for all.
+        Probabilities of each model, columns `TARGETS`; NaN where the model does not answer.
     not_assessable : dict of str to tuple of str
         Studies of the reference standard that each model rated not assessable.
-    n_unmatched : dict of str to int
-        Number of each model's studies that are not in the reference standard.
+    unmatched : dict of str to tuple of str
+        Studies that each model predicted and the reference standard does not hold.
     """
 
     reference: ReferenceStandard
     probability: Mapping[str, Floats]
     not_assessable: Mapping[str, tuple[str, ...]]
-    n_unmatched: Mapping[str, int]
+    unmatched: Mapping[str, tuple[str, ...]]
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -102,20 +142,19 @@ class MatchedPredictions:
         return np.unique(self.reference.patients.to_numpy().astype(str), return_inverse=True)[1].astype(np.intp)
 
     def cases(self, model: str) -> dict[str, Cases]:
-        """Return the cases of a model by target: `TARGETS` and `LEVELS`."""
+        """Return the cases of a model by target, `TARGETS` and `LEVELS`: the same for every model, answered or not."""
         labels, probability, patients = self.labels, self.probability[model], self.patients
         columns_of = {target: [column] for column, target in enumerate(TARGETS)}
         columns_of[LEVELS] = [TARGETS.index(level) for level in VERTEBRAE]
         cases = {}
         for target, columns in columns_of.items():
-            rows, positions = np.nonzero(~np.isnan(probability[:, columns]))
-            of = np.array(columns)[positions]
+            rows, of = (part.ravel() for part in np.meshgrid(np.arange(len(labels)), columns, indexing="ij"))
             cases[target] = Cases(target, labels[rows, of], probability[rows, of], rows, patients[rows], of)
         return cases
 
 
 def match_predictions(reference: ReferenceStandard, models: Sequence[Predictions]) -> MatchedPredictions:
-    """Match predictions with a reference standard; what one model leaves out is left out for all.
+    """Match predictions with a reference standard; every study of it is kept.
 
     Parameters
     ----------
@@ -127,40 +166,63 @@ def match_predictions(reference: ReferenceStandard, models: Sequence[Predictions
     Raises
     ------
     LabelError
-        A model lacks studies of the reference standard, names are equal, or no study remains.
+        A label is missing, a model lacks studies of the reference standard or predicts one twice, names are equal, or a
+        model assessed no study.
     """
     names = [model.name for model in models]
     if not models or len(set(names)) != len(names):
         raise LabelError(f"models are called {', '.join(names) or 'nothing'}; give one at least, each its own name")
     studies: pd.Index[Any] = reference.labels.index
-    is_assessed = np.ones(len(studies), bool)
+    unlabeled = studies[reference.labels[list(TARGETS)].isna().any(axis=1)]
+    if len(unlabeled):
+        raise LabelError(
+            f"{reference.name}: {_count(unlabeled, studies, 'lack a label')}; fill it in or leave the studies out"
+        )
     for model in models:
-        is_assessed &= _is_assessed(model, studies)
-    if not is_assessed.any():
-        raise LabelError("no study was assessed by every model; there is nothing to evaluate")
-    kept = studies[is_assessed]
-    matched = reference.select(kept)
-    tables = [model.probability.reindex(columns=list(TARGETS)).loc[kept].to_numpy(np.float64) for model in models]
-    is_missing = np.any([np.isnan(table) for table in tables], axis=0)
+        _check_studies(model, studies)
+    selected = reference.select(studies)
     return MatchedPredictions(
-        replace(matched, subgroups=_subgroups(matched, models)),
-        {name: np.where(is_missing, np.nan, table) for name, table in zip(names, tables, strict=True)},
-        {model.name: tuple(study for study in studies if study in model.not_assessable) for model in models},
-        {model.name: int((~model.probability.index.isin(studies)).sum()) for model in models},
+        replace(selected, subgroups=_subgroups(selected, models)),
+        {
+            model.name: model.probability.reindex(studies, columns=list(TARGETS)).to_numpy(np.float64)
+            for model in models
+        },
+        {model.name: _not_assessable(model, studies) for model in models},
+        {model.name: _unmatched(model, studies) for model in models},
     )
 
 
-def _is_assessed(model: Predictions, studies: "pd.Index[Any]") -> Bools:
-    """Return which studies have probabilities; raises LabelError where others are not rated not assessable."""
-    has_probability = studies.isin(model.probability.index)
+def _check_studies(model: Predictions, studies: "pd.Index[Any]") -> None:
+    """Raise LabelError where a model predicts a study twice, lacks one that it does not rate, or assessed none."""
+    predicted = model.probability.index
+    if predicted.has_duplicates:
+        repeated = predicted[predicted.duplicated()].unique()
+        raise LabelError(f"{model.name}: {_count(repeated, predicted, 'are predicted twice')}; keep one of each")
+    has_probability = studies.isin(predicted)
     missing = studies[~has_probability & ~studies.isin(list(model.not_assessable))]
     if len(missing):
-        first = ", ".join(str(study)[:80] for study in missing[:3])
         raise LabelError(
-            f"{model.name}: {len(missing)} of {len(studies)} studies have no prediction (first: {first}); "
+            f"{model.name}: {_count(missing, studies, 'have no prediction')}; "
             "predict them, or leave them out of the reference standard"
         )
-    return np.asarray(has_probability, bool)
+    if not has_probability.any():
+        raise LabelError(f"{model.name}: assessed no study of {len(studies)}; there is nothing to evaluate")
+
+
+def _count(studies: "pd.Index[Any]", among: "pd.Index[Any]", fact: str) -> str:
+    """Return of how many studies a fact is true, and the first three."""
+    return f"{len(studies)} of {len(among)} studies {fact} (first: {', '.join(str(name)[:80] for name in studies[:3])})"
+
+
+def _not_assessable(model: Predictions, studies: "pd.Index[Any]") -> tuple[str, ...]:
+    predicted = set(model.probability.index)
+    return tuple(str(study) for study in studies if study in model.not_assessable and study not in predicted)
+
+
+def _unmatched(model: Predictions, studies: "pd.Index[Any]") -> tuple[str, ...]:
+    known = set(studies)
+    predicted = dict.fromkeys([*model.probability.index, *model.not_assessable])
+    return tuple(str(study) for study in predicted if study not in known)
 
 
 def _subgroups(reference: ReferenceStandard, models: Sequence[Predictions]) -> pd.DataFrame:

@@ -1,24 +1,25 @@
 """Evaluation of models against a reference standard: all metrics that a report needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from cspine.core.anatomy import OVERALL, TARGETS
+from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.errors import InputError
 from cspine.core.files import plain_json
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats
 from cspine.datasets.reference_standard import ReferenceStandard
-from cspine.evaluation.cases import LEVELS, Cases, MatchedPredictions, match_predictions
+from cspine.evaluation.cases import LEVELS, UNANSWERED_SCORE, Cases, MatchedPredictions, match_predictions
 from cspine.evaluation.localization import LesionLocalization, evaluate_localization, level_confusion
-from cspine.evaluation.operating_point_metrics import DEFAULT_OPERATING_POINT, FixedOperatingPoints
+from cspine.evaluation.operating_points import DEFAULT_OPERATING_POINT, FixedOperatingPoints
 from cspine.evaluation.predictions import Predictions
 from cspine.evaluation.subgroups import SubgroupMetrics, subgroup_metrics
-from cspine.evaluation.target_metrics import TargetMetrics, auc_difference, target_metrics
+from cspine.evaluation.target_metrics import TargetMetrics, auc_difference, comparable_cases, target_metrics
+from cspine.evaluation.unanswered import Unanswered, count_unanswered, model_notes
 from cspine.metrics.bootstrap import N_RESAMPLES, patient_weights
 from cspine.metrics.delong import AucDifference
 from cspine.metrics.reliability import net_benefit
@@ -33,10 +34,15 @@ STUDY_OPTIMAL: Final = "optimal per study"
 _DECISION_THRESHOLDS: Final = np.round(np.arange(0.01, 0.51, 0.01), 2)
 _ACCURACY_THRESHOLD: Final = 0.5
 
+UNINFORMED: Final = 0.5
+"""Probability by which the challenge's loss counts a target without an answer: the one that knows nothing."""
+
 
 @dataclass(frozen=True)
 class DecisionCurve:
     """Net benefit of acting on patients at or above each threshold probability, in true positives per patient.
+
+    Patients without an answer are not acted on, whether they are fractured or not.
 
     Attributes
     ----------
@@ -64,15 +70,25 @@ class ModelResult:
     n_unmatched_predictions : int
         Studies that it predicted and the reference standard does not hold.
     n_unscored_vertebrae : int
-        Vertebrae of the evaluated studies to which one of the models gives no probability. They are left out for all.
+        Vertebrae of the other studies without a probability: absent from the scan, or not found.
+    unanswered : Unanswered
+        All cases without an answer. Fractured ones are missed; intact ones are neither true negatives nor false
+        positives.
+    notes : tuple of str
+        Sentences on cases that are not answered or not evaluated, and on how the predictions were read.
+    operating_points : FixedOperatingPoints
+        Thresholds, and what they were chosen on: those of the settings, or else of the model, or the default.
     phantom_only : bool
         Whether the model was trained on phantoms only.
     targets : tuple of TargetMetrics
         Performance on each of `TARGETS`, and on all levels together.
     accuracy, all_negative_accuracy : float
-        Fraction of all labels that are correct at threshold 0.5, and without any positive prediction.
+        Fraction of the labels that are correct at threshold 0.5, and without any positive prediction. Fractured cases
+        without an answer are wrong; intact ones are left out.
     level_confusion : (7, 7) int
-        As returned by `cspine.evaluation.localization.level_confusion`.
+        Studies with a single fractured vertebra, by its level and by that with the highest probability.
+    n_unanswered_single_fractures : (7,) int
+        Further studies with a single fractured vertebra, which the model does not answer, by its level.
     decision_curve : DecisionCurve
         Net benefit for patients.
     subgroups : tuple of SubgroupMetrics
@@ -86,11 +102,15 @@ class ModelResult:
     n_not_assessable_fractured: int
     n_unmatched_predictions: int
     n_unscored_vertebrae: int
+    unanswered: Unanswered
+    notes: tuple[str, ...]
+    operating_points: FixedOperatingPoints
     phantom_only: bool
     targets: tuple[TargetMetrics, ...]
     accuracy: float
     all_negative_accuracy: float
     level_confusion: npt.NDArray[np.int64]
+    n_unanswered_single_fractures: npt.NDArray[np.int64]
     decision_curve: DecisionCurve
     subgroups: tuple[SubgroupMetrics, ...]
     localization: LesionLocalization | None
@@ -99,14 +119,34 @@ class ModelResult:
         """Return the performance on one of `TARGETS`, or on `LEVELS`."""
         return next(metrics for metrics in self.targets if metrics.target == name)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as dictionaries, lists and arrays."""
+        return asdict(self) | {"operating_points": self.operating_points.model_dump(mode="json")}
+
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """AUC of one model minus that of another on the same cases of one target."""
+    """AUC of one model minus that of another on the same cases of one target.
+
+    Attributes
+    ----------
+    model, other, target : str
+        Names of the models, and the target.
+    n_fractured, n_intact : int
+        Cases of the comparison: all fractured ones, of which each model ranks those lowest that it does not answer, and
+        the intact ones that both answer.
+    n_intact_left_out : int
+        Intact cases that either does not answer.
+    difference : AucDifference
+        Difference with its interval and test.
+    """
 
     model: str
     other: str
     target: str
+    n_fractured: int
+    n_intact: int
+    n_intact_left_out: int
     difference: AucDifference
 
 
@@ -141,11 +181,9 @@ class EvaluationResult:
     is_phantom : bool
         Whether all studies are phantoms.
     n_studies, n_patients : int
-        Studies with predictions by all models, and their patients.
+        Studies of the reference standard, and their patients. All are evaluated, whether models answer them or not.
     n_resamples : int
         Number of bootstrap resamples.
-    operating_points : FixedOperatingPoints
-        Thresholds, and what they were chosen on.
     models : tuple of ModelResult
         Result of each model.
     losses : tuple of ChallengeLoss
@@ -156,7 +194,7 @@ class EvaluationResult:
     protocol : EvaluationProtocol
         Circumstances of the evaluation.
     reference : ReferenceStandard
-        Reference standard of the evaluated studies.
+        Reference standard of all evaluated studies.
     cases : mapping of str to mapping of str to Cases
         Cases of each model by target.
     """
@@ -166,7 +204,6 @@ class EvaluationResult:
     n_studies: int
     n_patients: int
     n_resamples: int
-    operating_points: FixedOperatingPoints
     models: tuple[ModelResult, ...]
     losses: tuple[ChallengeLoss, ...]
     comparisons: tuple[ModelComparison, ...]
@@ -183,7 +220,7 @@ class EvaluationResult:
             "n_patients": self.n_patients,
             "n_resamples": self.n_resamples,
             "operating_points": self.operating_points.model_dump(mode="json"),
-            "models": [asdict(model) for model in self.models],
+            "models": [model.to_json() for model in self.models],
             "losses": [asdict(loss) for loss in self.losses],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "protocol": asdict(self.protocol),
@@ -193,9 +230,14 @@ class EvaluationResult:
         return plain
 
     @property
+    def operating_points(self) -> FixedOperatingPoints:
+        """Operating points of the first model; other models have others where their findings carry them."""
+        return self.models[0].operating_points
+
+    @property
     def thresholds_in_sample(self) -> bool:
-        """Whether the operating points were chosen on the very studies that are evaluated."""
-        return self.operating_points.studies_sha256 == self.reference.studies_sha256
+        """Whether any operating points were chosen on the very studies that are evaluated."""
+        return any(model.operating_points.studies_sha256 == self.reference.studies_sha256 for model in self.models)
 
 
 @dataclass(frozen=True)
@@ -204,8 +246,9 @@ class EvaluationSettings:
 
     Attributes
     ----------
-    operating_points : FixedOperatingPoints
-        Thresholds chosen on other studies.
+    operating_points : FixedOperatingPoints, optional
+        Thresholds chosen on other studies, for all models. If omitted, those that belong to each model, or else the
+        default.
     baselines : mapping of str to (8,) array_like
         Constants that need no image, as returned by `cspine.metrics.rsna2022.constant_baselines`.
     n_resamples : int
@@ -216,11 +259,15 @@ class EvaluationSettings:
         Circumstances of the evaluation, which are reported.
     """
 
-    operating_points: FixedOperatingPoints = DEFAULT_OPERATING_POINT
+    operating_points: FixedOperatingPoints | None = None
     baselines: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
     n_resamples: int = N_RESAMPLES
     seed: int = 0
     protocol: EvaluationProtocol = field(default_factory=EvaluationProtocol)
+
+    def operating_points_of(self, model: Predictions) -> FixedOperatingPoints:
+        """Return the operating points at which a model is evaluated."""
+        return self.operating_points or model.operating_points or DEFAULT_OPERATING_POINT
 
 
 def evaluate(
@@ -237,7 +284,7 @@ def evaluate(
     reference : ReferenceStandard
         Labels of the studies.
     models : sequence of Predictions
-        At least one. All are evaluated on the studies and vertebrae that all of them assess.
+        At least one. Each is evaluated on all studies: fractured cases that it does not answer are missed.
     settings : EvaluationSettings, optional
         Operating points, baselines and bootstrap.
     progress : Progress
@@ -246,7 +293,7 @@ def evaluate(
     Raises
     ------
     LabelError
-        A model lacks studies, or predictions and reference standard do not match.
+        A model lacks studies or assessed none, or predictions and reference standard do not match.
     InputError
         A label is not 0 or 1, or a probability is not from 0 to 1.
     """
@@ -257,7 +304,7 @@ def evaluate(
     for number, model in enumerate(models):
         progress("evaluate", number, len(models))
         cases[model.name] = matched.cases(model.name)
-        results.append(_evaluate_model(matched, reference, model, cases[model.name], settings))
+        results.append(_evaluate_model(matched, model, cases[model.name], settings))
     progress("evaluate", len(models), len(models))
     predictions = _loss_inputs(matched.probability, settings.baselines)
     return EvaluationResult(
@@ -266,7 +313,6 @@ def evaluate(
         n_studies=len(matched.labels),
         n_patients=len(np.unique(matched.patients)),
         n_resamples=settings.n_resamples,
-        operating_points=settings.operating_points,
         models=tuple(results),
         losses=challenge_loss_intervals(matched.labels, predictions, weights),
         comparisons=tuple(_compare_models(cases)),
@@ -277,31 +323,35 @@ def evaluate(
 
 
 def _evaluate_model(
-    matched: MatchedPredictions,
-    reference: ReferenceStandard,
-    model: Predictions,
-    cases: Mapping[str, Cases],
-    settings: EvaluationSettings,
+    matched: MatchedPredictions, model: Predictions, cases: Mapping[str, Cases], settings: EvaluationSettings
 ) -> ModelResult:
     probability, labels = matched.probability[model.name], matched.labels
     not_assessable = list(matched.not_assessable[model.name])
-    is_scored = ~np.isnan(probability)
-    points = settings.operating_points
+    points = settings.operating_points_of(model)
     patients, last_point = cases[OVERALL], points.points[-1]
+    unanswered, confusion = count_unanswered(matched, model, cases), level_confusion(matched, model.name)
+    is_counted = ~np.isnan(probability) | (labels > 0)
+    filled = np.nan_to_num(probability, nan=UNANSWERED_SCORE)
+    n_vertebrae = unanswered.n_fractured_vertebrae + unanswered.n_intact_vertebrae
     bootstrap = {"n_resamples": settings.n_resamples, "seed": settings.seed}
     return ModelResult(
         name=model.name,
         n_not_assessable=len(not_assessable),
-        n_not_assessable_fractured=int(reference.labels.loc[not_assessable, OVERALL].sum()),
-        n_unmatched_predictions=matched.n_unmatched[model.name],
-        n_unscored_vertebrae=int((~is_scored[:, 1:]).sum()),
+        n_not_assessable_fractured=int(matched.reference.labels.loc[not_assessable, OVERALL].sum()),
+        n_unmatched_predictions=len(matched.unmatched[model.name]),
+        n_unscored_vertebrae=n_vertebrae - len(VERTEBRAE) * len(not_assessable),
+        unanswered=unanswered,
+        notes=model_notes(matched, model, unanswered),
+        operating_points=points,
         phantom_only=model.phantom_only,
         targets=tuple(target_metrics(cases[target], points, **bootstrap) for target in (*TARGETS, LEVELS)),
-        accuracy=label_accuracy(labels[is_scored], probability[is_scored], _ACCURACY_THRESHOLD),
-        all_negative_accuracy=all_negative_accuracy(labels[is_scored]),
-        level_confusion=level_confusion(matched, model.name),
+        accuracy=label_accuracy(labels[is_counted], filled[is_counted], _ACCURACY_THRESHOLD),
+        all_negative_accuracy=all_negative_accuracy(labels[is_counted]),
+        level_confusion=confusion[:, : len(VERTEBRAE)],
+        n_unanswered_single_fractures=confusion[:, -1],
         decision_curve=DecisionCurve(
-            _DECISION_THRESHOLDS, *net_benefit(patients.truth, patients.probability, _DECISION_THRESHOLDS)
+            _DECISION_THRESHOLDS,
+            *net_benefit(patients.truth, np.nan_to_num(patients.probability, nan=0.0), _DECISION_THRESHOLDS),
         ),
         subgroups=(
             *subgroup_metrics(matched.reference, patients, last_point.patient, **bootstrap),
@@ -312,31 +362,34 @@ def _evaluate_model(
 
 
 def _loss_inputs(models: Mapping[str, Floats], baselines: Mapping[str, npt.ArrayLike]) -> dict[str, Floats]:
-    """Return the probabilities whose loss is reported: of the models, their transforms, and the constants."""
-    is_missing = np.isnan(next(iter(models.values())))  # equal in all models
-    inputs = {f"{name}: {PLAIN}": probability for name, probability in models.items()}
+    """Return the probabilities whose loss is reported: of the models, their transforms, and the constants.
+
+    All are of the same studies and targets. The challenge requires a probability of each: what a model does not answer
+    counts as `UNINFORMED`, which no transform changes.
+    """
+    inputs = {f"{name}: {PLAIN}": np.nan_to_num(probability, nan=UNINFORMED) for name, probability in models.items()}
     for name, probability in models.items():
-        filled = np.where(is_missing, 0.0, probability)
+        filled = np.nan_to_num(probability, nan=0.0)
         for transform, values in ((GLOBAL_OPTIMAL, metric_optimal(filled)), (STUDY_OPTIMAL, study_optimal(filled))):
-            inputs[f"{name}: {transform}"] = np.where(is_missing, np.nan, values)
+            inputs[f"{name}: {transform}"] = np.where(np.isnan(probability), UNINFORMED, values)
+    n_studies = len(next(iter(models.values())))
     for name, constants in baselines.items():
         values = np.asarray(constants, np.float64)
         if values.shape != (len(TARGETS),):
             raise InputError(f"a baseline of shape {values.shape} is not eight constants; give one per target")
-        inputs[f"constant: {name}"] = np.where(is_missing, np.nan, values)
+        inputs[f"constant: {name}"] = np.tile(values, (n_studies, 1))
     return inputs
 
 
-def _compare_models(cases: Mapping[str, Mapping[str, Cases]]) -> list[ModelComparison]:
+def _compare_models(cases: Mapping[str, Mapping[str, Cases]]) -> Iterator[ModelComparison]:
     """Compare the first model with each other one, on patients and on all vertebrae."""
     first, *others = cases
-    differences = (
-        (other, target, auc_difference(cases[first][target], cases[other][target]))
-        for other in others
-        for target in (OVERALL, LEVELS)
-    )
-    return [
-        ModelComparison(first, other, target, difference)
-        for other, target, difference in differences
-        if difference is not None
-    ]
+    for other in others:
+        for target in (OVERALL, LEVELS):
+            one, two = cases[first][target], cases[other][target]
+            difference = auc_difference(one, two)
+            if difference is not None:
+                compared, _ = comparable_cases(one, two)
+                n_intact = len(compared.truth) - compared.n_positives
+                n_left_out = len(one.truth) - len(compared.truth)
+                yield ModelComparison(first, other, target, compared.n_positives, n_intact, n_left_out, difference)

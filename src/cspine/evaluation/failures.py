@@ -44,6 +44,8 @@ class Failure:
 def worst_failures(reference: ReferenceStandard, cases: Mapping[str, Cases], count: int = 6) -> list[Failure]:
     """Return the false positives with the highest probabilities, then the false negatives with the lowest.
 
+    Vertebrae without an answer have no probability; `cspine.evaluation.unanswered` lists them.
+
     Parameters
     ----------
     reference : ReferenceStandard
@@ -53,7 +55,7 @@ def worst_failures(reference: ReferenceStandard, cases: Mapping[str, Cases], cou
     count : int
         Maximum number of either.
     """
-    levels = cases[LEVELS]
+    levels = cases[LEVELS].answered()
     fracture_types = _fracture_types(reference)
     studies = reference.labels.index.to_numpy(dtype=str)
     ascending = np.argsort(levels.probability, kind="stable")

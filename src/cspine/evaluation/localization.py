@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cspine.core.anatomy import VERTEBRAE
+from cspine.core.anatomy import TARGETS, VERTEBRAE
 from cspine.core.columns import POINT_COLUMNS, STUDY
 from cspine.core.typing import Bools, Floats
 from cspine.datasets.lesion_reference import LesionReference, Mark
 from cspine.evaluation.cases import MatchedPredictions
-from cspine.evaluation.operating_point_metrics import FixedOperatingPoints
+from cspine.evaluation.operating_points import FixedOperatingPoints
 from cspine.evaluation.predictions import Predictions
 from cspine.metrics.bootstrap import Interval, proportion_interval
 from cspine.metrics.froc import Froc, froc
@@ -36,7 +36,7 @@ class LocalizationAtPoint:
     threshold : float
         Threshold on the vertebra's probability.
     sensitivity : Interval
-        Fraction of fractured vertebrae whose probability reaches the threshold.
+        Fraction of fractured vertebrae whose probability reaches the threshold; those without one do not.
     correct_location : Interval
         Fraction of those that have a mark of at least that strength which hits the fracture.
     """
@@ -56,7 +56,11 @@ class LesionLocalization:
     hit_criterion : str
         Criterion of a hit.
     n_studies, n_fractured : int
-        Studies whose fractures are located, and fractured vertebrae in them.
+        Studies whose fractures are located, answered or not, and fractured vertebrae in them.
+    n_unanswered : int
+        Those of these vertebrae that the model does not answer; they are missed.
+    n_unlocated : int
+        Further fractured vertebrae, whose location is not known; they are not evaluated here.
     froc : Froc
         FROC curve of all marks.
     sensitivity_at : dict of float to Interval
@@ -68,6 +72,8 @@ class LesionLocalization:
     hit_criterion: str
     n_studies: int
     n_fractured: int
+    n_unanswered: int
+    n_unlocated: int
     froc: Froc
     sensitivity_at: dict[float, Interval]
     operating_points: tuple[LocalizationAtPoint, ...]
@@ -86,7 +92,7 @@ def evaluate_localization(
     Parameters
     ----------
     matched : MatchedPredictions
-        With the reference locations. Vertebrae without a probability by one of the models do not count.
+        With the reference locations.
     model : Predictions
         Model whose marks are evaluated.
     operating_points : FixedOperatingPoints
@@ -109,17 +115,16 @@ def evaluate_localization(
     lesions = matched.reference.lesions
     if lesions is None or model.marks is None:
         return None
-    scored = _vertebra_probabilities(matched, model.name)
     located = _located_levels(matched, lesions)
-    fractured = [(study, level) for study, levels in located.items() for level in levels if (study, level) in scored]
+    fractured = [(study, level) for study, levels in located.items() for level in levels]
     if not fractured:
         return None
     index_of = {vertebra: index for index, vertebra in enumerate(fractured)}
-    marks = [mark for mark in _match_marks(lesions, model.marks, index_of, located) if mark.vertebra in scored]
+    marks = list(_match_marks(lesions, model.marks, index_of, located))
     strength, hits = np.array([mark.strength for mark in marks]), np.array([mark.hit for mark in marks], np.int64)
     curve = froc(strength, hits, n_lesions=len(fractured), n_studies=len(located))
     hit_strength = _max_hit_strength(marks, len(fractured))
-    probability = np.array([scored[vertebra] for vertebra in fractured])
+    probability = _vertebra_probabilities(matched, model.name, fractured)
     patients = np.array([str(matched.reference.patients[study]) for study, _ in fractured])
     everyone = np.ones(len(fractured), bool)
 
@@ -130,6 +135,8 @@ def evaluate_localization(
         lesions.hit_criterion,
         len(located),
         len(fractured),
+        int(np.isnan(probability).sum()),
+        _count_unlocated(matched, index_of),
         curve,
         {rate: proportion(hit_strength >= curve.threshold_at(rate), everyone) for rate in FALSE_POSITIVE_RATES},
         tuple(
@@ -145,22 +152,26 @@ def evaluate_localization(
 
 
 class _MatchedMark(NamedTuple):
-    """A mark: its vertebra, its strength, and the index of the fractured vertebra that it hits, or -1."""
+    """A mark: its strength, and the index of the fractured vertebra that it hits, or -1."""
 
-    vertebra: Vertebra
     strength: float
     hit: int
 
 
-def _vertebra_probabilities(matched: MatchedPredictions, model: str) -> dict[Vertebra, float]:
-    """Return the probability of each vertebra that is evaluated."""
-    studies, values = matched.reference.labels.index, matched.probability[model][:, 1:]
-    return {
-        (str(study), level): float(values[row, column])
-        for row, study in enumerate(studies)
-        for column, level in enumerate(VERTEBRAE)
-        if not np.isnan(values[row, column])
+def _vertebra_probabilities(matched: MatchedPredictions, model: str, vertebrae: list[Vertebra]) -> Floats:
+    """Return the probability of each vertebra; NaN, which reaches no threshold, where the model does not answer."""
+    rows = matched.reference.labels.index.get_indexer(pd.Index([study for study, _ in vertebrae]))
+    columns = [TARGETS.index(level) for _, level in vertebrae]
+    return np.asarray(matched.probability[model][rows, columns])
+
+
+def _count_unlocated(matched: MatchedPredictions, located: Collection[Vertebra]) -> int:
+    """Return the number of vertebrae that are fractured by their label, and of unknown location."""
+    studies = matched.reference.labels.index
+    fractured = {
+        (str(studies[row]), VERTEBRAE[column]) for row, column in np.argwhere(matched.labels[:, 1:] > 0).tolist()
     }
+    return len(fractured - set(located))
 
 
 def _located_levels(matched: MatchedPredictions, lesions: LesionReference) -> dict[str, tuple[str, ...]]:
@@ -178,7 +189,7 @@ def _match_marks(
         position = (float(row[name]) for name in (*POINT_COLUMNS, "slice_number", "row", "column"))
         hit = lesions.hit(Mark(study, level, *position))
         index = -1 if hit is None else index_of.get((study, hit), -1)
-        yield _MatchedMark((study, level), float(row["strength"]), index)
+        yield _MatchedMark(float(row["strength"]), index)
 
 
 def _max_hit_strength(marks: list[_MatchedMark], n_fractured: int) -> Floats:
@@ -202,14 +213,14 @@ def level_confusion(matched: MatchedPredictions, model: str) -> npt.NDArray[np.i
 
     Returns
     -------
-    (7, 7) int
-        Number of studies by fractured level and by the level with the highest probability. Levels without a
-        probability are not predicted; studies whose fractured level has none are left out.
+    (7, 8) int
+        Number of studies by fractured level and by the level with the highest probability. The last column counts the
+        studies whose fractured level the model does not answer, so that no level it names can be the right one.
     """
     labels, probability = matched.labels[:, 1:], matched.probability[model][:, 1:]
-    confusion = np.zeros((len(VERTEBRAE), len(VERTEBRAE)), np.int64)
+    confusion = np.zeros((len(VERTEBRAE), len(VERTEBRAE) + 1), np.int64)
     for row in np.flatnonzero(labels.sum(axis=1) == 1):
         level = int(labels[row].argmax())
-        if not np.isnan(probability[row, level]):
-            confusion[level, int(np.nanargmax(probability[row]))] += 1
+        is_answered = not np.isnan(probability[row, level])
+        confusion[level, int(np.nanargmax(probability[row])) if is_answered else len(VERTEBRAE)] += 1
     return confusion

@@ -7,19 +7,18 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
-from cspine.core.anatomy import OVERALL, TARGETS
+from cspine.core.anatomy import TARGETS, VERTEBRAE
 from cspine.core.columns import MARK_COLUMNS, STUDY
 from cspine.core.errors import LabelError
-from cspine.core.findings import SCHEMA_VERSION, Findings
+from cspine.core.findings import Findings, VertebraFinding
 from cspine.datasets.rsna2022_labels import read_table, refuse_rows
 from cspine.datasets.submission import FRACTURED, ROW_ID
+from cspine.evaluation.findings_files import read_findings_files
+from cspine.evaluation.operating_points import FixedOperatingPoints, operating_points_of_findings
 
-FINDINGS_FILE: Final = "findings.json"
-
-_MAX_FINDINGS_BYTES: Final = 32 * 2**20
-"""Size limit of a findings file; real ones take 100 kB."""
+NOT_FOUND: Final = "not found"
+"""Coverage of a vertebra that lies within the scanned extent and was not found there."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Predictions:
         Name of the model, or of the file that its predictions were read from.
     probability : DataFrame
         Probabilities of a fracture, indexed by StudyInstanceUID, columns `TARGETS`; NaN of a vertebra that the model
-        rated not assessable.
+        does not answer, because it is absent from the scan or was not found.
     not_assessable : dict of str to str
         Studies without probabilities, and the code of the reason.
     marks : DataFrame or None
@@ -41,9 +40,13 @@ class Predictions:
         model reports no locations.
     study_metadata : DataFrame
         Further columns indexed by study, such as the hash of the weights (``weights``), acquisition parameters or
-        coverage (``C1 coverage``).
+        coverage (``C1 coverage``: one of `cspine.core.findings.Coverage`, or `NOT_FOUND`).
     phantom_only : bool
         Whether the model was trained on phantoms only.
+    operating_points : FixedOperatingPoints or None
+        Operating points that belong to these predictions, as findings carry them.
+    warnings : tuple of str
+        What a user has to know of how they were read.
     """
 
     name: str
@@ -52,6 +55,8 @@ class Predictions:
     marks: pd.DataFrame | None = None
     study_metadata: pd.DataFrame = field(default_factory=pd.DataFrame)
     phantom_only: bool = False
+    operating_points: FixedOperatingPoints | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_predictions(path: Path, *, name: str | None = None) -> Predictions:
@@ -132,35 +137,9 @@ def _probabilities(path: Path, table: pd.DataFrame, columns: list[str], key: str
 # --- findings --------------------------------------------------------------------------------------------------------
 
 
-def list_findings(path: Path) -> list[Path]:
-    """Return the findings files in a folder, or the file itself; raises LabelError where there are none."""
-    files = sorted(path.rglob(FINDINGS_FILE)) if path.is_dir() else [path]
-    if not files:
-        raise LabelError(f"{path}: holds no {FINDINGS_FILE}; give the folder that cspine predict wrote")
-    return files
-
-
-def load_findings(path: Path) -> Findings:
-    """Return the findings in a file; raises LabelError where it holds none, or those of another version."""
-    try:
-        if path.stat().st_size > _MAX_FINDINGS_BYTES:
-            raise LabelError(f"{path}: is too large for findings; give what cspine predict wrote")
-        return Findings.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise LabelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        if where == "schema_version":
-            raise LabelError(
-                f"{path}: was written by cspine 0.1 or another version, not in schema {SCHEMA_VERSION}; predict again"
-            ) from error
-        raise LabelError(f"{path}: holds no findings ({where}: {first['msg']}); predict again") from error
-
-
 def _from_findings(path: Path, name: str) -> Predictions:
-    files = list_findings(path)
-    all_findings = [load_findings(file) for file in files]
+    files = read_findings_files(path)
+    all_findings = files.findings
     studies = pd.Series([findings.study_instance_uid for findings in all_findings])
     is_repeated = studies.duplicated()
     if is_repeated.any():
@@ -173,6 +152,7 @@ def _from_findings(path: Path, name: str) -> Predictions:
     metadata = {findings.study_instance_uid: _metadata_row(findings) for findings in all_findings}
     marks = [mark for findings in assessed for mark in _marks(findings)]
     reports_locations = any(vertebra.coverage for findings in assessed for vertebra in findings.vertebrae)
+    points, warnings = operating_points_of_findings(all_findings)
     return Predictions(
         name,
         pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY),
@@ -180,27 +160,44 @@ def _from_findings(path: Path, name: str) -> Predictions:
         pd.DataFrame(marks, columns=list(MARK_COLUMNS)) if reports_locations else None,
         pd.DataFrame.from_dict(metadata, orient="index").rename_axis(STUDY),
         all(findings.weights.phantom_only for findings in all_findings),
+        points,
+        (*files.warnings, *_weights_warning(all_findings), *warnings),
     )
 
 
+def _weights_warning(all_findings: Iterable[Findings]) -> Iterator[str]:
+    """Yield a sentence where findings of several weights are taken for those of one model."""
+    counts = pd.Series([f"{each.weights.name} {each.weights.sha256[:12]}" for each in all_findings]).value_counts()
+    if len(counts) > 1:
+        named = ", ".join(f"{weights} in {count}" for weights, count in counts.iloc[:3].items())
+        yield f"the findings are those of {len(counts)} different weights, evaluated as one model ({named})"
+
+
+def _is_answered(vertebra: VertebraFinding) -> bool:
+    """Return whether a vertebra was found, at least partly, and has a probability."""
+    return vertebra.probability is not None and vertebra.coverage != "absent" and not vertebra.not_found
+
+
 def _probability_row(findings: Findings) -> list[float]:
-    values: dict[str, float | None] = {vertebra.level: vertebra.probability for vertebra in findings.vertebrae}
-    values[OVERALL] = findings.patient_overall.probability if findings.patient_overall else None
-    row = [values[target] for target in TARGETS]
-    return [np.nan if value is None else value for value in row]
+    values = {each.level: each.probability for each in findings.vertebrae if _is_answered(each)}
+    levels = [values.get(level) for level in VERTEBRAE]
+    overall = findings.patient_overall.probability if findings.patient_overall else None
+    return [np.nan if value is None else value for value in (overall, *levels)]
 
 
 def _metadata_row(findings: Findings) -> dict[str, Any]:
     row: dict[str, Any] = {"weights": findings.weights.sha256, "software": findings.software.version}
     if findings.acquisition is not None:
         row |= findings.acquisition.model_dump()
-    return row | {f"{vertebra.level} coverage": vertebra.coverage for vertebra in findings.vertebrae}
+    return row | {
+        f"{each.level} coverage": NOT_FOUND if each.not_found else each.coverage for each in findings.vertebrae
+    }
 
 
 def _marks(findings: Findings) -> Iterator[tuple[Any, ...]]:
     for vertebra in findings.vertebrae:
         evidence = vertebra.strongest
-        if evidence is None or vertebra.probability is None:
+        if evidence is None or vertebra.probability is None or not _is_answered(vertebra):
             continue
         position = evidence.slice
         number = np.nan if position is None or position.instance_number is None else position.instance_number

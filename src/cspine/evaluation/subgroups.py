@@ -21,6 +21,9 @@ from cspine.metrics.bootstrap import Interval, proportion_interval
 _MAX_CATEGORIES: Final = 12
 """The rarest categories beyond this number are merged."""
 
+_NOT_KNOWN: Final = "not known"
+"""Subgroup of the cases without a value of a variable that others have."""
+
 _MAX_DISCRETE_VALUES: Final = 5
 """A numeric variable with at most this many values is split by value."""
 
@@ -44,13 +47,15 @@ class SubgroupMetrics:
     unit : str
         What is counted: ``patients`` or ``vertebrae``.
     n_cases, n_positives : int
-        Number of cases, and of those that are fractured.
+        Number of cases, and of those that are fractured; answered or not.
+    n_unanswered_fractured, n_unanswered_intact : int
+        Number of fractured and of intact cases that the model does not answer.
     is_small_sample : bool
         Whether either class has too few cases; see `cspine.evaluation.target_metrics.MIN_CASES`.
     auc : Interval
-        Area under the ROC curve.
+        Area under the ROC curve. Fractured cases without an answer rank lowest, and intact ones are left out.
     sensitivity : Interval
-        Sensitivity at the last operating point.
+        Sensitivity at the last operating point. Fractured cases without an answer are missed.
     """
 
     group: str
@@ -58,6 +63,8 @@ class SubgroupMetrics:
     unit: str
     n_cases: int
     n_positives: int
+    n_unanswered_fractured: int
+    n_unanswered_intact: int
     is_small_sample: bool
     auc: Interval
     sensitivity: Interval
@@ -81,8 +88,9 @@ def subgroup_metrics(
     rows = []
     for group, value, is_member in _subgroups(reference, cases):
         members = cases.select(is_member)
-        is_called, is_fractured = members.probability >= threshold, members.truth > 0
-        sensitivity = proportion_interval(is_called, is_fractured, members.patients, n_resamples=n_resamples, seed=seed)
+        ranked = members.ranked()
+        is_called, is_fractured = ranked.probability >= threshold, ranked.truth > 0
+        sensitivity = proportion_interval(is_called, is_fractured, ranked.patients, n_resamples=n_resamples, seed=seed)
         rows.append(_metrics(members, group, value, sensitivity))
     return tuple(rows)
 
@@ -94,6 +102,8 @@ def _metrics(members: Cases, group: str, value: str, sensitivity: Interval) -> S
         "patients" if members.is_patient else "vertebrae",
         len(members.truth),
         members.n_positives,
+        members.n_unanswered_fractured,
+        members.n_unanswered_intact,
         is_small_sample(members),
         auc_interval(members),
         sensitivity,
@@ -112,8 +122,11 @@ def _subgroups(reference: ReferenceStandard, cases: Cases) -> Iterator[tuple[str
             yield from _by_fracture_type(reference.fractures, reference, cases)
     for name in reference.subgroups.columns:
         values = reference.subgroups[name].iloc[cases.studies]
+        group, is_known = str(name).replace("_", " "), values.notna().to_numpy()
         for value, is_member in _split_by_value(str(name), values.reset_index(drop=True)):
-            yield str(name).replace("_", " "), value, is_member
+            yield group, value, is_member
+        if is_known.any() and not is_known.all():
+            yield group, _NOT_KNOWN, ~is_known
 
 
 def _by_visibility(reference: ReferenceStandard, cases: Cases) -> Iterator[tuple[str, str, Bools]]:

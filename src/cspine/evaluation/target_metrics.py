@@ -4,15 +4,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from cspine.core.errors import InputError
 from cspine.evaluation.cases import Cases
-from cspine.evaluation.operating_point_metrics import (
-    FixedOperatingPoints,
-    OperatingPointMetrics,
-    operating_point_metrics,
-)
+from cspine.evaluation.operating_point_metrics import OperatingPointMetrics, operating_point_metrics
+from cspine.evaluation.operating_points import FixedOperatingPoints
 from cspine.metrics.bootstrap import (
     UNDEFINED,
     Interval,
@@ -38,17 +34,24 @@ class TargetMetrics:
     target : str
         One of `TARGETS`, or ``levels`` for all vertebrae.
     n_cases, n_positives : int
-        Number of cases, and of those that are fractured.
+        Number of cases in the reference standard, and of those that are fractured; answered or not.
+    n_unanswered_fractured, n_unanswered_intact : int
+        Number of fractured and of intact cases that the model does not answer.
     is_small_sample : bool
-        Whether either class has fewer than `MIN_CASES` cases.
+        Whether there are fewer than `MIN_CASES` fractured cases, or answered intact ones.
     auc : Interval
-        Area under the ROC curve with DeLong's interval, or Obuchowski's for vertebrae of the same patient.
-    average_precision, brier_score : Interval
-        With intervals of the patient bootstrap.
+        Area under the ROC curve with DeLong's interval, or Obuchowski's for vertebrae of the same patient. Fractured
+        cases without an answer rank lowest; intact ones are left out.
+    average_precision : Interval
+        With the interval of the patient bootstrap, of the same cases.
+    answered_auc, answered_average_precision : Interval
+        The same of the answered cases alone; equal where all fractured cases are answered.
+    brier_score : Interval
+        Of the answered cases, with the interval of the patient bootstrap.
     calibration_error : float
-        Expected calibration error over ten bins of equal counts.
+        Expected calibration error over ten bins of equal counts, of the answered cases.
     calibration_line : CalibrationLine or None
-        Calibration slope and intercept; None where no line can be fitted.
+        Calibration slope and intercept of the answered cases; None where no line can be fitted.
     operating_points : tuple of OperatingPointMetrics
         Performance at each fixed operating point.
     """
@@ -56,9 +59,13 @@ class TargetMetrics:
     target: str
     n_cases: int
     n_positives: int
+    n_unanswered_fractured: int
+    n_unanswered_intact: int
     is_small_sample: bool
     auc: Interval
     average_precision: Interval
+    answered_auc: Interval
+    answered_average_precision: Interval
     brier_score: Interval
     calibration_error: float
     calibration_line: CalibrationLine | None
@@ -73,7 +80,7 @@ def target_metrics(
     Parameters
     ----------
     cases : Cases
-        Any number of cases. With none, or of one class, estimates that are not defined are NaN.
+        Any number of cases. With none, or of one class, or without answers, estimates that are not defined are NaN.
     operating_points : FixedOperatingPoints
         Thresholds chosen on other studies.
     n_resamples : int
@@ -81,20 +88,28 @@ def target_metrics(
     seed : int
         Seed of the bootstrap.
     """
-    if not len(cases.truth):
-        return TargetMetrics(cases.target, 0, 0, True, UNDEFINED, UNDEFINED, UNDEFINED, float("nan"), None, ())
-    weights = patient_weights(cases.patients, n_resamples=n_resamples, seed=seed)
-    squared_error = bootstrap_mean((cases.probability - cases.truth) ** 2, weights)
+    ranked, answered = cases.ranked(), cases.answered()
+    area, average_precision = auc_interval(cases), _average_precision(ranked, n_resamples, seed)
+    is_complete = not cases.n_unanswered_fractured  # all fractured cases are answered
+    has_answers = len(answered.truth) > 0
     return TargetMetrics(
         target=cases.target,
         n_cases=len(cases.truth),
         n_positives=cases.n_positives,
+        n_unanswered_fractured=cases.n_unanswered_fractured,
+        n_unanswered_intact=cases.n_unanswered_intact,
         is_small_sample=is_small_sample(cases),
-        auc=auc_interval(cases),
-        average_precision=_average_precision(cases, weights),
-        brier_score=percentile_interval(brier(cases.truth, cases.probability), squared_error),
-        calibration_error=expected_calibration_error(cases.truth, cases.probability),
-        calibration_line=_calibration_line(cases),
+        auc=area,
+        average_precision=average_precision,
+        answered_auc=area if is_complete else auc_interval(answered),
+        answered_average_precision=(
+            average_precision if is_complete else _average_precision(answered, n_resamples, seed)
+        ),
+        brier_score=_brier_score(answered, n_resamples, seed),
+        calibration_error=(
+            expected_calibration_error(answered.truth, answered.probability) if has_answers else float("nan")
+        ),
+        calibration_line=_calibration_line(answered),
         operating_points=tuple(
             operating_point_metrics(
                 cases,
@@ -109,31 +124,64 @@ def target_metrics(
 
 
 def is_small_sample(cases: Cases) -> bool:
-    """Return whether either class has fewer than `MIN_CASES` cases."""
-    return min(cases.n_positives, len(cases.truth) - cases.n_positives) < MIN_CASES
+    """Return whether there are fewer than `MIN_CASES` fractured cases, or intact ones with an answer."""
+    n_intact = len(cases.truth) - cases.n_positives - cases.n_unanswered_intact
+    return min(cases.n_positives, n_intact) < MIN_CASES
 
 
 def auc_interval(cases: Cases) -> Interval:
-    """Return the area under the ROC curve; without an interval where fewer than two patients have a class."""
+    """Return the area under the ROC curve; without an interval where fewer than two patients have a class.
+
+    Fractured cases without an answer rank lowest, and intact ones are left out.
+    """
+    ranked = cases.ranked()
     try:
-        return estimate_aucs(cases.truth, cases.probability, cases.patients.tolist()).interval()
+        return estimate_aucs(ranked.truth, ranked.probability, ranked.patients.tolist()).interval()
     except InputError:
-        return Interval(auc(cases.truth, cases.probability), float("nan"), float("nan"))
+        return Interval(auc(ranked.truth, ranked.probability), float("nan"), float("nan"))
 
 
 def auc_difference(model: Cases, other: Cases) -> AucDifference | None:
-    """Return the AUC of one model minus that of another on the same cases; None with too few of a class."""
+    """Return the AUC of one model minus that of another on the same cases; None with too few of a class.
+
+    The cases are all fractured ones, of which each model ranks those lowest that it does not answer, and the intact
+    ones that both answer.
+
+    Parameters
+    ----------
+    model, other : Cases
+        Cases of the same target and studies, in the same order.
+    """
+    first, second = comparable_cases(model, other)
     try:
-        probabilities = [model.probability, other.probability]
-        return estimate_aucs(model.truth, probabilities, model.patients.tolist()).difference()
+        return estimate_aucs(first.truth, [first.probability, second.probability], first.patients.tolist()).difference()
     except InputError:
         return None
 
 
-def _average_precision(cases: Cases, weights: npt.NDArray[np.int32]) -> Interval:
+def comparable_cases(model: Cases, other: Cases) -> tuple[Cases, Cases]:
+    """Return the cases on which two models are compared, as of `auc_difference`."""
+    is_comparable = model.is_answered & other.is_answered
+    return model.ranked(is_comparable), other.ranked(is_comparable)
+
+
+def _average_precision(cases: Cases, n_resamples: int, seed: int) -> Interval:
+    """Return the average precision of cases that all have a score."""
+    if not len(cases.truth):
+        return UNDEFINED
     each_once = np.ones((1, len(cases.truth)), np.int32)
+    weights = patient_weights(cases.patients, n_resamples=n_resamples, seed=seed)
     value = float(bootstrap_average_precision(cases.truth, cases.probability, each_once)[0])
     return percentile_interval(value, bootstrap_average_precision(cases.truth, cases.probability, weights))
+
+
+def _brier_score(cases: Cases, n_resamples: int, seed: int) -> Interval:
+    """Return the Brier score of answered cases."""
+    if not len(cases.truth):
+        return UNDEFINED
+    weights = patient_weights(cases.patients, n_resamples=n_resamples, seed=seed)
+    resampled = bootstrap_mean((cases.probability - cases.truth) ** 2, weights)
+    return percentile_interval(brier(cases.truth, cases.probability), resampled)
 
 
 def _calibration_line(cases: Cases) -> CalibrationLine | None:

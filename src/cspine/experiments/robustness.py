@@ -38,7 +38,8 @@ class RobustnessPoint:
     n_predicted, n_not_assessable : int
         Studies with and without probabilities.
     patients, levels : Interval
-        Areas under the ROC curve over patients and over vertebrae.
+        Areas under the ROC curve over patients and over vertebrae. Fractured ones without a probability rank lowest,
+        and intact ones are left out.
     mean_change : float
         Mean absolute difference of the probabilities from those of the unperturbed scans.
     """
@@ -86,16 +87,18 @@ def _evaluate_severity(
     perturbation: str, severity: float, part: pd.DataFrame, reference: ReferenceStandard, baseline: pd.DataFrame
 ) -> RobustnessPoint:
     predicted = part[part[NOT_ASSESSABLE].isna()].set_index(STUDY)[list(TARGETS)]
-    n_not_assessable = int(part[NOT_ASSESSABLE].notna().sum())
+    if perturbation == BLANK:  # a control of the predicted studies alone
+        reference = _select(reference, predicted.index)
+    not_assessable = reference.labels.index.difference(predicted.index)
     if predicted.empty:
-        return RobustnessPoint(perturbation, severity, 0, n_not_assessable, UNDEFINED, UNDEFINED, float("nan"))
+        return RobustnessPoint(perturbation, severity, 0, len(not_assessable), UNDEFINED, UNDEFINED, float("nan"))
     cases = _cases(perturbation, predicted, reference)
     change = np.abs(predicted.to_numpy() - baseline.loc[predicted.index].to_numpy())
     return RobustnessPoint(
         perturbation,
         severity,
         len(predicted),
-        n_not_assessable,
+        len(not_assessable),
         auc_interval(cases[OVERALL]),
         auc_interval(cases[LEVELS]),
         float(np.nanmean(change)) if np.isfinite(change).any() else float("nan"),
@@ -108,13 +111,15 @@ def _evaluate_slice_count(part: pd.DataFrame, reference: ReferenceStandard) -> R
     if counts.empty:
         return RobustnessPoint(SLICES, 0.0, 0, len(part), UNDEFINED, UNDEFINED, float("nan"))
     predicted = pd.DataFrame(dict.fromkeys(TARGETS, counts / float(counts.max())))
-    patients = auc_interval(_cases(SLICES, predicted, reference)[OVERALL])
+    patients = auc_interval(_cases(SLICES, predicted, _select(reference, predicted.index))[OVERALL])
     n_not_assessable = len(part) - len(predicted)
     return RobustnessPoint(SLICES, 0.0, len(predicted), n_not_assessable, patients, UNDEFINED, float("nan"))
 
 
 def _cases(name: str, predicted: pd.DataFrame, reference: ReferenceStandard) -> dict[str, Cases]:
-    return match_predictions(_select(reference, predicted.index), [Predictions(name, predicted)]).cases(name)
+    """Return the cases of all studies; those without a prediction are not answered."""
+    missing = {str(study): NOT_ASSESSABLE for study in reference.labels.index.difference(predicted.index)}
+    return match_predictions(reference, [Predictions(name, predicted, missing)]).cases(name)
 
 
 def _select(reference: ReferenceStandard, studies: Any) -> ReferenceStandard:  # noqa: ANN401 - an Index or a Series

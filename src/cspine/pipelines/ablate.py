@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from cspine.core.files import plain_json, write_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
 from cspine.datasets.compiled import CompiledDataset
-from cspine.datasets.reference_standard import read_reference_standard
+from cspine.datasets.reference_standard import ReferenceStandard, read_reference_standard
 from cspine.dicom.study_collection import StudyCollection, open_collection
 from cspine.evaluation.evaluate import EvaluationSettings, evaluate
 from cspine.evaluation.predictions import Predictions
@@ -153,10 +153,15 @@ def ablate(
         predictions, costs[count] = train_and_predict(datasets, out, count, settings, progress)
         models.append(predictions)
     reference = read_reference_standard(datasets[1].folder)  # the same for any number of views
-    predicted = set.intersection(*(set(model.probability.index) for model in models))
-    selected = reference.select(reference.labels.index[reference.labels.index.isin(predicted)])
-    evaluation = evaluate(selected, models, EvaluationSettings(seed=settings.seed), progress=progress)
+    models = [_with_unpredicted(model, reference) for model in models]
+    evaluation = evaluate(reference, models, EvaluationSettings(seed=settings.seed), progress=progress)
     return _write(summarize_ablation(settings.network, views, evaluation, costs), out)
+
+
+def _with_unpredicted(model: Predictions, reference: ReferenceStandard) -> Predictions:
+    """Return predictions with the studies that have no images as not assessable: they are evaluated too."""
+    missing = reference.labels.index.difference(model.probability.index)
+    return replace(model, not_assessable={str(study): "not compiled" for study in missing})
 
 
 def _studies(collection: StudyCollection) -> set[str]:

@@ -27,13 +27,8 @@ from cspine.evaluation.evaluate import EvaluationProtocol, EvaluationResult, Eva
 from cspine.evaluation.failures import worst_failures
 from cspine.evaluation.holdout_access_log import hash_predictions, record_holdout_access
 from cspine.evaluation.leak_check import count_training_leaks, read_training_studies
-from cspine.evaluation.operating_point_metrics import (
-    DEFAULT_OPERATING_POINT,
-    FixedOperatingPoints,
-    choose_fixed_operating_points,
-    operating_points_of_weights,
-    read_operating_points,
-)
+from cspine.evaluation.operating_point_metrics import choose_fixed_operating_points
+from cspine.evaluation.operating_points import operating_points_of_weights, read_operating_points
 from cspine.evaluation.predictions import Predictions, read_predictions
 from cspine.metrics.bootstrap import N_RESAMPLES
 from cspine.models.metadata import BaselineMetadata, LevelsMetadata
@@ -57,7 +52,9 @@ class EvaluateSettings(Settings):
     """Which studies are evaluated, at which operating points, and with which additional data."""
 
     operating_points: Path | None = Field(
-        None, description="The points.json of another evaluation; those of the weights, or threshold 0.5, where null."
+        None,
+        description="The points.json of another evaluation; where null, those that weights or findings carry, or else "
+        "threshold 0.5.",
     )
     split: Path | None = Field(None, description="A locked split; all studies are evaluated where null.")
     part: str | None = Field(None, description="Part of the split that is evaluated; test where null.")
@@ -94,7 +91,6 @@ class _Inputs:
     gallery: CompiledDataset | None = None
     metadata: Metadata | None = None
     training_studies: frozenset[str] = frozenset()
-    operating_points: FixedOperatingPoints | None = None
     baselines: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
 
 
@@ -208,7 +204,6 @@ def evaluate_run(
         dataset,
         classifier.metadata,
         read_training_studies(run),
-        operating_points_of_weights(classifier.metadata),
         _constant_baselines(classifier.metadata),
     )
     report = _evaluate(inputs, out or run / f"evaluation-{data.resolve().name}", settings, progress)
@@ -256,7 +251,7 @@ def write_evaluation(
     write_text(folder / PAGE_FILE, evaluation_page(result, title=title, figures=pngs, failures=images))
     for number, model in enumerate(models, start=1):
         suffix = "" if len(models) == 1 else f"-{number}"
-        write_text(folder / f"probabilities{suffix}.csv", model.probability.to_csv())
+        write_text(folder / f"probabilities{suffix}.csv", model.probability.to_csv(lineterminator="\n"))
     _write_operating_points(folder / OPERATING_POINTS_FILE, result)
 
 
@@ -291,8 +286,8 @@ def _evaluate(inputs: _Inputs, out: Path | None, settings: EvaluateSettings, pro
     split = _read_split(settings)
     part = (settings.part or TEST) if split else ""
     reference = select_part(inputs.reference, split, part) if split else inputs.reference
-    points = read_operating_points(settings.operating_points) if settings.operating_points else inputs.operating_points
-    evaluation = EvaluationSettings(points or DEFAULT_OPERATING_POINT, inputs.baselines, settings.n_resamples)
+    points = read_operating_points(settings.operating_points) if settings.operating_points else None
+    evaluation = EvaluationSettings(points, inputs.baselines, settings.n_resamples)
     matched = match_predictions(reference, inputs.models).reference
     leaks = count_training_leaks(matched, inputs.metadata, inputs.training_studies) if inputs.metadata else 0
     if out is not None:
@@ -315,7 +310,7 @@ def _job(
         "models": {model.name: hash_predictions(model) for model in models},
         "labels_sha256": hash_labels(reference),
         "part": part,
-        "operating_points": digest(evaluation.operating_points.model_dump(mode="json")),
+        "operating_points": digest([evaluation.operating_points_of(model).model_dump(mode="json") for model in models]),
         "n_resamples": evaluation.n_resamples,
     }
     return ResumableJob(out, MARKER, identity)
@@ -331,7 +326,9 @@ def _predict(
     """Return the predictions of weights for a compiled data set; labeled studies without images are not assessable."""
     probability, marks = predict_dataset(dataset, classifier, progress=progress)
     missing = {str(study): "not compiled" for study in reference.labels.index if study not in probability.index}
-    return Predictions(name, probability, missing, marks, phantom_only=classifier.metadata.phantom_only)
+    points = operating_points_of_weights(classifier.metadata)
+    phantom_only = classifier.metadata.phantom_only
+    return Predictions(name, probability, missing, marks, phantom_only=phantom_only, operating_points=points)
 
 
 def _constant_baselines(metadata: Metadata) -> dict[str, npt.ArrayLike]:

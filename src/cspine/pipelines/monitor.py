@@ -26,10 +26,13 @@ class DriftReport:
         One per variable, significant ones first.
     page : Path or None
         The report's page; None where none was written.
+    warnings : tuple of str
+        What was noticed when the findings were read.
     """
 
     shifts: tuple[Shift, ...]
     page: Path | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_drift_detected(self) -> bool:
@@ -41,6 +44,7 @@ class DriftReport:
         return {
             "is_drift_detected": self.is_drift_detected,
             "shifts": [plain_json(asdict(shift)) for shift in self.shifts],
+            "warnings": list(self.warnings),
         }
 
 
@@ -67,8 +71,9 @@ def monitor_findings(reference: str | Path, recent: str | Path, out: str | Path 
     out = None if out is None else Path(out)
     before, after = read_predictions(reference, name="reference"), read_predictions(recent, name="recent")
     shifts = find_shifts(before, after)
+    warnings = tuple(f"{each.name}: {warning}" for each in (before, after) for warning in each.warnings)
     if out is None:
-        return DriftReport(shifts, None)
+        return DriftReport(shifts, None, warnings)
     _job(out, before, after).open()
     is_phantom = before.phantom_only and after.phantom_only
     page = write_sections(
@@ -80,7 +85,7 @@ def monitor_findings(reference: str | Path, recent: str | Path, out: str | Path 
         is_phantom=is_phantom,
         markdown=False,
     )
-    report = DriftReport(shifts, page)
+    report = DriftReport(shifts, page, warnings)
     write_json(out / RESULT_FILE, report.to_json())
     return report
 

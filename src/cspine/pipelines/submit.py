@@ -26,12 +26,25 @@ _TRANSFORMS: Final[dict[Transform, Callable[[Floats], Floats]]] = {
 
 @dataclass(frozen=True)
 class SubmissionSummary:
-    """A written submission: its file, its size, and the transform of the probabilities."""
+    """A written submission.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    n_studies, n_rows : int
+        Studies in it, and rows.
+    transform : str
+        Transform of the probabilities.
+    missing_studies : tuple of str
+        Studies of the data set without images, which have no rows; the challenge requires rows of all studies.
+    """
 
     path: Path
     n_studies: int
     n_rows: int
     transform: Transform
+    missing_studies: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as a plain dictionary."""
@@ -40,6 +53,7 @@ class SubmissionSummary:
             "n_studies": self.n_studies,
             "n_rows": self.n_rows,
             "transform": self.transform,
+            "missing_studies": list(self.missing_studies),
         }
 
 
@@ -73,7 +87,10 @@ def write_submission(
     """
     data, run, out = Path(data), Path(run), Path(out)
     classifier = load_classifier(run / WEIGHTS_FILE)
-    probability = classify_dataset(CompiledDataset.open(data), classifier, progress=progress)
+    dataset = CompiledDataset.open(data)
+    probability = classify_dataset(dataset, classifier, progress=progress)
     table = submission_table(list(probability.index), _TRANSFORMS[transform](probability.to_numpy()))
-    write_text(out, table.to_csv(index=False))
-    return SubmissionSummary(out, len(probability), len(table), transform)
+    write_text(out, table.to_csv(index=False, lineterminator="\n"))
+    studies = dataset.studies()["study_instance_uid"].astype(str)
+    missing = tuple(sorted(set(studies) - set(probability.index)))
+    return SubmissionSummary(out, len(probability), len(table), transform, missing)

@@ -60,6 +60,7 @@ def drift_sections(shifts: Sequence[Shift], reference: Predictions, recent: Pred
         f"{100 * SIGNIFICANCE_LEVEL:.0f} % over all variables (Holm). PSI: population stability index, small up to "
         f"{MODERATE_PSI:g}, large above {LARGE_PSI:g}; null 95 %: its 95th percentile without drift, by permutation. "
         f"KS distance: Kolmogorov-Smirnov distance. Variables known for fewer than {MIN_STUDIES} studies are omitted.",
+        *(f"{each.name}: {warning}." for each in (reference, recent) for warning in each.warnings),
         "Drift means that scans, patients or weights have changed. Whether performance has changed can only be "
         "evaluated with labels.",
     )

@@ -4,12 +4,16 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import numpy as np
+
 from cspine.core.anatomy import OVERALL, VERTEBRAE
 from cspine.evaluation.cases import LEVELS
-from cspine.evaluation.evaluate import EvaluationResult, ModelResult
-from cspine.evaluation.operating_point_metrics import DEFAULT_OPERATING_POINT, PREVALENCES
+from cspine.evaluation.evaluate import UNINFORMED, EvaluationResult, ModelResult
+from cspine.evaluation.localization import LesionLocalization
+from cspine.evaluation.operating_point_metrics import PREVALENCES, OperatingPointMetrics
+from cspine.evaluation.operating_points import DEFAULT_OPERATING_POINT
 from cspine.evaluation.subgroups import SubgroupMetrics
-from cspine.evaluation.target_metrics import MIN_CASES
+from cspine.evaluation.target_metrics import MIN_CASES, TargetMetrics
 from cspine.reports.evaluation.sections import (
     NOT_AVAILABLE,
     Row,
@@ -21,6 +25,7 @@ from cspine.reports.evaluation.sections import (
 
 SUBGROUP_ANALYSIS: Final = "Subgroup analysis"
 DISCRIMINATION: Final = "Discrimination"
+ANSWERED_CASES: Final = "Discrimination of the answered cases"
 CALIBRATION: Final = "Calibration"
 OPERATING_POINTS: Final = "Operating points"
 MODEL_COMPARISON: Final = "Model comparison"
@@ -34,8 +39,8 @@ _DELTA_VS_REFERENCE: Final = "Δ vs. reference"
 def evaluation_sections(result: EvaluationResult) -> tuple[Section, ...]:
     """Return all sections of an evaluation."""
     builders: list[Callable[[EvaluationResult], Iterable[Section]]] = [
-        _studies, _discrimination, _calibration, _operating_points, _predictive_values, _challenge_loss,
-        _model_comparison, _lesion_localization, _level_confusion, _decision_curve, _subgroup_analysis,
+        _studies, _discrimination, _answered_cases, _calibration, _operating_points, _predictive_values,
+        _challenge_loss, _model_comparison, _lesion_localization, _level_confusion, _decision_curve, _subgroup_analysis,
     ]  # fmt: skip
     return tuple(section for build in builders for section in build(result))
 
@@ -61,19 +66,7 @@ def _studies(result: EvaluationResult) -> Iterable[Section]:
     for model in result.models:
         if model.phantom_only:
             text.append(f"{model.name} was trained on phantoms only.")
-        if model.n_not_assessable:
-            text.append(
-                f"{model.name} rejected {model.n_not_assessable} studies as not assessable, "
-                f"{model.n_not_assessable_fractured} of them with a fracture; no model is evaluated on them."
-            )
-        if model.n_unmatched_predictions:
-            text.append(
-                f"{model.name} has predictions for {model.n_unmatched_predictions} studies without reference standard; "
-                "they are ignored."
-            )
-    n_unscored = result.models[0].n_unscored_vertebrae
-    if n_unscored:
-        text.append(f"{n_unscored} vertebrae lack a prediction of at least one model; no model is evaluated on them.")
+        text += [f"{_prefix(result, model, ': ')}{note}" for note in model.notes]
     yield Section(STUDIES, tuple(text))
 
 
@@ -92,20 +85,54 @@ def _protocol(result: EvaluationResult) -> Iterable[str]:
 
 def _discrimination(result: EvaluationResult) -> Iterable[Section]:
     prefixes = [_prefix(result, model) for model in result.models]
-    header = ("cases", "fractured", *(f"{prefix}{metric}" for prefix in prefixes for metric in ("AUC", "AP")))
+    metrics_of_model = ("not answered", "AUC", "AP") if _has_unanswered(result) else ("AUC", "AP")
+    header = ("cases", "fractured", *(f"{prefix}{metric}" for prefix in prefixes for metric in metrics_of_model))
     rows = []
     for number, row in enumerate(result.models[0].targets):
         cells = [f"{target_name(row.target)}{_star(row.is_small_sample)}", f"{row.n_positives:,} of {row.n_cases:,}"]
         for model in result.models:
             metrics = model.targets[number]
-            cells += [format_interval(metrics.auc), format_interval(metrics.average_precision)]
+            unanswered = [_format_unanswered(metrics)] if _has_unanswered(result) else []
+            cells += [*unanswered, format_interval(metrics.auc), format_interval(metrics.average_precision)]
         rows.append(tuple(cells))
     text = (
         "AUC: area under the ROC curve, the probability that a fractured case is ranked above an intact one. AP: "
         "average precision, to be compared with the fraction of cases that are fractured.",
+        *_unanswered_note(result, "Fractured cases that are not answered rank lowest; intact ones are left out."),
         *_small_sample_note(any(row.is_small_sample for row in result.models[0].targets)),
     )
     yield Section(DISCRIMINATION, text, Table(header, tuple(rows)), "roc.png")
+
+
+def _answered_cases(result: EvaluationResult) -> Iterable[Section]:
+    rows = tuple(
+        (
+            f"{_prefix(result, model)}{target_name(row.target)}",
+            f"{row.n_unanswered_fractured:,} of {row.n_positives:,}",
+            *map(format_interval, (row.auc, row.answered_auc, row.average_precision, row.answered_average_precision)),
+        )
+        for model in result.models
+        for row in model.targets
+        if row.n_unanswered_fractured
+    )
+    if rows:
+        text = "Both conventions where they differ: fractured cases that are not answered ranked lowest, and left out."
+        header = ("cases", "fractured, not answered", "AUC", "AUC, answered only", "AP", "AP, answered only")
+        yield Section(ANSWERED_CASES, (text,), Table(header, rows))
+
+
+def _has_unanswered(result: EvaluationResult) -> bool:
+    """Return whether any model leaves a case without an answer."""
+    targets = (row for model in result.models for row in model.targets)
+    return any(row.n_unanswered_fractured or row.n_unanswered_intact for row in targets)
+
+
+def _format_unanswered(row: TargetMetrics | SubgroupMetrics | OperatingPointMetrics) -> str:
+    return f"{row.n_unanswered_fractured:,} fractured, {row.n_unanswered_intact:,} intact"
+
+
+def _unanswered_note(result: EvaluationResult, text: str) -> tuple[str, ...]:
+    return (text,) if _has_unanswered(result) else ()
 
 
 def _star(is_small_sample: bool) -> str:
@@ -135,31 +162,49 @@ def _calibration(result: EvaluationResult) -> Iterable[Section]:
         "Calibration error: expected calibration error over ten bins of equally many cases. Calibrated probabilities "
         "have slope 1 and intercept 0; a slope below 1 means that they are too extreme, an intercept above 0 that they "
         "are too low. The intervals of slope and intercept assume independent cases.",
+        *_unanswered_note(result, "Calibration is that of the answered cases: the others have no probability."),
     )
     yield Section(CALIBRATION, text, Table(header, tuple(rows)), "reliability.png")
 
 
 def _operating_points(result: EvaluationResult) -> Iterable[Section]:
-    is_default = result.operating_points == DEFAULT_OPERATING_POINT
-    text = (
-        "No operating points were given; the default threshold was not chosen on any data."
-        if is_default
-        else f"Chosen on: {result.operating_points.chosen_on}."
-    )
+    text = list(_thresholds(result))
     if result.thresholds_in_sample:
-        text += " These are the studies of this evaluation: the results are optimistic."
-    header = ("cases, operating point", "threshold", "sensitivity", "specificity", "PPV", "NPV")
+        text.append("These are the studies of this evaluation: the results are optimistic.")
+    text += _unanswered_note(
+        result,
+        "Fractured cases that are not answered count as missed, in sensitivity and NPV. Intact ones are neither true "
+        "negatives nor false positives: specificity is that of the answered ones, with the number of the others beside "
+        "it.",
+    )
+    unanswered = ("not answered",) if _has_unanswered(result) else ()
+    header = ("cases, operating point", "threshold", "sensitivity", "specificity", *unanswered, "PPV", "NPV")
     rows = [
         (
             f"{_prefix(result, model)}{target_name(row.target)}, {point.name}",
             f"{point.threshold:.4g}",
-            *(format_interval(value) for value in (point.sensitivity, point.specificity, point.ppv, point.npv)),
+            format_interval(point.sensitivity),
+            format_interval(point.specificity),
+            *([_format_unanswered(point)] if unanswered else []),
+            format_interval(point.ppv),
+            format_interval(point.npv),
         )
         for model in result.models
         for row in model.targets
         for point in row.operating_points
     ]
-    yield Section(OPERATING_POINTS, (text,), Table(header, tuple(rows)))
+    yield Section(OPERATING_POINTS, tuple(text), Table(header, tuple(rows)))
+
+
+def _thresholds(result: EvaluationResult) -> Iterable[str]:
+    """Yield what the operating points were chosen on, once where they are the same for all models."""
+    are_shared = all(model.operating_points == result.operating_points for model in result.models)
+    for model in result.models[:1] if are_shared else result.models:
+        name = "" if are_shared else f"{model.name}: "
+        if model.operating_points == DEFAULT_OPERATING_POINT:
+            yield f"{name}No operating points were given; the default threshold was not chosen on any data."
+        else:
+            yield f"{name}Chosen on: {model.operating_points.chosen_on}."
 
 
 def _predictive_values(result: EvaluationResult) -> Iterable[Section]:
@@ -193,6 +238,10 @@ def _challenge_loss(result: EvaluationResult) -> Iterable[Section]:
         "Weighted log loss of the RSNA 2022 challenge, normalized per study or globally; lower is better. The "
         "reference is the first row. For calibrated probabilities p, 2p/(1+p) is optimal for the global normalization "
         "only.",
+        *_unanswered_note(
+            result,
+            f"The challenge requires a probability of each target; one that is not answered counts as {UNINFORMED:g}.",
+        ),
     ]
     text += [
         f"Mean label accuracy{_suffix(result, model)}: {100 * model.accuracy:.1f} % at threshold 0.5; calling every "
@@ -208,13 +257,21 @@ def _model_comparison(result: EvaluationResult) -> Iterable[Section]:
     rows = tuple(
         (
             f"{part.model} vs. {part.other}, {target_name(part.target)}",
+            f"{part.n_fractured:,} of {part.n_fractured + part.n_intact:,}",
             format_interval(part.difference.interval, 3, sign="+"),
             NOT_AVAILABLE if math.isnan(part.difference.p_value) else f"{part.difference.p_value:.2g}",
         )
         for part in result.comparisons
     )
-    text = "Difference in AUC on the same cases, and its two-sided p value (DeLong; Obuchowski for vertebrae)."
-    yield Section(MODEL_COMPARISON, (text,), Table(("models", "Δ AUC", "p"), rows))
+    text = (
+        "Difference in AUC on the same cases, and its two-sided p value (DeLong; Obuchowski for vertebrae).",
+        *_unanswered_note(
+            result,
+            "The cases are all fractured ones, of which each model ranks those lowest that it does not answer, and the "
+            "intact ones that both answer: the difference may not be that of the AUCs above.",
+        ),
+    )
+    yield Section(MODEL_COMPARISON, text, Table(("models", "fractured", "Δ AUC", "p"), rows))
 
 
 def _lesion_localization(result: EvaluationResult) -> Iterable[Section]:
@@ -228,6 +285,7 @@ def _lesion_localization(result: EvaluationResult) -> Iterable[Section]:
         text = (
             f"{localization.n_fractured} fractured vertebrae with known fracture location in {localization.n_studies} "
             f"studies. A mark is a hit if it lies {localization.hit_criterion}.",
+            *_unlocalized(localization),
             f"Sensitivity at false positives per study: {sensitivities}.",
             "Correctly localized: fraction of the detected vertebrae with a hit at or above the threshold.",
         )
@@ -244,20 +302,32 @@ def _lesion_localization(result: EvaluationResult) -> Iterable[Section]:
         yield Section(f"{LESION_LOCALIZATION}{_suffix(result, model)}", text, Table(header, rows), "froc.png")
 
 
+def _unlocalized(localization: LesionLocalization) -> Iterable[str]:
+    """Yield how many fractured vertebrae are missed for want of an answer, and how many are not evaluated."""
+    if localization.n_unanswered:
+        yield f"{localization.n_unanswered} of these vertebrae were not answered; they count as missed."
+    if localization.n_unlocated:
+        yield f"The location of {localization.n_unlocated} further fractured vertebrae is not known; they are left out."
+
+
 def _level_confusion(result: EvaluationResult) -> Iterable[Section]:
     for model in result.models:
-        total = int(model.level_confusion.sum())
+        n_unanswered = int(model.n_unanswered_single_fractures.sum())
+        total = int(model.level_confusion.sum()) + n_unanswered
         if not total:
             continue
+        counts_of = np.column_stack([model.level_confusion, model.n_unanswered_single_fractures]).tolist()
+        columns = (*VERTEBRAE, "not answered") if n_unanswered else VERTEBRAE
         rows = tuple(
-            (level, *(str(count) if count else "" for count in counts))
-            for level, counts in zip(VERTEBRAE, model.level_confusion.tolist(), strict=True)
+            (level, *(str(count) if count else "" for count in counts[: len(columns)]))
+            for level, counts in zip(VERTEBRAE, counts_of, strict=True)
         )
         text = (
             f"In {int(model.level_confusion.trace())} of {total} studies with a single fractured vertebra, this "
-            "vertebra has the highest probability. Rows: fractured level; columns: level with the highest probability."
+            "vertebra has the highest probability. Rows: fractured level; columns: level with the highest probability"
+            f"{', or that the fractured one was not answered' if n_unanswered else ''}."
         )
-        header = ("fractured", *VERTEBRAE)
+        header = ("fractured", *columns)
         yield Section(f"Level confusion matrix{_suffix(result, model)}", (text,), Table(header, rows))
 
 
@@ -267,6 +337,7 @@ def _decision_curve(result: EvaluationResult) -> Iterable[Section]:
         f"{patients.n_positives:,} of {patients.n_cases:,} patients have a fracture. Net benefit, in true positives "
         "per patient, against the threshold probability, compared with treating all patients and treating none "
         "(Vickers and Elkin 2006).",
+        *_unanswered_note(result, "Patients that are not answered count as not treated."),
     )
     yield Section(DECISION_CURVE, text, None, "decision.png")
 
@@ -275,25 +346,31 @@ def _subgroup_analysis(result: EvaluationResult) -> Iterable[Section]:
     for model in result.models:
         if not model.subgroups:
             continue
-        rows = tuple(_subgroup_row(row) for row in model.subgroups)
+        has_gaps = any(row.n_unanswered_fractured or row.n_unanswered_intact for row in model.subgroups)
+        rows = tuple(_subgroup_row(row, has_gaps=has_gaps) for row in model.subgroups)
         text = (
-            f"Sensitivity at the operating point {result.operating_points.points[-1].name}. Subgroups by a property of "
+            f"Sensitivity at the operating point {model.operating_points.points[-1].name}. Subgroups by a property of "
             "the fracture compare the fractured cases with this property with all intact cases.",
             *_small_sample_note(any(row.is_small_sample for row in model.subgroups)),
         )
-        header = ("subgroup", "fractured", "AUC", "sensitivity")
+        header = ("subgroup", "fractured", *(("not answered",) if has_gaps else ()), "AUC", "sensitivity")
         title = f"{SUBGROUP_ANALYSIS}{_suffix(result, model)}"
         yield Section(title, text, Table(header, rows), "subgroups.png")
 
 
-def _subgroup_row(row: SubgroupMetrics) -> Row:
-    name = f"{row.unit}, {row.group}: {row.value}{_star(row.is_small_sample)}"
-    return name, f"{row.n_positives:,} of {row.n_cases:,}", format_interval(row.auc), format_interval(row.sensitivity)
+def _subgroup_row(row: SubgroupMetrics, *, has_gaps: bool) -> Row:
+    return (
+        f"{row.unit}, {row.group}: {row.value}{_star(row.is_small_sample)}",
+        f"{row.n_positives:,} of {row.n_cases:,}",
+        *([_format_unanswered(row)] if has_gaps else []),
+        format_interval(row.auc),
+        format_interval(row.sensitivity),
+    )
 
 
-def _prefix(result: EvaluationResult, model: ModelResult) -> str:
+def _prefix(result: EvaluationResult, model: ModelResult, separator: str = ", ") -> str:
     """Return the name of a model before the name of its cases; nothing if there is only one model."""
-    return f"{model.name}, " if len(result.models) > 1 else ""
+    return f"{model.name}{separator}" if len(result.models) > 1 else ""
 
 
 def _suffix(result: EvaluationResult, model: ModelResult) -> str:

@@ -64,7 +64,7 @@ def _roc(result: EvaluationResult) -> "Figure":
     is_single = len(result.models) == 1
     for index, model in enumerate(result.models):
         for target in (OVERALL, *VERTEBRAE) if is_single else (OVERALL, LEVELS):
-            cases, auc = result.cases[model.name][target], model.target(target).auc.value
+            cases, auc = result.cases[model.name][target].ranked(), model.target(target).auc.value
             if not np.isfinite(auc):
                 continue
             x, y = roc_points(cases.truth, cases.probability)
@@ -91,7 +91,7 @@ def _reliability(result: EvaluationResult) -> "Figure":
     is_single = len(result.models) == 1
     for index, model in enumerate(result.models):
         for target, marker in ((OVERALL, "o"), (LEVELS, "s")):
-            cases = result.cases[model.name][target]
+            cases = result.cases[model.name][target].answered()
             predicted, observed, counts = reliability(cases.truth, cases.probability)
             filled = counts > 0
             number = 2 * index + (target == LEVELS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from cspine.evaluation.evaluate import EvaluationResult
-from cspine.evaluation.operating_point_metrics import DEFAULT_OPERATING_POINT
+from cspine.evaluation.operating_points import DEFAULT_OPERATING_POINT
 from cspine.reports.evaluation.evaluation_sections import (
     CALIBRATION,
     DECISION_CURVE,

@@ -67,6 +67,8 @@ def model_card(
         f"{result.n_studies:,} studies of {result.n_patients:,} patients; reference standard: "
         f"{escape_markdown(result.reference_name)}. Intervals are 95 % confidence intervals.",
         "",
+        *(f"- {escape_markdown(note)}" for note in result.models[0].notes),
+        *([""] if result.models[0].notes else []),
         *table_lines(_metrics_table(result)),
         "",
         f"Operating points, chosen on: {escape_markdown(result.operating_points.chosen_on)}.",

@@ -55,8 +55,9 @@ def _degradation(points: Sequence[RobustnessPoint]) -> Section:
         if point.perturbation not in _SHORTCUTS
     )
     text = (
-        "Studies that are not assessable are excluded from the AUC. If their number rises with the severity, the AUC "
-        "underestimates the effect of a perturbation."
+        "Fractured patients of studies that are not assessable, and fractured vertebrae that are not found, rank "
+        "lowest: they are missed. Intact ones are excluded from the AUC; if their number rises with the severity, the "
+        "AUC underestimates the effect of a perturbation."
     )
     return Section("Robustness to image degradation", (text,), Table(header, rows), "robustness.png")
 
