@@ -24,6 +24,9 @@ EVEN_TOLERANCE_FRACTION: Final = 0.02
 MAX_STRAIGHT_TILT_DEG: Final = 0.2
 """A stack that is tilted by less than this is straight."""
 
+MAX_ORIENTATION_JITTER_DEG: Final = 0.5
+"""Most by which the orientation of a slice may differ from the mean of its stack: 1.1 mm at the edge of a neck."""
+
 MAX_POSITION_MM: Final = 100_000.0
 """Largest coordinate of a slice that is plausible."""
 
@@ -193,6 +196,49 @@ def stack_slices(
         along_mm=offsets @ normal,
         drift_mm=np.stack([offsets @ row, offsets @ column], axis=1),
     )
+
+
+def mean_orientation(orientations: npt.ArrayLike) -> Floats:
+    """Return the mean orientation of slices, where each writes its own direction cosines.
+
+    Parameters
+    ----------
+    orientations : (n, 6) array-like
+        ImageOrientationPatient of each slice.
+
+    Returns
+    -------
+    (6,) float array
+        That of the first slice, unchanged, where all are equal.
+    """
+    each = np.asarray(orientations, dtype=np.float64).reshape(-1, 6)
+    first: Floats = each[0]
+    if not np.any(each != first):
+        return first
+    mean = each.mean(axis=0).reshape(2, 3)
+    lengths = np.linalg.norm(each[0].reshape(2, 3), axis=1, keepdims=True)
+    scaled: Floats = (mean * lengths / np.linalg.norm(mean, axis=1, keepdims=True)).reshape(6)
+    return scaled
+
+
+def orientation_jitter_deg(orientations: npt.ArrayLike) -> Floats:
+    """Return the angle in degrees by which each slice's row or column deviates from the mean orientation.
+
+    Parameters
+    ----------
+    orientations : (n, 6) array-like
+        ImageOrientationPatient of each slice.
+
+    Returns
+    -------
+    (n,) float array
+        The larger of the two angles.
+    """
+    each = np.asarray(orientations, dtype=np.float64).reshape(-1, 2, 3)
+    mean = mean_orientation(each).reshape(2, 3)
+    sines = np.linalg.norm(np.cross(each, mean), axis=2)
+    angles: Floats = np.degrees(np.arctan2(sines, np.sum(each * mean, axis=2))).max(axis=1)
+    return angles
 
 
 def check_orientation(orientation: npt.ArrayLike) -> tuple[Floats, Floats]:

@@ -1,5 +1,6 @@
 """Studies and series, as described by the headers of their files."""
 
+import itertools
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -7,7 +8,13 @@ import numpy as np
 
 from cspine.core.errors import DicomError, GeometryError
 from cspine.dicom.codec.header import SliceHeader
-from cspine.dicom.geometry import Stack, stack_slices
+from cspine.dicom.geometry import (
+    MAX_ORIENTATION_JITTER_DEG,
+    Stack,
+    mean_orientation,
+    orientation_jitter_deg,
+    stack_slices,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class SkippedFile:
 
 @dataclass(frozen=True)
 class Series:
-    """Images of one series that share size, orientation and pixel spacing.
+    """Images of one series that share size, orientation, pixel spacing, acquisition and reconstruction.
 
     Attributes
     ----------
@@ -60,28 +67,48 @@ class Series:
         DicomError
             Position, orientation or pixel spacing is missing.
         GeometryError
-            The directions or spacings are not those of a stack of slices.
+            The directions or spacings are not those of a stack of slices, or all slices lie at one place.
         """
         first = self.headers[0]
-        for tag, value in (
-            ("PixelSpacing", first.pixel_spacing_mm),
-            ("ImageOrientationPatient", first.orientation),
-            ("ImagePositionPatient", all(header.position_mm for header in self.headers) or None),
-            ("Rows and Columns", (first.rows and first.columns) or None),
-        ):
-            if value is None:
-                raise DicomError(
-                    f"{first.file.name}: {tag} is missing, so the image cannot be placed in space; export the "
-                    "original series"
-                )
+        self._check_placed()
+        orientations = np.array([header.orientation for header in self.headers])
+        jitter_deg = float(orientation_jitter_deg(orientations).max())
+        if jitter_deg > MAX_ORIENTATION_JITTER_DEG:
+            raise GeometryError(
+                f"{first.file.name}: the orientation of its series' slices varies by {jitter_deg:.1f} degrees, in one "
+                f"stack by at most {MAX_ORIENTATION_JITTER_DEG}; export the original series"
+            )
         try:
-            return stack_slices(
+            stack = stack_slices(
                 np.array([header.position_mm for header in self.headers]),
-                np.array(first.orientation),
+                mean_orientation(orientations),
                 first.pixel_spacing_mm or (1.0, 1.0),
             )
         except GeometryError as error:
             raise GeometryError(f"{first.file.name}: {error}") from error
+        if len(self.headers) > 1 and len(stack.order) == 1:
+            raise GeometryError(
+                f"{first.file.name}: {len(self.headers)} slices at one place, since ImagePositionPatient is alike in "
+                "all of them; export the original series"
+            )
+        return stack
+
+    def _check_placed(self) -> None:
+        """Check that every slice has a position, an orientation, a pixel spacing and a size."""
+        missing = {
+            "PixelSpacing": [header.pixel_spacing_mm is None for header in self.headers],
+            "ImageOrientationPatient": [header.orientation is None for header in self.headers],
+            "ImagePositionPatient": [header.position_mm is None for header in self.headers],
+            "Rows and Columns": [not (header.rows and header.columns) for header in self.headers],
+        }
+        for tag, is_missing in missing.items():
+            lacking = list(itertools.compress(self.headers, is_missing))
+            if lacking:
+                rest = f" ({len(lacking) - 1} more of its series lack it)" if len(lacking) > 1 else ""
+                raise DicomError(
+                    f"{lacking[0].file.name}: {tag} is missing, so the image cannot be placed in space{rest}; export "
+                    "the original series"
+                )
 
     @property
     def bytes(self) -> int:

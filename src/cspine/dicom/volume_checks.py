@@ -1,4 +1,4 @@
-"""Check from headers alone that the slices of a series form one volume."""
+"""Check before anything is decoded that the slices of a series form one volume."""
 
 import math
 from typing import Final
@@ -7,6 +7,7 @@ from cspine.core.errors import GeometryError
 from cspine.dicom.codec.header import MAX_VOLUME_BYTES
 from cspine.dicom.geometry import Stack
 from cspine.dicom.grid import Grid, plan_grid
+from cspine.dicom.grouping.copies import find_conflict, group_repeats
 from cspine.dicom.limits import MAX_GAP_MM
 from cspine.dicom.series import Series
 
@@ -20,7 +21,7 @@ def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> Grid:
     Parameters
     ----------
     series : Series
-        The slices; only their headers are used.
+        The slices; pixels are read only of those that lie at the same place.
     max_gap_mm : float
         Largest gap between slices that may be interpolated where gaps are uneven, in mm.
 
@@ -34,13 +35,26 @@ def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> Grid:
     DicomError
         Position, orientation or pixel spacing is missing.
     GeometryError
-        A gap is too wide, or the volume is too large.
+        A gap is too wide, the volume is too large, or two images with different pixels lie at one place.
     """
     stack = series.stack
+    _check_conflicts(series, stack)
     _check_gaps(series, stack, max_gap_mm)
     grid = plan_grid(stack, series.headers[0].rows or 0, series.headers[0].columns or 0)
     _check_size(series, grid)
     return grid
+
+
+def _check_conflicts(series: Series, stack: Stack) -> None:
+    """Check that slices at one place are copies of each other, and not of two acquisitions or reconstructions."""
+    repeated = group_repeats(series.headers, stack.duplicates)
+    conflict = find_conflict(repeated)
+    if conflict is not None:
+        first, other = (header.file.name for header in conflict)
+        raise GeometryError(
+            f"{first} and {other}: lie at one place with different pixels, as at {len(repeated)} places of their "
+            "series, and no attribute tells which belong together; send one acquisition and reconstruction at a time"
+        )
 
 
 def _check_size(series: Series, grid: Grid) -> None:

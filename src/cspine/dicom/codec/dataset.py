@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pydicom
-from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_dataset
@@ -14,7 +13,15 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 
 from cspine.core.errors import DicomError
 from cspine.core.text import sanitize_text
-from cspine.dicom.codec.elements import MEDIA_CLASS, PIXEL_DATA, Elements, RawElement, TruncatedError, inflate_dataset
+from cspine.dicom.codec.elements import (
+    MEDIA_CLASS,
+    PIXEL_DATA,
+    Elements,
+    RawElement,
+    TruncatedError,
+    dictionary_vr,
+    inflate_dataset,
+)
 from cspine.dicom.sources import SourceFile
 
 _MAX_INFLATED_BYTES: Final = 256 * 1024 * 1024
@@ -75,7 +82,7 @@ def parse_deflated(file: SourceFile) -> Dataset:
         raise _unreadable(file, error) from error
 
 
-def elements_by_pydicom(file: SourceFile, data: bytes, tags: frozenset[int], *, complete: bool) -> Elements:
+def elements_by_pydicom(file: SourceFile, data: bytes, tags: frozenset[int] | None, *, complete: bool) -> Elements:
     """Read the requested elements with pydicom, as `elements.walk_elements` returns them; raises as `parse` does."""
     dataset = parse(file, data, complete=complete)
     try:
@@ -84,12 +91,12 @@ def elements_by_pydicom(file: SourceFile, data: bytes, tags: frozenset[int], *, 
         raise _unreadable(file, error) from error
 
 
-def _to_elements(dataset: FileDataset, tags: frozenset[int]) -> Elements:
+def _to_elements(dataset: FileDataset, tags: frozenset[int] | None) -> Elements:
     values: dict[int, RawElement] = {}
-    for tag in tags:
+    for tag in dataset.keys() if tags is None else tags:
         element: Any = dataset.get_item(tag) if tag in dataset else None
         if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
-            vr = dictionary_VR(tag) if element.VR in {None, "UN"} else str(element.VR)
+            vr = dictionary_vr(tag) if element.VR in {None, "UN"} else str(element.VR)
             values[tag] = RawElement(vr, element.value, element.is_little_endian)
     meta: Mapping[str, Any] = getattr(dataset, "file_meta", {})
     syntax = sanitize_text(str(meta.get("TransferSyntaxUID", "")))

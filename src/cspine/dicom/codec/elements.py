@@ -7,6 +7,7 @@ parser covers the common encodings (PS3.5, section 7.1: little and big endian, e
 
 import struct
 import zlib
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
@@ -120,20 +121,28 @@ def _make_encoding(*, explicit: bool, little_endian: bool) -> _Encoding:
     return _Encoding(explicit, little_endian, head, struct.Struct(order + "HHI"), struct.Struct(order + "I"))
 
 
+class _EveryTag:
+    """A set that contains every tag."""
+
+    def __contains__(self, tag: object) -> bool:
+        return True
+
+
+_EVERY_TAG: Final = _EveryTag()
 _EXPLICIT: Final = _make_encoding(explicit=True, little_endian=True)
 _IMPLICIT: Final = _make_encoding(explicit=False, little_endian=True)
 _BIG_ENDIAN: Final = _make_encoding(explicit=True, little_endian=False)
 
 
-def walk_elements(data: bytes, tags: frozenset[int], *, complete: bool) -> Elements:
+def walk_elements(data: bytes, tags: frozenset[int] | None, *, complete: bool) -> Elements:
     """Read the requested elements of a file's data set.
 
     Parameters
     ----------
     data : bytes
         Content of the file, or its beginning.
-    tags : set of int
-        Requested tags, as ``group << 16 | element``.
+    tags : set of int, or None
+        Requested tags, as ``group << 16 | element``; None for all. Sequences of undefined length are left out.
     complete : bool
         Whether `data` is the complete file.
 
@@ -151,7 +160,7 @@ def walk_elements(data: bytes, tags: frozenset[int], *, complete: bool) -> Eleme
         Sequences are nested deeper than `MAX_NESTING`.
     """
     try:
-        return _walk_file(data, tags, complete=complete)
+        return _walk_file(data, _EVERY_TAG if tags is None else tags, complete=complete)
     except struct.error:
         raise TruncatedError from None
 
@@ -211,7 +220,7 @@ def _inflate(data: bytes, max_bytes: int) -> tuple[bytes, bool]:
         raise UnsupportedLayoutError from None
 
 
-def _walk_file(data: bytes, tags: frozenset[int], *, complete: bool) -> Elements:
+def _walk_file(data: bytes, tags: Container[int], *, complete: bool) -> Elements:
     start = 132 if data[128:132] == b"DICM" else 0
     values: dict[int, RawElement] = {}
     position, _ = _walk(data, start, _EXPLICIT, _META, values, complete=complete)
@@ -240,7 +249,7 @@ def _walk(  # noqa: C901, PLR0912 - one loop without calls: a header has hundred
     data: bytes,
     position: int,
     encoding: _Encoding,
-    tags: frozenset[int],
+    tags: Container[int],
     values: dict[int, RawElement],
     *,
     complete: bool,
@@ -283,7 +292,7 @@ def _walk(  # noqa: C901, PLR0912 - one loop without calls: a header has hundred
                 _value_representation(tag, vr), data[position : position + length], encoding.little_endian
             )
         position += length
-    if position > end:
+    if position > end or (position == end and not complete):
         raise TruncatedError
     return position, None
 
@@ -293,12 +302,16 @@ def _uid(raw: RawElement | None) -> str:
 
 
 @cache
-def _dictionary_vr(tag: int) -> str:
-    return dictionary_VR(tag)
+def dictionary_vr(tag: int) -> str:
+    """Return a tag's value representation by DICOM's dictionary; UN for one that it lacks, such as a private one."""
+    try:
+        return dictionary_VR(tag)
+    except KeyError:  # a private element
+        return "UN"
 
 
 def _value_representation(tag: int, vr: bytes) -> str:
-    return _dictionary_vr(tag) if vr in {b"", b"UN"} else vr.decode("ascii")
+    return dictionary_vr(tag) if vr in {b"", b"UN"} else vr.decode("ascii")
 
 
 def _skip_items(data: bytes, position: int, encoding: _Encoding, depth: int) -> int:

@@ -1,6 +1,8 @@
 """Read the header of one DICOM file, without its pixels."""
 
+import hashlib
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,23 +14,11 @@ from typing import Any, Final
 from pydicom.datadict import tag_for_keyword
 
 from cspine.core.errors import DicomError
-from cspine.dicom.codec.dataset import elements_by_pydicom, looks_like_dicom
-from cspine.dicom.codec.elements import (
-    MAX_NESTING,
-    MEDIA_CLASS,
-    Elements,
-    NestingError,
-    RawElement,
-    TruncatedError,
-    UnsupportedLayoutError,
-    walk_elements,
-)
+from cspine.dicom.codec.elements import MEDIA_CLASS, Elements, RawElement
 from cspine.dicom.codec.pixel_format import PixelFormat
+from cspine.dicom.codec.read_elements import read_elements
 from cspine.dicom.codec.values import InvalidValueError, Values
 from cspine.dicom.sources import SourceFile
-
-READ_BYTES: Final = (16 * 1024, 1024 * 1024, 64 * 1024 * 1024)
-"""Bytes of a file read in turn until the header is complete; nearly every CT header ends within the first."""
 
 MAX_SIDE: Final = 8192
 """Most rows or columns of an image; the finest CT has 2048."""
@@ -53,7 +43,8 @@ _TAGS: Final = {
         "SeriesNumber", "AcquisitionNumber", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient",
         "FrameOfReferenceUID", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
         "PixelSpacing", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
-        "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "RescaleType",
+        "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "RescaleType", "IssuerOfPatientID", "PatientName",
+        "PatientBirthDate", "PatientSex", "KVP", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase",
     )
 }  # fmt: skip
 _TAGS["MediaStorageSOPClassUID"] = MEDIA_CLASS
@@ -108,6 +99,16 @@ class SliceHeader:
         Offset and length of the pixel data in the file, as in `Elements`.
     missing : tuple of str
         Keywords of expected attributes that the file lacks.
+    issuer_of_patient_id : str or None
+        IssuerOfPatientID: who assigned the PatientID, since two hospitals may assign the same one.
+    demographics : str or None
+        Hash of PatientName, PatientBirthDate and PatientSex: differs between patients where PatientID does not.
+    kvp : float or None
+        KVP, the peak voltage of the tube in kV: the images of a dual-energy scan differ in it.
+    temporal_position : int or None
+        TemporalPositionIdentifier, or TemporalPositionIndex of a frame: the phase of a scan that repeats in time.
+    cardiac_phase : float or None
+        NominalPercentageOfCardiacPhase: the phase of the heartbeat, in percent.
     """
 
     file: SourceFile
@@ -141,6 +142,11 @@ class SliceHeader:
     pixel_data_offset: int | None
     pixel_data_length: int | None
     missing: tuple[str, ...]
+    issuer_of_patient_id: str | None = None
+    demographics: str | None = None
+    kvp: float | None = None
+    temporal_position: int | None = None
+    cardiac_phase: float | None = None
 
 
 def read_header(file: SourceFile) -> SliceHeader:
@@ -164,7 +170,7 @@ def read_header(file: SourceFile) -> SliceHeader:
     SourceError, ArchiveError
         The file cannot be read.
     """
-    return _to_header(file, _read_elements(file))
+    return _to_header(file, read_elements(file, _REQUIRED_TAGS))
 
 
 _QUOTING_MODULES: Final = r"(cspine|highdicom|nibabel|pydicom)(\.|$)"
@@ -217,37 +223,6 @@ def suppress_pydicom_warnings() -> Iterator[None]:
         _SUPPRESSOR.end()
 
 
-def _read_elements(file: SourceFile) -> Elements:
-    """Read increasing parts of the file until its header is complete."""
-    for limit in READ_BYTES:
-        data = file.read(limit)
-        if not looks_like_dicom(data):
-            raise DicomError(f"{file.name}: is not a DICOM file; take it out of the folder or give the right one")
-        complete = len(data) >= file.size
-        try:
-            return _parse(file, data, complete=complete)
-        except TruncatedError:
-            continue
-    raise DicomError(
-        f"{file.name}: its header is longer than {READ_BYTES[-1] >> 20} MiB, which no CT has; remove the file"
-    )
-
-
-def _parse(file: SourceFile, data: bytes, *, complete: bool) -> Elements:
-    try:
-        return walk_elements(data, _REQUIRED_TAGS, complete=complete)
-    except NestingError:
-        raise DicomError(
-            f"{file.name}: nests sequences more than {MAX_NESTING} deep, which no CT does; remove the file"
-        ) from None
-    except TruncatedError:
-        if not complete:
-            raise
-    except UnsupportedLayoutError:
-        pass
-    return elements_by_pydicom(file, data, _REQUIRED_TAGS, complete=complete)
-
-
 def _to_header(file: SourceFile, elements: Elements) -> SliceHeader:
     values = Values(elements.values, _TAGS)
     shared = frozenset(item for item in elements.values.items() if item[0] not in _PER_SLICE_TAGS)
@@ -276,6 +251,7 @@ def _shared_attributes(values: frozenset[tuple[int, RawElement]]) -> dict[str, A
     """Return the attributes that most slices of a series share; cached, so that they are converted once."""
     get = Values(dict(values), _TAGS)
     spacing = get.numbers("PixelSpacing", 2)
+    temporal_position = _lenient_number(get, "TemporalPositionIdentifier")
     return {
         "study_instance_uid": get.text("StudyInstanceUID") or "",
         "series_instance_uid": get.text("SeriesInstanceUID") or "",
@@ -299,7 +275,35 @@ def _shared_attributes(values: frozenset[tuple[int, RawElement]]) -> dict[str, A
         "manufacturer": get.text("Manufacturer"),
         "rescale_type": get.text("RescaleType"),
         "pixel_format": _pixel_format(get),
+        "issuer_of_patient_id": get.text("IssuerOfPatientID"),
+        "demographics": _demographics(get),
+        "kvp": _lenient_number(get, "KVP"),
+        "temporal_position": None if temporal_position is None else int(temporal_position),
+        "cardiac_phase": _lenient_number(get, "NominalPercentageOfCardiacPhase"),
     }
+
+
+def _demographics(get: Values) -> str | None:
+    """Return a hash of the patient's name, birth date and sex, without differences of writing; None if all lack."""
+    texts = [_lenient_text(get, keyword) for keyword in ("PatientName", "PatientBirthDate", "PatientSex")]
+    words = [re.sub(r"[\W_]+", " ", text or "").strip().casefold() for text in texts]
+    return hashlib.sha256("|".join(words).encode()).hexdigest()[:16] if any(words) else None
+
+
+def _lenient_text(get: Values, keyword: str) -> str | None:
+    """Return a text that only distinguishes images; an invalid one is as good as none."""
+    try:
+        return get.text(keyword)
+    except InvalidValueError:
+        return None
+
+
+def _lenient_number(get: Values, keyword: str) -> float | None:
+    """Return a number that only distinguishes images; an invalid one is as good as none."""
+    try:
+        return get.number(keyword)
+    except InvalidValueError:
+        return None
 
 
 _PER_SLICE_TAGS: Final = frozenset(

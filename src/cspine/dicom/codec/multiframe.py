@@ -8,10 +8,13 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from cspine.core.errors import DicomError
+from cspine.core.errors import ArchiveError, DicomError
 from cspine.dicom.codec.dataset import parse, parse_deflated
 from cspine.dicom.codec.header import SliceHeader, make_pixel_format
 from cspine.dicom.codec.pixel_format import PixelFormat
+
+_CONVERTED: Final = ("ConvolutionKernel", "KVP", "AcquisitionNumber", "TemporalPositionIdentifier")
+"""Attributes that a legacy converted image keeps as they were in the images of one slice each."""
 
 _GROUPS: Final = {
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
@@ -20,9 +23,14 @@ _GROUPS: Final = {
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
     "CTReconstructionSequence": ("ConvolutionKernel",),
     "CTImageFrameTypeSequence": ("FrameType",),
-    "FrameContentSequence": ("FrameAcquisitionNumber",),
+    "CTXRayDetailsSequence": ("KVP",),
+    "FrameContentSequence": ("FrameAcquisitionNumber", "TemporalPositionIndex"),
+    "CardiacSynchronizationSequence": ("NominalPercentageOfCardiacPhase",),
+    "UnassignedSharedConvertedAttributesSequence": _CONVERTED,
+    "UnassignedPerFrameConvertedAttributesSequence": _CONVERTED,
 }
-"""Functional group macros with the geometry and the rescaling of a CT frame, and the attributes read of each."""
+"""Functional group macros with the geometry and the rescaling of a CT frame, what tells acquisitions and
+reconstructions apart, and the attributes read of each."""
 
 _ITEM: Final = b"\xfe\xff\x00\xe0"
 _MAX_ITEMS: Final = 10_000
@@ -49,19 +57,64 @@ def frame_headers(header: SliceHeader) -> tuple[SliceHeader, ...]:
     DicomError
         The number of functional groups differs from that of frames, or a group holds an invalid value.
     """
-    data = header.file.read(header.pixel_data_offset)
-    if data.count(_ITEM) > _MAX_ITEMS + _MAX_ITEMS_PER_FRAME * header.frames:
-        raise DicomError(f"{header.file.name}: describes more than its {header.frames} frames; have it exported again")
-    if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-        dataset: Dataset = parse_deflated(header.file)
-    else:
-        dataset = parse(header.file, data)
+    dataset = _parse_header(header)
     try:
         return _all_frames(header, dataset)
     except DicomError:
         raise
     except Exception as error:  # pydicom raises errors of any type on invalid values
         raise DicomError(f"{header.file.name}: its functional groups are not valid; have it exported again") from error
+
+
+def frame_attributes(header: SliceHeader) -> tuple[dict[str, str], ...]:
+    """Return all attributes of the functional groups of each frame, by which frames may be told apart.
+
+    Parameters
+    ----------
+    header : SliceHeader
+        The header of the file, or of any of its frames.
+
+    Returns
+    -------
+    tuple of dict
+        Of each frame: keyword, or tag of a private element, to its value as text. Empty if the file cannot be read.
+    """
+    try:
+        per_frame = _items(_parse_header(header), "PerFrameFunctionalGroupsSequence")
+        return tuple(_flatten_all(group) for group in per_frame)
+    except ArchiveError:
+        raise
+    except Exception:  # noqa: BLE001 - pydicom raises errors of any type on invalid values
+        return ()
+
+
+def _flatten_all(group: Dataset) -> dict[str, str]:
+    """Return every attribute of a functional group item and of the items in it; of each sequence, the first item."""
+    values: dict[str, str] = {}
+    for element in group:
+        name = element.keyword or str(element.tag)
+        if element.VR == "SQ":
+            for item in list(element.value)[:1]:
+                values |= _flatten_all(item)
+        elif name == "DimensionIndexValues":  # one of them numbers the position, another may number the phase
+            values |= {f"{name} {number}": str(value) for number, value in enumerate(_several(element.value))}
+        elif not isinstance(element.value, bytes):
+            values[name] = str(element.value)
+    return values
+
+
+def _several(value: Any) -> list[Any]:  # noqa: ANN401 - one value or several
+    return [value] if isinstance(value, (int, str)) else list(value)
+
+
+def _parse_header(header: SliceHeader) -> Dataset:
+    """Parse the header of a multi-frame file, with its functional groups."""
+    data = header.file.read(header.pixel_data_offset)
+    if data.count(_ITEM) > _MAX_ITEMS + _MAX_ITEMS_PER_FRAME * header.frames:
+        raise DicomError(f"{header.file.name}: describes more than its {header.frames} frames; have it exported again")
+    if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        return parse_deflated(header.file)
+    return parse(header.file, data)
 
 
 def _all_frames(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, ...]:
@@ -95,7 +148,10 @@ def _frame(header: SliceHeader, number: int, values: Mapping[str, Any]) -> Slice
     """Return the header of one frame: the file's, with the values of the frame's functional groups."""
     spacing, position = _numbers(values, "PixelSpacing", 2), _numbers(values, "ImagePositionPatient", 3)
     orientation = _numbers(values, "ImageOrientationPatient", 6)
-    thickness, acquisition = values.get("SliceThickness"), values.get("FrameAcquisitionNumber")
+    thickness = values.get("SliceThickness")
+    acquisition = values.get("FrameAcquisitionNumber", values.get("AcquisitionNumber"))
+    temporal_position = values.get("TemporalPositionIndex", values.get("TemporalPositionIdentifier"))
+    kvp, cardiac_phase = values.get("KVP"), values.get("NominalPercentageOfCardiacPhase")
     kernel, frame_type = values.get("ConvolutionKernel"), values.get("FrameType")
     geometry = {
         "pixel_spacing_mm": spacing or header.pixel_spacing_mm,
@@ -117,6 +173,9 @@ def _frame(header: SliceHeader, number: int, values: Mapping[str, Any]) -> Slice
         rescale_type=values.get("RescaleType", header.rescale_type),
         pixel_format=_apply_rescale(header.pixel_format, values),
         missing=tuple(keyword for keyword in header.missing if keyword not in available),
+        kvp=header.kvp if kvp is None else float(kvp),
+        temporal_position=header.temporal_position if temporal_position is None else int(temporal_position),
+        cardiac_phase=header.cardiac_phase if cardiac_phase is None else float(cardiac_phase),
     )
 
 

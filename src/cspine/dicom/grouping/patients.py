@@ -1,0 +1,51 @@
+"""Patients: whose images they are, by PatientID, its issuer and, where that is not enough, name, birth date and sex."""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from cspine.dicom.codec.header import SliceHeader
+from cspine.dicom.grouping.traits import is_numbering
+
+PatientKey: TypeAlias = tuple[str | None, str | None, str | None]
+"""PatientID, its issuer, and the hash of name, birth date and sex; None where it is unknown or not needed."""
+
+
+def patient_keys(headers: Sequence[SliceHeader]) -> list[PatientKey]:
+    """Return a key for each image of one study UID, equal for the images of one patient.
+
+    Images without PatientID or issuer belong to the one patient of the study that they do not contradict. Where the
+    study UID is blank, an image without PatientID belongs to none of those that have one.
+
+    Parameters
+    ----------
+    headers : sequence of SliceHeader
+        Images of one StudyInstanceUID, which may be blank, or that of images of several patients.
+
+    Returns
+    -------
+    list of PatientKey
+        It is personal: never store or log it.
+    """
+    has_uid = bool(headers[0].study_instance_uid)
+    demographics: list[str | None] = [header.demographics for header in headers]
+    if is_numbering(demographics):
+        demographics = [None] * len(headers)
+    keys = [_key(header, each, has_uid=has_uid) for header, each in zip(headers, demographics, strict=True)]
+    patient_of: dict[PatientKey, PatientKey] = {}
+    for key in sorted(set(keys), key=lambda key: (key.count(None), str(key))):
+        fitting = [other for other in set(patient_of.values()) if _fits(key, other)]
+        patient_of[key] = fitting[0] if len(fitting) == 1 else key
+    return [patient_of[key] for key in keys]
+
+
+def _key(header: SliceHeader, demographics: str | None, *, has_uid: bool) -> PatientKey:
+    patient_id = (header.patient_id or "").strip() or None
+    issuer = (header.issuer_of_patient_id or "").strip() or None
+    if has_uid:
+        return patient_id, issuer, None if patient_id else demographics
+    return patient_id or "", issuer, demographics
+
+
+def _fits(key: PatientKey, other: PatientKey) -> bool:
+    """Return whether a key with unknown parts may be that of a known patient."""
+    return all(one is None or one == two for one, two in zip(key, other, strict=True))
