@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Floats, Indices
 
 N_LEVELS: Final = 8
@@ -164,6 +165,21 @@ def transition_log_odds(above: Floats, below: Floats, size: float = 1.0) -> Floa
                 spacing = _spacing_log_odds(distance_mm, expected_mm)
                 log_odds[level, level + skipped + 1] = pose + skipped * _SKIP_LOG_ODDS + spacing
     return log_odds
+
+
+def expected_distance_mm(above: str, below: str) -> float:
+    """Return the mean distance between the origins of two levels in adults, in mm.
+
+    >>> round(expected_distance_mm("C3", "C5"), 1)
+    29.0
+    """
+    numbers = range(_number(above), _number(below))
+    return float(sum(_SPACING_MM[min(number, N_LEVELS - 1)] for number in numbers))
+
+
+def _number(level: str) -> int:
+    """Return the number of a level: 0 for C1, 7 for T1, and so on."""
+    return VERTEBRAE.index(level) if level in VERTEBRAE else len(VERTEBRAE) + int(level[1:]) - 1
 
 
 def _log_prior_of_size(size: float) -> float:

@@ -13,6 +13,7 @@ from cspine.core.typing import Bools, Floats, Floats32, Indices
 from cspine.localization.coarse import OFFSET_UNIT_MM, CoarseVolume, coarse_affine, coarsen, network_input
 from cspine.localization.instances import Instance, VoxelVotes, find_instances
 from cspine.localization.level_assignment import assign_levels, level_confidence
+from cspine.localization.plausibility import check_plausibility
 from cspine.localization.tiles import SIDE_MULTIPLE, Tile, plan_tiles
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
 from cspine.models.weights import Weights, load_weights
@@ -100,7 +101,11 @@ class Localizer:
         return self.localize(coarsen(volume))
 
     def localize(self, coarse: CoarseVolume) -> SpineMap:
-        """Localize the vertebrae of a coarse volume; the map is empty where there are none."""
+        """Localize the vertebrae of a coarse volume and check their plausibility; the map is empty without any."""
+        templates = self.weights.metadata.occupancy_templates
+        return check_plausibility(self._localize_unchecked(coarse), coarse, templates, self._localize_unchecked)
+
+    def _localize_unchecked(self, coarse: CoarseVolume) -> SpineMap:
         return assemble_spine_map(self.run_network(coarse), coarse, self.weights.metadata.occupancy_templates)
 
     def run_network(self, coarse: CoarseVolume) -> "VertebralVoxels":

@@ -5,12 +5,22 @@ it was not scanned.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from cspine.core.typing import Bools, Floats
+
+Sample = Callable[[Floats], Floats]
+"""Maps points, (n, 3) LPS mm, to Hounsfield units, (n,), nan outside the scan."""
+
+BONE_WINDOW_HU: Final = (0.0, 500.0)
+"""Attenuation is clipped to this range before it is compared: fat and air are alike, and so are cortex and metal."""
+
+MIN_COMPARED_FRACTION: Final = 0.7
+"""A template is compared where at least this fraction of its bone lies inside the scan."""
 
 IsInside = Callable[[Floats], Bools]
 """Maps points, (n, 3) LPS mm, to whether each lies inside a region, (n,)."""
@@ -36,6 +46,45 @@ class OccupancyTemplate(BaseModel):
         description="Index of each cell along x, y and z, and the fraction of it that is bone.",
     )
 
+    def agreement(self, frame_lps: Floats, sample: Sample) -> float | None:
+        """Return how well the attenuation around a frame agrees with the template, -1 to 1.
+
+        It is the Pearson correlation between the occupancy of the cells, with one cell of margin on all sides, and the
+        attenuation at their centers, clipped to `BONE_WINDOW_HU`.
+
+        Parameters
+        ----------
+        frame_lps : (4, 4)
+            Affine from the vertebra's frame to LPS mm; it may reverse axes.
+        sample : callable
+            Maps points, (n, 3) LPS mm, to HU, (n,), and to nan outside the scan.
+
+        Returns
+        -------
+        float or None
+            None where less than `MIN_COMPARED_FRACTION` of the template lies inside the scan.
+        """
+        return self.best_agreement(frame_lps, sample, np.zeros((1, 3)))
+
+    def best_agreement(self, frame_lps: Floats, sample: Sample, shifts_mm: Floats) -> float | None:
+        """Return the best agreement over shifts of the template, (n, 3) mm along the frame's axes; see `agreement`."""
+        centers_mm, occupancy = self._grid
+        points_mm = (centers_mm[None] + shifts_mm[:, None]).reshape(-1, 3)
+        hu = sample(points_mm @ frame_lps[:3, :3].T + frame_lps[:3, 3]).reshape(len(shifts_mm), -1)
+        correlations = [_correlation(row, occupancy) for row in hu]
+        return max((each for each in correlations if each is not None), default=None)
+
+    @cached_property
+    def _grid(self) -> tuple[Floats, Floats]:
+        """Centers of all cells of the box around the template, (n, 3) mm, and their occupancy, (n,)."""
+        values = np.array(self.cells, np.float64)
+        index = values[:, :3].astype(np.intp)
+        low, high = index.min(axis=0) - 1, index.max(axis=0) + 1
+        occupancy = np.zeros(high - low + 1)
+        occupancy[tuple((index - low).T)] = values[:, 3]
+        cells = np.argwhere(np.ones(occupancy.shape, np.bool_)) + low
+        return CELL_MM * (cells + 0.5), occupancy.reshape(-1)
+
     def scanned_fraction(self, frame_lps: Floats, is_inside: IsInside) -> float:
         """Return which fraction of a vertebra lies inside a region.
 
@@ -50,6 +99,17 @@ class OccupancyTemplate(BaseModel):
         centers_mm, occupancy = CELL_MM * (values[:, :3] + 0.5), values[:, 3]
         lps = centers_mm @ frame_lps[:3, :3].T + frame_lps[:3, 3]
         return float(occupancy[is_inside(lps)].sum() / occupancy.sum())
+
+
+def _correlation(hu: Floats, occupancy: Floats) -> float | None:
+    """Return the correlation of HU, nan outside the scan, with occupancy; None where too little was scanned."""
+    is_scanned = np.isfinite(hu)
+    if occupancy[is_scanned].sum() < MIN_COMPARED_FRACTION * occupancy.sum():
+        return None
+    bone = np.clip(hu[is_scanned], *BONE_WINDOW_HU)
+    bone, expected = bone - bone.mean(), occupancy[is_scanned] - occupancy[is_scanned].mean()
+    norm = np.sqrt((bone @ bone) * (expected @ expected))
+    return float(bone @ expected / norm) if norm > 0 else 0.0
 
 
 def mean_occupancy_template(vertebrae: list[Floats], voxel_mm3: float) -> OccupancyTemplate:

@@ -8,7 +8,7 @@ import scipy
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import NotAssessableError
-from cspine.core.findings import Coverage
+from cspine.core.findings import Coverage, NotAssessable
 from cspine.core.typing import Floats, Floats32, Labels
 
 MIN_COMPLETE_FRACTION: Final = 0.98
@@ -110,10 +110,16 @@ class SpineMap:
         In order; levels do not repeat.
     label_map : VertebraLabelMap or None
         Their segmentation; None where only frames are known.
+    doubts : tuple of str
+        Sentences about what makes the levels uncertain, each with the code ``level-uncertain`` in front.
+    implausible : NotAssessable or None
+        Why the map cannot be that of a cervical spine in the orientation that the headers state.
     """
 
     vertebrae: tuple[Vertebra, ...]
     label_map: VertebraLabelMap | None = field(default=None, repr=False, compare=False)
+    doubts: tuple[str, ...] = ()
+    implausible: NotAssessable | None = None
 
     def __getitem__(self, level: str) -> Vertebra:
         """Return the vertebra of a level; KeyError where it was not localized."""
@@ -140,7 +146,10 @@ class SpineMap:
         ------
         NotAssessableError
             ``no-cervical-spine``: no cervical vertebra was localized, or none with enough confidence in its level.
+            The code of `implausible` where it is set.
         """
+        if self.implausible is not None:
+            raise NotAssessableError(self.implausible.code, self.implausible.reason)
         cervical = [vertebra for vertebra in self.scanned_vertebrae if vertebra.level in VERTEBRAE]
         if not cervical:
             raise NotAssessableError("no-cervical-spine", "no cervical vertebra was found in the scan")

@@ -1,0 +1,327 @@
+"""Plausibility of a localized spine: an independent check of what the network claims.
+
+The localizer names a level for whatever resembles a vertebra, with probabilities that say how the levels differ from
+each other, and not whether there is a cervical spine at all. This module compares the map with the scan itself:
+
+shape
+    The bone in a vertebra's frame must look like the mean vertebra of its level. The *agreement* is the Pearson
+    correlation between the attenuation and the occupancy template of the level (`OccupancyTemplate.agreement`), and is
+    averaged over C1 to T2. It depends on the size, the canal and the arch, and is low in tubes and columns of bone, in
+    vertebrae of another region, and in vertebrae of a false scale.
+orientation
+    Where the shape is doubtful, or fits upside down almost as well, the scan is localized again with head and feet or
+    front and back exchanged. If the spine is found there with much more agreement, the header states another
+    orientation than the anatomy shows.
+size
+    The distances between neighbors, relative to an adult's.
+discs
+    Somewhere between the bodies the bone is interrupted, also in a spine with several fused levels.
+surroundings
+    A skull lies above C1 where the scan reaches so far.
+
+Thresholds were chosen on the project's phantoms and on public real CT, each also rotated, mirrored and scaled
+(docs/concepts/localization.md has the table): true necks have an agreement of 0.39 to 0.60, necks of a false
+orientation 0.25 to 0.48, thoracic and lumbar vertebrae 0.12 to 0.40, vertebrae scaled by 0.6 and by 1.7 at most 0.34
+and 0.26.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from cspine.core.anatomy import VERTEBRAE
+from cspine.core.findings import NotAssessable
+from cspine.core.typing import Floats
+from cspine.localization.coarse import CoarseVolume
+from cspine.localization.level_assignment import expected_distance_mm
+from cspine.models.metadata import COARSE_MM
+from cspine.spine.occupancy_template import OccupancyTemplate
+from cspine.spine.spine_map import SpineMap, Vertebra
+
+LEVEL_UNCERTAIN: Final = "level-uncertain"
+"""Code in front of the sentences of a map that is doubtful."""
+
+MIN_AGREEMENT: Final = 0.28
+"""Mean agreement below which the bones are not those of a cervical spine."""
+
+MIN_CERTAIN_AGREEMENT: Final = 0.38
+"""Mean agreement below which the levels are doubtful."""
+
+_MIN_HEAD_MARGIN: Final = 0.012
+"""The agreement exceeds that of the upside-down template by at least this much in a spine of the right orientation; in
+one of a false orientation, by 0.009 at most. C1 alone is almost symmetric."""
+
+_MIN_CERTAIN_VERTEBRAE: Final = 3
+"""Fewer vertebrae do not form a sequence by which levels can be told."""
+
+_MIN_SIZE, _MAX_SIZE = 0.5, 1.45
+_MIN_CERTAIN_SIZE, _MAX_CERTAIN_SIZE = 0.7, 1.3
+"""Bounds of the distances between vertebrae, relative to an adult's: beyond the outer ones there is no patient, beyond
+the inner ones are small children and errors."""
+
+_MAX_ALTERNATIVE_RATIO: Final = 1.3
+"""Summed agreement of another orientation, relative to the stated one, from which on the stated one is refuted."""
+
+_MAX_CERTAIN_ALTERNATIVE_RATIO: Final = 1.0
+"""The same ratio from which on the stated orientation is doubtful."""
+
+_SKULL_ABOVE_MM: Final = (25.0, 45.0)
+"""The skull is searched this far above the origin of C1, in mm."""
+
+_MIN_SKULL_MM2: Final = 800.0
+"""Least area of bone per slice there; real heads have 2,500 to 6,000."""
+
+_SKULL_HU: Final = 250
+_MIN_UPRIGHT_COSINE: Final = 0.5
+"""Least cosine between a vertebra's axes and the patient's; kyphosis and head tilt stay well above."""
+
+_MIN_DISC_CONTRAST: Final = 0.06
+"""Least relative decrease of attenuation from the bodies to the disc between them, in the most distinct disc; real
+spines have 0.15 to 0.58, rods and tubes 0.05 at most."""
+
+_MIN_DISCS: Final = 2
+"""Number of neighbors below C1 from which on the discs are judged."""
+
+_MIN_FUSED_AGREEMENT: Final = 0.42
+"""Agreement from which on a spine without discs is taken for a fused one, such as in ankylosing spondylitis."""
+
+_BODY_MM: Final = np.array([[x, y, 0.0] for x in (-6, -3, 0, 3, 6) for y in (-4, -2, 0, 2, 4)])
+"""Points of a cross-section of the vertebral body, (n, 3) mm."""
+
+_BODY_WINDOW_HU: Final = (0.0, 800.0)
+
+_MARGIN_MM: Final = 80.0
+"""Other orientations are tried within this distance of the spine from side to side and front to back."""
+
+_SHIFTS_MM: Final = np.array([[0.0, y, z] for y in (-6, -3, 0, 3, 6) for z in (-6, -3, 0, 3, 6)])
+"""Shifts over which a template is aligned before it is compared with its mirror image, (n, 3)."""
+
+_UPSIDE_DOWN: Final[dict[str, tuple[int, ...]]] = {"head and feet are exchanged": (0,)}
+_ORIENTATIONS: Final[dict[str, tuple[int, ...]]] = _UPSIDE_DOWN | {
+    "front and back are exchanged": (1,),
+    "head and feet, and front and back, are exchanged": (0, 1),
+}
+"""Other orientations, by the axes of ``[k, j, i]`` that are reversed. Left and right are not distinguished, because a
+neck is symmetric."""
+
+_ORIENTATION_REMEDY: Final = "correct ImageOrientationPatient or PatientPosition, or the affine of the NIfTI file"
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How well the vertebrae of a map agree with the templates.
+
+    Attributes
+    ----------
+    agreements : (n,)
+        Agreement of each vertebra with a template that is mostly inside the scan.
+    head_margin : float
+        Mean difference to the agreement with upside-down templates; nan where none could be compared.
+    """
+
+    agreements: Floats
+    head_margin: float
+
+    @property
+    def mean(self) -> float:
+        """Mean agreement; nan where no vertebra could be compared."""
+        return float(self.agreements.mean()) if len(self.agreements) else float("nan")
+
+
+def check_plausibility(
+    spine_map: SpineMap,
+    coarse: CoarseVolume,
+    templates: Mapping[str, OccupancyTemplate],
+    localize: Callable[[CoarseVolume], SpineMap],
+) -> SpineMap:
+    """Return a map with what makes it doubtful, or why it cannot be true.
+
+    Parameters
+    ----------
+    spine_map : SpineMap
+        The localized vertebrae.
+    coarse : CoarseVolume
+        The scan in which they were localized.
+    templates : dict
+        Level to the occupancy template of such vertebrae.
+    localize : callable
+        Localizes the vertebrae of a coarse volume, without this check. It is called for other orientations where the
+        map is doubtful, and not otherwise.
+
+    Returns
+    -------
+    SpineMap
+        The same map where it is plausible. Of a doubtful map, `SpineMap.doubts` says why, and the confidence of every
+        level is lowered to below 0.8; of an impossible one, `SpineMap.implausible` is set.
+    """
+    cervical = [vertebra for vertebra in spine_map.scanned_vertebrae if vertebra.level in VERTEBRAE]
+    if not spine_map.vertebrae or not templates:
+        return spine_map
+    shape = _compare_shape(spine_map, coarse, templates)
+    implausible, doubts = _judge_map(spine_map, coarse, shape) if cervical else (None, [])
+    is_weak = bool(not cervical or doubts or implausible)
+    if is_weak or not shape.head_margin >= _MIN_HEAD_MARGIN:
+        orientations = _ORIENTATIONS if is_weak else _UPSIDE_DOWN
+        around = _crop_around(spine_map, coarse)
+        refuted, doubted = _judge_orientation(shape, around, templates, localize, orientations)
+        implausible = refuted or implausible
+        doubts += doubted if cervical else []
+    if implausible is None and not doubts:
+        return spine_map
+    limit = _confidence_limit(shape.mean)
+    vertebrae = tuple(replace(vertebra, confidence=min(vertebra.confidence, limit)) for vertebra in spine_map.vertebrae)
+    sentences = tuple(f"{LEVEL_UNCERTAIN}: {doubt}" for doubt in doubts)
+    return replace(spine_map, vertebrae=vertebrae, doubts=sentences, implausible=implausible)
+
+
+def _judge_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tuple[NotAssessable | None, list[str]]:
+    """Return why a map with cervical vertebrae cannot be true, or None, and what makes it doubtful."""
+    doubts = []
+    if shape.mean < MIN_AGREEMENT:
+        reason = (
+            "bones were found that do not have the shape of cervical vertebrae (agreement with the mean vertebra "
+            f"{shape.mean:.2f}, at least {MIN_AGREEMENT:.2f} is needed); send a scan of the cervical spine"
+        )
+        return NotAssessable(code="no-cervical-spine", reason=reason), []
+    size = _relative_size(spine_map)
+    if size is not None and not _MIN_SIZE <= size <= _MAX_SIZE:
+        reason = (
+            f"the distances between the vertebrae are {size:.1f} times an adult's, so that pixel spacing, slice "
+            "positions or the body part are wrong; check the headers"
+        )
+        return NotAssessable(code="implausible-anatomy", reason=reason), []
+    if _lacks_discs(spine_map, coarse):
+        if not shape.mean >= _MIN_FUSED_AGREEMENT:
+            reason = "a column of bone without disc spaces was found, and no spine; send a scan of the cervical spine"
+            return NotAssessable(code="no-cervical-spine", reason=reason), []
+        doubts.append("no disc space was found between the vertebrae")
+    if not shape.mean >= MIN_CERTAIN_AGREEMENT:
+        doubts.append("the vertebrae differ in shape from cervical ones")
+    if size is not None and not _MIN_CERTAIN_SIZE <= size <= _MAX_CERTAIN_SIZE:
+        doubts.append(f"the distances between the vertebrae are {size:.1f} times an adult's")
+    if len(spine_map.scanned_vertebrae) < _MIN_CERTAIN_VERTEBRAE:
+        doubts.append(f"fewer than {_MIN_CERTAIN_VERTEBRAE} vertebrae were found")
+    if not all(_is_upright(vertebra) for vertebra in spine_map.scanned_vertebrae):
+        doubts.append("a vertebra does not face the way the headers say that the patient faces")
+    if _lacks_skull(spine_map, coarse):
+        doubts.append("no skull lies above C1")
+    return None, doubts
+
+
+def _judge_orientation(
+    shape: _Shape,
+    coarse: CoarseVolume,
+    templates: Mapping[str, OccupancyTemplate],
+    localize: Callable[[CoarseVolume], SpineMap],
+    orientations: Mapping[str, tuple[int, ...]],
+) -> tuple[NotAssessable | None, list[str]]:
+    """Return why the stated orientation is refuted, or None, and why it is doubtful, by localizing in others."""
+    stated = float(shape.agreements.sum())
+    doubts: list[str] = []
+    for difference, axes in orientations.items():
+        turned = _reverse(coarse, axes)
+        alternative = localize(turned)
+        if not any(vertebra.level in VERTEBRAE for vertebra in alternative.scanned_vertebrae):
+            continue
+        agreements = _compare_shape(alternative, turned, templates).agreements
+        if len(agreements) < _MIN_CERTAIN_VERTEBRAE or agreements.mean() < MIN_CERTAIN_AGREEMENT:
+            continue
+        if agreements.sum() >= _MAX_ALTERNATIVE_RATIO * stated:
+            reason = f"by the anatomy, {difference} against what the headers say; {_ORIENTATION_REMEDY}"
+            return NotAssessable(code="implausible-anatomy", reason=reason), []
+        if agreements.sum() >= _MAX_CERTAIN_ALTERNATIVE_RATIO * stated:
+            doubts.append(f"the anatomy fits as well if {difference}")
+    return None, doubts
+
+
+def _crop_around(spine_map: SpineMap, coarse: CoarseVolume) -> CoarseVolume:
+    """Return the part of a coarse volume around the spine, over its whole height."""
+    origins = np.array([vertebra.frame_lps[:3, 3] for vertebra in spine_map.vertebrae])
+    low, high = origins.min(axis=0) - _MARGIN_MM, origins.max(axis=0) + _MARGIN_MM
+    first = np.maximum(np.floor((low - coarse.origin_lps_mm) / COARSE_MM).astype(int), 0)
+    last = np.ceil((high - coarse.origin_lps_mm) / COARSE_MM).astype(int) + 1
+    (i, j, _), (i_end, j_end, _) = first.tolist(), last.tolist()
+    part = np.s_[:, j:j_end, i:i_end]
+    origin = coarse.origin_lps_mm + COARSE_MM * np.array([i, j, 0.0])
+    return CoarseVolume(coarse.hu[part], origin, coarse.scanned_mask[part])
+
+
+def _reverse(coarse: CoarseVolume, axes: tuple[int, ...]) -> CoarseVolume:
+    """Return a coarse volume with axes of ``[k, j, i]`` reversed in place."""
+    return CoarseVolume(np.flip(coarse.hu, axes), coarse.origin_lps_mm, np.flip(coarse.scanned_mask, axes))
+
+
+def _compare_shape(spine_map: SpineMap, coarse: CoarseVolume, templates: Mapping[str, OccupancyTemplate]) -> _Shape:
+    agreements, margins = [], []
+    for vertebra in spine_map.scanned_vertebrae:
+        template = templates.get(vertebra.level)
+        if template is None:
+            continue
+        agreement = template.agreement(vertebra.frame_lps, coarse.sample)
+        if agreement is not None:
+            agreements.append(agreement)
+        upright = template.best_agreement(vertebra.frame_lps, coarse.sample, _SHIFTS_MM)
+        turned = template.best_agreement(vertebra.frame_lps @ np.diag([1.0, 1.0, -1.0, 1.0]), coarse.sample, _SHIFTS_MM)
+        if upright is not None and turned is not None:
+            margins.append(upright - turned)
+    return _Shape(np.array(agreements), float(np.mean(margins)) if margins else float("nan"))
+
+
+def _relative_size(spine_map: SpineMap) -> float | None:
+    """Return the median distance between neighbors relative to an adult's; None of fewer than two vertebrae."""
+    ratios = [
+        float(np.linalg.norm(below.frame_lps[:3, 3] - above.frame_lps[:3, 3]))
+        / expected_distance_mm(above.level, below.level)
+        for above, below in pairwise(spine_map.scanned_vertebrae)
+    ]
+    return float(np.median(ratios)) if ratios else None
+
+
+def _lacks_discs(spine_map: SpineMap, coarse: CoarseVolume) -> bool:
+    """Return whether the bone runs on from body to body at all neighbors below C1."""
+    contrasts = [
+        contrast
+        for above, below in pairwise(spine_map.scanned_vertebrae)
+        if above.level != "C1" and np.isfinite(contrast := _disc_contrast(above, below, coarse))
+    ]
+    return len(contrasts) >= _MIN_DISCS and max(contrasts) < _MIN_DISC_CONTRAST
+
+
+def _disc_contrast(above: Vertebra, below: Vertebra, coarse: CoarseVolume) -> float:
+    """Return the relative decrease of attenuation between two bodies; nan where they are not in the scan."""
+    ways = np.linspace(0.0, 1.0, 9)[:, None]
+    centers = (1.0 - ways) * above.frame_lps[:3, 3] + ways * below.frame_lps[:3, 3]
+    points = (centers[:, None] + _BODY_MM @ above.frame_lps[:3, :3].T).reshape(-1, 3)
+    profile = np.clip(coarse.sample(points), *_BODY_WINDOW_HU).reshape(len(ways), -1).mean(axis=1)
+    body = (profile[:4].max() + profile[5:].max()) / 2
+    return float((body - profile[2:7].min()) / max(body, 1.0))
+
+
+def _is_upright(vertebra: Vertebra) -> bool:
+    """Return whether a vertebra faces the patient's front, with its upper side to the head."""
+    return bool(min(vertebra.frame_lps[1, 1], vertebra.frame_lps[2, 2]) >= _MIN_UPRIGHT_COSINE)
+
+
+def _lacks_skull(spine_map: SpineMap, coarse: CoarseVolume) -> bool:
+    """Return whether the scan reaches high enough above C1 to show the skull, and does not."""
+    atlas = spine_map.cervical["C1"]
+    if atlas is None:
+        return False
+    low, high = (
+        round((atlas.frame_lps[2, 3] + above_mm - coarse.origin_lps_mm[2]) / COARSE_MM) for above_mm in _SKULL_ABOVE_MM
+    )
+    if low < 0 or high > len(coarse.hu):
+        return False
+    area_mm2 = float(np.count_nonzero(coarse.hu[low:high] > _SKULL_HU)) * COARSE_MM**2 / (high - low)
+    return bool(area_mm2 < _MIN_SKULL_MM2)
+
+
+def _confidence_limit(agreement: float) -> float:
+    """Return the largest confidence of a level in a doubtful map, 0.5 to 0.79, which rises with the agreement."""
+    if np.isnan(agreement):
+        return 0.5
+    certainty = (agreement - MIN_AGREEMENT) / (MIN_CERTAIN_AGREEMENT - MIN_AGREEMENT)
+    return float(np.clip(0.5 + 0.29 * certainty, 0.5, 0.79))

@@ -1,0 +1,186 @@
+"""A map is held against the scan: what is no neck, lies the other way round or has a false scale is not answered."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from cspine.core.errors import NotAssessableError
+from cspine.core.typing import Floats
+from cspine.dicom import load_volume
+from cspine.localization.coarse import CoarseVolume, coarsen
+from cspine.localization.level_assignment import expected_distance_mm
+from cspine.localization.localizer import Localizer
+from cspine.localization.plausibility import LEVEL_UNCERTAIN, check_plausibility
+from cspine.spine.spine_map import SpineMap, Vertebra
+
+LEVELS = ("C2", "C3", "C4", "C5", "C6", "C7")
+TEMPLATES = Localizer.load().weights.metadata.occupancy_templates
+TOP_MM = 60.0
+
+
+def no_spine(_: CoarseVolume) -> SpineMap:
+    return SpineMap(())
+
+
+def column(levels: tuple[str, ...] = LEVELS, *, scale: float = 1.0) -> SpineMap:
+    """Return a straight column of vertebrae, `scale` times an adult's."""
+    vertebrae = []
+    for level in levels:
+        frame = np.eye(4)
+        frame[2, 3] = TOP_MM - scale * expected_distance_mm(levels[0], level)
+        vertebrae.append(Vertebra(level, frame, frame[:3, 3], np.zeros((2, 3)), 1.0, 0.99, 9000.0))
+    return SpineMap(tuple(vertebrae))
+
+
+def render(spine: SpineMap, *, scale: float = 1.0, upside_down: bool = False) -> CoarseVolume:
+    """Return a scan that shows the mean vertebra of each level in its frame, in soft tissue."""
+    hu = np.full((70, 50, 50), 40, np.int16)
+    origin = np.array([-75.0, -75.0, -90.0])
+    k, j, i = np.indices(hu.shape)
+    lps = origin + 3.0 * np.stack([i, j, k], axis=-1)
+    for vertebra in spine.vertebrae:
+        occupancy = {tuple(cell[:3]): cell[3] for cell in TEMPLATES[vertebra.level].cells}
+        own = (lps - vertebra.frame_lps[:3, 3]) / scale
+        if upside_down:
+            own = own * [1.0, 1.0, -1.0]
+        cells = np.floor(own / 5.0).astype(int).reshape(-1, 3)
+        bone = np.array([occupancy.get(tuple(cell), 0.0) for cell in cells.tolist()]).reshape(hu.shape)
+        hu = np.maximum(hu, (40 + 600 * bone).astype(np.int16))
+    for above, below in zip(spine.vertebrae, spine.vertebrae[1:], strict=False):  # disc spaces
+        middle = round(((above.frame_lps[2, 3] + below.frame_lps[2, 3]) / 2 - origin[2]) / 3.0)
+        hu[middle, 20:30, 20:30] = 80
+    return CoarseVolume(hu, origin, np.ones(hu.shape, np.bool_))
+
+
+def check(spine: SpineMap, coarse: CoarseVolume, localize: Callable[[CoarseVolume], SpineMap] = no_spine) -> SpineMap:
+    return check_plausibility(spine, coarse, TEMPLATES, localize)
+
+
+def test_a_spine_that_looks_like_one_is_left_as_it_is() -> None:
+    spine = column()
+
+    assert check(spine, render(spine)) is spine
+
+
+def test_a_spine_without_doubt_is_localized_once() -> None:
+    spine = column()
+
+    def fail(_: CoarseVolume) -> SpineMap:
+        raise AssertionError("localized again")
+
+    assert check(spine, render(spine), fail) is spine
+
+
+@pytest.mark.parametrize(("outer_mm", "inner_mm"), [(8, 0), (15, 9), (20, 12)])
+def test_rods_and_tubes_are_no_spine(outer_mm: float, inner_mm: float) -> None:
+    coarse = render(SpineMap(()))
+    y, x = np.indices(coarse.hu.shape[1:]) * 3.0 - 75.0
+    radius = np.hypot(x, y)
+    coarse.hu[:, (radius < outer_mm) & (radius >= inner_mm)] = 700
+
+    judged = check(column(), coarse)
+
+    assert judged.implausible is not None
+    assert judged.implausible.code == "no-cervical-spine"
+    with pytest.raises(NotAssessableError, match="send a scan of the cervical spine"):
+        judged.require_cervical()
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.7])
+def test_a_false_scale_is_doubtful_at_least(scale: float) -> None:
+    spine = column(scale=scale)
+
+    judged = check(spine, render(spine, scale=scale))
+
+    assert judged.implausible or judged.doubts
+    assert max(vertebra.confidence for vertebra in judged.vertebrae) < 0.8
+
+
+def test_a_spine_that_fits_better_upside_down_refutes_the_header() -> None:
+    true = column()
+    stated = replace(true, vertebrae=true.vertebrae[:2])
+
+    judged = check(stated, render(true), lambda _: true)
+
+    assert judged.implausible is not None
+    assert judged.implausible.code == "implausible-anatomy"
+    assert "head and feet are exchanged" in judged.implausible.reason
+    assert "correct ImageOrientationPatient" in judged.implausible.reason
+
+
+def test_few_vertebrae_are_uncertain_and_say_so() -> None:
+    spine = column(("C4", "C5"))
+
+    judged = check(spine, render(spine))
+
+    assert judged.implausible is None
+    assert judged.doubts == (f"{LEVEL_UNCERTAIN}: fewer than 3 vertebrae were found",)
+    assert max(vertebra.confidence for vertebra in judged.vertebrae) < 0.8
+    judged.require_cervical()
+
+
+def test_a_fused_spine_is_doubted_and_not_refused() -> None:
+    spine = column()
+    coarse = render(spine)
+    coarse.hu[:, 22:29, 22:29] = 500  # bone from C2 to C7
+
+    judged = check(spine, coarse)
+
+    assert judged.implausible is None
+    assert judged.doubts
+
+
+def test_a_skull_lies_above_c1() -> None:
+    spine = column(("C1", *LEVELS))
+    coarse = render(spine)
+    tall = CoarseVolume(
+        np.concatenate([coarse.hu, np.full((20, 50, 50), 40, np.int16)]),
+        coarse.origin_lps_mm,
+        np.ones((90, 50, 50), bool),
+    )
+
+    without = check(spine, tall)
+    tall.hu[56:75, 5:45, [5, 6, 44, 45]] = 900
+
+    assert without.doubts == (f"{LEVEL_UNCERTAIN}: no skull lies above C1",)
+    assert not check(spine, tall).doubts
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (0, 2)], ids=["prone", "upside-down"])
+def test_a_patient_who_lies_otherwise_than_stated_is_not_answered(axes: tuple[int, int]) -> None:
+    localizer = Localizer.load()
+    with resources.as_file(resources.files("cspine.phantom").joinpath("embedded", "study.zip")) as study:
+        stated = coarsen(load_volume(study))
+    turned = CoarseVolume(np.flip(stated.hu, axes), stated.origin_lps_mm, np.flip(stated.scanned_mask, axes))
+
+    judged = localizer.localize(turned)
+
+    assert judged.implausible is not None
+    assert judged.implausible.code == "implausible-anatomy"
+
+
+def frame_at(z_mm: float) -> Floats:
+    frame = np.eye(4)
+    frame[2, 3] = z_mm
+    return frame
+
+
+def test_agreement_of_a_template_with_itself_is_high_and_with_its_mirror_image_lower() -> None:
+    template = TEMPLATES["C4"]
+    coarse = render(column(("C4",)))
+    upside_down = np.diag([1.0, 1.0, -1.0, 1.0])
+
+    upright = template.agreement(frame_at(TOP_MM), coarse.sample)
+    turned = template.agreement(frame_at(TOP_MM) @ upside_down, coarse.sample)
+
+    assert upright is not None
+    assert turned is not None
+    assert upright > 0.8
+    assert turned < upright - 0.1
+
+
+def test_a_template_mostly_outside_the_scan_is_not_compared() -> None:
+    assert TEMPLATES["C4"].agreement(frame_at(1000.0), render(SpineMap(())).sample) is None
