@@ -1,5 +1,7 @@
 """A collection of studies: the folder layout of the RSNA 2022 challenge, or any file, folder or zip of studies."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,7 +54,8 @@ class StudySource:
     Attributes
     ----------
     study_instance_uid : str
-        From the folder's name, or from the headers.
+        From the folder's name, or from the headers; of a further patient whose images carry the same UID, with a
+        number after it.
     folder : Path or None
         Folder of the study's files; None where `study` is given.
     study : Study or None
@@ -167,8 +170,18 @@ def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollecti
     if (path / LABELS_FILE).is_file():
         raise SourceError(f"{path}: has {LABELS_FILE} but no {IMAGE_FOLDERS[0]}/ beside it; unpack the images there")
     discovery = discover_files(list_images(path), origin=str(path), progress=progress)
-    studies = tuple(StudySource(study.study_instance_uid, study=study) for study in discovery.studies)
-    return StudyCollection(path, studies, None, is_phantom, skipped=discovery.skipped)
+    return StudyCollection(path, _named_sources(discovery.studies), None, is_phantom, skipped=discovery.skipped)
+
+
+def _named_sources(studies: Sequence[Study]) -> tuple[StudySource, ...]:
+    """Return the sources of studies, each of another name, which is the UID unless patients share it."""
+    counts: Counter[str] = Counter()
+    sources = []
+    for study in studies:
+        uid = study.study_instance_uid
+        counts[uid] += 1
+        sources.append(StudySource(uid if counts[uid] == 1 else f"{uid}-{counts[uid]}", study=study))
+    return tuple(sources)
 
 
 def _open_challenge(path: Path, name: str, *, is_phantom: bool) -> StudyCollection:
