@@ -181,8 +181,8 @@ def test_read_cells_inverts_encode_cells(tmp_path: Path) -> None:
 
 def test_mask_labels_are_reduced_to_the_vertebra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mask = np.array([0, 5, 37, 69, 2, UNSPECIFIED_LEVEL], np.uint8)
-    monkeypatch.setattr("cspine.views.fracture_labels.load_segmentation", lambda path, volume: mask)  # noqa: ARG005
+    monkeypatch.setattr("cspine.views.fracture_labels.load_segmentation", lambda path, volume, is_whole: mask)  # noqa: ARG005
 
-    labels = MaskLabelSource(tmp_path / "mask.nii")(None, None)  # type: ignore[arg-type]
+    labeling = MaskLabelSource(tmp_path / "mask.nii")(None, None)  # type: ignore[arg-type]
 
-    assert labels.tolist() == [0, 5, 5, 5, 2, UNSPECIFIED_LEVEL]
+    assert labeling.labels.tolist() == [0, 5, 5, 5, 2, UNSPECIFIED_LEVEL]

@@ -114,6 +114,8 @@ def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
 def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.DataFrame:
     """Read a table as text; callers convert numbers, so that 'True' is not read as 1.
 
+    Spreadsheets write UTF-16, semicolons or tabs, and an unnamed column that counts the rows; all are read.
+
     Parameters
     ----------
     path : Path
@@ -129,7 +131,8 @@ def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.
         The file is missing, empty or no such table; with the first offenders.
     """
     try:
-        table = pd.read_csv(path, dtype=str)
+        encoding, separator = _layout(path)
+        table = _without_row_numbers(pd.read_csv(path, dtype=str, encoding=encoding, sep=separator))
     except pd.errors.EmptyDataError as error:
         raise LabelError(f"{path}: is empty; get the file again") from error
     except OSError as error:
@@ -150,6 +153,23 @@ def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.
     if not isinstance(table.index, pd.RangeIndex):  # pandas took the first column for an index
         raise LabelError(f"{path}: has more fields in a row than in its header; get the file again")
     refuse_rows(path, table, table[key].isna(), f"have no {key}; fill it in or remove them", key=key)
+    return table
+
+
+def _layout(path: Path) -> tuple[str, str]:
+    """Return encoding and separator of a table, by its byte order mark and its first line."""
+    with path.open("rb") as stream:
+        head = stream.readline(4096)
+    encoding = "utf-16" if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"
+    line = head.replace(b"\0", b"")
+    return encoding, chr(max(b",;\t", key=line.count))
+
+
+def _without_row_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the unnamed first column in which a spreadsheet or pandas counted the rows."""
+    first = str(table.columns[0])
+    if first.startswith("Unnamed:") and table.iloc[:, 0].tolist() == [str(row) for row in range(len(table))]:
+        return table.iloc[:, 1:]
     return table
 
 

@@ -17,7 +17,11 @@ _ALIGNMENT_TOLERANCE: Final = 1e-3
 """Axes are parallel if a step along one changes the other index by less than this fraction of a voxel."""
 
 
-def load_segmentation(path: str | Path, volume: highdicom.Volume) -> Labels:
+_MIN_FRACTION_INSIDE: Final = 0.5
+"""Least fraction of the labeled voxels that lies in a whole study; masks of bone may reach a little beyond it."""
+
+
+def load_segmentation(path: str | Path, volume: highdicom.Volume, *, is_whole: bool = False) -> Labels:
     """Read a label map and resample it to a volume's voxels by nearest neighbor.
 
     Only the affines relate the two, whatever the order of the file's axes: the challenge's segmentations, for example,
@@ -29,6 +33,8 @@ def load_segmentation(path: str | Path, volume: highdicom.Volume) -> Labels:
         A .nii or .nii.gz of integers from 0 to 255.
     volume : highdicom.Volume
         A volume of the study, in any orientation, cropped or subsampled.
+    is_whole : bool
+        Whether the volume holds the whole study, so that labels outside of it are an error.
 
     Returns
     -------
@@ -38,7 +44,8 @@ def load_segmentation(path: str | Path, volume: highdicom.Volume) -> Labels:
     Raises
     ------
     LabelError
-        The file is damaged, holds values that are not labels, or does not overlap the volume.
+        The file is damaged, holds values that are not labels, or does not overlap the volume; or the volume is whole
+        and most labels lie outside of it.
     """
     path = Path(path)
     affine_lps, labels = read_label_map(path)
@@ -50,6 +57,14 @@ def load_segmentation(path: str | Path, volume: highdicom.Volume) -> Labels:
         _sample_aligned(labels, to_labels, result)
     else:
         _sample_nearest(labels, to_labels, result)
+    if is_whole:
+        scale = abs(float(np.linalg.det(to_labels[:3, :3])))  # voxels of the label map in one of the volume
+        n_labeled, n_inside = np.count_nonzero(labels), np.count_nonzero(result) * scale
+        if n_inside < _MIN_FRACTION_INSIDE * n_labeled:
+            raise LabelError(
+                f"{path.name}: {100 * (1 - n_inside / n_labeled):.0f} % of its labels lie outside the study; check "
+                "that its affine is that of the study"
+            )
     return result
 
 

@@ -122,14 +122,18 @@ def compile_study(
     if volume.provenance is None:  # pragma: no cover - load always sets it
         raise AssertionError("the volume has no provenance")
     images = replace(compile_volume(volume, compiler), n_lost_files=plan.n_lost_files)
-    if label_source is not None and (labels := label_source(plan.series, volume)) is not None:
+    label_warnings: tuple[str, ...] = ()
+    if label_source is not None:
         from cspine.views.fracture_labels import label_cells  # noqa: PLC0415 - not needed to predict
 
+        labeling = label_source(plan.series, volume)
+        label_warnings = labeling.warnings
         cells: dict[str, Grays] = {
-            views.level: label_cells(labels, volume.inverse_affine, views) for views in images.levels
+            views.level: label_cells(labeling.labels, volume.inverse_affine, views) for views in images.levels
         }
         images = replace(images, fracture_cells=cells)
-    warnings = (*plan.warnings, *volume.provenance.repairs, *_acquisition_warnings(plan.series.stack))
+    doubts = _acquisition_warnings(plan.series.stack)
+    warnings = (*plan.warnings, *volume.provenance.repairs, *doubts, *label_warnings)
     return CompiledStudy(plan.selection, volume.provenance, images, warnings)
 
 

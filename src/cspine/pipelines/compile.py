@@ -221,7 +221,7 @@ def _boxes(collection: StudyCollection) -> dict[str, BoxLabelSource]:
     """Return each study's bounding boxes of fractures; none where masks of fractures, which say more, are there."""
     if collection.boxes_path is None or collection.fractures_path is not None:
         return {}
-    return {str(uid): BoxLabelSource.of(rows) for uid, rows in read_boxes(collection.boxes_path).groupby(STUDY)}
+    return {str(uid): BoxLabelSource.of(str(uid), rows) for uid, rows in read_boxes(collection.boxes_path).groupby(STUDY)}
 
 
 def _label_source(

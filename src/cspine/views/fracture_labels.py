@@ -12,11 +12,13 @@ import pandas as pd
 from PIL import Image
 
 from cspine.core.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
-from cspine.core.errors import InputError
-from cspine.core.typing import Grays, Labels
+from cspine.core.errors import InputError, LabelError
+from cspine.core.typing import Floats, Grays, Indices, Labels
+from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.segmentation import load_segmentation
 from cspine.dicom.series import Series
 from cspine.dicom.volume import Volume
+from cspine.views.box_slices import match_slices
 from cspine.views.level_views import LevelViews, LevelViewSettings, sample_indices
 
 UNSPECIFIED_LEVEL: Final = 255
@@ -28,8 +30,25 @@ CELL_PIXELS: Final = 4
 FractureLabels = Labels
 """Voxels of a volume, (k, j, i): 0 is intact, `SEGMENT_NUMBERS` the fractured vertebra, or `UNSPECIFIED_LEVEL`."""
 
-FractureLabelSource = Callable[[Series, Volume], FractureLabels | None]
-"""Returns the fracture labels of a series on the voxels of its volume; None where none are known."""
+
+@dataclass(frozen=True)
+class FractureLabeling:
+    """The fracture labels of a volume, and what is to be known of them.
+
+    Attributes
+    ----------
+    labels : (k, j, i) uint8
+        As `FractureLabels`.
+    warnings : tuple of str
+        Sentences about how they were laid on the volume.
+    """
+
+    labels: FractureLabels
+    warnings: tuple[str, ...] = ()
+
+
+FractureLabelSource = Callable[[Series, Volume], FractureLabeling]
+"""Returns the fracture labels of a series on the voxels of its volume."""
 
 
 def label_cells(labels: FractureLabels, inverse_affine: npt.NDArray[np.floating], views: LevelViews) -> Grays:
@@ -84,16 +103,18 @@ class MaskLabelSource:
 
     path: Path
 
-    def __call__(self, series: Series, volume: Volume) -> FractureLabels:  # noqa: ARG002 - the mask has its own affine
+    def __call__(self, series: Series, volume: Volume) -> FractureLabeling:  # noqa: ARG002 - it has its own affine
         """Return the mask resampled to the volume's voxels.
 
         Raises
         ------
         LabelError
-            The file cannot be read as a mask.
+            The file cannot be read as a mask, or its fractures lie outside of the volume.
         """
-        values = load_segmentation(self.path, volume)
-        return np.where(values == UNSPECIFIED_LEVEL, UNSPECIFIED_LEVEL, values % np.uint8(FRACTURE_STEP))
+        values = load_segmentation(self.path, volume, is_whole=True)
+        return FractureLabeling(
+            np.where(values == UNSPECIFIED_LEVEL, UNSPECIFIED_LEVEL, values % np.uint8(FRACTURE_STEP))
+        )
 
 
 @dataclass(frozen=True)
@@ -102,32 +123,63 @@ class BoxLabelSource:
 
     Attributes
     ----------
+    study_instance_uid : str
+        The study that the boxes belong to.
     boxes : tuple of (int, int, int, int, int)
-        Instance number, first row and the row after the last, first column and the column after the last.
+        Slice number, first row and the row after the last, first column and the column after the last.
     """
 
+    study_instance_uid: str
     boxes: tuple[tuple[int, int, int, int, int], ...]
 
     @classmethod
-    def of(cls, boxes: pd.DataFrame) -> "BoxLabelSource":
+    def of(cls, study_instance_uid: str, boxes: pd.DataFrame) -> "BoxLabelSource":
         """Take the rows of one study of `cspine.datasets.rsna2022_labels.read_boxes`."""
         corners = boxes.assign(bottom=boxes["y"] + boxes["height"], right=boxes["x"] + boxes["width"])
         rows = corners[["slice_number", "y", "bottom", "x", "right"]].to_numpy(float)
         rows[:, [1, 3]], rows[:, [2, 4]] = np.floor(rows[:, [1, 3]]), np.ceil(rows[:, [2, 4]])
         low = np.maximum(rows, 0).astype(int).tolist()
-        return cls(tuple((number, top, bottom, left, right) for number, top, bottom, left, right in low))
+        return cls(study_instance_uid, tuple((number, *rest) for number, *rest in low))
 
-    def __call__(self, series: Series, volume: Volume) -> FractureLabels | None:
-        """Return the boxes on the volume's voxels; None where the volume was resampled, so that slices do not match."""
-        headers = [series.headers[index] for index in series.stack.order]
-        if (len(headers), headers[0].rows, headers[0].columns) != volume.spatial_shape:
-            return None
-        slice_of = {header.instance_number: k for k, header in enumerate(headers)}
+    def __call__(self, series: Series, volume: Volume) -> FractureLabeling:
+        """Return the boxes on the volume's voxels, at the positions of their slices.
+
+        Raises
+        ------
+        LabelError
+            Boxes name slices that the series does not have, or lie outside of them.
+        """
+        numbers = tuple(number for number, *_ in self.boxes)
+        try:
+            slices, warnings = match_slices(series.headers, numbers)
+        except LabelError as error:
+            raise self._error(str(error)) from error
         labels = np.zeros(volume.spatial_shape, np.uint8)
         for number, top, bottom, left, right in self.boxes:
-            if number in slice_of:
-                labels[slice_of[number], top:bottom, left:right] = UNSPECIFIED_LEVEL
-        return labels
+            if number not in slices:
+                continue
+            header = slices[number]
+            j, i = np.mgrid[top : min(bottom, header.rows or 0), left : min(right, header.columns or 0)]
+            index = np.rint(_to_index(header, volume, j.ravel(), i.ravel())).astype(np.intp)
+            inside = np.all((index >= 0) & (index < np.array(labels.shape)[:, None]), axis=0)
+            if not inside.any():
+                raise self._error(f"the box on slice {number} lies outside of the image; check its x and y")
+            labels[tuple(index[:, inside])] = UNSPECIFIED_LEVEL
+        return FractureLabeling(labels, tuple(f"bounding boxes: {warning}" for warning in warnings))
+
+    def _error(self, problem: str) -> LabelError:
+        return LabelError(f"bounding boxes of study {self.study_instance_uid}: {problem}")
+
+
+def _to_index(header: SliceHeader, volume: Volume, j: Indices, i: Indices) -> Floats:
+    """Return the volume's indices, (3, n), of pixels of a slice."""
+    along_row, down_column = np.reshape(header.orientation or (0.0,) * 6, (2, 3))
+    row_mm, column_mm = header.pixel_spacing_mm or (1.0, 1.0)
+    points = (
+        np.array(header.position_mm)[:, None] + np.outer(along_row * column_mm, i) + np.outer(down_column * row_mm, j)
+    )
+    index: Floats = (volume.inverse_affine @ np.vstack([points, np.ones(len(i))]))[:3]
+    return index
 
 
 def encode_cells(cells: Grays) -> bytes:

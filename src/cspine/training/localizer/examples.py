@@ -115,7 +115,7 @@ def segmented_sample(study: Path, segmentation: Path) -> LocalizerSample:
         Either file cannot be read.
     """
     volume = load_volume(study)
-    labels = load_segmentation(segmentation, volume)
+    labels = load_segmentation(segmentation, volume, is_whole=True)
     coarse = coarsen(volume)
     index = np.indices(coarse.hu.shape).reshape(3, -1)
     to_fine = np.linalg.inv(volume.affine) @ coarse.affine_lps
