@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -64,8 +65,14 @@ class CoarseVolume:
     def sample(self, lps_mm: Floats) -> Floats:
         """Return the HU at points, (n, 3) LPS mm, by linear interpolation; nan outside the scanned voxels, (n,)."""
         index = ((lps_mm - self.origin_lps_mm)[:, ::-1] / COARSE_MM).T
-        hu = scipy.ndimage.map_coordinates(self.hu, index, np.float64, order=1, mode="nearest")
-        return np.where(self.covers(lps_mm), hu, np.nan)
+        hu = np.asarray(scipy.ndimage.map_coordinates(self.hu, index, np.float64, order=1, cval=np.nan))
+        if not self._is_scanned_completely:
+            hu[~self.covers(lps_mm)] = np.nan
+        return hu
+
+    @cached_property
+    def _is_scanned_completely(self) -> bool:
+        return bool(self.scanned_mask.all())
 
 
 def coarse_affine(origin_lps_mm: npt.ArrayLike) -> Floats:
