@@ -16,7 +16,9 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.sequence import Sequence
 from pydicom.uid import RE_VALID_UID, UID
+from pydicom.valuerep import DSfloat
 
+from cspine.deidentify.identity import find_personal_words, holds_word, identify_patient, text_of, texts_of
 from cspine.deidentify.key import PseudonymKey
 
 Dates = Literal["remove", "shift"]
@@ -36,7 +38,10 @@ _DUMMIES: Final = {
     "DA": "19000101", "TM": "000000", "DT": "19000101000000", "AS": "000Y", "UR": "http://removed.invalid",
     "DS": "0", "IS": "0",
 }  # fmt: skip
-_FREE_TEXT_VRS: Final = frozenset({"AE", "AS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UN", "UR", "UT"})
+_FREE_VRS: Final = frozenset({
+    "AE", "AS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UN", "UR", "UT",
+    "OB", "OD", "OF", "OL", "OV", "OW",
+})  # fmt: skip
 """VRs of values that may be personal: attributes that the table does not name are retained if listed below only."""
 
 _TEXT_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"})
@@ -55,9 +60,21 @@ def _tags_of(*keywords: str) -> frozenset[int]:
 _RETAINED_TAGS: Final = _tags_of(
     "Manufacturer", "ManufacturerModelName", "SoftwareVersions", "ConvolutionKernel", "FilterType", "RescaleType",
     "WindowCenterWidthExplanation", "LUTExplanation", "CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion",
-    "CodeMeaning", "LongCodeValue", "SpecificCharacterSet", "DerivationDescription",
+    "CodeMeaning", "LongCodeValue", "SpecificCharacterSet", "DerivationDescription", "LUTData", "PixelData",
 )  # fmt: skip
-"""Texts about scanner and image that are retained where the table does not name them."""
+"""Texts and bytes about scanner and image that are retained where the table does not name them."""
+
+_IMAGE_TAGS: Final = _tags_of(
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope",
+    "PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "InstanceNumber",
+)  # fmt: skip
+"""Attributes without which the pixels are others; some writers give them another VR than the dictionary."""
+
+_DEFINED_TAGS: Final = _IMAGE_TAGS | _tags_of("SpecificCharacterSet", "Modality", "PatientPosition", "RescaleType")
+"""Attributes with defined terms that must stay, even if a patient is called like one."""
+
+_PHOTOMETRIC_INTERPRETATIONS: Final = frozenset({"MONOCHROME1", "MONOCHROME2"})
 
 _SHIFTABLE_TAGS: Final = _tags_of(
     "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "InstanceCreationDate", "AcquisitionDateTime",
@@ -101,14 +118,19 @@ class ConfidentialityProfile:
         dataset : Dataset
             The data set to change.
         uid_fallback : str
-            Text, such as the file's name, from which missing UIDs of the image are derived.
+            Name of the file with its folder, from which missing UIDs are derived: of the image from the name, of study
+            and series from the folder, since their images share them.
         """
-        patient = str(dataset.get("PatientID") or dataset.get("PatientName") or dataset.get("StudyInstanceUID") or "")
+        folder = uid_fallback.rpartition("/")[0]
+        patient = identify_patient(dataset) or text_of(dataset, "StudyInstanceUID") or folder
         days = self.shift_days if self.shift_days is not None else self.key.date_shift_days(patient)
+        study = f"{patient} {text_of(dataset, 'StudyDate')} {folder}"
+        fallbacks = (study, f"{study} {text_of(dataset, 'SeriesNumber')}", uid_fallback)
         new_uids = {
-            keyword: self.key.replace_uid(_text(dataset, keyword) or f"{keyword} {uid_fallback}") for keyword in UIDS
+            keyword: self.key.replace_uid(text_of(dataset, keyword) or f"{keyword} {fallback}")
+            for keyword, fallback in zip(UIDS, fallbacks, strict=True)
         }
-        self._deidentify(dataset, days)
+        self._deidentify(dataset, days, find_personal_words(dataset))
         for keyword, uid in new_uids.items():
             dataset.pop(keyword, None)
             setattr(dataset, keyword, uid)
@@ -121,10 +143,14 @@ class ConfidentialityProfile:
         dataset.DeidentificationMethodCodeSequence = [_code(*method) for method in methods]
         dataset.LongitudinalTemporalInformationModified = "MODIFIED" if self.dates == "shift" else "REMOVED"
 
-    def _deidentify(self, dataset: Dataset, days: int) -> None:
-        """Remove or replace the attributes of a data set or sequence item, shifting dates by `days`."""
+    def _deidentify(self, dataset: Dataset, days: int, words: frozenset[str]) -> None:
+        """Remove or replace the attributes of a data set or sequence item, shifting dates by `days`.
+
+        Values that would be retained are removed if they hold one of the personal `words`.
+        """
         for tag in list(dataset.keys()):
-            element = dataset[tag]
+            element = _with_dictionary_vr(dataset[tag])
+            dataset[tag] = element
             if not _is_standard_element(element) or element.tag.group in _CURVE_AND_OVERLAY_GROUPS:
                 del dataset[tag]
                 continue
@@ -132,7 +158,7 @@ class ConfidentialityProfile:
             if self.dates == "shift" and element.tag in _SHIFTABLE_TAGS:
                 _shift_dates(element, days)
             elif action == "remove" or (
-                action is None and element.VR in _FREE_TEXT_VRS and element.tag not in _RETAINED_TAGS
+                action is None and element.VR in _FREE_VRS and element.tag not in _RETAINED_TAGS
             ):
                 del dataset[tag]
             elif element.VR == "SQ":
@@ -142,34 +168,52 @@ class ConfidentialityProfile:
                     element.value = Sequence()
                 else:
                     for item in element.value:
-                        self._deidentify(item, days)
+                        self._deidentify(item, days, words)
             elif element.VR == "UI":
                 self._replace_uids(element)
             elif action is not None:
                 _replace_value(element, action)
+            elif words and element.VR in _TEXT_VRS and element.tag not in _DEFINED_TAGS:
+                _remove_personal_values(dataset, element, words)
 
     def _replace_uids(self, element: DataElement) -> None:
         """Replace UIDs that the standard does not register; those of classes and transfer syntaxes stay."""
-        values = _values(element)
+        values = texts_of(element)
         _set_values(
             element,
             [value if not value or _is_standard_uid(value) else self.key.replace_uid(value) for value in values],
         )
 
 
-def _values(element: DataElement) -> list[str]:
-    """Return the values of an element as texts; an empty one has one empty text."""
-    return [str(value).strip() for value in (element.value if element.VM > 1 else [element.value or ""])]
+def _remove_personal_values(dataset: Dataset, element: DataElement, words: frozenset[str]) -> None:
+    """Remove the values of an element that hold a personal word, and the element if no value is left."""
+    values = texts_of(element)
+    kept = [value for value in values if not holds_word(value, words)]
+    if not kept:
+        del dataset[element.tag]
+    elif len(kept) < len(values):
+        element.value = kept
 
 
 def _set_values(element: DataElement, values: list[str]) -> None:
     element.value = values if element.VM > 1 else values[0]
 
 
-def _text(dataset: Dataset, keyword: str) -> str:
-    """Return the value of a UID attribute as text, whatever its VR in the file."""
-    value = dataset.get(keyword)
-    return "" if value is None or isinstance(value, Sequence) else str(value).strip()
+def _with_dictionary_vr(element: DataElement) -> DataElement:
+    """Return an attribute of the image with the dictionary's VR if it has another one; other elements unchanged."""
+    if element.tag not in _IMAGE_TAGS or _is_standard_element(element):
+        return element
+    vr, texts = dictionary_VR(element.tag), texts_of(element)
+    if vr == "CS":
+        return DataElement(element.tag, vr, texts[0]) if texts[0] in _PHOTOMETRIC_INTERPRETATIONS else element
+    try:
+        numbers = [float(text) for text in texts]
+        if vr == "DS":
+            return DataElement(element.tag, vr, [DSfloat(number, auto_format=True) for number in numbers])
+        integers = [int(number) for number in numbers]
+    except (ValueError, OverflowError):
+        return element
+    return DataElement(element.tag, ("SS" if min(integers) < 0 else "US") if " or " in vr else vr, integers)
 
 
 def _is_standard_uid(uid: str) -> bool:
@@ -240,7 +284,7 @@ def _replace_value(element: DataElement, action: Action) -> None:
 def _shift_dates(element: DataElement, days: int) -> None:
     """Shift dates and retain times of day; values that are not valid dates or times are emptied."""
     pattern = _VALID_PATTERNS[str(element.VR)]
-    values = [value if pattern.fullmatch(value) else "" for value in _values(element)]
+    values = [value if pattern.fullmatch(value) else "" for value in texts_of(element)]
     _set_values(element, values if element.VR == "TM" else [shift_date(value, days) for value in values])
 
 

@@ -1,6 +1,5 @@
 """De-identify the CT images of a file, folder or zip, and write them to folders named by new UIDs."""
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +7,17 @@ from typing import Final
 
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, DeflatedExplicitVRLittleEndian
 
-from cspine.core.errors import DicomError, InputError
+from cspine.core.errors import CspineError, DicomError, InputError, OutputError
 from cspine.core.files import atomic_path
 from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.deidentify.pixels import ImageContent, read_content, set_pixels
 from cspine.deidentify.profile import UIDS, ConfidentialityProfile
-from cspine.dicom.codec.dataset import looks_like_dicom, parse
-from cspine.dicom.codec.header import MULTI_FRAME_CT, suppress_pydicom_warnings
+from cspine.dicom.codec.dataset import looks_like_dicom, parse, parse_deflated
+from cspine.dicom.codec.header import MULTI_FRAME_CT, read_header, suppress_pydicom_warnings
 from cspine.dicom.files.listing import list_files
 from cspine.dicom.sources import SourceFile
 
@@ -33,6 +33,8 @@ _OVERLAY_IN_PIXELS: Final = "an overlay lies in unused bits of the pixels"
 _NOT_CT: Final = "not CT images, which may hold personal text in pixels or content"
 _NOT_DICOM: Final = "not DICOM"
 _DUPLICATE: Final = "the same SOPInstanceUID as another file"
+_CONFLICT: Final = "the same SOPInstanceUID as another image"
+_CHANGED: Final = "images whose copy would not be the same image"
 _UNREADABLE: Final = "DICOM that cannot be read"
 
 
@@ -73,7 +75,9 @@ class _FileResult:
     pseudonym: str = ""
     study_uid: str = ""
     image_uid: str = ""
+    fingerprint: str = ""
     exclusion: str = ""
+    reason: str = ""
     has_burned_in_text: bool = False
     may_show_face: bool = False
 
@@ -84,8 +88,9 @@ def deidentify(
     """De-identify every CT image at a path.
 
     Images are written to ``OUT/<study>/<series>/<instance>.dcm`` by their new UIDs, since the original names of files
-    and folders may identify patients. Files that are not CT images are excluded. Pixels are not changed. With the same
-    key, an interrupted run is resumed.
+    and folders may identify patients. Files that are not CT images are excluded. Pixels are not changed: every written
+    file is read back, and is removed and reported unless it is the same image. With the same key, an interrupted run
+    is resumed.
 
     Parameters
     ----------
@@ -129,6 +134,8 @@ def deidentify(
     tasks = [_FileTask(file, out, profile) for file in files]
     results, exclusions, first_error = [], Counter[str](), ""
     for outcome in parallel_map(_process_file, tasks, workers=workers, stage="files", progress=progress):
+        if isinstance(outcome.error, OutputError):
+            raise outcome.error
         if outcome.error is not None:
             exclusions[_UNREADABLE] += 1
             first_error = first_error or str(outcome.error)
@@ -136,11 +143,13 @@ def deidentify(
         result = outcome.get()
         if result.exclusion:
             exclusions[result.exclusion] += 1
+            first_error = first_error or result.reason
         else:
             results.append(result)
     images = {result.image_uid for result in results}
     if len(images) < len(results):
-        exclusions[_DUPLICATE] = len(results) - len(images)
+        n_contents = len({(result.image_uid, result.fingerprint) for result in results})
+        exclusions += Counter({_DUPLICATE: len(results) - n_contents, _CONFLICT: n_contents - len(images)})
     return DeidentificationSummary(
         written=len(images),
         patients=len({result.pseudonym for result in results}),
@@ -173,15 +182,16 @@ def _process_file(task: _FileTask) -> _FileResult:
     if not looks_like_dicom(data):
         return _FileResult(exclusion=_NOT_DICOM)
     with suppress_pydicom_warnings():
-        dataset = parse(task.file, data, pixels=True)
+        dataset = _parse_header(task.file, data)
         sop_class = str(
             dataset.get("SOPClassUID") or getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID") or ""
         )
-        if "PixelData" not in dataset or not (sop_class in _CT if sop_class else _looks_like_ct(dataset)):
+        if not (sop_class in _CT if sop_class else _looks_like_ct(dataset)):
             return _FileResult(exclusion=_NOT_CT)
         if _has_overlay_in_pixels(dataset):
             return _FileResult(exclusion=_OVERLAY_IN_PIXELS)
-        _check_complete(task.file, dataset)
+        header = read_header(task.file)
+        content = read_content(header)
         has_burned_in_text, may_show_face = _has_burned_in_text(dataset), _may_show_face(dataset)
         try:
             task.profile.apply(dataset, uid_fallback=task.file.name)
@@ -190,14 +200,56 @@ def _process_file(task: _FileTask) -> _FileResult:
                 f"{task.file.name}: a value cannot be read ({type(error).__name__}); export it again"
             ) from error
         study, series, instance = (str(dataset[keyword].value) for keyword in UIDS)
-        dataset.file_meta = _file_meta(dataset, sop_class or str(CTImageStorage), instance)
+        syntax = set_pixels(dataset, header)
+        dataset.file_meta = _file_meta(syntax, sop_class or str(CTImageStorage), instance)
         dataset.preamble = b"\0" * 128  # the original may hold anything
         path = task.out / study / series / f"{instance}.dcm"
         if not path.exists():
-            with atomic_path(path) as part:
-                dataset.save_as(part, enforce_file_format=True)
+            try:
+                _write_copy(dataset, path, task.file.name, content)
+            except _CopyError as error:
+                return _FileResult(exclusion=_CHANGED, reason=str(error))
+        elif _read_copy(path, task.file.name).differences(content):
+            return _FileResult(exclusion=_CONFLICT)
     pseudonym = str(dataset.PatientID)
-    return _FileResult(pseudonym, study, instance, has_burned_in_text=has_burned_in_text, may_show_face=may_show_face)
+    return _FileResult(pseudonym, study, instance, content.fingerprint, "", "", has_burned_in_text, may_show_face)
+
+
+def _parse_header(file: SourceFile, data: bytes) -> Dataset:
+    """Parse a file without its pixels, also a deflated one."""
+    try:
+        return parse(file, data)
+    except DicomError:
+        if DeflatedExplicitVRLittleEndian.encode() not in data[: 2**20]:
+            raise
+        return parse_deflated(file)
+
+
+class _CopyError(DicomError):
+    """A copy that would not be the same image as its file."""
+
+
+def _write_copy(dataset: Dataset, path: Path, name: str, content: ImageContent) -> None:
+    """Write a de-identified image, and read it back before it takes its place."""
+    with atomic_path(path) as part:
+        try:
+            dataset.save_as(part, enforce_file_format=True)
+        except OSError:
+            raise
+        except Exception as error:  # pydicom raises errors of any type on invalid values, and quotes them
+            raise _CopyError(f"{name}: a value cannot be written ({type(error).__name__}); export it again") from error
+        try:
+            differences = _read_copy(part, name).differences(content)
+        except CspineError as error:
+            raise _CopyError(f"{name}: its copy could not be read back, so it is left out; export it again") from error
+        if differences:
+            raise _CopyError(
+                f"{name}: its copy would differ in {', '.join(differences)}, so it is left out; export it again"
+            )
+
+
+def _read_copy(path: Path, name: str) -> ImageContent:
+    return read_content(read_header(SourceFile(path, None, name, path.stat().st_size)))
 
 
 def _looks_like_ct(dataset: Dataset) -> bool:
@@ -216,22 +268,11 @@ def _has_overlay_in_pixels(dataset: Dataset) -> bool:
     )
 
 
-def _check_complete(file: SourceFile, dataset: Dataset) -> None:
-    """Reject an image with truncated pixels; once it is written anew, the truncation could not be detected."""
-    if UID(dataset.file_meta.get("TransferSyntaxUID", ExplicitVRLittleEndian)).is_encapsulated:
-        return
-    values = [dataset.get(keyword) or 1 for keyword in ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames")]
-    expected = math.prod(int(value) for value in values) * (int(dataset.get("BitsAllocated") or 16) // 8)
-    if len(dataset.PixelData) < expected:
-        raise DicomError(f"{file.name}: its pixels are cut off; copy it again")
-
-
-def _file_meta(dataset: Dataset, sop_class: str, instance: str) -> FileMetaDataset:
+def _file_meta(syntax: str, sop_class: str, instance: str) -> FileMetaDataset:
     """Return new file meta information, since the original may name the sender of the file."""
-    original = getattr(dataset, "file_meta", FileMetaDataset())
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), UID(instance)
-    meta.TransferSyntaxUID = original.get("TransferSyntaxUID", ExplicitVRLittleEndian)
+    meta.TransferSyntaxUID = UID(syntax)
     meta.ImplementationClassUID = _IMPLEMENTATION
     return meta
 

@@ -62,7 +62,7 @@ def read_planes(
             decode_into(headers[planes[position]], region, array[position], cache)
 
     def read_resampled(batch: range) -> None:
-        resampler = PlaneResampler(grid, lambda index: _decode_full(headers[index], cache))
+        resampler = PlaneResampler(grid, lambda index: decode_slice(headers[index], cache))
         for position in batch:
             array[position] = region.crop(resampler.plane(planes[position]))
 
@@ -100,11 +100,29 @@ def read_slice(header: SliceHeader) -> HounsfieldUnits:
         The slice cannot be decoded.
     """
     with suppress_pydicom_warnings():
-        return _decode_full(header, FrameCache())
+        return decode_slice(header, FrameCache())
 
 
-def _decode_full(header: SliceHeader, cache: FrameCache) -> HounsfieldUnits:
-    """Decode all rows and columns of one slice."""
+def decode_slice(header: SliceHeader, cache: FrameCache) -> HounsfieldUnits:
+    """Decode all rows and columns of one slice; as `read_slice`, within a load.
+
+    Parameters
+    ----------
+    header : SliceHeader
+        Header of the slice.
+    cache : FrameCache
+        Cache of the load.
+
+    Returns
+    -------
+    (rows, columns) int16
+        HU.
+
+    Raises
+    ------
+    DecodeError
+        The slice cannot be decoded.
+    """
     image = np.empty((header.rows or 0, header.columns or 0), np.int16)
     decode_into(header, PixelRegion(0, image.shape[0], image.shape[1], 1), image, cache)
     return image

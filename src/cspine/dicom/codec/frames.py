@@ -1,6 +1,6 @@
 """Read the bytes of a file's pixel data, or of one compressed frame of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock
 from typing import Any, Final, TypeVar
 
@@ -77,11 +77,14 @@ def read_pixel_data(header: SliceHeader) -> bytes:
         if header.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
             max_bytes = min(frame_size_bytes(header) * header.frames + _MAX_OVERHEAD_BYTES, MAX_VOLUME_BYTES)
             return inflate_pixels(file.read(), max_bytes)
-        data = parse(file, file.read(), pixels=True).get("PixelData")
+        dataset = parse(file, file.read(), pixels=True)
+        data = dataset.get("PixelData")
     except (SourceError, ArchiveError):
         raise
     except Exception as error:  # pydicom raises errors of any type on invalid values
         raise DecodeError(f"{file.name}: has no pixel data that can be read (cut off?); copy the file again") from error
+    if data is None and ("FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset):
+        raise DecodeError(f"{file.name}: has floating-point pixel data, which are not read; export integers")
     if not isinstance(data, bytes):
         raise DecodeError(f"{file.name}: has no pixel data (cut off?); copy the file again")
     return data
@@ -106,11 +109,7 @@ def read_frame(header: SliceHeader, cache: FrameCache) -> bytes:
     DecodeError
         The file lacks the frame, or its pixel data are not encapsulated correctly.
     """
-    frames = cache.get(header, _all_frames)
-    if header.frame >= len(frames):
-        raise DecodeError(
-            f"{header.file.name}: holds {len(frames)} of {header.frames} frames (cut off?); copy the file again"
-        )
+    frames = cache.get(header, read_all_frames)
     return frames[header.frame]
 
 
@@ -137,8 +136,24 @@ def damage_error(header: SliceHeader, codec: str, error: Exception) -> DecodeErr
     return DecodeError(f"{header.file.name}: the {codec} pixels are damaged ({fact}); copy it again")
 
 
-def _all_frames(header: SliceHeader) -> Sequence[bytes]:
-    """Return the compressed frames of a file, at most as many as its header declares."""
+def read_all_frames(header: SliceHeader) -> list[bytes]:
+    """Return all compressed frames of a file, each with its fragments joined.
+
+    Parameters
+    ----------
+    header : SliceHeader
+        Header of any frame of the file.
+
+    Returns
+    -------
+    list of bytes
+        As many as the header declares.
+
+    Raises
+    ------
+    DecodeError
+        The file lacks a frame, or its pixel data are not encapsulated correctly.
+    """
     if header.pixel_data_offset is None:
         data: bytes | bytearray = read_pixel_data(header)
     else:
@@ -151,6 +166,11 @@ def _all_frames(header: SliceHeader) -> Sequence[bytes]:
         data = bytearray(length)
         del data[header.file.read_into(memoryview(data), header.pixel_data_offset) :]
     try:
-        return read_frames(data, header.frames)
+        frames = read_frames(data, header.frames)
     except Exception as error:
         raise damage_error(header, transfer_syntax_name(header.transfer_syntax_uid), error) from error
+    if len(frames) < header.frames:
+        raise DecodeError(
+            f"{header.file.name}: holds {len(frames)} of {header.frames} frames (cut off?); copy the file again"
+        )
+    return frames
