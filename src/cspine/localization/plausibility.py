@@ -99,13 +99,17 @@ _MARGIN_MM: Final = 80.0
 _SHIFTS_MM: Final = np.array([[0.0, y, z] for y in (-6, -3, 0, 3, 6) for z in (-6, -3, 0, 3, 6)])
 """Shifts over which a template is aligned before it is compared with its mirror image, (n, 3)."""
 
-_UPSIDE_DOWN: Final[dict[str, tuple[int, ...]]] = {"head and feet are exchanged": (0,)}
-_ORIENTATIONS: Final[dict[str, tuple[int, ...]]] = _UPSIDE_DOWN | {
-    "front and back are exchanged": (1,),
-    "head and feet, and front and back, are exchanged": (0, 1),
+_Turn = tuple[tuple[int, ...], int]
+"""Axes of ``[k, j, i]`` that are reversed, and quarter turns about k that follow."""
+
+_UPSIDE_DOWN: Final[dict[str, _Turn]] = {"head and feet are exchanged": ((0,), 0)}
+_ORIENTATIONS: Final[dict[str, _Turn]] = _UPSIDE_DOWN | {
+    "front and back are exchanged": ((1,), 0),
+    "head and feet, and front and back, are exchanged": ((0, 1), 0),
+    "the patient is turned by 90 degrees to one side": ((), 1),
+    "the patient is turned by 90 degrees to the other side": ((), 3),
 }
-"""Other orientations, by the axes of ``[k, j, i]`` that are reversed. Left and right are not distinguished, because a
-neck is symmetric."""
+"""Other orientations. Left and right are not distinguished, because a neck is symmetric."""
 
 _ORIENTATION_REMEDY: Final = "correct ImageOrientationPatient or PatientPosition, or the affine of the NIfTI file"
 
@@ -216,25 +220,27 @@ def _judge_orientation(
     coarse: CoarseVolume,
     templates: Mapping[str, OccupancyTemplate],
     localize: Callable[[CoarseVolume], SpineMap],
-    orientations: Mapping[str, tuple[int, ...]],
+    orientations: Mapping[str, _Turn],
 ) -> tuple[NotAssessable | None, list[str]]:
     """Return why the stated orientation is refuted, or None, and why it is doubtful, by localizing in others."""
     stated = float(shape.agreements.sum())
-    doubts: list[str] = []
-    for difference, axes in orientations.items():
-        turned = _reverse(coarse, axes)
+    best, difference = 0.0, ""
+    for name, turn in orientations.items():
+        turned = _turn(coarse, turn)
         alternative = localize(turned)
         if not any(vertebra.level in VERTEBRAE for vertebra in alternative.scanned_vertebrae):
             continue
         agreements = _compare_shape(alternative, turned, templates).agreements
         if len(agreements) < _MIN_CERTAIN_VERTEBRAE or agreements.mean() < MIN_CERTAIN_AGREEMENT:
             continue
-        if agreements.sum() >= _MAX_ALTERNATIVE_RATIO * stated:
-            reason = f"by the anatomy, {difference} against what the headers say; {_ORIENTATION_REMEDY}"
-            return NotAssessable(code="implausible-anatomy", reason=reason), []
-        if agreements.sum() >= _MAX_CERTAIN_ALTERNATIVE_RATIO * stated:
-            doubts.append(f"the anatomy fits as well if {difference}")
-    return None, doubts
+        if agreements.sum() > best:
+            best, difference = float(agreements.sum()), name
+    if best > _MAX_ALTERNATIVE_RATIO * stated:
+        reason = f"by the anatomy, {difference} against what the headers say; {_ORIENTATION_REMEDY}"
+        return NotAssessable(code="implausible-anatomy", reason=reason), []
+    if best > _MAX_CERTAIN_ALTERNATIVE_RATIO * stated:
+        return None, [f"the anatomy fits as well if {difference}"]
+    return None, []
 
 
 def _crop_around(spine_map: SpineMap, coarse: CoarseVolume) -> CoarseVolume:
@@ -249,9 +255,11 @@ def _crop_around(spine_map: SpineMap, coarse: CoarseVolume) -> CoarseVolume:
     return CoarseVolume(coarse.hu[part], origin, coarse.scanned_mask[part])
 
 
-def _reverse(coarse: CoarseVolume, axes: tuple[int, ...]) -> CoarseVolume:
-    """Return a coarse volume with axes of ``[k, j, i]`` reversed in place."""
-    return CoarseVolume(np.flip(coarse.hu, axes), coarse.origin_lps_mm, np.flip(coarse.scanned_mask, axes))
+def _turn(coarse: CoarseVolume, turn: _Turn) -> CoarseVolume:
+    """Return a coarse volume turned in place."""
+    axes, quarters = turn
+    hu = np.rot90(np.flip(coarse.hu, axes), quarters, (1, 2))
+    return CoarseVolume(hu, coarse.origin_lps_mm, np.rot90(np.flip(coarse.scanned_mask, axes), quarters, (1, 2)))
 
 
 def _compare_shape(spine_map: SpineMap, coarse: CoarseVolume, templates: Mapping[str, OccupancyTemplate]) -> _Shape:
