@@ -7,8 +7,10 @@ import pytest
 from pydicom.dataset import Dataset
 from tests.support.dicom import STUDY_UID, make_hu, write_series
 
-from cspine.core.errors import DicomError, SourceError
+from cspine.core.errors import DicomError, GeometryError, SourceError
 from cspine.dicom import discover, load_volume, select_series
+from cspine.dicom.inspection import inspect
+from cspine.dicom.loading import LoadPolicy, open_series
 from cspine.dicom.ranking.criteria import is_sharp
 
 SMALL = make_hu((12, 16, 16))
@@ -187,3 +189,150 @@ def test_only_known_modalities_are_quoted(tmp_path: Path, modality: str, message
     with pytest.raises(DicomError, match=message) as caught:
         load_volume(tmp_path)
     assert "DOE" not in str(caught.value)
+
+
+def _as(kernel: str = "Br40", *image_type: str, **tags: object) -> Callable[[Dataset, int], Dataset]:
+    """Return a change that gives slices a kernel, an ImageType and other tags."""
+
+    def change(dataset: Dataset, _: int) -> Dataset:
+        dataset.Modality, dataset.ConvolutionKernel = "CT", kernel
+        dataset.ImageType = list(image_type or ("ORIGINAL", "PRIMARY", "AXIAL"))
+        for keyword, value in tags.items():
+            setattr(dataset, keyword, value)
+        return dataset
+
+    return change
+
+
+SAGITTAL = ((1, 0, 0), (0, 0, -1), (0, 1, 0))
+CORONAL = ((0, 1, 0), (0, 0, -1), (1, 0, 0))
+OBLIQUE = ((0, -0.7071068, 0.7071068), (0, 0.7071068, 0.7071068), (1, 0, 0))
+
+
+@pytest.mark.parametrize(("directions", "plane"), [(SAGITTAL, "sagittal"), (CORONAL, "coronal"), (OBLIQUE, "oblique")])
+def test_a_stack_in_another_plane_alone_is_read_and_called_reformatted(
+    tmp_path: Path, directions: tuple[tuple[float, float, float], ...], plane: str
+) -> None:
+    change = _as("Br40", "DERIVED", "SECONDARY", "MPR")
+    write_series(tmp_path, SMALL, spacing=(1, 1, 1), directions=directions, change=change)
+
+    selection = select_series(discover(tmp_path).studies[0])
+
+    assert selection.reasons[0] == f"12 {plane} slices 1.00 mm apart; reformatted"
+
+
+def test_axial_slices_rank_before_reformatted_ones_of_similar_thickness_only(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", SMALL, series="1.1", spacing=(1, 0.5, 0.5), change=_as())
+    write_series(tmp_path / "b", SMALL, series="1.2", spacing=(1, 0.5, 0.5), directions=SAGITTAL, change=_as("Br64"))
+    write_series(tmp_path / "c", SMALL, series="1.3", spacing=(2, 0.5, 0.5), change=_as("Br64"))
+
+    selection = select_series(discover(tmp_path).studies[0])
+
+    assert [series.series_instance_uid for series in selection.candidates] == ["1.1", "1.2", "1.3"]
+    assert "most likely reformatted" in selection.rejected[0].reason
+
+
+@pytest.mark.parametrize(
+    ("spacing_mm", "thickness_mm"),
+    [(5.0, 5.0), (3.2, 3.2), (1.0, 5.0)],
+    ids=["thick", "over the limit", "overlapping slabs"],
+)
+def test_a_thin_derived_series_ranks_before_a_thick_original_one(
+    tmp_path: Path, spacing_mm: float, thickness_mm: float
+) -> None:
+    thin = _as("Br36", "DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 DUAL", "MIXED", SliceThickness=2.0)
+    thick = _as("Br64", SliceThickness=thickness_mm)
+    write_series(tmp_path / "a", SMALL, series="1.1", spacing=(spacing_mm, 0.5, 0.5), change=thick)
+    write_series(tmp_path / "b", SMALL, series="1.2", spacing=(2, 0.5, 0.5), change=thin)
+
+    selection = select_series(discover(tmp_path).studies[0])
+
+    assert selection.selected.series_instance_uid == "1.2"
+
+
+def test_a_narrow_field_of_view_ranks_before_a_sharp_kernel(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", SMALL, series="1.1", spacing=(0.6, 0.9, 0.9), change=_as("Bl64"))
+    write_series(tmp_path / "b", SMALL, series="1.2", spacing=(1, 0.5, 0.5), change=_as("Br40"))
+
+    selection = select_series(discover(tmp_path).studies[0])
+
+    assert selection.selected.series_instance_uid == "1.2"
+    assert selection.rejected[0].reason == "pixels of 0.90 mm, coarser than the selected 0.50 mm"
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (("DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"), "projections"),
+        (("DERIVED", "PRIMARY", "PROJECTION IMAGE"), "projections"),
+        (("DERIVED", "SECONDARY", "REFORMATTED", "MINIP"), "projections"),
+        (("DERIVED", "PRIMARY", "VOLUME", "MAXIMUM"), "projections"),
+        (("DERIVED", "SECONDARY", "OTHER", "VRT"), "projections"),
+        (("DERIVED", "SECONDARY", "SCREEN SAVE"), "screenshots"),
+        (("DERIVED", "PRIMARY", "AXIAL", "IODINE_MAP"), "another quantity"),
+        (("DERIVED", "PRIMARY", "AXIAL", "MAT_SPECIFIC"), "another quantity"),
+        (("DERIVED", "PRIMARY", "AXIAL", "EFF_ATOMIC_NUM"), "another quantity"),
+        (("DERIVED", "PRIMARY", "AXIAL", "CBF"), "another quantity"),
+        (("DERIVED", "PRIMARY", "PERFUSION"), "perfusion maps"),
+        (("DERIVED", "PRIMARY", "AXIAL", "BONE REMOVED"), "without bone"),
+    ],
+)
+def test_what_shows_no_slices_of_attenuation_is_read_on_request_only(
+    tmp_path: Path, values: tuple[str, ...], reason: str
+) -> None:
+    write_series(tmp_path, SMALL, series="1.1", spacing=(0.5, 0.5, 0.5), change=_as("Br64", *values))
+
+    with pytest.raises(DicomError, match=reason):
+        load_volume(tmp_path)
+
+    plan = open_series(tmp_path, LoadPolicy(series_uid="1.1"))
+    assert plan.series.series_instance_uid == "1.1"
+    assert any(reason in warning for warning in plan.warnings)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "VNC"]},
+        {"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "MONOE", "40KEV"]},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "VMI"]},
+        {"RescaleType": "HU_MOD"},
+    ],
+)
+def test_values_of_a_virtual_energy_rank_after_measured_ones_and_are_told_from_them(
+    tmp_path: Path, tags: dict[str, object]
+) -> None:
+    write_series(tmp_path / "a", SMALL, series="1.1", spacing=(0.5, 0.5, 0.5), change=_as("Br64", **tags))
+    assert any("virtual energy" in warning for warning in open_series(tmp_path).warnings)
+
+    write_series(tmp_path / "b", SMALL, series="1.2", spacing=(1, 0.5, 0.5), change=_as("Br40"))
+    plan = open_series(tmp_path)
+    assert plan.series.series_instance_uid == "1.2"
+    assert plan.warnings == ()
+
+
+@pytest.mark.parametrize("value", ["MONOCHROME2", "AXIAL", "CT_SOM7 SPI", "CSA RESAMPLED", "MPR", "AVERAGE", "RIPPLE"])
+def test_ordinary_image_types_are_ordinary(tmp_path: Path, value: str) -> None:
+    write_series(tmp_path, SMALL, spacing=(1, 0.5, 0.5), change=_as("Br40", "DERIVED", "SECONDARY", value))
+
+    assert open_series(tmp_path).warnings == ()
+
+
+def test_the_next_series_is_read_where_the_headers_of_the_first_leave_a_gap(tmp_path: Path) -> None:
+    def with_gap(dataset: Dataset, k: int) -> Dataset | None:
+        return None if 5 <= k < 10 else _as("Br64")(dataset, k)
+
+    write_series(tmp_path / "a", make_hu((24, 16, 16)), series="1.1", spacing=(1, 0.5, 0.5), change=with_gap)
+    alone = open_series(tmp_path)
+    with pytest.raises(GeometryError, match="gap"):
+        alone.check()
+
+    write_series(tmp_path / "b", SMALL, series="1.2", spacing=(1, 0.5, 0.5), change=_as("Br40"))
+    plan = open_series(tmp_path)
+
+    assert plan.series.series_instance_uid == "1.2"
+    assert "gap" in plan.selection.rejected[0].reason
+    assert len(plan.warnings) == 1
+    report = inspect(tmp_path).studies[0]
+    assert report.readable
+    assert report.candidates == 1

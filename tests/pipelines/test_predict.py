@@ -55,6 +55,28 @@ def test_a_study_gets_the_same_numbers_compiled_first_or_read_directly(tmp_path:
     np.testing.assert_allclose(stored.loc["1.2.3"].to_numpy(), numbers, rtol=1e-12)
 
 
+def test_the_next_series_is_read_where_one_cannot_be_decoded(tmp_path: Path, detector: Detector) -> None:
+    def damage(dataset: Dataset, k: int) -> Dataset:
+        dataset.ConvolutionKernel = "Br64"
+        if k == 7:
+            dataset.PixelData = dataset.PixelData[:-100]
+        return dataset
+
+    write_series(tmp_path / "in" / "bone", HU, spacing=SPACING, study="1.2.3", series="1.1", change=damage)
+    write_series(tmp_path / "in" / "soft", HU, spacing=SPACING, study="1.2.3", series="1.2")
+
+    findings = detector.predict(tmp_path / "in")
+    compiled = compile_collection(
+        open_collection(tmp_path / "in"), tmp_path / "out", Compiler(BASELINE.metadata.images)
+    )
+
+    assert findings.not_assessable is None
+    assert findings.series_instance_uid == "1.2"
+    assert "read instead of one that cannot be read" in findings.series_reasons
+    assert any("bone/8.dcm" in warning for warning in findings.warnings)
+    assert compiled.compiled == 1
+
+
 def test_data_compiled_in_another_way_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path / "in", HU, spacing=SPACING)
     sagittal = BASELINE.metadata.sagittal.model_copy(update={"count": 3})

@@ -75,6 +75,11 @@ def _show_study(study: "StudyReport") -> None:
         if series.selected and series.missing:
             missing = ", ".join(f"{tag} ({count})" for tag, count in series.missing.items())
             out.print(f"  missing from files: {missing}", style="yellow")
+    if study.candidates > 1:
+        out.print(
+            f"  ranked by headers: of the {study.candidates} series that can be read, predict, localize and compile "
+            "read the one that shows most of the neck"
+        )
     if study.reason:
         print_text("  [red]cannot be read:[/] ", study.reason)
 

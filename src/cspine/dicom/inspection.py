@@ -1,4 +1,8 @@
-"""Inspection: a report of the studies and series that a path holds, and of what would be read of them."""
+"""Inspection: a report of the studies and series that a path holds, and of what would be read of them by headers.
+
+Of several readable series, `cspine.localization.series_choice` reads the one that shows most of the neck; what series
+show is not in their headers, so that the report gives the ranking by header only.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -66,6 +70,10 @@ class StudyReport(_Report):
     study_instance_uid: str
     readable: bool
     reason: str | None = Field(description="Why no series would be read, or null.")
+    candidates: int = Field(
+        description="Number of series that could be read. The selected one ranks first by its headers; of several, "
+        "predict, localize and compile read the one that shows most of the neck."
+    )
     series: tuple[SeriesReport, ...]
 
 
@@ -132,6 +140,7 @@ def _study(study: Study, series_uid: str | None, max_gap_mm: float) -> StudyRepo
             study_instance_uid=study.study_instance_uid,
             readable=False,
             reason=str(error),
+            candidates=0,
             series=tuple(_series(series, reasons[id(series)], selected=False) for series in study.series),
         )
     try:
@@ -143,6 +152,7 @@ def _study(study: Study, series_uid: str | None, max_gap_mm: float) -> StudyRepo
         study_instance_uid=study.study_instance_uid,
         readable=problem is None,
         reason=problem,
+        candidates=len(selection.candidates),
         series=tuple(
             _series(series, selection.reasons, selected=True, problem=problem)
             if series is selection.selected

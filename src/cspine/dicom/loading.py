@@ -4,14 +4,15 @@ Every use case goes through the same four steps, so that all of them read the sa
 
 1. `open_series` **discovers** the studies of a path from their headers (`cspine.dicom.discovery`), and
 2. **selects** the series to read, with the reasons for it and against the others (`cspine.dicom.series_selection`).
-   The result is a `LoadPlan`.
+   The result is a `LoadPlan`. Of several readable series, that is the first by header; where a localizer is at hand,
+   `cspine.localization.series_choice` retargets the plan to the one that shows most of the neck.
 3. `LoadPlan.check` **checks**, still from headers alone, that the slices form one volume within the limits of a
    `LoadPolicy`: slice spacing, gaps between slices, size in memory (`cspine.dicom.volume_checks`).
 4. `LoadPlan.load` **decodes** the pixels and resamples slices that are tilted or unevenly spaced
    (`cspine.dicom.volume`).
 
 Steps 1 to 3 take milliseconds and touch no pixels, so a study that cannot be read is rejected before anything is
-decoded. `load_volume` does all four in one call:
+decoded. `read_first` moves on to the next series where one cannot be decoded. `load_volume` does all four in one call:
 
     volume = load_volume("study/")
 

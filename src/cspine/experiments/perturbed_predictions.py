@@ -24,11 +24,12 @@ from cspine.core.not_assessable import not_assessable_from
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
-from cspine.dicom.loading import LoadPolicy, check_slice_spacing, open_series
+from cspine.dicom.loading import LoadPlan, LoadPolicy, check_slice_spacing, open_series, read_first
 from cspine.dicom.study_collection import StudyCollection, StudySource
 from cspine.experiments.blanking import blank_volume
 from cspine.experiments.perturbations import PERTURBATIONS
 from cspine.localization.compiler import compile_volume
+from cspine.localization.series_choice import choose_series
 from cspine.models.registry import DEFAULT
 from cspine.views.compiled import CompiledVolume
 
@@ -147,7 +148,8 @@ def _study_rows(task: _StudyTask) -> Iterator[dict[str, Any]]:
     classifier, uid = _cached_classifier(task.weights), task.uid
     try:
         plan = open_series(task.source, LoadPolicy(max_slice_spacing_mm=MAX_SLICE_SPACING_MM))
-        volume: highdicom.Volume = plan.load()
+        plan = choose_series(plan, classifier.compiler.localizer)
+        volume: highdicom.Volume = read_first(plan, LoadPlan.load)[1]
     except (InputError, NotAssessableError) as error:
         yield _row(uid, UNPERTURBED, 0.0, None, not_assessable_from(error).code, 0)
         return

@@ -21,8 +21,8 @@ _THICKNESSES_MM: Final = (MAX_THIN_SPACING_MM, MAX_SLICE_SPACING_MM)
 MAX_FINE_PIXEL_MM: Final = 0.7
 """Largest pixel spacing of a field of view of the neck or the head: 360 mm over 512 pixels."""
 
-MAX_AXIAL_ANGLE_DEG: Final = 30.0
-"""Gantries tilt by up to 30 degrees: slices that are tilted more were reformatted."""
+MAX_AXIAL_ANGLE_DEG: Final = 32.0
+"""Gantries tilt by up to 30 degrees, as headers round them: slices that are tilted more were reformatted."""
 
 _MAX_OBLIQUE_ANGLE_DEG: Final = 20.0
 """Slices that deviate more from all planes of the patient are oblique."""
