@@ -1,6 +1,7 @@
 """What commands do beyond what the documentation's test shows."""
 
 import json
+import shutil
 import subprocess
 import sys
 from importlib import resources
@@ -48,6 +49,20 @@ def test_submissions_hold_what_the_transform_says(trained: Path, tmp_path: Path)
 
     np.testing.assert_allclose(tables["metric-optimal"], metric_optimal(tables["none"]))
     np.testing.assert_allclose(tables["study-optimal"], study_optimal(tables["none"]))
+
+
+def test_submission_names_the_studies_that_have_no_rows(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "data", tmp_path / "data")
+    dataset = CompiledDataset.open(tmp_path / "data")
+    record = {"study_instance_uid": "9.9", "series_instance_uid": None, "patient": "p", "status": "no-spine"}
+    dataset.write_record("9.9", record)
+    dataset.finish(None)
+
+    result = run("submit", "--data", dataset.folder, "--run", trained / "run", "--out", tmp_path / "out.csv", "--json")
+
+    assert json.loads(result.stdout)["missing_studies"] == ["9.9"]
+    assert json.loads(result.stdout)["n_studies"] == 16
+    assert "1 studies of the data set have no images and therefore no rows (first: 9.9)" in result.stderr
 
 
 def test_evaluation_says_when_studies_were_trained_on(trained: Path, tmp_path: Path) -> None:

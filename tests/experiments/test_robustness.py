@@ -142,6 +142,25 @@ def test_points_describe_the_predicted_studies() -> None:
     assert len(shortcuts.table.rows) == 2
 
 
+def test_fractures_that_a_perturbation_makes_unassessable_are_missed() -> None:
+    studies: dict[str, list[tuple[str, float, float, str | None]]] = {
+        f"1.{number}": [
+            (UNPERTURBED, 0.0, 0.9 if number < 3 else 0.1, None),
+            ("noise", 20.0, 0.9 if number < 3 else 0.1, "no-spine" if number == 0 else None),
+        ]
+        for number in range(6)
+    }
+    studies["1.6"] = [(UNPERTURBED, 0.0, 0.0, "OSError")]  # has no rows of perturbations
+    labels = [number in {0, 1, 2, 6} for number in range(7)]
+
+    points = by_severity(evaluate_perturbations(predictions(studies), reference_of(labels)))
+
+    unperturbed, noise = points[UNPERTURBED, 0.0], points["noise", 20.0]
+    assert (unperturbed.n_predicted, unperturbed.n_not_assessable, unperturbed.patients.value) == (6, 1, 3 / 4)
+    assert (noise.n_predicted, noise.n_not_assessable, noise.patients.value) == (5, 2, 2 / 4)
+    assert noise.mean_change == 0.0
+
+
 def test_studies_without_labels_are_refused() -> None:
     rows = predictions({"9.9": [(UNPERTURBED, 0.0, 0.5, None)]})
 

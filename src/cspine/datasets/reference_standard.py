@@ -172,6 +172,13 @@ def _read_boxes_of_fractured(path: Path, labels: pd.DataFrame) -> pd.DataFrame:
 def _from_compiled(path: Path) -> ReferenceStandard:
     dataset = CompiledDataset.open(path)
     studies = dataset.studies().set_index("study_instance_uid").sort_index().rename_axis(STUDY)
+    is_known = studies[list(TARGETS)].notna()
+    is_partial = is_known.any(axis=1) & ~is_known.all(axis=1)
+    if is_partial.any():
+        raise LabelError(
+            f"{path}: {int(is_partial.sum())} of {len(studies)} studies lack some labels (first: "
+            f"{studies.index[is_partial][0]}); compile them again with a complete train.csv"
+        )
     labeled = studies.dropna(subset=list(TARGETS))
     if labeled.empty:
         raise LabelError(f"{path}: no study has labels; compile a folder with train.csv")

@@ -341,7 +341,7 @@ def _evaluate_model(
         n_unmatched_predictions=len(matched.unmatched[model.name]),
         n_unscored_vertebrae=n_vertebrae - len(VERTEBRAE) * len(not_assessable),
         unanswered=unanswered,
-        notes=model_notes(matched, model, unanswered),
+        notes=model_notes(matched, model, unanswered, uses_own_points=settings.operating_points is None),
         operating_points=points,
         phantom_only=model.phantom_only,
         targets=tuple(target_metrics(cases[target], points, **bootstrap) for target in (*TARGETS, LEVELS)),

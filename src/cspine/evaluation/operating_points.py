@@ -106,11 +106,12 @@ def operating_points_of_findings(findings: Sequence[Findings]) -> tuple[FixedOpe
     carried = list(dict.fromkeys(_carried_points(each) for each in assessed))
     if len(carried) > 1:
         n_without = sum(not _carried_points(each) for each in assessed)
-        among = f", and {n_without} of {len(assessed)} findings carry none" if n_without else ""
-        return None, (
-            f"the findings carry {sum(map(bool, carried))} different sets of operating points{among}; none of them is "
-            "used: give --operating-points",
+        fact = (
+            f"{n_without} of {len(assessed)} findings carry no operating points"
+            if n_without
+            else f"the findings carry {len(carried)} different sets of operating points"
         )
+        return None, (f"{fact}; none is used: give --operating-points",)
     if not carried or not carried[0]:
         return _inferred_points(assessed)
     calibration = next(each.calibration for each in assessed if each.calibration is not None)

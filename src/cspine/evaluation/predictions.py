@@ -45,8 +45,10 @@ class Predictions:
         Whether the model was trained on phantoms only.
     operating_points : FixedOperatingPoints or None
         Operating points that belong to these predictions, as findings carry them.
+    operating_points_warnings : tuple of str
+        What speaks against those operating points, or why there are none.
     warnings : tuple of str
-        What a user has to know of how they were read.
+        What a user has to know of how the predictions were read.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Predictions:
     study_metadata: pd.DataFrame = field(default_factory=pd.DataFrame)
     phantom_only: bool = False
     operating_points: FixedOperatingPoints | None = None
+    operating_points_warnings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -152,7 +155,7 @@ def _from_findings(path: Path, name: str) -> Predictions:
     metadata = {findings.study_instance_uid: _metadata_row(findings) for findings in all_findings}
     marks = [mark for findings in assessed for mark in _marks(findings)]
     reports_locations = any(vertebra.coverage for findings in assessed for vertebra in findings.vertebrae)
-    points, warnings = operating_points_of_findings(all_findings)
+    points, points_warnings = operating_points_of_findings(all_findings)
     return Predictions(
         name,
         pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY),
@@ -161,7 +164,8 @@ def _from_findings(path: Path, name: str) -> Predictions:
         pd.DataFrame.from_dict(metadata, orient="index").rename_axis(STUDY),
         all(findings.weights.phantom_only for findings in all_findings),
         points,
-        (*files.warnings, *_weights_warning(all_findings), *warnings),
+        points_warnings,
+        (*files.warnings, *_weights_warning(all_findings)),
     )
 
 

@@ -83,7 +83,9 @@ def count_unanswered(matched: MatchedPredictions, model: Predictions, cases: Map
     )
 
 
-def model_notes(matched: MatchedPredictions, model: Predictions, unanswered: Unanswered) -> tuple[str, ...]:
+def model_notes(
+    matched: MatchedPredictions, model: Predictions, unanswered: Unanswered, *, uses_own_points: bool
+) -> tuple[str, ...]:
     """Return sentences on the cases that a model does not answer or that are not evaluated, for reports.
 
     Parameters
@@ -94,9 +96,12 @@ def model_notes(matched: MatchedPredictions, model: Predictions, unanswered: Una
         The model, with warnings of how its predictions were read.
     unanswered : Unanswered
         The cases that it does not answer.
+    uses_own_points : bool
+        Whether the model is evaluated at operating points of its own, if it has any.
     """
+    warnings = (*model.warnings, *(model.operating_points_warnings if uses_own_points else ()))
     not_assessable, unmatched = matched.not_assessable[model.name], matched.unmatched[model.name]
-    notes = [_as_sentence(warning) for warning in model.warnings]
+    notes = [_as_sentence(warning) for warning in warnings]
     if not_assessable:
         n_fractured = int(matched.reference.labels.loc[list(not_assessable), OVERALL].sum())
         notes.append(
