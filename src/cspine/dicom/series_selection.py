@@ -24,6 +24,7 @@ from cspine.dicom.ranking.criteria import (
     slice_plane,
 )
 from cspine.dicom.ranking.image_type import is_virtual, not_slices_reason
+from cspine.dicom.ranking.sop_class import other_kind
 from cspine.dicom.series import Series, Study
 
 MIN_SLICES: Final = 10
@@ -240,6 +241,9 @@ def _rejection_reason(series: Series, *, is_requested: bool) -> str | None:
 def _not_hounsfield_reason(first: SliceHeader) -> str | None:
     if first.modality not in {None, "CT"}:
         return f"modality is {first.modality}, not CT" if first.modality in _MODALITIES else "modality is not CT"
+    kind = other_kind(first.sop_class_uid, has_modality=first.modality is not None)
+    if kind is not None:
+        return f"its SOP class is {kind}, not CT"
     if first.rescale_type not in HOUNSFIELD_RESCALE_TYPES:
         return "RescaleType is not HU: its values are not Hounsfield units"
     return None
