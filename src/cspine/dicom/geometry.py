@@ -27,6 +27,9 @@ MAX_STRAIGHT_TILT_DEG: Final = 0.2
 MAX_ORIENTATION_JITTER_DEG: Final = 0.5
 """Most by which the orientation of a slice may differ from the mean of its stack: 1.1 mm at the edge of a neck."""
 
+_MAX_COSINE: Final = 10.0
+"""Larger direction cosines are cut to this, so that invalid ones do not overflow; `check_orientation` rejects them."""
+
 MAX_POSITION_MM: Final = 100_000.0
 """Largest coordinate of a slice that is plausible."""
 
@@ -211,13 +214,13 @@ def mean_orientation(orientations: npt.ArrayLike) -> Floats:
     (6,) float array
         That of the first slice, unchanged, where all are equal.
     """
-    each = np.asarray(orientations, dtype=np.float64).reshape(-1, 6)
+    each = np.clip(np.asarray(orientations, dtype=np.float64).reshape(-1, 6), -_MAX_COSINE, _MAX_COSINE)
     first: Floats = each[0]
     if not np.any(each != first):
         return first
     mean = each.mean(axis=0).reshape(2, 3)
-    lengths = np.linalg.norm(each[0].reshape(2, 3), axis=1, keepdims=True)
-    scaled: Floats = (mean * lengths / np.linalg.norm(mean, axis=1, keepdims=True)).reshape(6)
+    lengths = np.linalg.norm(first.reshape(2, 3), axis=1, keepdims=True)
+    scaled: Floats = (mean * lengths / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-9)).reshape(6)
     return scaled
 
 
@@ -234,7 +237,7 @@ def orientation_jitter_deg(orientations: npt.ArrayLike) -> Floats:
     (n,) float array
         The larger of the two angles.
     """
-    each = np.asarray(orientations, dtype=np.float64).reshape(-1, 2, 3)
+    each = np.clip(np.asarray(orientations, dtype=np.float64).reshape(-1, 2, 3), -_MAX_COSINE, _MAX_COSINE)
     mean = mean_orientation(each).reshape(2, 3)
     sines = np.linalg.norm(np.cross(each, mean), axis=2)
     angles: Floats = np.degrees(np.arctan2(sines, np.sum(each * mean, axis=2))).max(axis=1)

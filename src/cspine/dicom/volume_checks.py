@@ -51,8 +51,9 @@ def _check_conflicts(series: Series, stack: Stack) -> None:
     conflict = find_conflict(repeated)
     if conflict is not None:
         first, other = (header.file.name for header in conflict)
+        places = f"{len(repeated)} place{'s' * (len(repeated) > 1)}"
         raise GeometryError(
-            f"{first} and {other}: lie at one place with different pixels, as at {len(repeated)} places of their "
+            f"{first} and {other}: lie at one place with different pixels, as at {places} of their "
             "series, and no attribute tells which belong together; send one acquisition and reconstruction at a time"
         )
 
@@ -83,4 +84,5 @@ def _check_gaps(series: Series, stack: Stack, max_gap_mm: float) -> None:
         raise GeometryError(
             f"{names[0]} and {names[1]}: a {gap_mm:.1f} mm gap between them where slices are {stack.spacing_mm:.1f} mm "
             f"apart, at most {max_gap_mm:.1f} mm is bridged; send the missing slices or pass --max-gap-mm {gap_mm:.1f}"
+            + "".join(f"; {warning}" for warning in series.warnings)
         )

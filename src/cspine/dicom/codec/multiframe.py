@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -150,8 +151,9 @@ def _frame(header: SliceHeader, number: int, values: Mapping[str, Any]) -> Slice
     orientation = _numbers(values, "ImageOrientationPatient", 6)
     thickness = values.get("SliceThickness")
     acquisition = values.get("FrameAcquisitionNumber", values.get("AcquisitionNumber"))
-    temporal_position = values.get("TemporalPositionIndex", values.get("TemporalPositionIdentifier"))
-    kvp, cardiac_phase = values.get("KVP"), values.get("NominalPercentageOfCardiacPhase")
+    temporal_position = _lenient_number(values, "TemporalPositionIndex", "TemporalPositionIdentifier")
+    kvp = _lenient_number(values, "KVP")
+    cardiac_phase = _lenient_number(values, "NominalPercentageOfCardiacPhase")
     kernel, frame_type = values.get("ConvolutionKernel"), values.get("FrameType")
     geometry = {
         "pixel_spacing_mm": spacing or header.pixel_spacing_mm,
@@ -173,9 +175,9 @@ def _frame(header: SliceHeader, number: int, values: Mapping[str, Any]) -> Slice
         rescale_type=values.get("RescaleType", header.rescale_type),
         pixel_format=_apply_rescale(header.pixel_format, values),
         missing=tuple(keyword for keyword in header.missing if keyword not in available),
-        kvp=header.kvp if kvp is None else float(kvp),
+        kvp=header.kvp if kvp is None else kvp,
         temporal_position=header.temporal_position if temporal_position is None else int(temporal_position),
-        cardiac_phase=header.cardiac_phase if cardiac_phase is None else float(cardiac_phase),
+        cardiac_phase=header.cardiac_phase if cardiac_phase is None else cardiac_phase,
     )
 
 
@@ -203,6 +205,16 @@ def _numbers(values: Mapping[str, Any], keyword: str, count: int) -> tuple[float
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise ValueError(keyword)
     return numbers
+
+
+def _lenient_number(values: Mapping[str, Any], *keywords: str) -> float | None:
+    """Return the first number of these that only distinguish frames; an invalid one is as good as none."""
+    for keyword in keywords:
+        with suppress(TypeError, ValueError):
+            number = float(values[keyword]) if keyword in values else math.nan
+            if math.isfinite(number):
+                return number
+    return None
 
 
 def _parts(value: Any) -> list[str]:  # noqa: ANN401 - one text or several

@@ -20,6 +20,7 @@ from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.codec.multiframe import frame_attributes
 from cspine.dicom.codec.read_elements import read_elements
 from cspine.dicom.geometry import mean_orientation
+from cspine.dicom.grouping.positions import positions_mm
 
 _FIRST: Final = (
     "PatientName", "PatientBirthDate", "PatientSex", "PatientAge", "StudyDate", "StudyID", "AccessionNumber",
@@ -64,11 +65,14 @@ class Attribute:
         Its value of each image, None where the image has none.
     is_order : bool
         Whether the values are numbers that order the images, such as times, and not labels.
+    is_named : bool
+        Whether the standard means it to tell acquisitions or reconstructions apart, so that it may set one image apart.
     """
 
     name: str
     labels: Labels
     is_order: bool = False
+    is_named: bool = False
 
 
 def read_attributes(headers: Sequence[SliceHeader]) -> Iterator[Attribute]:
@@ -107,7 +111,7 @@ _Values: TypeAlias = dict[str, Hashable]
 
 def _labels(values: Sequence[_Values], names: Sequence[str]) -> Iterator[Attribute]:
     for name in names:
-        yield from _varying(Attribute(name, [each.get(name) for each in values]))
+        yield from _varying(Attribute(name, [each.get(name) for each in values], is_named=name in _FIRST))
 
 
 def _varying(attribute: Attribute) -> Iterator[Attribute]:
@@ -147,7 +151,7 @@ def _seconds_of_day(digits: str) -> float:
 def _field_of_view(headers: Sequence[SliceHeader]) -> Labels:
     """Return the in-plane position of each image to 0.1 mm: reconstructions may have different fields of view."""
     orientation = mean_orientation(np.array([header.orientation for header in headers])).reshape(2, 3)
-    in_plane = np.array([header.position_mm for header in headers]) @ orientation.T
+    in_plane = positions_mm(headers) @ orientation.T
     return [tuple(each) for each in np.rint(in_plane * 10.0).astype(int).tolist()]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import MAX_ORIENTATION_JITTER_DEG, orientation_jitter_deg
-from cspine.dicom.grouping.positions import is_stack, positions_along_mm
+from cspine.dicom.grouping.positions import extent_mm, is_stack, overlaps_mostly, positions_along_mm
 from cspine.dicom.grouping.stacks import is_interleaved, separate
 from cspine.dicom.grouping.traits import FRAME_OF_REFERENCE, group_by_traits
 from cspine.dicom.series import SkippedFile
@@ -25,6 +25,8 @@ _MAX_JITTER: Final = 0.035
 
 _MAX_ORIENTATIONS: Final = 4
 """Up to so many orientations are those of stacks; more of them, one for few slices each, are one that is not exact."""
+
+_ORIENTATION: Final = "ImageOrientationPatient"
 
 _THICKNESS_TOLERANCE: Final = 0.1
 """Slice thicknesses that differ by a smaller fraction are equal."""
@@ -64,12 +66,17 @@ def divide_series(headers: Sequence[SliceHeader]) -> tuple[list[Part], list[Skip
     clusters, excess = _by_geometry(headers)
     clusters, unplaced = _without_unplaced(clusters)
     parts: list[Part] = []
+    differing = _beside_each_other(clusters)
     for number, cluster in enumerate(clusters):
         if not _is_placed(cluster[0]) or len(cluster) == 1 or not all(map(_is_placed, cluster)):
             divided = [Part(cluster)]
         else:
-            divided = [part for each in _by_orientation(cluster) for part in _by_trait(each)]
+            divided = _by_orientation(cluster)
         left_out = tuple(_left_out_warning(each) for each in unplaced.get(number, ()))
+        if number in differing:
+            left_out += (
+                f"its series holds other slices between these, of another {differing[number]}; they are kept apart",
+            )
         parts += [Part(part.headers, (*part.warnings, *left_out)) for part in divided]
     excess += [
         SkippedFile(header.file.name, f"{_lacking(header)} is missing, so that the image cannot be placed in space")
@@ -107,8 +114,7 @@ def _by_geometry(headers: Iterable[SliceHeader]) -> tuple[list[list[SliceHeader]
 
 
 def _exact_key(header: SliceHeader) -> tuple[object, ...]:
-    is_multi_frame, is_scout = header.frames > 1, "LOCALIZER" in header.image_type
-    return (header.rows, header.columns, is_multi_frame, is_scout, header.position_mm is None)
+    return (header.rows, header.columns, header.frames > 1, _is_scout(header), header.position_mm is None)
 
 
 def _is_alike(one: SliceHeader, other: SliceHeader) -> bool:
@@ -125,6 +131,30 @@ def _is_close(one: tuple[float, ...] | None, other: tuple[float, ...] | None, to
     return all(abs(a - b) < tolerance for a, b in zip(one, other, strict=True))
 
 
+def _beside_each_other(clusters: Sequence[list[SliceHeader]]) -> dict[int, str]:
+    """Return in what clusters of parallel slices differ that lie at the same places as those of the largest one."""
+    placed = [n for n, each in enumerate(clusters) if all(map(_is_placed, each)) and not _is_scout(each[0])]
+    differing: dict[int, str] = {}
+    if len(placed) < 2:
+        return differing
+    largest = max(placed, key=lambda number: len(clusters[number]))
+    one = clusters[largest][0]
+    for number in placed:
+        other = clusters[number][0]
+        if number == largest or not _is_close(one.orientation, other.orientation, _MAX_JITTER):
+            continue
+        along_mm = positions_along_mm([*clusters[largest], *clusters[number]])
+        n_largest = len(clusters[largest])
+        if overlaps_mostly(extent_mm(along_mm[:n_largest]), along_mm[n_largest:]):
+            is_size = (one.rows, one.columns) != (other.rows, other.columns)
+            differing[number] = differing[largest] = "size" if is_size else "PixelSpacing"
+    return differing
+
+
+def _is_scout(header: SliceHeader) -> bool:
+    return "LOCALIZER" in header.image_type
+
+
 # --- images that cannot be placed ------------------------------------------------------------------------------------
 
 
@@ -135,7 +165,7 @@ def _is_placed(header: SliceHeader) -> bool:
 def _lacking(header: SliceHeader) -> str:
     if header.position_mm is None:
         return "ImagePositionPatient"
-    return "ImageOrientationPatient" if header.orientation is None else "PixelSpacing"
+    return _ORIENTATION if header.orientation is None else "PixelSpacing"
 
 
 def _without_unplaced(
@@ -181,7 +211,15 @@ def _left_out_warning(headers: Sequence[SliceHeader]) -> str:
 # --- orientation -----------------------------------------------------------------------------------------------------
 
 
-def _by_orientation(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
+def _by_orientation(headers: list[SliceHeader]) -> list[Part]:
+    clusters = _orientation_clusters(headers)
+    parts = [part for cluster in clusters for part in _by_trait(cluster)]
+    if len(clusters) == 1:
+        return parts
+    return [Part(p.headers, (*p.warnings, *_apart_warning(p.headers, len(clusters), [_ORIENTATION]))) for p in parts]
+
+
+def _orientation_clusters(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
     """Divide images of about one orientation, unless every slice of one stack writes its own direction cosines."""
     orientations = {header.orientation for header in headers}
     if len(orientations) == 1:

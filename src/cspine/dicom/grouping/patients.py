@@ -1,6 +1,8 @@
 """Patients: whose images they are, by PatientID, its issuer and, where that is not enough, name, birth date and sex."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 from cspine.dicom.codec.header import SliceHeader
@@ -31,9 +33,12 @@ def patient_keys(headers: Sequence[SliceHeader]) -> list[PatientKey]:
     if is_numbering(demographics):
         demographics = [None] * len(headers)
     keys = [_key(header, each, has_uid=has_uid) for header, each in zip(headers, demographics, strict=True)]
+    known: dict[PatientKey, set[str | None]] = defaultdict(set)
+    for key, each in zip(keys, demographics, strict=True):
+        known[key].add(each)
     patient_of: dict[PatientKey, PatientKey] = {}
     for key in sorted(set(keys), key=lambda key: (key.count(None), str(key))):
-        fitting = [other for other in set(patient_of.values()) if _fits(key, other)]
+        fitting = [other for other in set(patient_of.values()) if _fits(key, other, known[other])]
         patient_of[key] = fitting[0] if len(fitting) == 1 else key
     return [patient_of[key] for key in keys]
 
@@ -46,6 +51,10 @@ def _key(header: SliceHeader, demographics: str | None, *, has_uid: bool) -> Pat
     return patient_id or "", issuer, demographics
 
 
-def _fits(key: PatientKey, other: PatientKey) -> bool:
-    """Return whether a key with unknown parts may be that of a known patient."""
-    return all(one is None or one == two for one, two in zip(key, other, strict=True))
+def _fits(key: PatientKey, other: PatientKey, demographics: AbstractSet[str | None]) -> bool:
+    """Return whether a key with unknown parts may be that of a known patient with these demographics."""
+    return (
+        key[0] in {None, other[0]}
+        and key[1] in {None, other[1]}
+        and (key[2] in {None, other[2]} or key[2] in demographics)
+    )

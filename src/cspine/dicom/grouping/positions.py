@@ -7,7 +7,13 @@ import numpy as np
 
 from cspine.core.typing import Floats, Indices
 from cspine.dicom.codec.header import SliceHeader
-from cspine.dicom.geometry import EVEN_TOLERANCE_FRACTION, EVEN_TOLERANCE_MM, POSITION_TOLERANCE_MM, mean_orientation
+from cspine.dicom.geometry import (
+    EVEN_TOLERANCE_FRACTION,
+    EVEN_TOLERANCE_MM,
+    MAX_POSITION_MM,
+    POSITION_TOLERANCE_MM,
+    mean_orientation,
+)
 
 _MIN_REGULAR_FRACTION: Final = 0.8
 """Least fraction of gaps that are one slice spacing in a stack that lost slices; the others are multiples of it."""
@@ -17,8 +23,14 @@ def positions_along_mm(headers: Sequence[SliceHeader]) -> Floats:
     """Return the position of each image along the mean normal, in mm; all need a position and an orientation."""
     orientation = mean_orientation(np.array([header.orientation for header in headers]))
     normal = np.cross(orientation[:3], orientation[3:])
-    along: Floats = np.array([header.position_mm for header in headers]) @ normal
+    along: Floats = positions_mm(headers) @ normal
     return along
+
+
+def positions_mm(headers: Sequence[SliceHeader]) -> Floats:
+    """Return the position of each image, of shape (n, 3); those out of any scanner are moved to `MAX_POSITION_MM`."""
+    positions: Floats = np.array([header.position_mm for header in headers], dtype=np.float64)
+    return np.clip(positions, -MAX_POSITION_MM, MAX_POSITION_MM)
 
 
 def places(along_mm: Floats) -> list[Indices]:

@@ -123,6 +123,8 @@ def _divide(attributes: Sequence[Attribute], along_mm: Floats, members: Indices,
         classes = _classes(attribute, along_mm, members, multiplicity)
         if classes is None:
             continue
+        if not attribute.is_named and min(map(len, classes)) < MIN_INTERLEAVED_SLICES:
+            continue
         left = max(_multiplicity(along_mm[each]) for each in classes)
         if left == 1 and all(_is_stack(along_mm, each, members) for each in classes):
             return Separation([each.tolist() for each in classes], (attribute.name,))
