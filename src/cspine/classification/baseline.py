@@ -135,7 +135,7 @@ class Baseline:
         """
         batch = (images[:, None].astype(np.float32)) / np.float32(255.0)
         session = self.weights.session
-        return np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0], dtype=np.float64)
+        return np.asarray(session.run(None, {next(iter(session.input_shapes)): batch})[0], dtype=np.float64)
 
 
 def study_probabilities(per_image: Floats) -> Floats:

@@ -21,7 +21,7 @@ from cspine.cli import (
     weights,
 )
 from cspine.cli import compile as _compile
-from cspine.cli.application import app
+from cspine.cli.application import app, run_application
 
 __all__ = ["app", "main"]
 
@@ -35,4 +35,4 @@ app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""
 
 def main() -> None:
     """Run the command line."""
-    app()
+    run_application()

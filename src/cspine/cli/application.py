@@ -16,10 +16,21 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from cspine.cli.streams import OutputConsole, discard, prepare_streams, writing_output
 from cspine.core.anatomy import RESEARCH_USE_ONLY
-from cspine.core.errors import CspineError, DiskFullError, NotAssessableError, OutputError, OutputTakenError
+from cspine.core.errors import (
+    OUT_OF_MEMORY,
+    CspineError,
+    DiskFullError,
+    NotAssessableError,
+    OutOfMemoryError,
+    OutputError,
+    OutputTakenError,
+    is_memory_error,
+)
 from cspine.core.extras import missing_extra
 from cspine.core.logging import configure_logging, logging_options
+from cspine.core.processors import cpu_quota, default_workers, limit_native_threads
 from cspine.core.progress import Progress, silent
 from cspine.core.text import sanitize_text
 
@@ -36,7 +47,7 @@ P = ParamSpec("P")
 
 _LOGGER: Final = logging.getLogger(__name__)
 
-out: Final = Console(highlight=False)
+out: Final = OutputConsole(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
 
 app: Final = typer.Typer(
@@ -75,6 +86,19 @@ def _options(
     configure_logging(verbose=verbose, json_lines=log_json)
 
 
+def run_application() -> None:
+    """Run the command line on standard streams of any kind, within the processors of the container."""
+    prepare_streams()
+    if cpu_quota() is not None:
+        limit_native_threads(default_workers())  # BLAS and OpenMP know of the machine's processors only
+    try:
+        with writing_output():  # --help is no command
+            app()
+    except OutputError as error:
+        say_error(str(error))
+        sys.exit(SOME_FAILED)
+
+
 def handle_errors(command: Callable[P, int | None]) -> Callable[P, None]:
     """Make a command return an exit code and report an error as one sentence instead of a traceback."""
 
@@ -82,27 +106,37 @@ def handle_errors(command: Callable[P, int | None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             code = command(*args, **kwargs) or DONE
+            with writing_output():
+                sys.stdout.flush()
         except KeyboardInterrupt:
             say_error("interrupted; nothing is half-written, run synth, compile, train or predict again to resume")
             code = INTERRUPTED
-        except CspineError as error:
-            say_error(str(error))
-            code = _exit_code(error)
         except Exception as error:  # its traceback may quote the files, and so a patient
-            extra = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
-            if extra is not None:
-                say_error(str(extra))
-                raise typer.Exit(WRONG_CALL) from error
-            if os.environ.get(DEBUG):
+            sentence, code = _sentence(error)
+            if sentence is None:
                 raise
-            kind = type(error).__name__
-            say_error(
-                f"unexpected {kind}; please report it, set {DEBUG}=1 for the traceback (it may hold personal data)"
-            )
-            code = SOME_FAILED
+            say_error(sentence)
         raise typer.Exit(code)
 
     return run
+
+
+def _sentence(error: Exception) -> tuple[str | None, int]:
+    """Return the sentence that reports an error, None where its traceback is wanted, and the exit code."""
+    if isinstance(error, CspineError) and (isinstance(error, OutOfMemoryError) or not is_memory_error(error)):
+        return str(error), _exit_code(error)
+    if is_memory_error(error):
+        return OUT_OF_MEMORY, SOME_FAILED
+    extra = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+    if extra is not None:
+        return str(extra), WRONG_CALL
+    if os.environ.get(DEBUG):
+        return None, SOME_FAILED
+    kind = type(error).__name__
+    return (
+        f"unexpected {kind}; please report it, set {DEBUG}=1 for the traceback (it may hold personal data)",
+        SOME_FAILED,
+    )
 
 
 def exit_code(*, complete: bool) -> int:
@@ -111,7 +145,7 @@ def exit_code(*, complete: bool) -> int:
 
 
 def _exit_code(error: CspineError) -> int:
-    if isinstance(error, (DiskFullError, NotAssessableError)):
+    if isinstance(error, (DiskFullError, NotAssessableError, OutOfMemoryError)):
         return SOME_FAILED
     if isinstance(error, OutputError) and not isinstance(error, OutputTakenError):
         return SOME_FAILED
@@ -138,7 +172,15 @@ def say_error(text: str) -> None:
     if _logs_json():
         _LOGGER.error(sanitize_text(text))
         return
-    err.print(f"[bold red]cspine:[/] {escape_control_characters(text)}", soft_wrap=True)
+    _print_error(f"[bold red]cspine:[/] {escape_control_characters(text)}")
+
+
+def _print_error(text: str) -> None:
+    """Print a line on standard error, which may be full."""
+    try:
+        err.print(text, soft_wrap=True)
+    except OSError:
+        discard(sys.stderr)
 
 
 def _logs_json() -> bool:
@@ -151,12 +193,13 @@ def say_research_only() -> None:
     if _logs_json():
         _LOGGER.info(RESEARCH_USE_ONLY)
         return
-    err.print(f"[dim]{RESEARCH_USE_ONLY}[/]")
+    _print_error(f"[dim]{RESEARCH_USE_ONLY}[/]")
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
     """Print JSON for programs, and nothing else, on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    with writing_output():
+        sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager
@@ -201,7 +244,7 @@ class _Lines:
             return
         self._shown[stage] = now
         left = (now - self._started[stage]) / done * (total - done)
-        err.print(f"{stage}: {done} of {total}, about {_duration(left)} left")
+        _print_error(f"{stage}: {done} of {total}, about {_duration(left)} left")
 
 
 def _duration(seconds: float) -> str:

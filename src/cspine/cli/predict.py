@@ -17,6 +17,7 @@ from cspine.cli.application import (
     say_research_only,
 )
 from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, SeriesUid, Workers
+from cspine.cli.streams import can_show
 from cspine.cli.tables import make_table, print_table, print_text, print_warnings
 
 if TYPE_CHECKING:
@@ -129,4 +130,4 @@ def _bar(probability: float | None) -> tuple[str, str]:
     """Return a probability as text and as a bar."""
     if probability is None:
         return "-", ""
-    return f"{100 * probability:.1f} %", "█" * round(30 * probability)
+    return f"{100 * probability:.1f} %", ("█" if can_show("█") else "#") * round(30 * probability)

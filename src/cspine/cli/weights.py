@@ -49,7 +49,7 @@ def weights_command(
         print_json([{**vars(each), "path": str(each.path) if each.path else None} for each in weights])
     else:
         _show(weights)
-        say(f"installed weights lie in {weights_folder()}")
+        say(f"installed weights lie in {weights_folder() or 'no folder, since this user has no home directory'}")
     say_research_only()
     return exit_code(complete=all(each.fault is None for each in weights))
 

@@ -9,16 +9,23 @@
     │   ├── DicomError        a DICOM file that lacks what is needed, or contradicts itself
     │   ├── GeometryError     slices that do not form a volume
     │   ├── DecodeError       pixels that cannot be decoded
+    │   ├── NotHounsfieldError  values that are not Hounsfield units
     │   ├── LabelError        labels, boxes or tables that do not fit
     │   └── WeightsError      weights that cannot be used
     ├── NotAssessableError    a readable study that cannot be assessed
     ├── OutputError           a folder or file that cannot be written
     │   ├── OutputTakenError  it holds something else
     │   └── DiskFullError     no space is left
+    ├── OutOfMemoryError      the work takes more memory than there is
     └── MissingExtraError     an optional part is not installed
 
 A message names the file, the fact and the remedy in one sentence, and never a patient.
 """
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 
 class CspineError(Exception):
@@ -47,6 +54,10 @@ class GeometryError(InputError):
 
 class DecodeError(InputError):
     """The pixels of a file cannot be decoded."""
+
+
+class NotHounsfieldError(InputError):
+    """The values of a series are not Hounsfield units, whatever its headers say."""
 
 
 class LabelError(InputError):
@@ -90,5 +101,65 @@ class DiskFullError(OutputError):
     """No space is left where we write."""
 
 
+class OutOfMemoryError(CspineError):
+    """The work takes more memory than there is."""
+
+
 class MissingExtraError(CspineError):
     """An optional part of cspine is not installed."""
+
+
+_MEMORY_TEXTS: Final = (
+    "bad_alloc",  # C++, as ONNX Runtime passes it on
+    "bad allocation",  # the same on Windows
+    "allocate memory",  # the system's text of ENOMEM; ONNX Runtime
+    "failed to map segment",  # the dynamic loader: a library is imported
+    "out of memory",
+    "start new thread",  # its stack
+)
+"""Parts of the messages of native code that ran out of memory."""
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Return whether an error, or one that caused it, says that memory ran out.
+
+    >>> is_memory_error(MemoryError()), is_memory_error(OSError(errno.ENOENT, "No such file or directory"))
+    (True, False)
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (MemoryError, OutOfMemoryError)):
+            return True
+        if isinstance(cause, OSError) and cause.errno == errno.ENOMEM:
+            return True
+        if not isinstance(cause, CspineError) and any(text in str(cause).lower() for text in _MEMORY_TEXTS):
+            return True
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return False
+
+
+@contextmanager
+def memory_errors(subject: str) -> Iterator[None]:
+    """Convert errors of the block that say that memory ran out, also those that were taken for damage of a file.
+
+    Parameters
+    ----------
+    subject : str
+        The file, folder or study at work, which begins the message.
+
+    Raises
+    ------
+    OutOfMemoryError
+    """
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except Exception as error:
+        if is_memory_error(error):
+            raise OutOfMemoryError(f"{subject}: {OUT_OF_MEMORY}") from error
+        raise
+
+
+OUT_OF_MEMORY: Final = "memory or threads ran out; close other programs, raise the limits, or use fewer --workers"
+"""Fact and remedy of an `OutOfMemoryError`."""

@@ -6,18 +6,37 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from cspine.core.errors import DiskFullError, InputError, LabelError, OutputError
+from cspine.core.errors import CspineError, DiskFullError, InputError, LabelError, OutputError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Model = TypeVar("Model", bound="BaseModel")
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_AGAIN: Final = "and run the same command again"
+
+_FULL: Final = {
+    errno.ENOSPC: f"the disk is full; free some space {_AGAIN}",
+    getattr(errno, "EDQUOT", -1): f"your share of the disk is full; free some space {_AGAIN}",
+    errno.EFBIG: f"the disk is full for it, since files may not be so large; raise the limit of a file's size {_AGAIN}",
+}
+"""Fact and remedy of the system's errors that mean a full disk."""
+
+_OTHER: Final = {
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENAMETOOLONG: "the path is too long; choose a shorter one",
+    errno.EMFILE: f"too many files are open; raise the limit (ulimit -n) {_AGAIN}",
+    errno.ENFILE: f"too many files are open on this machine; close other programs {_AGAIN}",
+    errno.EIO: f"the disk fails or is gone; check it {_AGAIN}",
+}
+"""Fact and remedy of other errors of the system whose remedy is not the folder's permissions."""
+
+_OPEN_ELSEWHERE: Final = 32
+"""Windows' code of a file that another program holds open."""
 
 
 @contextmanager
@@ -52,12 +71,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield part
         umask = os.umask(0)
         os.umask(umask)
-        part.chmod(0o666 & ~umask)  # mkstemp gives 0600; the result should follow the user's umask
+        with suppress(PermissionError):  # a file system that knows no modes
+            part.chmod(0o666 & ~umask)  # mkstemp gives 0600; the result should follow the user's umask
         part.replace(path)
-    except OSError as error:
-        raise _as_output_error(path, error) from error
+    except CspineError:
+        raise
+    except Exception as error:
+        cause = _system_error(error)
+        if cause is None:
+            raise
+        raise _as_output_error(path, cause) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def complete_files(folder: Path, pattern: str) -> list[Path]:
@@ -71,7 +97,7 @@ def complete_files(folder: Path, pattern: str) -> list[Path]:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Convert the system's errors of writing in the block into ours.
+    """Convert the system's errors of writing in the block into ours, also those that a library wraps.
 
     Raises
     ------
@@ -80,8 +106,13 @@ def output_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        raise _as_output_error(path, error) from error
+    except CspineError:
+        raise
+    except Exception as error:
+        cause = _system_error(error)
+        if cause is None:
+            raise
+        raise _as_output_error(path, cause) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -168,8 +199,26 @@ def read_model(path: Path, model: type[Model], *, wrong: str) -> Model:
         raise LabelError(f"{path}: {wrong}") from error
 
 
+def _system_error(error: Exception) -> OSError | None:
+    """Return the system's error that an error is or was caused by; None where there is none.
+
+    Libraries wrap the system's errors: pydicom's writer raises one without number whose text is a traceback.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in {*_FULL, *_OTHER}:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error if isinstance(error, OSError) else None
+
+
 def _as_output_error(path: Path, error: OSError) -> OutputError:
     """Return our error for a system's error, with a remedy."""
     if error.errno in _FULL:
-        return DiskFullError(f"{path}: the disk is full; free some space and run the same command again")
-    return OutputError(f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions")
+        return DiskFullError(f"{path}: {_FULL[error.errno]}")
+    if error.errno in _OTHER:
+        return OutputError(f"{path}: {_OTHER[error.errno]}")
+    if getattr(error, "winerror", None) == _OPEN_ELSEWHERE:
+        return OutputError(f"{path}: another program has it open; close it {_AGAIN}")
+    fact = error.strerror or type(error).__name__
+    return OutputError(f"{path}: cannot be written ({fact}); check the folder's permissions")

@@ -4,7 +4,8 @@ import hashlib
 import re
 from typing import Final
 
-_SAFE_UID: Final = re.compile(r"[0-9][0-9.]{0,63}")
+_SAFE_UID: Final = re.compile(r"[0-9](?:[0-9.]{0,62}[0-9])?")
+"""A UID that is a folder's name on every system; Windows drops dots at its end."""
 
 
 def study_key(uid: str) -> str:
@@ -14,12 +15,19 @@ def study_key(uid: str) -> str:
     '1.2.3'
     >>> study_key("../../etc")
     'study-74ccf3c5b4c1'
+    >>> study_key("1.2.3.") == study_key("1.2.3")
+    False
     """
     if _SAFE_UID.fullmatch(uid):
         return uid
-    return f"study-{hashlib.sha256(uid.encode()).hexdigest()[:12]}"
+    return f"study-{_sha256(uid)[:12]}"
 
 
 def pseudonym(patient_id: str | None, study_uid: str) -> str:
     """Return a stand-in that is the same for all studies of a patient; PatientID itself is never stored."""
-    return hashlib.sha256(f"cspine patient {patient_id or study_uid}".encode()).hexdigest()[:16]
+    return _sha256(f"cspine patient {patient_id or study_uid}")[:16]
+
+
+def _sha256(text: str) -> str:
+    """Return the hash of text that may be the name of a file in another encoding than UTF-8."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

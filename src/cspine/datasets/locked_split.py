@@ -135,7 +135,7 @@ def make_split(reference: ReferenceStandard, fractions: Mapping[str, float], *, 
 def hash_labels(reference: ReferenceStandard) -> str:
     """Return the SHA-256 of studies and labels, independent of their order."""
     table = reference.labels[list(TARGETS)].astype(int).sort_index()
-    return hashlib.sha256(table.to_csv().encode()).hexdigest()
+    return hashlib.sha256(table.to_csv(lineterminator="\n").encode()).hexdigest()
 
 
 def write_split(split: LockedSplit, path: Path) -> None:

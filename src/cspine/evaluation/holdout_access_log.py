@@ -78,7 +78,7 @@ def read_holdout_accesses(split_path: Path) -> list[dict[str, Any]]:
 def hash_predictions(model: Predictions) -> str:
     """Return the SHA-256 of a model's probabilities, independent of the file format and of the order of studies."""
     table = model.probability[list(TARGETS)].sort_index().round(9)
-    return hashlib.sha256(table.to_csv().encode()).hexdigest()
+    return hashlib.sha256(table.to_csv(lineterminator="\n").encode()).hexdigest()
 
 
 def _weights(model: Predictions) -> "pd.Series[str] | tuple[str, ...]":

@@ -33,7 +33,8 @@ SUMS_FILE: Final = "SHA256SUMS"
 FOLDER_VARIABLE: Final = "CSPINE_WEIGHTS"
 """Environment variable that names the folder of installed weights."""
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NAME: Final = re.compile(r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))[a-z0-9][a-z0-9._-]{0,63}")
+"""Names of files on every system; the first ones are devices of Windows."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,21 @@ class RegisteredWeights:
     fault: str | None
 
 
-def weights_folder() -> Path:
-    """Return the folder of installed weights: ``$CSPINE_WEIGHTS``, or a folder of the user's application data."""
+def weights_folder() -> Path | None:
+    """Return the folder of installed weights: ``$CSPINE_WEIGHTS``, or a folder of the user's application data.
+
+    None for a user without a home directory, as of a container that runs as any user.
+    """
     if os.environ.get(FOLDER_VARIABLE):
         return Path(os.environ[FOLDER_VARIABLE])
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", str(Path.home()))) / "cspine" / "weights"
-    data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "cspine" / "weights"
+    data = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_DATA_HOME")
+    if data:
+        return Path(data) / "cspine" / "weights"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    return (home if sys.platform == "win32" else home / ".local" / "share") / "cspine" / "weights"
 
 
 def resolve_weights(weights: str | Path) -> tuple[str, Path | None]:
@@ -103,9 +111,8 @@ def resolve_weights(weights: str | Path) -> tuple[str, Path | None]:
     name = str(weights)
     if name in EMBEDDED:
         return name, None
-    installed = weights_folder() / f"{name}.onnx"
-    path = installed if _NAME.fullmatch(name) and installed.is_file() else Path(weights)
-    if path is not installed and not path.exists() and _NAME.fullmatch(name):
+    path = _installed(name) or Path(weights)
+    if _NAME.fullmatch(name) and not path.exists():
         raise WeightsError(f"{name}: is neither a file nor registered weights; `cspine weights` lists those")
     return _network(path), path
 
@@ -140,7 +147,10 @@ def install_weights(path: str | Path, name: str, sha256: str | None = None) -> R
     if sha256 is not None and actual != sha256.lower():
         raise WeightsError(f"{path}: has sha256 {actual}, not the one given; get the file again")
     _load(_network(path), path)
-    target = weights_folder() / f"{name}.onnx"
+    folder = weights_folder()
+    if folder is None:
+        raise WeightsError(f"{name}: this user has no home directory; name a folder in {FOLDER_VARIABLE}")
+    target = folder / f"{name}.onnx"
     if target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() != actual:
         raise OutputTakenError(f"{target}: other weights have this name; choose another, or delete the file")
     write_bytes(target, data)
@@ -163,11 +173,25 @@ def embedded_sha256() -> dict[str, str]:
 def installed_files() -> list[tuple[Path, str | None]]:
     """Return the installed files, each with the SHA-256 that was recorded when it was installed."""
     folder, files = weights_folder(), []
-    for path in complete_files(folder, "*.onnx") if folder.is_dir() else []:
+    for path in complete_files(folder, "*.onnx") if folder is not None and _is_readable(folder) else []:
         record = path.with_suffix(".sha256")
         words = record.read_text("utf-8", "replace").split() if record.is_file() else []
         files.append((path, words[0] if words else None))
     return files
+
+
+def _installed(name: str) -> Path | None:
+    """Return the installed file of a name; None where there is none."""
+    folder = weights_folder()
+    if folder is None or not _NAME.fullmatch(name) or not _is_readable(folder):
+        return None
+    path = folder / f"{name}.onnx"
+    return path if path.is_file() else None
+
+
+def _is_readable(folder: Path) -> bool:
+    """Return whether a folder exists and may be read; the home of another user may not."""
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _verify(name: str, path: Path | None, expected_sha256: str | None) -> RegisteredWeights:

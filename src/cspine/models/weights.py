@@ -10,20 +10,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-import onnxruntime
 from pydantic import ValidationError
 
 from cspine.core.errors import WeightsError
 from cspine.core.findings import WeightsIdentity
 from cspine.models.metadata import METADATA_KEY, ModelMetadata
+from cspine.models.onnx_runtime import Session
 
 MetadataT = TypeVar("MetadataT", bound=ModelMetadata)
 
 MAX_BYTES: Final = 512 * 2**20
 """Largest weights file that is read."""
-
-_LOG_ERRORS_ONLY: Final = 4
-"""ONNX Runtime's log level of fatal errors; others are raised as exceptions."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +33,13 @@ class Weights(Generic[MetadataT]):
         The metadata of their network.
     sha256 : str
         SHA-256 of the file.
-    session : onnxruntime.InferenceSession
+    session : Session
         The network, ready to run.
     """
 
     metadata: MetadataT
     sha256: str
-    session: onnxruntime.InferenceSession = field(repr=False)
+    session: Session = field(repr=False)
 
     @property
     def identity(self) -> WeightsIdentity:
@@ -55,12 +52,12 @@ class Weights(Generic[MetadataT]):
     @property
     def input_shape(self) -> tuple[int | str | None, ...]:
         """The shape of the first input; dynamic sides are names."""
-        return tuple(self.session.get_inputs()[0].shape)
+        return next(iter(self.session.input_shapes.values()))
 
     @property
     def outputs(self) -> dict[str, int]:
         """The number of axes of each output."""
-        return {output.name: len(output.shape) for output in self.session.get_outputs()}
+        return self.session.output_axes
 
     def require(self, fits: bool, path: Path | None) -> None:
         """Raise WeightsError unless the network fits its metadata.
@@ -86,7 +83,7 @@ def load_weights(metadata_type: type[MetadataT], path: Path | None = None, *, th
     path : Path, optional
         An ONNX file written by ``cspine train``; the embedded phantom-trained weights where omitted.
     threads : int
-        Threads of ONNX Runtime; it chooses for itself where 0.
+        Threads of ONNX Runtime; as many as this process may use where 0.
 
     Raises
     ------
@@ -94,7 +91,7 @@ def load_weights(metadata_type: type[MetadataT], path: Path | None = None, *, th
         The file is missing, damaged, not written by cspine, written by cspine 0.1, or holds another network.
     """
     name, data = read_weights(metadata_type, path)
-    session = _session(data, name, threads)
+    session = Session(data, name, threads)
     return Weights(_metadata(metadata_type, session, name), hashlib.sha256(data).hexdigest(), session)
 
 
@@ -114,21 +111,8 @@ def network_name(path: Path) -> str:
     WeightsError
         The file is missing, damaged or not written by cspine.
     """
-    metadata = _metadata_json(_session(read_file(path, str(path)), str(path), 1), str(path))
+    metadata = _metadata_json(Session(read_file(path, str(path)), str(path), 1), str(path))
     return str(metadata.get("name")) if isinstance(metadata, dict) else ""
-
-
-def _session(data: bytes, name: str, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.enable_cpu_mem_arena = False  # it keeps 0.3 to 0.6 GB per process after the first study, for 10 % of speed
-    options.log_severity_level = _LOG_ERRORS_ONLY
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise WeightsError(
-            f"{name}: is not an ONNX file that can be run; get it again or train with `cspine train`"
-        ) from error
 
 
 def embedded_bytes(name: str) -> bytes:
@@ -152,7 +136,7 @@ def read_file(path: Path, name: str) -> bytes:
         raise WeightsError(f"{name}: cannot be read ({error.strerror}); check the path") from error
 
 
-def _metadata(metadata_type: type[MetadataT], session: onnxruntime.InferenceSession, name: str) -> MetadataT:
+def _metadata(metadata_type: type[MetadataT], session: Session, name: str) -> MetadataT:
     metadata = _metadata_json(session, name)
     expected = metadata_type.model_fields["name"].default
     if isinstance(metadata, dict) and metadata.get("name", expected) != expected:
@@ -165,8 +149,8 @@ def _metadata(metadata_type: type[MetadataT], session: onnxruntime.InferenceSess
         raise _invalid_metadata(name) from error
 
 
-def _metadata_json(session: onnxruntime.InferenceSession, name: str) -> Any:  # noqa: ANN401 - any JSON value
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+def _metadata_json(session: Session, name: str) -> Any:  # noqa: ANN401 - any JSON value
+    text = session.metadata.get(METADATA_KEY)
     if text is None:
         raise WeightsError(f"{name}: has no metadata of cspine; use a file written by `cspine train`")
     try:

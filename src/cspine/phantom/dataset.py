@@ -141,8 +141,8 @@ def synthesize(
     truths = [read_json(task.truth_path) for task in tasks]
     labels = pd.DataFrame([_label_row(truth) for truth in truths])
     boxes = pd.DataFrame([box for truth in truths for box in truth["boxes"]], columns=[STUDY, *BOX_COLUMNS])
-    write_text(out / LABELS_FILE, labels.to_csv(index=False))
-    write_text(out / BOXES_FILE, boxes.to_csv(index=False))
+    write_text(out / LABELS_FILE, labels.to_csv(index=False, lineterminator="\n"))
+    write_text(out / BOXES_FILE, boxes.to_csv(index=False, lineterminator="\n"))
     n_bytes = sum(int(truth["bytes"]) for truth in truths)
     return SynthSummary(studies, made_now, int(labels[OVERALL].sum()), n_bytes)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import Field, ValidationError
 
 from cspine.classification.result import CaseResult
-from cspine.core.errors import InputError, OutputError
+from cspine.core.errors import OUT_OF_MEMORY, InputError, OutputError, is_memory_error
 from cspine.core.files import write_bytes, write_json, write_text
 from cspine.core.findings import Findings
 from cspine.core.settings import Settings, digest
@@ -170,9 +170,11 @@ def _try_to_write(name: str, writer: Writer, case_result: CaseResult, folder: Pa
         writer(case_result, folder)
     except OutputError:
         raise
-    except InputError as error:
-        return f"no {name}: {error}"
     except Exception as error:  # noqa: BLE001 - an optional output must not cost the findings
+        if is_memory_error(error):
+            return f"no {name}: {OUT_OF_MEMORY}"
+        if isinstance(error, InputError):
+            return f"no {name}: {error}"
         _LOGGER.warning("%s of a study could not be written (%s)", name, type(error).__name__)
         return f"no {name}: writing failed ({type(error).__name__}); please report it"
     return None

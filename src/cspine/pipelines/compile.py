@@ -12,7 +12,7 @@ import pandas as pd
 
 from cspine import __version__
 from cspine.core.columns import STUDY
-from cspine.core.errors import CspineError, SourceError
+from cspine.core.errors import OUT_OF_MEMORY, CspineError, SourceError, is_memory_error
 from cspine.core.identifiers import pseudonym, study_key
 from cspine.core.parallel import Outcome, parallel_map
 from cspine.core.progress import Progress, silent
@@ -311,6 +311,8 @@ def _record_of(outcome: Outcome[_Task, dict[str, Any]]) -> dict[str, Any]:
 
 def _sentence(error: Exception) -> str:
     """Return the message of our own errors; of others only the type, since their text may be personal."""
+    if is_memory_error(error):
+        return OUT_OF_MEMORY
     if isinstance(error, CspineError):
         return str(error)
     return f"unexpected {type(error).__name__}; please report it with the scanner model and the type of file"

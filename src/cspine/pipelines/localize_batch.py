@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from cspine.core.errors import memory_errors
 from cspine.core.files import write_text
 from cspine.core.findings import Spine
 from cspine.core.identifiers import study_key
@@ -62,10 +63,11 @@ def localize_batch(
     for done, source in enumerate(studies):
         if not is_single:
             progress("studies", done, len(studies))
-        result = localize_study(source, network, policy, progress=progress if is_single else silent)
+        with memory_errors(f"study {source.study_instance_uid}"):
+            result = localize_study(source, network, policy, progress=progress if is_single else silent)
         spines.append(result.spine)
         if folder is not None:
-            case_folder = folder if is_single else folder / study_key(result.spine.study_instance_uid)
+            case_folder = folder if is_single else folder / study_key(source.study_instance_uid)
             write_text(case_folder / SPINE_FILE, result.spine.model_dump_json(indent=2) + "\n")
             write_spine_picture(result, case_folder / PICTURE_FILE)
     if not is_single:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import cspine
-from cspine.core.errors import CspineError
+from cspine.core.errors import CspineError, memory_errors
 from cspine.core.extras import require_extra
 from cspine.core.files import write_text
 from cspine.core.findings import SCHEMA_VERSION
@@ -158,10 +158,11 @@ def _predict_in_worker(case: CaseFolder) -> StudyResult:
 
 def _predict(detector: Detector, case: CaseFolder, progress: Progress) -> StudyResult:
     settings = case.settings
-    result = detector.predict_case(
-        case.source, series_uid=settings.series_uid, max_gap_mm=settings.max_gap_mm, progress=progress
-    )
-    return case.write(result)
+    with memory_errors(f"study {case.source.study_instance_uid}"):
+        result = detector.predict_case(
+            case.source, series_uid=settings.series_uid, max_gap_mm=settings.max_gap_mm, progress=progress
+        )
+        return case.write(result)
 
 
 def _failure_result(detector: Detector, case: CaseFolder, error: Exception) -> StudyResult:

@@ -73,7 +73,7 @@ def evaluate_robustness(
     rows = predict_perturbed(studies, out, perturbations=names, weights=weights, workers=workers, progress=progress)
     points = evaluate_perturbations(rows, reference)
     summary: list[dict[str, Any]] = [plain_json(asdict(point)) for point in points]
-    write_text(out / ROWS_FILE, rows.to_csv(index=False))
+    write_text(out / ROWS_FILE, rows.to_csv(index=False, lineterminator="\n"))
     write_json(out / CURVES_FILE, summary)
     report = write_sections(
         out,

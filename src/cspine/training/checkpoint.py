@@ -1,12 +1,13 @@
 """Checkpoints: the state of a run after an epoch, from which it can be resumed."""
 
+import io
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from cspine.core.errors import InputError
-from cspine.core.files import atomic_path
+from cspine.core.files import write_bytes
 
 CHECKPOINT_FILE: Final = "checkpoint.pt"
 
@@ -26,8 +27,9 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     DiskFullError, OutputError
         The file cannot be written.
     """
-    with atomic_path(folder / CHECKPOINT_FILE) as part:
-        torch.save(state, part)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)  # its own writer of files reports a full disk without the system's error
+    write_bytes(folder / CHECKPOINT_FILE, buffer.getvalue())
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:

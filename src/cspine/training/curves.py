@@ -23,7 +23,7 @@ def write_curves(folder: Path, rows: list[dict[str, float]]) -> None:
     rows : list of dict
         One per epoch: its number from 1, losses, metrics on the validation set, seconds and peak memory.
     """
-    write_text(folder / CURVES_FILE, pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
+    write_text(folder / CURVES_FILE, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n", float_format="%.6g"))
 
 
 def draw_curves(folder: Path, rows: list[dict[str, float]], *, title: str, is_phantom: bool) -> None:

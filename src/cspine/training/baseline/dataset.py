@@ -117,7 +117,7 @@ def load_training_data(
         if rows.empty:
             raise LabelError(f"{dataset.folder}: too few patients to hold any out for '{part}'; compile more studies")
         datasets[part] = _read_images(dataset, rows, settings.image_size)
-    identity = {"settings": dataset.settings.hash, "labels": labels.to_csv(), "images": len(labeled)}
+    identity = {"settings": dataset.settings.hash, "labels": labels.to_csv(lineterminator="\n"), "images": len(labeled)}
     train_labels = labels[parts == TRAIN].to_numpy()
     return BaselineTrainingData(
         train=datasets[TRAIN],

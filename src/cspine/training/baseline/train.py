@@ -72,7 +72,7 @@ def train_baseline(
     result = fit(fabric, lambda: BaselineCNN(settings.dropout), task, out, settings, progress=progress)
     if result is None:
         return None
-    write_text(out / SPLIT_FILE, data.split.rename("part").rename_axis(STUDY).to_csv())
+    write_text(out / SPLIT_FILE, data.split.rename("part").rename_axis(STUDY).to_csv(lineterminator="\n"))
     draw_curves(out, result.curve, title=f"{settings.model}, seed {settings.seed}", is_phantom=dataset.is_phantom)
     metadata = _metadata(dataset, data, settings, result.best_epoch)
     export_onnx(_graph(result.network, settings.image_size), metadata, out / WEIGHTS_FILE)

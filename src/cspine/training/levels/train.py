@@ -129,7 +129,7 @@ def train_levels(
             results.append(fold_result)
     if not results:
         return None
-    write_text(out / SPLIT_FILE, folds.rename("fold").rename_axis(STUDY).to_csv())
+    write_text(out / SPLIT_FILE, folds.rename("fold").rename_axis(STUDY).to_csv(lineterminator="\n"))
     which = f"all {settings.folds} folds" if settings.fold is None else f"fold {settings.fold} of {settings.folds}"
     held_out = f"the part {VALIDATION} of the split {split.sha256[:12]}" if split else which
     return _calibrate_and_export(data, results, out, settings, held_out=held_out)
@@ -220,7 +220,7 @@ def _calibrate_and_export(
 ) -> TrainingSummary:
     """Calibrate on predictions of cases that the networks were not trained on, and export."""
     raw = pd.concat([each.raw for each in results])
-    write_text(out / PREDICTIONS_FILE, raw.to_csv())
+    write_text(out / PREDICTIONS_FILE, raw.to_csv(lineterminator="\n"))
     cases = {case.study: case for case in data.cases}
     calibration = calibration_metadata(raw, [cases[str(study)] for study in raw.index], settings.prevalence)
     counts = settings.eval_views_of(data.views)
