@@ -82,8 +82,9 @@ def test_a_truncated_file_refuses_the_study_by_name(tmp_path: Path) -> None:
     result = run("predict", tmp_path / "in", "--weights", "baseline-cnn", "--out", tmp_path / "out")
 
     assert result.exit_code == 1
-    assert "7.dcm: " in result.stderr
-    assert '"code": "pixels"' in (tmp_path / "out" / "findings.json").read_text()
+    assert "a 5.0 mm gap" in result.stderr
+    assert "1 file of the study could not be read, first: 7.dcm: is cut off within its pixels" in result.stderr
+    assert '"code": "geometry"' in (tmp_path / "out" / "findings.json").read_text()
 
 
 def test_missing_pixel_spacing_refuses_the_study_by_name(tmp_path: Path) -> None:

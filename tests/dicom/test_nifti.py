@@ -246,7 +246,7 @@ def test_files_that_are_not_segmentations_of_the_study_are_rejected(tmp_path: Pa
         load_segmentation(tmp_path / "far.nii", volume)
     with pytest.raises(LabelError, match=r"ct\.nii: holds other values than labels"):
         load_segmentation(tmp_path / "ct.nii", volume)
-    with pytest.raises(LabelError, match=r"none\.nii: is not a readable NIfTI"):
+    with pytest.raises(LabelError, match=r"none\.nii: is not there; copy it again"):
         load_segmentation(tmp_path / "none.nii", volume)
 
 
@@ -272,3 +272,19 @@ def test_a_nifti_beside_files_that_are_not_images_is_read(tmp_path: Path) -> Non
 
     assert [skip.name for skip in discovery.skipped] == ["Thumbs.db"]
     np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+def test_the_content_tells_whether_a_volume_is_compressed_and_not_its_ending(tmp_path: Path) -> None:
+    hu = make_hu((12, 10, 8))
+    nib.save(nib.Nifti1Image(hu.transpose(2, 1, 0), np.diag([-2.0, -2.0, 3.0, 1.0])), tmp_path / "a.nii.gz")
+    packed = (tmp_path / "a.nii.gz").read_bytes()
+    (tmp_path / "packed.nii").write_bytes(packed)
+    (tmp_path / "plain.nii.gz").write_bytes(gzip.decompress(packed))
+    (tmp_path / "empty.nii").touch()
+
+    expected = load_volume(tmp_path / "a.nii.gz").array
+
+    np.testing.assert_array_equal(load_volume(tmp_path / "packed.nii").array, expected)
+    np.testing.assert_array_equal(load_volume(tmp_path / "plain.nii.gz").array, expected)
+    with pytest.raises(SourceError, match=r"empty\.nii: is empty; copy it again"):
+        load_volume(tmp_path / "empty.nii")

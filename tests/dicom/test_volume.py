@@ -173,18 +173,33 @@ def test_slices_may_have_another_step(tmp_path: Path) -> None:
 
 def test_only_requested_slices_are_decoded(tmp_path: Path) -> None:
     paths = write_series(tmp_path, HU)
-    paths[-1].write_bytes(paths[-1].read_bytes()[:-100])  # the last slice cannot be decoded
+    dataset = dcmread(paths[-1])
+    dataset.PixelData = dataset.PixelData[:-100]  # the last slice cannot be decoded
+    dataset.save_as(paths[-1])
 
     assert load_volume(tmp_path, slices=(0, 5)).shape == (5, 20, 24)
     with pytest.raises(DecodeError):
         load_volume(tmp_path)
 
 
-def test_a_truncated_file_is_named(tmp_path: Path) -> None:
-    paths = write_series(tmp_path, HU)
+def test_a_file_cut_off_in_its_pixels_is_left_out_and_named(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, HU, spacing=(1.0, 2.0, 2.0))
     paths[5].write_bytes(paths[5].read_bytes()[:-300])
 
-    with pytest.raises(DecodeError, match=r"^6\.dcm: .*copy"):
+    volume = load_volume(tmp_path)
+
+    assert volume.shape == HU.shape
+    assert volume.provenance is not None
+    assert volume.provenance.repairs[0] == (
+        "1 file could not be read: 6.dcm: is cut off within its pixels; copy it again"
+    )
+
+
+def test_a_series_whose_files_are_all_cut_off_is_named(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, HU):
+        path.write_bytes(path.read_bytes()[:-300])
+
+    with pytest.raises(DecodeError, match=r"\.dcm: .*cut off, .*copy"):
         load_volume(tmp_path)
 
 

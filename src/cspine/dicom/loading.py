@@ -33,7 +33,7 @@ from cspine.dicom.discovery import discover
 from cspine.dicom.geometry import POSITION_TOLERANCE_MM
 from cspine.dicom.grid import Grid
 from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
-from cspine.dicom.series import Series, Study
+from cspine.dicom.series import Series, SkippedFile, Study
 from cspine.dicom.series_selection import SeriesSelection, describe_doubts, describe_series, select_series
 from cspine.dicom.study_collection import StudySource
 from cspine.dicom.volume import Range, Volume, read_volume
@@ -73,14 +73,14 @@ class LoadPlan:
         The limits that `check` applies.
     study_warnings : tuple of str
         `Study.warnings` of the study that the series was selected from.
-    n_lost_files : int
+    lost_files : tuple of SkippedFile
         Its files that most likely held slices and could not be read.
     """
 
     selection: SeriesSelection
     policy: LoadPolicy
     study_warnings: tuple[str, ...] = ()
-    n_lost_files: int = 0
+    lost_files: tuple[SkippedFile, ...] = ()
 
     @property
     def series(self) -> Series:
@@ -111,10 +111,13 @@ class LoadPlan:
         try:
             return check_loadable(self.series, max_gap_mm=self.policy.max_gap_mm)
         except GeometryError as error:
-            if not self.n_lost_files:
+            if not self.lost_files:
                 raise
-            files = "file" if self.n_lost_files == 1 else "files"
-            raise GeometryError(f"{error} ({self.n_lost_files} {files} of the study could not be read)") from error
+            count, first = len(self.lost_files), self.lost_files[0]
+            raise GeometryError(
+                f"{error} ({count} file{'s' * (count > 1)} of the study could not be read, first: {first.name}: "
+                f"{first.reason})"
+            ) from error
 
     def check(self) -> None:
         """Check from the headers alone that the series forms a volume within the policy's limits.
@@ -195,7 +198,7 @@ def open_series(
     if isinstance(source, (str, Path)):
         source = _only_study(discover(source, progress=progress).studies, source)
     selection = select_series(source, series_uid=policy.series_uid)
-    return _first_loadable(LoadPlan(selection, policy, source.warnings, source.n_lost_files))
+    return _first_loadable(LoadPlan(selection, policy, source.warnings, source.lost_files))
 
 
 def read_first(plan: LoadPlan, read: Callable[[LoadPlan], _Result]) -> tuple[LoadPlan, _Result]:

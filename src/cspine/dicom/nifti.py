@@ -25,6 +25,7 @@ from cspine.dicom.sources import SourceFile
 
 _MAX_SIDE: Final = max(MAX_FRAMES, MAX_SIDE)
 _RAS_TO_LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 _UNITS_MM: Final = {"mm": 1.0, "unknown": 1.0, "meter": 1000.0, "micron": 0.001}
 
 
@@ -281,19 +282,26 @@ def open_nifti(file: SourceFile) -> Any:  # noqa: ANN401 - nibabel has no types
     ------
     DicomError
         The file is not NIfTI, or damaged.
+    SourceError, ArchiveError
+        The file cannot be read.
     MissingExtraError
         The extra ``nifti`` is not installed.
     """
     nib = _nibabel()
+    head = file.read(2)
+    if not head:
+        raise DicomError(f"{file.name}: is empty; copy it again")
+    is_compressed = head == _GZIP_MAGIC
     try:
-        if file.member is None:
+        if not file.is_packed and is_compressed == file.name.lower().endswith(".gz"):
             return nib.load(file.container)
-        stream: Any = io.BytesIO(file.read())
-        if file.name.lower().endswith(".gz"):
+        stream: Any = io.BytesIO(file.read())  # in an archive, or with an ending that is not true
+        if is_compressed:
             stream = gzip.GzipFile(fileobj=stream)
-        size = int.from_bytes(stream.read(4), "little")
+        size = stream.read(4)
         stream.seek(0)
-        return (nib.Nifti2Image if size == 540 else nib.Nifti1Image).from_stream(stream)
+        is_second = 540 in {int.from_bytes(size, "little"), int.from_bytes(size, "big")}
+        return (nib.Nifti2Image if is_second else nib.Nifti1Image).from_stream(stream)
     except Exception as error:  # nibabel raises errors of any type on damaged files
         raise DicomError(f"{file.name}: is not a readable NIfTI ({type(error).__name__}); copy it again") from error
 

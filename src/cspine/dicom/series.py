@@ -138,9 +138,9 @@ class Study:
     warnings: tuple[str, ...] = ()
 
     @property
-    def n_lost_files(self) -> int:
-        """Number of files that most likely held slices of the study and could not be read."""
-        return sum(file.is_lost for file in self.skipped)
+    def lost_files(self) -> tuple[SkippedFile, ...]:
+        """Files that most likely held slices of the study and could not be read."""
+        return tuple(file for file in self.skipped if file.is_lost)
 
     @property
     def patient_id(self) -> str | None:

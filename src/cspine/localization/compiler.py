@@ -121,7 +121,7 @@ def compile_study(
     volume = plan.load(progress=progress)
     if volume.provenance is None:  # pragma: no cover - load always sets it
         raise AssertionError("the volume has no provenance")
-    images = replace(compile_volume(volume, compiler), n_lost_files=plan.n_lost_files)
+    images = replace(compile_volume(volume, compiler), n_lost_files=len(plan.lost_files))
     label_warnings: tuple[str, ...] = ()
     if label_source is not None:
         from cspine.views.fracture_labels import label_cells  # noqa: PLC0415 - not needed to predict

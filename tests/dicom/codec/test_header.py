@@ -95,7 +95,8 @@ def nest_sequences(depth: int, *, undefined: bool) -> bytes:
             item = struct.pack("<HHI", 0xFFFE, 0xE000, len(body)) + body
             body = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, len(item)) + item
     modality = struct.pack("<HH2sH", 0x0008, 0x0008, b"CS", 8) + b"ORIGINAL"
-    return modality + body + struct.pack("<HH2sHH", 0x0028, 0x0010, b"US", 2, 512)
+    pixels = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OW", 0, 0)
+    return modality + body + struct.pack("<HH2sHH", 0x0028, 0x0010, b"US", 2, 512) + pixels
 
 
 def test_sequences_up_to_the_maximum_depth_are_skipped(tmp_path: Path) -> None:
