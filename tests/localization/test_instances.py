@@ -1,15 +1,20 @@
 """Voxels that vote for origins are grouped to vertebrae with frames."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
 from cspine.core.typing import Bools, Floats, Indices
+from cspine.localization import instances as instances_module
 from cspine.localization.instances import VoxelVotes, find_instances, rigid_frame
 
 RNG = np.random.default_rng(3)
 
 VOXELS_PER_VERTEBRA = 300
+
+_FIELDS = ("points_lps_mm", "offsets_mm", "canonical_mm", "level_probabilities")
 
 
 def make_frame(x: float, y: float, z: float, angles_deg: tuple[float, float, float]) -> Floats:
@@ -128,3 +133,28 @@ def test_rigid_frame_has_no_reflection() -> None:
     assert np.linalg.det(frame[:3, :3]) > 0.999
     np.testing.assert_allclose(frame, FRAMES[1], atol=1e-6)
     assert misfit_mm < 1e-6
+
+
+def test_votes_far_from_the_neck_do_not_hide_it_in_a_scan_of_the_whole_body() -> None:
+    votes, _ = make_votes(1.5)
+    n_stray = len(votes.points_lps_mm) // 8
+    stray = subset(votes, np.arange(len(votes.points_lps_mm)) < n_stray)
+    far = replace(stray, points_lps_mm=stray.points_lps_mm - [200.0, 0.0, 800.0])
+    joined = VoxelVotes(
+        *(np.concatenate([getattr(votes, name), getattr(far, name)]) for name in _FIELDS), votes.voxel_mm3
+    )
+
+    instances = find_instances(joined, is_whole_body=True)
+
+    for true in FRAMES:
+        assert min(np.linalg.norm(each.frame[:3, 3] - true[:3, 3]) for each in instances) < 0.5
+
+
+def test_voxels_are_assigned_in_blocks_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    votes, _ = make_votes(1.5)
+    expected = find_instances(votes)
+
+    monkeypatch.setattr(instances_module, "_MAX_DISTANCES", 500)
+
+    for instance, whole in zip(find_instances(votes), expected, strict=True):
+        np.testing.assert_array_equal(instance.members, whole.members)

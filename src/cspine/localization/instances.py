@@ -5,7 +5,9 @@ frame, and a probability for each level. Voxels whose votes agree form a vertebr
 to scan positions gives its frame, and the residual of the fit measures how well the voxels agree.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -38,8 +40,13 @@ _LEVEL_ERROR: Final = 0.02
 _N_ITERATIONS: Final = 4
 """Iterations of assigning voxels and moving origins; nothing moves after three."""
 
-_MAX_EXTENT_MM: Final = (160.0, 160.0, 300.0)
+_WINDOW_MM: Final = (160.0, 160.0, 300.0)
 """Largest extent along x, y and z of the origins of a neck with the thoracic vertebrae below it."""
+
+_WINDOW_OVERLAP_MM: Final = 30.0
+
+_MAX_DISTANCES: Final = 2_000_000
+"""Distances of votes from origins that are held at a time; a neck has 500,000, and one takes 50 bytes."""
 
 _MIN_VERTEBRA_MM3: Final = 900.0
 """Least bone volume of a vertebra: a tenth of an average one."""
@@ -99,7 +106,7 @@ class VoxelVotes:
         return np.asarray(self.level_probabilities.sum(axis=1))
 
 
-def find_instances(voxels: VoxelVotes) -> list[Instance]:
+def find_instances(voxels: VoxelVotes, *, is_whole_body: bool = False) -> list[Instance]:
     """Group voxels to vertebrae.
 
     1. The votes of each level are smoothed to a density, whose peaks are candidate origins; peaks of different levels
@@ -113,6 +120,8 @@ def find_instances(voxels: VoxelVotes) -> list[Instance]:
     ----------
     voxels : VoxelVotes
         The voxels that belong to vertebrae.
+    is_whole_body : bool
+        Whether origins may lie farther apart than those of one neck: votes are then counted in several windows.
 
     Returns
     -------
@@ -124,7 +133,8 @@ def find_instances(voxels: VoxelVotes) -> list[Instance]:
     votes, weights = voxels.origins_lps_mm, voxels.weights
     min_weight = _MIN_VERTEBRA_MM3 / voxels.voxel_mm3
     reliability = 1.0 / (1.0 + (np.linalg.norm(voxels.offsets_mm, axis=1) / _HALF_WEIGHT_MM) ** 2)
-    origins, profiles = _initial_origins(votes, voxels.level_probabilities * reliability[:, None], min_weight)
+    level_weights = voxels.level_probabilities * reliability[:, None]
+    origins, profiles = _initial_origins(votes, level_weights, min_weight, is_whole_body=is_whole_body)
     for _ in range(_N_ITERATIONS):
         if not len(origins):
             return []
@@ -150,9 +160,11 @@ def find_instances(voxels: VoxelVotes) -> list[Instance]:
     return sorted(instances, key=lambda instance: -float(instance.frame[2, 3]))
 
 
-def _initial_origins(votes: Floats, level_weights: Floats, min_weight: float) -> tuple[Floats, Floats]:
+def _initial_origins(
+    votes: Floats, level_weights: Floats, min_weight: float, *, is_whole_body: bool
+) -> tuple[Floats, Floats]:
     """Return the peaks of the votes of each level, (m, 3), and a one-hot profile of each peak's level, (m, classes)."""
-    peaks = [_density_peaks(votes, level_weights[:, level], min_weight) for level in range(level_weights.shape[1])]
+    peaks = [_density_peaks(votes, weights, min_weight, is_whole_body=is_whole_body) for weights in level_weights.T]
     level_of = np.repeat(np.arange(len(peaks)), [len(positions) for positions, _ in peaks])
     origins = np.concatenate([positions for positions, _ in peaks])
     kept = _non_max_suppress(origins, np.concatenate([heights for _, heights in peaks]).tolist())
@@ -161,7 +173,7 @@ def _initial_origins(votes: Floats, level_weights: Floats, min_weight: float) ->
     return origins[kept], profiles
 
 
-def _density_peaks(votes: Floats, weights: Floats, min_weight: float) -> tuple[Floats, Floats]:
+def _density_peaks(votes: Floats, weights: Floats, min_weight: float, *, is_whole_body: bool) -> tuple[Floats, Floats]:
     """Return the local maxima of the density of weighted votes, (m, 3) LPS mm, and the density there, (m,).
 
     The histogram covers the central 98 % of the votes, because stray votes may lie anywhere.
@@ -170,12 +182,33 @@ def _density_peaks(votes: Floats, weights: Floats, min_weight: float) -> tuple[F
     none = np.empty((0, 3)), np.empty(0)
     if weights[counts].sum() < min_weight / 8:
         return none
-    votes, weights, step = votes[counts], weights[counts], _DENSITY_SIGMA_MM / 2
+    votes, weights = votes[counts], weights[counts]
     low, high = np.percentile(votes, [1, 99], axis=0) + 3 * _VOTE_SIGMA_MM * np.array([[-1], [1]])
-    high = np.minimum(high, low + _MAX_EXTENT_MM)
+    corners = _windows(low, high) if is_whole_body else [(low, np.minimum(high, low + _WINDOW_MM))]
+    windows = [_peaks_between(window, votes, weights, min_weight) for window in corners]
+    return np.concatenate([peaks for peaks, _ in windows]), np.concatenate([heights for _, heights in windows])
+
+
+def _windows(low: Floats, high: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """Yield the lower and the upper corner of overlapping windows of at most `_WINDOW_MM` that cover a box."""
+    starts = [
+        np.arange(start, max(stop - _WINDOW_OVERLAP_MM, start + 1e-6), size - _WINDOW_OVERLAP_MM)
+        for start, stop, size in zip(low.tolist(), high.tolist(), _WINDOW_MM, strict=True)
+    ]
+    for corner in product(*starts):
+        yield np.array(corner), np.minimum(high, np.array(corner) + _WINDOW_MM)
+
+
+def _peaks_between(
+    window: tuple[Floats, Floats], votes: Floats, weights: Floats, min_weight: float
+) -> tuple[Floats, Floats]:
+    """Return the peaks of the votes in a window from corner to corner, as `_density_peaks` does."""
+    (low, high), step = window, _DENSITY_SIGMA_MM / 2
     cells = np.rint((votes - low) / step).astype(int)
     shape = np.ceil((high - low) / step).astype(int) + 1
     within = np.all((cells >= 0) & (cells < shape), axis=1)
+    if not within.any():
+        return np.empty((0, 3)), np.empty(0)
     histogram = np.zeros(shape)
     np.add.at(histogram, tuple(cells[within].T), weights[within])
     density = scipy.ndimage.gaussian_filter(histogram, _DENSITY_SIGMA_MM / step, mode="constant")
@@ -225,8 +258,15 @@ def _non_max_suppress(origins: Floats, weights: list[float]) -> list[int]:
 def _assign_voxels(votes: Floats, level_probabilities: Floats, origins: Floats, profiles: Floats) -> Indices:
     """Return the index of the vertebra with the greatest likelihood for each voxel, -1 where none is near, (n,).
 
-    The likelihood is a Gaussian of the distance of the vote from the origin, times the agreement of the levels.
+    The likelihood is a Gaussian of the distance of the vote from the origin, times the agreement of the levels. Blocks
+    of voxels bound the memory where a barely trained network votes for very many origins.
     """
+    size = max(_MAX_DISTANCES // len(origins), 1)
+    blocks = (slice(start, start + size) for start in range(0, len(votes), size))
+    return np.concatenate([_assign_block(votes[part], level_probabilities[part], origins, profiles) for part in blocks])
+
+
+def _assign_block(votes: Floats, level_probabilities: Floats, origins: Floats, profiles: Floats) -> Indices:
     profile = profiles / profiles.sum(axis=1, keepdims=True)
     normalized = level_probabilities / level_probabilities.sum(axis=1, keepdims=True)
     log_agreement = np.log(_LEVEL_ERROR + normalized @ profile.T)

@@ -14,7 +14,7 @@ from cspine.localization.coarse import OFFSET_UNIT_MM, CoarseVolume, coarse_affi
 from cspine.localization.instances import Instance, VoxelVotes, find_instances
 from cspine.localization.level_assignment import assign_levels, level_confidence
 from cspine.localization.plausibility import check_plausibility
-from cspine.localization.tiles import SIDE_MULTIPLE, Tile, plan_tiles
+from cspine.localization.tiles import MAX_WHOLE_VOXELS, SIDE_MULTIPLE, Tile, plan_tiles
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
 from cspine.models.weights import Weights, load_weights
 from cspine.spine.occupancy_template import OccupancyTemplate
@@ -224,7 +224,8 @@ def assemble_spine_map(
     levels_of_voxels = outputs.level_probabilities.astype(np.float64)
     votes = VoxelVotes(lps, positions_mm[:, :3], positions_mm[:, 3:], levels_of_voxels.T, COARSE_MM**3)
     voxels = _BoneVoxels(index, lps, votes.weights, coarse.covers(lps))
-    instances = [instance for instance in find_instances(votes) if voxels.inside[instance.members].any()]
+    instances = find_instances(votes, is_whole_body=coarse.hu.size > MAX_WHOLE_VOXELS)
+    instances = [instance for instance in instances if voxels.inside[instance.members].any()]
     column = _assign_column(instances, levels_of_voxels, voxels.weights)
     if not column:
         return SpineMap(())

@@ -49,8 +49,11 @@ def image_quality_problems(volume: "highdicom.Volume", vertebrae: Iterable[Verte
     dict
         Level to sentences.
     """
-    motion_z = detect_motion_lps_mm(volume)
-    problems: dict[str, tuple[str, ...]] = {}
+    vertebrae, problems = list(vertebrae), {}
+    if not vertebrae:
+        return {}
+    lows, highs = zip(*map(_z_extent_mm, vertebrae), strict=True)
+    motion_z = detect_motion_lps_mm(volume, z_range_mm=(min(lows), max(highs)))
     for vertebra in vertebrae:
         sentences = []
         metal = metal_mm3(volume, vertebra)
@@ -93,7 +96,7 @@ def metal_mm3(volume: "highdicom.Volume", vertebra: Vertebra) -> float:
     return float(is_inside.sum() * np.prod(volume.spacing))
 
 
-def detect_motion_lps_mm(volume: "highdicom.Volume") -> Floats:
+def detect_motion_lps_mm(volume: "highdicom.Volume", *, z_range_mm: tuple[float, float] = (-np.inf, np.inf)) -> Floats:
     """Return the LPS z at which the patient moved between two slices, (n,).
 
     The body outlines of successive slices are registered by cross-correlation. Where the displacement
@@ -104,19 +107,24 @@ def detect_motion_lps_mm(volume: "highdicom.Volume") -> Floats:
     ----------
     volume : highdicom.Volume
         HU ``[k, j, i]``.
+    z_range_mm : (float, float)
+        Lowest and highest LPS z of interest: slices far beyond are left out.
     """
     step = max(round(_SLICE_STEP_MM / volume.spacing[0]), 1)
     stride = [max(round(_PIXEL_MM / spacing), 1) for spacing in volume.spacing[1:]]
+    center = [(count - 1) / 2 for count in volume.spatial_shape[1:]]
     slices = np.arange(0, volume.spatial_shape[0], step)
+    z = np.array([(volume.affine @ [k, *center, 1.0])[2] for k in slices.tolist()])
+    beyond_mm = _TREND_SLICES * _SLICE_STEP_MM * 2
+    slices = slices[(z > z_range_mm[0] - beyond_mm) & (z < z_range_mm[1] + beyond_mm)]
     if len(slices) < _MIN_SLICES:
         return np.empty(0)
-    outlines = np.stack([_body_outline(volume.array[k, :: stride[0], :: stride[1]]) for k in slices.tolist()])
+    outlines = (_body_outline(volume.array[k, :: stride[0], :: stride[1]]) for k in slices.tolist())
     pixel_mm = np.array([volume.spacing[1] * stride[0], volume.spacing[2] * stride[1]])
     displacement_mm = np.stack([_displacement(a, b) for a, b in pairwise(outlines)]) * pixel_mm
     trend_mm = scipy.ndimage.median_filter(displacement_mm, size=(_TREND_SLICES, 1), mode="nearest")
     has_moved = np.hypot(*(displacement_mm - trend_mm).T) > MAX_STEP_MM
     between = (slices[:-1] + slices[1:])[has_moved] / 2
-    center = [(count - 1) / 2 for count in volume.spatial_shape[1:]]
     return np.array([(volume.affine @ [k, *center, 1.0])[2] for k in between.tolist()])
 
 
