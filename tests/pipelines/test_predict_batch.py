@@ -49,7 +49,7 @@ def test_a_damaged_study_does_not_stop_the_others(studies: Path, tmp_path: Path)
 
     assert result.exit_code == 1
     assert "3 studies, 1 suspicious, 2 not assessable" in result.stdout
-    assert "1 files were skipped, first: junk.dcm" in result.stderr
+    assert "2 files were skipped, first: junk.dcm" in result.stderr
     assert (tmp_path / "out" / module.SKIPPED_FILES_FILE).read_text().startswith("junk.dcm: ")
     table = pd.read_csv(tmp_path / "out" / "worklist.csv")
     assert table["study_instance_uid"].tolist()[0] == "1.2.3.5"  # has waited for over three hours
@@ -58,7 +58,12 @@ def test_a_damaged_study_does_not_stop_the_others(studies: Path, tmp_path: Path)
         "suspicious",
         "not assessable",
     ]
-    assert table["not_assessable"].tolist()[0] == "pixels"
+    assert table["not_assessable"].tolist()[0] == "geometry"  # of the slice that is cut off, a gap is left
+    warnings = [
+        json.loads((tmp_path / "out" / name / "findings.json").read_text())["warnings"] for name in table["folder"]
+    ]
+    assert "1 file could not be read: c/8.dcm: is cut off within its pixels; copy it again" in warnings[0]
+    assert not any("could not be read" in warning for each in warnings[1:] for warning in each)
     assert table["not_assessable"].tolist()[2] == "too-thick"
     folder = tmp_path / "out" / str(table["folder"][1])
     assert {path.name for path in folder.iterdir()} == {

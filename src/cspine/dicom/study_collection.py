@@ -1,4 +1,4 @@
-"""A collection of studies: the folder layout of the RSNA 2022 challenge, or any file, folder or zip of studies."""
+"""A collection of studies: the folder layout of the RSNA 2022 challenge, or any file, folder or archive of studies."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from cspine.core.errors import SourceError
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import digest
 from cspine.dicom.discovery import discover, discover_files, list_images
+from cspine.dicom.files.listing import list_folder
 from cspine.dicom.series import SkippedFile, Study
 
 LABELS_FILE: Final = "train.csv"
@@ -75,12 +76,18 @@ class StudySource:
                 states.append([path.name, stat.st_size, stat.st_mtime_ns])
                 newest = max(newest, stat.st_mtime)
         headers = [header for each in (self.study.series if self.study else ()) for header in each.headers]
-        return SourceFingerprint(digest([states, sorted({header.file.name for header in headers})]), newest)
+        names: list[object] = [states, sorted({header.file.name for header in headers})]
+        if self.study is not None and self.study.skipped:
+            names.append(sorted([file.name, file.reason] for file in self.study.skipped))
+        return SourceFingerprint(digest(names), newest)
 
     def _paths(self) -> set[Path]:
-        """Return the study's files; of a zip, the zip."""
+        """Return the study's files, also those that links lead to; of an archive, the archive."""
         if self.folder is not None:
-            return {path for path in self.folder.rglob("*") if path.is_file() and not path.name.startswith(".")}
+            try:
+                return {file.container for file in list_folder(self.folder)}
+            except SourceError:  # opening the study reports it
+                return set()
         series = self.study.series if self.study else ()
         return {header.file.container for each in series for header in each.headers}
 
@@ -132,7 +139,7 @@ class StudyCollection:
     fractures_path : Path or None
         Folder of fracture label maps, if it lies beside the labels.
     skipped : tuple of SkippedFile
-        Files that belong to no study, where headers were read to find the studies.
+        Files that belong to no study: those beside the study folders, or those that were read to find the studies.
     """
 
     path: Path
@@ -150,7 +157,7 @@ def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollecti
     Parameters
     ----------
     path : Path
-        The challenge's root (with train_images/), or a file, folder or zip with any number of studies.
+        The challenge's root (with train_images/), or a file, folder or archive with any number of studies.
     progress : Progress
         Called with the number of headers read, where they have to be read.
 
@@ -187,13 +194,15 @@ def _named_sources(studies: Sequence[Study]) -> tuple[StudySource, ...]:
 def _open_challenge(path: Path, name: str, *, is_phantom: bool) -> StudyCollection:
     """Open a root of the challenge's layout without reading headers; labels belong to its train_images only."""
     images = path / name
-    folders = sorted(entry for entry in images.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    entries = sorted(entry for entry in images.iterdir() if not entry.name.startswith("."))
+    folders = [entry for entry in entries if entry.is_dir()]
+    skipped = tuple(SkippedFile(entry.name, _reason_against(entry)) for entry in entries if not entry.is_dir())
     if not folders:
         raise SourceError(f"{images}: holds no study folders; unpack the challenge's images there")
     studies = tuple(StudySource(folder.name, folder=folder) for folder in folders)
     labels, boxes, fractures = path / LABELS_FILE, path / BOXES_FILE, path / FRACTURES_FOLDER
     if name != IMAGE_FOLDERS[0] or not labels.is_file():
-        return StudyCollection(path, studies, None, is_phantom)
+        return StudyCollection(path, studies, None, is_phantom, skipped=skipped)
     return StudyCollection(
         path,
         studies,
@@ -201,4 +210,12 @@ def _open_challenge(path: Path, name: str, *, is_phantom: bool) -> StudyCollecti
         is_phantom,
         boxes_path=boxes if boxes.is_file() else None,
         fractures_path=fractures if fractures.is_dir() else None,
+        skipped=skipped,
     )
+
+
+def _reason_against(entry: Path) -> str:
+    """Return why an entry beside the challenge's study folders is not read."""
+    if entry.is_symlink() and not entry.exists():
+        return "is a link to a folder that is not there; copy the folder itself"
+    return "is no study folder; unpack it, or move it elsewhere"
