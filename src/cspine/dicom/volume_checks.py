@@ -1,15 +1,27 @@
 """Check before anything is decoded that the slices of a series form one volume."""
 
+import itertools
 import math
 from typing import Final
 
+import numpy as np
+
 from cspine.core.errors import GeometryError
 from cspine.dicom.codec.header import MAX_VOLUME_BYTES
-from cspine.dicom.geometry import Stack
+from cspine.dicom.geometry import EVEN_TOLERANCE_FRACTION, EVEN_TOLERANCE_MM, Stack
 from cspine.dicom.grid import Grid, plan_grid
 from cspine.dicom.grouping.copies import find_conflict, group_repeats
 from cspine.dicom.limits import MAX_GAP_MM
 from cspine.dicom.series import Series
+
+_MIN_ALTERNATING: Final = 10
+"""Fewest gaps in turn that show that they alternate."""
+
+_MAX_ALTERNATING_RATIO: Final = 0.8
+"""Gaps of one stack, rounded to 0.1 mm, alternate by less: the smaller one is a larger fraction of the other."""
+
+_MAX_ROUNDING: Final = 0.01
+"""Positions at multiples of 0.5 mm, within this fraction of it, are rounded, so that their gaps may alternate."""
 
 MAX_CANVAS_FACTOR: Final = 3
 """Largest size of a straightened volume, in slice sizes: a tilt of 45 degrees over twice a slice's width needs 3."""
@@ -39,6 +51,7 @@ def check_loadable(series: Series, *, max_gap_mm: float = MAX_GAP_MM) -> Grid:
     """
     stack = series.stack
     _check_conflicts(series, stack)
+    _check_interleaved(series, stack)
     _check_gaps(series, stack, max_gap_mm)
     grid = plan_grid(stack, series.headers[0].rows or 0, series.headers[0].columns or 0)
     _check_size(series, grid)
@@ -55,6 +68,30 @@ def _check_conflicts(series: Series, stack: Stack) -> None:
         raise GeometryError(
             f"{first} and {other}: lie at one place with different pixels, as at {places} of their "
             "series, and no attribute tells which belong together; send one acquisition and reconstruction at a time"
+        )
+
+
+def _check_interleaved(series: Series, stack: Stack) -> None:
+    """Check that gaps do not alternate, as those of two stacks do that nothing but their places tells apart."""
+    if stack.is_even or len(stack.order) < 3:
+        return
+    tolerance = max(EVEN_TOLERANCE_MM, EVEN_TOLERANCE_FRACTION * stack.spacing_mm)
+    pairs = np.sort(np.stack([stack.gaps_mm[:-1], stack.gaps_mm[1:]]), axis=0)
+    is_alternating = pairs[0] < _MAX_ALTERNATING_RATIO * pairs[1]
+    is_alternating[1:] &= np.abs(np.diff(pairs[0]) + np.diff(pairs[1])) <= tolerance
+    is_rounded = bool(np.all(np.abs(2.0 * stack.along_mm - np.rint(2.0 * stack.along_mm)) < _MAX_ROUNDING))
+    runs = [
+        list(run)
+        for alternates, run in itertools.groupby(range(len(is_alternating)), is_alternating.item)
+        if alternates
+    ]
+    longest = max(runs, key=len, default=[])
+    if len(longest) >= _MIN_ALTERNATING and not is_rounded:
+        names = [series.headers[stack.order[longest[0] + k]].file.name for k in (0, 1)]
+        low, high = pairs[:, longest[0]]
+        raise GeometryError(
+            f"{names[0]} and {names[1]}: are of two stacks, since the gaps of their series alternate between {low:.2f} "
+            f"and {high:.2f} mm, and no attribute tells which slices belong together; send one at a time"
         )
 
 

@@ -45,6 +45,7 @@ _TAGS: Final = {
         "PixelSpacing", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
         "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "RescaleType", "IssuerOfPatientID", "PatientName",
         "PatientBirthDate", "PatientSex", "KVP", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase",
+        "SeriesDescription", "FilterType",
     )
 }  # fmt: skip
 _TAGS["MediaStorageSOPClassUID"] = MEDIA_CLASS
@@ -109,6 +110,8 @@ class SliceHeader:
         TemporalPositionIdentifier, or TemporalPositionIndex of a frame: the phase of a scan that repeats in time.
     cardiac_phase : float or None
         NominalPercentageOfCardiacPhase: the phase of the heartbeat, in percent.
+    series_description, filter_type : str or None
+        SeriesDescription and FilterType. A description may be personal: it only distinguishes images.
     """
 
     file: SourceFile
@@ -147,6 +150,8 @@ class SliceHeader:
     kvp: float | None = None
     temporal_position: int | None = None
     cardiac_phase: float | None = None
+    series_description: str | None = None
+    filter_type: str | None = None
 
 
 def read_header(file: SourceFile) -> SliceHeader:
@@ -275,11 +280,13 @@ def _shared_attributes(values: frozenset[tuple[int, RawElement]]) -> dict[str, A
         "manufacturer": get.text("Manufacturer"),
         "rescale_type": get.text("RescaleType"),
         "pixel_format": _pixel_format(get),
-        "issuer_of_patient_id": get.text("IssuerOfPatientID"),
+        "issuer_of_patient_id": _lenient_text(get, "IssuerOfPatientID"),
         "demographics": _demographics(get),
         "kvp": _lenient_number(get, "KVP"),
         "temporal_position": None if temporal_position is None else int(temporal_position),
         "cardiac_phase": _lenient_number(get, "NominalPercentageOfCardiacPhase"),
+        "series_description": _lenient_text(get, "SeriesDescription"),
+        "filter_type": _lenient_text(get, "FilterType"),
     }
 
 

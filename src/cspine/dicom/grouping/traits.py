@@ -11,15 +11,36 @@ from cspine.dicom.grouping.positions import extent_mm, is_stack, overlaps_mostly
 
 FRAME_OF_REFERENCE: Final = "FrameOfReferenceUID"
 
+
+@dataclass(frozen=True)
+class _Kernel:
+    """A reconstruction kernel, whose name may have several parts.
+
+    Attributes
+    ----------
+    name : str
+        Its parts, separated by blanks.
+    """
+
+    name: str
+
+    def is_compatible(self, other: "_Kernel") -> bool:
+        """Return whether one name begins with the parts of the other."""
+        shorter, longer = sorted((self.name.split(), other.name.split()), key=len)
+        return longer[: len(shorter)] == shorter
+
+
 _TRAITS: Final[dict[str, Callable[[SliceHeader], Hashable]]] = {
     "Modality": lambda header: header.modality,
     "SOPClassUID": lambda header: header.sop_class_uid,
     "ImageType": lambda header: header.image_type or None,
-    "ConvolutionKernel": lambda header: header.kernel,
+    "ConvolutionKernel": lambda header: _Kernel(header.kernel) if header.kernel else None,
     "KVP": lambda header: header.kvp,
     "TemporalPositionIdentifier": lambda header: header.temporal_position,
     "NominalPercentageOfCardiacPhase": lambda header: header.cardiac_phase,
     "RescaleType": lambda header: header.rescale_type,
+    "FilterType": lambda header: header.filter_type,
+    "SeriesDescription": lambda header: header.series_description,
     "SeriesNumber": lambda header: header.series_number,
     FRAME_OF_REFERENCE: lambda header: header.frame_of_reference_uid,
 }
@@ -122,10 +143,7 @@ def _is_compatible(one: Hashable, other: Hashable) -> bool:
     """Return whether two values are equal, one of them is unknown, or one kernel begins with the other."""
     if one is None or other is None or one == other:
         return True
-    if isinstance(one, str) and isinstance(other, str):
-        shorter, longer = sorted((one.split(), other.split()), key=len)
-        return longer[: len(shorter)] == shorter
-    return False
+    return isinstance(one, _Kernel) and isinstance(other, _Kernel) and one.is_compatible(other)
 
 
 def _join(label: _Label, other: _Label) -> _Label:
