@@ -56,7 +56,8 @@ def predict_batch(
     settings : PredictSettings
         How studies are predicted, and what is written of each.
     workers : int
-        Number of processes for many studies; the results do not depend on it.
+        Number of processes for many studies. They share the processors, and ONNX Runtime's sums depend on its number of
+        threads: probabilities differ by about 1e-6 from those of one process.
     max_wait_min : float, optional
         Studies that have waited for longer, in minutes, come first in the worklist; None for never.
     progress : Progress
