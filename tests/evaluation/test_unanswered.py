@@ -313,9 +313,7 @@ def test_labels_and_predictions_that_cannot_be_counted_raise() -> None:
     more = pd.concat([probability, probability.iloc[:1].rename(index={"1.0": "9.9"})])
     model = evaluate(make_reference(labels), [Predictions("a", more, {"9.8": "no-spine"})], SETTINGS).models[0]
     assert model.n_unmatched_predictions == 2
-    assert model.notes == (
-        "2 predicted studies are not in the evaluated reference standard, and are ignored (9.9, 9.8).",
-    )
+    assert model.notes == ("2 predicted studies are not in the evaluated reference standard, and ignored (9.9, 9.8).",)
 
 
 def write_results(folder: Path, *results: Findings) -> Path:

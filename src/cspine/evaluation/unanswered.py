@@ -105,16 +105,21 @@ def model_notes(
     if not_assessable:
         n_fractured = int(matched.reference.labels.loc[list(not_assessable), OVERALL].sum())
         notes.append(
-            f"{len(not_assessable)} studies were rated not assessable, {n_fractured} of them with a fracture "
-            f"({_name_first(not_assessable)})."
+            f"{_count(len(not_assessable), 'study was', 'studies were')} rated not assessable, {n_fractured} of "
+            f"them with a fracture ({_name_first(not_assessable)})."
         )
     notes += unanswered.sentences()
     if unmatched:
         notes.append(
-            f"{len(unmatched)} predicted studies are not in the evaluated reference standard, and are ignored "
+            f"{_count(len(unmatched), 'predicted study is', 'predicted studies are')} not in the evaluated reference "
+            "standard, and ignored "
             f"({_name_first(unmatched)})."
         )
     return tuple(notes)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _name_first(names: Sequence[str]) -> str:
