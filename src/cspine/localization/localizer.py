@@ -13,6 +13,7 @@ from cspine.core.typing import Bools, Floats, Floats32, Indices
 from cspine.localization.coarse import OFFSET_UNIT_MM, CoarseVolume, coarse_affine, coarsen, network_input
 from cspine.localization.instances import Instance, VoxelVotes, find_instances
 from cspine.localization.level_assignment import assign_levels, level_confidence
+from cspine.localization.missing_levels import find_missing_levels
 from cspine.localization.plausibility import check_plausibility
 from cspine.localization.tiles import MAX_WHOLE_VOXELS, SIDE_MULTIPLE, Tile, plan_tiles
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
@@ -241,7 +242,8 @@ def assemble_spine_map(
         labels[voxel] = SEGMENT_NUMBERS.get(level, 0)
         probability[voxel] = outputs.probability[instance.members] if level in SEGMENT_NUMBERS else 0.0
     affine = coarse_affine(coarse.origin_lps_mm - COARSE_MM * np.array(PADDING[::-1]))
-    return SpineMap(vertebrae, VertebraLabelMap(labels, probability, affine))
+    not_found = find_missing_levels(vertebrae, coarse.covers)
+    return SpineMap(vertebrae, VertebraLabelMap(labels, probability, affine), not_found=not_found)
 
 
 def _assign_column(

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import scipy
 
-from cspine.core.anatomy import VERTEBRAE
+from cspine.core.anatomy import VERTEBRAE, Level
 from cspine.core.errors import NotAssessableError
 from cspine.core.findings import Coverage, NotAssessable
 from cspine.core.typing import Floats, Floats32, Labels
@@ -114,12 +114,15 @@ class SpineMap:
         Sentences about what makes the levels uncertain, each with the code ``level-uncertain`` in front.
     implausible : NotAssessable or None
         Why the map cannot be that of a cervical spine in the orientation that the headers state.
+    not_found : tuple of str
+        Levels C1 to C7 that lie within the scan, but were not localized in it.
     """
 
     vertebrae: tuple[Vertebra, ...]
     label_map: VertebraLabelMap | None = field(default=None, repr=False, compare=False)
     doubts: tuple[str, ...] = ()
     implausible: NotAssessable | None = None
+    not_found: tuple[Level, ...] = ()
 
     def __getitem__(self, level: str) -> Vertebra:
         """Return the vertebra of a level; KeyError where it was not localized."""
