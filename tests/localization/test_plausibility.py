@@ -81,45 +81,45 @@ def test_rods_and_tubes_are_no_spine(outer_mm: float, inner_mm: float) -> None:
     radius = np.hypot(x, y)
     coarse.hu[:, (radius < outer_mm) & (radius >= inner_mm)] = 700
 
-    judged = check(column(), coarse)
+    checked = check(column(), coarse)
 
-    assert judged.implausible is not None
-    assert judged.implausible.code == "no-cervical-spine"
+    assert checked.implausible is not None
+    assert checked.implausible.code == "no-cervical-spine"
     with pytest.raises(NotAssessableError, match="send a scan of the cervical spine"):
-        judged.require_cervical()
+        checked.require_cervical()
 
 
 @pytest.mark.parametrize("scale", [0.6, 1.7])
 def test_a_false_scale_is_doubtful_at_least(scale: float) -> None:
     spine = column(scale=scale)
 
-    judged = check(spine, render(spine, scale=scale))
+    checked = check(spine, render(spine, scale=scale))
 
-    assert judged.implausible or judged.doubts
-    assert max(vertebra.confidence for vertebra in judged.vertebrae) < 0.8
+    assert checked.implausible or checked.doubts
+    assert max(vertebra.confidence for vertebra in checked.vertebrae) < 0.8
 
 
 def test_a_spine_that_fits_better_upside_down_refutes_the_header() -> None:
     true = column()
     stated = replace(true, vertebrae=true.vertebrae[:2])
 
-    judged = check(stated, render(true), lambda _: true)
+    checked = check(stated, render(true), lambda _: true)
 
-    assert judged.implausible is not None
-    assert judged.implausible.code == "implausible-anatomy"
-    assert "head and feet are exchanged" in judged.implausible.reason
-    assert "correct ImageOrientationPatient" in judged.implausible.reason
+    assert checked.implausible is not None
+    assert checked.implausible.code == "implausible-anatomy"
+    assert "head and feet are exchanged" in checked.implausible.reason
+    assert "correct ImageOrientationPatient" in checked.implausible.reason
 
 
 def test_few_vertebrae_are_uncertain_and_say_so() -> None:
     spine = column(("C4", "C5"))
 
-    judged = check(spine, render(spine))
+    checked = check(spine, render(spine))
 
-    assert judged.implausible is None
-    assert judged.doubts == (f"{LEVEL_UNCERTAIN}: fewer than 3 vertebrae were found",)
-    assert max(vertebra.confidence for vertebra in judged.vertebrae) < 0.8
-    judged.require_cervical()
+    assert checked.implausible is None
+    assert checked.doubts == (f"{LEVEL_UNCERTAIN}: fewer than 3 vertebrae were found",)
+    assert max(vertebra.confidence for vertebra in checked.vertebrae) < 0.8
+    checked.require_cervical()
 
 
 def test_a_fused_spine_is_doubted_and_not_refused() -> None:
@@ -127,10 +127,10 @@ def test_a_fused_spine_is_doubted_and_not_refused() -> None:
     coarse = render(spine)
     coarse.hu[:, 22:29, 22:29] = 500  # bone from C2 to C7
 
-    judged = check(spine, coarse)
+    checked = check(spine, coarse)
 
-    assert judged.implausible is None
-    assert judged.doubts
+    assert checked.implausible is None
+    assert checked.doubts
 
 
 def test_a_skull_lies_above_c1() -> None:
@@ -156,10 +156,10 @@ def test_a_patient_who_lies_otherwise_than_stated_is_not_answered(axes: tuple[in
         stated = coarsen(load_volume(study))
     turned = CoarseVolume(np.flip(stated.hu, axes), stated.origin_lps_mm, np.flip(stated.scanned_mask, axes))
 
-    judged = localizer.localize(turned)
+    checked = localizer.localize(turned)
 
-    assert judged.implausible is not None
-    assert judged.implausible.code == "implausible-anatomy"
+    assert checked.implausible is not None
+    assert checked.implausible.code == "implausible-anatomy"
 
 
 def frame_at(z_mm: float) -> Floats:

@@ -83,7 +83,7 @@ _MIN_DISC_CONTRAST: Final = 0.06
 spines have 0.15 to 0.58, rods and tubes 0.05 at most."""
 
 _MIN_DISCS: Final = 2
-"""Number of neighbors below C1 from which on the discs are judged."""
+"""Number of neighbors below C1 from which on the discs are compared."""
 
 _MIN_FUSED_AGREEMENT: Final = 0.42
 """Agreement from which on a spine without discs is taken for a fused one, such as in ankylosing spondylitis."""
@@ -165,12 +165,12 @@ def check_plausibility(
     if not spine_map.vertebrae or not templates:
         return spine_map
     shape = _compare_shape(spine_map, coarse, templates)
-    implausible, doubts = _judge_map(spine_map, coarse, shape) if cervical else (None, [])
+    implausible, doubts = _check_map(spine_map, coarse, shape) if cervical else (None, [])
     is_weak = bool(not cervical or doubts or implausible)
     if is_weak or not shape.head_margin >= _MIN_HEAD_MARGIN:
         orientations = _ORIENTATIONS if is_weak else _UPSIDE_DOWN
         around = _crop_around(spine_map, coarse)
-        refuted, doubted = _judge_orientation(shape, around, templates, localize, orientations)
+        refuted, doubted = _check_orientation(shape, around, templates, localize, orientations)
         implausible = refuted or implausible
         doubts += doubted if cervical else []
     if implausible is None and not doubts:
@@ -181,7 +181,7 @@ def check_plausibility(
     return replace(spine_map, vertebrae=vertebrae, doubts=sentences, implausible=implausible)
 
 
-def _judge_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tuple[NotAssessable | None, list[str]]:
+def _check_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tuple[NotAssessable | None, list[str]]:
     """Return why a map with cervical vertebrae cannot be true, or None, and what makes it doubtful."""
     doubts = []
     if shape.mean < MIN_AGREEMENT:
@@ -215,7 +215,7 @@ def _judge_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tupl
     return None, doubts
 
 
-def _judge_orientation(
+def _check_orientation(
     shape: _Shape,
     coarse: CoarseVolume,
     templates: Mapping[str, OccupancyTemplate],
