@@ -9,7 +9,7 @@ import pytest
 
 from cspine import Detector
 from cspine.classification.level_classifier import LevelClassifier
-from cspine.classification.level_findings import likely_fracture_types
+from cspine.classification.level_findings import absent_finding, likely_fracture_types, patient_finding
 from cspine.classification.loading import load_classifier
 from cspine.classification.predict_dataset import classify_dataset
 from cspine.core.anatomy import VERTEBRAE
@@ -25,6 +25,7 @@ from cspine.phantom import PhantomSettings, render_study, synthesize
 from cspine.pipelines.compile import compile_collection
 from cspine.reports.html import render_report
 from cspine.spine.spine_map import SpineMap, Vertebra
+from cspine.views.compiled import CompiledVolume
 
 SEED = 31
 SETTINGS = PhantomSettings(
@@ -123,6 +124,31 @@ def test_fracture_types_are_limited_to_those_of_the_level(classifier: LevelClass
 
     assert [each.name for each in limited] == [names[-1]]
     assert [each.name for each in unlimited] == list(names[:3])
+
+
+@pytest.mark.parametrize(
+    ("n_lost_files", "level_reason", "patient_reasons"),
+    [
+        (0, "outside the field of view", ("not in the scan: C6, C7",)),
+        (
+            90,
+            "outside the part of the scan that could be read",
+            ("not in the part of the scan that could be read: C6, C7", "90 files of the study could not be read"),
+        ),
+    ],
+)
+def test_where_files_were_lost_absent_levels_are_not_said_to_be_outside_the_scan(
+    classifier: LevelClassifier, n_lost_files: int, level_reason: str, patient_reasons: tuple[str, ...]
+) -> None:
+    images = CompiledVolume(SpineMap(()), None, pytest.fail, (), n_lost_files=n_lost_files)
+
+    absent = [absent_finding(images, level) for level in ("C6", "C7")]
+    patient = patient_finding(
+        classifier.metadata, probability=0.1, raw_probability=0.1, vertebrae=absent, n_lost_files=n_lost_files
+    )
+
+    assert [finding.reasons for finding in absent] == [(level_reason,)] * 2
+    assert patient.reasons == patient_reasons
 
 
 def test_strongest_plane_is_chosen_among_candidates(classifier: LevelClassifier) -> None:

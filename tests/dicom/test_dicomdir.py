@@ -1,7 +1,9 @@
 """Media with a DICOMDIR: the files that it references are loaded, and no others."""
 
 import gc
+import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +68,52 @@ def test_a_referenced_file_that_is_missing_is_skipped_by_name(medium: Path) -> N
     assert skip.reason.startswith("is not there")
 
 
-def test_references_in_another_case_are_found(medium: Path) -> None:
+@pytest.mark.parametrize("given", ["DICOMDIR", "", "medium.zip"])
+def test_members_that_are_missing_are_warnings_of_the_study(medium: Path, given: str) -> None:
+    (medium / "STRAY").unlink()
+    images = sorted(path for path in medium.rglob("*") if path.is_file() and path.name != "DICOMDIR")
+    for path in images[10:]:
+        path.unlink()
+    if given == "medium.zip":
+        shutil.make_archive(str(medium), "zip", medium)
+        medium = medium.with_name("medium.zip")
+
+    (study,) = discover(medium / given if given == "DICOMDIR" else medium).studies
+
+    (warning,) = study.warnings
+    assert warning.startswith(f"{len(HU) - 10} files could not be read, first: ")
+    assert warning.endswith("is not there, though the DICOMDIR lists it; copy the medium again")
+
+
+def test_a_report_that_is_missing_is_no_lost_slice(medium: Path) -> None:
+    dataset = dcmread(medium / "DICOMDIR")
+    record = next(r for r in dataset.DirectoryRecordSequence if r.DirectoryRecordType == "IMAGE")
+    path = medium.joinpath(*record.ReferencedFileID)
+    record.DirectoryRecordType = "SR DOCUMENT"
+    dataset.save_as(medium / "DICOMDIR")
+    path.unlink()
+
+    (study,) = discover(medium / "DICOMDIR").studies
+
+    assert study.warnings == ()
+    assert [file.reason.split(",")[0] for file in study.skipped] == ["is not there"]
+
+
+def test_a_medium_whose_files_were_renamed_is_read_without_a_warning(medium: Path) -> None:
+    for number, path in enumerate(sorted(medium.rglob("*"))):
+        if path.is_file() and path.name not in {"DICOMDIR", "STRAY"}:
+            path.rename(medium / f"{number}.dcm")
+
+    assert all(study.warnings == () for study in discover(medium).studies)
+
+
+@pytest.mark.parametrize(
+    "rename", [str.lower, str.title, lambda name: f"{name};1", lambda name: f"{name}.", lambda name: f"{name}.dcm"]
+)
+def test_references_are_found_under_the_names_that_copies_have(medium: Path, rename: Callable[[str], str]) -> None:
     for path in sorted(medium.rglob("*"), key=lambda path: -len(path.parts)):
         if path.name not in {"DICOMDIR", "STRAY"}:
-            path.rename(path.with_name(path.name.lower()))
+            path.rename(path.with_name(rename(path.name) if path.is_file() else path.name.lower()))
 
     np.testing.assert_array_equal(load_volume(medium / "DICOMDIR").array, HU)
 

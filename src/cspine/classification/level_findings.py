@@ -44,7 +44,7 @@ def patient_finding(
         probability=probability,
         raw_probability=raw_probability,
         operating_points_reached=_find_reached(metadata.operating_points_overall, probability),
-        reasons=(*_patient_reasons(vertebrae), *_lost_files_reasons(n_lost_files)),
+        reasons=_patient_reasons(vertebrae, n_lost_files),
     )
 
 
@@ -139,12 +139,13 @@ def _vertebra_of(images: CompiledVolume, level: Level) -> Vertebra:
     return images.spine[level]
 
 
-def _patient_reasons(vertebrae: list[VertebraFinding]) -> tuple[str, ...]:
+def _patient_reasons(vertebrae: list[VertebraFinding], n_lost_files: int) -> tuple[str, ...]:
     """Return why the probability of the patient may not be reliable: vertebrae that it does not cover."""
     reasons = []
+    scan = "part of the scan that could be read" if n_lost_files else "scan"
     for text, levels in (
-        ("not in the scan", [each.level for each in vertebrae if each.coverage == "absent"]),
-        ("only partly in the scan", [each.level for each in vertebrae if each.coverage == "partial"]),
+        (f"not in the {scan}", [each.level for each in vertebrae if each.coverage == "absent"]),
+        (f"only partly in the {scan}", [each.level for each in vertebrae if each.coverage == "partial"]),
         (
             "limited image quality or uncertain level",
             [each.level for each in vertebrae if each.coverage == "complete" and each.reasons],
@@ -152,18 +153,14 @@ def _patient_reasons(vertebrae: list[VertebraFinding]) -> tuple[str, ...]:
     ):
         if levels:
             reasons.append(f"{text}: {', '.join(levels)}")
+    if n_lost_files:
+        reasons.append(f"{n_lost_files} file{'s' * (n_lost_files > 1)} of the study could not be read")
     return tuple(reasons)
 
 
 def _extent_name(images: CompiledVolume) -> str:
     """Return what a vertebra lies outside of: where files were lost, the scan may have shown it."""
     return "the part of the scan that could be read" if images.n_lost_files else "the field of view"
-
-
-def _lost_files_reasons(n_lost_files: int) -> tuple[str, ...]:
-    if not n_lost_files:
-        return ()
-    return (f"{n_lost_files} {'file' if n_lost_files == 1 else 'files'} of the study could not be read",)
 
 
 def _vertebra_reasons(vertebra: Vertebra, images: CompiledVolume) -> tuple[str, ...]:

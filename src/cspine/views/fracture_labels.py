@@ -159,7 +159,11 @@ class BoxLabelSource:
             if number not in slices:
                 continue
             header = slices[number]
-            j, i = np.mgrid[top : min(bottom, header.rows or 0), left : min(right, header.columns or 0)]
+            rows, columns = (
+                np.arange(top, min(bottom, header.rows or 0)),
+                np.arange(left, min(right, header.columns or 0)),
+            )
+            j, i = np.meshgrid(rows, columns, indexing="ij")
             index = np.rint(_to_index(header, volume, j.ravel(), i.ravel())).astype(np.intp)
             inside = np.all((index >= 0) & (index < np.array(labels.shape)[:, None]), axis=0)
             if not inside.any():
