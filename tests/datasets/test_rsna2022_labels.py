@@ -1,5 +1,6 @@
 """The challenge's tables are read, and malformed ones named with counts."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -49,6 +50,26 @@ def test_labels_are_read(tmp_path: Path) -> None:
 def test_malformed_labels_raise_with_counts(tmp_path: Path, rows: list[str], message: str) -> None:
     with pytest.raises(LabelError, match=rf"train\.csv: .*{message}"):
         read_labels(write(tmp_path / "train.csv", *rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "encoding"),
+    [
+        (str, "utf-16"),
+        (str, "utf-8-sig"),
+        (lambda text: text.replace(",", ";"), "utf-8"),
+        (lambda text: text.replace(",", "\t"), "utf-16"),
+        (lambda text: "\n".join(f"{k - 1 if k else ''},{line}" for k, line in enumerate(text.splitlines())), "utf-8"),
+    ],
+    ids=["UTF-16", "UTF-8 with a mark", "semicolons", "tabs in UTF-16", "row numbers"],
+)
+def test_tables_as_spreadsheets_write_them_are_read(
+    tmp_path: Path, change: Callable[[str], str], encoding: str
+) -> None:
+    plain = write(tmp_path / "plain.csv", HEADER, "1.2,1,0,1,0,0,0,0,0", "1.10,0,0,0,0,0,0,0,0")
+    (tmp_path / "changed.csv").write_bytes(change(plain.read_text()).encode(encoding))
+
+    pd.testing.assert_frame_equal(read_labels(tmp_path / "changed.csv"), read_labels(plain))
 
 
 def test_missing_empty_or_binary_file_raises(tmp_path: Path) -> None:
