@@ -29,6 +29,9 @@ def patient_finding(
 ) -> PatientFinding:
     """Return the finding of the patient.
 
+    A patient with a level in the scan that was not found reaches the rule-out operating point at any probability:
+    nothing is known of that level, so that no fracture is ruled out.
+
     Parameters
     ----------
     metadata : LevelsMetadata
@@ -40,10 +43,13 @@ def patient_finding(
     n_lost_files : int
         Files of the study that most likely held slices and could not be read; the reasons name them, too.
     """
+    is_lacking = any(each.not_found for each in vertebrae)
     return PatientFinding(
         probability=probability,
         raw_probability=raw_probability,
-        operating_points_reached=_find_reached(metadata.operating_points_overall, probability),
+        operating_points_reached=_find_reached(
+            metadata.operating_points_overall, probability, at_least_rule_out=is_lacking
+        ),
         reasons=_patient_reasons(vertebrae, n_lost_files),
     )
 
@@ -94,7 +100,10 @@ def vertebra_finding(
 
 
 def absent_finding(images: CompiledVolume, level: Level) -> VertebraFinding:
-    """Return the finding of a vertebra that was not scanned, which has no probability."""
+    """Return the finding of a vertebra that was not scanned, or not found in the scan, which has no probability."""
+    if images.spine is not None and level in images.spine.not_found:
+        reason = "not found, although it lies within the scan"
+        return VertebraFinding(level=level, probability=None, coverage="absent", not_found=True, reasons=(reason,))
     vertebra = images.spine.cervical[level] if images.spine else None
     extent = "outside" if vertebra is None else "almost completely outside"
     return VertebraFinding(
@@ -129,8 +138,14 @@ def likely_fracture_types(
     )
 
 
-def _find_reached(points: tuple[OperatingPoint, ...], probability: float) -> tuple[OperatingPointName, ...]:
-    return tuple(point.name for point in points if probability >= point.threshold)
+def _find_reached(
+    points: tuple[OperatingPoint, ...], probability: float, *, at_least_rule_out: bool = False
+) -> tuple[OperatingPointName, ...]:
+    return tuple(
+        point.name
+        for point in points
+        if probability >= point.threshold or (at_least_rule_out and point.name == "rule-out")
+    )
 
 
 def _vertebra_of(images: CompiledVolume, level: Level) -> Vertebra:
@@ -144,7 +159,8 @@ def _patient_reasons(vertebrae: list[VertebraFinding], n_lost_files: int) -> tup
     reasons = []
     scan = "part of the scan that could be read" if n_lost_files else "scan"
     for text, levels in (
-        (f"not in the {scan}", [each.level for each in vertebrae if each.coverage == "absent"]),
+        ("in the scan but not found", [each.level for each in vertebrae if each.not_found]),
+        (f"not in the {scan}", [v.level for v in vertebrae if v.coverage == "absent" and not v.not_found]),
         (f"only partly in the {scan}", [each.level for each in vertebrae if each.coverage == "partial"]),
         (
             "limited image quality or uncertain level",
@@ -153,6 +169,8 @@ def _patient_reasons(vertebrae: list[VertebraFinding], n_lost_files: int) -> tup
     ):
         if levels:
             reasons.append(f"{text}: {', '.join(levels)}")
+    if any(each.not_found for each in vertebrae):
+        reasons.append("no fracture is ruled out while a level in the scan was not found")
     if n_lost_files:
         reasons.append(f"{n_lost_files} file{'s' * (n_lost_files > 1)} of the study could not be read")
     return tuple(reasons)

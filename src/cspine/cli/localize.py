@@ -71,7 +71,7 @@ def _show(spine: "Spine") -> None:
     for level in dict.fromkeys([*spine.coverage, *located]):
         vertebra = located.get(level)
         if vertebra is None:
-            table.add_row(level, "absent", "", "", "")
+            table.add_row(level, "not found" if level in spine.not_found else "absent", "", "", "")
             continue
         x, y, z = vertebra.centroid_lps_mm
         scanned, confidence = f"{100 * vertebra.scanned_fraction:.0f}", f"{100 * vertebra.confidence:.0f}"

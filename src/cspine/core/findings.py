@@ -171,6 +171,11 @@ class VertebraFinding(_Part):
         return "triage" in self.operating_points_reached
 
     @property
+    def coverage_label(self) -> str:
+        """What reports show as coverage: of a level in the scan that was not found, neither absent nor complete."""
+        return "not found" if self.not_found else self.coverage or "not evaluated"
+
+    @property
     def strongest(self) -> ViewEvidence | None:
         """The strongest evidence in a level view; None if the weights provide none."""
         return next((part for part in self.evidence if isinstance(part, ViewEvidence)), None)
@@ -256,6 +261,10 @@ class Spine(_Part):
         Field(description="Vertebrae that are at least partly scanned, from the head down."),
     ] = ()
     coverage: Annotated[dict[Level, Coverage], Field(description="Coverage of C1 to C7.")] = {}
+    not_found: Annotated[
+        tuple[Level, ...],
+        Field(description="Levels that lie within the scanned extent and were not found; their coverage is `absent`."),
+    ] = ()
     canal_lps_mm: Annotated[
         tuple[PointMm, ...],
         Field(description="Centerline of the canal from the first vertebra to the last, every 2 mm, LPS in mm."),

@@ -221,7 +221,9 @@ def _boxes(collection: StudyCollection) -> dict[str, BoxLabelSource]:
     """Return each study's bounding boxes of fractures; none where masks of fractures, which say more, are there."""
     if collection.boxes_path is None or collection.fractures_path is not None:
         return {}
-    return {str(uid): BoxLabelSource.of(str(uid), rows) for uid, rows in read_boxes(collection.boxes_path).groupby(STUDY)}
+    return {
+        str(uid): BoxLabelSource.of(str(uid), rows) for uid, rows in read_boxes(collection.boxes_path).groupby(STUDY)
+    }
 
 
 def _label_source(
@@ -263,6 +265,7 @@ def _compile_one(task: _Task) -> dict[str, Any]:
         "status": "compiled",
         "reason": None,
         "warnings": list(compiled.warnings),
+        "not_found": " ".join(compiled.images.spine.not_found) if compiled.images.spine else None,
         **_geometry(compiled),
         "bytes_out": sum(len(data) for data in files.values()),
         "seconds": time.perf_counter() - started,

@@ -64,6 +64,7 @@ def localize_study(
         series_reasons=plan.selection.reasons if plan else (),
         vertebrae=tuple(_to_located_vertebra(vertebra) for vertebra in spine_map.scanned_vertebrae),
         coverage={} if not_assessable else {level: spine_map.coverage(level) for level in VERTEBRAE},
+        not_found=() if not_assessable else spine_map.not_found,
         canal_lps_mm=tuple(_point(point) for point in spine_map.canal()),
         warnings=(*phantom_only_warning(localizer.weights.identity), *spine_map.doubts, *warnings),
         not_assessable=not_assessable,

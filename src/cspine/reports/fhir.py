@@ -181,7 +181,9 @@ def _conclusion(findings: Findings) -> str:
     levels = findings.suspicious
     assessment = f"Suspicious: {', '.join(levels)}." if levels else "No vertebra is suspicious."
     probability = f"Probability of any fracture of C1 to C7: {100 * overall.probability:.1f} %."
-    return f"{probability} {assessment} {RESEARCH_USE_ONLY}"
+    not_found = [vertebra.level for vertebra in findings.vertebrae if vertebra.not_found]
+    unknown = f" In the scan but not found: {', '.join(not_found)}; no fracture is ruled out." if not_found else ""
+    return f"{probability} {assessment}{unknown} {RESEARCH_USE_ONLY}"
 
 
 def _observations(
@@ -206,13 +208,17 @@ def _patient_observation(findings: Findings, context: _BundleContext) -> _Resour
 
 
 def _vertebra_observation(vertebra: VertebraFinding, context: _BundleContext) -> _Resource:
-    observation = _observation(context, _vertebra_coding(vertebra.level), vertebra.probability)
+    absent = "was not found, although it lies within the scan" if vertebra.not_found else "is not in the scan"
+    site = _vertebra_coding(vertebra.level)
+    observation = _observation(context, site, vertebra.probability, absent_reason=f"the vertebra {absent}")
     if vertebra.coverage is not None:
-        observation["component"] = [{"code": _COVERAGE_CODE, "valueString": vertebra.coverage}]
+        observation["component"] = [{"code": _COVERAGE_CODE, "valueString": vertebra.coverage_label}]
     return observation | _remarks(vertebra.operating_points_reached, vertebra.reasons)
 
 
-def _observation(context: _BundleContext, site: _Resource, probability: float | None) -> _Resource:
+def _observation(
+    context: _BundleContext, site: _Resource, probability: float | None, *, absent_reason: str = ""
+) -> _Resource:
     return {
         "resourceType": "Observation",
         "meta": _RESEARCH_META,
@@ -223,7 +229,7 @@ def _observation(context: _BundleContext, site: _Resource, probability: float | 
         **(
             {"valueQuantity": {"value": probability, "unit": "1", "system": _UCUM, "code": "1"}}
             if probability is not None
-            else {"dataAbsentReason": {"text": "the vertebra is not in the scan"}}
+            else {"dataAbsentReason": {"text": absent_reason}}
         ),
     }
 

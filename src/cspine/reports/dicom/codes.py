@@ -39,6 +39,7 @@ COVERAGES: Final[dict[Coverage, CodedConcept]] = {
     "partial": _private("partial", "Partially within the scan"),
     "absent": _private("absent", "Outside the scan"),
 }
+NOT_FOUND: Final = _private("not-found", "Within the scan, but not found")
 
 ASSESSMENT: Final = _private("operating-point", "Operating point reached")
 ASSESSMENTS: Final[dict[OperatingPointName | None, CodedConcept]] = {

@@ -42,6 +42,7 @@ from cspine.reports.dicom.codes import (
     COVERAGES,
     FRACTURE,
     NO_UNITS,
+    NOT_FOUND,
     PRIVATE_SCHEME,
     PROBABILITY,
     vertebra_code,
@@ -114,7 +115,8 @@ def _vertebra_group(
 ) -> MeasurementsAndQualitativeEvaluations:
     evaluations, measurements, evidence = [], [], vertebra.strongest
     if vertebra.coverage is not None:
-        evaluations.append(QualitativeEvaluation(COVERAGE, COVERAGES[vertebra.coverage]))
+        coverage = NOT_FOUND if vertebra.not_found else COVERAGES[vertebra.coverage]
+        evaluations.append(QualitativeEvaluation(COVERAGE, coverage))
     if vertebra.probability is not None:
         evaluations.append(_assessment(vertebra.operating_points_reached))
         points = [_point(evidence, source)] if evidence is not None else None
@@ -158,6 +160,7 @@ def _comments(context: ReportContext, source: SourceImages) -> Iterator[str]:
     yield RESEARCH_USE_ONLY
     yield from findings.warnings
     yield from source.remarks
+    yield from findings.patient_overall.reasons if findings.patient_overall else ()
     for vertebra in findings.vertebrae:
         yield from (f"{vertebra.level}: {reason}" for reason in vertebra.reasons)
 
