@@ -144,10 +144,7 @@ def slice_position(series: Series, point_lps_mm: Floats) -> SlicePosition | None
     point_lps_mm : (3,)
         A point in LPS mm.
     """
-    stack = series.stack
-    headers = [series.headers[index] for index in stack.order]
-    nearest = int(np.argmin(np.abs(stack.along_mm - (point_lps_mm - stack.origin_mm) @ stack.normal)))
-    header = headers[nearest]
+    stack, header = series.stack, series.nearest_slice(point_lps_mm)
     if header.position_mm is None:
         return None
     offset_mm = point_lps_mm - np.array(header.position_mm)
@@ -158,8 +155,8 @@ def slice_position(series: Series, point_lps_mm: Floats) -> SlicePosition | None
     if abs(float(offset_mm @ stack.normal)) > max_distance_mm or not _contains(header, row, column):
         return None
     return SlicePosition(
-        sop_instance_uid=header.sop_instance_uid,
-        instance_number=header.instance_number,
+        sop_instance_uid="" if header.sop_instance_uid in series.ambiguous_uids else header.sop_instance_uid,
+        instance_number=None if header.instance_number in series.ambiguous_numbers else header.instance_number,
         frame=header.frame + 1,
         row=row,
         column=column,

@@ -40,8 +40,13 @@ class SagittalEvidence(_Part):
 class SlicePosition(_Part):
     """A position in a DICOM slice."""
 
-    sop_instance_uid: str
-    instance_number: Annotated[int | None, Field(description="InstanceNumber, or null where the slice has none.")]
+    sop_instance_uid: Annotated[
+        str, Field(description="SOPInstanceUID, or empty where the slice has none, or shares it with another image.")
+    ]
+    instance_number: Annotated[
+        int | None,
+        Field(description="InstanceNumber, or null where the slice has none, or shares it with another slice."),
+    ]
     frame: Annotated[int, Field(ge=1, description="Frame of the file, from 1.")]
     row: Annotated[float, Field(description="Pixels from the center of the first row, downwards.")]
     column: Annotated[float, Field(description="Pixels from the center of the first column, to the right.")]

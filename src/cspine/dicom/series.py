@@ -1,12 +1,14 @@
 """Studies and series, as described by the headers of their files."""
 
 import itertools
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from cspine.core.errors import DicomError, GeometryError
+from cspine.core.typing import Floats
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import (
     MAX_ORIENTATION_JITTER_DEG,
@@ -50,6 +52,8 @@ class Series:
         0, or the number of the part where one series holds several stacks of images.
     warnings : tuple of str
         Sentences about how its files were grouped, which belong into the findings.
+    shared_uids : frozenset of str
+        SOPInstanceUIDs of its images that images of other series of the study have, too.
     """
 
     study_instance_uid: str
@@ -57,6 +61,7 @@ class Series:
     headers: tuple[SliceHeader, ...] = field(repr=False)
     part: int = 0
     warnings: tuple[str, ...] = ()
+    shared_uids: frozenset[str] = field(default=frozenset(), repr=False)
 
     @cached_property
     def stack(self) -> Stack:
@@ -92,6 +97,36 @@ class Series:
                 "all of them; export the original series"
             )
         return stack
+
+    @cached_property
+    def ambiguous_uids(self) -> frozenset[str]:
+        """SOPInstanceUIDs that do not name one image, since images at other places or of other series have them, too.
+
+        Nothing may refer to an image by such a UID. Copies of one image do not make its UID ambiguous.
+        """
+        places: dict[tuple[str, int], set[object]] = defaultdict(set)
+        for header in self.headers:
+            places[header.sop_instance_uid, header.frame].add(header.position_mm or header.file.name)
+        repeated = {uid for (uid, _), at in places.items() if uid and len(at) > 1}
+        return self.shared_uids | repeated
+
+    @cached_property
+    def ambiguous_numbers(self) -> frozenset[int | None]:
+        """InstanceNumbers that several slices of the stack have."""
+        counts = Counter(self.headers[index].instance_number for index in self.stack.order)
+        return frozenset(number for number, count in counts.items() if count > 1)
+
+    def nearest_slice(self, point_lps_mm: Floats) -> SliceHeader:
+        """Return the header of the slice whose plane is nearest to a point.
+
+        Parameters
+        ----------
+        point_lps_mm : (3,)
+            A point in LPS mm.
+        """
+        stack = self.stack
+        along_mm = (point_lps_mm - stack.origin_mm) @ stack.normal
+        return self.headers[stack.order[int(np.argmin(np.abs(stack.along_mm - along_mm)))]]
 
     def _check_placed(self) -> None:
         """Check that every slice has a position, an orientation, a pixel spacing and a size."""

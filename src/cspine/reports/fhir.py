@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from fhir.resources.bundle import Bundle
 
 from cspine.classification.result import CaseResult
@@ -256,8 +257,13 @@ def _selections(case_result: CaseResult, context: _BundleContext) -> Iterator[tu
         if evidence is None or evidence.slice is None:
             continue
         uids = (findings.study_instance_uid, findings.series_instance_uid or "", evidence.slice.sop_instance_uid)
-        if all(map(_FHIR_ID.fullmatch, uids)):  # FHIR cannot represent other UIDs; findings.json contains them
-            selection = _selection(findings, vertebra.level, evidence, evidence.slice, compiled.series.headers[0])
+        series = compiled.series
+        header = series.nearest_slice(np.array(evidence.point_lps_mm))
+        own_uids = header.study_instance_uid, header.series_instance_uid  # others where files have UIDs of their own
+        is_of_series = own_uids == (series.study_instance_uid, series.series_instance_uid)
+        # FHIR cannot represent other UIDs; findings.json contains them.
+        if is_of_series and all(map(_FHIR_ID.fullmatch, uids)):
+            selection = _selection(findings, vertebra.level, evidence, evidence.slice, header)
             yield vertebra.level, _Entry(_urn(), selection | {"issued": context.issued} | context.subject)
 
 

@@ -174,10 +174,8 @@ def _axial_image(compiled: CompiledStudy | None, picture: EvidencePicture) -> _A
     if compiled is None or location is None:
         return None
     try:
-        crop = axial_crop(compiled.series, location)
+        crop = axial_crop(compiled.series, picture.evidence.point_lps_mm, location)
     except DecodeError:  # the file was removed or overwritten after the study was evaluated
-        return None
-    if crop is None:
         return None
     caption = f"axial, original: {_slice_name(location)}, {CROP_MM:.0f} mm wide"
     return _AxialImage(data_url(crop.jpeg, "jpeg"), caption, crop.x, crop.y, CROP_PIXELS, crop.sides)
@@ -185,7 +183,7 @@ def _axial_image(compiled: CompiledStudy | None, picture: EvidencePicture) -> _A
 
 def _slice_name(location: SlicePosition) -> str:
     number = location.instance_number
-    name = f"slice {number}" if number is not None else "slice without instance number"
+    name = f"slice {number}" if number is not None else "slice without a number of its own"
     return f"{name}, frame {location.frame}" if location.frame > 1 else name
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import Dataset
+from pydicom.uid import UID
 from tests.support.phantom import hostile, predict_case, write_phantom
 
 from cspine.classification.result import CaseResult
@@ -19,7 +20,9 @@ from cspine.core.findings import ViewEvidence
 from cspine.reports.dicom.capture import BURNED_IN_DISCLAIMER
 from cspine.reports.dicom.masks import evidence_mask, vertebra_mask
 from cspine.reports.dicom.objects import write_dicom
-from cspine.reports.dicom.source_images import source_images
+from cspine.reports.dicom.source_images import source_images, valid_values
+from cspine.reports.fhir import fhir_bundle
+from cspine.reports.html import render_report
 
 DCIODVFY = shutil.which("dciodvfy")
 
@@ -252,6 +255,17 @@ def test_hostile_headers_are_reduced_to_valid_values(tmp_path: Path) -> None:
         assert errors_of(path) == []
 
 
+def test_dates_and_times_of_acr_nemas_form_are_converted() -> None:
+    original = Dataset()
+    original.add_new("PatientBirthDate", "LO", "1970.01.02")
+    original.add_new("StudyDate", "LO", "1970.13.02")
+    original.add_new("StudyTime", "LO", "10:15:30.5")
+
+    values = valid_values(original)
+
+    assert (values["PatientBirthDate"], values["StudyDate"], values["StudyTime"]) == ("19700102", "", "101530.5")
+
+
 def test_missing_elements_get_defaults_that_are_mentioned(tmp_path: Path) -> None:
     def strip(dataset: Dataset) -> None:
         for keyword in ("SOPClassUID", "Modality", "FrameOfReferenceUID", "PatientName"):
@@ -279,3 +293,21 @@ def test_invalid_uids_raise_an_error(tmp_path: Path) -> None:
     with pytest.raises(DicomError, match="its SOPInstanceUID is no UID"):
         write_dicom(case_result, tmp_path / "dicom")
     assert not (tmp_path / "dicom").exists()
+
+
+def test_slices_of_one_uid_are_not_referred_to(tmp_path: Path) -> None:
+    def change(dataset: Dataset) -> None:
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
+
+    case_result = predict_case(write_phantom(tmp_path / "study", change))
+
+    with pytest.raises(DicomError, match="so that a DICOM object would refer to an ambiguous slice"):
+        write_dicom(case_result, tmp_path / "dicom")
+    assert not (tmp_path / "dicom").exists()
+    evidence = [each for vertebra in case_result.findings.vertebrae for each in vertebra.evidence]
+    slices = [each.slice for each in evidence if isinstance(each, ViewEvidence) and each.slice is not None]
+    assert slices
+    assert all(each.sop_instance_uid == "" and each.instance_number is not None for each in slices)
+    resources = [entry.resource for entry in fhir_bundle(case_result).entry or ()]
+    assert not [resource for resource in resources if resource.__class__.__name__ == "ImagingSelection"]
+    assert "1.2.3.4" not in render_report(case_result)

@@ -11,7 +11,8 @@ Steps 1 to 3 use the headers that are already read. Step 4 reads files again, of
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.grouping.parts import Part, divide_series
@@ -49,7 +50,25 @@ def group_headers(headers: Iterable[SliceHeader]) -> tuple[tuple[Study, ...], li
     studies: dict[tuple[str, PatientKey], list[Series]] = defaultdict(list)
     for bundle, parts in series:
         studies[bundle.study_instance_uid, bundle.patient] += _series(bundle, parts)
-    return tuple(Study(study_uid, tuple(of_study)) for (study_uid, _), of_study in studies.items()), excess
+    shared = _find_shared_uids(studies)
+    return tuple(
+        Study(study_uid, tuple(replace(each, shared_uids=shared.get(id(each), frozenset())) for each in of_study))
+        for (study_uid, _), of_study in studies.items()
+    ), excess
+
+
+def _find_shared_uids(studies: Mapping[tuple[str, PatientKey], Iterable[Series]]) -> dict[int, frozenset[str]]:
+    """Return, by the identity of a series, the SOPInstanceUIDs that other series of its study have, too."""
+    users: dict[tuple[str, str, int], set[int]] = defaultdict(set)
+    for (study_uid, _), of_study in studies.items():
+        for each in of_study:
+            for header in each.headers:
+                users[study_uid, header.sop_instance_uid, header.frame].add(id(each))
+    shared: dict[int, set[str]] = defaultdict(set)
+    for (_, uid, _), series in users.items():
+        for each_id in series if uid and len(series) > 1 else ():
+            shared[each_id].add(uid)
+    return {each_id: frozenset(uids) for each_id, uids in shared.items()}
 
 
 def _series(bundle: Bundle, parts: Iterable[Part]) -> list[Series]:

@@ -92,8 +92,8 @@ def source_images(series: Series) -> SourceImages:
     Raises
     ------
     DicomError
-        There are no DICOM slices to refer to: the series is NIfTI, UIDs are missing or invalid, or the series consists
-        of several multi-frame files.
+        There are no DICOM slices to refer to: the series is NIfTI, UIDs are missing, invalid or shared by several
+        slices, the slices have several study or series UIDs, or the series consists of several multi-frame files.
     """
     headers = [series.headers[index] for index in series.stack.order]
     first = headers[0]
@@ -101,7 +101,7 @@ def source_images(series: Series) -> SourceImages:
         raise DicomError(
             f"{first.file.name}: is NIfTI, so there are no DICOM slices to refer to; give the DICOM series"
         )
-    _check_uids(headers)
+    _check_uids(series, headers)
     original = _read_elements(first)
     common, remarks = _common_elements(first, original)
     if first.sop_class_uid in MULTI_FRAME_CT:
@@ -121,7 +121,8 @@ def source_images(series: Series) -> SourceImages:
     return SourceImages(tuple(datasets), tuple(headers), tuple(remarks))
 
 
-def _check_uids(headers: Sequence[SliceHeader]) -> None:
+def _check_uids(series: Series, headers: Sequence[SliceHeader]) -> None:
+    """Check that each slice can be referred to by UIDs that no other image has."""
     first = headers[0]
     uids = [
         ("StudyInstanceUID", first.study_instance_uid),
@@ -134,6 +135,22 @@ def _check_uids(headers: Sequence[SliceHeader]) -> None:
                 f"{first.file.name}: its {keyword} is {'no UID' if value else 'missing'}, so that no DICOM object can "
                 "refer to it; export the original series"
             )
+    for keyword, values in (
+        ("StudyInstanceUID", {header.study_instance_uid for header in headers}),
+        ("SeriesInstanceUID", {header.series_instance_uid for header in headers}),
+    ):
+        if len(values) > 1:
+            raise DicomError(
+                f"{first.file.name}: its slices have {len(values)} values of {keyword}, so that no DICOM object can "
+                "refer to them as one series; export the original series"
+            )
+    ambiguous = [header for header in headers if header.sop_instance_uid in series.ambiguous_uids]
+    if ambiguous:
+        raise DicomError(
+            f"{ambiguous[0].file.name}: its SOPInstanceUID is also that of another image ({len(ambiguous)} of "
+            f"{len(headers)} slices share theirs), so that a DICOM object would refer to an ambiguous slice; export "
+            "the original series"
+        )
 
 
 def _common_elements(first: SliceHeader, original: Dataset) -> tuple[Dataset, list[str]]:
@@ -160,7 +177,7 @@ def _common_elements(first: SliceHeader, original: Dataset) -> tuple[Dataset, li
             f"the slices have no {', '.join(defaulted)}: the DICOM objects assume CT"
             f"{' and a frame of reference derived from the series UID' if 'FrameOfReferenceUID' in defaulted else ''}"
         )
-    valid = _valid_values(original)
+    valid = valid_values(original)
     changed = [keyword for keyword, value in valid.items() if _copy_value(dataset, keyword, original, value)]
     if changed:
         remarks.append(f"copied with changes, because the values are not valid in DICOM: {', '.join(changed)}")
@@ -186,12 +203,20 @@ def _frame_of_reference(series_uid: str) -> str:
     return f"2.25.{int.from_bytes(digest, 'big')}"
 
 
-def _valid_values(original: Dataset) -> dict[str, str]:
-    """Return the elements of patient and study that are copied, reduced to valid values."""
+def valid_values(original: Dataset) -> dict[str, str]:
+    """Return the elements of patient and study that are copied, reduced to valid values.
+
+    Dates with points and times with colons are those of ACR-NEMA, which readers accept (PS3.5, section 6.2).
+
+    Parameters
+    ----------
+    original : Dataset
+        Header of a file.
+    """
     values = {keyword: _line(original, keyword, limit) for keyword, limit in _TEXTS.items()}
     values |= {keyword: _name(_text(original, keyword)) for keyword in _NAMES}
-    values |= {keyword: _matching(_text(original, keyword), _DATE) for keyword in _DATES}
-    values |= {keyword: _matching(_text(original, keyword), _TIME) for keyword in _TIMES}
+    values |= {keyword: _matching(_text(original, keyword).replace(".", ""), _DATE) for keyword in _DATES}
+    values |= {keyword: _matching(_text(original, keyword).replace(":", ""), _TIME) for keyword in _TIMES}
     sex = _text(original, "PatientSex").strip().upper()
     return values | {"PatientSex": sex if sex in _SEXES else ""}
 

@@ -6,8 +6,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from cspine.core.findings import SlicePosition
-from cspine.dicom.codec.header import SliceHeader
+from cspine.core.findings import PointMm, SlicePosition
 from cspine.dicom.hounsfield import AIR_HU
 from cspine.dicom.read_planes import read_slice
 from cspine.dicom.series import Series
@@ -43,30 +42,28 @@ class AxialCrop:
     sides: tuple[str, str]
 
 
-def axial_crop(series: Series, location: SlicePosition) -> AxialCrop | None:
+def axial_crop(series: Series, point_lps_mm: PointMm, location: SlicePosition) -> AxialCrop:
     """Return the part of a slice around a location.
 
     Parameters
     ----------
     series : Series
         The series from which the findings were made.
+    point_lps_mm : (float, float, float)
+        The location in LPS mm. The slice is found by it, since UIDs and numbers of slices need not be unique.
     location : SlicePosition
-        Slice, row and column of the evidence.
+        Row and column of the same location.
 
     Returns
     -------
-    AxialCrop or None
-        None if the series does not contain the slice.
+    AxialCrop
 
     Raises
     ------
     DecodeError
         The slice cannot be decoded.
     """
-    header = _find_header(series, location)
-    if header is None:
-        return None
-    hu = read_slice(header)
+    hu = read_slice(series.nearest_slice(np.array(point_lps_mm)))
     row_mm, column_mm = series.stack.pixel_spacing_mm
     half = np.array([CROP_MM / 2 / row_mm, CROP_MM / 2 / column_mm])
     center = np.array([location.row, location.column])
@@ -83,13 +80,6 @@ def axial_crop(series: Series, location: SlicePosition) -> AxialCrop | None:
     resampled = np.asarray(gray.resize((CROP_PIXELS, CROP_PIXELS), Image.Resampling.BICUBIC))
     y, x = ((center - low + 0.5) * CROP_PIXELS / size).tolist()
     return AxialCrop(encode_jpeg(resampled, _JPEG_QUALITY), x, y, _sides(series))
-
-
-def _find_header(series: Series, location: SlicePosition) -> SliceHeader | None:
-    for header in series.headers:
-        if (header.sop_instance_uid, header.frame + 1) == (location.sop_instance_uid, location.frame):
-            return header
-    return None
 
 
 def _sides(series: Series) -> tuple[str, str]:
