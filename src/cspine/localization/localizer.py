@@ -101,6 +101,15 @@ class Localizer:
         """
         return self.localize(coarsen(volume))
 
+    def localize_as_stated(self, volume: "highdicom.Volume") -> SpineMap:
+        """Localize the vertebrae of a volume in the orientation that its headers state, without trying others.
+
+        Trying others takes several times as long where no neck is shown. The rest is as in `__call__`.
+        """
+        coarse = coarsen(volume)
+        templates = self.weights.metadata.occupancy_templates
+        return check_plausibility(self._localize_unchecked(coarse), coarse, templates, None)
+
     def localize(self, coarse: CoarseVolume) -> SpineMap:
         """Localize the vertebrae of a coarse volume and check their plausibility; the map is empty without any."""
         templates = self.weights.metadata.occupancy_templates

@@ -139,7 +139,7 @@ def check_plausibility(
     spine_map: SpineMap,
     coarse: CoarseVolume,
     templates: Mapping[str, OccupancyTemplate],
-    localize: Callable[[CoarseVolume], SpineMap],
+    localize: Callable[[CoarseVolume], SpineMap] | None,
 ) -> SpineMap:
     """Return a map with what makes it doubtful, or why it cannot be true.
 
@@ -153,7 +153,7 @@ def check_plausibility(
         Level to the occupancy template of such vertebrae.
     localize : callable
         Localizes the vertebrae of a coarse volume, without this check. It is called for other orientations where the
-        map is doubtful, and not otherwise.
+        map is doubtful, and not otherwise. None leaves them out, which saves most of the time.
 
     Returns
     -------
@@ -164,10 +164,10 @@ def check_plausibility(
     cervical = [vertebra for vertebra in spine_map.scanned_vertebrae if vertebra.level in VERTEBRAE]
     if not spine_map.vertebrae or not templates:
         return spine_map
-    shape = _compare_shape(spine_map, coarse, templates)
+    shape = _compare_shape(spine_map, coarse, templates, has_margin=localize is not None)
     implausible, doubts = _check_map(spine_map, coarse, shape) if cervical else (None, [])
     is_weak = bool(not cervical or doubts or implausible)
-    if is_weak or not shape.head_margin >= _MIN_HEAD_MARGIN:
+    if localize is not None and (is_weak or not shape.head_margin >= _MIN_HEAD_MARGIN):
         orientations = _ORIENTATIONS if is_weak else _UPSIDE_DOWN
         around = _crop_around(spine_map, coarse)
         refuted, doubted = _check_orientation(shape, around, templates, localize, orientations)
@@ -230,7 +230,7 @@ def _check_orientation(
         alternative = localize(turned)
         if not any(vertebra.level in VERTEBRAE for vertebra in alternative.scanned_vertebrae):
             continue
-        agreements = _compare_shape(alternative, turned, templates).agreements
+        agreements = _compare_shape(alternative, turned, templates, has_margin=False).agreements
         if len(agreements) < _MIN_CERTAIN_VERTEBRAE or agreements.mean() < MIN_CERTAIN_AGREEMENT:
             continue
         if agreements.sum() > best:
@@ -262,7 +262,10 @@ def _turn(coarse: CoarseVolume, turn: _Turn) -> CoarseVolume:
     return CoarseVolume(hu, coarse.origin_lps_mm, np.rot90(np.flip(coarse.scanned_mask, axes), quarters, (1, 2)))
 
 
-def _compare_shape(spine_map: SpineMap, coarse: CoarseVolume, templates: Mapping[str, OccupancyTemplate]) -> _Shape:
+def _compare_shape(
+    spine_map: SpineMap, coarse: CoarseVolume, templates: Mapping[str, OccupancyTemplate], *, has_margin: bool
+) -> _Shape:
+    """Return how well vertebrae agree with the templates; the margin to upside-down ones takes most of the time."""
     agreements, margins = [], []
     for vertebra in spine_map.scanned_vertebrae:
         template = templates.get(vertebra.level)
@@ -271,6 +274,8 @@ def _compare_shape(spine_map: SpineMap, coarse: CoarseVolume, templates: Mapping
         agreement = template.agreement(vertebra.frame_lps, coarse.sample)
         if agreement is not None:
             agreements.append(agreement)
+        if not has_margin:
+            continue
         upright = template.best_agreement(vertebra.frame_lps, coarse.sample, _SHIFTS_MM)
         turned = template.best_agreement(vertebra.frame_lps @ np.diag([1.0, 1.0, -1.0, 1.0]), coarse.sample, _SHIFTS_MM)
         if upright is not None and turned is not None:

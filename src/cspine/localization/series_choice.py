@@ -19,6 +19,7 @@ from cspine.core.errors import InputError, NotAssessableError
 from cspine.dicom.ranking.criteria import is_over_limit
 from cspine.dicom.series_selection import Rejection
 from cspine.localization.coarse import load_thinned
+from cspine.localization.localizer import Localizer
 from cspine.spine.boxes import box_corners
 from cspine.spine.spine_map import MIN_COMPLETE_FRACTION, MIN_PARTIAL_FRACTION
 
@@ -52,7 +53,7 @@ _ELSEWHERE_FRACTION: Final = 0.5
 _SAME_EXTENT_MM: Final = 20.0
 """Series whose bounding boxes differ by less than this show the same part of the patient."""
 
-_HALF_WIDTH_LPS_MM: Final = (80.0, 120.0, np.inf)
+_HALF_WIDTH_LPS_MM: Final = (66.0, 120.0, np.inf)
 """How far from the middle of the body the neck lies at most, along LPS x, y and z, which saves time in wide scans."""
 
 _BODY_HU: Final = -300
@@ -168,7 +169,8 @@ def _look_at(plan: LoadPlan, localizer: VolumeLocalizer) -> _Look:
     """Localize a series in a thinned volume."""
     nothing = np.zeros(len(VERTEBRAE))
     try:
-        spine = localizer(_crop_to_midline(load_thinned(plan)))
+        volume = _crop_to_midline(load_thinned(plan))
+        spine = localizer.localize_as_stated(volume) if isinstance(localizer, Localizer) else localizer(volume)
         spine.require_cervical()
     except NotAssessableError as error:
         is_empty = error.code == "no-cervical-spine"
