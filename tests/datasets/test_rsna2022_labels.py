@@ -59,7 +59,7 @@ def test_malformed_labels_raise_with_counts(tmp_path: Path, rows: list[str], mes
         (str, "utf-8-sig"),
         (lambda text: text.replace(",", ";"), "utf-8"),
         (lambda text: text.replace(",", "\t"), "utf-16"),
-        (lambda text: "\n".join(f"{k - 1 if k else ''},{line}" for k, line in enumerate(text.splitlines())), "utf-8"),
+        (lambda text: "\n".join(f"{k * 7 if k else ''},{line}" for k, line in enumerate(text.splitlines())), "utf-8"),
     ],
     ids=["UTF-16", "UTF-8 with a mark", "semicolons", "tabs in UTF-16", "row numbers"],
 )

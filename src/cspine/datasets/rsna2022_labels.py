@@ -167,10 +167,9 @@ def _layout(path: Path) -> tuple[str, str]:
 
 def _without_row_numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table without the unnamed first column in which a spreadsheet or pandas counted the rows."""
-    first = str(table.columns[0])
-    if first.startswith("Unnamed:") and table.iloc[:, 0].tolist() == [str(row) for row in range(len(table))]:
-        return table.iloc[:, 1:]
-    return table
+    numbers = table.iloc[:, 0].astype(str)
+    is_count = str(table.columns[0]).startswith("Unnamed:") and numbers.str.isdecimal().all() and numbers.is_unique
+    return table.iloc[:, 1:] if is_count else table
 
 
 def refuse_rows(

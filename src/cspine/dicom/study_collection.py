@@ -9,6 +9,7 @@ from typing import Final
 from cspine.core.errors import SourceError
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import digest
+from cspine.core.text import sanitize_text
 from cspine.dicom.discovery import discover, discover_files, list_images
 from cspine.dicom.files.listing import list_folder
 from cspine.dicom.series import SkippedFile, Study
@@ -116,7 +117,9 @@ class StudySource:
             )
         studies = discover(self.folder, progress=progress).studies
         if len(studies) > 1:
-            raise SourceError(f"{self.folder.name}: holds files of {len(studies)} studies; keep one study per folder")
+            raise SourceError(
+                f"{sanitize_text(self.folder.name)}: holds files of {len(studies)} studies; keep one study per folder"
+            )
         return studies[0]
 
 
@@ -194,12 +197,12 @@ def _named_sources(studies: Sequence[Study]) -> tuple[StudySource, ...]:
 def _open_challenge(path: Path, name: str, *, is_phantom: bool) -> StudyCollection:
     """Open a root of the challenge's layout without reading headers; labels belong to its train_images only."""
     images = path / name
-    entries = sorted(entry for entry in images.iterdir() if not entry.name.startswith("."))
+    entries = sorted(entry for entry in images.iterdir() if not entry.name.startswith((".", "__MACOSX")))
     folders = [entry for entry in entries if entry.is_dir()]
     skipped = tuple(SkippedFile(entry.name, _reason_against(entry)) for entry in entries if not entry.is_dir())
     if not folders:
         raise SourceError(f"{images}: holds no study folders; unpack the challenge's images there")
-    studies = tuple(StudySource(folder.name, folder=folder) for folder in folders)
+    studies = tuple(StudySource(sanitize_text(folder.name), folder=folder) for folder in folders)
     labels, boxes, fractures = path / LABELS_FILE, path / BOXES_FILE, path / FRACTURES_FOLDER
     if name != IMAGE_FOLDERS[0] or not labels.is_file():
         return StudyCollection(path, studies, None, is_phantom, skipped=skipped)
