@@ -30,6 +30,7 @@ from typing import TypeVar
 from cspine.core.errors import DicomError, GeometryError, InputError, NotAssessableError
 from cspine.core.progress import Progress, silent
 from cspine.dicom.discovery import discover
+from cspine.dicom.files.broken_copies import describe_broken_copies, find_broken_copies
 from cspine.dicom.geometry import POSITION_TOLERANCE_MM
 from cspine.dicom.grid import Grid
 from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
@@ -155,7 +156,11 @@ class LoadPlan:
         """
         if step < 1:
             raise GeometryError(f"step is {step}, but must be 1 or more")
-        return read_volume(self.series, self.grid, rows=rows, slices=slices, step=step, progress=progress)
+        volume = read_volume(self.series, self.grid, rows=rows, slices=slices, step=step, progress=progress)
+        if volume.provenance is not None and (broken := find_broken_copies(volume, self.series)):
+            repairs = (*describe_broken_copies(broken), *volume.provenance.repairs)
+            volume.provenance = replace(volume.provenance, repairs=repairs)
+        return volume
 
 
 def open_series(

@@ -12,6 +12,7 @@ from cspine.core.anatomy import VERTEBRAE
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Grays
 from cspine.dicom.geometry import POSITION_TOLERANCE_MM
+from cspine.dicom.files.broken_copies import find_broken_copies
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
 from cspine.spine.bone_trace import trace_spine
 from cspine.spine.centerline import SpineCenterline
@@ -121,7 +122,8 @@ def compile_study(
     volume = plan.load(progress=progress)
     if volume.provenance is None:  # pragma: no cover - load always sets it
         raise AssertionError("the volume has no provenance")
-    images = replace(compile_volume(volume, compiler), n_lost_files=len(plan.lost_files))
+    n_lost_files = len(plan.lost_files) + len(find_broken_copies(volume, plan.series))
+    images = replace(compile_volume(volume, compiler), n_lost_files=n_lost_files)
     label_warnings: tuple[str, ...] = ()
     if label_source is not None:
         from cspine.views.fracture_labels import label_cells  # noqa: PLC0415 - not needed to predict
