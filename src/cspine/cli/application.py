@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +40,9 @@ SOME_FAILED: Final = 1
 WRONG_CALL: Final = 2
 INTERRUPTED: Final = 130
 """Exit code of a program that Ctrl-C ended, by the convention of shells."""
+
+TERMINATED: Final = 143
+"""Exit code of a program that SIGTERM ended, as a container's end or a batch system sends it."""
 
 DEBUG: Final = "CSPINE_DEBUG"
 """Environment variable; where it is set, unexpected errors keep their traceback."""
@@ -86,9 +90,18 @@ def _options(
     configure_logging(verbose=verbose, json_lines=log_json)
 
 
+class _Terminated(KeyboardInterrupt):
+    """The program is asked to end by SIGTERM."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
 def run_application() -> None:
     """Run the command line on standard streams of any kind, within the processors of the container."""
     prepare_streams()
+    signal.signal(signal.SIGTERM, _terminate)  # it removes temporary files and ends the workers
     if cpu_quota() is not None:
         limit_native_threads(default_workers())  # BLAS and OpenMP know of the machine's processors only
     try:
@@ -108,9 +121,9 @@ def handle_errors(command: Callable[P, int | None]) -> Callable[P, None]:
             code = command(*args, **kwargs) or DONE
             with writing_output():
                 sys.stdout.flush()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             say_error("interrupted; nothing is half-written, run synth, compile, train or predict again to resume")
-            code = INTERRUPTED
+            code = TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
         except Exception as error:  # its traceback may quote the files, and so a patient
             sentence, code = _sentence(error)
             if sentence is None:

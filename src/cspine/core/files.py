@@ -122,8 +122,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically as UTF-8; raises as `atomic_path` does."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write `text` to `path` atomically as UTF-8; raises as `atomic_path` does.
+
+    A byte of a file's name that is not UTF-8 is written as an escape.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
@@ -153,7 +156,7 @@ def append_line(path: Path, line: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            os.write(handle, f"{line}\n".encode())
+            os.write(handle, f"{line}\n".encode("utf-8", "backslashreplace"))
         finally:
             os.close(handle)
 

@@ -30,6 +30,7 @@ from cspine.core.anatomy import TARGETS
 from cspine.core.errors import InputError, SourceError
 from cspine.core.files import atomic_path, complete_files, read_json, write_bytes, write_json
 from cspine.core.jobs import ResumableJob
+from cspine.core.text import sanitize_text
 from cspine.core.typing import Grays
 from cspine.views.resize import downscale
 from cspine.views.settings import CompileSettings
@@ -176,7 +177,7 @@ class CompiledDataset:
         images, levels = (
             [{**_common(record), **row} for record in records for row in record.get(part, [])] for part in _PARTS
         )
-        studies = [{name: value for name, value in record.items() if name not in _PARTS} for record in records]
+        studies = [{name: _cell(value) for name, value in record.items() if name not in _PARTS} for record in records]
         self._write_table("studies.parquet", _with_labels(pd.DataFrame(studies), labels))
         self._write_table("levels.parquet", _with_labels(pd.DataFrame(levels, columns=_LEVEL_COLUMNS), labels))
         self._write_table("manifest.parquet", _with_labels(pd.DataFrame(images, columns=_IMAGE_COLUMNS), labels))
@@ -187,8 +188,8 @@ class CompiledDataset:
             "cspine": json.dumps({"settings": self.settings.model_dump(mode="json"), "hash": self.settings.hash})
         }
         arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **metadata})
-        with atomic_path(self.folder / name) as part:
-            pq.write_table(arrow, part)
+        with atomic_path(self.folder / name) as part, part.open("wb") as file:
+            pq.write_table(arrow, file)  # pyarrow takes names in UTF-8 only
 
     def manifest(self) -> pd.DataFrame:
         """Return one row per sagittal image; labels are nullable integers."""
@@ -205,7 +206,8 @@ class CompiledDataset:
     def _read_table(self, name: str) -> pd.DataFrame:
         path = self.folder / name
         try:
-            table: pd.DataFrame = pq.read_table(path).to_pandas()
+            with path.open("rb") as file:
+                table: pd.DataFrame = pq.read_table(file).to_pandas()
         except (OSError, pa.ArrowInvalid) as error:
             raise InputError(f"{path}: cannot be read ({type(error).__name__}); compile the data set again") from error
         return table.astype(dict.fromkeys(TARGETS, "Int8"))
@@ -255,6 +257,11 @@ _PARTS: Final = ("images", "levels")
 
 def _common(record: dict[str, Any]) -> dict[str, Any]:
     return {name: record[name] for name in ("study_instance_uid", "series_instance_uid", "patient")}
+
+
+def _cell(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a value as a table can hold it: text, such as a reason that names a file, in characters that print."""
+    return sanitize_text(value) if isinstance(value, str) else value
 
 
 def _with_labels(table: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataFrame:
