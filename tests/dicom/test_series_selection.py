@@ -250,6 +250,19 @@ def test_a_thin_derived_series_ranks_before_a_thick_original_one(
     assert selection.selected.series_instance_uid == "1.2"
 
 
+def test_a_complete_series_ranks_before_one_that_lacks_a_slice(tmp_path: Path) -> None:
+    def without_one(dataset: Dataset, k: int) -> Dataset | None:
+        return None if k == 5 else _as("Br64")(dataset, k)
+
+    write_series(tmp_path / "a", SMALL, series="1.1", spacing=(1, 0.5, 0.5), change=without_one)
+    write_series(tmp_path / "b", SMALL, series="1.2", spacing=(1, 0.5, 0.5), change=_as("Br40"))
+
+    selection = select_series(discover(tmp_path).studies[0])
+
+    assert selection.selected.series_instance_uid == "1.2"
+    assert selection.rejected[0].reason == "lacks slices: a gap of 2.00 mm"
+
+
 def test_a_narrow_field_of_view_ranks_before_a_sharp_kernel(tmp_path: Path) -> None:
     write_series(tmp_path / "a", SMALL, series="1.1", spacing=(0.6, 0.9, 0.9), change=_as("Bl64"))
     write_series(tmp_path / "b", SMALL, series="1.2", spacing=(1, 0.5, 0.5), change=_as("Br40"))
@@ -327,7 +340,7 @@ def test_the_next_series_is_read_where_the_headers_of_the_first_leave_a_gap(tmp_
     with pytest.raises(GeometryError, match="gap"):
         alone.check()
 
-    write_series(tmp_path / "b", SMALL, series="1.2", spacing=(1, 0.5, 0.5), change=_as("Br40"))
+    write_series(tmp_path / "b", SMALL, series="1.2", spacing=(2, 0.5, 0.5), change=_as("Br40"))
     plan = open_series(tmp_path)
 
     assert plan.series.series_instance_uid == "1.2"

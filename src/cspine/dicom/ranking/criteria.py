@@ -27,6 +27,9 @@ MAX_AXIAL_ANGLE_DEG: Final = 32.0
 _MAX_OBLIQUE_ANGLE_DEG: Final = 20.0
 """Slices that deviate more from all planes of the patient are oblique."""
 
+_MIN_GAP_SPACINGS: Final = 1.5
+"""Gaps of so many slice spacings lack a slice."""
+
 _MAX_THICKNESS_MM: Final = 50.0
 """Largest SliceThickness that is believed."""
 
@@ -114,6 +117,11 @@ def _coarser(best: Series, other: Series) -> str:
     return f"slices {slice_extent_mm(other):.2f} mm thick, thicker than the selected {slice_extent_mm(best):.2f} mm"
 
 
+def _has_gap(series: Series) -> bool:
+    """Return whether slices are missing between others."""
+    return len(series.stack.order) > 1 and series.stack.widest_gap()[1] > _MIN_GAP_SPACINGS * series.stack.spacing_mm
+
+
 def _pixel_mm(series: Series) -> float:
     """Return the larger pixel spacing; of reformatted slices one is the spacing of the slices they were made from."""
     return max(series.stack.pixel_spacing_mm) if is_axial(series) else min(series.stack.pixel_spacing_mm)
@@ -135,6 +143,7 @@ CRITERIA: Final = (
         lambda series: _pixel_mm(series) > MAX_FINE_PIXEL_MM,
         lambda best, other: f"pixels of {_pixel_mm(other):.2f} mm, coarser than the selected {_pixel_mm(best):.2f} mm",
     ),
+    Criterion(_has_gap, lambda _, other: f"lacks slices: a gap of {other.stack.widest_gap()[1]:.2f} mm"),
     Criterion(
         lambda series: not is_sharp(series.headers[0].kernel),
         lambda _, other: f"kernel {other.headers[0].kernel or 'unknown'} is softer",
