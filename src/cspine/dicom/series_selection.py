@@ -25,6 +25,7 @@ from cspine.dicom.ranking.criteria import (
 )
 from cspine.dicom.ranking.image_type import is_virtual, not_slices_reason
 from cspine.dicom.ranking.sop_class import other_kind
+from cspine.dicom.ranking.species import is_of_animal
 from cspine.dicom.series import Series, Study
 
 MIN_SLICES: Final = 10
@@ -225,8 +226,10 @@ def _rejection_reason(series: Series, *, is_requested: bool) -> str | None:
         return reason
     if first.frames > 1 and first.position_mm is None:
         return "frames of a multi-frame image without a position in space"
-    if first.samples_per_pixel != 1:
+    if first.samples_per_pixel != 1 or first.photometric_interpretation == "PALETTE COLOR":
         return "color images"
+    if is_of_animal(first):
+        return "images of an animal (DICOM: PatientSpeciesDescription, AnatomicalOrientationType)"
     if "LOCALIZER" in first.image_type:
         return "a scout image (DICOM: LOCALIZER)"
     try:

@@ -1,6 +1,7 @@
 """Headers: the own parser agrees with pydicom, and invalid headers are rejected with one line."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.data import get_testdata_files
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from tests.support.dicom import make_hu, write_series
 
 from cspine.core.errors import DicomError, InputError
+from cspine.dicom import load_volume
 from cspine.dicom.codec.dataset import elements_by_pydicom, looks_like_dicom
 from cspine.dicom.codec.elements import MAX_NESTING, TruncatedError, UnsupportedLayoutError, walk_elements
 from cspine.dicom.codec.header import _REQUIRED_TAGS, SliceHeader, read_header, suppress_pydicom_warnings
@@ -243,3 +247,62 @@ def test_warnings_are_restored_by_the_last_thread() -> None:
 
     assert logging.getLogger("pydicom").level == level
     assert list(warnings.filters) == before
+
+
+def raw_value(keyword: str, vr: str, value: bytes) -> Callable[[Dataset, int], Dataset]:
+    """Return a change of a slice's data set that stores a value as it is, valid or not."""
+
+    def change(dataset: Dataset, _: int) -> Dataset:
+        tag = Tag(keyword)
+        dataset._dict[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+        return dataset
+
+    return change
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [
+        ("SliceThickness", "DS", b"3.0 mm"),
+        ("GantryDetectorTilt", "DS", b"none"),
+        ("InstanceNumber", "IS", b"A1"),
+        ("SeriesNumber", "IS", b"3a"),
+        ("AcquisitionNumber", "IS", b"1-1 "),
+    ],
+)
+def test_invalid_values_of_what_is_not_needed_are_as_good_as_none(
+    tmp_path: Path, keyword: str, vr: str, value: bytes
+) -> None:
+    write_series(tmp_path, HU, change=raw_value(keyword, vr, value))
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array, HU)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("RescaleType", b"Hounsfield Units"),
+        ("RescaleType", b"hu"),
+        ("Modality", b"ct"),
+        ("ImageType", b"original\\axial"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+def test_codes_are_read_however_they_are_spelled(tmp_path: Path, keyword: str, value: bytes) -> None:
+    write_series(tmp_path, HU, change=raw_value(keyword, "LO", value))
+
+    volume = load_volume(tmp_path)
+
+    np.testing.assert_array_equal(volume.array, HU)
+    assert volume.provenance is not None
+    assert volume.provenance.repairs == ()
+
+
+def test_another_quantity_is_refused_however_it_is_spelled(tmp_path: Path) -> None:
+    write_series(tmp_path, HU, change=raw_value("RescaleType", "LO", b"suv "))
+
+    with pytest.raises(DicomError, match="RescaleType is not HU"):
+        load_volume(tmp_path)

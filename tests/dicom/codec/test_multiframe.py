@@ -132,3 +132,34 @@ def test_series_of_other_values_than_hounsfield_units_are_not_selected(tmp_path:
     volume = load_volume(series)  # a series that is passed itself is loaded, with a warning
     assert volume.provenance is not None
     assert "RescaleType is not HU; values taken as Hounsfield units" in volume.provenance.repairs
+
+
+def test_frames_without_functional_groups_have_no_position_but_the_file_one(tmp_path: Path) -> None:
+    def change(dataset: Dataset) -> None:
+        del dataset.PerFrameFunctionalGroupsSequence
+        dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [-56, -48, 0], [1, 0, 0, 0, 1, 0]
+        dataset.PixelSpacing, dataset.SliceThickness, dataset.SpacingBetweenSlices = [2, 2], 3, 3
+
+    write_enhanced(tmp_path / "e.dcm", HU, change=change)
+
+    with pytest.raises(DicomError, match="frames of a multi-frame image without a position in space"):
+        load_volume(tmp_path)
+
+
+@pytest.mark.parametrize("has_empty_group", [True, False])
+def test_a_single_frame_may_have_everything_in_its_shared_groups(tmp_path: Path, has_empty_group: bool) -> None:
+    for k in range(len(HU)):
+
+        def change(dataset: Dataset, k: int = k) -> None:
+            position = Dataset()
+            position.ImagePositionPatient = [-56, -48, 3 * k]
+            dataset.SharedFunctionalGroupsSequence[0].PlanePositionSequence = [position]
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{k + 1}"
+            if has_empty_group:
+                dataset.PerFrameFunctionalGroupsSequence = [Dataset()]
+            else:
+                del dataset.PerFrameFunctionalGroupsSequence
+
+        write_enhanced(tmp_path / f"{k}.dcm", HU[k : k + 1], change=change)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)

@@ -18,6 +18,7 @@ from cspine.dicom.codec.elements import MEDIA_CLASS, Elements, RawElement
 from cspine.dicom.codec.pixel_format import PixelFormat
 from cspine.dicom.codec.read_elements import read_elements
 from cspine.dicom.codec.values import InvalidValueError, Values
+from cspine.dicom.hounsfield import standard_rescale_type
 from cspine.dicom.sources import SourceFile
 
 MAX_SIDE: Final = 8192
@@ -45,7 +46,7 @@ _TAGS: Final = {
         "PixelSpacing", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
         "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope", "RescaleType", "IssuerOfPatientID", "PatientName",
         "PatientBirthDate", "PatientSex", "KVP", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase",
-        "SeriesDescription", "FilterType",
+        "SeriesDescription", "FilterType", "PatientSpeciesDescription", "AnatomicalOrientationType",
     )
 }  # fmt: skip
 _TAGS["MediaStorageSOPClassUID"] = MEDIA_CLASS
@@ -112,6 +113,8 @@ class SliceHeader:
         NominalPercentageOfCardiacPhase: the phase of the heartbeat, in percent.
     series_description, filter_type : str or None
         SeriesDescription and FilterType. A description may be personal: it only distinguishes images.
+    species, anatomical_orientation : str or None
+        PatientSpeciesDescription and AnatomicalOrientationType, which images of animals have.
     """
 
     file: SourceFile
@@ -152,6 +155,8 @@ class SliceHeader:
     cardiac_phase: float | None = None
     series_description: str | None = None
     filter_type: str | None = None
+    species: str | None = None
+    anatomical_orientation: str | None = None
 
 
 def read_header(file: SourceFile) -> SliceHeader:
@@ -236,7 +241,7 @@ def _to_header(file: SourceFile, elements: Elements) -> SliceHeader:
         header = SliceHeader(
             file=file,
             sop_instance_uid=values.text("SOPInstanceUID") or "",
-            instance_number=values.integer("InstanceNumber"),
+            instance_number=values.lenient_integer("InstanceNumber"),
             transfer_syntax_uid=elements.transfer_syntax_uid,
             frame=0,
             position_mm=(position[0], position[1], position[2]) if position else None,
@@ -256,61 +261,51 @@ def _shared_attributes(values: frozenset[tuple[int, RawElement]]) -> dict[str, A
     """Return the attributes that most slices of a series share; cached, so that they are converted once."""
     get = Values(dict(values), _TAGS)
     spacing = get.numbers("PixelSpacing", 2)
-    temporal_position = _lenient_number(get, "TemporalPositionIdentifier")
     return {
         "study_instance_uid": get.text("StudyInstanceUID") or "",
         "series_instance_uid": get.text("SeriesInstanceUID") or "",
         "patient_id": get.text("PatientID"),
         "sop_class_uid": get.text("SOPClassUID") or get.text("MediaStorageSOPClassUID"),
-        "modality": get.text("Modality"),
-        "image_type": get.texts("ImageType"),
+        "modality": _upper(get.text("Modality")),
+        "image_type": tuple(text.upper() for text in get.texts("ImageType")),
         "frame_of_reference_uid": get.text("FrameOfReferenceUID"),
-        "series_number": get.integer("SeriesNumber"),
-        "acquisition_number": get.integer("AcquisitionNumber"),
+        "series_number": get.lenient_integer("SeriesNumber"),
+        "acquisition_number": get.lenient_integer("AcquisitionNumber"),
         "rows": get.integer("Rows"),
         "columns": get.integer("Columns"),
         "frames": get.integer("NumberOfFrames") or 1,
         "samples_per_pixel": get.integer("SamplesPerPixel") or 1,
-        "photometric_interpretation": get.text("PhotometricInterpretation"),
+        "photometric_interpretation": _upper(get.text("PhotometricInterpretation")),
         "pixel_spacing_mm": (spacing[0], spacing[1]) if spacing else None,
         "orientation": get.numbers("ImageOrientationPatient", 6),
-        "slice_thickness_mm": get.number("SliceThickness"),
-        "gantry_tilt_deg": get.number("GantryDetectorTilt"),
+        "slice_thickness_mm": get.lenient_number("SliceThickness"),
+        "gantry_tilt_deg": get.lenient_number("GantryDetectorTilt"),
         "kernel": " ".join(get.texts("ConvolutionKernel")) or None,
         "manufacturer": get.text("Manufacturer"),
-        "rescale_type": get.text("RescaleType"),
+        "rescale_type": standard_rescale_type(get.text("RescaleType")),
         "pixel_format": _pixel_format(get),
-        "issuer_of_patient_id": _lenient_text(get, "IssuerOfPatientID"),
+        "issuer_of_patient_id": get.lenient_text("IssuerOfPatientID"),
         "demographics": _demographics(get),
-        "kvp": _lenient_number(get, "KVP"),
-        "temporal_position": None if temporal_position is None else int(temporal_position),
-        "cardiac_phase": _lenient_number(get, "NominalPercentageOfCardiacPhase"),
-        "series_description": _lenient_text(get, "SeriesDescription"),
-        "filter_type": _lenient_text(get, "FilterType"),
+        "kvp": get.lenient_number("KVP"),
+        "temporal_position": get.lenient_integer("TemporalPositionIdentifier"),
+        "cardiac_phase": get.lenient_number("NominalPercentageOfCardiacPhase"),
+        "series_description": get.lenient_text("SeriesDescription"),
+        "filter_type": get.lenient_text("FilterType"),
+        "species": get.lenient_text("PatientSpeciesDescription"),
+        "anatomical_orientation": get.lenient_text("AnatomicalOrientationType"),
     }
 
 
 def _demographics(get: Values) -> str | None:
     """Return a hash of the patient's name, birth date and sex, without differences of writing; None if all lack."""
-    texts = [_lenient_text(get, keyword) for keyword in ("PatientName", "PatientBirthDate", "PatientSex")]
+    texts = [get.lenient_text(keyword) for keyword in ("PatientName", "PatientBirthDate", "PatientSex")]
     words = [re.sub(r"[\W_]+", " ", text or "").strip().casefold() for text in texts]
     return hashlib.sha256("|".join(words).encode()).hexdigest()[:16] if any(words) else None
 
 
-def _lenient_text(get: Values, keyword: str) -> str | None:
-    """Return a text that only distinguishes images; an invalid one is as good as none."""
-    try:
-        return get.text(keyword)
-    except InvalidValueError:
-        return None
-
-
-def _lenient_number(get: Values, keyword: str) -> float | None:
-    """Return a number that only distinguishes images; an invalid one is as good as none."""
-    try:
-        return get.number(keyword)
-    except InvalidValueError:
-        return None
+def _upper(text: str | None) -> str | None:
+    """Return a code in upper case, which is the only one that the standard allows (PS3.5, section 6.2)."""
+    return None if text is None else text.upper()
 
 
 _PER_SLICE_TAGS: Final = frozenset(

@@ -13,6 +13,7 @@ from cspine.core.errors import ArchiveError, DicomError
 from cspine.dicom.codec.dataset import parse, parse_deflated
 from cspine.dicom.codec.header import SliceHeader, make_pixel_format
 from cspine.dicom.codec.pixel_format import PixelFormat
+from cspine.dicom.hounsfield import standard_rescale_type
 
 _CONVERTED: Final = ("ConvolutionKernel", "KVP", "AcquisitionNumber", "TemporalPositionIdentifier")
 """Attributes that a legacy converted image keeps as they were in the images of one slice each."""
@@ -120,13 +121,15 @@ def _parse_header(header: SliceHeader) -> Dataset:
 
 def _all_frames(header: SliceHeader, dataset: Dataset) -> tuple[SliceHeader, ...]:
     per_frame = _items(dataset, "PerFrameFunctionalGroupsSequence")
-    if not per_frame:
-        return (header,)
+    shared = _items(dataset, "SharedFunctionalGroupsSequence")
+    if not per_frame and header.frames == 1:
+        per_frame = [Dataset()]  # of a single frame, everything may be in the shared groups
+    if not per_frame:  # a position of the file is not that of each frame
+        return (replace(header, position_mm=None),)
     if len(per_frame) != header.frames:
         raise DicomError(
             f"{header.file.name}: describes {len(per_frame)} frames but declares {header.frames}; export it again"
         )
-    shared = _items(dataset, "SharedFunctionalGroupsSequence")
     common = _flatten(shared[0]) if shared else {}
     return tuple(_frame(header, number, {**common, **_flatten(group)}) for number, group in enumerate(per_frame))
 
@@ -149,8 +152,8 @@ def _frame(header: SliceHeader, number: int, values: Mapping[str, Any]) -> Slice
     """Return the header of one frame: the file's, with the values of the frame's functional groups."""
     spacing, position = _numbers(values, "PixelSpacing", 2), _numbers(values, "ImagePositionPatient", 3)
     orientation = _numbers(values, "ImageOrientationPatient", 6)
-    thickness = values.get("SliceThickness")
-    acquisition = values.get("FrameAcquisitionNumber", values.get("AcquisitionNumber"))
+    thickness = _lenient_number(values, "SliceThickness")
+    acquisition = _lenient_number(values, "FrameAcquisitionNumber", "AcquisitionNumber")
     temporal_position = _lenient_number(values, "TemporalPositionIndex", "TemporalPositionIdentifier")
     kvp = _lenient_number(values, "KVP")
     cardiac_phase = _lenient_number(values, "NominalPercentageOfCardiacPhase")
@@ -169,10 +172,10 @@ def _frame(header: SliceHeader, number: int, values: Mapping[str, Any]) -> Slice
         frame=number,
         instance_number=number + 1,
         acquisition_number=header.acquisition_number if acquisition is None else int(acquisition),
-        slice_thickness_mm=header.slice_thickness_mm if thickness is None else float(thickness),
+        slice_thickness_mm=header.slice_thickness_mm if thickness is None else thickness,
         kernel=header.kernel if kernel is None else " ".join(_parts(kernel)),
-        image_type=header.image_type if frame_type is None else tuple(_parts(frame_type)),
-        rescale_type=values.get("RescaleType", header.rescale_type),
+        image_type=header.image_type if frame_type is None else tuple(text.upper() for text in _parts(frame_type)),
+        rescale_type=standard_rescale_type(values.get("RescaleType", header.rescale_type)),
         pixel_format=_apply_rescale(header.pixel_format, values),
         missing=tuple(keyword for keyword in header.missing if keyword not in available),
         kvp=header.kvp if kvp is None else kvp,

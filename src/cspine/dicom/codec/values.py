@@ -79,6 +79,25 @@ class Values:
             raise InvalidValueError(keyword)
         return numbers or None
 
+    def lenient_text(self, keyword: str) -> str | None:
+        """Return the value as `text` does; None if it is invalid."""
+        try:
+            return self.text(keyword)
+        except InvalidValueError:
+            return None
+
+    def lenient_number(self, keyword: str) -> float | None:
+        """Return the value as `number` does; None if it is invalid, such as "3.0 mm"."""
+        try:
+            return self.number(keyword)
+        except InvalidValueError:
+            return None
+
+    def lenient_integer(self, keyword: str) -> int | None:
+        """Return the value as `integer` does; None if it is invalid."""
+        number = self.lenient_number(keyword)
+        return None if number is None else int(number)
+
     def _numbers(self, keyword: str) -> tuple[float, ...]:
         raw = self._values.get(self._tags[keyword])
         if raw is None or not raw.value:
