@@ -5,6 +5,7 @@ require that levels follow each other and rate how well the distance and the dir
 agree with those of neighbors. Detections that do not fit into the column are left out.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Floats, Indices
+from cspine.spine.spine_map import Vertebra
 
 N_LEVELS: Final = 8
 """C1 to C7, and thoracic; thoracic vertebrae follow each other."""
@@ -175,6 +177,22 @@ def expected_distance_mm(above: str, below: str) -> float:
     """
     numbers = range(_number(above), _number(below))
     return float(sum(_SPACING_MM[min(number, N_LEVELS - 1)] for number in numbers))
+
+
+def relative_size(vertebrae: Sequence[Vertebra]) -> float | None:
+    """Return the median distance between neighbors relative to an adult's; None of fewer than two vertebrae.
+
+    Parameters
+    ----------
+    vertebrae : sequence of Vertebra
+        From the head down.
+    """
+    ratios = [
+        float(np.linalg.norm(above.frame_lps[:3, 3] - below.frame_lps[:3, 3]))
+        / expected_distance_mm(above.level, below.level)
+        for above, below in pairwise(vertebrae)
+    ]
+    return float(np.median(ratios)) if ratios else None
 
 
 def _number(level: str) -> int:

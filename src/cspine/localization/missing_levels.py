@@ -5,14 +5,13 @@ beyond the outermost one along its own axis, at the mean distance of the levels 
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from cspine.core.anatomy import VERTEBRAE, Level
 from cspine.core.typing import Floats
-from cspine.localization.level_assignment import expected_distance_mm
+from cspine.localization.level_assignment import expected_distance_mm, relative_size
 from cspine.spine.occupancy_template import IsInside
 from cspine.spine.spine_map import Vertebra
 
@@ -71,9 +70,5 @@ def _expected_body(nearest: Vertebra, level: Level, size: float) -> Floats:
 
 def _patient_size(vertebrae: Sequence[Vertebra]) -> float:
     """Return the median distance between vertebrae as a factor of the expected one; 1 of a single vertebra."""
-    factors = [
-        float(np.linalg.norm(above.frame_lps[:3, 3] - below.frame_lps[:3, 3]))
-        / expected_distance_mm(above.level, below.level)
-        for above, below in pairwise(vertebrae)
-    ]
-    return float(np.clip(np.median(factors), *_SIZE_RANGE)) if factors else 1.0
+    size = relative_size(vertebrae)
+    return 1.0 if size is None else float(np.clip(size, *_SIZE_RANGE))

@@ -36,7 +36,7 @@ from cspine.core.anatomy import VERTEBRAE
 from cspine.core.findings import NotAssessable
 from cspine.core.typing import Floats
 from cspine.localization.coarse import CoarseVolume
-from cspine.localization.level_assignment import expected_distance_mm
+from cspine.localization.level_assignment import relative_size
 from cspine.models.metadata import COARSE_MM
 from cspine.spine.occupancy_template import OccupancyTemplate
 from cspine.spine.spine_map import SpineMap, Vertebra
@@ -49,6 +49,9 @@ MIN_AGREEMENT: Final = 0.28
 
 MIN_CERTAIN_AGREEMENT: Final = 0.38
 """Mean agreement below which the levels are doubtful."""
+
+_MIN_ORIENTED_AGREEMENT: Final = 0.42
+"""Mean agreement from which on front and back are certain; with both exchanged it is 0.40 at most."""
 
 _MIN_HEAD_MARGIN: Final = 0.012
 """The agreement exceeds that of the upside-down template by at least this much in a spine of the right orientation; in
@@ -96,6 +99,8 @@ _BODY_WINDOW_HU: Final = (0.0, 800.0)
 _MARGIN_MM: Final = 80.0
 """Other orientations are tried within this distance of the spine from side to side and front to back."""
 
+_LOWEST_TEMPLATE: Final = "T2"
+
 _SHIFTS_MM: Final = np.array([[0.0, y, z] for y in (-6, -3, 0, 3, 6) for z in (-6, -3, 0, 3, 6)])
 """Shifts over which a template is aligned before it is compared with its mirror image, (n, 3)."""
 
@@ -121,12 +126,15 @@ class _Shape:
     Attributes
     ----------
     agreements : (n,)
-        Agreement of each vertebra with a template that is mostly inside the scan.
+        Agreement of each vertebra from C1 to T2 with a template that is mostly inside the scan.
+    total : float
+        Sum of the agreements of all vertebrae; those below T2 are compared with the template of T2.
     head_margin : float
         Mean difference to the agreement with upside-down templates; nan where none could be compared.
     """
 
     agreements: Floats
+    total: float
     head_margin: float
 
     @property
@@ -166,7 +174,7 @@ def check_plausibility(
         return spine_map
     shape = _compare_shape(spine_map, coarse, templates, has_margin=localize is not None)
     implausible, doubts = _check_map(spine_map, coarse, shape) if cervical else (None, [])
-    is_weak = bool(not cervical or doubts or implausible)
+    is_weak = bool(not cervical or doubts or implausible) or not shape.mean >= _MIN_ORIENTED_AGREEMENT
     if localize is not None and (is_weak or not shape.head_margin >= _MIN_HEAD_MARGIN):
         orientations = _ORIENTATIONS if is_weak else _UPSIDE_DOWN
         around = _crop_around(spine_map, coarse)
@@ -190,7 +198,7 @@ def _check_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tupl
             f"{shape.mean:.2f}, at least {MIN_AGREEMENT:.2f} is needed); send a scan of the cervical spine"
         )
         return NotAssessable(code="no-cervical-spine", reason=reason), []
-    size = _relative_size(spine_map)
+    size = relative_size(spine_map.scanned_vertebrae)
     if size is not None and not _MIN_SIZE <= size <= _MAX_SIZE:
         reason = (
             f"the distances between the vertebrae are {size:.1f} times an adult's, so that pixel spacing, slice "
@@ -208,6 +216,8 @@ def _check_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tupl
         doubts.append(f"the distances between the vertebrae are {size:.1f} times an adult's")
     if len(spine_map.scanned_vertebrae) < _MIN_CERTAIN_VERTEBRAE:
         doubts.append(f"fewer than {_MIN_CERTAIN_VERTEBRAE} vertebrae were found")
+    if (above := _lost_neighbor(spine_map)) is not None:
+        doubts.append(f"{above} lies within the scan, but was not found, so that no level is counted from the head")
     if not all(_is_upright(vertebra) for vertebra in spine_map.scanned_vertebrae):
         doubts.append("a vertebra does not face the way the headers say that the patient faces")
     if _lacks_skull(spine_map, coarse):
@@ -223,18 +233,18 @@ def _check_orientation(
     orientations: Mapping[str, _Turn],
 ) -> tuple[NotAssessable | None, list[str]]:
     """Return why the stated orientation is refuted, or None, and why it is doubtful, by localizing in others."""
-    stated = float(shape.agreements.sum())
+    stated = shape.total
     best, difference = 0.0, ""
     for name, turn in orientations.items():
         turned = _turn(coarse, turn)
         alternative = localize(turned)
         if not any(vertebra.level in VERTEBRAE for vertebra in alternative.scanned_vertebrae):
             continue
-        agreements = _compare_shape(alternative, turned, templates, has_margin=False).agreements
-        if len(agreements) < _MIN_CERTAIN_VERTEBRAE or agreements.mean() < MIN_CERTAIN_AGREEMENT:
+        other = _compare_shape(alternative, turned, templates, has_margin=False)
+        if len(other.agreements) < _MIN_CERTAIN_VERTEBRAE or other.mean < MIN_CERTAIN_AGREEMENT:
             continue
-        if agreements.sum() > best:
-            best, difference = float(agreements.sum()), name
+        if other.total > best:
+            best, difference = other.total, name
     if best > _MAX_ALTERNATIVE_RATIO * stated:
         reason = f"by the anatomy, {difference} against what the headers say; {_ORIENTATION_REMEDY}"
         return NotAssessable(code="implausible-anatomy", reason=reason), []
@@ -266,31 +276,32 @@ def _compare_shape(
     spine_map: SpineMap, coarse: CoarseVolume, templates: Mapping[str, OccupancyTemplate], *, has_margin: bool
 ) -> _Shape:
     """Return how well vertebrae agree with the templates; the margin to upside-down ones takes most of the time."""
-    agreements, margins = [], []
+    agreements, margins, total = [], [], 0.0
     for vertebra in spine_map.scanned_vertebrae:
-        template = templates.get(vertebra.level)
+        is_known = vertebra.level in templates
+        template = templates.get(vertebra.level, templates.get(_LOWEST_TEMPLATE))
         if template is None:
             continue
         agreement = template.agreement(vertebra.frame_lps, coarse.sample)
         if agreement is not None:
-            agreements.append(agreement)
-        if not has_margin:
+            total += agreement
+            agreements += [agreement] * is_known
+        if not (has_margin and is_known):
             continue
         upright = template.best_agreement(vertebra.frame_lps, coarse.sample, _SHIFTS_MM)
         turned = template.best_agreement(vertebra.frame_lps @ np.diag([1.0, 1.0, -1.0, 1.0]), coarse.sample, _SHIFTS_MM)
         if upright is not None and turned is not None:
             margins.append(upright - turned)
-    return _Shape(np.array(agreements), float(np.mean(margins)) if margins else float("nan"))
+    return _Shape(np.array(agreements), total, float(np.mean(margins)) if margins else float("nan"))
 
 
-def _relative_size(spine_map: SpineMap) -> float | None:
-    """Return the median distance between neighbors relative to an adult's; None of fewer than two vertebrae."""
-    ratios = [
-        float(np.linalg.norm(below.frame_lps[:3, 3] - above.frame_lps[:3, 3]))
-        / expected_distance_mm(above.level, below.level)
-        for above, below in pairwise(spine_map.scanned_vertebrae)
-    ]
-    return float(np.median(ratios)) if ratios else None
+def _lost_neighbor(spine_map: SpineMap) -> str | None:
+    """Return the level above the uppermost one found if it lies within the scan, too; None otherwise."""
+    first = spine_map.scanned_vertebrae[0].level
+    if first not in VERTEBRAE or first == VERTEBRAE[0]:
+        return None
+    above = VERTEBRAE[VERTEBRAE.index(first) - 1]
+    return above if above in spine_map.not_found else None
 
 
 def _lacks_discs(spine_map: SpineMap, coarse: CoarseVolume) -> bool:
