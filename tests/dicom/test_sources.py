@@ -83,6 +83,24 @@ def test_an_empty_folder_and_a_missing_path_are_named(tmp_path: Path) -> None:
         list_files(tmp_path / "missing")
 
 
+def test_a_member_compressed_by_a_method_that_is_not_read_is_named(tmp_path: Path) -> None:
+    path = _zip(tmp_path / "a.zip", {"x.dcm": b"1"})
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<H", data, data.find(b"PK\x01\x02") + 10, 9)  # Deflate64
+    path.write_bytes(data)
+
+    with pytest.raises(
+        ArchiveError, match=r"'x\.dcm' is compressed by method 9, which is not read; unpack the archive"
+    ):
+        list_files(path)
+
+
+def test_names_with_backslashes_are_paths(tmp_path: Path) -> None:
+    path = _zip(tmp_path / "a.zip", {"Study\\Series 1\\1.dcm": b"one"})
+
+    assert [(file.name, file.read()) for file in list_files(path)] == [("Study/Series 1/1.dcm", b"one")]
+
+
 def test_a_member_without_a_name_is_rejected(tmp_path: Path) -> None:
     archive = _zip(tmp_path / "a.zip", {"x.dcm": b"1"})
     archive.write_bytes(archive.read_bytes().replace(b"x.dcm", b"\0.dcm"))  # zipfile cuts names at a zero

@@ -34,6 +34,7 @@ DAMAGE_ERRORS: Final = (
 _MAX_MEMORY_BYTES: Final = 32 * 2**20
 """Bytes of an expanded archive that are kept in memory; more go to a temporary file."""
 
+_ZIP_METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 _PIECE_BYTES: Final = 2**20
 _MAX_TAR_HEADER_BYTES: Final = 2**16
 """Most bytes of a tar's extended header; those of long names have a few hundred."""
@@ -86,6 +87,11 @@ class ZipArchive:
             check_member(label, info.filename, info.file_size, info.external_attr >> 16, budget.limits)
             if info.flag_bits & 0x1:
                 raise ArchiveError(f"{label}: {info.filename[:80]!r} is encrypted; unpack the archive first")
+            if info.compress_type not in _ZIP_METHODS:
+                raise ArchiveError(
+                    f"{label}: {info.filename[:80]!r} is compressed by method {info.compress_type}, which is not read; "
+                    "unpack the archive first"
+                )
         budget.add(0, sum(info.file_size for info in infos))
         self.members = tuple(Member(info.filename, info.file_size) for info in infos if not info.is_dir())
 
