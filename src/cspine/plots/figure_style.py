@@ -1,10 +1,12 @@
 """Common style of all figures, and writing them. matplotlib is imported when the first figure is created."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cspine.core.anatomy import COLORS, OVERALL
 from cspine.core.files import atomic_path
+from cspine.core.logging import quiet_logger
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,9 +38,7 @@ def new_figure(width: float, height: float, *, is_phantom: bool) -> "tuple[Figur
     is_phantom : bool
         Whether the data are phantoms, which the disclaimer then says.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = _empty_figure(width, height)
     add_disclaimer(figure, is_phantom=is_phantom)
     return figure, figure.add_subplot()
 
@@ -55,13 +55,19 @@ def new_panels(count: int, *, is_phantom: bool, width: float = 3.2, height: floa
     width, height : float
         Size of one panel in inches.
     """
-    from matplotlib.figure import Figure
-
     columns = min(count, _MAX_COLUMNS)
     rows = -(-count // columns)
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    figure = _empty_figure(width * columns, height * rows)
     add_disclaimer(figure, is_phantom=is_phantom)
     return figure, [figure.add_subplot(rows, columns, number) for number in range(1, count + 1)]
+
+
+def _empty_figure(width: float, height: float) -> "Figure":
+    """Return a figure, without matplotlib's remark where no home can be written and it uses a temporary folder."""
+    with quiet_logger("matplotlib", logging.ERROR):
+        from matplotlib.figure import Figure
+
+        return Figure(figsize=(width, height), layout="constrained")
 
 
 def add_disclaimer(figure: "Figure", *, is_phantom: bool) -> None:
