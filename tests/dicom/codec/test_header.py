@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.data import get_testdata_files
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -306,3 +306,18 @@ def test_another_quantity_is_refused_however_it_is_spelled(tmp_path: Path) -> No
 
     with pytest.raises(DicomError, match="RescaleType is not HU"):
         load_volume(tmp_path)
+
+
+@pytest.mark.parametrize(("implicit", "little"), [(True, True), (False, True), (False, False)])
+def test_a_data_set_without_meta_information_is_read_in_its_own_byte_order(
+    tmp_path: Path, implicit: bool, little: bool
+) -> None:
+    for path in write_series(tmp_path, HU):
+        dataset = dcmread(path)
+        if not little:
+            dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
+        del dataset.file_meta
+        dataset.preamble = None
+        dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
+
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)

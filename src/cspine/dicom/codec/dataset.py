@@ -9,7 +9,12 @@ import pydicom
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.filereader import read_dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from cspine.core.errors import DicomError
 from cspine.core.text import sanitize_text
@@ -104,8 +109,9 @@ def _to_elements(dataset: FileDataset, tags: frozenset[int] | None) -> Elements:
     if media_class:
         values[MEDIA_CLASS] = RawElement("UI", media_class.encode(), little_endian=True)
     if not syntax:
-        implicit = bool(dataset.original_encoding[0])
-        syntax = str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+        is_implicit, is_little_endian = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if is_little_endian else ExplicitVRBigEndian
+        syntax = str(ImplicitVRLittleEndian if is_implicit else explicit)
     return Elements(syntax, values, None, None)
 
 
