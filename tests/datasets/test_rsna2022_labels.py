@@ -72,6 +72,15 @@ def test_tables_as_spreadsheets_write_them_are_read(
     pd.testing.assert_frame_equal(read_labels(tmp_path / "changed.csv"), read_labels(plain))
 
 
+def test_identifiers_stay_text_and_names_of_nothing_are_refused(tmp_path: Path) -> None:
+    identifiers = ["00123", "123", "1e5", "100000", "1.20"]
+    rows = [f"{identifier}{',0' * 8}" for identifier in identifiers]
+
+    assert read_labels(write(tmp_path / "a.csv", HEADER, *rows)).index.tolist() == identifiers
+    with pytest.raises(LabelError, match="1 of 6 rows have no StudyInstanceUID"):
+        read_labels(write(tmp_path / "b.csv", HEADER, *rows, f"NA{',0' * 8}"))
+
+
 def test_missing_empty_or_binary_file_raises(tmp_path: Path) -> None:
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
     (tmp_path / "empty.csv").touch()
