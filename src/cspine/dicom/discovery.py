@@ -16,7 +16,10 @@ from cspine.dicom.files.limits import LimitExceededError
 from cspine.dicom.files.listing import list_files
 from cspine.dicom.grouping.group import group_headers
 from cspine.dicom.grouping.lost_files import UnreadFile, assign_unread, find_cut_off
-from cspine.dicom.nifti import is_nifti, nifti_headers
+from cspine.dicom.nifti.files import is_nifti
+from cspine.dicom.nifti.headers import nifti_headers
+from cspine.dicom.nifti.labels import LabelMapError
+from cspine.dicom.nifti.names import separate_volumes
 from cspine.dicom.series import Discovery
 from cspine.dicom.sources import SourceFile, UnreadableFile
 
@@ -96,6 +99,7 @@ def discover_files(files: Sequence[SourceFile], *, origin: str, progress: Progre
         unread += [UnreadFile(file, _BESIDE_DICOM, is_image=False) for file in volumes]
     elif volumes:
         headers, unreadable = _read_all(volumes, progress)
+        headers = separate_volumes(headers)
         unread += unreadable
     if not headers:
         count = "the only file" if len(files) == 1 else f"none of the {len(files):,} files"
@@ -128,6 +132,8 @@ def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[Sli
 def _unread(file: SourceFile, error: InputError, files: Sequence[SourceFile]) -> list[UnreadFile]:
     """Return a file that was not read; after a DICOMDIR also the files that it lists and that are not there."""
     reason = str(error).removeprefix(f"{file.name}: ")
+    if isinstance(error, LabelMapError):
+        return [UnreadFile(file, reason, is_image=False)]
     if not isinstance(error, _MediaDirectoryError):
         return [UnreadFile(file, reason, is_image=file.is_lost if isinstance(file, UnreadableFile) else None)]
     try:

@@ -24,7 +24,11 @@ _RESAMPLED_PLANES_PER_BATCH: Final = 32
 
 
 def read_planes(
-    headers: Sequence[SliceHeader], grid: Grid, keep: tuple[slice, slice, slice], progress: Progress
+    headers: Sequence[SliceHeader],
+    grid: Grid,
+    keep: tuple[slice, slice, slice],
+    progress: Progress,
+    cache: FrameCache,
 ) -> HounsfieldUnits:
     """Decode the requested planes of a grid.
 
@@ -38,6 +42,8 @@ def read_planes(
         Planes, rows and columns to keep; rows and columns have the same step.
     progress : Progress
         Called with the number of planes decoded.
+    cache : FrameCache
+        Cache of the current load.
 
     Returns
     -------
@@ -55,7 +61,6 @@ def read_planes(
     array = np.empty((len(planes), *region.shape), np.int16)
     if not array.size:
         return array
-    cache = FrameCache()
 
     def read_stored(batch: range) -> None:
         for position in batch:

@@ -10,7 +10,8 @@ import numpy as np
 from cspine.core.errors import InputError, LabelError
 from cspine.core.typing import Floats, Labels
 from cspine.dicom.codec.header import suppress_pydicom_warnings
-from cspine.dicom.nifti import NiftiGrid, open_nifti, read_grid
+from cspine.dicom.nifti.files import open_nifti
+from cspine.dicom.nifti.grid import NiftiGrid, read_grid
 from cspine.dicom.sources import SourceFile
 
 _ALIGNMENT_TOLERANCE: Final = 1e-3

@@ -1,7 +1,7 @@
 """Decode a series to one straight, even volume in Hounsfield units, with its provenance."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import highdicom
 import numpy as np
@@ -9,7 +9,9 @@ import numpy as np
 from cspine.core.errors import GeometryError
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats, HounsfieldUnits
+from cspine.dicom.attenuation.check import check_attenuation
 from cspine.dicom.codec.codecs import NIFTI, transfer_syntax_name
+from cspine.dicom.codec.frames import FrameCache
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import MAX_STRAIGHT_TILT_DEG
 from cspine.dicom.grid import Grid
@@ -47,10 +49,18 @@ class Provenance:
 class Volume(highdicom.Volume):
     """A `highdicom.Volume` of int16 HU, indices ``[k, j, i]``, with its provenance.
 
-    Volumes derived from it, such as cropped or flipped ones, do not carry the provenance.
+    Volumes derived from it, such as cropped or flipped ones, carry neither provenance nor series.
+
+    Attributes
+    ----------
+    provenance : Provenance or None
+        The files it was made from.
+    series : Series or None
+        The series it was made from, by whose headers single slices are Hounsfield units, too.
     """
 
     provenance: Provenance | None = None
+    series: Series | None = None
 
 
 Range = slice | tuple[int, int] | None
@@ -84,16 +94,31 @@ def read_volume(
         The requested ranges are empty.
     DecodeError
         The pixels of a file cannot be decoded.
+    NotHounsfieldError
+        The values are certainly not Hounsfield units.
     """
-    headers = [series.headers[index] for index in series.stack.order]
+    cache = FrameCache()
+    checked = check_attenuation([series.headers[index] for index in series.stack.order], cache)
+    headers = checked.headers
     keep = (_as_slices(slices, step), _as_slice(rows, step), slice(None, None, step))
-    array = read_planes(headers, grid, keep, progress)
+    array = read_planes(headers, grid, keep, progress, cache)
     if not array.size:
         raise GeometryError(f"{headers[0].file.name}: the requested ranges of slices and rows are empty; widen them")
     affine = _crop_affine(grid.affine_lps, keep, grid.shape)
     sources = headers[keep[0]] if grid.is_stack else headers
-    repairs = [*_describe_repairs(series, grid), *_describe_doubts(array, headers)]
-    return _make_volume(array, affine, series, sources, repairs=repairs)
+    repairs = [
+        *_describe_repairs(series, grid),
+        *_describe_doubts(array, headers, is_corrected=bool(checked.repairs)),
+        *checked.repairs,
+        *_describe_overflow(cache, headers),
+    ]
+    volume = _make_volume(array, affine, series, sources, repairs=repairs)
+    if checked.repairs:
+        corrected = dict(zip(series.stack.order.tolist(), headers, strict=True))
+        volume.series = replace(
+            series, headers=tuple(corrected.get(index, header) for index, header in enumerate(series.headers))
+        )
+    return volume
 
 
 def _make_volume(
@@ -101,6 +126,7 @@ def _make_volume(
 ) -> Volume:
     frame_of_reference = series.headers[0].frame_of_reference_uid
     volume = Volume(array, affine, "PATIENT", frame_of_reference_uid=frame_of_reference)
+    volume.series = series
     volume.provenance = Provenance(
         study_instance_uid=series.study_instance_uid,
         series_instance_uid=series.series_instance_uid,
@@ -140,10 +166,24 @@ def _describe_duplicates(series: Series) -> list[str]:
     return [f"{count} duplicate slice{'s' * (count > 1)} removed, first: {removed} lies where {kept} does"]
 
 
-def _describe_doubts(array: HounsfieldUnits, headers: list[SliceHeader]) -> list[str]:
+def _describe_overflow(cache: FrameCache, headers: list[SliceHeader]) -> list[str]:
+    """Return a sentence about files whose values exceed the bits that they declare, if there are any."""
+    names = [header.file.name for header in headers if header.file.name in cache.overflowing]
+    if not names:
+        return []
+    bits = next(header.pixel_format.bits_stored for header in headers if header.file.name == names[0])
+    return [
+        f"files set bits above the {bits} of BitsStored ({len(set(names))}, first: {names[0]}); these bits were "
+        "cleared, so that values are too low where they are not those of an overlay, such as in metal"
+    ]
+
+
+def _describe_doubts(array: HounsfieldUnits, headers: list[SliceHeader], *, is_corrected: bool) -> list[str]:
     """Return a sentence for each assumption about values or tilt that the headers do not confirm."""
     first, doubts = headers[0], []
-    if first.transfer_syntax_uid == NIFTI:
+    if is_corrected:
+        pass  # the correction's own sentence says what was taken
+    elif first.transfer_syntax_uid == NIFTI:
         doubts.append("NIfTI does not declare the unit of its values; taken as Hounsfield units")
     elif any("RescaleIntercept" in header.missing for header in headers):
         doubts.append("RescaleIntercept is missing; stored values taken as Hounsfield units")

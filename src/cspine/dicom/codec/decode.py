@@ -16,7 +16,7 @@ from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.codec.pixel_format import PixelFormat
 from cspine.dicom.codec.pixels import PixelRegion, swap_bytes, to_hu
 from cspine.dicom.codec.rle import decode_rle
-from cspine.dicom.nifti import read_nifti_array, write_nifti_hu
+from cspine.dicom.nifti.values import read_nifti_array, write_nifti_hu
 
 _MAX_PADDING_BYTES: Final = 1024
 """Most bytes after the pixels that writers add to fill a block; with more, the header describes another image."""
@@ -46,7 +46,7 @@ def decode_into(header: SliceHeader, region: PixelRegion, out: HounsfieldUnits, 
         names the file and the codec.
     """
     if header.transfer_syntax_uid == NIFTI:
-        write_nifti_hu(cache.get(header, lambda header: read_nifti_array(header.file)), header.frame, region, out)
+        write_nifti_hu(cache.get(header, lambda header: read_nifti_array(header.file)), header, region, out)
         return
     pixels, name = header.pixel_format, header.file.name
     interpretation = header.photometric_interpretation or "no photometric interpretation"
@@ -61,7 +61,8 @@ def decode_into(header: SliceHeader, region: PixelRegion, out: HounsfieldUnits, 
         stored = _shift_down(region.crop(_decode_rle(header, cache)), pixels)
     else:
         stored = _read_native(header, region, out, cache)
-    to_hu(stored, pixels, out)
+    if to_hu(stored, pixels, out):
+        cache.overflowing.add(name)
 
 
 def _shift_down(stored: _Stored, pixels: PixelFormat) -> _Stored:

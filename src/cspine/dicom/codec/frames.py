@@ -28,9 +28,15 @@ class FrameCache:
     """Cache of multi-frame files during one load, so that each such file is read once.
 
     It is shared by the threads of the load and discarded with it.
+
+    Attributes
+    ----------
+    overflowing : set of str
+        Names of files whose stored bits do not hold all values (`cspine.dicom.codec.pixels.to_hu`).
     """
 
     def __init__(self) -> None:
+        self.overflowing: set[str] = set()
         self._lock = Lock()
         self._cache: dict[SourceFile, Any] = {}
 

@@ -115,6 +115,8 @@ class SliceHeader:
         SeriesDescription and FilterType. A description may be personal: it only distinguishes images.
     species, anatomical_orientation : str or None
         PatientSpeciesDescription and AnatomicalOrientationType, which images of animals have.
+    warnings : tuple of str
+        Sentences about contradictions in the file, for the warnings of its series.
     """
 
     file: SourceFile
@@ -157,6 +159,7 @@ class SliceHeader:
     filter_type: str | None = None
     species: str | None = None
     anatomical_orientation: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_header(file: SourceFile) -> SliceHeader:

@@ -48,7 +48,7 @@ class PixelRegion:
         return self.step == 1
 
 
-def to_hu(stored: npt.NDArray[Any], pixels: PixelFormat, out: HounsfieldUnits) -> None:
+def to_hu(stored: npt.NDArray[Any], pixels: PixelFormat, out: HounsfieldUnits) -> bool:
     """Convert stored values to Hounsfield units, rounded and clipped to int16; padding becomes `AIR_HU`.
 
     The rescaling is that of PS3.3, section C.11.1.1.2.
@@ -61,16 +61,23 @@ def to_hu(stored: npt.NDArray[Any], pixels: PixelFormat, out: HounsfieldUnits) -
         How they are stored, and their slope, intercept and padding.
     out : (rows, columns) int16 array
         Array to write to.
+
+    Returns
+    -------
+    bool
+        Whether bits above the stored ones are set: those of an overlay, or of values that need more bits than the
+        header declares. The standard has them cleared (PS3.5, section 8.1.1).
     """
     if stored.dtype.itemsize > 2:
         _to_hu_wide(stored, pixels, out)
-        return
+        return False
     values = out.view(np.uint16)
     if stored.dtype.itemsize == 2:
         stored = stored.view(np.uint16)
     if not np.may_share_memory(stored, values):
         np.copyto(out if stored.dtype == np.int8 else values, stored)
     bits = min(pixels.bits_stored, 16)
+    has_higher_bits = stored.dtype.itemsize == 2 and _has_higher_bits(values, pixels, bits)
     _mask_stored_bits(values, pixels, bits)
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if pixels.signed else (0, (1 << bits) - 1)
     padded = _padding_mask(out if pixels.signed else values, pixels, bits)
@@ -81,12 +88,23 @@ def to_hu(stored: npt.NDArray[Any], pixels: PixelFormat, out: HounsfieldUnits) -
         np.copyto(out, _rescale(signed, pixels))
     if padded is not None:
         out[padded] = AIR_HU
+    return has_higher_bits
 
 
 def swap_bytes(values: npt.NDArray[Any], *, little_endian: bool) -> None:
     """Convert values from the byte order of a file to the machine's, in place."""
     if little_endian != (sys.byteorder == "little"):
         values.byteswap(inplace=True)
+
+
+def _has_higher_bits(values: npt.NDArray[np.uint16], pixels: PixelFormat, bits: int) -> bool:
+    """Return whether bits above the stored ones are set other than as the sign."""
+    if bits == 16 or int(values.max(initial=0)) >> bits == 0:
+        return False
+    if not pixels.signed:
+        return True
+    is_number = (values >> bits == 0) | (values >> (bits - 1) == (1 << (17 - bits)) - 1)
+    return not bool(is_number.all())
 
 
 def _mask_stored_bits(values: npt.NDArray[np.uint16], pixels: PixelFormat, bits: int) -> None:

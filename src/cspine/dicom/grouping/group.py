@@ -73,7 +73,15 @@ def _find_shared_uids(studies: Mapping[tuple[str, PatientKey], Iterable[Series]]
 
 def _series(bundle: Bundle, parts: Iterable[Part]) -> list[Series]:
     uids = bundle.study_instance_uid, bundle.series_instance_uid
-    return [Series(*uids, tuple(part.headers), number, part.warnings) for number, part in enumerate(parts)]
+    return [
+        Series(*uids, tuple(part.headers), number, (*part.warnings, *_warnings(part.headers)))
+        for number, part in enumerate(parts)
+    ]
+
+
+def _warnings(headers: Iterable[SliceHeader]) -> tuple[str, ...]:
+    """Return the sentences about the files of a series, each once."""
+    return tuple(dict.fromkeys(sentence for header in headers for sentence in header.warnings))
 
 
 def _bundle(headers: Iterable[SliceHeader]) -> list[Bundle]:
