@@ -11,8 +11,8 @@ import numpy as np
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Grays
-from cspine.dicom.geometry import POSITION_TOLERANCE_MM
 from cspine.dicom.files.broken_copies import find_broken_copies
+from cspine.dicom.geometry import POSITION_TOLERANCE_MM
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
 from cspine.spine.bone_trace import trace_spine
 from cspine.spine.centerline import SpineCenterline
@@ -134,8 +134,14 @@ def compile_study(
             views.level: label_cells(labeling.labels, volume.inverse_affine, views) for views in images.levels
         }
         images = replace(images, fracture_cells=cells)
-    doubts = _acquisition_warnings(plan.series.stack)
-    warnings = (*plan.warnings, *volume.provenance.repairs, *doubts, *label_warnings)
+    doubts = images.spine.doubts if images.spine else ()
+    warnings = (
+        *doubts,
+        *plan.warnings,
+        *volume.provenance.repairs,
+        *_acquisition_warnings(plan.series.stack),
+        *label_warnings,
+    )
     return CompiledStudy(plan.selection, volume.provenance, images, warnings)
 
 
