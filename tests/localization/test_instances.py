@@ -140,9 +140,7 @@ def test_votes_far_from_the_neck_do_not_hide_it_in_a_scan_of_the_whole_body() ->
     n_stray = len(votes.points_lps_mm) // 8
     stray = subset(votes, np.arange(len(votes.points_lps_mm)) < n_stray)
     far = replace(stray, points_lps_mm=stray.points_lps_mm - [200.0, 0.0, 800.0])
-    joined = VoxelVotes(
-        *(np.concatenate([getattr(votes, name), getattr(far, name)]) for name in _FIELDS), votes.voxel_mm3
-    )
+    joined = replace(votes, **{name: np.concatenate([getattr(votes, name), getattr(far, name)]) for name in _FIELDS})
 
     instances = find_instances(joined, is_whole_body=True)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import pydicom
@@ -70,7 +71,8 @@ def test_the_page_says_so(case_result: CaseResult) -> None:
 
 
 def test_fhir_says_so(case_result: CaseResult) -> None:
-    report, *others = [entry.resource for entry in fhir_bundle(case_result).entry]
+    bundle: Any = fhir_bundle(case_result)
+    report, *others = [entry.resource for entry in bundle.entry]
     c6, c7 = [each for each in others if each.__class__.__name__ == "Observation"][-2:]
 
     assert "In the scan but not found: C6; no fracture is ruled out." in report.conclusion
@@ -81,7 +83,7 @@ def test_fhir_says_so(case_result: CaseResult) -> None:
 
 def test_the_structured_report_says_so(case_result: CaseResult, tmp_path: Path) -> None:
     (path,) = [path for path in write_dicom(case_result, tmp_path) if path.name == "report.dcm"]
-    content = hd.sr.srread(path).content
+    content: Any = hd.sr.srread(path).content
     groups = {group.tracking_identifier: group for group in content.get_image_measurement_groups()}
 
     coverages = {

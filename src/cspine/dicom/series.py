@@ -126,7 +126,8 @@ class Series:
         """
         stack = self.stack
         along_mm = (point_lps_mm - stack.origin_mm) @ stack.normal
-        return self.headers[stack.order[int(np.argmin(np.abs(stack.along_mm - along_mm)))]]
+        nearest = int(stack.order[int(np.argmin(np.abs(stack.along_mm - along_mm)))])
+        return self.headers[nearest]
 
     def _check_placed(self) -> None:
         """Check that every slice has a position, an orientation, a pixel spacing and a size."""

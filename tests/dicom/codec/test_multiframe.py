@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from tests.support.codecs import SYNTAXES, Syntax
 from tests.support.dicom import make_hu, write_enhanced, write_series
 
@@ -154,7 +155,7 @@ def test_a_single_frame_may_have_everything_in_its_shared_groups(tmp_path: Path,
             position = Dataset()
             position.ImagePositionPatient = [-56, -48, 3 * k]
             dataset.SharedFunctionalGroupsSequence[0].PlanePositionSequence = [position]
-            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{k + 1}"
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.{k + 1}")
             if has_empty_group:
                 dataset.PerFrameFunctionalGroupsSequence = [Dataset()]
             else:
