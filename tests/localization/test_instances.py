@@ -1,6 +1,7 @@
 """Voxels that vote for origins are grouped to vertebrae with frames."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,7 +141,8 @@ def test_votes_far_from_the_neck_do_not_hide_it_in_a_scan_of_the_whole_body() ->
     n_stray = len(votes.points_lps_mm) // 8
     stray = subset(votes, np.arange(len(votes.points_lps_mm)) < n_stray)
     far = replace(stray, points_lps_mm=stray.points_lps_mm - [200.0, 0.0, 800.0])
-    joined = replace(votes, **{name: np.concatenate([getattr(votes, name), getattr(far, name)]) for name in _FIELDS})
+    fields: dict[str, Any] = {name: np.concatenate([getattr(votes, name), getattr(far, name)]) for name in _FIELDS}
+    joined = replace(votes, **fields)
 
     instances = find_instances(joined, is_whole_body=True)
 
