@@ -257,6 +257,7 @@ def test_labels_that_are_too_large_are_rejected_before_memory_is_allocated(tmp_p
     header.set_data_dtype(np.float64)
     header.set_data_shape((4000, 4000, 4000))
     header.set_sform(np.eye(4), 1)
+    header["vox_offset"] = 352
     with gzip.open(tmp_path / "labels.nii.gz", "wb") as file:
         file.write(header.binaryblock + bytes(1000))
 

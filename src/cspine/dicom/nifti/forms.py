@@ -27,6 +27,9 @@ _SIZE_TOLERANCE: Final = 0.02
 
 _MAX_DEFAULT_MM: Final = 1e-3
 
+_MIN_SIDE_MM, _MAX_SIDE_MM = 0.02, 50.0
+"""Smallest and largest side of a voxel of a CT: dental and micro-CT are coarser, the thickest slabs thinner."""
+
 
 @dataclass(frozen=True)
 class ChosenAffine:
@@ -67,18 +70,35 @@ def choose_affine(name: str, image: Any) -> ChosenAffine:  # noqa: ANN401 - niba
     codes = {"sform": int(header["sform_code"]), "qform": int(header["qform_code"])}
     if max(codes.values()) <= 0:
         raise DicomError(f"{name}: has neither sform nor qform, so nothing places it in space; export it again")
-    scale = np.diag([*[_UNITS_MM.get(header.get_xyzt_units()[0], 1.0)] * 3, 1.0])
-    forms = {form: scale @ affine for form, affine in _valid_forms(header, codes).items()}
-    if not forms:
+    valid = _valid_forms(header, codes)
+    if not valid:
         raise DicomError(f"{name}: its affine does not place it in space; export it again")
+    unit_mm, doubts = _choose_unit_mm(name, header.get_xyzt_units()[0], valid)
+    forms = {form: np.diag([unit_mm, unit_mm, unit_mm, 1.0]) @ affine for form, affine in valid.items()}
     shape = [int(count) for count in image.shape[:3]]
     if len(forms) == 1:
-        chosen, warnings = _check_only(name, header, codes, forms, float(scale[0, 0]))
+        chosen, warnings = _check_only(name, header, codes, forms, unit_mm)
     elif _farthest_corner_mm(forms["sform"], forms["qform"], shape) <= _MAX_DISTANCE_MM:
         chosen, warnings = "sform", ()
     else:
         chosen, warnings = _settle(name, forms, codes, _farthest_corner_mm(forms["sform"], forms["qform"], shape))
-    return ChosenAffine(_RAS_TO_LPS @ forms[chosen], warnings)
+    return ChosenAffine(_RAS_TO_LPS @ forms[chosen], (*doubts, *warnings))
+
+
+def _choose_unit_mm(name: str, unit: str, forms: dict[str, Floats]) -> tuple[float, tuple[str, ...]]:
+    """Return the header's unit of length in mm, or 1 where only that makes voxels of a CT, with a warning."""
+    sides = np.concatenate([_sides_mm(affine) for affine in forms.values()])
+
+    def is_ct(unit_mm: float) -> bool:
+        return bool(np.all(sides * unit_mm >= _MIN_SIDE_MM) and np.all(sides * unit_mm <= _MAX_SIDE_MM))
+
+    unit_mm = _UNITS_MM.get(unit, 1.0)
+    if is_ct(unit_mm):
+        return unit_mm, ()
+    if unit_mm != 1.0 and is_ct(1.0):
+        return 1.0, (f"{name}: its unit of length is the {unit}, which makes no voxels of a CT; taken as mm",)
+    sizes = " x ".join(f"{side:.3g}" for side in (sides[:3] * unit_mm).tolist())
+    raise DicomError(f"{name}: its voxels are {sizes} mm by its affine, which no CT has; export it again")
 
 
 def _valid_forms(header: Any, codes: dict[str, int]) -> dict[str, Floats]:  # noqa: ANN401 - nibabel has no types
