@@ -152,8 +152,8 @@ def test_a_file_without_preamble_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kernel", "sharp"),
     [
-        *[(name, True) for name in ("B70f", "BONE", "Br64d", "YA", "FC30")],
-        *[(name, False) for name in ("B30s", "STANDARD", "FC13", None, "UB")],
+        *[(name, True) for name in ("B70f", "I70f 3", "U70u", "BONE", "Br64d", "YA", "FC30")],
+        *[(name, False) for name in ("B30s", "I31f 3", "STANDARD", "FC13", None, "UB")],
     ],
 )
 def test_sharp_kernels_are_recognized(kernel: str | None, sharp: bool) -> None:

@@ -83,14 +83,15 @@ def test_an_empty_folder_and_a_missing_path_are_named(tmp_path: Path) -> None:
         list_files(tmp_path / "missing")
 
 
-def test_a_member_compressed_by_a_method_that_is_not_read_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [9, zipfile.ZIP_LZMA])  # 9 is Deflate64
+def test_a_member_compressed_by_a_method_that_is_not_read_is_named(tmp_path: Path, method: int) -> None:
     path = _zip(tmp_path / "a.zip", {"x.dcm": b"1"})
     data = bytearray(path.read_bytes())
-    struct.pack_into("<H", data, data.find(b"PK\x01\x02") + 10, 9)  # Deflate64
+    struct.pack_into("<H", data, data.find(b"PK\x01\x02") + 10, method)
     path.write_bytes(data)
 
     with pytest.raises(
-        ArchiveError, match=r"'x\.dcm' is compressed by method 9, which is not read; unpack the archive"
+        ArchiveError, match=rf"'x\.dcm' is compressed by method {method}, which is not read; unpack the archive"
     ):
         list_files(path)
 

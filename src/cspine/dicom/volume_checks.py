@@ -18,10 +18,13 @@ _MIN_ALTERNATING: Final = 10
 """Fewest gaps in turn that show that they alternate."""
 
 _MAX_ALTERNATING_RATIO: Final = 0.8
-"""Gaps of one stack, rounded to 0.1 mm, alternate by less: the smaller one is a larger fraction of the other."""
+"""Gaps of two stacks alternate by more: the smaller one is a smaller fraction of the other."""
+
+_ROUNDED_TO_MM: Final = (0.1, 0.5, 1.0)
+"""Steps to which headers round positions; gaps that alternate by one step are those of one stack, rounded."""
 
 _MAX_ROUNDING: Final = 0.01
-"""Positions at multiples of 0.5 mm, within this fraction of it, are rounded, so that their gaps may alternate."""
+"""Positions at multiples of a step, within this fraction of it, are rounded."""
 
 MAX_CANVAS_FACTOR: Final = 3
 """Largest size of a straightened volume, in slice sizes: a tilt of 45 degrees over twice a slice's width needs 3."""
@@ -79,20 +82,31 @@ def _check_interleaved(series: Series, stack: Stack) -> None:
     pairs = np.sort(np.stack([stack.gaps_mm[:-1], stack.gaps_mm[1:]]), axis=0)
     is_alternating = pairs[0] < _MAX_ALTERNATING_RATIO * pairs[1]
     is_alternating[1:] &= np.abs(np.diff(pairs[0]) + np.diff(pairs[1])) <= tolerance
-    is_rounded = bool(np.all(np.abs(2.0 * stack.along_mm - np.rint(2.0 * stack.along_mm)) < _MAX_ROUNDING))
     runs = [
         list(run)
         for alternates, run in itertools.groupby(range(len(is_alternating)), is_alternating.item)
         if alternates
     ]
     longest = max(runs, key=len, default=[])
-    if len(longest) >= _MIN_ALTERNATING and not is_rounded:
+    if len(longest) < _MIN_ALTERNATING:
+        return
+    low, high = pairs[:, longest[0]]
+    if not _is_rounding(stack, high - low):
         names = [series.headers[stack.order[longest[0] + k]].file.name for k in (0, 1)]
-        low, high = pairs[:, longest[0]]
         raise GeometryError(
             f"{names[0]} and {names[1]}: are of two stacks, since the gaps of their series alternate between {low:.2f} "
             f"and {high:.2f} mm, and no attribute tells which slices belong together; send one at a time"
         )
+
+
+def _is_rounding(stack: Stack, difference_mm: float) -> bool:
+    """Return whether gaps differ by the step to which the positions are rounded."""
+    for step_mm in _ROUNDED_TO_MM:
+        steps = stack.along_mm / step_mm
+        is_rounded = np.all(np.abs(steps - np.rint(steps)) < _MAX_ROUNDING)
+        if is_rounded and difference_mm < (1.0 + 2.0 * _MAX_ROUNDING) * step_mm:
+            return True
+    return False
 
 
 def _check_size(series: Series, grid: Grid) -> None:

@@ -5,7 +5,9 @@ import gzip
 import io
 import os
 import pickle
+import struct
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -33,8 +35,8 @@ def tar(path: Path, members: dict[str, bytes], mode: Literal["w", "w:gz", "w:bz2
     return path
 
 
-def pack_zip(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+def pack_zip(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
     return path
@@ -58,6 +60,7 @@ PACKERS: dict[str, Callable[[Path, dict[str, bytes]], Path]] = {
     "tar.bz2": lambda path, files: tar(path / "a.tar.bz2", files, "w:bz2"),
     "gzip of each file": lambda path, files: each_compressed(path / "gz", files, gzip.compress, ".gz"),
     "bzip2 of each file": lambda path, files: each_compressed(path / "bz2", files, bz2.compress, ".bz2"),
+    "zip by bzip2": lambda path, files: pack_zip(path / "a.zip", files, zipfile.ZIP_BZIP2),
     "zip in a folder": lambda path, files: pack_zip(path / "a.zip", files).parent,
     "zip in a zip": lambda path, files: pack_zip(
         path / "b.zip", {"x/a.zip": pack_zip(path / "a.zip", files).read_bytes()}
@@ -144,6 +147,24 @@ def test_a_bomb_is_rejected(tmp_path: Path, bomb: Callable[[Path, bytes], Path])
 
     with pytest.raises(ArchiveError, match="times, which CT never does"):
         list_files(path, limits=LIMITS)
+
+
+def test_a_zip_that_declares_less_than_it_expands_to_takes_no_memory(tmp_path: Path) -> None:
+    path = pack_zip(tmp_path / "a.zip", {"1.dcm": bz2.compress(bytes(100_000_000))}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    for magic, method, size in ((b"PK\x03\x04", 8, 22), (b"PK\x01\x02", 10, 24)):
+        struct.pack_into("<H", data, data.index(magic) + method, zipfile.ZIP_BZIP2)
+        struct.pack_into("<I", data, data.index(magic) + size, 20_000)
+    path.write_bytes(data)
+    (file,) = list_files(path)
+
+    tracemalloc.start()
+    with pytest.raises(ArchiveError, match=r"longer than a\.zip declares"):
+        file.read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 10_000_000
 
 
 def test_archives_inside_an_archive_share_its_limits(tmp_path: Path) -> None:

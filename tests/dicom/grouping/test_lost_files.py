@@ -80,6 +80,8 @@ def test_lost_slices_are_counted_and_named_in_the_study(tmp_path: Path, damage: 
         ("LICENSE", b""), ("VERSION", b""), ("autorun.inf", b"[autorun]"), ("viewer.exe", b"MZ" + os.urandom(3000)),
         ("report.pdf", b"%PDF-1.4\n" + os.urandom(3000)), ("index.html", b"<html></html>"),
         ("1.jpg", b"\xff\xd8\xff\xe0"),
+        ("Report.docx", b"PK\x03\x04" + os.urandom(100)), ("labels.xlsx", b"PK\x03\x04" + os.urandom(100)),
+        ("arrays.npz", b"PK\x03\x04" + os.urandom(100)), ("setup.cab", b"MSCF" + os.urandom(100)),
         ("_SUCCESS", b""), ("series.json", b"{}"), ("jre.jar", b"PK\x03\x04" + os.urandom(100)), ("cursor.cur", b""),
     ],
 )  # fmt: skip
@@ -121,6 +123,25 @@ def test_a_file_as_long_as_the_slices_is_a_lost_slice(tmp_path: Path) -> None:
     (study,) = discover(tmp_path).studies
 
     assert [file.name for file in study.lost_files] == ["copy of a slice"]
+
+
+def test_a_picture_as_long_as_the_slices_is_no_lost_slice(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, HU, change=pad)
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0".ljust(paths[3].stat().st_size, b"\xaa"))
+
+    (study,) = discover(tmp_path).studies
+
+    assert study.warnings == ()
+
+
+def test_a_lost_file_among_several_studies_belongs_to_none(tmp_path: Path) -> None:
+    write_series(tmp_path / "x" / "a", HU, study="1.1")
+    write_series(tmp_path / "x" / "b", HU, study="1.2")
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "99.dcm").touch()
+
+    assert [study.skipped for study in discover(tmp_path).studies] == [(), ()]
 
 
 def test_a_folder_that_was_copied_as_an_empty_file_is_told(tmp_path: Path) -> None:

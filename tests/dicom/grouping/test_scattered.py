@@ -1,5 +1,6 @@
 """UIDs that are new in every file: images are put together by position, and single images stay single."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,18 @@ def test_images_with_uids_of_their_own_are_put_together(tmp_path: Path, keywords
     (series,) = series_of(tmp_path)
 
     assert series.warnings == (text,)
+    np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+def test_copies_of_images_with_uids_of_their_own_are_put_together(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", HU, change=tags(**own(SERIES)))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+
+    (series,) = series_of(tmp_path)
+
+    assert series.warnings == (
+        "each file carries a series UID of its own; 24 files of one patient were put together by position",
+    )
     np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
 
 

@@ -148,6 +148,25 @@ def test_stacks_between_each_others_slices_are_read_apart_or_refused(tmp_path: P
         load_volume(tmp_path / "untold")
 
 
+@pytest.mark.parametrize(("spacing_mm", "decimals"), [(0.35, 1), (0.25, 1), (1.5, 0)])
+def test_gaps_that_alternate_by_rounding_are_those_of_one_stack(
+    tmp_path: Path, spacing_mm: float, decimals: int
+) -> None:
+    at = tags(ImagePositionPatient=lambda k: [0, 0, f"{-123.456 + k * spacing_mm:.{decimals}f}"])
+    write_series(tmp_path, make_hu((40, 10, 14)), change=at)
+
+    assert len(load_volume(tmp_path).array) > 30
+
+
+def test_two_stacks_at_round_positions_are_refused(tmp_path: Path) -> None:
+    for number, hu in enumerate((HU, OTHERS[0])):
+        for path in write_series(tmp_path / "one", hu, spacing=(2.5, 2, 2), origin=(0, 0, 0.5 * number)):
+            path.rename(tmp_path / f"{int(path.stem) + 100 * number}.dcm")
+
+    with pytest.raises(GeometryError, match=r"gaps of their series alternate between 0\.50 and 2\.00 mm"):
+        load_volume(tmp_path)
+
+
 def test_a_second_acquisition_that_overlaps_the_end_of_the_first_is_cut_there(tmp_path: Path) -> None:
     write_series(tmp_path / "a", HU[:8], change=tags(AcquisitionNumber=1))
     second = np.asarray(HU[6:] + 1, dtype=np.int16)

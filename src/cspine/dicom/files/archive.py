@@ -6,6 +6,7 @@ the system deletes with the process.
 """
 
 import bz2
+import copy
 import gzip
 import io
 import lzma
@@ -34,7 +35,9 @@ DAMAGE_ERRORS: Final = (
 _MAX_MEMORY_BYTES: Final = 32 * 2**20
 """Bytes of an expanded archive that are kept in memory; more go to a temporary file."""
 
-_ZIP_METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+_ZIP_METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
+"""Methods that expand in bounded memory; `zipfile` expands LZMA at once, whatever the archive declares."""
+
 _PIECE_BYTES: Final = 2**20
 _MAX_TAR_HEADER_BYTES: Final = 2**16
 """Most bytes of a tar's extended header; those of long names have a few hundred."""
@@ -97,7 +100,13 @@ class ZipArchive:
 
     def open(self, name: str) -> IO[bytes]:
         """Return the expanded content of a member as a stream."""
-        return self._zip.open(name)
+        info = self._zip.getinfo(name)
+        if info.compress_type != zipfile.ZIP_BZIP2:
+            return self._zip.open(info)
+        stored = copy.copy(info)  # zipfile expands bzip2 at once: a kilobyte may be gigabytes
+        stored.compress_type, stored.file_size = zipfile.ZIP_STORED, info.compress_size
+        del stored.CRC  # that of the expanded content; bzip2 has its own
+        return expanded_stream(self._zip.open(stored), "bzip2")
 
     def __del__(self) -> None:
         """Close the stream, which the zip leaves open."""

@@ -23,6 +23,13 @@ _NOT_READ: Final = (
 _DISC_IMAGES: Final = (".iso", ".nrg", ".dmg", ".img.xz")
 
 
+_NO_IMAGES: Final = (
+    ".jar", ".apk", ".whl", ".cab",
+    ".docx", ".docm", ".xlsx", ".xlsm", ".pptx", ".pptm", ".odt", ".ods", ".odp", ".epub", ".npz", ".pt", ".pth",
+)  # fmt: skip
+"""Endings of programs, documents and arrays, which are archives by their first bytes and hold no images."""
+
+
 def packed_format(head: bytes) -> str | None:
     r"""Return the format of an archive or compressed file that is read in place; None of any other file.
 
@@ -54,6 +61,8 @@ def packed_reason(name: str, head: bytes) -> str | None:
     >>> packed_reason("a.rar", b"Rar!\x1a\x07\x01\x00")
     'is a rar archive, which is not read; unpack it first'
     """
+    if name.lower().endswith(_NO_IMAGES):
+        return None
     if name.lower().endswith(_DISC_IMAGES):
         return "is the image of a disc, which is not read; open it first and give its folder"
     for magic, description in _NOT_READ:

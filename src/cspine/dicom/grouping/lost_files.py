@@ -2,13 +2,13 @@
 
 A file belongs to the studies in its folder, or to the one study in the nearest folder above. It counts as lost, so that
 the study's findings say so, where it is DICOM that is damaged, an archive that is not read, named as the study's own
-files are, or as long as they are. What lies beside images on every medium, such as a viewer, a licence or Thumbs.db,
-is neither.
+files are, or as long as they are and not of another kind by its ending. What lies beside images on every medium, such
+as a viewer, a report, a licence or Thumbs.db, is neither.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -33,6 +33,9 @@ _NOT_IMAGES: Final = tuple(
     f"1.2.840.10008.5.1.4.1.1.{number}".encode() for number in ("88.", "11.", "104.", "9.", "66.", "481.")
 )
 """SOP classes of DICOM that holds no slices: reports, presentation states, documents, waveforms, radiotherapy."""
+
+_UNFINISHED: Final = frozenset({"", ".part", ".partial", ".filepart", ".crdownload", ".tmp", ".bak"})
+"""Endings of files of any kind: none, and those of unfinished or saved copies."""
 
 _SIZE_TOLERANCE: Final = 0.02
 _MIN_SLICE_BYTES: Final = 4096
@@ -73,7 +76,7 @@ class UnreadFile:
             return False
         if head[128:132] == b"DICM":
             return not any(uid in head for uid in _NOT_IMAGES)
-        return packed_reason(self.file.name, head[:HEAD_BYTES]) is not None and not self.file.name.endswith(".jar")
+        return packed_reason(self.file.name, head[:HEAD_BYTES]) is not None
 
 
 class _StudyFiles:
@@ -85,6 +88,7 @@ class _StudyFiles:
         files = {header.file.name: header.file for header in headers if header.transfer_syntax_uid != NIFTI}
         self.folders = {_folder(name) for name in files}
         self.patterns = {_pattern(PurePosixPath(name).name) for name in files}
+        self.endings = {_pattern(PurePosixPath(name).suffix) for name in files} | _UNFINISHED
         self.folder_patterns = {_pattern(part) for folder in self.folders for part in folder.split("/")}
         self.size = median(file.size for file in files.values()) if files else 0
 
@@ -99,7 +103,34 @@ class _StudyFiles:
         if not unread.file.size:
             return "#" in pattern and pattern in self.folder_patterns  # a folder that was copied as an empty file
         is_alike = abs(unread.file.size - self.size) <= _SIZE_TOLERANCE * self.size and self.size > _MIN_SLICE_BYTES
-        return is_alike or unread.is_damaged_dicom
+        is_same_kind = _pattern(PurePosixPath(name).suffix) in self.endings  # a picture may be as long by chance
+        return (is_alike and is_same_kind) or unread.is_damaged_dicom
+
+
+class _Owners:
+    """Finds the studies that files belong to, by folder, since a source may hold many files of either kind."""
+
+    def __init__(self, files: Sequence[_StudyFiles]) -> None:
+        self._by_uid: dict[str, list[int]] = defaultdict(list)
+        self._by_folder: dict[str, list[int]] = defaultdict(list)
+        below: dict[str, set[int]] = defaultdict(set)
+        for index, study in enumerate(files):
+            self._by_uid[study.uid].append(index)
+            for folder in study.folders:
+                self._by_folder[folder].append(index)
+                for above in _with_parents(folder):
+                    below[above].add(index)
+        self._below = {folder: sorted(indices) for folder, indices in below.items()}
+
+    def find(self, unread: UnreadFile) -> list[int]:
+        """Return the studies that a file belongs to: the one it names, those in its folder, or the only one near."""
+        folder = _folder(unread.file.name)
+        named = [] if unread.study_instance_uid is None else self._by_uid.get(unread.study_instance_uid)
+        owners = named or self._by_folder.get(folder)
+        if owners:
+            return owners
+        near = next((self._below[above] for above in _with_parents(folder) if above in self._below), [])
+        return near if len(near) == 1 else []
 
 
 def assign_unread(studies: Sequence[Study], unread: Sequence[UnreadFile]) -> tuple[Study, ...]:
@@ -118,9 +149,10 @@ def assign_unread(studies: Sequence[Study], unread: Sequence[UnreadFile]) -> tup
         The studies, with `Study.skipped`, and the warning in `Study.warnings`.
     """
     files = [_StudyFiles(study) for study in studies]
+    owners = _Owners(files)
     owned: dict[int, list[SkippedFile]] = defaultdict(list)
     for each in unread:
-        for index in _owners(each, files):
+        for index in owners.find(each):
             owned[index].append(each.skipped(is_lost=files[index].is_lost(each)))
     return tuple(
         replace(
@@ -175,25 +207,12 @@ def _is_cut_off(header: SliceHeader) -> bool:
     return header.file.size < header.pixel_data_offset + required
 
 
-def _owners(unread: UnreadFile, files: Sequence[_StudyFiles]) -> list[int]:
-    """Return the studies that a file belongs to: the one it names, those in its folder, or the only one near."""
-    named = [index for index, each in enumerate(files) if each.uid == unread.study_instance_uid]
-    if named:
-        return named
-    folder = _folder(unread.file.name)
-    beside = [index for index, each in enumerate(files) if folder in each.folders]
-    while not beside:
-        beside = [index for index, each in enumerate(files) if any(_is_below(one, folder) for one in each.folders)]
-        if len(beside) > 1:
-            return []
-        if not folder:
-            break
+def _with_parents(folder: str) -> Iterator[str]:
+    """Yield a folder and those above it, up to the source's own, which has no name."""
+    while folder:
+        yield folder
         folder = _folder(folder)
-    return beside
-
-
-def _is_below(folder: str, other: str) -> bool:
-    return not other or folder == other or folder.startswith(f"{other}/")
+    yield ""
 
 
 def _folder(name: str) -> str:

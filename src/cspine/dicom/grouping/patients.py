@@ -37,9 +37,12 @@ def patient_keys(headers: Sequence[SliceHeader]) -> list[PatientKey]:
     for key, each in zip(keys, demographics, strict=True):
         known[key].add(each)
     patient_of: dict[PatientKey, PatientKey] = {}
+    by_id: dict[str | None, set[PatientKey]] = defaultdict(set)  # patients; all of them under None
     for key in sorted(set(keys), key=lambda key: (key.count(None), str(key))):
-        fitting = [other for other in set(patient_of.values()) if _fits(key, other, known[other])]
+        fitting = [other for other in by_id[key[0]] if _fits(key, other, known[other])]
         patient_of[key] = fitting[0] if len(fitting) == 1 else key
+        by_id[key[0]].add(patient_of[key])
+        by_id[None].add(patient_of[key])
     return [patient_of[key] for key in keys]
 
 

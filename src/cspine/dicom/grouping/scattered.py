@@ -97,7 +97,8 @@ def _warning(headers: Sequence[SliceHeader]) -> str:
         "series UID": [header.series_instance_uid for header in headers],
         "frame of reference": [header.frame_of_reference_uid for header in headers],
     }
-    own = [f"a {name}" for name, each in values.items() if len(set(each)) > len(each) // 2]
+    n_places = len(places(positions_along_mm(headers)))  # copies of an image share its UIDs
+    own = [f"a {name}" for name, each in values.items() if len(set(each)) > n_places // 2]
     listed = " and ".join(filter(None, (", ".join(own[:-1]), own[-1])))
     patient = " of one patient" if headers[0].patient_id else ""
     return f"each file carries {listed} of its own; {len(headers)} files{patient} were put together by position"

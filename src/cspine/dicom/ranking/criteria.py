@@ -35,7 +35,7 @@ _MAX_THICKNESS_MM: Final = 50.0
 
 _SHARP_KERNEL: Final = re.compile(
     r"bone|edge|lung|sharp|detail"  # GE, and descriptive names
-    r"|^[bhj][a-z]?\s?[5-9]\d|^[qbh]r\s?[5-9]\d"  # Siemens: B60-B90, H60, Br59, Hr64, J70h
+    r"|^[bhiju][a-z]?\s?[5-9]\d|^[qbh]r\s?[5-9]\d"  # Siemens: B60-B90, H60, I70f, U70u, Br59, Hr64, J70h
     r"|^y[a-d]$|^[de]$"  # Philips: YA-YD, D, E
     r"|^fc[38]\d",  # Canon/Toshiba: FC30-39 bone, FC80-89 high resolution
     re.IGNORECASE,
