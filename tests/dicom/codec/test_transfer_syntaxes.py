@@ -13,7 +13,9 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pytest
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from tests.support.codecs import SYNTAXES, Syntax, uid_of
 from tests.support.dicom import make_hu, write_series
 
@@ -121,10 +123,27 @@ def test_a_color_frame_with_a_gray_header_is_rejected(tmp_path: Path) -> None:
         load_volume(tmp_path)
 
 
-def test_a_transfer_syntax_without_a_codec_is_named(tmp_path: Path) -> None:
-    write_series(tmp_path, HU, syntax="1.2.840.10008.1.2.4.102", encode=lambda _: b"\0\0\0\1")  # MPEG-4
+@pytest.mark.parametrize(
+    ("uid", "name"),
+    [
+        ("1.2.840.10008.1.2.4.102", "MPEG-4"),
+        ("1.2.840.10008.1.2.4.110", "JPEG XL lossless"),
+        ("1.2.840.10008.1.2.8.1", "Deflated Image Frame"),
+        ("1.2.840.113619.5.2", "Implicit VR Big Endian DLX"),
+        ("1.2.840.10008.1.2.1.98", "Encapsulated Uncompressed"),
+        ("1.2.3.4.5", "1.2.3.4.5"),
+    ],
+)
+def test_a_transfer_syntax_without_a_codec_is_named(tmp_path: Path, uid: str, name: str) -> None:
+    for path in write_series(tmp_path, HU):
+        dataset = dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = uid
+        dataset.PixelData = encapsulate([b"\0\0\0\1"])
+        dcmwrite(path, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
 
-    with pytest.raises(DecodeError, match=r"^\d+\.dcm: transfer syntax MPEG-4 .* is not read; convert it"):
+    with pytest.raises(
+        DecodeError, match=rf"^\d+\.dcm: transfer syntax {name}.* is not read; have the series exported"
+    ):
         load_volume(tmp_path)
 
 

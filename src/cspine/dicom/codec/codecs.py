@@ -89,6 +89,15 @@ CODECS: Final[dict[str, Codec]] = {  # by UID of the transfer syntax
 RLE: Final = "1.2.840.10008.1.2.5"
 """UID of RLE Lossless, which `rle` decodes."""
 
+_UNREAD_NAMES: Final = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+    "1.2.840.113619.5.2": "Implicit VR Big Endian DLX (GE private)",
+}
+"""Names of transfer syntaxes that pydicom's dictionary lacks."""
+
 NIFTI: Final = "NIfTI"
 """Takes the place of the transfer syntax UID for slices of a NIfTI file."""
 
@@ -97,4 +106,4 @@ def transfer_syntax_name(uid: str) -> str:
     """Return a transfer syntax's short name for messages, or that of the DICOM dictionary."""
     if uid == NIFTI:
         return uid
-    return CODECS[uid].name if uid in CODECS else str(UID(uid).name)
+    return CODECS[uid].name if uid in CODECS else _UNREAD_NAMES.get(uid, str(UID(uid).name))

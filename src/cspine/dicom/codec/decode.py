@@ -78,7 +78,8 @@ def _read_native(header: SliceHeader, region: PixelRegion, out: HounsfieldUnits,
     syntax = UID(header.transfer_syntax_uid)
     if syntax.is_private or not syntax.is_transfer_syntax or syntax.is_encapsulated:
         raise DecodeError(
-            f"{header.file.name}: transfer syntax {syntax.name} is not read; convert it, with dcmdjpeg for example"
+            f"{header.file.name}: transfer syntax {transfer_syntax_name(syntax)} is not read; have the series exported "
+            "uncompressed"
         )
     size = header.pixel_format.bits_allocated // 8
     is_direct = size == 2 and region.is_contiguous
