@@ -321,3 +321,16 @@ def test_a_data_set_without_meta_information_is_read_in_its_own_byte_order(
         dcmwrite(path, dataset, implicit_vr=implicit, little_endian=little, force_encoding=True)
 
     np.testing.assert_array_equal(load_volume(tmp_path).array, HU)
+
+
+def test_floating_point_pixels_are_named_and_not_taken_for_a_file_that_is_cut_off(tmp_path: Path) -> None:
+    def as_float(dataset: Dataset, k: int) -> Dataset:
+        dataset.FloatPixelData = np.frombuffer(dataset.PixelData, np.int16).astype(np.float32).tobytes()
+        dataset.BitsAllocated = 32
+        del dataset.PixelData
+        return dataset
+
+    write_series(tmp_path, HU, change=as_float)
+
+    with pytest.raises(InputError, match="has floating-point pixel data, which are not read; export integers"):
+        load_volume(tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 from tests.support.dicom import write_series
-from tests.support.dicom_mix import HU, series_of, stacks_of, tags, write_mixed
+from tests.support.dicom_mix import HU, OTHERS, series_of, stacks_of, tags, write_mixed
 
 from cspine.core.errors import GeometryError
 from cspine.dicom import discover, load_volume
@@ -64,6 +64,20 @@ def test_patients_and_reconstructions_are_still_kept_apart(tmp_path: Path) -> No
     assert len(discover(tmp_path / "a").studies) == 2
     assert stacks_of(tmp_path / "b") == [0, 1]
     assert len(discover(tmp_path / "b").studies) == 1
+
+
+@pytest.mark.parametrize("patient", ["", "1"])
+def test_scans_in_folders_of_their_own_are_not_read_between_each_other(tmp_path: Path, patient: str) -> None:
+    for number, hu in enumerate((HU, OTHERS[0])):
+        write_series(
+            tmp_path / f"{number}",
+            hu,
+            origin=(-56, -48, 1.5 * number),
+            change=tags(PatientID=patient, PatientName="", **own(STUDY, SERIES, FRAME)),
+        )
+
+    assert stacks_of(tmp_path) == [0, 1]
+    assert all("differ in folder; they are kept apart" in series.warnings[1] for series in series_of(tmp_path))
 
 
 def test_patients_that_nothing_tells_apart_are_a_conflict(tmp_path: Path) -> None:

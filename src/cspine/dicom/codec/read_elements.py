@@ -1,5 +1,6 @@
 """Read the elements of a file's header, in as few bytes as hold them."""
 
+import struct
 from typing import Final
 
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian
@@ -22,8 +23,10 @@ READ_BYTES: Final = (16 * 1024, 1024 * 1024, 64 * 1024 * 1024)
 """Bytes of a file read in turn until the header is complete; nearly every CT header ends within the first."""
 
 _SOP_CLASS: Final = 0x00080016
-_PIXEL_TAGS: Final = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")
-"""Tag of PixelData in little and in big endian."""
+_PIXEL_TAGS: Final = tuple(
+    struct.pack(f"{order}2H", 0x7FE0, element) for order in "<>" for element in (0x0010, 0x0008, 0x0009)
+)
+"""Tags of PixelData and of floating-point pixels, in little and in big endian."""
 
 
 def read_elements(file: SourceFile, tags: frozenset[int] | None) -> Elements:

@@ -216,7 +216,7 @@ def _by_orientation(headers: list[SliceHeader]) -> list[Part]:
     parts = [part for cluster in clusters for part in _by_trait(cluster)]
     if len(clusters) == 1:
         return parts
-    return [Part(p.headers, (*p.warnings, *_apart_warning(p.headers, len(clusters), [_ORIENTATION]))) for p in parts]
+    return [Part(p.headers, (*p.warnings, *apart_warning(p.headers, len(clusters), [_ORIENTATION]))) for p in parts]
 
 
 def _orientation_clusters(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
@@ -260,7 +260,7 @@ def _by_trait(headers: list[SliceHeader]) -> list[Part]:
         warnings.append(
             f"each file carries a frame of reference of its own; {len(headers)} files were put together by position"
         )
-    return [Part(stack, (*warnings, *_apart_warning(stack, len(stacks), names))) for stack in stacks]
+    return [Part(stack, (*warnings, *apart_warning(stack, len(stacks), names))) for stack in stacks]
 
 
 def _by_thickness(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
@@ -277,7 +277,18 @@ def _by_thickness(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
     return [[headers[number] for number in each] for each in classes]
 
 
-def _apart_warning(stack: Sequence[SliceHeader], count: int, names: Sequence[str]) -> tuple[str, ...]:
+def apart_warning(stack: Sequence[SliceHeader], count: int, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the sentence about a stack that is one of several of a series; none where it is the only one.
+
+    Parameters
+    ----------
+    stack : sequence of SliceHeader
+        Images of the stack.
+    count : int
+        Number of stacks.
+    names : sequence of str
+        Names of the attributes in which the stacks differ.
+    """
     if count == 1:
         return ()
     return (

@@ -3,13 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from cspine.dicom.codec.codecs import NIFTI
 from cspine.dicom.codec.header import SliceHeader
-from cspine.dicom.grouping.parts import Part, divide_series
+from cspine.dicom.grouping.parts import Part, apart_warning, divide_series
 from cspine.dicom.grouping.patients import PatientKey
 from cspine.dicom.grouping.positions import is_stack, places, positions_along_mm
+from cspine.dicom.grouping.stacks import is_interleaved
 
 MIN_JOINED: Final = 10
 """Fewest images with a series UID each that are put together."""
@@ -65,7 +67,7 @@ def join_scattered(bundles: Sequence[Bundle]) -> tuple[list[tuple[Bundle, Part]]
             continue
         bundle_of = {id(header): bundle for bundle in pool for header in bundle.headers}
         parts, _ = divide_series([header for bundle in pool for header in bundle.headers])
-        for part in parts:
+        for part in chain.from_iterable(map(_by_folder, parts)):
             if _is_even_stack(part.headers):
                 members = list({id(each): each for each in (bundle_of[id(h)] for h in part.headers)}.values())
                 used |= set(map(id, members))
@@ -83,6 +85,19 @@ def _is_single(bundle: Bundle) -> bool:
         and None not in {first.position_mm, first.orientation, first.pixel_spacing_mm}
         and all(header.position_mm == first.position_mm for header in bundle.headers)
     )
+
+
+def _by_folder(part: Part) -> list[Part]:
+    """Divide images of two folders that lie between each other's, since only folders tell their scans apart."""
+    folders: dict[str, list[int]] = defaultdict(list)
+    for number, header in enumerate(part.headers):
+        folders[header.file.name.rpartition("/")[0]].append(number)
+    along_mm = positions_along_mm(part.headers)
+    has_copies = len(places(along_mm)) < len(along_mm)
+    if has_copies or not is_interleaved(list(folders.values()), along_mm):
+        return [part]
+    stacks = [[part.headers[number] for number in each] for each in folders.values()]
+    return [Part(each, (*part.warnings, *apart_warning(each, len(stacks), ["folder"]))) for each in stacks]
 
 
 def _is_even_stack(headers: Sequence[SliceHeader]) -> bool:
