@@ -324,7 +324,7 @@ def test_a_data_set_without_meta_information_is_read_in_its_own_byte_order(
 
 
 def test_floating_point_pixels_are_named_and_not_taken_for_a_file_that_is_cut_off(tmp_path: Path) -> None:
-    def as_float(dataset: Dataset, k: int) -> Dataset:
+    def as_float(dataset: Dataset, _: int) -> Dataset:
         dataset.FloatPixelData = np.frombuffer(dataset.PixelData, np.int16).astype(np.float32).tobytes()
         dataset.BitsAllocated = 32
         del dataset.PixelData
