@@ -9,6 +9,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from cspine.core.errors import InputError, NotHounsfieldError
 from cspine.dicom.attenuation.histogram import Scale, ValueHistogram, shows_air_fat_and_muscle, shows_tissue
+from cspine.dicom.attenuation.padding import drop_false_padding
 from cspine.dicom.attenuation.verdict import Verdict, assess_values, sum_histograms
 from cspine.dicom.codec.codecs import NIFTI
 from cspine.dicom.codec.decode import decode_into
@@ -68,10 +69,10 @@ def check_attenuation(headers: Sequence[SliceHeader], cache: FrameCache) -> Chec
     NotHounsfieldError
         The values are certainly not Hounsfield units, and what would make them so is not certain.
     """
-    checked = list(headers)
-    repairs: list[str] = []
-    for members in _by_format(headers):
-        corrected, sentences = _check_group([headers[index] for index in members], cache)
+    checked, sentences_of_padding = drop_false_padding(headers, cache)
+    repairs = list(sentences_of_padding)
+    for members in _by_format(checked):
+        corrected, sentences = _check_group([checked[index] for index in members], cache)
         for index, header in zip(members, corrected, strict=True):
             checked[index] = header
         repairs += sentences

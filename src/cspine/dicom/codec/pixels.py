@@ -134,6 +134,26 @@ def _padding_mask(values: npt.NDArray[Any], pixels: PixelFormat, bits: int) -> B
     return padded if padded.any() else None
 
 
+def padding_range_hu(pixels: PixelFormat) -> tuple[float, float] | None:
+    """Return the lowest and the highest Hounsfield units that padding hides; None if it hides nothing.
+
+    Parameters
+    ----------
+    pixels : PixelFormat
+        How values are stored, and their slope, intercept and padding.
+
+    >>> padding_range_hu(PixelFormat(16, 12, 11, False, 1.0, -1024.0, (0, 0)))
+    (-1024.0, -1024.0)
+    """
+    if pixels.padding is None:
+        return None
+    value, limit = (_as_stored(value, min(pixels.bits_stored, 32), pixels) for value in pixels.padding)
+    if value is None:
+        return None
+    ends = [stored * pixels.slope + pixels.intercept for stored in (value, value if limit is None else limit)]
+    return min(ends), max(ends)
+
+
 def _as_stored(value: int, bits: int, pixels: PixelFormat) -> int | None:
     """Return the padding as a stored value; some writers give it unsigned for signed pixels, or vice versa."""
     modulus = 1 << pixels.bits_allocated
