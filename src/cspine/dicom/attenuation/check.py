@@ -1,6 +1,6 @@
 """Check a series' values on a sample of its slices, and correct the rescaling of headers that are certainly wrong."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 from cspine.core.errors import InputError, NotHounsfieldError
 from cspine.dicom.attenuation.histogram import Scale, ValueHistogram, shows_air_fat_and_muscle, shows_tissue
 from cspine.dicom.attenuation.padding import drop_false_padding
-from cspine.dicom.attenuation.verdict import Verdict, assess_values, sum_histograms
+from cspine.dicom.attenuation.verdict import Verdict, assess_values, is_near, sum_histograms
 from cspine.dicom.codec.codecs import NIFTI
 from cspine.dicom.codec.decode import decode_into
 from cspine.dicom.codec.frames import FrameCache
@@ -76,6 +76,7 @@ def check_attenuation(headers: Sequence[SliceHeader], cache: FrameCache) -> Chec
         for index, header in zip(members, corrected, strict=True):
             checked[index] = header
         repairs += sentences
+    cache.overflowing.clear()  # files that were sampled in other ways than they are loaded
     return CheckedHeaders(checked, tuple(dict.fromkeys(repairs)))
 
 
@@ -93,7 +94,7 @@ def _check_group(headers: Sequence[SliceHeader], cache: FrameCache) -> tuple[Seq
         return headers, []
     intercept = headers[0].pixel_format.intercept
     scales = {index: _slice_scale(histogram, intercept) for index, histogram in histograms.items()}
-    if len({scale for scale in scales.values() if scale is not None}) > 1:
+    if len(_distinct(scales.values())) > 1:
         return _check_slices(headers, cache)
     pooled = sum_histograms(histograms.values())
     verdict = assess_values(pooled, intercept)
@@ -144,13 +145,29 @@ def _check_slices(headers: Sequence[SliceHeader], cache: FrameCache) -> tuple[Se
     histograms = _sample(headers, cache, len(headers))
     proven = {index: _slice_scale(h, headers[index].pixel_format.intercept) for index, h in histograms.items()}
     known = np.array([index for index, scale in proven.items() if scale is not None])
-    corrected, counts = list(headers), dict[Scale, int]()
-    for index, header in enumerate(headers):
-        scale = proven[int(known[np.abs(known - index).argmin()])]
-        if scale is not None and scale != _DECLARED:
-            corrected[index] = _rescaled(header, scale)
-            counts[scale] = counts.get(scale, 0) + 1
-    return corrected, [f"of {count} of {len(headers)} slices {_describe(scale)}" for scale, count in counts.items()]
+    nearest = [int(known[np.abs(known - index).argmin()]) for index in range(len(headers))]
+    corrected, sentences = list(headers), []
+    for scale in _distinct(proven.values()):
+        alike = [index for index in known.tolist() if is_near(scale, proven[index] or _DECLARED)]
+        pooled = assess_values(
+            sum_histograms(histograms[index] for index in alike), headers[alike[0]].pixel_format.intercept
+        )
+        if pooled.scale is None or scale == _DECLARED:
+            continue
+        members = [index for index, at in enumerate(nearest) if at in alike]
+        for index in members:
+            corrected[index] = _rescaled(headers[index], pooled.scale)
+        sentences.append(f"of {len(members)} of {len(headers)} slices {_describe(pooled.scale)}")
+    return corrected, sentences
+
+
+def _distinct(scales: Iterable[Scale | None]) -> list[Scale]:
+    """Return one of each kind of scale, as declared first."""
+    distinct: list[Scale] = []
+    for scale in sorted((each for each in scales if each is not None), key=lambda each: abs(each.offset)):
+        if not any(is_near(scale, other) for other in distinct):
+            distinct.append(scale)
+    return distinct
 
 
 def _slice_scale(histogram: ValueHistogram, intercept: float) -> Scale | None:

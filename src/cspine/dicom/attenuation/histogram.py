@@ -178,8 +178,8 @@ def shows_tissue(histogram: ValueHistogram, scale: Scale) -> bool:
     )
 
 
-def shows_air_fat_and_muscle(histogram: ValueHistogram, scale: Scale) -> bool:
-    """Return whether air, fat and muscle, all three, have a peak where they should under a scale.
+def shows_fat_and_muscle(histogram: ValueHistogram, scale: Scale) -> bool:
+    """Return whether fat and muscle both have a peak where they should under a scale.
 
     Parameters
     ----------
@@ -190,13 +190,18 @@ def shows_air_fat_and_muscle(histogram: ValueHistogram, scale: Scale) -> bool:
         return False
     valid = histogram.without_low_spikes(scale.value(-1060))
     body = valid.n_values - valid.count_hu(scale, -1100, -850)
-    air = histogram.count_hu(scale, -1060, -940)
     below_fat, fat, between = (valid.count_hu(scale, low, low + 60) for low in (-260, -130, -55))
     muscle, above_muscle = (valid.count_hu(scale, low, low + 60) for low in (20, 150))
-    return (
-        air >= 0.02 * histogram.n_values
-        and min(fat, muscle) >= 0.02 * body
-        and fat > 2 * below_fat
-        and muscle > between
-        and muscle > 2 * above_muscle
-    )
+    return min(fat, muscle) >= 0.02 * body and fat > 2 * below_fat and muscle > between and muscle > 2 * above_muscle
+
+
+def shows_air_fat_and_muscle(histogram: ValueHistogram, scale: Scale) -> bool:
+    """Return whether air, fat and muscle, all three, have a peak where they should under a scale.
+
+    Parameters
+    ----------
+    histogram, scale
+        As in `shows_tissue`.
+    """
+    has_air = histogram.count_hu(scale, -1060, -940) >= 0.02 * histogram.n_values
+    return has_air and shows_fat_and_muscle(histogram, scale)

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from cspine.dicom.attenuation.histogram import MIN_VALUES, Scale, ValueHistogram, shows_air_fat_and_muscle, shows_tissue
+from cspine.dicom.attenuation.histogram import (
+    MIN_VALUES,
+    Scale,
+    ValueHistogram,
+    shows_air_fat_and_muscle,
+    shows_fat_and_muscle,
+    shows_tissue,
+)
 
 INTERCEPTS: Final = (0.0, -1000.0, -1024.0, -2048.0, -8192.0)
 """RescaleIntercepts in use: none, those of most scanners, and that of GE's extended range."""
@@ -22,6 +29,8 @@ _MIN_OFFSET: Final = 500.0
 """Smaller offsets, such as the 24 between the two common intercepts, are within the spread of air and tissue."""
 
 
+_MAX_NEAR_HU: Final = 60.0
+
 _MAX_SPIKE_OF_AIR: Final = 0.9
 """Air has more than one value, unless it was cut off; padding has one."""
 
@@ -31,6 +40,9 @@ _MIN_GAIN_HU: Final = 30.0
 
 MAX_NORMALIZED_RANGE: Final = 20
 """Values within so small a range were normalized, to 0..1 or to standard deviations; noise alone has a larger one."""
+
+MAX_LABELS: Final = 64
+"""Fewer different values are those of labels, or of an image that was normalized to 0..1."""
 
 _MIN_OUTSIDE_FRACTION: Final = 0.1
 """Metal, overshoots and noise fill far less of whole slices: below 3 % in every scan measured."""
@@ -77,8 +89,12 @@ def assess_values(histogram: ValueHistogram, intercept: float) -> Verdict:
     if histogram.without_low_spikes(-1060).n_values < MIN_VALUES:
         return Verdict()
     offset = _certain_offset(histogram, intercept)
-    if offset is not None:
+    if offset is not None and shows_fat_and_muscle(histogram, Scale(1.0, offset)):
         return Verdict(Scale(1.0, offset))
+    if offset is not None:
+        return Verdict(
+            fault=f"its tissue lies where Hounsfield units {'+' if offset > 0 else '-'} {abs(offset):g} have it"
+        )
     if shows_air_fat_and_muscle(histogram, _DECLARED):
         return Verdict()
     scales = [scale for scale in _scales(intercept) if _proves_scale(histogram, scale)]
@@ -144,6 +160,8 @@ def _proves_scale(histogram: ValueHistogram, scale: Scale) -> bool:
         return False
     if scale.factor > 1.0:
         return not shows_tissue(histogram, _DECLARED)
+    if scale.factor >= 0.25 and histogram.count(-150, 150) < 0.1 * histogram.count_hu(scale, -150, 150):
+        return True
     lowest = scale.value(-1000)  # values hold neither air nor anything between it and the air of this scale
     return lowest > -850 and histogram.fraction(-1e6, lowest - 100 * scale.factor) <= 0.002
 
@@ -151,6 +169,8 @@ def _proves_scale(histogram: ValueHistogram, scale: Scale) -> bool:
 def _fault(histogram: ValueHistogram) -> str | None:
     """Return what no scan in Hounsfield units shows, if there is any such thing."""
     valid = histogram.without_low_spikes(-1060)
+    if 2 <= valid.n_distinct <= MAX_LABELS and valid.lowest >= 0 and valid.highest <= 255:
+        return f"it has {valid.n_distinct} different values, from {valid.lowest} to {valid.highest}, as labels have"
     if valid.lowest > -100 and valid.highest - valid.lowest <= MAX_NORMALIZED_RANGE and valid.n_distinct > 1:
         return f"all values lie between {valid.lowest} and {valid.highest}"
     outside = valid.fraction(-1e6, -1300) + valid.fraction(2000, 1e6)
@@ -166,6 +186,11 @@ def _fault(histogram: ValueHistogram) -> str | None:
     if valid.fraction(-20, 60) >= 0.1 and valid.fraction(200, 1e6) >= 0.05:
         return f"the lowest value is {valid.lowest}, where air should be -1000"
     return None
+
+
+def is_near(one: Scale, other: Scale) -> bool:
+    """Return whether two scales differ by less than what a single slice shows, such as the offsets 1000 and 1024."""
+    return one.factor == other.factor and abs(one.offset - other.offset) <= _MAX_NEAR_HU * one.factor
 
 
 def sum_histograms(histograms: Iterable[ValueHistogram]) -> ValueHistogram:
