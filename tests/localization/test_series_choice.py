@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 import highdicom
 import numpy as np
@@ -11,7 +12,7 @@ from tests.support.dicom import make_hu, write_series
 from tests.support.phantom import write_phantom
 
 from cspine.core.anatomy import VERTEBRAE
-from cspine.core.errors import DecodeError
+from cspine.core.errors import DecodeError, is_memory_error
 from cspine.core.typing import Floats, HounsfieldUnits
 from cspine.dicom.loading import LoadPlan, LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import open_collection
@@ -162,6 +163,26 @@ def test_the_next_series_is_read_where_one_cannot_be_decoded(tmp_path: Path, dam
     (warning,) = plan.warnings
     assert "cannot be read, so that another one was: " in warning
     assert ".dcm" in warning
+
+
+@pytest.mark.parametrize("stage", ["choose", "read"])
+def test_too_little_memory_is_no_reason_to_read_another_series(tmp_path: Path, stage: str) -> None:
+    _write(tmp_path, "soft")
+    _write(tmp_path, "bone", kernel="Br64")
+
+    def fail(*_: object) -> NoReturn:
+        try:
+            raise MemoryError
+        except MemoryError as error:
+            raise DecodeError("1.dcm: cannot be decoded") from error
+
+    with pytest.raises(DecodeError) as raised:
+        if stage == "choose":
+            choose_series(open_series(tmp_path), fail)
+        else:
+            read_first(open_series(tmp_path), fail)
+
+    assert is_memory_error(raised.value)
 
 
 def test_the_error_is_that_of_the_first_series_where_none_can_be_decoded(tmp_path: Path) -> None:

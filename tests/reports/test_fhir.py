@@ -84,9 +84,12 @@ def test_the_report_is_preliminary_and_contains_no_name(case_result: CaseResult,
 def test_a_study_that_is_not_assessable_has_a_cancelled_report_with_the_reason(tmp_path: Path) -> None:
     write_series(tmp_path / "ct", make_hu((16, 32, 40), (6.0, 3.0, 3.0)), spacing=(6.0, 3.0, 3.0))
 
-    resources = write_resources(predict_case(tmp_path / "ct"), tmp_path / "fhir.json")
+    case_result = predict_case(tmp_path / "ct")
+
+    resources = write_resources(case_result, tmp_path / "fhir.json")
 
     assert [each["resourceType"] for each in resources] == ["DiagnosticReport", "Device"]
+    assert [note["text"] for note in resources[0]["note"]] == list(case_result.findings.warnings) != []
     assert resources[0]["status"] == "cancelled"
     assert resources[0]["conclusion"].startswith("Not assessable: ")
     assert "slices 6.0 mm apart" in resources[0]["conclusion"]

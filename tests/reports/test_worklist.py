@@ -2,7 +2,9 @@
 
 import csv
 import io
+from dataclasses import replace
 
+from cspine.classification.prediction import phantom_only_warning
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.findings import (
     CalibrationIdentity,
@@ -120,6 +122,16 @@ def test_the_page_escapes_text_from_files() -> None:
     assert "<b>thick" not in page
     assert "&lt;b&gt;thick" in page
     assert page.count("Research use only. Not a medical device. Not for diagnosis.") == 2
+
+
+def test_the_page_holds_the_warnings_of_each_study_and_those_of_the_weights_once() -> None:
+    weights, lost = phantom_only_warning(WEIGHTS)[0], "1.dcm: could not be read"
+    result = study("1.2", None)
+    findings = result.findings.model_copy(update={"warnings": (weights, lost)})
+
+    page = worklist_page(prioritize([replace(result, findings=findings)]))
+
+    assert (page.count(weights), page.count(lost)) == (1, 1)
 
 
 def test_the_csv_holds_one_row_per_study() -> None:

@@ -27,7 +27,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from cspine.core.errors import DicomError, GeometryError, InputError, NotAssessableError
+from cspine.core.errors import DicomError, GeometryError, InputError, NotAssessableError, is_memory_error
 from cspine.core.progress import Progress, silent
 from cspine.dicom.discovery import discover
 from cspine.dicom.files.broken_copies import describe_broken_copies, find_broken_copies
@@ -226,7 +226,7 @@ def read_first(plan: LoadPlan, read: Callable[[LoadPlan], _Result]) -> tuple[Loa
     Raises
     ------
     InputError
-        No series can be read; the error is that of the selected one.
+        No series can be read; the error is that of the selected one. Or memory ran out, which is no fault of a series.
     NotAssessableError
         The selected series can be read, but not assessed.
     """
@@ -236,6 +236,8 @@ def read_first(plan: LoadPlan, read: Callable[[LoadPlan], _Result]) -> tuple[Loa
         try:
             return attempt, read(attempt)
         except InputError as error:
+            if is_memory_error(error):  # with more memory it may be readable, and better than the next one
+                raise
             first_error = first_error or error
             selection = attempt.selection.without_selected(error)
             attempt = None if selection is None else attempt.retargeted(selection)

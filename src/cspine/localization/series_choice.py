@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cspine.core.anatomy import VERTEBRAE
-from cspine.core.errors import InputError, NotAssessableError
+from cspine.core.errors import InputError, NotAssessableError, is_memory_error
 from cspine.dicom.ranking.criteria import is_over_limit
 from cspine.dicom.series_selection import Rejection
 from cspine.localization.coarse import load_thinned
@@ -176,6 +176,8 @@ def _look_at(plan: LoadPlan, localizer: VolumeLocalizer) -> _Look:
         is_empty = error.code == "no-cervical-spine"
         return _Look(nothing, "shows no cervical vertebra" if is_empty else f"cannot be assessed: {error.reason}")
     except InputError as error:
+        if is_memory_error(error):
+            raise
         return _Look(nothing, f"cannot be read: {error}", error)
     return _Look(_fractions(spine))
 

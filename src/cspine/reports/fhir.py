@@ -151,6 +151,7 @@ def _device(findings: Findings) -> _Resource:
 
 
 def _report(findings: Findings, context: _BundleContext, observations: Sequence[_Entry]) -> _Resource:
+    notes = () if observations else findings.warnings  # otherwise the patient's Observation has them
     return {
         "resourceType": "DiagnosticReport",
         "meta": _RESEARCH_META,
@@ -165,6 +166,7 @@ def _report(findings: Findings, context: _BundleContext, observations: Sequence[
         "conclusion": _conclusion(findings),
         **({"conclusionCode": [_FRACTURE_CODE]} if findings.suspicious else {}),
         **({"result": [observation.reference for observation in observations]} if observations else {}),
+        **({"note": [{"text": text} for text in notes]} if notes else {}),
         **context.subject,
     }
 
