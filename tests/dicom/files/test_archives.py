@@ -149,6 +149,15 @@ def test_a_bomb_is_rejected(tmp_path: Path, bomb: Callable[[Path, bytes], Path])
         list_files(path, limits=LIMITS)
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_files_of_one_name_in_a_zip_are_all_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for data in series(tmp_path / "plain").values():
+            archive.writestr("study/IM1", data)
+
+    np.testing.assert_array_equal(load_volume(tmp_path / "a.zip").array, HU)
+
+
 def test_a_zip_that_declares_less_than_it_expands_to_takes_no_memory(tmp_path: Path) -> None:
     path = pack_zip(tmp_path / "a.zip", {"1.dcm": bz2.compress(bytes(100_000_000))}, zipfile.ZIP_STORED)
     data = bytearray(path.read_bytes())

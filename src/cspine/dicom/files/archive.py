@@ -96,11 +96,18 @@ class ZipArchive:
                     "unpack the archive first"
                 )
         budget.add(0, sum(info.file_size for info in infos))
-        self.members = tuple(Member(info.filename, info.file_size) for info in infos if not info.is_dir())
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        for number, info in enumerate(infos):
+            name = info.filename
+            while name in self._infos:  # a zip may hold several files of one name
+                name = f"{name}~{number}"
+            if not info.is_dir():
+                self._infos[name] = info
+        self.members = tuple(Member(name, info.file_size) for name, info in self._infos.items())
 
     def open(self, name: str) -> IO[bytes]:
         """Return the expanded content of a member as a stream."""
-        info = self._zip.getinfo(name)
+        info = self._infos[name]
         if info.compress_type != zipfile.ZIP_BZIP2:
             return self._zip.open(info)
         stored = copy.copy(info)  # zipfile expands bzip2 at once: a kilobyte may be gigabytes
