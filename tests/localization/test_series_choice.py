@@ -1,5 +1,6 @@
 """The choice among the readable series of a study by what they show."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -165,8 +166,8 @@ def test_the_next_series_is_read_where_one_cannot_be_decoded(tmp_path: Path, dam
     assert ".dcm" in warning
 
 
-@pytest.mark.parametrize("stage", ["choose", "read"])
-def test_too_little_memory_is_no_reason_to_read_another_series(tmp_path: Path, stage: str) -> None:
+@pytest.mark.parametrize("use", [choose_series, read_first])
+def test_too_little_memory_is_no_reason_to_read_another_series(tmp_path: Path, use: Callable[..., object]) -> None:
     _write(tmp_path, "soft")
     _write(tmp_path, "bone", kernel="Br64")
 
@@ -177,10 +178,7 @@ def test_too_little_memory_is_no_reason_to_read_another_series(tmp_path: Path, s
             raise DecodeError("1.dcm: cannot be decoded") from error
 
     with pytest.raises(DecodeError) as raised:
-        if stage == "choose":
-            choose_series(open_series(tmp_path), fail)
-        else:
-            read_first(open_series(tmp_path), fail)
+        use(open_series(tmp_path), fail)
 
     assert is_memory_error(raised.value)
 
