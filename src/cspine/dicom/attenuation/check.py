@@ -8,9 +8,10 @@ import numpy as np
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from cspine.core.errors import InputError, NotHounsfieldError
+from cspine.dicom.attenuation.cut_off import cut_off_fault
 from cspine.dicom.attenuation.histogram import Scale, ValueHistogram, shows_air_fat_and_muscle, shows_tissue
 from cspine.dicom.attenuation.padding import drop_false_padding
-from cspine.dicom.attenuation.verdict import Verdict, assess_values, is_near, sum_histograms
+from cspine.dicom.attenuation.verdict import assess_values, is_near, sum_histograms
 from cspine.dicom.codec.codecs import NIFTI
 from cspine.dicom.codec.decode import decode_into
 from cspine.dicom.codec.frames import FrameCache
@@ -27,6 +28,8 @@ MAX_FORMATS: Final = 6
 
 _SAMPLE_COLUMNS: Final = 256
 """Every second pixel of slices of 512 columns is counted, which shows the same peaks."""
+
+_MIN_FRACTION_AT_LIMITS: Final = 0.01
 
 _DECLARED: Final = Scale()
 _PEAKS: Final = "by the peaks of air, fat and muscle"
@@ -100,14 +103,22 @@ def _check_group(headers: Sequence[SliceHeader], cache: FrameCache) -> tuple[Seq
     verdict = assess_values(pooled, intercept)
     if verdict.scale is not None:
         return [_rescaled(header, verdict.scale) for header in headers], [_describe(verdict.scale)]
-    if not shows_tissue(pooled, _DECLARED):
+    if _reaches_the_limits(pooled) or not shows_tissue(pooled, _DECLARED):
         for change, syntax, description in _variants(headers[0]):
             varied = [_varied(header, change, syntax) for header in headers]
             if _is_certain(_sample(varied, cache, N_SAMPLES)):
                 return varied, [description]
-    if verdict.fault is not None:
-        raise _error(headers[0], verdict)
+    fault = verdict.fault or cut_off_fault(pooled)
+    if fault is not None:
+        raise _error(headers[0], fault)
     return headers, []
+
+
+def _reaches_the_limits(histogram: ValueHistogram) -> bool:
+    """Return whether many values are the lowest or the highest of int16, as a wrong sign makes them."""
+    limits = np.iinfo(np.int16)
+    at_limits = histogram.fraction(limits.min, limits.min + 1) + histogram.fraction(limits.max, limits.max + 1)
+    return at_limits >= _MIN_FRACTION_AT_LIMITS
 
 
 def _sample(headers: Sequence[SliceHeader], cache: FrameCache, count: int) -> dict[int, ValueHistogram]:
@@ -206,6 +217,8 @@ def _variants(header: SliceHeader) -> Iterator[tuple[dict[str, Any], str | None,
         for intercept in sorted({header.pixel_format.intercept, 0.0}):
             sentence = f"the values are signed, which the header denies, {_PEAKS}; read as signed"
             yield {"signed": True, "intercept": intercept}, None, sentence
+    elif header.transfer_syntax_uid != NIFTI:
+        yield {"signed": False}, None, f"the values are unsigned, which the header denies, {_PEAKS}; read as unsigned"
     sentence = f"the values are Hounsfield units + 32768, {_PEAKS}; 32768 was subtracted"
     yield {"intercept": -32768.0}, None, sentence
     if header.transfer_syntax_uid != NIFTI and not UID(header.transfer_syntax_uid).is_encapsulated:
@@ -223,8 +236,8 @@ def _is_certain(histograms: dict[int, ValueHistogram]) -> bool:
     return bool(histograms) and shows_air_fat_and_muscle(sum_histograms(histograms.values()), _DECLARED)
 
 
-def _error(header: SliceHeader, verdict: Verdict) -> NotHounsfieldError:
+def _error(header: SliceHeader, fault: str) -> NotHounsfieldError:
     return NotHounsfieldError(
-        f"{header.file.name}: its series does not hold Hounsfield units: {verdict.fault}; send the original CT, "
+        f"{header.file.name}: its series does not hold Hounsfield units: {fault}; send the original CT, "
         "with its rescale slope and intercept"
     )
