@@ -28,6 +28,7 @@ def test_a_sheared_stack_is_resampled_straight(tmp_path: Path) -> None:
     np.testing.assert_allclose(lps[:, :2], np.tile([-36.0, 4.0], (14, 1)), atol=1e-6)
     assert volume.provenance is not None
     assert "tilted by 45.0 degrees" in volume.provenance.repairs[0]
+    assert volume.provenance.bridged_planes == ()
 
 
 def test_a_missing_slice_is_interpolated_and_reported(tmp_path: Path) -> None:
@@ -39,6 +40,32 @@ def test_a_missing_slice_is_interpolated_and_reported(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume.array, ramp)
     assert volume.provenance is not None
     assert "gaps from 1.00 to 2.00 mm" in volume.provenance.repairs[0]
+
+
+@pytest.mark.parametrize(
+    ("missing", "step", "bridged"),
+    [((), 1, ()), ((6,), 1, (6,)), ((6, 7), 1, (6, 7)), ((3, 9), 1, (3, 9)), ((6, 7), 2, (3,))],
+)
+def test_planes_across_missing_slices_are_known(
+    tmp_path: Path, missing: tuple[int, ...], step: int, bridged: tuple[int, ...]
+) -> None:
+    write_series(tmp_path, HU, spacing=(1, 2, 2), change=lambda dataset, k: None if k in missing else dataset)
+
+    volume = load_volume(tmp_path, slices=slice(None, None, step))
+
+    assert volume.provenance is not None
+    assert volume.provenance.bridged_planes == bridged
+
+
+def test_slices_that_lie_farther_apart_in_one_region_are_not_missing(tmp_path: Path) -> None:
+    hu = make_hu((30, 20, 24))
+    write_series(tmp_path, hu, change=lambda dataset, k: None if k >= 12 and k % 2 else dataset, spacing=(1, 2, 2))
+
+    volume = load_volume(tmp_path)
+
+    assert volume.provenance is not None
+    assert "resampled evenly" in volume.provenance.repairs[0]
+    assert volume.provenance.bridged_planes == ()
 
 
 def test_a_wide_gap_is_rejected_with_its_files_and_the_remedy(tmp_path: Path) -> None:

@@ -1,18 +1,20 @@
 """The level classifier: fracture probabilities of each vertebra and of the patient from the views of all vertebrae."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from cspine.classification.bridged_evidence import discount_bridged_evidence
 from cspine.classification.ensemble import (
     Members,
     NetworkInput,
+    NetworkOutput,
     ensemble_identity,
     predict_ensemble,
     require_ensemble,
 )
-from cspine.classification.level_findings import absent_finding, patient_finding, vertebra_finding
+from cspine.classification.level_findings import Probabilities, absent_finding, patient_finding, vertebra_finding
 from cspine.classification.prediction import EvidencePicture, NetworkPrediction
 from cspine.classification.saliency import EvidenceField, view_evidence
 from cspine.core.anatomy import VERTEBRAE
@@ -43,12 +45,15 @@ class LevelScores:
         Probability of each fracture type.
     evidence : (7, views, 3, rows / 8, columns / 8) float32
         Saliency map of each plane of the inference views.
+    bridged : LevelScores or None
+        The predictions with the evidence in bridged gaps, which the others do without; None without such gaps.
     """
 
     levels: Floats
     overall: float
     fracture_types: Floats
     evidence: Floats32
+    bridged: "LevelScores | None" = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ class LevelClassifier:
         levels = tuple(views.compress() for views in compiled.images.levels)
         scores = self.predict_scores(levels)
         calibrated, overall = self.calibrate(scores)
+        bridged, bridged_overall = self.calibrate(scores.bridged or scores)
         views_of = {views.level: views for views in levels}
         vertebrae, pictures = [], []
         fields: dict[str, EvidenceField] = {}
@@ -139,8 +145,9 @@ class LevelClassifier:
                     self.metadata,
                     level,
                     compiled.images,
-                    probability=float(calibrated[number]),
-                    raw_probability=float(scores.levels[number]),
+                    probabilities=Probabilities(
+                        float(calibrated[number]), float(scores.levels[number]), float(bridged[number])
+                    ),
                     fracture_types=scores.fracture_types[number],
                     pictures=evidence,
                 )
@@ -152,6 +159,7 @@ class LevelClassifier:
             probability=overall,
             raw_probability=scores.overall,
             vertebrae=vertebrae,
+            bridged_probability=bridged_overall,
             n_lost_files=compiled.images.n_lost_files,
         )
         return NetworkPrediction(patient, tuple(vertebrae), self._warnings(), tuple(pictures), fields)
@@ -168,8 +176,19 @@ class LevelClassifier:
         ----------
         levels : tuple of LevelViews
             The views of its vertebrae as read from a compiled data set (`LevelViews.compress`), as in training.
+
+        Evidence in bridged gaps does not count (`cspine.classification.bridged_evidence`).
         """
-        settings, weight = self.metadata.views, self.metadata.positive_weight
+        output = self._run_networks(levels)
+        present = np.isin(VERTEBRAE, [views.level for views in levels])
+        if all(views.gaps is None for views in levels):
+            return self._scores(output, present)
+        limited = discount_bridged_evidence(output, levels, self._view_indices, self._run_networks)
+        return replace(self._scores(limited, present), bridged=self._scores(output, present))
+
+    def _run_networks(self, levels: tuple[LevelViews, ...]) -> NetworkOutput:
+        """Return the networks' averaged output for the views of a case."""
+        settings = self.metadata.views
         orientations, offsets_mm = view_geometry(settings)
         shape = (len(VERTEBRAE), len(self._view_indices), CHANNELS, settings.pixels, settings.pixels)
         images, present = np.zeros(shape, np.float32), np.zeros(len(VERTEBRAE), np.bool_)
@@ -178,7 +197,11 @@ class LevelClassifier:
             present[number] = True
             np.divide(views.views[self._view_indices], np.float32(settings.max_gray), out=images[number])
         case = NetworkInput(images, orientations[self._view_indices], offsets_mm[self._view_indices], present)
-        output = predict_ensemble(self.members, case, tta=self.tta)
+        return predict_ensemble(self.members, case, tta=self.tta)
+
+    def _scores(self, output: NetworkOutput, present: Bools) -> LevelScores:
+        """Return the network's output without the training's weight of positives."""
+        weight = self.metadata.positive_weight
         probabilities = remove_positive_weight(output.levels, positive_weight=weight)
         return LevelScores(
             levels=np.where(present, probabilities, np.nan),

@@ -1,6 +1,6 @@
 """What findings record of a vertebra and of a patient: probabilities with their operating points, types and reasons."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -19,18 +19,28 @@ _MIN_CERTAIN_CONFIDENCE: Final = 0.8
 """A level with less confidence is reported as uncertain."""
 
 
+class Probabilities(NamedTuple):
+    """Probability of a fracture of a vertebra: calibrated, before calibration, and with bridged gaps as evidence."""
+
+    calibrated: float
+    raw: float
+    bridged: float
+
+
 def patient_finding(
     metadata: LevelsMetadata,
     *,
     probability: float,
     raw_probability: float,
     vertebrae: list[VertebraFinding],
+    bridged_probability: float = 0.0,
     n_lost_files: int = 0,
 ) -> PatientFinding:
     """Return the finding of the patient.
 
     A patient with a level in the scan that was not found reaches the rule-out operating point at any probability:
-    nothing is known of that level, so that no fracture is ruled out.
+    nothing is known of that level, so that no fracture is ruled out. Neither is one that only evidence in bridged gaps
+    suggests.
 
     Parameters
     ----------
@@ -40,15 +50,17 @@ def patient_finding(
         Probability of any fracture, calibrated and before calibration.
     vertebrae : list of VertebraFinding
         C1 to C7; the reasons name those that the probability does not cover, or not reliably.
+    bridged_probability : float
+        The probability with the evidence in bridged gaps.
     n_lost_files : int
         Files of the study that most likely held slices and could not be read; the reasons name them, too.
     """
-    is_lacking = any(each.not_found for each in vertebrae)
+    points, is_lacking = metadata.operating_points_overall, any(each.not_found for each in vertebrae)
     return PatientFinding(
         probability=probability,
         raw_probability=raw_probability,
         operating_points_reached=_find_reached(
-            metadata.operating_points_overall, probability, at_least_rule_out=is_lacking
+            points, probability, at_least_rule_out=is_lacking or _is_not_ruled_out(points, bridged_probability)
         ),
         reasons=_patient_reasons(vertebrae, n_lost_files),
     )
@@ -59,8 +71,7 @@ def vertebra_finding(
     level: Level,
     images: CompiledVolume,
     *,
-    probability: float,
-    raw_probability: float,
+    probabilities: Probabilities,
     fracture_types: Floats,
     pictures: list[EvidencePicture],
 ) -> VertebraFinding:
@@ -74,20 +85,22 @@ def vertebra_finding(
         Name of the vertebra, C1 to C7.
     images : CompiledVolume
         The case, with the localized vertebra and its image-quality problems.
-    probability, raw_probability : float
-        Probability of a fracture, calibrated and before calibration.
+    probabilities : Probabilities
+        Probability of a fracture; one that only evidence in bridged gaps suggests is not ruled out.
     fracture_types : (types,)
         Probability of each fracture type; they are reported where an operating point is reached.
     pictures : list of EvidencePicture
         Its evidence, strongest first.
     """
-    vertebra = _vertebra_of(images, level)
-    reached = _find_reached(metadata.operating_points_level, probability)
+    vertebra, points = _vertebra_of(images, level), metadata.operating_points_level
+    reached = _find_reached(
+        points, probabilities.calibrated, at_least_rule_out=_is_not_ruled_out(points, probabilities.bridged)
+    )
     x, y, z = vertebra.centroid_lps_mm.tolist()
     return VertebraFinding(
         level=level,
-        probability=probability,
-        raw_probability=raw_probability,
+        probability=probabilities.calibrated,
+        raw_probability=probabilities.raw,
         operating_points_reached=reached,
         coverage=vertebra.coverage,
         scanned_fraction=min(max(vertebra.scanned_fraction, 0.0), 1.0),
@@ -146,6 +159,10 @@ def _find_reached(
         for point in points
         if probability >= point.threshold or (at_least_rule_out and point.name == "rule-out")
     )
+
+
+def _is_not_ruled_out(points: tuple[OperatingPoint, ...], probability: float) -> bool:
+    return any(point.name == "rule-out" and probability >= point.threshold for point in points)
 
 
 def _vertebra_of(images: CompiledVolume, level: Level) -> Vertebra:

@@ -15,6 +15,7 @@ from cspine.core.errors import SourceError
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats
 from cspine.datasets.compiled import CompiledDataset
+from cspine.views.bridged_gaps import BridgedGaps
 from cspine.views.level_views import LevelViews, split_mosaic
 
 
@@ -140,5 +141,7 @@ def read_views(dataset: CompiledDataset, rows: pd.DataFrame) -> tuple[LevelViews
     for row in rows.itertuples():
         images = split_mosaic((dataset.folder / str(row.path)).read_bytes(), str(row.path), settings)
         box_lps = np.asarray(row.box_lps, np.float64).reshape(4, 4)
-        levels.append(LevelViews(cast("Level", str(row.level)), images, box_lps, settings))
+        numbers = getattr(row, "bridged_gaps", None)  # data sets compiled before gaps were recorded have none
+        gaps = BridgedGaps.from_list(np.asarray(numbers, np.float64).tolist()) if numbers is not None else None
+        levels.append(LevelViews(cast("Level", str(row.level)), images, box_lps, settings, gaps))
     return tuple(levels)

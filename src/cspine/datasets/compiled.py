@@ -249,7 +249,8 @@ _IMAGE_COLUMNS: Final = [
 
 _LEVEL_COLUMNS: Final = [
     "study_instance_uid", "series_instance_uid", "patient", "level", "path", "cells_path", "scanned_fraction",
-    "confidence", "image_quality_problems", "centroid_lps_mm", "fracture_types", "box_lps", "bytes",
+    "confidence", "image_quality_problems", "centroid_lps_mm", "fracture_types", "box_lps",
+    "bridged_gaps", "bytes",
 ]  # fmt: skip
 
 _PARTS: Final = ("images", "levels")

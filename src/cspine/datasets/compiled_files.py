@@ -80,6 +80,7 @@ def _level_files(images: CompiledVolume, views: LevelViews, key: str) -> tuple[F
         "image_quality_problems": "; ".join(images.image_quality_problems.get(level, ())),
         "centroid_lps_mm": vertebra.centroid_lps_mm.tolist(),
         "box_lps": views.box_lps.ravel().tolist(),
+        "bridged_gaps": views.gaps.to_list() if views.gaps else [],
         "bytes": len(mosaic),
     }
     return files, row

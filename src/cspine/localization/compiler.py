@@ -17,6 +17,7 @@ from cspine.dicom.limits import MAX_SLICE_SPACING_MM
 from cspine.spine.bone_trace import trace_spine
 from cspine.spine.centerline import SpineCenterline
 from cspine.spine.spine_map import SpineMap
+from cspine.views.bridged_gaps import gaps_in_views
 from cspine.views.compiled import CompiledStudy, CompiledVolume
 from cspine.views.curved import compile_curved
 from cspine.views.image_quality import image_quality_problems
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from cspine.datasets.compiled import CompiledDataset
     from cspine.dicom.geometry import Stack
     from cspine.dicom.loading import LoadPlan
+    from cspine.dicom.volume import Provenance
     from cspine.views.fracture_labels import FractureLabelSource
 
 _MAX_AXIAL_ANGLE_DEG: Final = 45.0
@@ -170,6 +172,10 @@ def compile_volume(volume: highdicom.Volume, compiler: Compiler) -> CompiledVolu
     centerline = SpineCenterline.from_spine_map(spine)
     levels = _level_views(volume, spine, compiler)
     problems = image_quality_problems(volume, [spine[views.level] for views in levels]) if levels else {}
+    for views in levels:
+        if views.gaps is not None and views.gaps.bridged_mm > 0:
+            sentence = f"{views.gaps.bridged_mm:.1f} mm of it were interpolated across missing slices"
+            problems[views.level] = (*problems.get(views.level, ()), f"{sentence}, where evidence does not count")
     return CompiledVolume(
         spine,
         None,
@@ -184,12 +190,17 @@ def _level_views(volume: highdicom.Volume, spine: SpineMap, compiler: Compiler) 
     settings = compiler.settings.levels
     if settings is None:
         return ()
-    scanned = [(level, spine.cervical[level]) for level in VERTEBRAE if spine.coverage(level) != "absent"]
-    return tuple(
-        compile_level(volume, level, box_frame(vertebra, level), settings, inference_views=compiler.inference_views)
-        for level, vertebra in scanned
-        if vertebra is not None
-    )
+    provenance: Provenance | None = getattr(volume, "provenance", None)  # a plain highdicom.Volume has none
+    bridged_planes = provenance.bridged_planes if provenance else ()
+    compiled = []
+    for level in VERTEBRAE:
+        vertebra = spine.cervical[level]
+        if vertebra is None or vertebra.coverage == "absent":
+            continue
+        box_lps = box_frame(vertebra, level)
+        views = compile_level(volume, level, box_lps, settings, inference_views=compiler.inference_views)
+        compiled.append(replace(views, gaps=gaps_in_views(volume, bridged_planes, vertebra, views)))
+    return tuple(compiled)
 
 
 def _acquisition_warnings(stack: Stack) -> list[str]:

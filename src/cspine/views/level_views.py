@@ -23,6 +23,7 @@ from cspine.core.settings import Settings
 from cspine.core.typing import Floats, Floats32, HounsfieldUnits, Indices
 from cspine.dicom.hounsfield import AIR_HU
 from cspine.spine.spine_map import Vertebra
+from cspine.views.bridged_gaps import BridgedGaps
 from cspine.views.sagittal import encode_jpeg
 from cspine.views.window import Window, to_gray, to_gray16
 
@@ -132,12 +133,15 @@ class LevelViews:
         Affine from mm along the vertebra's axes, counted from the center of its box, to LPS mm.
     settings : LevelViewSettings
         How the planes were made.
+    gaps : BridgedGaps or None
+        Where they show what was interpolated across missing slices; None where nothing was.
     """
 
     level: Level
     images: GrayPlanes
     box_lps: Floats
     settings: LevelViewSettings
+    gaps: BridgedGaps | None = None
 
     @property
     def views(self) -> GrayPlanes:
