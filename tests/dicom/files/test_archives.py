@@ -60,6 +60,7 @@ PACKERS: dict[str, Callable[[Path, dict[str, bytes]], Path]] = {
     "tar.bz2": lambda path, files: tar(path / "a.tar.bz2", files, "w:bz2"),
     "gzip of each file": lambda path, files: each_compressed(path / "gz", files, gzip.compress, ".gz"),
     "bzip2 of each file": lambda path, files: each_compressed(path / "bz2", files, bz2.compress, ".bz2"),
+    "zip by LZMA": lambda path, files: pack_zip(path / "a.zip", files, zipfile.ZIP_LZMA),
     "zip by bzip2": lambda path, files: pack_zip(path / "a.zip", files, zipfile.ZIP_BZIP2),
     "zip in a folder": lambda path, files: pack_zip(path / "a.zip", files).parent,
     "zip in a zip": lambda path, files: pack_zip(
@@ -174,6 +175,23 @@ def test_a_zip_that_declares_less_than_it_expands_to_takes_no_memory(tmp_path: P
     tracemalloc.stop()
 
     assert peak < 10_000_000
+
+
+def test_lzma_in_a_zip_expands_in_bounded_memory(tmp_path: Path) -> None:
+    path = pack_zip(tmp_path / "a.zip", {"1.dcm": bytes(200_000_000)}, zipfile.ZIP_LZMA)
+    data = bytearray(path.read_bytes())
+    for magic, size in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        struct.pack_into("<I", data, data.index(magic) + size, 20_000)
+    path.write_bytes(data)
+    (file,) = list_files(path)
+
+    tracemalloc.start()
+    with pytest.raises(ArchiveError, match=r"damaged|longer"):
+        file.read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 80_000_000
 
 
 def test_archives_inside_an_archive_share_its_limits(tmp_path: Path) -> None:

@@ -35,8 +35,11 @@ DAMAGE_ERRORS: Final = (
 _MAX_MEMORY_BYTES: Final = 32 * 2**20
 """Bytes of an expanded archive that are kept in memory; more go to a temporary file."""
 
-_ZIP_METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2}
-"""Methods that expand in bounded memory; `zipfile` expands LZMA at once, whatever the archive declares."""
+_ZIP_METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+"""Methods that are read; `zipfile` expands all that it reads of bzip2 and LZMA at once, so these are read otherwise."""
+
+_LZMA_PIECE_BYTES: Final = 4096
+"""LZMA is read in pieces of so many compressed bytes, which expand to 30 MB at most."""
 
 _PIECE_BYTES: Final = 2**20
 _MAX_TAR_HEADER_BYTES: Final = 2**16
@@ -108,6 +111,8 @@ class ZipArchive:
     def open(self, name: str) -> IO[bytes]:
         """Return the expanded content of a member as a stream."""
         info = self._infos[name]
+        if info.compress_type == zipfile.ZIP_LZMA:
+            return io.BufferedReader(_Pieces(self._zip.open(info)))
         if info.compress_type != zipfile.ZIP_BZIP2:
             return self._zip.open(info)
         stored = copy.copy(info)  # zipfile expands bzip2 at once: a kilobyte may be gigabytes
@@ -118,6 +123,30 @@ class ZipArchive:
     def __del__(self) -> None:
         """Close the stream, which the zip leaves open."""
         self._stream.close()
+
+
+class _Pieces(io.RawIOBase):
+    """A compressed member of a zip, of which little is expanded at a time.
+
+    Parameters
+    ----------
+    member : binary stream
+        Of `zipfile.ZipFile.open`.
+    """
+
+    def __init__(self, member: IO[bytes]) -> None:
+        self._member = member
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: "Buffer", /) -> int:
+        """Read the next bytes into a buffer; return their number, 0 at the end."""
+        target = memoryview(buffer).cast("B")
+        data = self._member.read1(min(len(target), _LZMA_PIECE_BYTES))  # type: ignore[attr-defined]  # ZipExtFile
+        target[: len(data)] = data
+        return len(data)
 
 
 class _BoundedTarInfo(tarfile.TarInfo):
