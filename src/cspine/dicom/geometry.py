@@ -180,13 +180,9 @@ def stack_slices(
         raise GeometryError("ImagePositionPatient lies over 100 m from the origin; have the files exported again")
     normal = np.cross(row, column)
     along = positions @ normal
-    order = np.argsort(along, kind="stable")
-    kept, duplicates = [int(order[0])], []
-    for index in order[1:].tolist():
-        if along[index] - along[kept[-1]] < POSITION_TOLERANCE_MM:
-            duplicates.append((index, kept[-1]))
-        else:
-            kept.append(index)
+    at_places = [indices.tolist() for indices in places(along)]
+    kept = [indices[0] for indices in at_places]
+    duplicates = [(index, indices[0]) for indices in at_places for index in indices[1:]]
     offsets = positions[kept] - positions[kept[0]]
     return Stack(
         order=np.asarray(kept, dtype=np.intp),
@@ -199,6 +195,28 @@ def stack_slices(
         along_mm=offsets @ normal,
         drift_mm=np.stack([offsets @ row, offsets @ column], axis=1),
     )
+
+
+def places(along_mm: Floats) -> list[Indices]:
+    """Return the indices of the slices at each place along a normal, in the order of the places.
+
+    Parameters
+    ----------
+    along_mm : (n,) float array
+        Positions along the normal, in mm.
+
+    Returns
+    -------
+    list of integer arrays
+        The first index of each is that of the lowest position; the others differ by less than `POSITION_TOLERANCE_MM`.
+    """
+    order = np.argsort(along_mm, kind="stable")
+    starts, first_mm = list[int](), -np.inf
+    for index, position_mm in enumerate(along_mm[order].tolist()):
+        if position_mm - first_mm >= POSITION_TOLERANCE_MM:
+            starts.append(index)
+            first_mm = position_mm
+    return np.split(order, starts[1:])
 
 
 def mean_orientation(orientations: npt.ArrayLike) -> Floats:

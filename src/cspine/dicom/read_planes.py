@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from cspine.core.errors import InputError
 from cspine.core.processors import default_workers
 from cspine.core.progress import Progress
 from cspine.core.typing import HounsfieldUnits
@@ -131,6 +132,14 @@ def decode_slice(header: SliceHeader, cache: FrameCache) -> HounsfieldUnits:
     image = np.empty((header.rows or 0, header.columns or 0), np.int16)
     decode_into(header, PixelRegion(0, image.shape[0], image.shape[1], 1), image, cache)
     return image
+
+
+def try_decode_slice(header: SliceHeader, cache: FrameCache) -> HounsfieldUnits | None:
+    """Decode one slice as `decode_slice` does; None where it cannot be decoded, which loading it reports."""
+    try:
+        return decode_slice(header, cache)
+    except InputError:
+        return None
 
 
 def _batches(count: int, size: int) -> Iterator[range]:

@@ -10,14 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from cspine.core.errors import InputError
 from cspine.core.typing import Bools, HounsfieldUnits
-from cspine.dicom.codec.decode import decode_into
 from cspine.dicom.codec.frames import FrameCache
 from cspine.dicom.codec.header import SliceHeader, suppress_pydicom_warnings
 from cspine.dicom.codec.pixel_format import PixelFormat
-from cspine.dicom.codec.pixels import PixelRegion, padding_range_hu
+from cspine.dicom.codec.pixels import padding_range_hu
 from cspine.dicom.hounsfield import AIR_HU, MAX_AIR_HU
+from cspine.dicom.read_planes import try_decode_slice
 
 _N_SAMPLES: Final = 8
 
@@ -81,8 +80,8 @@ def _hidden_tissue_hu(headers: Sequence[SliceHeader], cache: FrameCache) -> int 
     with suppress_pydicom_warnings():
         for index in np.unique(np.linspace(0, len(headers) - 1, _N_SAMPLES).astype(int)).tolist():
             header = headers[index]
-            plain = _decode(replace(header, pixel_format=replace(header.pixel_format, padding=None)), cache)
-            padded = _decode(header, cache)
+            plain = try_decode_slice(replace(header, pixel_format=replace(header.pixel_format, padding=None)), cache)
+            padded = try_decode_slice(header, cache)
             if plain is None or padded is None:  # the load that follows names the file
                 continue
             is_hidden = (padded == AIR_HU) & (plain > MAX_AIR_HU)
@@ -94,16 +93,6 @@ def _hidden_tissue_hu(headers: Sequence[SliceHeader], cache: FrameCache) -> int 
     if len(values) > _MAX_PADDING_VALUES or n_surrounded < _MIN_SURROUNDED_FRACTION * counts.sum():
         return int(values[np.argmax(counts)])
     return None
-
-
-def _decode(header: SliceHeader, cache: FrameCache) -> HounsfieldUnits | None:
-    rows, columns = header.rows or 0, header.columns or 0
-    hu = np.empty((rows, columns), np.int16)
-    try:
-        decode_into(header, PixelRegion(0, rows, columns, 1), hu, cache)
-    except InputError:
-        return None
-    return hu
 
 
 def _surrounded(mask: Bools) -> Bools:

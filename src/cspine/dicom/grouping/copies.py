@@ -5,15 +5,11 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Final
 
-import numpy as np
-
 from cspine.core.errors import InputError
-from cspine.core.typing import HounsfieldUnits
 from cspine.dicom.codec.codecs import CODECS, NIFTI, RLE
-from cspine.dicom.codec.decode import decode_into
 from cspine.dicom.codec.frames import FrameCache, frame_size_bytes, read_frame, read_pixel_data
 from cspine.dicom.codec.header import SliceHeader
-from cspine.dicom.codec.pixels import PixelRegion
+from cspine.dicom.read_planes import try_decode_slice
 
 _N_DECODED_PLACES: Final = 4
 """Places whose images are decoded to learn whether files with different bytes may hold equal pixels."""
@@ -74,7 +70,7 @@ def _decoded_firsts(group: Sequence[SliceHeader], firsts: Sequence[int], cache: 
     """Return `firsts` by Hounsfield units, decoding one image of each set of equal stored bytes."""
     keys: dict[int, Hashable] = {}
     for number in sorted(set(firsts)):
-        hu = _decode(group[number], cache)
+        hu = try_decode_slice(group[number], cache)
         keys[number] = number if hu is None else hashlib.sha256(hu.tobytes()).digest()
     return _first_equal([keys[first] for first in firsts])
 
@@ -91,23 +87,13 @@ def _stored_key(header: SliceHeader, cache: FrameCache) -> Hashable:
 
 def _stored_frame(header: SliceHeader, cache: FrameCache) -> bytes:
     if header.transfer_syntax_uid == NIFTI:
-        hu = _decode(header, cache)
+        hu = try_decode_slice(header, cache)
         return b"" if hu is None else hu.tobytes()
     if header.transfer_syntax_uid in CODECS or header.transfer_syntax_uid == RLE:
         return read_frame(header, cache)
     data = cache.get(header, read_pixel_data)
     size = frame_size_bytes(header)
     return data if header.frames == 1 else data[header.frame * size : (header.frame + 1) * size]
-
-
-def _decode(header: SliceHeader, cache: FrameCache) -> HounsfieldUnits | None:
-    rows, columns = header.rows or 0, header.columns or 0
-    hu = np.empty((rows, columns), np.int16)
-    try:
-        decode_into(header, PixelRegion(0, rows, columns, 1), hu, cache)
-    except InputError:
-        return None
-    return hu
 
 
 def group_repeats(headers: Sequence[SliceHeader], repeats: Sequence[tuple[int, int]]) -> list[list[SliceHeader]]:

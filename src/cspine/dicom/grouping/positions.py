@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from cspine.core.typing import Floats, Indices
+from cspine.core.typing import Floats
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import (
     EVEN_TOLERANCE_FRACTION,
@@ -13,6 +13,7 @@ from cspine.dicom.geometry import (
     MAX_POSITION_MM,
     POSITION_TOLERANCE_MM,
     mean_orientation,
+    places,
 )
 
 _MIN_REGULAR_FRACTION: Final = 0.8
@@ -31,18 +32,6 @@ def positions_mm(headers: Sequence[SliceHeader]) -> Floats:
     """Return the position of each image, of shape (n, 3); those out of any scanner are moved to `MAX_POSITION_MM`."""
     positions: Floats = np.array([header.position_mm for header in headers], dtype=np.float64)
     return np.clip(positions, -MAX_POSITION_MM, MAX_POSITION_MM)
-
-
-def places(along_mm: Floats) -> list[Indices]:
-    """Return the indices of the images at each place, sorted along the normal, as `geometry.stack_slices` does it."""
-    order = np.argsort(along_mm, kind="stable")
-    sorted_mm = along_mm[order]
-    starts, first = [0], 0
-    for index in range(1, len(order)):
-        if sorted_mm[index] - sorted_mm[first] >= POSITION_TOLERANCE_MM:
-            starts.append(index)
-            first = index
-    return np.split(order, starts[1:])
 
 
 def is_stack(along_mm: Floats, union_mm: Floats | None = None) -> bool:

@@ -8,9 +8,10 @@ from typing import Final
 
 from cspine.dicom.codec.codecs import NIFTI
 from cspine.dicom.codec.header import SliceHeader
+from cspine.dicom.geometry import places
 from cspine.dicom.grouping.parts import Part, apart_warning, divide_series
 from cspine.dicom.grouping.patients import PatientKey
-from cspine.dicom.grouping.positions import is_stack, places, positions_along_mm
+from cspine.dicom.grouping.positions import is_stack, positions_along_mm
 from cspine.dicom.grouping.stacks import is_interleaved
 
 MIN_JOINED: Final = 10

@@ -14,10 +14,10 @@ import numpy as np
 
 from cspine.core.typing import Floats, Indices
 from cspine.dicom.codec.header import SliceHeader
-from cspine.dicom.geometry import POSITION_TOLERANCE_MM
+from cspine.dicom.geometry import POSITION_TOLERANCE_MM, places
 from cspine.dicom.grouping.attributes import Attribute, read_attributes
 from cspine.dicom.grouping.copies import find_copies
-from cspine.dicom.grouping.positions import extent_mm, is_stack, overlaps_mostly, places, positions_along_mm
+from cspine.dicom.grouping.positions import extent_mm, is_stack, overlaps_mostly, positions_along_mm
 
 MAX_ACQUISITIONS: Final = 50
 """A series with more acquisition numbers counts something else by them, such as table positions."""

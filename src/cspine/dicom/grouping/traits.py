@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from cspine.dicom.codec.header import SliceHeader
+from cspine.dicom.geometry import places
 from cspine.dicom.grouping.copies import find_copies
-from cspine.dicom.grouping.positions import extent_mm, is_stack, overlaps_mostly, places, positions_along_mm
+from cspine.dicom.grouping.positions import extent_mm, is_stack, overlaps_mostly, positions_along_mm
 
 FRAME_OF_REFERENCE: Final = "FrameOfReferenceUID"
 
