@@ -15,6 +15,9 @@ _N_VALUES: Final = 65536
 MIN_VALUES: Final = 2000
 """Fewest values beside padding from which anything is concluded."""
 
+_MIN_BODY_VALUES: Final = 500
+"""Fewest values beside air and padding from which anything is concluded."""
+
 MIN_BODY_FRACTION: Final = 0.01
 """Smallest fraction of a sample that is neither air nor padding from which anything is concluded."""
 
@@ -163,7 +166,7 @@ def shows_tissue(histogram: ValueHistogram, scale: Scale) -> bool:
     """
     valid = histogram.without_low_spikes(scale.value(-1060))
     body = valid.n_values - valid.count_hu(scale, -1100, -850)
-    if body < max(MIN_VALUES, MIN_BODY_FRACTION * histogram.n_values):
+    if body < max(_MIN_BODY_VALUES, MIN_BODY_FRACTION * histogram.n_values):
         return False
     tissue = valid.count_hu(scale, -150, 150)
     peak_hu = valid.peak_hu(scale, -150, 150)

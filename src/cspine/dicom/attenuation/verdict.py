@@ -179,7 +179,7 @@ def _fault(histogram: ValueHistogram) -> str | None:
     if valid.n_values < _MIN_VALUES_WITHOUT_NEGATIVE or valid.fraction(-1e6, -50) > 0.001:
         return None
     at_zero, above = valid.fraction(0, 1), valid.fraction(1, 11) / 10
-    if at_zero >= 0.1 and at_zero >= 5 * above and valid.fraction(-1e6, 0) <= 0.0001:
+    if 0.1 <= at_zero < 1.0 and at_zero >= 5 * above and valid.fraction(-1e6, 0) <= 0.0001:
         if valid.highest <= 255:
             return "all values lie between 0 and 255, as in a picture"
         return f"no value lies below 0 and {at_zero:.0%} are 0: what is below 0, air and fat, was cut off"
