@@ -36,6 +36,8 @@ class Provenance:
         Size of the files, in bytes.
     repairs : tuple of str
         One sentence for each resampling, removed duplicate or doubtful assumption.
+    bridged_planes : tuple of int
+        Indices of the volume's planes that were interpolated across missing slices, rising.
     """
 
     study_instance_uid: str
@@ -44,6 +46,7 @@ class Provenance:
     transfer_syntaxes: tuple[str, ...]
     bytes_read: int
     repairs: tuple[str, ...]
+    bridged_planes: tuple[int, ...] = ()
 
 
 class Volume(highdicom.Volume):
@@ -112,7 +115,8 @@ def read_volume(
         *checked.repairs,
         *_describe_overflow(cache, headers),
     ]
-    volume = _make_volume(array, affine, series, sources, repairs=repairs)
+    bridged = np.flatnonzero(grid.is_bridged[keep[0]]).tolist()
+    volume = _make_volume(array, affine, series, sources, repairs=repairs, bridged_planes=bridged)
     if checked.repairs:
         corrected = dict(zip(series.stack.order.tolist(), headers, strict=True))
         volume.series = replace(
@@ -122,7 +126,13 @@ def read_volume(
 
 
 def _make_volume(
-    array: HounsfieldUnits, affine: Floats, series: Series, sources: list[SliceHeader], *, repairs: Iterable[str]
+    array: HounsfieldUnits,
+    affine: Floats,
+    series: Series,
+    sources: list[SliceHeader],
+    *,
+    repairs: Iterable[str],
+    bridged_planes: Iterable[int],
 ) -> Volume:
     frame_of_reference = series.headers[0].frame_of_reference_uid
     volume = Volume(array, affine, "PATIENT", frame_of_reference_uid=frame_of_reference)
@@ -134,6 +144,7 @@ def _make_volume(
         transfer_syntaxes=tuple(sorted({transfer_syntax_name(header.transfer_syntax_uid) for header in sources})),
         bytes_read=sum(file.size for file in {header.file for header in sources}),
         repairs=tuple(repairs),
+        bridged_planes=tuple(bridged_planes),
     )
     return volume
 
