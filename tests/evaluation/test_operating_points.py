@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from tests.support.predictions import OPERATING_POINTS, make_findings, make_reference, make_rejected_findings
 
 from cspine.core.anatomy import OVERALL, TARGETS
@@ -144,6 +145,27 @@ def test_points_reached_that_contradict_the_thresholds_are_counted() -> None:
         "1 probabilities in the findings reach other operating points than the thresholds that the findings carry; the "
         "thresholds are used",
     )
+
+
+@pytest.mark.parametrize("carries_thresholds", [True, False])
+def test_a_patient_not_ruled_out_for_a_level_not_found_contradicts_no_threshold(carries_thresholds: bool) -> None:
+    make = carrying if carries_thresholds else reaching
+    findings = [make(make_findings(f"1.{n}", {OVERALL: p}), rule_out=(0.2, 0.3)) for n, p in enumerate((0.25, 0.15))]
+    lacking = make(make_findings("1.3", {OVERALL: 0.12, "C6": None}), rule_out=(0.2, 0.3))
+    patient, (*others, c6, c7) = lacking.patient_overall, lacking.vertebrae
+    assert patient is not None
+    lacking = lacking.model_copy(
+        update={
+            "patient_overall": patient.model_copy(update={"operating_points_reached": ("rule-out",)}),
+            "vertebrae": (*others, c6.model_copy(update={"not_found": True}), c7),
+        }
+    )
+
+    points, warnings = operating_points_of_findings([*findings, lacking])
+
+    assert warnings == ()
+    assert points is not None
+    assert points.points[0].patient == (0.2 if carries_thresholds else 0.25)
 
 
 def test_each_model_is_evaluated_at_its_own_operating_points(tables: object) -> None:

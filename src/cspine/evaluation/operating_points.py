@@ -140,10 +140,13 @@ def _carried_points(findings: Findings) -> tuple[FixedOperatingPoint, ...]:
 
 
 def _reached(findings: Sequence[Findings], kind: str) -> Iterator[tuple[float, tuple[OperatingPointName, ...]]]:
-    """Yield the probability of each patient or level, and the operating points that its findings say it reaches."""
+    """Yield the probability of each patient or level, and the operating points that its findings say it reaches.
+
+    A patient with a level in the scan that was not found is left out: it reaches the rule-out point at any probability.
+    """
     for each in findings:
         if kind == "patient":
-            if each.patient_overall is not None:
+            if each.patient_overall is not None and not any(vertebra.not_found for vertebra in each.vertebrae):
                 yield each.patient_overall.probability, each.patient_overall.operating_points_reached
             continue
         for vertebra in each.vertebrae:
@@ -170,7 +173,12 @@ def _inferred_points(findings: Sequence[Findings]) -> tuple[FixedOperatingPoints
 
 
 def _inferred_threshold(cases: list[tuple[float, tuple[OperatingPointName, ...]]], name: str) -> float | None:
-    """Return the lowest probability that reaches a point, or else just above the highest; None where cases disagree."""
+    """Return the lowest probability that reaches a point, or else just above the highest; None where cases disagree.
+
+    None as well without a case.
+    """
+    if not cases:
+        return None
     below = [probability for probability, reached in cases if name not in reached]
     at_or_above = [probability for probability, reached in cases if name in reached]
     if not at_or_above:
