@@ -140,6 +140,12 @@ class ValueHistogram:
         counts[low] = 0
         return ValueHistogram(counts)
 
+    def without_below(self, bound: int) -> "ValueHistogram":
+        """Return the histogram without all values below a bound."""
+        counts = self.counts.copy()
+        counts[: _index(bound)] = 0
+        return ValueHistogram(counts)
+
     def without(self, value: int) -> "ValueHistogram":
         """Return the histogram without one value."""
         counts = self.counts.copy()

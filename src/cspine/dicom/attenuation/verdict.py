@@ -44,6 +44,9 @@ MAX_NORMALIZED_RANGE: Final = 20
 MAX_LABELS: Final = 64
 """Fewer different values are those of labels, or of an image that was normalized to 0..1."""
 
+_LOWEST_HU: Final = -1300
+"""Lower values are padding, which lossy compression spreads, or no Hounsfield units."""
+
 _MIN_OUTSIDE_FRACTION: Final = 0.1
 """Metal, overshoots and noise fill far less of whole slices: below 3 % in every scan measured."""
 
@@ -95,7 +98,7 @@ def assess_values(histogram: ValueHistogram, intercept: float) -> Verdict:
         return Verdict(
             fault=f"its tissue lies where Hounsfield units {'+' if offset > 0 else '-'} {abs(offset):g} have it"
         )
-    if shows_air_fat_and_muscle(histogram, _DECLARED):
+    if any(shows_air_fat_and_muscle(each, _DECLARED) for each in (histogram, histogram.without_below(_LOWEST_HU))):
         return Verdict()
     scales = [scale for scale in _scales(intercept) if _proves_scale(histogram, scale)]
     factors = {scale.factor for scale in scales}
@@ -173,9 +176,9 @@ def _fault(histogram: ValueHistogram) -> str | None:
         return f"it has {valid.n_distinct} different values, from {valid.lowest} to {valid.highest}, as labels have"
     if valid.lowest > -100 and valid.highest - valid.lowest <= MAX_NORMALIZED_RANGE and valid.n_distinct > 1:
         return f"all values lie between {valid.lowest} and {valid.highest}"
-    outside = valid.fraction(-1e6, -1300) + valid.fraction(2000, 1e6)
+    outside = valid.fraction(-1e6, _LOWEST_HU) + valid.fraction(2000, 1e6)
     if outside >= _MIN_OUTSIDE_FRACTION:
-        return f"{outside:.0%} of the values lie below -1300 or above 2000, where only metal is"
+        return f"{outside:.0%} of the values lie below {_LOWEST_HU} or above 2000, where only metal is"
     if valid.n_values < _MIN_VALUES_WITHOUT_NEGATIVE or valid.fraction(-1e6, -50) > 0.001:
         return None
     at_zero, above = valid.fraction(0, 1), valid.fraction(1, 11) / 10
