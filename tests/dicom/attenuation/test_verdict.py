@@ -31,6 +31,7 @@ RIGHT = {
     "padding -2000": padded(-2000),
     "padding -3024": padded(-3024),
     "padding -2000 of lossy compression": padded(-2000) + (padded(-2000) == -2000) * WATER / 3,
+    "that, and noise": np.where(padded(-2000) == -2000, WATER / 3 - 2000, NECK + 9 * WATER),
     "padding -1024": padded(-1024),
     "padding 0": padded(0),
     "contrast": np.where((NECK > 0) & (NECK < 45), 350, NECK),

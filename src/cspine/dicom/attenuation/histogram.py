@@ -30,6 +30,8 @@ _SPIKE_FACTOR: Final = 20.0
 
 _SPIKE_REACH: Final = 8
 
+_NEARLY_ALL: Final = 0.9
+
 _BIN_HU: Final = 10.0
 """Width of the bins in which peaks are found: fat and muscle are 150 HU apart."""
 
@@ -140,11 +142,11 @@ class ValueHistogram:
         counts[low] = 0
         return ValueHistogram(counts)
 
-    def without_below(self, bound: int) -> "ValueHistogram":
-        """Return the histogram without all values below a bound."""
-        counts = self.counts.copy()
-        counts[: _index(bound)] = 0
-        return ValueHistogram(counts)
+    def is_narrow_below(self, bound: float, width: float) -> bool:
+        """Return whether nearly all values below a bound lie within a width about their median."""
+        below = self._cumulative[_index(bound)]
+        median = int(np.searchsorted(self._cumulative, below / 2.0)) + _LOWEST
+        return self.count(median - width / 2, min(median + width / 2, bound)) >= _NEARLY_ALL * int(below)
 
     def without(self, value: int) -> "ValueHistogram":
         """Return the histogram without one value."""

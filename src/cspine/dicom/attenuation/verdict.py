@@ -45,7 +45,13 @@ MAX_LABELS: Final = 64
 """Fewer different values are those of labels, or of an image that was normalized to 0..1."""
 
 _LOWEST_HU: Final = -1300
-"""Lower values are padding, which lossy compression spreads, or no Hounsfield units."""
+"""Lower values are padding, or no Hounsfield units."""
+
+_PADDING_WIDTH_HU: Final = 120.0
+"""Width within which lossy compression spreads padding."""
+
+_MIN_AIR_BESIDE_PADDING: Final = 0.1
+"""Least fraction of air where low values are padding; the air of another scale would be all that is low."""
 
 _MIN_OUTSIDE_FRACTION: Final = 0.1
 """Metal, overshoots and noise fill far less of whole slices: below 3 % in every scan measured."""
@@ -98,7 +104,7 @@ def assess_values(histogram: ValueHistogram, intercept: float) -> Verdict:
         return Verdict(
             fault=f"its tissue lies where Hounsfield units {'+' if offset > 0 else '-'} {abs(offset):g} have it"
         )
-    if any(shows_air_fat_and_muscle(each, _DECLARED) for each in (histogram, histogram.without_below(_LOWEST_HU))):
+    if shows_air_fat_and_muscle(histogram, _DECLARED):
         return Verdict()
     scales = [scale for scale in _scales(intercept) if _proves_scale(histogram, scale)]
     factors = {scale.factor for scale in scales}
@@ -176,7 +182,8 @@ def _fault(histogram: ValueHistogram) -> str | None:
         return f"it has {valid.n_distinct} different values, from {valid.lowest} to {valid.highest}, as labels have"
     if valid.lowest > -100 and valid.highest - valid.lowest <= MAX_NORMALIZED_RANGE and valid.n_distinct > 1:
         return f"all values lie between {valid.lowest} and {valid.highest}"
-    outside = valid.fraction(-1e6, _LOWEST_HU) + valid.fraction(2000, 1e6)
+    low = 0.0 if _has_spread_padding(valid) else valid.fraction(-1e6, _LOWEST_HU)
+    outside = low + valid.fraction(2000, 1e6)
     if outside >= _MIN_OUTSIDE_FRACTION:
         return f"{outside:.0%} of the values lie below {_LOWEST_HU} or above 2000, where only metal is"
     if valid.n_values < _MIN_VALUES_WITHOUT_NEGATIVE or valid.fraction(-1e6, -50) > 0.001:
@@ -189,6 +196,12 @@ def _fault(histogram: ValueHistogram) -> str | None:
     if valid.fraction(-20, 60) >= 0.1 and valid.fraction(200, 1e6) >= 0.05:
         return f"the lowest value is {valid.lowest}, where air should be -1000"
     return None
+
+
+def _has_spread_padding(histogram: ValueHistogram) -> bool:
+    """Return whether low values are padding that lossy compression has spread, since air lies where it should."""
+    has_air = histogram.fraction(-1200, -800) >= _MIN_AIR_BESIDE_PADDING
+    return has_air and histogram.is_narrow_below(_LOWEST_HU, _PADDING_WIDTH_HU)
 
 
 def is_near(one: Scale, other: Scale) -> bool:
