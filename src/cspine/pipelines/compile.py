@@ -254,9 +254,16 @@ def _compile_one(task: _Task) -> dict[str, Any]:
     study = task.source.open()
     uid = task.source.study_instance_uid
     series_uid = next((s.series_instance_uid for s in study.series if s.series_instance_uid in task.series_uids), None)
-    plan = open_series(study, LoadPolicy(series_uid=series_uid, max_gap_mm=task.max_gap_mm))
-    plan = choose_series(plan, task.compiler.localizer)
-    _, compiled = read_first(plan, lambda plan: compile_study(plan, task.compiler, label_source=task.label_source))
+    warnings = study.warnings
+    try:
+        plan = open_series(study, LoadPolicy(series_uid=series_uid, max_gap_mm=task.max_gap_mm))
+        plan = choose_series(plan, task.compiler.localizer)
+        warnings = plan.warnings
+        _, compiled = read_first(plan, lambda plan: compile_study(plan, task.compiler, label_source=task.label_source))
+    except CspineError as error:
+        for warning in warnings:  # the record of a study that fails has them, too
+            error.add_note(warning)
+        raise
     files, rows = image_files(compiled.images, task.key, task.dataset.settings)
     record = {
         "study_instance_uid": uid,
@@ -306,6 +313,7 @@ def _record_of(outcome: Outcome[_Task, dict[str, Any]]) -> dict[str, Any]:
         "patient": None,
         "status": "failed",
         "reason": _sentence(outcome.error),
+        "warnings": getattr(outcome.error, "__notes__", []),
         "software": __version__,
     }
     outcome.item.dataset.write_record(study_key(uid), record)
