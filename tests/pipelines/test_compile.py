@@ -14,8 +14,9 @@ def test_the_table_has_the_warnings_of_studies_that_fail(tmp_path: Path) -> None
     for path in paths[6:9]:
         path.write_bytes(b"")
 
-    compile_dataset(tmp_path / "ct", tmp_path / "out", CompileSettings(spine_aligned=False, levels=None))
+    summary = compile_dataset(tmp_path / "ct", tmp_path / "out", CompileSettings(spine_aligned=False, levels=None))
 
+    assert [name for name, _ in summary.skipped] == ["7.dcm", "8.dcm", "9.dcm"]
     (row,) = pd.read_parquet(tmp_path / "out" / "studies.parquet").to_dict("records")
     assert row["status"] == "failed"
     assert "3 files could not be read" in row["warnings"][0]

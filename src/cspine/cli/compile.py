@@ -106,6 +106,9 @@ def _show(summary: "CompileSummary", folder: Path) -> None:
         )
     if summary.without_labels:
         say(f"{summary.without_labels} studies have no row in train.csv; they are compiled without labels")
+    if summary.skipped:
+        name, reason = summary.skipped[0]
+        say_error(f"{len(summary.skipped)} files were skipped, first: {name}: {reason}")
     for uid, reason in summary.failed[:_MAX_SHOWN]:
         say_error(f"study {uid}: {reason}")
     if len(summary.failed) > _MAX_SHOWN:

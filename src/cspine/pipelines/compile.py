@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +49,8 @@ class CompileSummary:
         Size of the files read and of the images written.
     seconds_per_study : float or None
         Median time of one process; None where nothing was compiled.
+    skipped : tuple of (str, str)
+        Name and reason of every file that was left out.
     """
 
     compiled: int
@@ -58,6 +60,7 @@ class CompileSummary:
     bytes_in: int
     bytes_out: int
     seconds_per_study: float | None
+    skipped: tuple[tuple[str, str], ...] = ()
 
     @property
     def compression_ratio(self) -> float | None:
@@ -204,7 +207,8 @@ def compile_collection(
         records[outcome.item.key] = _record_of(outcome)
     dataset.finish(labels)
     _check_series_read(series_uids, records.values())
-    return _summary(list(records.values()), n_resumed, without_labels)
+    skipped = tuple((file.name, file.reason) for file in collection.skipped)
+    return replace(_summary(list(records.values()), n_resumed, without_labels), skipped=skipped)
 
 
 def _sources(collection: StudyCollection, labels: pd.DataFrame | None) -> tuple[list[StudySource], int]:
