@@ -11,7 +11,7 @@ import pytest
 from tests.support.dicom import make_hu
 
 from cspine.core.errors import SourceError
-from cspine.dicom import discover, load_volume, select_series
+from cspine.dicom import discover, load_volume
 
 HU = make_hu((14, 20, 24))
 ARRAY = np.ascontiguousarray(HU.transpose(2, 1, 0))
@@ -37,15 +37,11 @@ def write(path: Path, *, unit: str = "mm", qform_only: bool = False, patches: Se
 
 
 @pytest.mark.parametrize("unit", ["micron", "meter"])
-def test_a_unit_that_makes_no_voxels_of_a_ct_is_taken_as_mm_and_told(tmp_path: Path, unit: str) -> None:
+def test_a_unit_that_makes_no_voxels_of_a_ct_is_refused_with_the_remedy(tmp_path: Path, unit: str) -> None:
     path = write(tmp_path / "a.nii.gz", unit=unit)
 
-    series = select_series(discover(path).studies[0]).selected
-    volume = load_volume(path)
-
-    assert f"its unit of length is the {unit}" in series.warnings[0]
-    np.testing.assert_array_equal(volume.array, HU)
-    np.testing.assert_allclose(sorted(volume.spacing), [1.5, 2.0, 3.0], rtol=1e-5)
+    with pytest.raises(SourceError, match=rf"its unit of length is the {unit}, by which .* set its xyzt_units to mm"):
+        discover(path)
 
 
 @pytest.mark.parametrize("scale", [1e-4, 100.0])

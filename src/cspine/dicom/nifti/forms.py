@@ -73,7 +73,7 @@ def choose_affine(name: str, image: Any) -> ChosenAffine:  # noqa: ANN401 - niba
     valid = _valid_forms(header, codes)
     if not valid:
         raise DicomError(f"{name}: its affine does not place it in space; export it again")
-    unit_mm, doubts = _choose_unit_mm(name, header.get_xyzt_units()[0], valid)
+    unit_mm = _check_unit_mm(name, header.get_xyzt_units()[0], valid)
     forms = {form: np.diag([unit_mm, unit_mm, unit_mm, 1.0]) @ affine for form, affine in valid.items()}
     shape = [int(count) for count in image.shape[:3]]
     if len(forms) == 1:
@@ -82,11 +82,11 @@ def choose_affine(name: str, image: Any) -> ChosenAffine:  # noqa: ANN401 - niba
         chosen, warnings = "sform", ()
     else:
         chosen, warnings = _settle(name, forms, codes, _farthest_corner_mm(forms["sform"], forms["qform"], shape))
-    return ChosenAffine(_RAS_TO_LPS @ forms[chosen], (*doubts, *warnings))
+    return ChosenAffine(_RAS_TO_LPS @ forms[chosen], warnings)
 
 
-def _choose_unit_mm(name: str, unit: str, forms: dict[str, Floats]) -> tuple[float, tuple[str, ...]]:
-    """Return the header's unit of length in mm, or 1 where only that makes voxels of a CT, with a warning."""
+def _check_unit_mm(name: str, unit: str, forms: dict[str, Floats]) -> float:
+    """Return the header's unit of length in mm, where it makes voxels of a CT."""
     sides = np.concatenate([_sides_mm(affine) for affine in forms.values()])
 
     def is_ct(unit_mm: float) -> bool:
@@ -94,10 +94,13 @@ def _choose_unit_mm(name: str, unit: str, forms: dict[str, Floats]) -> tuple[flo
 
     unit_mm = _UNITS_MM.get(unit, 1.0)
     if is_ct(unit_mm):
-        return unit_mm, ()
-    if unit_mm != 1.0 and is_ct(1.0):
-        return 1.0, (f"{name}: its unit of length is the {unit}, which makes no voxels of a CT; taken as mm",)
+        return unit_mm
     sizes = " x ".join(f"{side:.3g}" for side in (sides[:3] * unit_mm).tolist())
+    if unit_mm != 1.0 and is_ct(1.0):
+        raise DicomError(
+            f"{name}: its unit of length is the {unit}, by which its voxels are {sizes} mm; set its xyzt_units to mm "
+            "if its affine is in mm"
+        )
     raise DicomError(f"{name}: its voxels are {sizes} mm by its affine, which no CT has; export it again")
 
 
