@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import highdicom
 import numpy as np
@@ -66,6 +67,9 @@ class Volume(highdicom.Volume):
     series: Series | None = None
 
 
+MAX_JUMP_HU: Final = 700.0
+"""Largest difference of the means of neighboring planes; it is below 350 in the real CT measured, crops included."""
+
 Range = slice | tuple[int, int] | None
 """A range of rows or slices to keep, as a slice or (start, stop); all of them where None."""
 
@@ -114,6 +118,7 @@ def read_volume(
         *_describe_doubts(array, headers, is_corrected=bool(checked.repairs)),
         *checked.repairs,
         *_describe_overflow(cache, headers),
+        *_describe_jumps(array),
     ]
     bridged = np.flatnonzero(grid.is_bridged[keep[0]]).tolist()
     volume = _make_volume(array, affine, series, sources, repairs=repairs, bridged_planes=bridged)
@@ -186,6 +191,19 @@ def _describe_overflow(cache: FrameCache, headers: list[SliceHeader]) -> list[st
     return [
         f"files set bits above the {bits} of BitsStored ({len(set(names))}, first: {names[0]}); these bits were "
         "cleared, so that values are too low where they are not those of an overlay, such as in metal"
+    ]
+
+
+def _describe_jumps(array: HounsfieldUnits) -> list[str]:
+    """Return a sentence about a plane whose values are far from its neighbor's, if there is one."""
+    means = array[:, ::8, ::8].mean(axis=(1, 2), dtype=np.float64)
+    jumps = np.abs(np.diff(means))
+    if not len(jumps) or jumps.max() < MAX_JUMP_HU:
+        return []
+    k = int(jumps.argmax())
+    return [
+        f"values jump by {jumps[k]:.0f} on average from slice {k + 1} to {k + 2}: some slices may not be in Hounsfield "
+        "units"
     ]
 
 

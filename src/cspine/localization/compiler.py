@@ -144,7 +144,9 @@ def compile_study(
         *_acquisition_warnings(plan.series.stack),
         *label_warnings,
     )
-    return CompiledStudy(plan.selection, volume.provenance, images, warnings)
+    # The series by whose headers single slices are Hounsfield units, too, where the plan's had to be corrected.
+    selection = plan.selection if volume.series is None else replace(plan.selection, selected=volume.series)
+    return CompiledStudy(selection, volume.provenance, images, warnings)
 
 
 def compile_volume(volume: highdicom.Volume, compiler: Compiler) -> CompiledVolume:

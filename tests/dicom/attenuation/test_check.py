@@ -190,3 +190,14 @@ def test_signed_values_of_twelve_bits_set_no_further_bits(tmp_path: Path) -> Non
     np.testing.assert_array_equal(volume.array, stored)
     assert volume.provenance is not None
     assert volume.provenance.repairs == ()
+
+
+def test_a_wrong_slice_between_those_that_are_checked_is_a_warning(tmp_path: Path) -> None:
+    stored = NECK.copy()
+    stored[4] += 1024
+    write_series(tmp_path, NECK, change=writer(stored))
+
+    volume = load_volume(tmp_path)
+
+    assert volume.provenance is not None
+    assert volume.provenance.repairs[0].endswith("from slice 4 to 5: some slices may not be in Hounsfield units")
