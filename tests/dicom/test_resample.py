@@ -32,7 +32,7 @@ def test_a_sheared_stack_is_resampled_straight(tmp_path: Path) -> None:
 
 
 def test_a_missing_slice_is_interpolated_and_reported(tmp_path: Path) -> None:
-    ramp = np.broadcast_to(np.arange(14, dtype=np.int16)[:, None, None] * 10, HU.shape).copy()
+    ramp = np.broadcast_to(np.arange(14, dtype=np.int16)[:, None, None] * 40, HU.shape).copy()
     write_series(tmp_path, ramp, spacing=(1, 2, 2), change=lambda dataset, k: None if k == 6 else dataset)
 
     volume = load_volume(tmp_path)

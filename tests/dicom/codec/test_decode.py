@@ -69,7 +69,8 @@ def test_signed_values_that_exceed_their_bits_are_rejected(tmp_path: Path, synta
 @pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize(("kind", "scale"), [(np.int16, 1), (np.int8, 16)], ids=["16 bits", "8 bits"])
 def test_jpeg_2000_sign_is_that_of_the_codestream(tmp_path: Path, declared: bool, kind: Any, scale: int) -> None:
-    hu = (HU // scale * scale).clip(-128 * scale, 127 * scale).astype(np.int16)
+    limits = np.iinfo(kind)
+    hu = (HU // scale * scale).clip(limits.min * scale, limits.max * scale).astype(np.int16)
 
     def encode(pixels: Image16) -> bytes:
         signed = ((pixels.astype(int) - 1024) // scale).astype(kind)
