@@ -21,7 +21,7 @@ def scan() -> HounsfieldUnits:
     radius = np.hypot(i, j)
     hu = np.select([radius > 23, radius > 18, radius > 14, radius < 4], [-2000, -1000, -100, 700], 50)
     noise = np.where(hu == -2000, 0, rng.normal(0, 15, (12, 48, 48)))
-    return np.rint(hu + noise).astype(np.int16)
+    return np.asarray(np.rint(hu + noise), np.int16)
 
 
 HU = scan()

@@ -16,6 +16,7 @@ import pytest
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
+from pydicom.uid import UID
 from tests.support.codecs import SYNTAXES, Syntax, uid_of
 from tests.support.dicom import make_hu, write_series
 
@@ -137,7 +138,7 @@ def test_a_color_frame_with_a_gray_header_is_rejected(tmp_path: Path) -> None:
 def test_a_transfer_syntax_without_a_codec_is_named(tmp_path: Path, uid: str, name: str) -> None:
     for path in write_series(tmp_path, HU):
         dataset = dcmread(path)
-        dataset.file_meta.TransferSyntaxUID = uid
+        dataset.file_meta.TransferSyntaxUID = UID(uid)
         dataset.PixelData = encapsulate([b"\0\0\0\1"])
         dcmwrite(path, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
 
