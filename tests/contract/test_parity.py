@@ -106,7 +106,10 @@ def test_every_readable_real_series_is_read_alike_by_all(real_data: Path, tmp_pa
     for number, folder in enumerate(folders):
         theirs = by_dcm2niix(folder, tmp_path / str(number))
         for study in discover(folder).studies:
+            uids = [series.series_instance_uid for series in study.series]
             for series in study.series:
+                if uids.count(series.series_instance_uid) > 1:  # others read stacks of two thicknesses as one
+                    continue
                 try:
                     volume = load_volume(series)
                 except InputError:

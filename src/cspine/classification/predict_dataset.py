@@ -141,7 +141,8 @@ def read_views(dataset: CompiledDataset, rows: pd.DataFrame) -> tuple[LevelViews
     for row in rows.itertuples():
         images = split_mosaic((dataset.folder / str(row.path)).read_bytes(), str(row.path), settings)
         box_lps = np.asarray(row.box_lps, np.float64).reshape(4, 4)
-        numbers = getattr(row, "bridged_gaps", None)  # data sets compiled before gaps were recorded have none
-        gaps = BridgedGaps.from_list(np.asarray(numbers, np.float64).tolist()) if numbers is not None else None
+        numbers = getattr(row, "bridged_gaps", None)  # missing, or nan, where no gaps were recorded
+        has_numbers = isinstance(numbers, (list, np.ndarray))
+        gaps = BridgedGaps.from_list(np.asarray(numbers, np.float64).tolist()) if has_numbers else None
         levels.append(LevelViews(cast("Level", str(row.level)), images, box_lps, settings, gaps))
     return tuple(levels)

@@ -73,8 +73,8 @@ class ValueHistogram:
     def of(cls, values: npt.NDArray[np.int16]) -> Self:
         """Count the values of an array.
 
-        >>> ValueHistogram.of(np.array([0, 0, 7], np.int16)).fraction(0, 1).round(2)
-        np.float64(0.67)
+        >>> ValueHistogram.of(np.array([0, 0, 7, 9], np.int16)).fraction(0, 1)
+        0.5
         """
         return cls(np.bincount(values.ravel().view(np.uint16) ^ 0x8000, minlength=_N_VALUES))
 
