@@ -122,5 +122,5 @@ def test_every_readable_real_series_is_read_alike_by_all(real_data: Path, tmp_pa
                 assert_same_as_simpleitk(volume, by_simpleitk(files.pop(), uid))
                 compared.append((folder.name, len(volume.array)))
     assert [name for name, _ in compared] == [
-        "chest-thick", "philips-study", "philips-study", "vtk-head", "weasis-neck",
+        "chest-thick", "philips-study", "philips-study", "vtk-head", "weasis-neck", "weasis-rt",
     ]  # fmt: skip
