@@ -20,7 +20,7 @@ surroundings
     A skull lies above C1 where the scan reaches so far.
 
 Thresholds were chosen on the project's phantoms and on public real CT, each also rotated, mirrored and scaled
-(docs/concepts/localization.md has the table): true necks have an agreement of 0.39 to 0.60, necks of a false
+(docs/concepts/localization.md has the table): true necks have an agreement of 0.33 to 0.60, necks of a false
 orientation 0.25 to 0.48, thoracic and lumbar vertebrae 0.12 to 0.40, vertebrae scaled by 0.6 and by 1.7 at most 0.34
 and 0.26.
 """
