@@ -68,19 +68,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise _as_output_error(path, error) from error
     part = Path(name)
     try:
-        yield part
-        umask = os.umask(0)
-        os.umask(umask)
-        with suppress(PermissionError):  # a file system that knows no modes
-            part.chmod(0o666 & ~umask)  # mkstemp gives 0600; the result should follow the user's umask
-        part.replace(path)
-    except CspineError:
-        raise
-    except Exception as error:
-        cause = _system_error(error)
-        if cause is None:
-            raise
-        raise _as_output_error(path, cause) from error
+        with output_errors(path):
+            yield part
+            umask = os.umask(0)
+            os.umask(umask)
+            with suppress(PermissionError):  # a file system that knows no modes
+                part.chmod(0o666 & ~umask)  # mkstemp gives 0600; the result should follow the user's umask
+            part.replace(path)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
