@@ -11,6 +11,7 @@ from cspine.phantom.anatomy.atlas import atlas
 from cspine.phantom.anatomy.axis import AXIS_WIDTH_MM, axis
 from cspine.phantom.anatomy.devices import draw_devices
 from cspine.phantom.anatomy.head import HardTissue, crowns, larynx, skull
+from cspine.phantom.anatomy.inserts import Insert, Lesion
 from cspine.phantom.anatomy.organs import draw_body, draw_organs, layout_along_spine, neck_half_width_mm
 from cspine.phantom.anatomy.person import STACK, Person, draw_person
 from cspine.phantom.anatomy.posture import Frame, Posture, disc_space, draw_posture, pillar_space, place_vertebrae
@@ -21,6 +22,7 @@ from cspine.phantom.anatomy.variants import Variants, draw_variants
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.sites import BLEEDING_TYPES
 from cspine.phantom.geometry.parts import Part
+from cspine.phantom.geometry.scaled import scale_parts
 from cspine.phantom.geometry.solids import Ellipsoid
 
 _MIN_BLEEDING_MM: Final = 1.5
@@ -59,6 +61,13 @@ class Neck:
         Prevertebral hematomas, in LPS.
     fractures : dict
         Level to its fractures.
+    inserts : tuple of Insert
+        Implants and gas, drawn over the vertebrae.
+    lesions : dict
+        Level to where its bone has another density.
+    size_factor : float
+        Size of the vertebrae relative to `person` and `variants`, whose measures are those of an adult. Frames and all
+        else are of the size of the neck.
     """
 
     person: Person
@@ -74,6 +83,9 @@ class Neck:
     devices: tuple[str, ...] = ()
     swelling: tuple[Ellipsoid, ...] = ()
     fractures: Mapping[str, tuple[Fracture, ...]] = field(default_factory=dict)
+    inserts: tuple[Insert, ...] = ()
+    lesions: Mapping[str, tuple[Lesion, ...]] = field(default_factory=dict)
+    size_factor: float = 1.0
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -96,7 +108,8 @@ class Neck:
 
     def vertebra_parts(self, level: str) -> list[Part]:
         """Return the parts of a vertebra with its variants, in its frame."""
-        return [*vertebra_parts(self.person, level, self.pillar_spacing_mm), *self.variants.parts.get(level, ())]
+        parts = [*vertebra_parts(self.person, level, self.pillar_spacing_mm), *self.variants.parts.get(level, ())]
+        return parts if self.size_factor == 1.0 else list(scale_parts(parts, self.size_factor))
 
 
 def vertebra_parts(person: Person, level: str, pillar_spacing_mm: Mapping[str, float]) -> list[Part]:

@@ -13,9 +13,10 @@ from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.anatomy.organs import BLOOD, DISC, Organ, composite_organ
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.fractured_bone import sample_fractured_bone
-from cspine.phantom.geometry.distance_fields import partial_volume, smoothstep
+from cspine.phantom.geometry.distance_fields import ellipse_distance, partial_volume, smoothstep
 from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.geometry.parts import Part, bounding_box_of, sample_distance
+from cspine.phantom.scanner.inserts import composite_inserts
 
 TRABECULAR_RATIO: Final = {
     "C1": 1.1, "C2": 1.1, "C3": 1.0, "C4": 0.97, "C5": 0.92, "C6": 0.85, "C7": 0.78, "T1": 0.72, "T2": 0.68,
@@ -33,6 +34,9 @@ _IMPACTION_HU: Final = 220.0
 
 SKULL_LABEL: Final = 255
 """Label of bones of the head where they are labeled; the challenge does not label them."""
+
+_LESION_EDGE_MM: Final = 2.0
+"""Width of the blurred border of a lesion of bone."""
 
 _HARD_TISSUE_STEP_MM: Final = 1.2
 """Longest step at which bones other than vertebrae are sampled."""
@@ -87,6 +91,7 @@ def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bo
         composite_organ(hu, Organ((Part(hematoma, 0.0),), BLOOD, 1.0), grid)
     for level in neck.levels:
         _composite_vertebra(rendered, neck, level, grid, thickness_mm)
+    composite_inserts(hu, neck.inserts, grid, float(_edge_mm(grid)))
     return rendered
 
 
@@ -212,4 +217,11 @@ def _bone_hu(closed_field: Floats32, near: Bools, part: Grid, neck: Neck, level:
     trabecular = np.float32(bone.trabecular_hu * TRABECULAR_RATIO[level]) * (
         1 + np.float32(0.27) * contrast * fine + np.float32(0.10) * slow
     )
-    return np.asarray(trabecular + (np.float32(bone.cortex_hu) - trabecular) * cortex, np.float32)
+    value = np.asarray(trabecular + (np.float32(bone.cortex_hu) - trabecular) * cortex, np.float32)
+    for lesion in neck.lesions.get(level, ()):
+        offsets = part.in_frame(frame.affine).points().coordinates(lesion.center_mm)
+        distance = np.broadcast_to(ellipse_distance(offsets, lesion.radii_mm), near.shape)[near]
+        value += partial_volume(distance, _LESION_EDGE_MM) * (
+            np.float32(lesion.hu) * (1 + np.float32(0.1) * fine) - value
+        )
+    return value
