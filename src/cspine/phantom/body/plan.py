@@ -1,13 +1,14 @@
 """The plan of a body: person, vertebrae, joints and support, before any bone or tissue is drawn."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from cspine.core.typing import Floats
 from cspine.phantom.anatomy.organs import Layout
 from cspine.phantom.anatomy.person import Person
 from cspine.phantom.anatomy.posture import Frame
+from cspine.phantom.body.head_shape import HeadShape
 
 ArmPosture = Literal["down", "raised", "one raised"]
 """Where the arms are: beside the body, above the head, or the left one above the head."""
@@ -40,6 +41,8 @@ class BodyPlan:
         The y of the surface of the table, which the back rests on.
     chest_half_width_mm, chest_half_depth_mm : float
         Half the width and depth of the rib cage, outside the ribs, where it is widest (about T8).
+    head : HeadShape
+        Shape of the head and its distance from the atlas.
     """
 
     person: Person
@@ -53,6 +56,7 @@ class BodyPlan:
     table_y_mm: float
     chest_half_width_mm: float
     chest_half_depth_mm: float
+    head: HeadShape = field(default_factory=HeadShape)
 
     @property
     def levels(self) -> tuple[str, ...]:
