@@ -18,6 +18,13 @@ SEGMENT_NUMBERS: Final[dict[str, int]] = {level: number for number, level in enu
 }
 """Voxel values in the challenge's segmentations: 1-7 are C1-C7, 8-19 are T1-T12, 0 is background."""
 
+VERTEBRA_NUMBERS: Final[dict[str, int]] = SEGMENT_NUMBERS | {
+    **{f"L{number}": 19 + number for number in range(1, 6)},
+    "S1": 25,
+}
+"""Voxel values of all vertebrae where more than the challenge's are drawn: 20-24 are L1-L5, 25 is the sacrum, as in
+VerSe."""
+
 FRACTURE_STEP: Final = 32
 """In masks of fractures, the value of a voxel is the vertebra's number plus a multiple of this: 5 is the first fracture
 of C5, 37 the second; the remainder is the vertebra."""

@@ -162,7 +162,7 @@ def draw_neck(
             *larynx(person, layout.front["C3"], layout.front["C6"]),
             *variants.hard_tissues,
         ),
-        discs=tuple(_disc(person, frames, level) for level in STACK[1:-1]),
+        discs=tuple(disc_below(person, frames, level) for level in STACK[1:-1]),
         texture=texture,
         variants=variants,
         fillings=tuple(head.to_lps(filling) for filling in devices.fillings),
@@ -170,8 +170,11 @@ def draw_neck(
     )
 
 
-def _disc(person: Person, frames: Mapping[str, Frame], level: str) -> tuple[Ellipsoid, Floats]:
-    """Return the disc below a level and the affine of its frame; it overlaps the endplates, which are drawn over it."""
+def disc_below(person: Person, frames: Mapping[str, Frame], level: str) -> tuple[Ellipsoid, Floats]:
+    """Return the disc below a level, C2 to T1, and the affine of its frame.
+
+    It overlaps the endplates, which are drawn over it.
+    """
     measures = person.measures[level]
     half = measures.get("body width", AXIS_WIDTH_MM) / 2
     affine = frames[level].affine

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from cspine.core.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
+from cspine.core.anatomy import FRACTURE_STEP, VERTEBRA_NUMBERS
 from cspine.core.typing import Bools, Floats, Floats32, Labels
 from cspine.phantom.anatomy.head import HardTissue
 from cspine.phantom.anatomy.neck import Neck
@@ -20,6 +20,8 @@ from cspine.phantom.scanner.inserts import composite_inserts
 
 TRABECULAR_RATIO: Final = {
     "C1": 1.1, "C2": 1.1, "C3": 1.0, "C4": 0.97, "C5": 0.92, "C6": 0.85, "C7": 0.78, "T1": 0.72, "T2": 0.68,
+    "T3": 0.66, "T4": 0.65, "T5": 0.63, "T6": 0.62, "T7": 0.61, "T8": 0.59, "T9": 0.58, "T10": 0.57, "T11": 0.55,
+    "T12": 0.54, "L1": 0.53, "L2": 0.51, "L3": 0.50, "L4": 0.49, "L5": 0.47, "S1": 0.46,
 }  # fmt: skip
 """Density of trabecular bone relative to C3; it decreases caudally."""
 
@@ -57,7 +59,7 @@ class RenderedNeck:
     hu : (k, j, i) float32
         Before the scanner: averaged over voxels, without blur or noise.
     labels : (k, j, i) uint8
-        1-7 C1-C7, 8 T1, 9 T2; 255 the head where requested.
+        As in `cspine.core.anatomy.VERTEBRA_NUMBERS`; 255 the head where requested.
     fracture_mask : (k, j, i) uint8
         Where a vertebra is fractured, its number plus `FRACTURE_STEP` times the index of the type of fracture.
     """
@@ -84,18 +86,19 @@ def render(neck: Neck, grid: Grid, *, thickness_mm: float = 0.0, label_skull: bo
     hu = np.array(neck.soft_tissue.resample(grid))
     rendered = RenderedNeck(hu, np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8))
     for tissue in neck.hard_tissues:
-        _composite_hard_tissue(hu, tissue, grid, rendered.labels if label_skull and tissue.is_skull else None)
+        composite_hard_tissue(hu, tissue, grid, rendered.labels if label_skull and tissue.is_skull else None)
     for disc, frame in neck.discs:
         composite_organ(hu, Organ((Part(disc, 0.0),), DISC, 1.0), grid.in_frame(frame))
     for hematoma in neck.swelling:
         composite_organ(hu, Organ((Part(hematoma, 0.0),), BLOOD, 1.0), grid)
     for level in neck.levels:
-        _composite_vertebra(rendered, neck, level, grid, thickness_mm)
+        composite_vertebra(rendered, neck, level, grid, thickness_mm)
     composite_inserts(hu, neck.inserts, grid, float(_edge_mm(grid)))
     return rendered
 
 
-def _composite_hard_tissue(hu: Floats32, tissue: HardTissue, grid: Grid, labels: Labels | None) -> None:
+def composite_hard_tissue(hu: Floats32, tissue: HardTissue, grid: Grid, labels: Labels | None = None) -> None:
+    """Composite a bone other than a vertebra over HU, and label it in `labels` where they are given; both in place."""
     local = grid.in_frame(tissue.frame)
     window = local.window(bounding_box_of(tissue.parts), 1.0)
     if window is None:
@@ -114,7 +117,8 @@ def _composite_hard_tissue(hu: Floats32, tissue: HardTissue, grid: Grid, labels:
         labels[window][distance < 0] = SKULL_LABEL
 
 
-def _composite_vertebra(rendered: RenderedNeck, neck: Neck, level: str, grid: Grid, thickness_mm: float) -> None:
+def composite_vertebra(rendered: RenderedNeck, neck: Neck, level: str, grid: Grid, thickness_mm: float) -> None:
+    """Composite a vertebra over what is rendered, in place; for the arguments see `render`."""
     parts, frame = neck.vertebra_parts(level), neck.frames[level].affine
     fractures, defects = neck.fractures.get(level, ()), neck.variants.defects(level)
     displacements_mm = (surface.max_displacement_mm for surface in (*fractures, *defects.corticated_gaps))
@@ -123,7 +127,7 @@ def _composite_vertebra(rendered: RenderedNeck, neck: Neck, level: str, grid: Gr
     if window is None:
         return
     planes = _planes(grid, thickness_mm, _plane_step_mm(grid, frame, fractures))
-    hu, number, weight = rendered.hu[window], SEGMENT_NUMBERS[level], np.float32(1 / len(planes))
+    hu, number, weight = rendered.hu[window], VERTEBRA_NUMBERS[level], np.float32(1 / len(planes))
     bone_hu, bone_fraction = np.zeros_like(hu), np.zeros_like(hu)
     n_inside, surface_index = np.zeros(hu.shape, np.uint8), np.zeros(hu.shape, np.uint8)
     for plane in planes:
