@@ -67,7 +67,7 @@ def _cranium(shape: HeadShape) -> Iterator[HardTissue]:
         Part(Ellipsoid(at(0, 86, 50), (9.0, 6.0, 9.0)), 8.0),  # occipital protuberance
         Part(Rod(at(-34, 74, 46), at(34, 74, 46), (5.0, 5.0)), 8.0),  # nuchal line
         Part(Rod(at(0, -9, 12), at(0, *top), (5.0, 8.0), 2.4, (1, 0, 0)), 4.0),  # clivus
-        Part(Rod(at(0, *top), at(0, *top) + (0, -3.0, 8.0), (2.0, 1.6), 3.0, (1, 0, 0)), 2.0),  # dorsum sellae
+        Part(Rod(at(0, *top), at(0, top[0] - 3, top[1] + 8), (2.0, 1.6), 3.0, (1, 0, 0)), 2.0),  # dorsum sellae
         Part(Rod(at(0, 80, 60), at(0, 84, 92), (3.0, 2.0)), 5.0),  # internal occipital crest
     ]
     for side in SIDES:
