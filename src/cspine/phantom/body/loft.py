@@ -1,13 +1,14 @@
 """A solid lofted along z through elliptic cross-sections: trunks, lungs and cavities at the cost of one ellipse."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cspine.core.typing import Floats, Floats32
 from cspine.phantom.geometry.distance_fields import superellipse_distance
+from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import Box, PointSet
-from cspine.phantom.geometry.solids import Solid
+from cspine.phantom.geometry.solids import Ellipsoid, Rod, Solid
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Loft(Solid):
 
         x, y = x - at_height(self.center_mm[:, 0]), y - at_height(self.center_mm[:, 1])
         half_width, (front, back) = at_height(self.half_width_mm), map(at_height, self.depth_mm.T)
-        v = y / np.where(y < 0, front, back)
+        v = np.asarray(y / np.where(y < 0, front, back), np.float32)
         smallest = float(min(self.half_width_mm.min(), self.depth_mm.min()))
         side = superellipse_distance(x, y, x / half_width, v, np.float32(self.squareness), smallest)
         size = 0.5 * (self.half_width_mm + self.depth_mm.mean(axis=1))
@@ -70,6 +71,44 @@ class Loft(Solid):
         """Return the solid whose sides lie `mm` deeper (or further out, where negative); its ends stay."""
         half_width, depth = np.maximum(self.half_width_mm - mm, 1.0), np.maximum(self.depth_mm - mm, 1.0)
         return Loft(self.z_mm, self.center_mm, half_width, depth, self.squareness)
+
+
+@dataclass(frozen=True)
+class Block(Solid):
+    """A box along the axes of the frame, (2, 3), the lower corner first."""
+
+    box: Box
+
+    def bounding_box(self) -> Box:
+        """Return the box."""
+        return self.box
+
+    def signed_distance(self, points: PointSet) -> Floats32:
+        """Return the signed distance of points from the surface, without rounding at edges and corners."""
+        field: Floats32 | np.float32 = np.float32(-np.inf)
+        for values, low, high in zip(points.coordinates((0, 0, 0)), *self.box, strict=True):
+            field = np.maximum(field, np.maximum(np.float32(low) - values, values - np.float32(high)))
+        return np.asarray(field, np.float32)
+
+
+def inflated(part: Part, mm: float) -> Part:
+    """Return an ellipsoid, a rod or a loft that is `mm` larger on all sides.
+
+    Raises
+    ------
+    TypeError
+        If it is another solid.
+    """
+    solid = part.solid
+    if isinstance(solid, Ellipsoid):
+        return replace(part, solid=replace(solid, radii=tuple(radius + mm for radius in solid.radii)))
+    if isinstance(solid, Rod):
+        start, end = (radius + mm for radius in solid.radius)
+        long = solid.aspect_ratio * solid.radius[0] + mm
+        return replace(part, solid=replace(solid, radius=(start, end), aspect_ratio=long / start))
+    if isinstance(solid, Loft):
+        return replace(part, solid=solid.inset(-mm))
+    raise TypeError(f"{type(solid).__name__} cannot be inflated; describe it as an ellipsoid, a rod or a loft.")
 
 
 def loft(stations: list[tuple[float, float, float, float, float]], squareness: float = 0.0) -> Loft:

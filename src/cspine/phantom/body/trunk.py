@@ -39,7 +39,7 @@ class Trunk:
     @property
     def fat_mm(self) -> float:
         """Thickness of the fat under the skin of belly and hips."""
-        return (6.0 + 38.0 * self.girth**1.5) * self.plan.person.scale
+        return (6.0 + 38.0 * float(self.girth**1.5)) * self.plan.person.scale
 
     def cage(self, level: str) -> tuple[float, float, float, float, float]:
         """Return the cross-section of the rib cage at a thoracic vertebra; see `loft`."""

@@ -60,9 +60,9 @@ def _walls(plan: BodyPlan, trunk: Trunk) -> Iterator[Organ]:
         back = float(plan.layout.front[level][1]) + (6.0 if level != "S1" else 0.0)
         cavity.append((max(z, low), x, front + _WALL_MM * scale * 0.7, back, width - _WALL_MM * scale))
     yield Organ((Part(loft(cavity, 0.4), 0.0),), _CAVITY_FAT_HU)
-    front = plan.layout.front
+    spine = plan.layout.front
     for side in SIDES:
-        path = [front[level] + vector(side * x, 14.0, 0) for level, x in (("L1", 28), ("L3", 38), ("S1", 52))]
+        path = [spine[level] + vector(side * x, 14.0, 0) for level, x in (("L1", 28), ("L3", 38), ("S1", 52))]
         radii = pairwise((12.0, 19.0, 20.0))
         psoas = [Part(Rod(*ends, radius), 4.0) for ends, radius in zip(pairwise(path), radii, strict=True)]
         yield Organ(tuple(psoas), MUSCLE)
