@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from cspine.phantom.anatomy.organs import Organ
-from cspine.phantom.body import lines, supports
+from cspine.phantom.body.equipment import lines, supports
 from cspine.phantom.body.outline import body_outline
 from cspine.phantom.body.plan import BodyPlan
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from cspine.phantom.body.loft import Loft, loft
 from cspine.phantom.body.plan import BodyPlan
+from cspine.phantom.geometry.loft import Loft, loft
 
 _CAGE_BEHIND_CANAL_MM: Final = {"T2": 18.0, "T3": 25.0}
 """How far the ribs reach behind the center of the spinal canal; 30 mm further down."""

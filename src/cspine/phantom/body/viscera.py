@@ -6,13 +6,13 @@ from typing import Final
 
 import numpy as np
 
-from cspine.core.typing import Floats
-from cspine.phantom.anatomy.organs import AIR, FAT, MUSCLE, Organ
-from cspine.phantom.body.contents import bowel, canal, head_and_neck
-from cspine.phantom.body.loft import loft
+from cspine.phantom.anatomy.organs import FAT, MUSCLE, Organ
+from cspine.phantom.body.organs.belly import belly
+from cspine.phantom.body.organs.head_and_neck import canal, head_and_neck
+from cspine.phantom.body.organs.vessels import Contrast, draw_contrast, vessels
 from cspine.phantom.body.plan import BodyPlan
 from cspine.phantom.body.trunk import Trunk
-from cspine.phantom.body.vessels import Contrast, draw_contrast, vessels
+from cspine.phantom.geometry.loft import loft
 from cspine.phantom.geometry.parts import Part, rods
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
@@ -36,7 +36,7 @@ def viscera(plan: BodyPlan, rng: np.random.Generator) -> Iterator[Organ]:
     yield from _walls(plan, trunk)
     yield from _lungs(plan, trunk, rng)
     yield from _mediastinum(plan, trunk, contrast)
-    yield from _belly(plan, trunk, contrast, rng)
+    yield from belly(plan, trunk, contrast, rng)
     yield from head_and_neck(plan, contrast, rng)
     yield from vessels(plan, contrast, rng)
     yield from canal(plan)
@@ -123,38 +123,3 @@ def _mediastinum(plan: BodyPlan, trunk: Trunk, contrast: Contrast) -> Iterator[O
         yield Organ(
             (Part(Ellipsoid(center + offset * scale, (24.0 * scale, 17.0 * scale, 26.0 * scale))),), contrast.heart_hu
         )
-
-
-def _belly(plan: BodyPlan, trunk: Trunk, contrast: Contrast, rng: np.random.Generator) -> Iterator[Organ]:
-    scale, front = plan.person.scale, plan.layout.front
-    z, x, chest, back, width = trunk.cage("T12")
-    wide, deep = width - 12.0, back - chest - 18.0
-
-    def at(across: float, behind: float, up: float) -> Floats:
-        """Return a point by its fraction of the half width and of the depth from the front."""
-        return vector(x + across * wide, chest + 9.0 + behind * deep, z + up * scale)
-
-    liver = rng.uniform(48.0, 64.0) + contrast.organ_hu * 0.6
-    yield Organ(
-        (
-            Part(Ellipsoid(at(-0.5, 0.45, 25.0), (0.46 * wide, 0.42 * deep, 80.0 * scale)), 10.0),
-            Part(Ellipsoid(at(0.05, 0.25, 40.0), (0.5 * wide, 0.22 * deep, 36.0 * scale)), 14.0),
-        ),
-        liver,
-    )
-    yield Organ(
-        (Part(Ellipsoid(at(0.68, 0.72, 30.0), (0.2 * wide, 0.24 * deep, 52.0 * scale))),), 48.0 + contrast.organ_hu
-    )
-    stomach = at(0.38, 0.35, 28.0)
-    yield Organ(
-        (Part(Ellipsoid(stomach, (0.26 * wide, 0.24 * deep, 50.0 * scale))),), float(rng.choice([15.0, 35.0, 250.0]))
-    )
-    gas = stomach + vector(0, -0.12 * deep, 10.0)
-    yield Organ((Part(Ellipsoid(gas, (0.2 * wide, 0.1 * deep, 30.0 * scale))),), AIR)
-    for side in SIDES:
-        kidney = front["L1"] + vector(side * 62.0 * scale, 24.0, -14.0 - 10.0 * (side < 0))
-        yield Organ((Part(Ellipsoid(kidney, (36.0 * scale, 34.0 * scale, 64.0 * scale))),), FAT)
-        yield Organ(
-            (Part(Ellipsoid(kidney, (25.0 * scale, 24.0 * scale, 54.0 * scale))),), 34.0 + 1.6 * contrast.organ_hu
-        )
-    yield from bowel(plan, trunk, rng)

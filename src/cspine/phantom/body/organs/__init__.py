@@ -1,0 +1,1 @@
+"""Organs of a body by region, and its vessels."""
