@@ -1,0 +1,31 @@
+"""Draws a body and its scan."""
+
+import numpy as np
+
+from cspine.phantom.body.body import Body, draw_anatomy
+from cspine.phantom.body.scan import BodyScan, draw_scan
+from cspine.phantom.body.settings import BodySettings, ScanKind, body_stream
+
+
+def draw_body(seed: int, index: int, settings: BodySettings) -> tuple[Body, BodyScan]:
+    """Draw a body and a scan of it.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the data set.
+    index : int
+        Index of the phantom.
+    settings : BodySettings
+        Distributions to draw from, such as those of `BODY_DOMAINS`.
+    """
+    rng = body_stream(seed, index, settings)
+    kind = draw_kind(rng, settings)
+    body = draw_anatomy(rng, settings, kind)
+    return body, draw_scan(body, kind, settings, rng)
+
+
+def draw_kind(rng: np.random.Generator, settings: BodySettings) -> ScanKind:
+    """Draw the kind of a scan."""
+    kinds, weights = list(settings.kinds), np.array(list(settings.kinds.values()))
+    return kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]

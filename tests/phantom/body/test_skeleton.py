@@ -1,0 +1,126 @@
+"""The skeleton of the body phantom: the neck's frames stay, the spine goes on below them, and all of it is rendered."""
+
+import numpy as np
+import pytest
+
+from cspine.core.anatomy import VERTEBRA_NUMBERS
+from cspine.phantom.body.body import Body, draw_anatomy
+from cspine.phantom.body.render import render_averaged, render_body, render_body_volume
+from cspine.phantom.body.sampler import draw_body
+from cspine.phantom.body.scan import describe_body, draw_scan
+from cspine.phantom.body.settings import BODY_DOMAINS, SCAN_KINDS, ScanKind, body_stream
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.scanner.render import render
+
+SETTINGS = BODY_DOMAINS["source"]
+
+
+@pytest.fixture(scope="module")
+def body() -> Body:
+    return draw_anatomy(body_stream(7, 0, SETTINGS), SETTINGS, "pan-scan")
+
+
+def test_levels_go_down_from_the_atlas_to_the_sacrum(body: Body) -> None:
+    heights = [float(body.frames[level].center_mm[2]) for level in body.levels]
+
+    assert body.levels == tuple(level for level in VERTEBRA_NUMBERS)
+    assert np.all(np.diff(heights[1:]) < -8.0)
+
+
+def test_trunk_has_the_length_of_a_person(body: Body) -> None:
+    thorax = body.frames["T1"].center_mm[2] - body.frames["T12"].center_mm[2]
+    loin = body.frames["L1"].center_mm[2] - body.frames["L5"].center_mm[2]
+
+    assert 200.0 < thorax < 320.0
+    assert 110.0 < loin < 190.0
+
+
+def test_vertebra_that_is_rendered_lies_at_its_frame(body: Body) -> None:
+    center = body.frames["T7"].center_mm
+    grid = Grid.aligned(center - 45.0, 3.0, (31, 31, 31))
+
+    rendered = render_averaged(body, grid)
+    bone = (grid.affine @ [*np.argwhere(rendered.labels == VERTEBRA_NUMBERS["T7"]).mean(axis=0), 1.0])[:3]
+
+    assert {13, 14, 15} <= set(np.unique(rendered.labels).tolist())
+    assert np.linalg.norm(bone - center) < 25.0
+    assert rendered.hu[15, 15, 15] > 100.0
+
+
+def test_averages_over_coarse_voxels_are_those_of_fine_ones(body: Body) -> None:
+    low = body.frames["T4"].center_mm - [30.0, 20.0, 15.0]
+    coarse, fine = Grid.aligned(low + 1.5, 3.0, (10, 20, 20)), Grid.aligned(low + 0.375, 0.75, (40, 80, 80))
+
+    averaged = render_averaged(body, coarse).hu
+    expected = render(body, fine).hu.reshape(10, 4, 20, 4, 20, 4).mean(axis=(1, 3, 5))
+
+    assert abs(float((averaged - expected).mean())) < 15.0
+    assert np.corrcoef(averaged.ravel(), expected.ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize(
+    ("kind", "present", "absent"),
+    [
+        ("head", [], ["C3", "C7", "L1"]),
+        ("head to C3", ["C1", "C2"], ["C5", "T1"]),
+        ("neck", ["C1", "C4", "C7"], ["T6", "L3"]),
+        ("C3 to C6", ["C4", "C5"], ["C1", "T2"]),
+        ("chest", ["T5", "T8"], ["C4", "L5"]),
+        ("abdomen", ["L1", "L4"], ["C7", "T4"]),
+        ("pan-scan", ["C1", "T6", "L5"], []),
+    ],
+)
+def test_scans_cover_what_their_kind_says(body: Body, kind: ScanKind, present: list[str], absent: list[str]) -> None:
+    scan = draw_scan(body, kind, SETTINGS, np.random.default_rng(3))
+    low, high = scan.box_lps_mm[:, 2]
+
+    heights = {level: frame[2, 3] for level, frame in scan.frames(body).items()}
+
+    assert all(low < heights[level] < high for level in present)
+    assert not any(low < heights[level] < high for level in absent)
+
+
+def test_every_kind_has_a_frequency() -> None:
+    assert set(SETTINGS.kinds) == set(SCAN_KINDS) == set(BODY_DOMAINS["shifted"].kinds)
+
+
+def test_same_seed_gives_the_same_scan_and_domains_differ() -> None:
+    first, again = (draw_body(5, 3, SETTINGS) for _ in range(2))
+    other = draw_body(5, 3, BODY_DOMAINS["shifted"])
+    box = first[1].frames(first[0])["C4"][:3, 3] + np.array([[-12.0] * 3, [12.0] * 3])
+
+    one, two = (render_body(*drawn, 3.0, box_lps_mm=box) for drawn in (first, again))
+
+    np.testing.assert_array_equal(one.hu, two.hu)
+    assert first[0].person.age_years != other[0].person.age_years
+
+
+def test_margin_lies_outside_the_scan(body: Body) -> None:
+    scan = draw_scan(body, "C3 to C6", SETTINGS, np.random.default_rng(3))
+
+    rendered = render_body(body, scan, 6.0, margin=2)
+
+    assert not rendered.is_scanned[:2].any()
+    assert rendered.is_scanned[3:-3, 3:-3, 3:-3].all()
+    assert rendered.hu.shape == rendered.labels.shape == rendered.is_scanned.shape
+
+
+def test_volume_has_the_slices_of_the_scanner_but_no_finer_voxels(body: Body) -> None:
+    scan = draw_scan(body, "C3 to C6", SETTINGS, np.random.default_rng(8))
+
+    volume = render_body_volume(body, scan, min_spacing_mm=4.0)
+    spacing = np.linalg.norm(volume.affine_lps[:3, :3], axis=0)
+
+    assert np.all(spacing >= 4.0 - 1e-6)
+    assert volume.is_scanned.all()
+
+
+def test_truth_says_how_much_of_each_vertebra_was_scanned(body: Body) -> None:
+    scan = draw_scan(body, "C3 to C6", SETTINGS, np.random.default_rng(3))
+
+    truth = describe_body(body, scan)["vertebrae"]
+
+    assert truth["C5"]["scanned_fraction"] > 0.95
+    assert truth["L1"]["scanned_fraction"] == 0.0
+    center = np.array(truth["C5"]["frame"])[:3, 3]
+    assert np.linalg.norm(center - truth["C5"]["centroid_lps_mm"]) < 25.0
