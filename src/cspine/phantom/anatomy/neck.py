@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -122,12 +122,29 @@ def vertebra_parts(person: Person, level: str, pillar_spacing_mm: Mapping[str, f
     return list(subaxial(level, measures, traits, pillar_spacing_mm[level]))
 
 
+class NeckChanges(Protocol):
+    """What makes a neck different from a drawn one, step by step, as `cspine.phantom.disorders` does."""
+
+    def person(self, person: Person) -> Person:
+        """Return the changed person."""
+
+    def posture(self, posture: Posture) -> Posture:
+        """Return the changed posture."""
+
+    def frames(self, frames: Mapping[str, Frame], person: Person) -> dict[str, Frame]:
+        """Return the changed frames."""
+
+    def neck(self, neck: Neck) -> Neck:
+        """Return the changed neck."""
+
+
 def draw_neck(
     rng: np.random.Generator,
     *,
     age_years: tuple[float, float] = (18.0, 92.0),
     morphometry_sd_factor: float = 1.0,
     posture_sd_factor: float = 1.0,
+    changes: NeckChanges | None = None,
 ) -> Neck:
     """Draw a person, a posture, variants, devices and all soft tissue.
 
@@ -139,17 +156,23 @@ def draw_neck(
         As of `cspine.phantom.anatomy.person.draw_person`.
     posture_sd_factor : float
         Factor on the standard deviations of all angles of the posture.
+    changes : NeckChanges, optional
+        Applied to person, posture, frames and neck.
     """
     person = draw_person(rng, age_years=age_years, morphometry_sd_factor=morphometry_sd_factor)
     posture = draw_posture(rng, posture_sd_factor=posture_sd_factor)
+    if changes:
+        person, posture = changes.person(person), changes.posture(posture)
     frames, texture = place_vertebrae(person, posture, rng), draw_texture(rng)
+    if changes:
+        frames = changes.frames(frames, person)
     layout = layout_along_spine(person, frames)
     body, organs = tuple(draw_body(person, layout, rng)), tuple(draw_organs(layout, rng))
     teeth = [crown for crown, _, _ in crowns(person)]
     devices = draw_devices(layout, teeth, neck_half_width_mm(person), rng)
     variants = draw_variants(person, frames, rng)
     head = frames["C0"]
-    return Neck(
+    neck = Neck(
         person=person,
         posture=posture,
         frames=frames,
@@ -168,6 +191,7 @@ def draw_neck(
         fillings=tuple(head.to_lps(filling) for filling in devices.fillings),
         devices=devices.names,
     )
+    return changes.neck(neck) if changes else neck
 
 
 def disc_below(person: Person, frames: Mapping[str, Frame], level: str) -> tuple[Ellipsoid, Floats]:

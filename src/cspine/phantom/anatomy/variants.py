@@ -93,7 +93,7 @@ def draw_variants(person: Person, frames: Mapping[str, Frame], rng: np.random.Ge
             names.append(f"nutrient canal {level}")
     if rng.random() < PREVALENCE["block vertebra"]:
         level = str(rng.choice(["C2", "C3", "C4", "C5", "C6"]))
-        parts[level] += _fusion(person, level)
+        parts[level] += fusion_parts(person, level)
         names.append(f"block vertebra below {level}")
     parts["C1"] += _atlas_clefts(person, rng, names)
     gaps = _draw_corticated_gaps(person, rng, names)
@@ -176,7 +176,7 @@ def _nutrient_canal(person: Person, level: str, rng: np.random.Generator) -> Par
     return Part(Rod(start, end, (rng.uniform(0.35, 0.7), 0.2)), 0.2, is_cutout=True)
 
 
-def _fusion(person: Person, level: str) -> list[Part]:
+def fusion_parts(person: Person, level: str) -> list[Part]:
     """Return bone in place of the disc and of the facet joints below a level."""
     measures = person.measures[level]
     width = measures.get("body width", AXIS_WIDTH_MM)
