@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from cspine.phantom.anatomy.inserts import Insert, Lesion
 from cspine.phantom.anatomy.organs import draw_body, draw_organs, layout_along_spine, neck_half_width_mm
 from cspine.phantom.anatomy.person import STACK, Person, draw_person
 from cspine.phantom.anatomy.posture import Frame, Posture, disc_space, draw_posture, pillar_space, place_vertebrae
+from cspine.phantom.anatomy.resize import head_scale, resized_neck
 from cspine.phantom.anatomy.soft_tissue import SoftTissue, coarse_grid
 from cspine.phantom.anatomy.subaxial import subaxial
 from cspine.phantom.anatomy.texture import Texture, draw_texture
@@ -105,6 +106,16 @@ class Neck:
             if severity_mm > _MIN_BLEEDING_MM:
                 swelling.append(Ellipsoid(center, (15.0, 2.5 + 1.2 * min(severity_mm, 6.0), 19.0)))
         return replace(self, fractures=dict(fractures), swelling=tuple(swelling))
+
+    def resized(self, factor: float, head_factor: float) -> Self:
+        """Return the neck in another size, about the body of C4; see `cspine.phantom.anatomy.resize`.
+
+        Parameters
+        ----------
+        factor, head_factor : float
+            Size of neck and trunk, and of the head, relative to the present one.
+        """
+        return resized_neck(self, head_scale(self.frames["C0"], factor, head_factor))
 
     def vertebra_parts(self, level: str) -> list[Part]:
         """Return the parts of a vertebra with its variants, in its frame."""

@@ -14,17 +14,11 @@ from scipy.spatial.transform import Rotation
 from cspine.core.typing import Floats
 from cspine.phantom.anatomy.atlas import canal_front_y
 from cspine.phantom.anatomy.axis import dens_base_z
-from cspine.phantom.anatomy.organs import Organ
 from cspine.phantom.anatomy.person import Bone, Person
-from cspine.phantom.anatomy.posture import Frame
-from cspine.phantom.anatomy.soft_tissue import SoftTissue
 from cspine.phantom.anatomy.subaxial import SUBAXIAL, landmarks_of
 from cspine.phantom.disorders.base import Disorder, NeckT, add_parts, scale_measures
-from cspine.phantom.fractures.fracture import Fracture
-from cspine.phantom.geometry.grid import Grid
-from cspine.phantom.geometry.parts import Part, bounding_box_of
+from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import vector
-from cspine.phantom.geometry.scaled import GradedScale, GradedSolid, scale_parts
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid
 
 _AGES: Final = (1.0, 3.0, 6.0, 10.0, 14.0)
@@ -39,9 +33,6 @@ _CLOSURE_YEARS: Final = {
     "dens": 6.0, "neurocentral": 6.0, "laminae": 3.0, "anterior arch": 7.0, "posterior arch": 4.0,
 }  # fmt: skip
 """Synchondrosis to the age at which it closes."""
-
-_HEAD_RANGE_MM: Final = (18.0, 60.0)
-"""Height above the atlas over which the size changes from that of the neck to that of the head."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +50,7 @@ class BodySize(Disorder):
 
     def neck(self, neck: NeckT) -> NeckT:
         """Return the neck in its size; it is the last hook, since all others draw in the size of an adult."""
-        return resize(neck, self.factor, self.head_factor)
+        return neck.resized(self.factor, self.head_factor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +84,7 @@ class Child(BodySize):
         child = scale_measures(person, factors)
         child = scale_measures(child, {"canal width": 1 / (1 + 0.22 * m), "canal depth": 1 / (1 + 0.18 * m)}, ["C1"])
         traits = {
-            level: {**of_level, "uncus": of_level["uncus"] - 0.9 * m, "bifid": of_level["bifid"] * (1 - m)}
+            level: of_level | {"uncus": of_level["uncus"] - 0.9 * m, "bifid": of_level["bifid"] * (1 - m)}
             for level, of_level in person.traits.items()
         }
         return replace(child, traits=traits, age_years=self.age_years, degeneration=0.0, bone=self.bone)
@@ -106,7 +97,7 @@ class Child(BodySize):
             parts[level] += self._subaxial_synchondroses(neck.person, level)
         parts["C2"] += self._axis_synchondroses(neck.person)
         parts["C1"] += self._atlas_synchondroses(neck.person)
-        return resize(add_parts(neck, parts), self.factor, self.head_factor)
+        return add_parts(neck, parts).resized(self.factor, self.head_factor)
 
     def _half_width_mm(self, name: str) -> float:
         """Return half the width of a synchondrosis in the size of an adult; 0 where it is closed."""
@@ -158,124 +149,6 @@ def _wedge(person: Person, level: str, immaturity: float) -> Iterable[Part]:
         lean = Rotation.from_euler("x", up * 28.0, degrees=True).as_matrix()
         center = vector(0.0, front - 0.5, up * (half + 2.6 - 2.2 * amount))
         yield Part(Ellipsoid(center, (20.0, 9.0, 2.6), lean), 1.2, is_cutout=True)
-
-
-def resize(neck: NeckT, factor: float, head_factor: float) -> NeckT:
-    """Return a neck in another size, about the body of C4; its head has a size of its own.
-
-    Person, variants and the spacing of pillars keep the measures from which the vertebrae are built;
-    `Neck.size_factor` scales them. All else is in the new size.
-    """
-    head = neck.frames["C0"]
-    direction = head.axes @ (vector(0.0, -0.3, 0.95) / np.hypot(0.3, 0.95))
-    scale = GradedScale(
-        head.center_mm, factor * head.center_mm, direction, _HEAD_RANGE_MM, (factor, max(head_factor, factor))
-    )
-    frames = {level: Frame(factor * frame.center_mm, frame.axes) for level, frame in neck.frames.items()}
-    variants = replace(
-        neck.variants,
-        vascular_canals={
-            level: scale_parts(parts, factor) for level, parts in neck.variants.vascular_canals.items()
-        },
-        corticated_gaps={
-            level: tuple(_scaled_fracture(gap, factor) for gap in gaps)
-            for level, gaps in neck.variants.corticated_gaps.items()
-        },
-    )  # fmt: skip
-    return replace(
-        neck,
-        frames=frames,
-        variants=variants,
-        size_factor=neck.size_factor * factor,
-        soft_tissue=_resized_soft_tissue(neck.soft_tissue, scale),
-        hard_tissues=tuple(
-            replace(
-                tissue,
-                parts=_resized(tissue.parts, scale, tissue.frame),
-                frame=_moved(tissue.frame, factor),
-                cortex_mm=tissue.cortex_mm * factor,
-            )
-            for tissue in neck.hard_tissues
-        ),
-        inserts=tuple(
-            replace(insert, parts=_resized(insert.parts, scale, insert.frame), frame=_moved(insert.frame, factor))
-            for insert in neck.inserts
-        ),
-        discs=tuple((_scaled_ellipsoid(disc, factor), _moved(frame, factor)) for disc, frame in neck.discs),
-        swelling=tuple(_scaled_ellipsoid(hematoma, factor) for hematoma in neck.swelling),
-        fillings=tuple(scale.apply(filling) for filling in neck.fillings),
-        lesions={
-            level: tuple(
-                replace(
-                    lesion,
-                    center_mm=np.multiply(lesion.center_mm, factor),
-                    radii_mm=np.multiply(lesion.radii_mm, factor),
-                )
-                for lesion in lesions
-            )
-            for level, lesions in neck.lesions.items()
-        },
-        fractures={
-            level: tuple(_scaled_fracture(surface, factor) for surface in surfaces)
-            for level, surfaces in neck.fractures.items()
-        },
-    )
-
-
-def _moved(frame: Floats, factor: float) -> Floats:
-    """Return a frame at its place after scaling by a factor about the origin."""
-    moved = frame.copy()
-    moved[:3, 3] *= factor
-    return moved
-
-
-def _resized(parts: Iterable[Part], scale: GradedScale, frame: Floats) -> tuple[Part, ...]:
-    """Return parts in their new size, in their frame at its new place."""
-    local, factor = scale.in_frame(frame, _moved(frame, scale.factors[0])), scale.factors[0]
-    resized: list[Part] = []
-    for part in parts:
-        low, high = bounding_box_of([replace(part, is_cutout=False)]) - local.origin_mm
-        highest = np.maximum(low * local.direction, high * local.direction).sum()
-        if highest <= local.range_mm[0] or scale.factors[0] == scale.factors[1]:
-            resized += scale_parts([part], factor)
-        else:
-            blend = part.blend_mm * scale.factors[1]
-            resized.append(replace(part, solid=GradedSolid(part.solid, local), blend_mm=blend))
-    return tuple(resized)
-
-
-def _resized_soft_tissue(tissue: SoftTissue, scale: GradedScale) -> SoftTissue:
-    """Return soft tissue in its new size, on a grid that still spans it."""
-    everywhere, factor = np.eye(4), scale.factors[0]
-    grid = np.diag([scale.factors[1]] * 3 + [1.0]) @ tissue.grid.affine
-    organs: list[Organ] = [
-        replace(organ, parts=_resized(organ.parts, scale, everywhere), edge_mm=organ.edge_mm * factor)
-        for organ in tissue.organs
-    ]
-    return replace(
-        tissue,
-        body=_resized(tissue.body, scale, everywhere),
-        organs=tuple(organs),
-        back_y=tissue.back_y * factor,
-        grid=Grid(grid, tissue.grid.shape),
-    )
-
-
-def _scaled_ellipsoid(ellipsoid: Ellipsoid, factor: float) -> Ellipsoid:
-    center, radii = np.multiply(ellipsoid.center, factor), np.multiply(ellipsoid.radii, factor)
-    return replace(ellipsoid, center=center, radii=radii)
-
-
-def _scaled_fracture(surface: Fracture, factor: float) -> Fracture:
-    return replace(
-        surface,
-        center_mm=surface.center_mm * factor,
-        half_extent_mm=surface.half_extent_mm * factor,
-        width_mm=surface.width_mm * factor,
-        gap_radius_mm=surface.gap_radius_mm * factor,
-        translation_mm=surface.translation_mm * factor,
-        height_loss_mm=surface.height_loss_mm * factor,
-    )
 
 
 def draw_child(rng: np.random.Generator) -> Disorder:
