@@ -10,19 +10,20 @@ from cspine.core.typing import Floats
 from cspine.phantom.anatomy.calcifications import ribs
 from cspine.phantom.anatomy.head import larynx
 from cspine.phantom.anatomy.neck import Neck, disc_below, vertebra_parts
+from cspine.phantom.anatomy.organs import Layout
 from cspine.phantom.anatomy.person import STACK, Person, draw_person
 from cspine.phantom.anatomy.posture import Frame, draw_posture, pillar_space, place_vertebrae
-from cspine.phantom.anatomy.soft_tissue import SoftTissue
 from cspine.phantom.anatomy.texture import draw_texture
 from cspine.phantom.anatomy.variants import draw_variants
 from cspine.phantom.body.arms import arm_bones
+from cspine.phantom.body.coarse_tissue import CoarseSoftTissue
 from cspine.phantom.body.full_head import full_skull
 from cspine.phantom.body.outline import body_outline
 from cspine.phantom.body.plan import SIDE_SIGNS, ArmPosture, BodyPlan, Side
 from cspine.phantom.body.settings import BodySettings, ScanKind
 from cspine.phantom.body.skeleton.girdles import pelvis, shoulder_girdle
 from cspine.phantom.body.skeleton.morphometry import LOWER_STACK, draw_lower_measures
-from cspine.phantom.body.skeleton.rib_cage import CagePlan, cervical_ribs, draw_cage, rib_cage
+from cspine.phantom.body.skeleton.rib_cage import CagePlan, draw_cage, lumbar_ribs, rib_cage
 from cspine.phantom.body.skeleton.spine import (
     draw_lower_posture,
     layout_of_body,
@@ -30,7 +31,9 @@ from cspine.phantom.body.skeleton.spine import (
     place_lower_vertebrae,
 )
 from cspine.phantom.body.skeleton.thoracolumbar import lower_vertebra
+from cspine.phantom.body.surroundings import surroundings
 from cspine.phantom.body.viscera import viscera
+from cspine.phantom.disorders.disorders import draw_disorders
 from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import vector
@@ -40,8 +43,8 @@ from cspine.phantom.geometry.solids import Ellipsoid
 _SOFT_TISSUE_SPACING_MM: Final = 4.0
 """Of the grid on which soft tissue is rasterized where no other is asked for."""
 
-_PREVALENCE: Final[Mapping[str, float]] = {"cervical ribs": 0.02, "eleven pairs of ribs": 0.02}
-"""Probability of variants of the ribs; cervical ribs are seen in 0.5 to 2 % of people (Guttentag and Salwen 1999)."""
+_PREVALENCE: Final[Mapping[str, float]] = {"eleven pairs of ribs": 0.03, "lumbar ribs": 0.03}
+"""Probability of variants of the ribs, more frequent than in people."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,12 @@ def draw_anatomy(rng: np.random.Generator, settings: BodySettings, kind: ScanKin
     kind : str
         Kind of the scan.
     """
+    disorders = draw_disorders(rng, settings.disorders)
     person = draw_person(rng, age_years=settings.age_years, morphometry_sd_factor=settings.morphometry_sd_factor)
     person = draw_lower_measures(person, rng, morphometry_sd_factor=settings.morphometry_sd_factor)
-    posture = draw_posture(rng, posture_sd_factor=settings.posture_sd_factor)
-    frames = place_vertebrae(person, posture, rng)
+    person = disorders.person(person)
+    posture = disorders.posture(draw_posture(rng, posture_sd_factor=settings.posture_sd_factor))
+    frames = disorders.frames(place_vertebrae(person, posture, rng), person)
     lower = draw_lower_posture(posture, rng, posture_sd_factor=settings.posture_sd_factor)
     frames, texture = place_lower_vertebrae(person, frames, posture, lower, rng), draw_texture(rng)
     layout = layout_of_body(person, frames)
@@ -102,19 +107,19 @@ def draw_anatomy(rng: np.random.Generator, settings: BodySettings, kind: ScanKin
         *larynx(person, layout.front["C3"], layout.front["C6"]),
         *variants.hard_tissues[len(ribs(person, frames)) :],  # whole ribs take the place of their proximal parts
         *rib_cage(person, layout, cage, rng, pairs=11 if "eleven pairs of ribs" in names else 12),
-        *(cervical_ribs(person, frames, rng) if "cervical ribs" in names else ()),
+        *(lumbar_ribs(person, frames, rng) if "lumbar ribs" in names else ()),
         *shoulder_girdle(plan, cage),
         *arm_bones(plan),
         *pelvis(plan),
     ]
-    return Body(
+    body = Body(
         person=person,
         posture=posture,
         frames=frames,
         pillar_spacing_mm={level: pillar_space(frames, level) for level in STACK if level not in {"C1", "C2"}},
-        soft_tissue=SoftTissue(
+        soft_tissue=CoarseSoftTissue(
             tuple(body_outline(plan)),
-            tuple(viscera(plan, rng)),
+            (*viscera(plan, rng), *surroundings(plan, rng)),
             person.girth,
             float(layout.canal["C4"][1]),
             texture,
@@ -128,7 +133,10 @@ def draw_anatomy(rng: np.random.Generator, settings: BodySettings, kind: ScanKin
         texture=texture,
         variants=replace(variants, hard_tissues=(), names=(*variants.names, *names)),
         plan=plan,
+        disorders=disorders.names,
     )
+    body = disorders.neck(body)
+    return replace(body, plan=resize_plan(plan, body.frames, body.size_factor))
 
 
 def draw_arms(rng: np.random.Generator, kind: ScanKind) -> ArmPosture:
@@ -187,6 +195,36 @@ def draw_plan(
     depth = 0.5 * (back - 8.0 - float(cage.xiphoid[1]))
     table_y = back + 4.0 + 22.0 * person.girth
     return BodyPlan(person, frames, layout, arms, shoulders, elbows, wrists, hips, table_y, cage.half_width_mm, depth)
+
+
+def resize_plan(plan: BodyPlan, frames: Mapping[str, Frame], factor: float) -> BodyPlan:
+    """Return the plan of a body that has been resized about the origin, with its frames.
+
+    Person and head keep the measures from which the bones are built.
+    """
+    if factor == 1.0:
+        return plan
+
+    def resized(points: Mapping[Side, Floats]) -> dict[Side, Floats]:
+        return {side: factor * point for side, point in points.items()}
+
+    layout = plan.layout
+    return replace(
+        plan,
+        frames=frames,
+        layout=Layout(
+            {level: factor * point for level, point in layout.canal.items()},
+            {level: factor * point for level, point in layout.front.items()},
+            frames,
+        ),
+        shoulders=resized(plan.shoulders),
+        elbows=resized(plan.elbows),
+        wrists=resized(plan.wrists),
+        hips=resized(plan.hips),
+        table_y_mm=factor * plan.table_y_mm,
+        chest_half_width_mm=factor * plan.chest_half_width_mm,
+        chest_half_depth_mm=factor * plan.chest_half_depth_mm,
+    )
 
 
 def _grid_over_body(plan: BodyPlan) -> Grid:

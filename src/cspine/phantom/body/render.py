@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from cspine.core.typing import Bools, Floats, Floats32, HounsfieldUnits, Labels
@@ -38,6 +39,12 @@ _NOISE_VOXEL_MM: Final = np.array([1.0, 0.7, 0.7])
 
 _SHOULDER_MM: Final = 40.0
 """Height, as a standard deviation, over which the shoulders add noise."""
+
+_MIN_EXCESS: Final = 0.05
+"""Relative noise of the shoulders below which there are no streaks."""
+
+_MIN_SIGMA: Final = 0.25
+"""Standard deviation of a Gaussian, in voxels, below which it changes nothing."""
 
 _STREAK_MM: Final = 25.0
 """Length of the streaks of the shoulders, as a standard deviation."""
@@ -200,18 +207,27 @@ def _average(
     affine[:3, :3] /= factor
     affine[:3, 3] -= affine[:3, :3].sum(axis=1) * (factor - 1) / 2
     k, j, i = part.shape
-    fine_shape = (k * factor, j * factor, i * factor)
+    shape = (k * factor, j * factor, i * factor)
     spread = np.broadcast_to(rendered.hu[window][:, None, :, None, :, None], (k, factor, j, factor, i, factor))
-    fine = RenderedNeck(
-        spread.reshape(fine_shape).copy(), np.zeros(fine_shape, np.uint8), np.zeros(fine_shape, np.uint8)
-    )
-    draw(fine, Grid(affine, fine_shape))
-    blocks = (k, factor, j, factor, i, factor)
-    rendered.hu[window] = fine.hu.reshape(blocks).mean(axis=(1, 3, 5))
+    fine = RenderedNeck(spread.reshape(shape), np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
+    draw(fine, Grid(affine, shape))
+    rendered.hu[window] = _block_sums(fine.hu, factor) * np.float32(factor**-3)
     number = int(fine.labels.max())
     if number:
-        share = (fine.labels != 0).reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float32)
-        rendered.labels[window][share >= 0.5] = number
+        filled = _block_sums((fine.labels != 0).view(np.uint8), factor)
+        rendered.labels[window][2 * filled >= factor**3] = number
+
+
+def _block_sums(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
+    """Return the sums over blocks of voxels, `factor` along each axis."""
+    for axis in (0, 1, 2):
+        index = [slice(None)] * 3
+        parts = []
+        for number in range(factor):
+            index[axis] = slice(number, None, factor)
+            parts.append(values[tuple(index)])
+        values = sum(parts[1:], start=parts[0])
+    return values
 
 
 def _scan(ideal: Floats32, body: Body, scan: BodyScan, grid: Grid) -> HounsfieldUnits:
@@ -224,19 +240,30 @@ def _scan(ideal: Floats32, body: Body, scan: BodyScan, grid: Grid) -> Hounsfield
     variance = (fwhm / _FWHM_PER_SD) ** 2 + larger**2 / 6 - spacing**2 / 12
     hu = ndimage.gaussian_filter(ideal, np.sqrt(np.maximum(variance, 0)) / spacing, mode="nearest", truncate=3.0)
     width = np.maximum(_NOISE_FWHM_MM, np.maximum(native, larger * 1.2)) / _FWHM_PER_SD / spacing
-    noise = ndimage.gaussian_filter(rng.standard_normal(hu.shape, dtype=np.float32), width, truncate=2.0)
-    noise /= np.float32(max(float(noise.std()), 1e-6))
+    noise = _correlated_noise(rng, hu.shape, width)
     remaining = float(np.sqrt(np.prod(np.minimum(1.0, np.maximum(_NOISE_VOXEL_MM, native) / spacing))))
     shoulders = np.mean([(scan.pose @ [*joint, 1.0])[2] for joint in body.plan.shoulders.values()])
     excess = scan.shoulder_noise * np.exp(-0.5 * ((grid.plane_z_mm - shoulders) / _SHOULDER_MM) ** 2)
     amplitude = scanner.noise_hu * remaining
-    hu += noise * np.float32(amplitude) * (1 + 0.5 * excess).astype(np.float32)[:, None, None]
-    if excess.max() > 0.1:
-        streaks = ndimage.gaussian_filter(
-            rng.standard_normal(hu.shape, dtype=np.float32), (0.3, 0.35, _STREAK_MM / spacing[2]), truncate=2.0
-        )
-        streaks *= np.float32(amplitude / max(float(streaks.std()), 1e-6))
-        hu += streaks * excess.astype(np.float32)[:, None, None]
+    noise *= (amplitude * (1 + 0.5 * excess)).astype(np.float32)[:, None, None]
+    hu += noise
+    streaked = np.flatnonzero(excess > _MIN_EXCESS)
+    if len(streaked):
+        slab = slice(int(streaked[0]), int(streaked[-1]) + 1)
+        streaks = _correlated_noise(rng, hu[slab].shape, np.array([0.0, 0.35, _STREAK_MM / spacing[2]]))
+        streaks *= (amplitude * excess[slab]).astype(np.float32)[:, None, None]
+        hu[slab] += streaks
     hu *= np.float32(scan.hu_scale)
     hu += np.float32(scan.hu_offset_hu)
     return np.clip(np.rint(hu), MIN_HU, MAX_HU).astype(np.int16)
+
+
+def _correlated_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: Floats) -> Floats32:
+    """Draw noise of standard deviation 1 that is correlated by a Gaussian, whose width along each axis is in voxels."""
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    axes = [axis for axis in range(3) if sigma[axis] > _MIN_SIGMA]
+    for axis in axes:
+        noise = ndimage.gaussian_filter1d(noise, float(sigma[axis]), axis=axis, truncate=2.0)
+    if axes:
+        noise /= np.float32(max(float(noise.std()), 1e-6))
+    return noise

@@ -151,7 +151,9 @@ def _draw_range(body: Body, kind: ScanKind, rng: np.random.Generator) -> tuple[f
         return here + abs(part) * (there - here)
 
     atlas, skull = float(body.frames["C1"].center_mm[2]), body.frames["C0"]
-    vertex = float(skull.to_lps([0.0, 2.0, 166.0 * body.person.scale])[2]) + rng.uniform(-10.0, 25.0)
+    vertex = float(skull.to_lps([0.0, 2.0, 166.0 * body.person.scale * body.size_factor**0.5])[2]) + rng.uniform(
+        -10.0, 25.0
+    )
     base = atlas + rng.uniform(16.0, 55.0)
     pelvis = float(body.plan.hips["left"][2]) + rng.uniform(-60.0, 60.0)
     ranges: dict[ScanKind, tuple[float, float]] = {

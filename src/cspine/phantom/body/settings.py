@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from cspine.core.settings import Settings
+from cspine.phantom.disorders.settings import DisorderSettings
 from cspine.phantom.settings import Range
 
 ScanKind = Literal[
@@ -61,7 +62,7 @@ class BodySettings(Settings):
     posture_sd_factor: float = Field(
         1.2, ge=0.0, le=2.0, description="Factor on the standard deviations of all angles of the posture."
     )
-    disorder_factor: float = Field(1.0, ge=0.0, description="Factor on the frequency of all disorders of the neck.")
+    disorders: DisorderSettings = Field(DisorderSettings(), description="Probabilities of disorders of the neck.")
     field_of_view_mm: Range = Field((150.0, 700.0), description="Limits of the width of a slice.")
     off_center_fraction: float = Field(
         0.12, ge=0.0, le=0.4, description="Largest distance of the spine from where it belongs in the field of view."
@@ -86,7 +87,7 @@ class BodySettings(Settings):
     )
 
 
-BODY_GENERATOR: Final = 1
+BODY_GENERATOR: Final = 2
 """Version of the generator: increased whenever the same seed and settings give something else."""
 
 _STREAMS: Final = {"source": 1000, "shifted": 1100}

@@ -179,15 +179,18 @@ def _sternum(cage: CagePlan) -> tuple[Part, ...]:
     )
 
 
-def cervical_ribs(person: Person, frames: Mapping[str, Frame], rng: np.random.Generator) -> Iterator[HardTissue]:
-    """Yield short ribs of C7: on one side or both."""
-    at, half = landmarks_of(person, "C7"), person.measures["C7"]["body width"] / 2
+def lumbar_ribs(person: Person, frames: Mapping[str, Frame], rng: np.random.Generator) -> Iterator[HardTissue]:
+    """Yield short ribs of L1, on one side or both."""
+    measures = person.measures["L1"]
+    at = lower_landmarks("L1", measures, person.traits["L1"])
     for side in SIDES if rng.random() < 0.5 else (float(rng.choice(SIDES)),):
-        mirror, length = np.array([side, 1.0, 1.0]), rng.uniform(8.0, 40.0)
-        path = [
-            vector(half + 2.0, at.body_back_y, 0.0),
-            at.posterior_tubercle + vector(2.0, -4.0, 0.0),
-            at.posterior_tubercle + vector(2.0 + 0.5 * length, -4.0 - 0.5 * length, -0.5 * length),
-        ]
-        parts = tuple(Part(Rod(mirror * a, mirror * b, (3.0, 2.6), 1.3), 1.5) for a, b in pairwise(path))
-        yield HardTissue(parts, 1.1, person.bone.cortex_hu - 250.0, 250.0, frames["C7"].affine)
+        mirror, length = np.array([side, 1.0, 1.0]), rng.uniform(15.0, 60.0)
+        start = at.transverse_tip + vector(2.0, 0.0, -1.0)
+        end = start + length * vector(0.85, -0.1, -0.5)
+        yield HardTissue(
+            (Part(Rod(mirror * start, mirror * end, (3.2, 2.6), 1.6), 1.5),),
+            1.1,
+            person.bone.cortex_hu - 250.0,
+            0.45 * person.bone.trabecular_hu + 30.0,
+            frames["L1"].affine,
+        )
