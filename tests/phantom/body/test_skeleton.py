@@ -58,6 +58,17 @@ def test_averages_over_coarse_voxels_are_those_of_fine_ones(body: Body) -> None:
     assert np.corrcoef(averaged.ravel(), expected.ravel())[0, 1] > 0.97
 
 
+def test_fine_voxels_show_the_same_body(body: Body) -> None:
+    scan = draw_scan(body, "neck", SETTINGS, np.random.default_rng(3))
+    box = scan.frames(body)["C0"][:3, 3] + np.array([[-30.0, -30.0, -15.0], [30.0, 30.0, 15.0]])
+
+    fine, coarse = (render_body(body, scan, spacing, box_lps_mm=box) for spacing in (1.5, 3.0))
+
+    averaged = fine.hu.reshape(10, 2, 20, 2, 20, 2).mean(axis=(1, 3, 5))
+    assert np.corrcoef(averaged.ravel(), coarse.hu.ravel())[0, 1] > 0.9
+    assert set(np.unique(fine.labels)) == set(np.unique(coarse.labels))
+
+
 @pytest.mark.parametrize(
     ("kind", "present", "absent"),
     [

@@ -203,6 +203,9 @@ def _average(
     if window is None:
         return
     part = grid.crop(window)
+    if factor == 1:
+        draw(RenderedNeck(rendered.hu[window], rendered.labels[window], np.zeros(part.shape, np.uint8)), part)
+        return
     affine = part.affine.copy()
     affine[:3, :3] /= factor
     affine[:3, 3] -= affine[:3, :3].sum(axis=1) * (factor - 1) / 2
