@@ -1,0 +1,169 @@
+"""Run the localizer on real scans and their variants, resumably."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import highdicom
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from benchmarks.localization.prediction import Prediction, predict_volume, refused
+from benchmarks.localization.scans import REAL_SCANS, RealScan
+from benchmarks.localization.scoring import CaseScore, score
+from benchmarks.localization.truth import REFERENCE, read_truth, truth_in
+from benchmarks.localization.variants import AS_IS, CUTS, FIELD_CROP
+from cspine.core.errors import InputError, NotAssessableError
+from cspine.core.files import read_json, write_json
+from cspine.core.jobs import ResumableJob
+from cspine.core.parallel import parallel_map
+from cspine.core.progress import Progress, silent
+from cspine.localization.loading import load_localizer
+from cspine.localization.localizer import Localizer
+
+FOLDER: Final = "real"
+"""Folder of the predictions below that of the run."""
+
+_CUTTING: Final = frozenset(variant.name for variant in (*CUTS, *FIELD_CROP))
+
+
+AffineRow = tuple[float, float, float, float]
+
+
+class RealCase(BaseModel):
+    """A prediction for a scan or a variant of it, as it is kept in a file.
+
+    Attributes
+    ----------
+    prediction : Prediction
+        What the localizer states.
+    affine_lps : 4 x (float, float, float, float) or None
+        Affine of the volume from ``[k, j, i, 1]`` to LPS mm; None where it could not be read.
+    shape : (int, int, int) or None
+        Its number of voxels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prediction: Prediction
+    affine_lps: tuple[AffineRow, AffineRow, AffineRow, AffineRow] | None = None
+    shape: tuple[int, int, int] | None = None
+
+    @property
+    def geometry(self) -> highdicom.VolumeGeometry | None:
+        """The geometry of the volume."""
+        if self.affine_lps is None or self.shape is None:
+            return None
+        return highdicom.VolumeGeometry(np.array(self.affine_lps), self.shape, "PATIENT")
+
+
+@dataclass(frozen=True)
+class RealRun:
+    """What is run on which scans.
+
+    Attributes
+    ----------
+    out : Path
+        Folder of the run.
+    real : Path
+        Folder of real CT.
+    localizer : str or None
+        File or name of the localizer; the embedded one where None.
+    reference : Path
+        The vertebrae that a reader saw.
+    """
+
+    out: Path
+    real: Path
+    localizer: str | None = None
+    reference: Path = REFERENCE
+
+    @cached_property
+    def reference_sha256(self) -> str | None:
+        """SHA-256 of the reference; None where there is none."""
+        return sha256(self.reference.read_bytes()).hexdigest() if self.reference.is_file() else None
+
+    def is_done(self, scan: RealScan) -> bool:
+        """Return whether a scan was predicted, with landmarks of the present reference."""
+        return self.file(scan).is_file() and read_json(self.file(scan))["reference"] == self.reference_sha256
+
+    def file(self, scan: RealScan) -> Path:
+        """Return the file of a scan's predictions."""
+        return self.out / FOLDER / f"{scan.name}.json"
+
+
+def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> None:
+    """Predict all scans and variants that an earlier call did not finish.
+
+    Raises
+    ------
+    OutputTakenError
+        The folder holds the run of another localizer.
+    """
+    scans = [scan for scan in REAL_SCANS if scan.exists(run.real)]
+    variants = {scan.name: [variant.name for variant in scan.variants] for scan in scans}
+    identity = {
+        "localizer": load_localizer(run.localizer).sha256,
+        "scans": variants,
+    }
+    ResumableJob(run.out / FOLDER, "job.json", identity).open()
+    outcomes = parallel_map(
+        partial(_run_scan, run),
+        scans,
+        is_done=run.is_done,
+        workers=workers,
+        stage="real scans",
+        progress=progress,
+    )
+    for outcome in outcomes:
+        outcome.get()
+
+
+def _run_scan(run: RealRun, scan: RealScan) -> None:
+    """Predict a scan and its variants; after a change of the reference, only those that depend on it."""
+    localizer = load_localizer(run.localizer)
+    landmarks = read_truth(scan.name, run.real, run.reference).landmarks()
+    cases = _read_cases(run, scan)
+    try:
+        volume = scan.load(run.real, localizer)
+    except (InputError, NotAssessableError) as error:
+        cases[AS_IS.name] = RealCase(prediction=refused(error))
+    else:
+        for variant in scan.variants:
+            if variant.name in cases and variant.name not in _CUTTING:
+                continue
+            changed = variant.apply(volume, landmarks)
+            cases.pop(variant.name, None)
+            if changed is not None:
+                cases[variant.name] = _predict(localizer, changed)
+    records = {name: case.model_dump(mode="json") for name, case in cases.items()}
+    write_json(run.file(scan), {"reference": run.reference_sha256, "cases": records})
+
+
+def _predict(localizer: Localizer, volume: highdicom.Volume) -> RealCase:
+    first, second, third, last = (tuple(row) for row in np.round(volume.affine, 6).tolist())
+    prediction = predict_volume(localizer, volume)
+    return RealCase(prediction=prediction, affine_lps=(first, second, third, last), shape=volume.spatial_shape)
+
+
+def _read_cases(run: RealRun, scan: RealScan) -> dict[str, RealCase]:
+    if not run.file(scan).is_file():
+        return {}
+    return {name: RealCase.model_validate(record) for name, record in read_json(run.file(scan))["cases"].items()}
+
+
+def read_scores(run: RealRun) -> list[CaseScore]:
+    """Read the predictions of a run and compare them with the reference; the kind is the name of the variant."""
+    return list(_read_scores(run))
+
+
+def _read_scores(run: RealRun) -> Iterator[CaseScore]:
+    for scan in REAL_SCANS:
+        truth = read_truth(scan.name, run.real, run.reference)
+        for name, case in _read_cases(run, scan).items():
+            geometry = case.geometry
+            seen = truth if geometry is None else truth_in(truth, geometry, is_cut=name in _CUTTING)
+            yield score(scan.name, name, case.prediction, seen)
