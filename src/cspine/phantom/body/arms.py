@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cspine.phantom.anatomy.head import HardTissue
-from cspine.phantom.body.outline import hand_axis, palm_width
+from cspine.phantom.body.outline import hand_axis, palm_width, thumb
 from cspine.phantom.body.plan import BodyPlan, Side
 from cspine.phantom.geometry.parts import Part, rods
 from cspine.phantom.geometry.solids import Ellipsoid, Rod
@@ -45,9 +45,4 @@ def _hand(plan: BodyPlan, side: Side) -> tuple[Part, ...]:
         path = [wrist + at * along + x * (0.7 + 0.5 * at) * across for at in (0.22, 0.5)]
         path += [path[-1] + along * np.float64(step) for step in (0.24, 0.4)]
         parts += rods(path, 4.6 * scale, blend_mm=1.0)
-    thumb = [
-        wrist + 0.12 * along + 22.0 * across,
-        wrist + 0.36 * along + 42.0 * across,
-        wrist + 0.6 * along + 48.0 * across,
-    ]
-    return (*parts, *rods(thumb, 5.0 * scale, blend_mm=1.0))
+    return (*parts, *rods(thumb(plan, side), 5.0 * scale, blend_mm=1.0))

@@ -18,6 +18,7 @@ from cspine.phantom.anatomy.variants import draw_variants
 from cspine.phantom.body.arms import arm_bones
 from cspine.phantom.body.coarse_tissue import CoarseSoftTissue
 from cspine.phantom.body.full_head import full_skull
+from cspine.phantom.body.head_shape import draw_head_shape
 from cspine.phantom.body.outline import body_outline
 from cspine.phantom.body.plan import SIDE_SIGNS, ArmPosture, BodyPlan, Side
 from cspine.phantom.body.settings import BodySettings, ScanKind
@@ -194,7 +195,8 @@ def draw_plan(
     layout = layout_of_body(person, frames)
     depth = 0.5 * (back - 8.0 - float(cage.xiphoid[1]))
     table_y = back + 4.0 + 22.0 * person.girth
-    return BodyPlan(person, frames, layout, arms, shoulders, elbows, wrists, hips, table_y, cage.half_width_mm, depth)
+    head, half = draw_head_shape(person, rng), cage.half_width_mm
+    return BodyPlan(person, frames, layout, arms, shoulders, elbows, wrists, hips, table_y, half, depth, head)
 
 
 def resize_plan(plan: BodyPlan, frames: Mapping[str, Frame], factor: float) -> BodyPlan:

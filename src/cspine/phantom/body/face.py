@@ -35,7 +35,7 @@ def _upper_face(shape: HeadShape) -> Iterator[HardTissue]:
     at, bones = shape.at, []
     for side in SIDES:
         orbit = Ellipsoid(at(side * 32, -68, 38), shape.radii(21, 30, 20))
-        opening = Ellipsoid(at(side * 33, -76, 38), shape.radii(18.5, 35, 17.5))
+        opening = Ellipsoid(at(side * 33, -76, 38), shape.radii(19.4, 36, 18.4))
         walls = (Part(orbit), Part(opening, 1.0, is_cutout=True))
         yield HardTissue(walls, 0.9, 900.0, 500.0)
         rim = [at(side * 9, -92, 50), at(side * 28, -91, 58), at(side * 47, -79, 50), at(side * 48, -73, 30)]

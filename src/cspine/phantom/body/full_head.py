@@ -111,12 +111,12 @@ def _sinuses(shape: HeadShape, rng: np.random.Generator) -> Iterator[HardTissue]
     )
     for side in SIDES:
         maxillary = Ellipsoid(at(side * 29, -64, 8), shape.radii(15, 18, 12 + 6 * air))
-        yield _air((Part(maxillary),), wall_mm=1.5, is_opaque=rng.random() < _P_OPAQUE)
+        yield _air((Part(maxillary),), wall_mm=0.9, is_opaque=rng.random() < _P_OPAQUE)
         size = float(np.clip(air * rng.normal(1.0, 0.25), 0.05, 1.2))
         frontal = Ellipsoid(at(side * 12, -81, 56 + 9 * size), shape.radii(5 + 10 * size, 5, 5 + 10 * size))
-        yield _air((Part(frontal),), wall_mm=1.2, is_opaque=rng.random() < _P_OPAQUE)
+        yield _air((Part(frontal),), wall_mm=1.0, is_opaque=rng.random() < _P_OPAQUE)
         sphenoid = Ellipsoid(at(side * 8, -44 + 3 * air, 34), shape.radii(4 + 6 * air, 6 + 8 * air, 5 + 6 * air))
-        yield _air((Part(sphenoid),), wall_mm=1.3, is_opaque=rng.random() < _P_OPAQUE)
+        yield _air((Part(sphenoid),), wall_mm=1.0, is_opaque=rng.random() < _P_OPAQUE)
 
 
 def _air(parts: tuple[Part, ...], *, wall_mm: float, is_opaque: bool = False) -> HardTissue:

@@ -16,11 +16,9 @@ _MAX_OPENING_DEG: Final = 24.0
 _JAW_JOINT_Y_Z_MM: Final = (-22.0, 18.0)
 """Axis of the joints of the jaw."""
 
-_CHILD_SCALE: Final = 0.9
-"""Scale of a body below which the head is larger in proportion, as in children."""
-
 _P_LIFTED, _P_INVAGINATED, _P_FLAT_BASE = 0.05, 0.015, 0.03
 _P_OPEN, _P_EDENTULOUS = 0.3, 0.5
+"""Probability of a raised skull, of basilar invagination, a flat base, an open mouth, and of no teeth at 90."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,9 @@ def draw_head_shape(person: Person, rng: np.random.Generator) -> HeadShape:
     rng : numpy Generator
         Random number generator; it is advanced.
     """
-    scale = person.scale if person.scale > _CHILD_SCALE else _CHILD_SCALE + 0.4 * (person.scale - _CHILD_SCALE)
-    width, length, height = (scale * float(np.clip(1 + sd * rng.normal(), 0.88, 1.12)) for sd in (0.04, 0.045, 0.045))
+    width, length, height = (
+        person.scale * float(np.clip(1 + sd * rng.normal(), 0.88, 1.12)) for sd in (0.04, 0.045, 0.045)
+    )
     lift, kind = float(np.clip(rng.normal(0.0, 1.2), -2.5, 3.0)), rng.random()
     if kind < _P_LIFTED:
         lift = float(rng.uniform(3.0, 12.0))

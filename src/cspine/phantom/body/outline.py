@@ -10,7 +10,7 @@ from cspine.phantom.anatomy.organs import neck_half_width_mm
 from cspine.phantom.body.full_head import cranial_cavity
 from cspine.phantom.body.plan import SIDE_SIGNS, BodyPlan, Side
 from cspine.phantom.body.trunk import Trunk
-from cspine.phantom.geometry.parts import Part
+from cspine.phantom.geometry.parts import Part, rods
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
 
@@ -78,7 +78,7 @@ def _neck(plan: BodyPlan) -> Iterator[Part]:
     yield Part(Rod(low + vector(0, 6, -25), middle, (wide * 1.2, wide), 1.06, (0, 1, 0)), 10.0)
     yield Part(Rod(middle, high + vector(0, -4, 12), (wide, wide * 0.98), 1.06, (0, 1, 0)), 15.0)
     nape = canal["C7"] + vector(0, 14, -10), canal["C3"] + vector(0, 10, 10)
-    yield Part(Rod(*nape, (wide * 0.8, wide * 0.75), 1.1, (1, 0, 0)), 20.0)
+    yield Part(Rod(*nape, (wide * 0.8, wide * 0.62), 1.1, (1, 0, 0)), 20.0)
 
 
 def _shoulder(plan: BodyPlan, side: Side) -> Iterator[Part]:
@@ -103,6 +103,7 @@ def _arm(plan: BodyPlan, side: Side) -> Iterator[Part]:
     scale = plan.person.scale
     yield Part(Rod(wrist, palm, (15.0 * scale, 13.0 * scale), 2.6, palm_width(plan, side)), 10.0)
     yield Part(Rod(palm, tips, (10.0 * scale, 7.0 * scale), 4.0, palm_width(plan, side)), 8.0)
+    yield from rods(thumb(plan, side), 11.0 * scale, blend_mm=6.0)
 
 
 def hand_axis(plan: BodyPlan, side: Side) -> tuple[Floats, Floats]:
@@ -110,6 +111,13 @@ def hand_axis(plan: BodyPlan, side: Side) -> tuple[Floats, Floats]:
     along = plan.wrists[side] - plan.elbows[side]
     along = along / np.linalg.norm(along) * _HAND_MM * plan.person.scale
     return plan.wrists[side] + 0.4 * along, plan.wrists[side] + along
+
+
+def thumb(plan: BodyPlan, side: Side) -> list[Floats]:
+    """Return the axis of the thumb from the wrist to its tip, as points, each (3,)."""
+    wrist, (_, tips), across = plan.wrists[side], hand_axis(plan, side), palm_width(plan, side) * plan.person.scale
+    along = tips - wrist
+    return [wrist + forth * along + out * across for forth, out in ((0.12, 22.0), (0.36, 42.0), (0.6, 48.0))]
 
 
 def palm_width(plan: BodyPlan, side: Side) -> Floats:

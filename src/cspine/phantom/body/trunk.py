@@ -16,6 +16,9 @@ _CAGE_WIDTH: Final = {"T2": 0.46, "T3": 0.6, "T4": 0.72, "T6": 0.88, "T8": 0.97,
 _NOTCH_MM: Final = 54.0
 """How far the jugular notch lies in front of the spine, between T2 and T3."""
 
+_SETTLING: Final = 0.6
+"""How much of the distance to the table the flesh of the back closes by its weight."""
+
 _BELLY_LEVELS: Final = ("L2", "L4")
 
 
@@ -46,9 +49,9 @@ class Trunk:
         z, x, canal_y = self._at(level)
         scale = self.plan.person.scale
         back = canal_y + _CAGE_BEHIND_CANAL_MM.get(level, 30.0) * scale
-        return z, x, self._sternum_y(z), back, self.plan.chest_half_width_mm * _CAGE_WIDTH[level]
+        return z, x, self.sternum_y(z), back, self.plan.chest_half_width_mm * _CAGE_WIDTH[level]
 
-    def _sternum_y(self, z_mm: float) -> float:
+    def sternum_y(self, z_mm: float) -> float:
         """Return the y of the sternum, or of its prolongation, at a height."""
         front, (low_z, _, low_y) = self.plan.layout.front, self._at("T8")
         notch = 0.5 * (front["T2"] + front["T3"])
@@ -96,4 +99,5 @@ class Trunk:
 
     def _back(self, canal_y: float) -> float:
         """Return the y of the skin of the back behind a point of the canal: on the table, or hollow above it."""
-        return min(self.plan.table_y_mm, canal_y + (52.0 + 25.0 * self.girth) * self.plan.person.scale)
+        natural = canal_y + (52.0 + 25.0 * self.girth) * self.plan.person.scale
+        return natural + min(_SETTLING * max(self.plan.table_y_mm - natural, 0.0), self.plan.table_y_mm - natural)

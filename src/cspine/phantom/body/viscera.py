@@ -9,7 +9,9 @@ import numpy as np
 from cspine.phantom.anatomy.organs import FAT, MUSCLE, Organ
 from cspine.phantom.body.organs.belly import belly
 from cspine.phantom.body.organs.head_and_neck import canal, head_and_neck
+from cspine.phantom.body.organs.muscles import flesh
 from cspine.phantom.body.organs.vessels import Contrast, draw_contrast, vessels
+from cspine.phantom.body.outline import body_outline
 from cspine.phantom.body.plan import BodyPlan
 from cspine.phantom.body.trunk import Trunk
 from cspine.phantom.geometry.loft import loft
@@ -33,6 +35,7 @@ def viscera(plan: BodyPlan, rng: np.random.Generator) -> Iterator[Organ]:
         Random number generator; it is advanced.
     """
     trunk, contrast = Trunk(plan), draw_contrast(rng)
+    yield from flesh(plan, body_outline(plan), rng)
     yield from _walls(plan, trunk)
     yield from _lungs(plan, trunk, rng)
     yield from _mediastinum(plan, trunk, contrast)
@@ -43,18 +46,18 @@ def viscera(plan: BodyPlan, rng: np.random.Generator) -> Iterator[Organ]:
 
 
 def _walls(plan: BodyPlan, trunk: Trunk) -> Iterator[Organ]:
-    """Yield the fat under the skin of belly and breasts, the muscles of the wall, and the fat about the bowel."""
+    """Yield the walls of chest and belly, and the fat about the organs within."""
     low = float(plan.hips["right"][2])
-    skin = [trunk.belly(level) for level in ("L2", "L4")]
-    hips = trunk.hips
     fat, scale = trunk.fat_mm, plan.person.scale
-    cage = [trunk.cage(level) for level in ("T10", "T12")]
-    outside = [(z, x, front - 1, back - 4, width) for z, x, front, back, width in cage]
-    outside += [(z, x, front + 3, back - 3, width - 3) for z, x, front, back, width in (*skin, hips)]
-    yield Organ((Part(loft(outside, 0.5), 0.0),), FAT, max_background_hu=MUSCLE)
-    wall = [(z, x, front, back - 4, width) for z, x, front, back, width in cage]
-    wall += [(z, x, front + fat, back - 0.4 * fat, width - fat) for z, x, front, back, width in (*skin, hips)]
-    yield Organ((Part(loft(wall, 0.4), 0.0),), MUSCLE)
+    cage = [trunk.cage(level) for level in ("T2", "T3", "T4", "T6", "T8", "T10", "T12")]
+    chest = [(z, x, front - 1.0, back + 2.0, width + 3.0) for z, x, front, back, width in cage]
+    yield Organ((Part(loft(chest, 0.35), 0.0),), MUSCLE - 25.0)
+    inside = [(z, x, front + 9.0, back - 8.0, width - 8.0) for z, x, front, back, width in cage]
+    yield Organ((Part(loft(inside, 0.35), 0.0),), _CAVITY_FAT_HU)
+    wall = [(z, x, front, back - 4, width) for z, x, front, back, width in cage[-2:]]
+    skin = (trunk.belly("L2"), trunk.belly("L4"), trunk.hips)
+    wall += [(z, x, front + fat, back - 0.4 * fat, width - fat) for z, x, front, back, width in skin]
+    yield Organ((Part(loft(wall[1:], 0.4), 0.0),), MUSCLE)
     cavity = []
     for (z, x, front, _, width), level in zip(wall, ("T10", "T12", "L2", "L4", "S1"), strict=True):
         back = float(plan.layout.front[level][1]) + (6.0 if level != "S1" else 0.0)

@@ -1,6 +1,7 @@
 """A solid lofted along z through elliptic cross-sections: trunks, lungs and cavities at the cost of one ellipse."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -9,6 +10,9 @@ from cspine.phantom.geometry.distance_fields import superellipse_distance
 from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import Box, PointSet
 from cspine.phantom.geometry.solids import Ellipsoid, Rod, Solid
+
+_MIN_RADIUS_MM: Final = 0.5
+"""Radius below which no solid shrinks."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Block(Solid):
 
 
 def inflated(part: Part, mm: float) -> Part:
-    """Return an ellipsoid, a rod or a loft that is `mm` larger on all sides.
+    """Return an ellipsoid, a rod or a loft that is `mm` larger on all sides; smaller where negative.
 
     Raises
     ------
@@ -101,10 +105,11 @@ def inflated(part: Part, mm: float) -> Part:
     """
     solid = part.solid
     if isinstance(solid, Ellipsoid):
-        return replace(part, solid=replace(solid, radii=tuple(radius + mm for radius in solid.radii)))
+        radii = tuple(max(radius + mm, _MIN_RADIUS_MM) for radius in solid.radii)
+        return replace(part, solid=replace(solid, radii=radii))
     if isinstance(solid, Rod):
-        start, end = (radius + mm for radius in solid.radius)
-        long = solid.aspect_ratio * solid.radius[0] + mm
+        start, end = (max(radius + mm, _MIN_RADIUS_MM) for radius in solid.radius)
+        long = max(solid.aspect_ratio * solid.radius[0] + mm, _MIN_RADIUS_MM)
         return replace(part, solid=replace(solid, radius=(start, end), aspect_ratio=long / start))
     if isinstance(solid, Loft):
         return replace(part, solid=solid.inset(-mm))

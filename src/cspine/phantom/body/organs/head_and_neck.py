@@ -88,7 +88,7 @@ def _airway(plan: BodyPlan, rng: np.random.Generator) -> Iterator[Organ]:
         Part(Rod(carina, carina + vector(42, 8, -32) * scale, (7.0 * caliber, 5.5 * caliber)), 2.0),
     ]
     yield Organ(tuple(air), AIR, 1.0)
-    nasal = [Part(Rod(at(side * 5, -36, 14), at(side * 6, -92, 12), (3.6, 3.0), 3.0), 0.5) for side in SIDES]
+    nasal = [Part(Rod(at(side * 5, -38, 17), at(side * 6, -94, 15), (4.0, 3.4), 3.6), 0.5) for side in SIDES]
     if plan.head.jaw_opening_deg > 3.0 or rng.random() < 0.5:
         reach = -118.0 if plan.head.jaw_opening_deg > _OPEN_LIPS_DEG else -84.0
         thick = 1.2 + 0.45 * plan.head.jaw_opening_deg
