@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 
@@ -77,6 +77,11 @@ class Body(Neck):
         parts += self.variants.parts.get(level, ())
         return parts if self.size_factor == 1.0 else list(scale_parts(parts, self.size_factor))
 
+    def resized(self, factor: float, head_factor: float) -> Self:
+        """Return the body in another size, about the body of C4; its head has a size of its own."""
+        body = super().resized(factor, head_factor)
+        return replace(body, plan=resize_plan(self.plan, body.frames, factor))
+
 
 def draw_anatomy(rng: np.random.Generator, settings: BodySettings, kind: ScanKind) -> Body:
     """Draw a person on a table for a kind of scan, which determines how the arms lie.
@@ -113,6 +118,8 @@ def draw_anatomy(rng: np.random.Generator, settings: BodySettings, kind: ScanKin
         *arm_bones(plan),
         *pelvis(plan),
     ]
+    is_bare = rng.random() < settings.bare_fraction
+    around = () if is_bare else tuple(surroundings(plan, rng))
     body = Body(
         person=person,
         posture=posture,
@@ -120,7 +127,7 @@ def draw_anatomy(rng: np.random.Generator, settings: BodySettings, kind: ScanKin
         pillar_spacing_mm={level: pillar_space(frames, level) for level in STACK if level not in {"C1", "C2"}},
         soft_tissue=CoarseSoftTissue(
             tuple(body_outline(plan)),
-            (*viscera(plan, rng), *surroundings(plan, rng)),
+            (*viscera(plan, rng), *around),
             person.girth,
             float(layout.canal["C4"][1]),
             texture,
@@ -136,8 +143,7 @@ def draw_anatomy(rng: np.random.Generator, settings: BodySettings, kind: ScanKin
         plan=plan,
         disorders=disorders.names,
     )
-    body = disorders.neck(body)
-    return replace(body, plan=resize_plan(plan, body.frames, body.size_factor))
+    return disorders.neck(body)
 
 
 def draw_arms(rng: np.random.Generator, kind: ScanKind) -> ArmPosture:
@@ -193,10 +199,21 @@ def draw_plan(
     backs = [float(frames[f"T{number}"].center_mm[1]) + 62.0 * scale for number in range(3, 11)]
     back = max(*backs, float(sacrum.center_mm[1]) + 66.0 * scale)
     layout = layout_of_body(person, frames)
-    depth = 0.5 * (back - 8.0 - float(cage.xiphoid[1]))
-    table_y = back + 4.0 + 22.0 * person.girth
-    head, half = draw_head_shape(person, rng), cage.half_width_mm
-    return BodyPlan(person, frames, layout, arms, shoulders, elbows, wrists, hips, table_y, half, depth, head)
+    at_t8 = layout.canal["T8"]
+    return BodyPlan(
+        person=person,
+        frames=frames,
+        layout=layout,
+        arms=arms,
+        shoulders=shoulders,
+        elbows=elbows,
+        wrists=wrists,
+        hips=hips,
+        table_y_mm=back + 4.0 + 22.0 * person.girth,
+        chest_half_width_mm=cage.half_width_mm,
+        chest_half_depth_mm=0.5 * (float(at_t8[1]) + 30.0 * scale - cage.front_y(float(at_t8[2]))),
+        head=draw_head_shape(person, rng),
+    )
 
 
 def resize_plan(plan: BodyPlan, frames: Mapping[str, Frame], factor: float) -> BodyPlan:

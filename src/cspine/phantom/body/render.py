@@ -26,6 +26,12 @@ _SOFT_TISSUE_STEP_MM: Final = 2.0
 _COARSE_MM: Final = 2.0
 """Spacing from which on bones other than vertebrae are averaged over finer voxels too."""
 
+_SMALL_WINDOW: Final = 200_000
+"""Voxels up to which they are averaged so on finer grids too: ribs are, skulls are not."""
+
+_MAX_VOXELS: Final = 24_000_000
+"""Voxels that are rendered at a time."""
+
 _OVERSAMPLING: Final = 2
 """Finer voxels along each axis over which bones are averaged."""
 
@@ -118,9 +124,25 @@ def render_body_volume(body: Body, scan: BodyScan, *, min_spacing_mm: float = 1.
 
 
 def _render(body: Body, scan: BodyScan, grid: Grid) -> RenderedBody:
-    """Render a scan on a grid in LPS of the scan."""
-    rendered = render_averaged(body, grid.in_frame(scan.pose))
-    hu = _scan(rendered.hu, body, scan, grid)
+    """Render a scan on a grid in LPS of the scan; large ones slab by slab, with slices beyond them for the blur."""
+    hu, labels = np.empty(grid.shape, np.int16), np.empty(grid.shape, np.uint8)
+    n_slices, rows, columns = grid.shape
+    halo = int(np.ceil(3.0 * scan.scanner.thickness_mm * 0.6 / _FWHM_PER_SD / grid.spacing_mm[0]))
+    depth = max(_MAX_VOXELS // (rows * columns), 2 * halo, 1)
+    rng = np.random.default_rng(scan.noise_seed)
+    for start in range(0, n_slices, depth):
+        stop = min(start + depth, n_slices)
+        low, high = max(start - halo, 0), min(stop + halo, n_slices)
+        part = grid.crop((slice(low, high), slice(0, rows), slice(0, columns)))
+        rendered = render_averaged(body, part.in_frame(scan.pose))
+        inner = slice(start - low, stop - low)
+        hu[start:stop] = _scan(rendered.hu, body, scan, part, rng)[inner]
+        labels[start:stop] = rendered.labels[inner]
+    return _crop_to_scan(hu, labels, body, scan, grid)
+
+
+def _crop_to_scan(hu: HounsfieldUnits, labels: Labels, body: Body, scan: BodyScan, grid: Grid) -> RenderedBody:
+    """Return what was rendered, with padding outside a circular field of view, and which voxels were scanned."""
     index = Grid(np.linalg.inv(scan.scanner.grid.affine) @ grid.affine, grid.shape).points().coordinates((0, 0, 0))
     inside = np.ones(grid.shape, bool)
     for values, count in zip(index, scan.scanner.grid.shape, strict=True):
@@ -130,7 +152,7 @@ def _render(body: Body, scan: BodyScan, grid: Grid) -> RenderedBody:
         radius = min(rows, columns) / 2
         outside = np.hypot(index[1] - (rows - 1) / 2, index[2] - (columns - 1) / 2) > radius
         hu[np.broadcast_to(outside, hu.shape)] = MIN_HU
-    return RenderedBody(hu, rendered.labels, grid.affine, scan.frames(body), inside)
+    return RenderedBody(hu, labels, grid.affine, scan.frames(body), inside)
 
 
 def render_averaged(body: Body, grid: Grid) -> RenderedNeck:
@@ -158,7 +180,8 @@ def render_averaged(body: Body, grid: Grid) -> RenderedNeck:
         def draw_tissue(fine: RenderedNeck, part: Grid, tissue: HardTissue = tissue) -> None:
             composite_hard_tissue(fine.hu, tissue, part, fine.labels if tissue.is_skull else None)
 
-        _average(rendered, grid, window, draw_tissue, _OVERSAMPLING if spacing >= _COARSE_MM else 1)
+        is_cheap = spacing >= _COARSE_MM or (window is not None and _n_voxels(window) < _SMALL_WINDOW)
+        _average(rendered, grid, window, draw_tissue, _OVERSAMPLING if is_cheap else 1)
     for disc, frame in body.discs:
         composite_organ(hu, Organ((Part(disc, 0.0),), DISC, edge), grid.in_frame(frame))
     for hematoma in body.swelling:
@@ -221,6 +244,10 @@ def _average(
         rendered.labels[window][2 * filled >= factor**3] = number
 
 
+def _n_voxels(window: GridWindow) -> int:
+    return int(np.prod([part.stop - part.start for part in window]))
+
+
 def _block_sums(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
     """Return the sums over blocks of voxels, `factor` along each axis."""
     for axis in (0, 1, 2):
@@ -233,9 +260,9 @@ def _block_sums(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
     return values
 
 
-def _scan(ideal: Floats32, body: Body, scan: BodyScan, grid: Grid) -> HounsfieldUnits:
+def _scan(ideal: Floats32, body: Body, scan: BodyScan, grid: Grid, rng: np.random.Generator) -> HounsfieldUnits:
     """Return HU blurred beyond the averaging over voxels, with noise and errors of calibration."""
-    scanner, spacing, rng = scan.scanner, grid.spacing_mm, np.random.default_rng(scan.noise_seed)
+    scanner, spacing = scan.scanner, grid.spacing_mm
     native = scanner.grid.spacing_mm
     fwhm = np.array([scanner.thickness_mm * 0.6, scanner.psf_fwhm_mm, scanner.psf_fwhm_mm])
     # Voxels larger than those rendered are averages over their extent, and are interpolated linearly.

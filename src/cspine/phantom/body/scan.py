@@ -26,9 +26,9 @@ _FIELDS_MM: Final[Mapping[ScanKind, Range]] = {
     "neck cut below": (150.0, 320.0),
     "C5 and below": (220.0, 500.0),
     "C3 to C6": (150.0, 260.0),
-    "chest": (280.0, 500.0),
-    "chest from C7": (280.0, 500.0),
-    "abdomen": (200.0, 500.0),
+    "chest": (180.0, 500.0),
+    "chest from C7": (180.0, 500.0),
+    "abdomen": (150.0, 500.0),
     "pan-scan": (380.0, 700.0),
     "pan-scan from skull base": (320.0, 700.0),
 }

@@ -63,6 +63,9 @@ class BodySettings(Settings):
         1.2, ge=0.0, le=2.0, description="Factor on the standard deviations of all angles of the posture."
     )
     disorders: DisorderSettings = Field(DisorderSettings(), description="Probabilities of disorders of the neck.")
+    bare_fraction: float = Field(
+        0.1, ge=0.0, le=1.0, description="Fraction of scans from which all that surrounds the person was erased."
+    )
     field_of_view_mm: Range = Field((150.0, 700.0), description="Limits of the width of a slice.")
     off_center_fraction: float = Field(
         0.12, ge=0.0, le=0.4, description="Largest distance of the spine from where it belongs in the field of view."
@@ -87,7 +90,7 @@ class BodySettings(Settings):
     )
 
 
-BODY_GENERATOR: Final = 2
+BODY_GENERATOR: Final = 3
 """Version of the generator: increased whenever the same seed and settings give something else."""
 
 _STREAMS: Final = {"source": 1000, "shifted": 1100}

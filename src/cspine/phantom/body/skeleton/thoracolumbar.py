@@ -16,8 +16,8 @@ from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Column, Ellipsoid, Rod
 
 _SPINOUS_DROP: Final[Mapping[str, float]] = {
-    "T3": 0.62, "T4": 0.70, "T5": 0.78, "T6": 0.82, "T7": 0.82, "T8": 0.78, "T9": 0.68, "T10": 0.52, "T11": 0.36,
-    "T12": 0.25, "L1": 0.18, "L2": 0.15, "L3": 0.15, "L4": 0.15, "L5": 0.22,
+    "T3": 0.62, "T4": 0.70, "T5": 0.78, "T6": 0.82, "T7": 0.82, "T8": 0.78, "T9": 0.74, "T10": 0.62, "T11": 0.45,
+    "T12": 0.30, "L1": 0.18, "L2": 0.15, "L3": 0.15, "L4": 0.15, "L5": 0.22,
 }  # fmt: skip
 """Sine of the downward inclination of the spinous process: steep in the middle of the thorax, horizontal below."""
 
@@ -118,7 +118,7 @@ def _articular_processes(pillar: Floats, side: float, height: float, *, is_lumba
 
 def _spinous_process(at: LowerLandmarks, height: float, *, is_lumbar: bool) -> Iterator[Part]:
     if is_lumbar:  # a tall plate, whose lower edge is thickest
-        yield Part(Rod(at.spinous_root, at.spinous_tip - vector(0, 5.0, 0), (3.0, 3.4), 0.32 * height / 3.0), 3.0)
+        yield Part(Rod(at.spinous_root, at.spinous_tip - vector(0, 5.0, 0), (3.0, 3.4), 0.36 * height / 3.0), 3.0)
         return
     yield Part(Rod(at.spinous_root, at.spinous_tip, (3.2, 2.8), 1.9), 3.0)
     yield Part(Ellipsoid(at.spinous_tip - vector(0, 1.5, 0), (3.4, 3.8, 4.4)), 2.0)
