@@ -113,3 +113,15 @@ def test_osteoporosis_thins_bone() -> None:
 
     assert 40.0 <= bone.trabecular_hu <= 120.0
     assert bone.cortex_mm < 0.8
+
+
+def test_ribs_of_a_transitional_t1_are_short() -> None:
+    short, plain = neck_with("transitional_t1"), neck_with()
+
+    def reach_mm(neck: Neck) -> float:
+        of_t1 = [tissue.parts for tissue in neck.hard_tissues if np.array_equal(tissue.frame, neck.frames["T1"].affine)]
+        assert len(of_t1) == 2
+        return max(float(np.abs(part.solid.bounding_box()[0, 1])) for parts in of_t1 for part in parts)
+
+    assert len(short.hard_tissues) == len(plain.hard_tissues)
+    assert reach_mm(short) < reach_mm(plain)

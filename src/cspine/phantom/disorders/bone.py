@@ -71,10 +71,10 @@ def draw_osteoporosis(rng: np.random.Generator) -> Disorder:
     """Draw bone of 40 to 120 HU within a thin cortex."""
     return BoneDensity(
         names=("osteoporosis",),
-        cortex_hu=float(rng.uniform(650.0, 1050.0)),
+        cortex_hu=float(rng.uniform(750.0, 1150.0)),
         trabecular_hu=float(rng.uniform(40.0, 120.0)),
-        cortex_mm=float(rng.uniform(0.45, 0.75)),
-        endplate_mm=float(rng.uniform(0.3, 0.5)),
+        cortex_mm=float(rng.uniform(0.5, 0.8)),
+        endplate_mm=float(rng.uniform(0.4, 0.6)),
     )
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
+from cspine.core.typing import Floats
 from cspine.phantom.anatomy.atlas import LATERAL_MASS_X_MM, canal_front_y
 from cspine.phantom.anatomy.axis import dens_base_z
 from cspine.phantom.anatomy.head import HardTissue
@@ -23,6 +25,9 @@ from cspine.phantom.disorders.base import (
 from cspine.phantom.geometry.parts import Part, rods
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Pillar, Rod
+
+_COSTAL_JOINT_MM: Final = 6.0
+"""Distance from the costovertebral joint within which ribs begin."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,11 +152,9 @@ class TransitionalT1(Disorder):
     def neck(self, neck: NeckT) -> NeckT:
         """Return the neck with short ribs of T1."""
         affine, half = neck.frames["T1"].affine, body_width(neck.person, "T1") / 2
-        kept = [
-            tissue
-            for tissue in neck.hard_tissues
-            if tissue.is_skull or not np.allclose(tissue.frame, affine, atol=1e-6)
-        ]
+        back = landmarks_of(neck.person, "T1").body_back_y
+        joints = [neck.frames["T1"].to_lps([side * (half + 3.5), back, 2.5]) for side in SIDES]
+        kept = [tissue for tissue in neck.hard_tissues if not any(_begins_at(tissue, joint) for joint in joints)]
         tip = landmarks_of(neck.person, "T1").anterior_tubercle - vector(4.0, 4.0, 2.0)
         short = [
             HardTissue(tuple(_rib(np.array([side, 1.0, 1.0]), half, tip, self.length_mm)), 1.1, 1050.0, 250.0, affine)
@@ -160,7 +163,16 @@ class TransitionalT1(Disorder):
         return add_hard_tissues(replace(neck, hard_tissues=tuple(kept)), short)
 
 
-def _rib(mirror: np.ndarray, half: float, tip: np.ndarray, length: float) -> Iterator[Part]:
+def _begins_at(tissue: HardTissue, point: Floats) -> bool:
+    """Return whether the first part of a bone is a rod that begins at a point in LPS, as a rib does at its joint."""
+    solid = tissue.parts[0].solid
+    if not isinstance(solid, Rod):
+        return False
+    start = tissue.frame[:3, :3] @ np.asarray(solid.start, np.float64) + tissue.frame[:3, 3]
+    return bool(np.linalg.norm(start - point) < _COSTAL_JOINT_MM)
+
+
+def _rib(mirror: Floats, half: float, tip: Floats, length: float) -> Iterator[Part]:
     """Yield a short rib from the side of a body past the tip of the transverse process, forward and downward."""
     path = [vector(half + 3.0, 2.0, 2.5), tip + vector(-3.0, -3.5, 0.0)]
     direction = vector(0.45, -0.75, -0.48)

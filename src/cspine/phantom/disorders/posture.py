@@ -152,8 +152,8 @@ def draw_cervicothoracic_scoliosis(rng: np.random.Generator) -> Disorder:
     """Draw a scoliosis with its apex between C6 and T1, compensated above."""
     bent = draw_within(rng, 15.0, 35.0)
     back = -rng.uniform(0.6, 1.0) * bent
-    lower = _spread((0.0, bent, 0.4 * bent), {"T1": 0.4, "C7": 0.4, "C6": 0.2})
-    upper = _spread((0.0, back, 0.4 * back), {"C5": 0.3, "C4": 0.3, "C3": 0.25, "C2": 0.15})
+    lower = _spread((0.0, bent, 0.4 * bent), {"T1": 0.25, "C7": 0.3, "C6": 0.25, "C5": 0.2})
+    upper = _spread((0.0, back, 0.4 * back), {"C4": 0.3, "C3": 0.3, "C2": 0.2, "C0": 0.2})
     return AbnormalPosture(names=("cervicothoracic scoliosis",), joints_deg={**lower, **upper})
 
 

@@ -23,9 +23,12 @@ _FADE_MM: Final = 22.0
 _PLANES_MM: Final = 2.5
 """Distance above and below metal up to which slices have its streaks."""
 
-_N_RAYS: Final = 48
-_LAYER_MM: Final = 1.5
-"""Streaks of one piece of metal: the number about it, and the height over which they keep their directions."""
+_N_RAYS: Final = 36
+_LAYER_MM: Final = 3.0
+"""Streaks of one piece of metal: the number about it, and the height over which their directions change."""
+
+_N_FULL_PIECES: Final = 4
+"""Number of pieces of metal from which on each has weaker streaks, so that their sum grows no more."""
 
 _DARK_HU: Final = 320.0
 _MAX_PAIR_MM: Final = 65.0
@@ -52,8 +55,9 @@ def composite_inserts(hu: Floats32, inserts: Iterable[Insert], grid: Grid, edge_
         composite_organ(hu, organ, grid.in_frame(insert.frame))
         if insert.is_metal:
             metal += [_box_in_lps(part.solid.bounding_box(), insert.frame) for part in insert.parts]
+    strength = min(1.0, float(np.sqrt(_N_FULL_PIECES / max(len(metal), 1))))
     for box in metal:
-        _add_rays(hu, box, grid)
+        _add_rays(hu, box, grid, strength)
     for one, other in pairwise(metal):
         _darken_between(hu, one, other, grid)
 
@@ -66,12 +70,12 @@ def _box_in_lps(box: Floats, frame: Floats) -> Floats:
 
 
 def _ray_pattern(center: Floats, layers: int) -> Floats32:
-    """Return the intensity of streaks by layer and angle, (layers, rays); seeded by the position of the metal."""
+    """Return streaks at the limits of layers by angle, (layers + 1, rays); seeded by the position of the metal."""
     seed = [int(value) for value in np.round(center * 100).astype(np.int64).view(np.uint64)]
-    return np.random.default_rng(seed).normal(0.0, 1.0, (layers, _N_RAYS)).astype(np.float32)
+    return np.random.default_rng(seed).normal(0.0, 1.0, (layers + 1, _N_RAYS)).astype(np.float32)
 
 
-def _add_rays(hu: Floats32, box: Floats, grid: Grid) -> None:
+def _add_rays(hu: Floats32, box: Floats, grid: Grid, strength: float) -> None:
     """Add bright and dark rays in the axial planes about a piece of metal, given its box in LPS."""
     center, half = box.mean(axis=0), (box[1] - box[0]) / 2
     reach = np.array([_REACH_MM, _REACH_MM, half[2] + _PLANES_MM])
@@ -81,17 +85,20 @@ def _add_rays(hu: Floats32, box: Floats, grid: Grid) -> None:
     x, y, z = grid.crop(window).points().coordinates(center)
     radius = np.hypot(x, y)
     layers = int(2 * reach[2] / _LAYER_MM) + 1
-    layer = np.clip((z + np.float32(reach[2])) / np.float32(_LAYER_MM), 0, layers - 1).astype(np.intp)
+    height = np.clip((z + np.float32(reach[2])) / np.float32(_LAYER_MM), 0, layers - 1)
+    layer = height.astype(np.intp)
+    above = height - layer
     angle = (np.arctan2(y, x) + np.float32(np.pi)) * np.float32(_N_RAYS / (2 * np.pi))
     low = angle.astype(np.intp) % _N_RAYS
-    weight = angle - np.floor(angle)
+    weight, high = angle - np.floor(angle), (low + 1) % _N_RAYS
     pattern = _ray_pattern(center, layers)
-    ray = pattern[layer, low] * (1 - weight) + pattern[layer, (low + 1) % _N_RAYS] * weight
+    lower, upper = (pattern[row, low] * (1 - weight) + pattern[row, high] * weight for row in (layer, layer + 1))
+    ray = lower + (upper - lower) * above
     size_mm = float(np.clip(half[:2].min(), 0.4, 3.0))  # thick metal absorbs more
     fade = np.clip((np.float32(reach[2]) - np.abs(z)) / np.float32(_PLANES_MM), 0, 1)
     outside = np.clip(radius / np.float32(max(size_mm, 1.0)) - np.float32(0.5), 0, 1)
     fade = fade * outside * np.exp(-radius / np.float32(_FADE_MM))
-    hu[window] += np.float32(_STREAK_HU * np.sqrt(size_mm / 2)) * fade * ray
+    hu[window] += np.float32(strength * _STREAK_HU * np.sqrt(size_mm / 2)) * fade * ray
 
 
 def _darken_between(hu: Floats32, one: Floats, other: Floats, grid: Grid) -> None:
