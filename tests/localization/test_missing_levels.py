@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cspine.core.typing import Bools, Floats
-from cspine.localization.level_assignment import expected_distance_mm
 from cspine.localization.missing_levels import find_missing_levels
+from cspine.spine.level_settings import expected_distance_mm
 from cspine.spine.occupancy_template import IsInside
 from cspine.spine.spine_map import Vertebra
 

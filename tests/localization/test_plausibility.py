@@ -11,9 +11,9 @@ from cspine.core.errors import NotAssessableError
 from cspine.core.typing import Floats
 from cspine.dicom import load_volume
 from cspine.localization.coarse import CoarseVolume, coarsen
-from cspine.localization.level_assignment import expected_distance_mm
 from cspine.localization.localizer import Localizer
 from cspine.localization.plausibility import LEVEL_UNCERTAIN, check_plausibility
+from cspine.spine.level_settings import expected_distance_mm
 from cspine.spine.spine_map import SpineMap, Vertebra
 
 LEVELS = ("C2", "C3", "C4", "C5", "C6", "C7")

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
+from cspine.core.anatomy import SEGMENT_NUMBERS
+from cspine.core.findings import WeightsIdentity
 from cspine.core.typing import Bools, Floats, Floats32, Indices
 from cspine.localization.coarse import OFFSET_UNIT_MM, CoarseVolume, coarse_affine, coarsen, network_input
 from cspine.localization.instances import Instance, VoxelVotes, find_instances
-from cspine.localization.level_assignment import assign_levels, level_confidence
+from cspine.localization.level_assignment import LevelSequence, assign_levels
+from cspine.localization.level_evidence import Detections
 from cspine.localization.missing_levels import find_missing_levels
 from cspine.localization.plausibility import check_plausibility
 from cspine.localization.tiles import MAX_WHOLE_VOXELS, SIDE_MULTIPLE, Tile, plan_tiles
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
 from cspine.models.weights import Weights, load_weights
+from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate
 from cspine.spine.spine_map import SpineMap, Vertebra, VertebraLabelMap
 
@@ -36,12 +39,6 @@ _VERTEBRAL: Final = slice(1, 9)
 _MAX_BONE_VOXELS: Final = 1_000_000
 """Largest number of voxels of vertebrae: 27 l, of which a skeleton has less than one. A network that predicts more has
 learned nothing, and its votes would take gigabytes."""
-
-_VOXELS_PER_EFFECTIVE_VOTE: Final = 40.0
-"""Errors of voxels of one vertebra are correlated: this many count as one independent observation of its level."""
-
-_MAX_EFFECTIVE_VOTES: Final = 6.0
-"""Effective votes of the largest vertebrae."""
 
 _MIN_VOXEL_PROBABILITY: Final = 1e-4
 """Floor of a voxel's level probabilities before taking logarithms."""
@@ -87,6 +84,11 @@ class Localizer:
         """SHA-256 of the weights' file."""
         return self.weights.sha256
 
+    @property
+    def identity(self) -> WeightsIdentity:
+        """What findings record of the weights."""
+        return self.weights.identity
+
     def __reduce__(self) -> tuple[Callable[[Path | None], "Localizer"], tuple[Path | None]]:
         """Pickle as the path of the weights."""
         return (_load_cached, (self.path,))
@@ -116,7 +118,9 @@ class Localizer:
         return check_plausibility(self._localize_unchecked(coarse), coarse, templates, self._localize_unchecked)
 
     def _localize_unchecked(self, coarse: CoarseVolume) -> SpineMap:
-        return assemble_spine_map(self.run_network(coarse), coarse, self.weights.metadata.occupancy_templates)
+        metadata = self.weights.metadata
+        levels = metadata.level_assignment or LevelAssignmentSettings()
+        return assemble_spine_map(self.run_network(coarse), coarse, metadata.occupancy_templates, levels)
 
     def run_network(self, coarse: CoarseVolume) -> "VertebralVoxels":
         """Return the network's outputs at the voxels of vertebrae; large volumes are run in tiles.
@@ -213,7 +217,10 @@ class _BoneVoxels:
 
 
 def assemble_spine_map(
-    outputs: VertebralVoxels, coarse: CoarseVolume, occupancy_templates: Mapping[str, OccupancyTemplate]
+    outputs: VertebralVoxels,
+    coarse: CoarseVolume,
+    occupancy_templates: Mapping[str, OccupancyTemplate],
+    level_assignment: LevelAssignmentSettings = LevelAssignmentSettings(),  # noqa: B008 - immutable
 ) -> SpineMap:
     """Group the network's outputs to vertebrae, and assign their levels.
 
@@ -225,6 +232,8 @@ def assemble_spine_map(
         The coarse volume that was the input.
     occupancy_templates : dict
         Level to the mean occupancy of such vertebrae.
+    level_assignment : LevelAssignmentSettings
+        The numbers of the model that assigns levels.
     """
     index = outputs.index
     if len(index) > _MAX_BONE_VOXELS:
@@ -236,40 +245,41 @@ def assemble_spine_map(
     voxels = _BoneVoxels(index, lps, votes.weights, coarse.covers(lps))
     instances = find_instances(votes, is_whole_body=coarse.hu.size > MAX_WHOLE_VOXELS)
     instances = [instance for instance in instances if voxels.inside[instance.members].any()]
-    column = _assign_column(instances, levels_of_voxels, voxels.weights)
-    if not column:
+    detections = _to_detections(instances, levels_of_voxels, voxels.weights)
+    sequence = assign_levels(detections, level_assignment) if instances else None
+    if sequence is None or detections.log_odds[sequence.members].sum() <= 0:
         return SpineMap(())
+    column = [instances[member] for member in sequence.members.tolist()]
     vertebrae = tuple(
         _vertebra(
-            level, confidence, instance, voxels, _scanned_fraction(occupancy_templates, level, instance, voxels, coarse)
+            sequence,
+            number,
+            instance,
+            voxels,
+            _scanned_fraction(occupancy_templates, sequence.names[number], instance, voxels, coarse),
         )
-        for level, confidence, instance in column
+        for number, instance in enumerate(column)
     )
     labels, probability = np.zeros(outputs.shape, np.uint8), np.zeros(outputs.shape, np.float32)
-    for level, _, instance in column:
+    for level, instance in zip(sequence.names, column, strict=True):
         voxel = tuple(index[instance.members].T)
         labels[voxel] = SEGMENT_NUMBERS.get(level, 0)
         probability[voxel] = outputs.probability[instance.members] if level in SEGMENT_NUMBERS else 0.0
     affine = coarse_affine(coarse.origin_lps_mm - COARSE_MM * np.array(PADDING[::-1]))
     not_found = find_missing_levels(vertebrae, coarse.covers)
-    return SpineMap(vertebrae, VertebraLabelMap(labels, probability, affine), not_found=not_found)
+    label_map = VertebraLabelMap(labels, probability, affine)
+    return SpineMap(vertebrae, label_map, doubts=sequence.doubts, not_found=not_found)
 
 
-def _assign_column(
-    instances: list[Instance], levels_of_voxels: Floats, weights: Floats
-) -> list[tuple[str, float, Instance]]:
-    """Return level, confidence and instance of each vertebra, from the head down; none where a spine is unlikely."""
-    if not instances:
-        return []
-    level_probabilities = np.stack([_level_probabilities(levels_of_voxels, each, weights) for each in instances])
-    frames = np.array([instance.frame for instance in instances])
-    log_odds = np.array([_vertebra_log_odds(instance, weights) for instance in instances])
-    members, levels = assign_levels(level_probabilities, frames, log_odds)
-    if log_odds[members].sum() <= 0:
-        return []
-    confidence = level_confidence(level_probabilities[members], frames[members], levels)
-    rows = zip(members.tolist(), _level_names(levels.tolist()), confidence.tolist(), strict=True)
-    return [(level, confidence, instances[member]) for member, level, confidence in rows]
+def _to_detections(instances: list[Instance], levels_of_voxels: Floats, weights: Floats) -> Detections:
+    """Return what the level assignment takes of the instances: weighted geometric means of their voxels' levels."""
+    means = [_mean_level_probabilities(levels_of_voxels, each, weights) for each in instances]
+    return Detections(
+        np.array(means).reshape(-1, len(levels_of_voxels)),
+        np.array([instance.frame for instance in instances]).reshape(-1, 4, 4),
+        np.array([_vertebra_log_odds(instance, weights) for instance in instances]),
+        np.array([len(instance.members) for instance in instances], dtype=np.intp),
+    )
 
 
 def _scanned_fraction(
@@ -301,41 +311,29 @@ def _vertebra_log_odds(instance: Instance, weights: Floats) -> float:
     return from_volume - 0.5 * (instance.misfit_mm / _MISFIT_SD_MM) ** 2
 
 
-def _level_probabilities(levels_of_voxels: Floats, instance: Instance, weights: Floats) -> Floats:
-    """Return an instance's probability of each level on its own, (8,).
-
-    A product of experts: the weighted mean of the voxels' log-probabilities, times the number of effective votes.
-    """
+def _mean_level_probabilities(levels_of_voxels: Floats, instance: Instance, weights: Floats) -> Floats:
+    """Return the weighted geometric mean of the probability of each level over an instance's voxels, (classes,)."""
     probabilities = levels_of_voxels[:, instance.members]
     fraction = weights[instance.members] / weights[instance.members].sum()
     probabilities = probabilities / probabilities.sum(axis=0, keepdims=True)
-    n_votes = min(len(instance.members) / _VOXELS_PER_EFFECTIVE_VOTE, _MAX_EFFECTIVE_VOTES)
-    logits = n_votes * (np.log(np.maximum(probabilities, _MIN_VOXEL_PROBABILITY)) @ fraction)
-    softmax = np.exp(logits - logits.max())
-    return np.asarray(softmax / softmax.sum())
-
-
-def _level_names(levels: list[int]) -> list[str]:
-    """Return the names of levels 0 to 7; thoracic ones are numbered from the first."""
-    names, n_thoracic = [], 0
-    for level in levels:
-        if level < len(VERTEBRAE):
-            names.append(str(VERTEBRAE[level]))
-        else:
-            n_thoracic += 1
-            names.append(f"T{n_thoracic}")
-    return names
+    return np.asarray(np.exp(np.log(np.maximum(probabilities, _MIN_VOXEL_PROBABILITY)) @ fraction))
 
 
 def _vertebra(
-    level: str, confidence: float, instance: Instance, voxels: _BoneVoxels, scanned_fraction: float
+    sequence: LevelSequence, number: int, instance: Instance, voxels: _BoneVoxels, scanned_fraction: float
 ) -> Vertebra:
-    """Measure a vertebra; its centroid and volume are of the scanned part."""
+    """Measure a vertebra of the column; its centroid and volume are of the scanned part."""
     members = instance.members
     scanned = members[voxels.inside[members]]
     to_frame = np.linalg.inv(instance.frame)
     frame_mm = voxels.lps[members] @ to_frame[:3, :3].T + to_frame[:3, 3]
-    box_mm = np.percentile(frame_mm, [1, 99], axis=0) + np.array([[-COARSE_MM / 2], [COARSE_MM / 2]])
-    centroid = np.average(voxels.lps[scanned], axis=0, weights=voxels.weights[scanned])
-    volume_mm3 = float(voxels.weights[scanned].sum() * COARSE_MM**3)
-    return Vertebra(level, instance.frame, centroid, box_mm, scanned_fraction, confidence, volume_mm3)
+    return Vertebra(
+        level=sequence.names[number],
+        frame_lps=instance.frame,
+        centroid_lps_mm=np.average(voxels.lps[scanned], axis=0, weights=voxels.weights[scanned]),
+        box_mm=np.percentile(frame_mm, [1, 99], axis=0) + np.array([[-COARSE_MM / 2], [COARSE_MM / 2]]),
+        scanned_fraction=scanned_fraction,
+        confidence=float(sequence.confidence[number]),
+        volume_mm3=float(voxels.weights[scanned].sum() * COARSE_MM**3),
+        alternatives=sequence.alternatives[number],
+    )

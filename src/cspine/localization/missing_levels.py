@@ -11,7 +11,8 @@ import numpy as np
 
 from cspine.core.anatomy import VERTEBRAE, Level
 from cspine.core.typing import Floats
-from cspine.localization.level_assignment import expected_distance_mm, relative_size
+from cspine.localization.level_assignment import relative_size
+from cspine.spine.level_settings import expected_distance_mm
 from cspine.spine.occupancy_template import IsInside
 from cspine.spine.spine_map import Vertebra
 

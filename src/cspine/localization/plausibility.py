@@ -39,10 +39,7 @@ from cspine.localization.coarse import CoarseVolume
 from cspine.localization.level_assignment import relative_size
 from cspine.models.metadata import COARSE_MM
 from cspine.spine.occupancy_template import OccupancyTemplate
-from cspine.spine.spine_map import SpineMap, Vertebra
-
-LEVEL_UNCERTAIN: Final = "level-uncertain"
-"""Code in front of the sentences of a map that is doubtful."""
+from cspine.spine.spine_map import LEVEL_UNCERTAIN, SpineMap, Vertebra
 
 MIN_AGREEMENT: Final = 0.28
 """Mean agreement below which the bones are not those of a cervical spine."""
@@ -186,7 +183,7 @@ def check_plausibility(
     limit = _confidence_limit(shape.mean)
     vertebrae = tuple(replace(vertebra, confidence=min(vertebra.confidence, limit)) for vertebra in spine_map.vertebrae)
     sentences = tuple(f"{LEVEL_UNCERTAIN}: {doubt}" for doubt in doubts)
-    return replace(spine_map, vertebrae=vertebrae, doubts=sentences, implausible=implausible)
+    return replace(spine_map, vertebrae=vertebrae, doubts=(*spine_map.doubts, *sentences), implausible=implausible)
 
 
 def _check_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tuple[NotAssessable | None, list[str]]:

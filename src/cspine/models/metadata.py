@@ -11,6 +11,7 @@ from cspine.core.anatomy import TARGETS, Level
 from cspine.core.findings import OperatingPointName, Probability
 from cspine.core.settings import digest
 from cspine.metrics.calibration import Calibration
+from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate
 from cspine.views.level_views import LevelViewSettings
 from cspine.views.sagittal import SagittalSettings
@@ -159,4 +160,7 @@ class LocalizerMetadata(ModelMetadata):
     )
     occupancy_templates: dict[str, OccupancyTemplate] = Field(
         description="Mean occupancy of the training vertebrae, by level."
+    )
+    level_assignment: LevelAssignmentSettings | None = Field(
+        None, description="Fitted numbers of the level assignment; the defaults where null."
     )

@@ -17,6 +17,12 @@ MIN_COMPLETE_FRACTION: Final = 0.98
 MIN_PARTIAL_FRACTION: Final = 0.05
 """Its coverage is absent below this scanned fraction."""
 
+LEVEL_UNCERTAIN: Final = "level-uncertain"
+"""Code in front of the sentences of a map that is doubtful."""
+
+Alternatives = tuple[tuple[str, float], ...]
+"""Other levels that a vertebra may be of, with their probabilities, the best first."""
+
 _MIN_CERVICAL_CONFIDENCE: Final = 0.5
 """A scan in which no vertebra is cervical with this confidence is taken for one of another body part."""
 
@@ -45,7 +51,7 @@ class Vertebra:
     Attributes
     ----------
     level : str
-        C1 to C7; thoracic vertebrae are counted down from C7 as T1, T2 and so on.
+        C1 to C7, T1 to T12, L1 to L5, S1; ``T`` or ``L`` in scans below the neck where nothing tells the number.
     frame_lps : (4, 4)
         Affine from its own frame to LPS mm. In the frame, x points to the left, y to the back and z up; the origin is
         the center of the body, in C1 the position of the dens.
@@ -59,6 +65,8 @@ class Vertebra:
         Probability that its level is right.
     volume_mm3 : float
         Bone volume of its scanned part.
+    alternatives : tuple of (str, float)
+        Other levels with a probability of 0.1 or more, the best first.
     """
 
     level: str
@@ -68,6 +76,7 @@ class Vertebra:
     scanned_fraction: float
     confidence: float
     volume_mm3: float
+    alternatives: Alternatives = ()
 
     @property
     def coverage(self) -> Coverage:
@@ -107,7 +116,7 @@ class SpineMap:
     Attributes
     ----------
     vertebrae : tuple of Vertebra
-        In order; levels do not repeat.
+        In order; numbered levels do not repeat.
     label_map : VertebraLabelMap or None
         Their segmentation; None where only frames are known.
     doubts : tuple of str
@@ -116,6 +125,8 @@ class SpineMap:
         Why the map cannot be that of a cervical spine in the orientation that the headers state.
     not_found : tuple of str
         Levels C1 to C7 that lie within the scan, but were not localized in it.
+    warnings : tuple of str
+        Sentences about how the vertebrae were found that say nothing against their levels.
     """
 
     vertebrae: tuple[Vertebra, ...]
@@ -123,6 +134,7 @@ class SpineMap:
     doubts: tuple[str, ...] = ()
     implausible: NotAssessable | None = None
     not_found: tuple[Level, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __getitem__(self, level: str) -> Vertebra:
         """Return the vertebra of a level; KeyError where it was not localized."""
