@@ -23,15 +23,20 @@ _HAND_MM: Final = 150.0
 
 def body_outline(plan: BodyPlan) -> list[Part]:
     """Return the parts of a body whose surface is the skin, in LPS."""
-    parts = [Part(Trunk(plan).skin, 20.0), *_breasts(plan), *_neck(plan), *_head(plan)]
+    parts = outline_without_limbs(plan)
     for side in plan.shoulders:
-        parts += _shoulder(plan, side)
         parts += _arm(plan, side)
         hip = plan.hips[side]
         knee = hip + vector(SIDE_SIGNS[side] * 10.0, -10.0, -350.0) * plan.person.scale
         radius = (74.0 + 26.0 * plan.person.girth) * plan.person.scale
         parts.append(Part(Rod(hip, knee, (radius, 0.75 * radius)), 25.0))
     return parts
+
+
+def outline_without_limbs(plan: BodyPlan) -> list[Part]:
+    """Return the parts whose surface is the skin of head, neck, shoulders and trunk, in LPS."""
+    shoulders = [part for side in plan.shoulders for part in _shoulder(plan, side)]
+    return [Part(Trunk(plan).skin, 20.0), *_breasts(plan), *_neck(plan), *_head(plan), *shoulders]
 
 
 def in_skull(plan: BodyPlan, parts: list[Part]) -> Iterator[Part]:

@@ -7,13 +7,13 @@ import numpy as np
 
 from cspine.phantom.anatomy.organs import Organ
 from cspine.phantom.body.equipment import lines, supports
-from cspine.phantom.body.outline import body_outline
+from cspine.phantom.body.outline import body_outline, outline_without_limbs
 from cspine.phantom.body.plan import BodyPlan
 
-_SETTINGS: Final[Mapping[str, float]] = {"trauma": 0.3, "radiotherapy": 0.35, "routine": 0.35}
-"""Probability of each setting."""
+_SETTINGS: Final[Mapping[str, float]] = {"trauma": 0.28, "radiotherapy": 0.32, "routine": 0.32, "masked": 0.08}
+"""Probability of each setting; in masked scans, all outside the body has been erased, as treatment planning does."""
 
-_PREVALENCE: Final[Mapping[str, tuple[float, float, float]]] = {
+_PREVALENCE: Final[Mapping[str, tuple[float, ...]]] = {
     "table": (0.97, 0.95, 0.95),
     "head rest": (0.8, 0.9, 0.8),
     "mask": (0.0, 0.7, 0.0),
@@ -46,11 +46,13 @@ def surroundings(plan: BodyPlan, rng: np.random.Generator) -> Iterator[Organ]:
         Random number generator; it is advanced.
     """
     setting = str(rng.choice(list(_SETTINGS), p=list(_SETTINGS.values())))
+    if setting == "masked":
+        return
     column, outline = list(_SETTINGS).index(setting), body_outline(plan)
     is_holder = setting == "routine" and rng.random() < _P_HOLDER
     is_flat = setting == "radiotherapy" or rng.random() < _P_FLAT
     things: dict[str, Callable[[], Iterator[Organ]]] = {
-        "mask": lambda: supports.mask(plan, outline, rng),
+        "mask": lambda: supports.mask(plan, outline_without_limbs(plan), rng),
         "collar": lambda: supports.collar(plan, rng),
         "markers": lambda: lines.markers(plan, outline, rng),
         "electrodes": lambda: lines.electrodes(plan, outline, rng),

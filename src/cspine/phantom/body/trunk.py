@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+import numpy as np
+
 from cspine.phantom.body.plan import BodyPlan
 from cspine.phantom.geometry.loft import Loft, loft
 
@@ -17,7 +19,8 @@ _NOTCH_MM: Final = 54.0
 """How far the jugular notch lies in front of the spine, between T2 and T3."""
 
 _SETTLING: Final = 0.6
-"""How much of the distance to the table the flesh of the back closes by its weight."""
+_MAX_SETTLING_MM: Final = 20.0
+"""How much of the distance to the table the flesh of the back closes by its weight, and how much at most."""
 
 _BELLY_LEVELS: Final = ("L2", "L4")
 
@@ -80,10 +83,11 @@ class Trunk:
 
     @cached_property
     def skin(self) -> Loft:
-        """The skin from T2 to the hips."""
+        """The skin from C7 to the hips."""
         plan, scale = self.plan, self.plan.person.scale
         pad = (9.0 + 16.0 * self.girth) * scale
-        stations = []
+        z, x, canal_y = self._at("C7")
+        stations = [(z, x, canal_y - 40.0 * scale, canal_y + 42.0 * scale, 50.0 * scale)]
         for level in ("T2", "T3", "T4", "T6", "T8", "T10", "T12"):
             z, x, front, back, width = self.cage(level)
             stations.append((z, x, front - pad, max(self._back(self._at(level)[2]), back + 5.0), width + 1.4 * pad))
@@ -100,4 +104,5 @@ class Trunk:
     def _back(self, canal_y: float) -> float:
         """Return the y of the skin of the back behind a point of the canal: on the table, or hollow above it."""
         natural = canal_y + (52.0 + 25.0 * self.girth) * self.plan.person.scale
-        return natural + min(_SETTLING * max(self.plan.table_y_mm - natural, 0.0), self.plan.table_y_mm - natural)
+        gap = self.plan.table_y_mm - natural
+        return natural + min(float(np.clip(_SETTLING * gap, 0.0, _MAX_SETTLING_MM)), gap)

@@ -47,7 +47,6 @@ def viscera(plan: BodyPlan, rng: np.random.Generator) -> Iterator[Organ]:
 
 def _walls(plan: BodyPlan, trunk: Trunk) -> Iterator[Organ]:
     """Yield the walls of chest and belly, and the fat about the organs within."""
-    low = float(plan.hips["right"][2])
     fat, scale = trunk.fat_mm, plan.person.scale
     cage = [trunk.cage(level) for level in ("T2", "T3", "T4", "T6", "T8", "T10", "T12")]
     chest = [(z, x, front - 1.0, back + 2.0, width + 3.0) for z, x, front, back, width in cage]
@@ -57,11 +56,15 @@ def _walls(plan: BodyPlan, trunk: Trunk) -> Iterator[Organ]:
     wall = [(z, x, front, back - 4, width) for z, x, front, back, width in cage[-2:]]
     skin = (trunk.belly("L2"), trunk.belly("L4"), trunk.hips)
     wall += [(z, x, front + fat, back - 0.4 * fat, width - fat) for z, x, front, back, width in skin]
-    yield Organ((Part(loft(wall[1:], 0.4), 0.0),), MUSCLE)
     cavity = []
     for (z, x, front, _, width), level in zip(wall, ("T10", "T12", "L2", "L4", "S1"), strict=True):
         back = float(plan.layout.front[level][1]) + (6.0 if level != "S1" else 0.0)
-        cavity.append((max(z, low), x, front + _WALL_MM * scale * 0.7, back, width - _WALL_MM * scale))
+        cavity.append((z, x, front + _WALL_MM * scale * 0.7, back, width - _WALL_MM * scale))
+    z, x, front, back, width = cavity[-1]
+    cavity.append((z - 40.0 * scale, x, front + 20.0, back - 20.0, 0.6 * width))
+    z, x, front, back, width = wall[-1]
+    wall.append((z - 85.0 * scale, x, front + 6.0, back - 10.0, width - 6.0))
+    yield Organ((Part(loft(wall[1:], 0.4), 0.0),), MUSCLE)
     yield Organ((Part(loft(cavity, 0.4), 0.0),), _CAVITY_FAT_HU)
     spine = plan.layout.front
     for side in SIDES:

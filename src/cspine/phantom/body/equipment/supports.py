@@ -20,6 +20,9 @@ _FAR_MM: Final = 1500.0
 _CARBON_HU: Final = (-350.0, 100.0)
 """Of a carbon shell of a table, 2 to 3 mm thick."""
 
+_P_BOARD: Final = 0.35
+"""Probability of a board on a flat table."""
+
 _FOAM_HU: Final = (-975.0, -880.0)
 
 
@@ -75,6 +78,9 @@ def table(plan: BodyPlan, rng: np.random.Generator, *, is_flat: bool) -> Iterato
         cover = _block((-half + 10, half - 10), (y + mattress - 1.5, y + mattress), z)
         yield _in_air(Part(cover, 0.0), hu=rng.uniform(-700.0, -200.0))
         y += mattress
+    if rng.random() < (_P_BOARD if is_flat else 0.1):
+        yield from _board(rng, (0.7 * half, y), z)
+        y += rng.uniform(35.0, 110.0)
     if is_flat:
         core = _block((-half, half), (y, y + depth), z)
         inside = _block((-half + 4, half - 4), (y + shell_mm, y + depth - shell_mm), z)
@@ -93,6 +99,27 @@ def table(plan: BodyPlan, rng: np.random.Generator, *, is_flat: bool) -> Iterato
         tube = Rod((0, axis_y, z[0] - outer), (0, axis_y, z[1] + outer), (outer, outer))
         limits: Box = np.array([[-half, y - rise, z[0]], [half, y + depth + rise, z[1]]])
         yield _in_air(Part(CroppedSolid(Shell(tube, thick_mm), limits), 0.0), hu=hu)
+
+
+def _board(rng: np.random.Generator, edge: tuple[float, float], z: tuple[float, float]) -> Iterator[Organ]:
+    """Yield a board that lies on the table, on rails, as arms and breasts are positioned by.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+        Random number generator; it is advanced.
+    edge : (float, float)
+        The x of its left edge and the y of its surface.
+    z : (float, float)
+        Its extent along z.
+    """
+    half, y = edge
+    hu, thick = rng.uniform(-300.0, 150.0), rng.uniform(2.0, 6.0)
+    yield _in_air(Part(_block((-half, half), (y, y + thick), z), 0.0), hu=hu)
+    depth, rail = rng.uniform(12.0, 30.0), rng.uniform(0.2, 0.9) * half
+    for side in SIDES:
+        x = side * rail
+        yield _in_air(Part(_block((x - 5.0, x + 5.0), (y + thick, y + depth), z), 0.0), hu=rng.uniform(0.0, 1200.0))
 
 
 def head_rest(plan: BodyPlan, rng: np.random.Generator, *, is_holder: bool) -> Iterator[Organ]:

@@ -142,9 +142,11 @@ def _shoulder(plan: BodyPlan, side: Side, bulk: float) -> Iterator[Part]:
         start = at("T5", 0.58 * half, forward)
         yield Part(Rod(start, joint + vector(-sign * 14, behind - 14, -6), (12.0 * bulk, 12.0 * bulk), 1.7), 4.0)
     z, x, front, _, width = trunk.cage("T6")
+    raised = plan.is_raised(side)
+    insertion, flat = (vector(-sign * 16, -6, -18), 1.5) if raised else (0.2 * arm + vector(-sign * 14, -16, 0), 3.0)
     for low in (60.0, 15.0):  # pectoral muscle
-        breast = vector(x + sign * 0.35 * width, trunk.sternum_y(z + low) - 2.0, z + low)
-        yield Part(Rod(breast, joint + 0.2 * arm + vector(-sign * 14, -18, 0), (6.0 * bulk, 10.0 * bulk), 3.2), 6.0)
+        breast = vector(x + sign * 0.35 * width, trunk.sternum_y(z + low), z + low)
+        yield Part(Rod(breast, joint + insertion, (6.0 * bulk, 9.0 * bulk), flat), 6.0)
     flank = vector(x + sign * (width + 3.0), 0.4 * front + 0.6 * float(frames["T8"].center_mm[1]) + 40.0, z - 40.0)
     yield Part(
         Rod(flank, joint + 0.2 * arm + vector(-sign * 16, 12, 0), (6.0 * bulk, 11.0 * bulk), 2.6), 6.0
