@@ -145,7 +145,7 @@ class Disorders:
 
 
 def draw_disorders(rng: np.random.Generator, settings: DisorderSettings | None = None) -> Disorders:
-    """Draw the disorders of a person, each by its probability; of those that exclude each other, rare ones come first.
+    """Draw the disorders of a person, each by its probability: children first, then rare ones before frequent ones.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def draw_disorders(rng: np.random.Generator, settings: DisorderSettings | None =
     settings = settings or DisorderSettings()
     probabilities = settings.model_dump()
     present: list[str] = []
-    for name in sorted(DRAW, key=lambda name: probabilities[name]):
+    for name in sorted(DRAW, key=lambda name: (name != "child", probabilities[name])):
         excluded = any(name in group and group & set(present) for group in _EXCLUSIVE)
         if rng.random() < probabilities[name] and not excluded:
             present.append(name)

@@ -77,14 +77,19 @@ class Child(BodySize):
         """Return a child of adult size: low bodies, wide discs and canal, flat facets, short processes."""
         m = self.immaturity
         factors = {
-            "body height": 1 - 0.28 * m, "disc height": 1 + 0.40 * m, "spinous process length": 1 - 0.35 * m,
+            "body height": 1 - 0.28 * m, "disc height": 1 + 0.18 * m, "spinous process length": 1 - 0.35 * m,
             "canal width": 1 + 0.28 * m, "canal depth": 1 + 0.22 * m, "dens height": 1 - 0.15 * m,
             "facet angle": 1 - 0.25 * m, "pedicle width": 1 + 0.10 * m,
         }  # fmt: skip
         child = scale_measures(person, factors)
         child = scale_measures(child, {"canal width": 1 / (1 + 0.22 * m), "canal depth": 1 / (1 + 0.18 * m)}, ["C1"])
         traits = {
-            level: of_level | {"uncus": of_level["uncus"] - 0.9 * m, "bifid": of_level["bifid"] * (1 - m)}
+            level: of_level
+            | {
+                "uncus": of_level["uncus"] - 0.9 * m,
+                "arch": of_level["arch"] - 1.2 * m,
+                "bifid": of_level["bifid"] * (1 - m),
+            }
             for level, of_level in person.traits.items()
         }
         return replace(child, traits=traits, age_years=self.age_years, degeneration=0.0, bone=self.bone)
@@ -162,7 +167,7 @@ def draw_child(rng: np.random.Generator) -> Disorder:
         cortex_mm=float(rng.uniform(0.9, 1.4)),
         endplate_mm=float(rng.uniform(0.6, 1.0)),
     )
-    name = f"child of {age:.0f} years"
+    name = f"child, age {age:.0f}"
     return Child(names=(name,), factor=factor, head_factor=head, age_years=age, bone=bone)
 
 
