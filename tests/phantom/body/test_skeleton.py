@@ -1,5 +1,7 @@
 """The skeleton of the body phantom: the neck's frames stay, the spine goes on below them, and all of it is rendered."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,12 @@ from cspine.phantom.body.render import render_averaged, render_body, render_body
 from cspine.phantom.body.sampler import draw_body
 from cspine.phantom.body.scan import describe_body, draw_scan
 from cspine.phantom.body.settings import BODY_DOMAINS, SCAN_KINDS, ScanKind, body_stream
+from cspine.phantom.body.skeleton.morphometry import LOWER_STACK
+from cspine.phantom.body.skeleton.rib_cage import draw_cage, rib_path
+from cspine.phantom.disorders.settings import DisorderSettings
 from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.parts import distance_at
+from cspine.phantom.geometry.points import PointCloud
 from cspine.phantom.scanner.render import render
 
 SETTINGS = BODY_DOMAINS["source"]
@@ -89,6 +96,60 @@ def test_scans_cover_what_their_kind_says(body: Body, kind: ScanKind, present: l
 
     assert all(low < heights[level] < high for level in present)
     assert not any(low < heights[level] < high for level in absent)
+
+
+@pytest.mark.parametrize(("level", "measure", "axis"), [("T8", "body width", 0), ("L3", "body height", 2)])
+def test_bodies_have_the_measures_of_the_table(body: Body, level: str, measure: str, axis: int) -> None:
+    along = np.zeros(3)
+    along[axis] = 1.0
+    steps = np.linspace(-45.0, 45.0, 901)
+    points = PointCloud(*((steps * part).astype(np.float32) for part in along))
+
+    is_bone = distance_at(body.vertebra_parts(level)[:1], points) < 0
+
+    expected = body.person.measures[level][measure]
+    waist = 0.88 if axis == 0 else 1.0  # half way up, bodies are narrower
+    assert is_bone.sum() * 0.1 == pytest.approx(expected * waist, rel=0.06)
+
+
+def test_neighboring_bodies_do_not_overlap(body: Body) -> None:
+    for above, below in pairwise(("T2", *LOWER_STACK)):
+        bottom = body.frames[above].to_lps([0.0, 0.0, -body.person.measures[above]["body height"] / 2])
+        top = body.frames[below].to_lps([0.0, 0.0, body.person.measures[below]["body height"] / 2])
+        assert (bottom - top) @ body.frames[below].axes[:, 2] > 1.0
+
+
+def test_ribs_reach_from_their_vertebra_around_the_chest(body: Body) -> None:
+    cage = draw_cage(body.person, body.plan.layout, np.random.default_rng(0))
+    for number in (1, 6, 12):
+        path = rib_path(body.person, body.plan.layout, cage, number, 1.0)
+        head, end = path[0], path[-1]
+        assert np.linalg.norm(head - body.frames[f"T{number}"].center_mm) < 35.0
+        assert end[2] < head[2] - 10.0
+        assert max(point[0] for point in path) > head[0] + 20.0
+
+
+def test_a_child_is_small_with_its_plan() -> None:
+    only_children = dict.fromkeys(DisorderSettings.model_fields, 0.0) | {"child": 1.0}
+    settings = SETTINGS.model_copy(update={"disorders": DisorderSettings(**only_children)})
+
+    child = draw_anatomy(body_stream(2, 1, settings), settings, "pan-scan")
+
+    trunk = child.frames["T1"].center_mm[2] - child.frames["L5"].center_mm[2]
+    assert child.size_factor < 1.0
+    assert any("child" in name for name in child.disorders)
+    assert trunk < 420.0
+    assert all(np.all(child.plan.frames[level].center_mm == child.frames[level].center_mm) for level in child.frames)
+    assert np.linalg.norm(child.plan.shoulders["left"] - child.frames["T2"].center_mm) < 170.0
+
+
+def test_arms_lie_as_planned() -> None:
+    bodies = [draw_anatomy(body_stream(9, index, SETTINGS), SETTINGS, "chest") for index in range(6)]
+
+    raised = [body.plan.elbows["left"][2] > body.plan.shoulders["left"][2] for body in bodies]
+
+    assert raised == [body.plan.is_raised("left") for body in bodies]
+    assert any(raised)
 
 
 def test_every_kind_has_a_frequency() -> None:

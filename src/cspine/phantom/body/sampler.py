@@ -18,6 +18,13 @@ def draw_body(seed: int, index: int, settings: BodySettings) -> tuple[Body, Body
         Index of the phantom.
     settings : BodySettings
         Distributions to draw from, such as those of `BODY_DOMAINS`.
+
+    Examples
+    --------
+    >>> from cspine.phantom.body.settings import BODY_DOMAINS
+    >>> body, scan = draw_body(1, 2, BODY_DOMAINS["source"])
+    >>> body.levels[:3], body.levels[-2:], scan.kind in BODY_DOMAINS["source"].kinds
+    (('C1', 'C2', 'C3'), ('L5', 'S1'), True)
     """
     rng = body_stream(seed, index, settings)
     kind = draw_kind(rng, settings)

@@ -92,7 +92,13 @@ def pelvis(plan: BodyPlan) -> Iterator[HardTissue]:
         front = sacrum + vector(sign * 124.0 * scale, -72.0, -14.0)
         low = hip + vector(sign * 4.0, -18.0, 32.0)
         middle = (joint + top + front + low) / 4 + vector(sign * 10.0, 0, 0)
+        across, along = top - low, front - joint
+        across = across / np.linalg.norm(across)
+        along = along - (along @ across) * across
+        along = along / np.linalg.norm(along)
+        axes = np.column_stack([along, across, np.cross(along, across)])
         wing = (
+            Part(Ellipsoid(middle - vector(sign * 4.0, 0, 0), (62.0 * scale, 58.0 * scale, 3.6), axes), 3.0),
             Part(Rod(joint, middle, (7.0, 3.0), 3.5, (0, 0.3, 1))),
             Part(Rod(middle, top - vector(sign * 2, 0, 8.0), (2.8, 3.0), 12.0, (0, 1, 0)), 5.0),
             Part(Rod(low, middle, (7.0, 3.0), 4.0, (0, 1, 0)), 5.0),
