@@ -19,8 +19,8 @@ from cspine.phantom.geometry.parts import Part, rods
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
 
 FOSSAE: Final = (
-    ((0.0, 12.0, 89.0), (66.0, 73.0, 60.0), 6.5),  # parietal and occipital
-    ((0.0, -22.0, 91.0), (57.0, 62.0, 56.0), 7.0),  # frontal
+    ((0.0, 12.0, 89.0), (66.0, 73.0, 60.0), 5.8),  # parietal and occipital
+    ((0.0, -22.0, 91.0), (57.0, 62.0, 56.0), 6.3),  # frontal
     ((38.0, -16.0, 53.0), (28.0, 34.0, 26.0), 3.5),  # temporal
     ((-38.0, -16.0, 53.0), (28.0, 34.0, 26.0), 3.5),
     ((0.0, 36.0, 45.0), (52.0, 45.0, 29.0), 5.5),  # cerebellar
@@ -44,7 +44,7 @@ def full_skull(plan: BodyPlan, rng: np.random.Generator) -> Iterator[HardTissue]
         Random number generator; it is advanced.
     """
     shape, frame = plan.head, plan.head.frame(plan.frames["C0"]).affine
-    for bone in (*_cranium(shape), *_temporal_bones(shape, rng), *face(shape, rng), *_sinuses(shape, rng)):
+    for bone in (*_cranium(shape, diploe_hu=rng.uniform(400.0, 950.0)), *_temporal_bones(shape, rng), *face(shape, rng), *_sinuses(shape, rng)):
         yield replace(bone, frame=frame, is_skull=True)
 
 
@@ -56,7 +56,7 @@ def cranial_cavity(shape: HeadShape, shrink_mm: float = 0.0) -> list[Part]:
     ]
 
 
-def _cranium(shape: HeadShape) -> Iterator[HardTissue]:
+def _cranium(shape: HeadShape, *, diploe_hu: float) -> Iterator[HardTissue]:
     at, outer = shape.at, []
     for center, radii, bone_mm in FOSSAE:
         thickness = bone_mm * shape.thickness
@@ -80,7 +80,7 @@ def _cranium(shape: HeadShape) -> Iterator[HardTissue]:
     for side in SIDES:
         condyle = Ellipsoid((side * 16.5, 0.0, 13.6 - reach), (6.6, 11.0, 8.0 + reach))
         base.append(Part(condyle, 3.0))
-    yield HardTissue((*outer, *inner, *base), 1.7, 1350.0, 550.0)
+    yield HardTissue((*outer, *inner, *base), 1.6, 1350.0, diploe_hu)
 
 
 def _temporal_bones(shape: HeadShape, rng: np.random.Generator) -> Iterator[HardTissue]:
@@ -91,10 +91,10 @@ def _temporal_bones(shape: HeadShape, rng: np.random.Generator) -> Iterator[Hard
         yield HardTissue((petrous, mastoid), 1.6, 1350.0, 800.0)
         styloid = rods((at(side * 34, -10, 14), at(side * 29, -20, -12)), 1.8)
         yield HardTissue(styloid, 1.0, 1000.0, 700.0)
-        n_cells = 0 if is_sclerotic else int(6 + 14 * shape.pneumatization)
+        n_cells = 0 if is_sclerotic else int(8 + 18 * shape.pneumatization)
         cells = []
-        for along, radius in zip(rng.uniform(0, 1, n_cells), rng.uniform(1.8, 4.4, n_cells), strict=True):
-            x, y = 54 - 3 * along + rng.normal(0, 3.0), 9 + rng.normal(0, 5.0)
+        for along, radius in zip(rng.uniform(0, 1, n_cells), rng.uniform(1.8, 5.0, n_cells), strict=True):
+            x, y = 54 - 3 * along + rng.normal(0, 4.0), 8 + rng.normal(0, 6.0)
             cells.append(Part(Ellipsoid(at(side * x, y, 30 - 30 * along), (radius, radius, radius)), 0.0))
         canal = Part(Rod(at(side * 36, -5, 25), at(side * 76, -4, 26), (4.0, 4.0)), 0.0)
         yield _air((*cells, canal), wall_mm=0.4)
