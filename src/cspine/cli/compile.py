@@ -16,7 +16,17 @@ from cspine.cli.application import (
     say_research_only,
     size,
 )
-from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, Workers, three_counts
+from cspine.cli.options import (
+    MAX_GAP,
+    WORKERS,
+    Json,
+    Localizer,
+    MaxGap,
+    Vertebrae,
+    VertebraeLabels,
+    Workers,
+    three_counts,
+)
 from cspine.core.errors import InputError
 from cspine.core.extras import require_extra
 
@@ -45,6 +55,8 @@ def compile_command(
         str | None, typer.Option("--views", help="Sagittal, coronal and axial views of each vertebra; 5,5,5.")
     ] = None,
     localizer: Localizer = None,
+    vertebrae: Vertebrae = None,
+    vertebrae_labels: VertebraeLabels = "auto",
     series: Annotated[
         list[str] | None,
         typer.Option("--series", help="Read the series with this UID instead of its study's best; may be repeated."),
@@ -68,6 +80,8 @@ def compile_command(
             out,
             settings,
             localizer=localizer,
+            vertebrae=vertebrae,
+            vertebrae_labels=vertebrae_labels,
             series_uids=series or (),
             max_gap_mm=max_gap_mm,
             workers=workers,

@@ -15,7 +15,7 @@ from cspine.cli.application import (
     say_error,
     say_research_only,
 )
-from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, SeriesUid
+from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, SeriesUid, Vertebrae, VertebraeLabels
 from cspine.cli.tables import make_table, print_table, print_text, print_warnings
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def localize_command(
         Path | None, typer.Option("--out", help="Folder for spine.json and spine.png; one per study if many.")
     ] = None,
     localizer: Localizer = None,
+    vertebrae: Vertebrae = None,
+    vertebrae_labels: VertebraeLabels = "auto",
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     as_json: Json = False,
@@ -46,7 +48,15 @@ def localize_command(
 
     with progress_bar() as progress:
         policy = LoadPolicy(series_uid=series, max_gap_mm=max_gap_mm)
-        spines = localize_batch(path, out_dir, localizer=localizer, policy=policy, progress=progress)
+        spines = localize_batch(
+            path,
+            out_dir,
+            localizer=localizer,
+            vertebrae=vertebrae,
+            vertebrae_labels=vertebrae_labels,
+            policy=policy,
+            progress=progress,
+        )
     if as_json:
         print_json([spine.model_dump(mode="json") for spine in spines])
     else:

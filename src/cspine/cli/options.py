@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,17 @@ SeriesUid = Annotated[
 Localizer = Annotated[
     str | None,
     typer.Option("--localizer", help="Name or ONNX file of a localizer; the embedded one if omitted."),
+]
+Vertebrae = Annotated[
+    Path | None,
+    typer.Option(
+        "--vertebrae",
+        help="Segmentation in place of the localizer: NIfTI or DICOM SEG; of many studies a folder of them.",
+    ),
+]
+VertebraeLabels = Annotated[
+    Literal["auto", "rsna", "verse", "ctspine1k", "totalsegmentator"],
+    typer.Option("--vertebrae-labels", help="Which values of --vertebrae are which vertebrae."),
 ]
 Data = Annotated[Path, typer.Option("--data", help="Compiled data set (of cspine compile).")]
 Run = Annotated[Path, typer.Option("--run", help="Training run (of cspine train).")]

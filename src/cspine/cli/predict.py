@@ -16,7 +16,7 @@ from cspine.cli.application import (
     say_error,
     say_research_only,
 )
-from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, SeriesUid, Workers
+from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, SeriesUid, Vertebrae, VertebraeLabels, Workers
 from cspine.cli.streams import can_show
 from cspine.cli.tables import make_table, print_table, print_text, print_warnings
 
@@ -41,6 +41,8 @@ def predict_command(
         ),
     ] = None,
     localizer: Localizer = None,
+    vertebrae: Vertebrae = None,
+    vertebrae_labels: VertebraeLabels = "auto",
     tta: Annotated[
         bool, typer.Option("--tta", help="Test-time augmentation: average with the left-right flipped views.")
     ] = False,
@@ -70,6 +72,8 @@ def predict_command(
     settings = PredictSettings(
         weights=tuple(weights or ()),
         localizer=localizer,
+        vertebrae=str(vertebrae) if vertebrae else None,
+        vertebrae_labels=vertebrae_labels,
         tta=tta,
         series_uid=series,
         max_gap_mm=max_gap_mm,

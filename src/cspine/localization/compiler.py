@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from cspine.core.anatomy import VERTEBRAE
+from cspine.core.errors import InputError
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Grays
 from cspine.dicom.files.broken_copies import find_broken_copies
@@ -28,10 +29,12 @@ from cspine.views.settings import CompileSettings
 if TYPE_CHECKING:
     import highdicom
 
+    from cspine.core.findings import WeightsIdentity
     from cspine.datasets.compiled import CompiledDataset
     from cspine.dicom.geometry import Stack
     from cspine.dicom.loading import LoadPlan
     from cspine.dicom.volume import Provenance
+    from cspine.localization.segmented.study_files import SegmentationFiles
     from cspine.views.fracture_labels import FractureLabelSource
 
 _MAX_AXIAL_ANGLE_DEG: Final = 45.0
@@ -44,6 +47,10 @@ class VolumeLocalizer(Protocol):
     @property
     def sha256(self) -> str:
         """SHA-256 of the weights, which identifies them in compiled data sets."""
+
+    @property
+    def identity(self) -> WeightsIdentity:
+        """What findings record of the weights."""
 
     def __call__(self, volume: highdicom.Volume) -> SpineMap:
         """Return the localized vertebrae; an empty map where there are none."""
@@ -61,19 +68,38 @@ class Compiler:
         Localizes vertebrae; required by spine-aligned images. It is pickled to every worker process.
     inference_views : (int, int, int) or None
         Make only so many sagittal, coronal and axial views of each vertebra; all of the settings where None.
+    segmentations : SegmentationFiles or None
+        Segmentations that take the localizer's place; `for_study` finds that of a study.
     """
 
     settings: CompileSettings
     localizer: VolumeLocalizer | None = None
     inference_views: tuple[int, int, int] | None = None
+    segmentations: SegmentationFiles | None = None
 
     def __post_init__(self) -> None:
-        if self.settings.spine_aligned and self.localizer is None:
+        if self.settings.spine_aligned and self.localizer is None and self.segmentations is None:
             raise ValueError("spine-aligned images need a localizer")
+        if self.segmentations is not None and not self.settings.spine_aligned:
+            raise InputError(
+                f"{self.segmentations.path}: is not used by images along parallel planes; leave out --vertebrae"
+            )
+
+    def for_study(self, *uids: str) -> Compiler:
+        """Return the compiler of one study: where there are segmentations, that of the study is its localizer.
+
+        Parameters
+        ----------
+        *uids : str
+            As of `cspine.localization.segmented.study_files.SegmentationFiles.of_study`.
+        """
+        return self if self.segmentations is None else replace(self, localizer=self.segmentations.of_study(*uids))
 
     @property
     def localizer_sha256(self) -> str | None:
-        """SHA-256 of the localizer's weights; None without a localizer."""
+        """SHA-256 of the localizer's weights, or of the segmentations in its place; None without either."""
+        if self.segmentations is not None:
+            return self.segmentations.sha256
         return self.localizer.sha256 if self.localizer else None
 
     def create_dataset(self, folder: Path, *, source: str, is_phantom: bool) -> CompiledDataset:
@@ -136,9 +162,10 @@ def compile_study(
             views.level: label_cells(labeling.labels, volume.inverse_affine, views) for views in images.levels
         }
         images = replace(images, fracture_cells=cells)
-    doubts = images.spine.doubts if images.spine else ()
+    spine = images.spine or SpineMap(())
     warnings = (
-        *doubts,
+        *spine.doubts,
+        *spine.warnings,
         *plan.warnings,
         *volume.provenance.repairs,
         *_acquisition_warnings(plan.series.stack),

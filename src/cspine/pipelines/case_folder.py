@@ -17,6 +17,8 @@ from cspine.core.findings import Findings
 from cspine.core.settings import Settings, digest
 from cspine.dicom.limits import MAX_GAP_MM
 from cspine.dicom.study_collection import SourceFingerprint, StudySource
+from cspine.localization.segmented.numbering import Numbering
+from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.reports.html import write_report
 from cspine.reports.images.thumbnail import draw_thumbnail
 from cspine.reports.worklist import StudyResult
@@ -46,11 +48,21 @@ class PredictSettings(Settings):
     localizer: str | None = Field(
         None, description="Name or ONNX file of a localizer; the one of the weights where null."
     )
+    vertebrae: str | None = Field(
+        None,
+        description="Segmentation in the localizer's place: a file, or a folder of files named by UID.",
+    )
+    vertebrae_labels: Numbering = Field("auto", description="Which values of the segmentation are which vertebrae.")
     tta: bool = Field(False, description="Whether test-time augmentation (left-right flip) is used.")
     series_uid: str | None = Field(None, description="Read the series with this UID instead of the best one.")
     max_gap_mm: float = Field(MAX_GAP_MM, gt=0.0, description="Largest gap between slices that is interpolated, mm.")
     dicom: bool = Field(False, description="Whether DICOM objects are written.")
     fhir: bool = Field(False, description="Whether a FHIR bundle is written.")
+
+    @property
+    def segmentation_files(self) -> SegmentationFiles | None:
+        """The segmentation that takes the localizer's place, or None."""
+        return SegmentationFiles(Path(self.vertebrae), self.vertebrae_labels) if self.vertebrae else None
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,10 @@ class CaseFolder:
     @property
     def key(self) -> str:
         """Hash of what the prediction depends on beside the weights: the study's files and how they are read."""
-        return digest([self.fingerprint.digest, self.settings.series_uid, self.settings.max_gap_mm])
+        parts: list[object] = [self.fingerprint.digest, self.settings.series_uid, self.settings.max_gap_mm]
+        if (files := self.settings.segmentation_files) is not None:
+            parts.append(files.fingerprint(self.source.study_instance_uid))
+        return digest(parts)
 
     def read(self) -> StudyResult | None:
         """Return what an earlier run wrote; None if it is incomplete, or would be predicted with other settings."""

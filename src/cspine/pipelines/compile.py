@@ -25,6 +25,7 @@ from cspine.dicom.study_collection import StudyCollection, StudySource, open_col
 from cspine.dicom.volume import Provenance
 from cspine.localization.compiler import Compiler, compile_study
 from cspine.localization.loading import load_localizer
+from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.localization.series_choice import choose_series
 from cspine.views.compiled import CompiledStudy
 from cspine.views.fracture_labels import BoxLabelSource, FractureLabelSource, MaskLabelSource
@@ -94,6 +95,8 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     settings: CompileSettings = CompileSettings(),  # noqa: B008 - immutable
     *,
     localizer: str | None = None,
+    vertebrae: str | Path | None = None,
+    vertebrae_labels: str = "auto",
     series_uids: Collection[str] = (),
     max_gap_mm: float = MAX_GAP_MM,
     workers: int = 1,
@@ -112,6 +115,9 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     localizer : str, optional
         Name of registered weights or ONNX file of a localizer; the embedded one where omitted. Not used by images that
         are not aligned to the spine.
+    vertebrae, vertebrae_labels : str or Path, str
+        As of `cspine.localization.segmented.study_files.SegmentationFiles.open`: segmentations take the localizer's
+        place.
     series_uids, max_gap_mm, workers, progress
         As of `compile_collection`.
 
@@ -122,14 +128,20 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     Raises
     ------
     SourceError, ArchiveError
-        There is nothing readable at `path`.
+        There is nothing readable at `path`; or the segmentation does not exist, or is one for several studies.
+    InputError
+        There are segmentations, but images are not aligned to the spine.
     WeightsError
         The localizer's weights cannot be used.
     LabelError, OutputTakenError, DiskFullError, OutputError
         As of `compile_collection`.
     """
     collection = open_collection(Path(path), progress=progress)
-    compiler = Compiler(settings, load_localizer(localizer) if settings.spine_aligned else None)
+    files = None
+    if vertebrae is not None:
+        files = SegmentationFiles.open(vertebrae, vertebrae_labels, n_studies=len(collection.studies))
+    needs_localizer = settings.spine_aligned and files is None
+    compiler = Compiler(settings, load_localizer(localizer) if needs_localizer else None, segmentations=files)
     return compile_collection(
         collection,
         Path(out),
@@ -190,6 +202,8 @@ def compile_collection(
     """
     labels = read_labels(collection.labels_path) if collection.labels_path else None
     origin = str(collection.path.resolve()) + "".join(f" --series {uid}" for uid in sorted(series_uids))
+    if compiler.segmentations is not None:
+        origin += "".join(f" --{name.replace('_', '-')} {value}" for name, value in compiler.segmentations.job.items())
     dataset = compiler.create_dataset(out, source=origin, is_phantom=collection.is_phantom)
     sources, without_labels = _sources(collection, labels)
     boxes = _boxes(collection)
@@ -259,11 +273,12 @@ def _compile_one(task: _Task) -> dict[str, Any]:
     uid = task.source.study_instance_uid
     series_uid = next((s.series_instance_uid for s in study.series if s.series_instance_uid in task.series_uids), None)
     warnings = study.warnings
+    compiler = task.compiler.for_study(uid, study.study_instance_uid)
     try:
         plan = open_series(study, LoadPolicy(series_uid=series_uid, max_gap_mm=task.max_gap_mm))
-        plan = choose_series(plan, task.compiler.localizer)
+        plan = choose_series(plan, compiler.localizer)
         warnings = plan.warnings
-        _, compiled = read_first(plan, lambda plan: compile_study(plan, task.compiler, label_source=task.label_source))
+        _, compiled = read_first(plan, lambda plan: compile_study(plan, compiler, label_source=task.label_source))
     except CspineError as error:
         for warning in warnings:  # the record of a study that fails has them, too
             error.add_note(warning)
@@ -277,6 +292,7 @@ def _compile_one(task: _Task) -> dict[str, Any]:
         "reason": None,
         "warnings": list(compiled.warnings),
         "not_found": " ".join(compiled.images.spine.not_found) if compiled.images.spine else None,
+        "vertebrae_sha256": compiler.localizer.sha256 if compiler.segmentations and compiler.localizer else None,
         **_geometry(compiled),
         "bytes_out": sum(len(data) for data in files.values()),
         "seconds": time.perf_counter() - started,

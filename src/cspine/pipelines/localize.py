@@ -11,7 +11,7 @@ from cspine.core.typing import Floats
 from cspine.dicom.loading import LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import StudySource
 from cspine.localization.coarse import load_thinned
-from cspine.localization.localizer import Localizer
+from cspine.localization.compiler import VolumeLocalizer
 from cspine.localization.result import LocalizationResult
 from cspine.localization.series_choice import choose_series
 from cspine.spine.spine_map import SpineMap, Vertebra
@@ -19,7 +19,7 @@ from cspine.spine.spine_map import SpineMap, Vertebra
 
 def localize_study(
     source: StudySource,
-    localizer: Localizer,
+    localizer: VolumeLocalizer,
     policy: LoadPolicy = LoadPolicy(),  # noqa: B008 - immutable
     *,
     progress: Progress = silent,
@@ -30,8 +30,8 @@ def localize_study(
     ----------
     source : StudySource
         A study of `cspine.dicom.study_collection.open_collection`.
-    localizer : Localizer
-        The network that localizes.
+    localizer : VolumeLocalizer
+        The network that localizes, or the vertebrae of a segmentation.
     policy : LoadPolicy
         Which series is read, and within which limits.
     progress : Progress
@@ -58,6 +58,7 @@ def localize_study(
         spine_map.require_cervical()
     except (NotAssessableError, InputError) as error:
         not_assessable, spine_map = not_assessable_from(error), SpineMap(())
+    identity = localizer.identity
     spine = Spine(
         study_instance_uid=uid,
         series_instance_uid=plan.series.series_instance_uid if plan else None,
@@ -66,10 +67,10 @@ def localize_study(
         coverage={} if not_assessable else {level: spine_map.coverage(level) for level in VERTEBRAE},
         not_found=() if not_assessable else spine_map.not_found,
         canal_lps_mm=tuple(_point(point) for point in spine_map.canal()),
-        warnings=(*phantom_only_warning(localizer.weights.identity), *spine_map.doubts, *warnings),
+        warnings=(*phantom_only_warning(identity), *spine_map.doubts, *spine_map.warnings, *warnings),
         not_assessable=not_assessable,
         software=SoftwareIdentity(version=cspine.__version__),
-        weights=localizer.weights.identity,
+        weights=identity,
     )
     return LocalizationResult(spine, volume, spine_map)
 

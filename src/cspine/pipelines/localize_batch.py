@@ -12,6 +12,7 @@ from cspine.core.progress import Progress, silent
 from cspine.dicom.loading import LoadPolicy
 from cspine.dicom.study_collection import open_collection
 from cspine.localization.loading import load_localizer
+from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.pipelines.localize import localize_study
 from cspine.reports.images.spine_picture import write_spine_picture
 
@@ -25,6 +26,8 @@ def localize_batch(
     out: str | Path | None = None,
     *,
     localizer: str | None = None,
+    vertebrae: str | Path | None = None,
+    vertebrae_labels: str = "auto",
     policy: LoadPolicy = LoadPolicy(),  # noqa: B008 - immutable
     progress: Progress = silent,
 ) -> list[Spine]:
@@ -38,6 +41,9 @@ def localize_batch(
         Receives ``spine.json`` and ``spine.png``; of many studies each has a folder of its own.
     localizer : str, optional
         Name of registered weights or ONNX file of a localizer; the embedded one where omitted.
+    vertebrae, vertebrae_labels : str or Path, str
+        As of `cspine.localization.segmented.study_files.SegmentationFiles.open`: a segmentation takes the localizer's
+        place.
     policy : LoadPolicy
         Which series is read, and within which limits.
     progress
@@ -56,15 +62,18 @@ def localize_batch(
     path, folder = Path(path), None if out is None else Path(out)
     studies = open_collection(path, progress=progress).studies
     network = load_localizer(localizer)
+    files = SegmentationFiles.open(vertebrae, vertebrae_labels, n_studies=len(studies)) if vertebrae else None
     if folder is not None:
-        identity = {"kind": "localize", "path": str(path.resolve()), "weights": network.weights.sha256}
+        identity = {"kind": "localize", "path": str(path.resolve()), "weights": network.sha256}
+        identity |= files.job if files else {}
         ResumableJob(folder, MARKER, identity).open()
     is_single, spines = len(studies) == 1, []
     for done, source in enumerate(studies):
         if not is_single:
             progress("studies", done, len(studies))
         with memory_errors(f"study {source.study_instance_uid}"):
-            result = localize_study(source, network, policy, progress=progress if is_single else silent)
+            finder = files.of_study(source.study_instance_uid) if files else network
+            result = localize_study(source, finder, policy, progress=progress if is_single else silent)
         spines.append(result.spine)
         if folder is not None:
             case_folder = folder if is_single else folder / study_key(source.study_instance_uid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -25,7 +26,7 @@ from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
 from cspine.core.text import sanitize_text
 from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
-from cspine.localization.compiler import compile_study
+from cspine.localization.compiler import Compiler, compile_study
 from cspine.localization.localizer import Localizer
 from cspine.localization.series_choice import choose_series
 from cspine.models.registry import DEFAULT
@@ -34,6 +35,7 @@ from cspine.views.compiled import CompiledStudy
 if TYPE_CHECKING:
     from cspine.dicom.loading import LoadPlan
     from cspine.dicom.study_collection import StudySource
+    from cspine.localization.segmented.study_files import SegmentationFiles
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -94,13 +96,26 @@ class Detector:
         localizer = self._compiler.localizer
         return localizer.weights.identity if isinstance(localizer, Localizer) else None
 
-    def predict(self, path: str | Path, *, progress: Progress = silent) -> Findings:
+    def predict(
+        self,
+        path: str | Path,
+        *,
+        vertebrae: str | Path | None = None,
+        vertebrae_labels: str = "auto",
+        progress: Progress = silent,
+    ) -> Findings:
         """Predict the one study at a path.
 
         Parameters
         ----------
         path : str or Path
             A folder, a zip, a DICOMDIR or a file that holds one study.
+        vertebrae : str or Path, optional
+            A segmentation that takes the localizer's place: NIfTI, DICOM SEG, or a folder with one file for each
+            vertebra or study.
+        vertebrae_labels : str
+            Which values of the segmentation are which vertebrae, one of
+            `cspine.localization.segmented.numbering.NUMBERINGS`.
         progress : Progress
             Called with the number of headers read and of slices decoded.
 
@@ -112,21 +127,31 @@ class Detector:
         Raises
         ------
         SourceError, ArchiveError
-            There is nothing readable, or more than one study.
+            There is nothing readable, or more than one study; or the segmentation does not exist.
         """
         from cspine.dicom.study_collection import open_collection  # noqa: PLC0415 - loading needs no DICOM
 
         studies = open_collection(Path(path), progress=progress).studies
         if len(studies) > 1:
             raise SourceError(f"{path}: holds {len(studies)} studies; give the folder of one, or use predict_all")
-        return self.predict_case(studies[0], progress=progress).findings
+        files = _open_segmentations(vertebrae, vertebrae_labels, 1)
+        return self.predict_case(studies[0], vertebrae=files, progress=progress).findings
 
-    def predict_all(self, path: str | Path, *, progress: Progress = silent) -> Iterator[CaseResult]:
+    def predict_all(
+        self,
+        path: str | Path,
+        *,
+        vertebrae: str | Path | None = None,
+        vertebrae_labels: str = "auto",
+        progress: Progress = silent,
+    ) -> Iterator[CaseResult]:
         """Predict every study at a path, one after the other; parameters and errors are those of `predict`."""
         from cspine.dicom.study_collection import open_collection  # noqa: PLC0415 - loading needs no DICOM
 
-        for source in open_collection(Path(path), progress=progress).studies:
-            yield self.predict_case(source, progress=progress)
+        studies = open_collection(Path(path), progress=progress).studies
+        files = _open_segmentations(vertebrae, vertebrae_labels, len(studies))
+        for source in studies:
+            yield self.predict_case(source, vertebrae=files, progress=progress)
 
     def predict_case(
         self,
@@ -134,6 +159,7 @@ class Detector:
         *,
         series_uid: str | None = None,
         max_gap_mm: float = MAX_GAP_MM,
+        vertebrae: SegmentationFiles | None = None,
         progress: Progress = silent,
     ) -> CaseResult:
         """Predict one study and keep its compiled images and the network's output beside the findings.
@@ -146,6 +172,8 @@ class Detector:
             Read the series with this SeriesInstanceUID instead of the best one.
         max_gap_mm : float
             Largest gap between slices that is interpolated, in mm, where gaps are uneven.
+        vertebrae : SegmentationFiles, optional
+            Segmentations of which the study's takes the localizer's place.
         progress : Progress
             Called with the number of slices decoded.
 
@@ -158,18 +186,21 @@ class Detector:
 
         uid, plan = source.study_instance_uid, None
         warnings: tuple[str, ...] = ()
+        compiler = replace(self._compiler, segmentations=vertebrae).for_study(uid)
         try:
             study = source.open(progress=progress)
             uid, warnings = study.study_instance_uid, study.warnings
             plan = open_series(study, LoadPolicy(series_uid, max_gap_mm, MAX_SLICE_SPACING_MM))
-            plan = choose_series(plan, self._compiler.localizer)
-            plan, compiled = read_first(plan, lambda plan: compile_study(plan, self._compiler, progress=progress))
+            plan = choose_series(plan, compiler.localizer)
+            plan, compiled = read_first(plan, lambda plan: compile_study(plan, compiler, progress=progress))
         except (NotAssessableError, InputError) as error:
             reason = not_assessable_from(error)
             _LOGGER.info("a study is not assessable: %s", reason.code)
-            return CaseResult(self._not_assessable(uid, plan, reason, plan.warnings if plan else warnings), None, None)
+            findings = self._not_assessable(uid, plan, reason, plan.warnings if plan else warnings)
+            return CaseResult(_with_localizer(findings, compiler), None, None)
         _LOGGER.info("compiled %d slices with %d repairs", len(plan.series.stack.order), len(compiled.warnings))
         result = self._classify(uid, plan, compiled)
+        result = replace(result, findings=_with_localizer(result.findings, compiler))
         _LOGGER.info("predicted a study: %d levels suspicious", len(result.findings.suspicious))
         return result
 
@@ -222,6 +253,25 @@ class Detector:
 
     def _weights_warning(self) -> tuple[str, ...]:
         return phantom_only_warning(self.classifier.identity, self.localizer)
+
+
+def _open_segmentations(path: str | Path | None, numbering: str, n_studies: int) -> SegmentationFiles | None:
+    """Return the segmentations that a user named, or None."""
+    from cspine.localization.segmented.study_files import SegmentationFiles  # noqa: PLC0415 - only on request
+
+    return None if path is None else SegmentationFiles.open(path, numbering, n_studies=n_studies)
+
+
+def _with_localizer(findings: Findings, compiler: Compiler) -> Findings:
+    """Return findings that name the segmentation in the localizer's place, where there is one."""
+    if compiler.segmentations is None or compiler.localizer is None:
+        return findings
+    identity = compiler.localizer.identity
+    warning = (
+        f"the vertebrae come from a segmentation (SHA-256 {identity.sha256[:12]}), not from the localizer that the "
+        "weights were trained with"
+    )
+    return findings.model_copy(update={"localizer": identity, "warnings": (*findings.warnings, warning)})
 
 
 def _reasons(plan: LoadPlan) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import cspine
-from cspine.core.errors import CspineError, memory_errors
+from cspine.core.errors import CspineError, InputError, memory_errors
 from cspine.core.extras import require_extra
 from cspine.core.files import write_text
 from cspine.core.findings import SCHEMA_VERSION
@@ -16,6 +16,7 @@ from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.dicom.study_collection import open_collection
+from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.pipelines.case_folder import CaseFolder, PredictSettings, write_lines
 from cspine.pipelines.predict import Detector
 from cspine.reports.worklist import MAX_WAIT_MIN, StudyResult, prioritize, worklist_csv, worklist_page
@@ -71,7 +72,9 @@ def predict_batch(
     Raises
     ------
     SourceError, ArchiveError
-        There is nothing readable at `path`.
+        There is nothing readable at `path`; or the segmentation does not exist, or is one for several studies.
+    InputError
+        There is a segmentation, but the weights do not localize.
     MissingExtraError
         A FHIR bundle is requested and the extra ``fhir`` is not installed.
     WeightsError
@@ -83,7 +86,11 @@ def predict_batch(
     if settings.fhir:
         require_extra("fhir")  # before the first study is read
     collection = open_collection(path, progress=progress)
+    if settings.vertebrae:
+        SegmentationFiles.open(settings.vertebrae, settings.vertebrae_labels, n_studies=len(collection.studies))
     detector = _detector(settings)
+    if settings.vertebrae and detector.localizer is None:
+        raise InputError(f"{settings.vertebrae}: the weights do not localize vertebrae; leave out --vertebrae")
     is_single = len(collection.studies) == 1
     _job(path, out, settings, detector, is_single=is_single).open()
     cases = [
@@ -122,6 +129,7 @@ def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *
         "weights": detector.classifier.identity.sha256,
         "localizer": detector.localizer.sha256 if detector.localizer else None,
         **settings.model_dump(mode="json", include={"tta", "dicom", "fhir"}),
+        **(files.job if (files := settings.segmentation_files) else {}),
     }
     return ResumableJob(out, MARKER, identity)
 
@@ -161,7 +169,11 @@ def _predict(detector: Detector, case: CaseFolder, progress: Progress) -> StudyR
     settings = case.settings
     with memory_errors(f"study {case.source.study_instance_uid}"):
         result = detector.predict_case(
-            case.source, series_uid=settings.series_uid, max_gap_mm=settings.max_gap_mm, progress=progress
+            case.source,
+            series_uid=settings.series_uid,
+            max_gap_mm=settings.max_gap_mm,
+            vertebrae=settings.segmentation_files,
+            progress=progress,
         )
         return case.write(result)
 

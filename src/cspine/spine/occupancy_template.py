@@ -31,6 +31,9 @@ CELL_MM: Final = 5.0
 _MIN_OCCUPANCY: Final = 0.1
 """Cells with a lower mean occupancy are left out: they are filled in few vertebrae only."""
 
+_MIN_BOX_OCCUPANCY: Final = 0.3
+"""Cells with a lower mean occupancy lie at the tips of processes, beyond those of most people."""
+
 Cell = tuple[int, int, int, float]
 """Index of a cell along x, y and z of the frame, and its mean occupancy."""
 
@@ -68,14 +71,14 @@ class OccupancyTemplate(BaseModel):
 
     def best_agreement(self, frame_lps: Floats, sample: Sample, shifts_mm: Floats) -> float | None:
         """Return the best agreement over shifts of the template, (n, 3) mm along the frame's axes; see `agreement`."""
-        centers_mm, occupancy = self._grid
+        centers_mm, occupancy = self.grid
         points_mm = (centers_mm[None] + shifts_mm[:, None]).reshape(-1, 3)
         hu = sample(points_mm @ frame_lps[:3, :3].T + frame_lps[:3, 3]).reshape(len(shifts_mm), -1)
         correlations = [_correlation(row, occupancy) for row in hu]
         return max((each for each in correlations if each is not None), default=None)
 
     @cached_property
-    def _grid(self) -> tuple[Floats, Floats]:
+    def grid(self) -> tuple[Floats, Floats]:
         """Centers of all cells of the box around the template, (n, 3) mm, and their occupancy, (n,)."""
         values = np.array(self.cells, np.float64)
         index = values[:, :3].astype(np.intp)
@@ -84,6 +87,13 @@ class OccupancyTemplate(BaseModel):
         occupancy[tuple((index - low).T)] = values[:, 3]
         cells = np.argwhere(np.ones(occupancy.shape, np.bool_)) + low
         return CELL_MM * (cells + 0.5), occupancy.reshape(-1)
+
+    @cached_property
+    def box_mm(self) -> tuple[Floats, Floats]:
+        """Lower and upper corner, (3,) mm, of the box about cells filled by at least `_MIN_BOX_OCCUPANCY`."""
+        values = np.array(self.cells, np.float64)
+        cells = values[values[:, 3] >= min(_MIN_BOX_OCCUPANCY, values[:, 3].max()), :3]
+        return CELL_MM * cells.min(axis=0), CELL_MM * (cells.max(axis=0) + 1.0)
 
     def scanned_fraction(self, frame_lps: Floats, is_inside: IsInside) -> float:
         """Return which fraction of a vertebra lies inside a region.

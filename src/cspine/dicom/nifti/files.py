@@ -10,6 +10,7 @@ from typing import Any, Final
 from cspine.core.errors import DicomError
 from cspine.core.extras import require_extra
 from cspine.dicom.codec.header import MAX_VOLUME_BYTES
+from cspine.dicom.nifti.names import is_nifti_name
 from cspine.dicom.sources import SourceFile
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -25,7 +26,7 @@ _MAX_REST_BYTES: Final = 4096
 
 def is_nifti(file: SourceFile) -> bool:
     """Return whether a file is NIfTI, by its name."""
-    return file.name.lower().endswith((".nii", ".nii.gz"))
+    return is_nifti_name(file.name)
 
 
 def open_nifti(file: SourceFile) -> Any:  # noqa: ANN401 - nibabel has no types

@@ -7,6 +7,11 @@ from dataclasses import replace
 from cspine.dicom.codec.header import SliceHeader
 
 
+def is_nifti_name(name: str) -> bool:
+    """Return whether a file is NIfTI, by its name."""
+    return name.lower().endswith((".nii", ".nii.gz"))
+
+
 def nifti_stem(name: str) -> str:
     """Return a file's name without folders and extension, which the challenge sets to the StudyInstanceUID.
 
