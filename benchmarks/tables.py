@@ -1,16 +1,16 @@
-"""Fill the tables of docs/benchmarks.md from the run folders of benchmarks.
+"""Fill the tables of docs/benchmarks.md and docs/real-ct.md from the run folders of benchmarks.
 
-Every benchmark saves its tables below its ``--work`` folder as ``tables/NAME.md``. In the page, each table stands
+Every benchmark saves its tables below its ``--work`` folder as ``tables/NAME.md``. In a page, each table stands
 between ``<!-- table NAME -->`` and ``<!-- end -->``. Tables found anywhere below the run folder are replaced; the
 others stay as they are.
 
-Run: ``python -m benchmarks.tables RUNS``; with ``--check`` it only fails if the page and the runs differ.
+Run: ``python -m benchmarks.tables RUNS``; with ``--check`` it only fails if the pages and the runs differ.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,11 @@ from cspine.core.files import write_text
 from cspine.reports.evaluation.markdown import table_lines
 from cspine.reports.evaluation.sections import Table
 
-PAGE: Final = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+_DOCS: Final = Path(__file__).parents[1] / "docs"
+PAGE: Final = _DOCS / "benchmarks.md"
+PAGES: Final = (PAGE, _DOCS / "real-ct.md")
+"""Pages with tables; every table has a place in one of them."""
+
 TABLES_FOLDER: Final = "tables"
 
 BLOCK: Final = re.compile(r"(?<=<!-- table )([\w-]+)( -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
@@ -28,21 +32,24 @@ BLOCK: Final = re.compile(r"(?<=<!-- table )([\w-]+)( -->\n)(.*?)(?=<!-- end -->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="run folder of one benchmark, or a folder that holds several")
-    parser.add_argument("--page", type=Path, default=PAGE)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if the page differs from the runs")
+    parser.add_argument("--page", type=Path, nargs="+", default=list(PAGES), help="pages that hold the tables")
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if a page differs from the runs")
     options = parser.parse_args()
     try:
         tables = load_tables(options.runs)
-        before = options.page.read_text(encoding="utf-8")
-        after = fill_page(before, tables)
+        before = {page: page.read_text(encoding="utf-8") for page in options.page}
+        after = fill_pages(before, tables)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
-    changed = sorted(name for name, table in tables.items() if f"<!-- table {name} -->\n\n{table}\n" not in before)
+    text = "".join(before.values())
+    changed = sorted(name for name, table in tables.items() if f"<!-- table {name} -->\n\n{table}\n" not in text)
     if options.check and changed:
-        sys.exit(f"{options.page}: differs from {options.runs} in {', '.join(changed)}")
-    if not options.check:
-        write_text(options.page, after)
-    missing = sorted({name for name, *_ in BLOCK.findall(before)} - set(tables))
+        pages = ", ".join(map(str, options.page))
+        sys.exit(f"{pages}: differ from {options.runs} in {', '.join(changed)}")
+    for page, filled in after.items():
+        if not options.check and filled != before[page]:
+            write_text(page, filled)
+    missing = sorted({name for name, *_ in BLOCK.findall(text)} - set(tables))
     print(f"{len(tables)} tables of {options.runs}, {len(changed)} changed; not run: {', '.join(missing) or 'none'}")
 
 
@@ -92,33 +99,33 @@ def load_tables(runs: Path) -> dict[str, str]:
     return tables
 
 
-def fill_page(page: str, tables: dict[str, str]) -> str:
-    """Return a page with its tables replaced.
+def fill_pages(pages: Mapping[Path, str], tables: Mapping[str, str]) -> dict[Path, str]:
+    """Return pages with their tables replaced.
 
     Parameters
     ----------
-    page : str
+    pages : dict of Path to str
         Markdown with table markers.
     tables : dict of str to str
-        Name of each new table to its Markdown; tables of the page that are not among them stay.
+        Name of each new table to its Markdown; tables of the pages that are not among them stay.
 
     Raises
     ------
     ValueError
-        The page has no marker for one of the tables.
+        No page has a marker for one of the tables.
     """
-    names = [name for name, *_ in BLOCK.findall(page)]
-    missing = sorted(set(tables) - set(names))
+    names = {name for page in pages.values() for name, *_ in BLOCK.findall(page)}
+    missing = sorted(set(tables) - names)
     if missing:
         raise ValueError(
-            f"the page has no place for {', '.join(missing)}; put '<!-- table NAME -->' and '<!-- end -->' into it"
+            f"the pages have no place for {', '.join(missing)}; put '<!-- table NAME -->' and '<!-- end -->' into one"
         )
 
     def replacement(block: re.Match[str]) -> str:
         name, marker_end, before = block.groups()
         return f"{name}{marker_end}" + (f"\n{tables[name]}\n" if name in tables else before)
 
-    return BLOCK.sub(replacement, page)
+    return {path: BLOCK.sub(replacement, page) for path, page in pages.items()}
 
 
 def join_columns(left: Sequence[tuple[str, ...]], right: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:

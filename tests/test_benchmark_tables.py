@@ -1,4 +1,4 @@
-"""The tables of docs/benchmarks.md come from run folders."""
+"""The tables of docs/benchmarks.md and docs/real-ct.md come from run folders."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from benchmarks.baseline import TABLES, read_section_table
 from benchmarks.experiments import ABLATION_SECTION, ROBUSTNESS_SECTIONS
-from benchmarks.tables import BLOCK, PAGE, fill_page, load_tables, save_table
+from benchmarks.tables import BLOCK, PAGE, PAGES, fill_pages, load_tables, save_table
 
 from cspine.reports.evaluation.sections import Table
 
@@ -15,14 +15,13 @@ TABLE = Table(("measure", "result"), (("speed", "1.5"), ("a | b", "2")))
 
 
 def _page_tables() -> list[str]:
-    return [name for name, *_ in BLOCK.findall(PAGE.read_text(encoding="utf-8"))]
+    return [name for page in PAGES for name, *_ in BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
 def test_every_table_of_the_page_is_made_by_a_benchmark_or_a_script() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    outside = BLOCK.sub("", page)
+    outside = BLOCK.sub("", PAGE.read_text(encoding="utf-8"))
     folders = [PAGE.parents[1] / name for name in ("benchmarks", "scripts")]
-    sources = "".join(file.read_text(encoding="utf-8") for folder in folders for file in folder.glob("*.py"))
+    sources = "".join(file.read_text(encoding="utf-8") for folder in folders for file in folder.rglob("*.py"))
 
     assert not [line for line in outside.splitlines() if line.startswith("|")]
     assert len(_page_tables()) == len(set(_page_tables())) > 10
@@ -56,7 +55,7 @@ def test_missing_markers_and_repeated_tables_are_rejected(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="holds no tables"):
         load_tables(tmp_path)
     with pytest.raises(ValueError, match="no place for other"):
-        fill_page("<!-- table one -->\n<!-- end -->\n", {"other": "| x |\n"})
+        fill_pages({tmp_path: "<!-- table one -->\n<!-- end -->\n"}, {"other": "| x |\n"})
     for run in ("a", "b"):
         save_table(tmp_path / run, "one", TABLE)
     with pytest.raises(ValueError, match="another run below"):

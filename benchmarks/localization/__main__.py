@@ -14,11 +14,13 @@ from typing import Any
 
 from benchmarks.localization.must_hold import check_phantoms, check_real
 from benchmarks.localization.phantoms import DEVELOPMENT_SEED, PhantomRun, read_phantom_scores, run_phantoms
+from benchmarks.localization.pictures import write_pictures
 from benchmarks.localization.rates import summarize
 from benchmarks.localization.real import RealRun, read_scores, run_real
 from benchmarks.localization.reliability import save_reliability
 from benchmarks.localization.report import (
     EARLIER,
+    gallery,
     planning_table,
     rate_table,
     requirement_table,
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--earlier", type=Path, default=EARLIER, help="results beside which the tables are set")
     parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="number of body phantoms; none if omitted")
     parser.add_argument("--seed", type=int, default=DEVELOPMENT_SEED, help="seed of the phantoms (see `phantoms.py`)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="also draw every real scan, into this folder")
     parser.add_argument("--workers", type=int, default=1, help="number of processes")
     options = parser.parse_args()
     if options.real is None and not options.phantoms:
@@ -78,6 +81,9 @@ def evaluate_real(options: argparse.Namespace, earlier: dict[str, Any]) -> dict[
     save_table(options.out, "localization-real-scans", scan_table(scores, earlier))
     save_table(options.out, "localization-real-variants", variant_table(scores, earlier))
     save_table(options.out, "localization-real-planning", planning_table(scores, earlier))
+    if options.pictures is not None:
+        write_pictures(run, options.pictures)
+    save_table(options.out, "localization-real-pictures", gallery(scores, earlier, "img/real-ct"))
     return to_json(scores, requirements, {**pooled, **by_variant})
 
 

@@ -126,7 +126,7 @@ def _run_scan(run: RealRun, scan: RealScan) -> None:
     """Predict a scan and its variants; after a change of the reference, only those that depend on it."""
     localizer = load_localizer(run.localizer)
     landmarks = read_truth(scan.name, run.real, run.reference).landmarks()
-    cases = _read_cases(run, scan)
+    cases = read_cases(run, scan)
     try:
         volume = scan.load(run.real, localizer)
     except (InputError, NotAssessableError) as error:
@@ -149,7 +149,8 @@ def _predict(localizer: Localizer, volume: highdicom.Volume) -> RealCase:
     return RealCase(prediction=prediction, affine_lps=(first, second, third, last), shape=volume.spatial_shape)
 
 
-def _read_cases(run: RealRun, scan: RealScan) -> dict[str, RealCase]:
+def read_cases(run: RealRun, scan: RealScan) -> dict[str, RealCase]:
+    """Return the finished predictions of a scan by variant; none where it was not run."""
     if not run.file(scan).is_file():
         return {}
     return {name: RealCase.model_validate(record) for name, record in read_json(run.file(scan))["cases"].items()}
@@ -163,7 +164,7 @@ def read_scores(run: RealRun) -> list[CaseScore]:
 def _read_scores(run: RealRun) -> Iterator[CaseScore]:
     for scan in REAL_SCANS:
         truth = read_truth(scan.name, run.real, run.reference)
-        for name, case in _read_cases(run, scan).items():
+        for name, case in read_cases(run, scan).items():
             geometry = case.geometry
             seen = truth if geometry is None else truth_in(truth, geometry, is_cut=name in _CUTTING)
             yield score(scan.name, name, case.prediction, seen)

@@ -227,3 +227,37 @@ def planning_table(scores: Sequence[CaseScore], earlier: Mapping[str, Any]) -> T
 def _errors(score: CaseScore) -> str:
     errors = score.errors_mm
     return f"{np.median(errors):.1f}, {errors.max():.1f}" if len(errors) else NOT_AVAILABLE
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def gallery(scores: Sequence[CaseScore], earlier: Mapping[str, Any], folder: str) -> str:
+    """Return Markdown that shows the picture of each scan with what is right and wrong in it.
+
+    Parameters
+    ----------
+    scores : sequence of CaseScore
+        Of all scans; the ones as published are shown.
+    earlier : dict
+        Results of `to_json`.
+    folder : str
+        Folder of the pictures, relative to the page.
+    """
+    by_scan = {score.scan: score for score in _of_kind(scores, AS_IS.name)}
+    parts = []
+    for scan in REAL_SCANS:
+        score = by_scan.get(scan.name)
+        if score is None:
+            continue
+        before = earlier.get("cases", {}).get(f"{scan.name}, {AS_IS.name}")
+        parts.append(
+            f"**{scan.name}**: {scan.content}. {_sentence(describe_case(score))}"
+            + (f" {EARLIER_NAME}: {before}." if before else "")
+            + f"\n\n![{scan.name}, sagittal and coronal]({folder}/{scan.name}.jpg)\n\nScan: {scan.source}.\n"
+        )
+    return "\n".join(parts)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -61,7 +61,9 @@ def average_slices(volume: highdicom.Volume, _: Landmarks) -> highdicom.Volume |
 def blur(volume: highdicom.Volume, _: Landmarks) -> highdicom.Volume:
     """Blur by a Gaussian of a standard deviation of `BLUR_MM` along all three axes."""
     sigma = BLUR_MM / np.array(volume.spacing)
-    return _changed(volume, ndimage.gaussian_filter(volume.array.astype(np.float32), sigma, mode="nearest"))
+    return _changed(
+        volume, ndimage.gaussian_filter(volume.array.astype(np.float32), sigma, mode="nearest", truncate=3.0)
+    )
 
 
 def scale_hu(factor: float) -> Callable[[highdicom.Volume, Landmarks], highdicom.Volume]:
@@ -73,7 +75,8 @@ def shift_half_voxel(volume: highdicom.Volume, _: Landmarks) -> highdicom.Volume
     """Interpolate the scan on a grid that is shifted by half a voxel along each axis."""
     hu: npt.NDArray[np.floating] = volume.array.astype(np.float32)
     for axis in range(3):
-        hu = (np.delete(hu, -1, axis) + np.delete(hu, 0, axis)) / 2
+        planes = np.moveaxis(hu, axis, 0)
+        hu = np.moveaxis((planes[:-1] + planes[1:]) / 2, 0, axis)
     return _changed(volume, hu, first=np.full(3, 0.5))
 
 
