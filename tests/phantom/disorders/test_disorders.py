@@ -125,3 +125,15 @@ def test_ribs_of_a_transitional_t1_are_short() -> None:
 
     assert len(short.hard_tissues) == len(plain.hard_tissues)
     assert reach_mm(short) < reach_mm(plain)
+
+
+def test_a_plate_lies_on_the_occiput() -> None:
+    neck = neck_with("occipitocervical_fusion")
+    skull = neck.hard_tissues[0]
+
+    plates = [insert for insert in neck.inserts if np.array_equal(insert.frame, neck.frames["C0"].affine)]
+
+    low, high = plates[0].parts[0].solid.bounding_box()
+    middle = PointCloud(*np.reshape((low + high) / 2, (3, 1, 1, 1)).astype(np.float32))
+    assert -1.0 < distance_at(skull.parts, middle, truncation_mm=9.0)[0, 0, 0] < 4.0
+    assert all(insert.hu > 3000.0 for insert in neck.inserts)

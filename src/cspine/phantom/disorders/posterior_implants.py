@@ -13,12 +13,15 @@ from cspine.phantom.anatomy.person import Person
 from cspine.phantom.anatomy.subaxial import SUBAXIAL, landmarks_of
 from cspine.phantom.disorders.anterior_implants import METAL_HU
 from cspine.phantom.disorders.base import Disorder, NeckT, add_inserts, add_parts, draw_levels
-from cspine.phantom.geometry.parts import Part, rods
-from cspine.phantom.geometry.points import vector
+from cspine.phantom.geometry.parts import Part, distance_at, rods
+from cspine.phantom.geometry.points import PointCloud, vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Pillar, Rod
 
 _ROD_MM = 1.75
 """Radius of a rod of cervical instrumentation, which is 3.5 mm thick."""
+
+_STEP_MM = 0.5
+"""Step at which the surface of the occiput is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,28 +117,34 @@ def _screw(person: Person, level: str) -> tuple[Floats, Floats]:
     return at.pillar + vector(0.5, 5.6, 1.0), vector(4.5, -3.0, 0.0)
 
 
-def _occipital_y(scale: float, z: float) -> float:
-    """Return the y of the outer surface of the occiput at a height in the frame of the skull."""
-    return 2.0 + 90.0 * scale * float(np.sqrt(max(1.0 - ((z - 80.0 * scale) / (76.0 * scale)) ** 2, 0.0)))
+def _occipital_y(neck: Neck, z: float) -> float:
+    """Return the y of the outer surface of the occiput in the midline, at a height in the frame of the skull."""
+    y = np.arange(140.0, 20.0, -_STEP_MM)
+    line = np.column_stack([np.zeros_like(y), y, np.full_like(y, z), np.ones_like(y)]) @ neck.frames["C0"].affine.T
+    inside = np.zeros(len(y), bool)
+    for bone in neck.hard_tissues:
+        if bone.is_skull:
+            local = (line @ np.linalg.inv(bone.frame).T).astype(np.float32)
+            inside |= distance_at(bone.parts, PointCloud(*local[:, :3].T)) < 0
+    if not inside.any():
+        return float(y[-1])
+    return float(y[int(np.argmax(inside))])
 
 
 def _occipital_path(neck: Neck, side: float) -> list[Floats]:
     """Return the upper part of a rod, along the occiput, from the top downward, in LPS."""
-    scale = neck.person.scale
-    heights = (46.0, 30.0)
-    path = [vector(side * 9.0, _occipital_y(scale, z) + 5.0, z) for z in heights]
-    path.append(vector(side * 16.0, _occipital_y(scale, 22.0) - 6.0, 8.0))
+    path = [vector(side * 9.0, _occipital_y(neck, z) + 4.0, z) for z in (46.0, 32.0)]
+    path.append(vector(side * 16.0, _occipital_y(neck, 32.0) - 18.0, 8.0))
     return [neck.frames["C0"].to_lps(point) for point in path]
 
 
 def _occipital_plate(neck: Neck) -> Iterator[Insert]:
-    scale, frame = neck.person.scale, neck.frames["C0"].affine
-    low, high = 26.0, 48.0
-    start, end = (vector(0.0, _occipital_y(scale, z) + 1.5, z) for z in (low, high))
+    frame, low, high = neck.frames["C0"].affine, 30.0, 50.0
+    start, end = (vector(0.0, _occipital_y(neck, z) + 1.2, z) for z in (low, high))
     yield Insert((Part(Rod(start, end, (1.2, 1.2), 7.5, (1.0, 0.0, 0.0)), 0.0),), METAL_HU, frame, is_metal=True)
     screws = []
     for z in np.linspace(low + 2.0, high - 2.0, 3):
-        y = _occipital_y(scale, z)
+        y = _occipital_y(neck, float(z))
         screws.append(Part(Rod((0.0, y + 2.5, z), (0.0, y - 7.0, z + 3.0), (2.2, 1.8)), 0.0))
     yield Insert(tuple(screws), METAL_HU, frame, is_metal=True)
 
