@@ -36,7 +36,7 @@ class Loft(Solid):
     --------
     >>> from cspine.phantom.geometry.grid import Grid
     >>> loft = Loft(*(np.array(values) for values in ([0.0, 10.0], [[0.0, 0.0]] * 2, [20.0, 20.0], [[9.0, 5.0]] * 2)))
-    >>> loft.signed_distance(Grid.aligned((0.0, -10.0, 5.0), 5.0, (1, 4, 1)).points()).ravel().tolist()
+    >>> loft.signed_distance(Grid.aligned((0.0, -10.0, 5.0), 5.0, (1, 4, 1)).points()).ravel().round(1).tolist()
     [1.0, -4.0, -5.0, 0.0]
     """
 

@@ -17,7 +17,7 @@ from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
 
 _SKIN_MM: Final = 2.5
-_LEAN_HU: Final = 75.0
+_LEAN_HU: Final = 62.0
 """How much denser than fat the space between muscles is in slim people: septa are thinner than a voxel there."""
 
 
@@ -49,7 +49,8 @@ def flesh(plan: BodyPlan, outline: list[Part], rng: np.random.Generator) -> Iter
         for level in rng.choice(["C2", "C3", "C4", "C5", "C6"], 3)
     ]
     yield Organ(tuple(nodes), 40.0)
-    yield Organ(tuple(_back(plan, bulk)), tone)
+    infiltration_hu = rng.uniform(0.0, 0.5) * max(plan.person.age_years - 40.0, 0.0)
+    yield Organ(tuple(_back(plan, bulk)), tone - infiltration_hu)
     for side in plan.shoulders:
         yield Organ(tuple(_shoulder(plan, side, bulk)), tone)
         yield Organ(tuple(_limbs(plan, side, bulk)), tone)
