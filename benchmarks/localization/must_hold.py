@@ -64,6 +64,10 @@ def check_real(scores: Sequence[CaseScore]) -> list[Requirement]:
         _check(f"{scan}: no cervical level", as_is.get(scan), lambda score: _check_at_most(score, ""))
         for scan in WITHOUT_NECK
     ]
+    rows += [
+        _check(f"{scan}: no cervical level but those that a reader sees", as_is.get(scan), check_whole)
+        for scan in WITHOUT_NECK
+    ]
     planning = [score for scan, score in as_is.items() if scan.startswith(OPENKBP)]
     rows.append(check_cord(planning))
     rows.append(check_explained(planning))

@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from benchmarks.localization.prediction import NamedVertebra, Prediction
-from benchmarks.localization.real import RealRun, read_cases
+from benchmarks.localization.real import RealRun, case_truth, read_cases
 from benchmarks.localization.scans import REAL_SCANS
 from benchmarks.localization.scoring import score
-from benchmarks.localization.truth import ScanTruth, read_truth, truth_in
+from benchmarks.localization.truth import ScanTruth
 from benchmarks.localization.variants import AS_IS, CORD
 from cspine.core.anatomy import color_of
 from cspine.core.files import write_bytes
@@ -86,7 +86,7 @@ def write_pictures(run: RealRun, folder: Path) -> list[Path]:
         case = read_cases(run, scan).get(AS_IS.name)
         if case is None or case.geometry is None:
             continue
-        truth = truth_in(read_truth(scan.name, run.real, run.reference), case.geometry, is_cut=False)
+        truth = case_truth(run, scan, AS_IS.name, case)
         picture = draw_prediction(scan.load(run.real, localizer), case.prediction, truth, title=scan.name)
         paths.append(folder / f"{scan.name}.jpg")
         write_bytes(paths[-1], encode_small(picture))

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
-from hashlib import sha256
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from benchmarks.localization.prediction import Prediction, predict_volume, refused
 from benchmarks.localization.scans import REAL_SCANS, RealScan
 from benchmarks.localization.scoring import CaseScore, score
-from benchmarks.localization.truth import REFERENCE, read_truth, truth_in
+from benchmarks.localization.truth import REFERENCE, ScanTruth, read_truth, truth_in
 from benchmarks.localization.variants import AS_IS, CUTS, FIELD_CROP
 from cspine.core.errors import InputError, NotAssessableError
 from cspine.core.files import read_json, write_json
@@ -81,14 +80,14 @@ class RealRun:
     localizer: str | None = None
     reference: Path = REFERENCE
 
-    @cached_property
-    def reference_sha256(self) -> str | None:
-        """SHA-256 of the reference; None where there is none."""
-        return sha256(self.reference.read_bytes()).hexdigest() if self.reference.is_file() else None
+    def landmarks(self, scan: RealScan) -> dict[str, list[float]]:
+        """Return the points that variants of a scan depend on, rounded to 0.1 mm."""
+        landmarks = read_truth(scan.name, self.real, self.reference).landmarks()
+        return {name: np.round(point, 1).tolist() for name, point in landmarks.items()}
 
     def is_done(self, scan: RealScan) -> bool:
-        """Return whether a scan was predicted, with landmarks of the present reference."""
-        return self.file(scan).is_file() and read_json(self.file(scan))["reference"] == self.reference_sha256
+        """Return whether a scan was predicted, with the present landmarks."""
+        return self.file(scan).is_file() and read_json(self.file(scan))["landmarks"] == self.landmarks(scan)
 
     def file(self, scan: RealScan) -> Path:
         """Return the file of a scan's predictions."""
@@ -123,9 +122,10 @@ def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> 
 
 
 def _run_scan(run: RealRun, scan: RealScan) -> None:
-    """Predict a scan and its variants; after a change of the reference, only those that depend on it."""
+    """Predict a scan and its variants; after a change of its landmarks, only those that depend on them."""
     localizer = load_localizer(run.localizer)
-    landmarks = read_truth(scan.name, run.real, run.reference).landmarks()
+    landmarks = run.landmarks(scan)
+    points = {name: np.array(point) for name, point in landmarks.items()}
     cases = read_cases(run, scan)
     try:
         volume = scan.load(run.real, localizer)
@@ -135,12 +135,12 @@ def _run_scan(run: RealRun, scan: RealScan) -> None:
         for variant in scan.variants:
             if variant.name in cases and variant.name not in _CUTTING:
                 continue
-            changed = variant.apply(volume, landmarks)
+            changed = variant.apply(volume, points)
             cases.pop(variant.name, None)
             if changed is not None:
                 cases[variant.name] = _predict(localizer, changed)
     records = {name: case.model_dump(mode="json") for name, case in cases.items()}
-    write_json(run.file(scan), {"reference": run.reference_sha256, "cases": records})
+    write_json(run.file(scan), {"landmarks": landmarks, "cases": records})
 
 
 def _predict(localizer: Localizer, volume: highdicom.Volume) -> RealCase:
@@ -163,8 +163,13 @@ def read_scores(run: RealRun) -> list[CaseScore]:
 
 def _read_scores(run: RealRun) -> Iterator[CaseScore]:
     for scan in REAL_SCANS:
-        truth = read_truth(scan.name, run.real, run.reference)
         for name, case in read_cases(run, scan).items():
-            geometry = case.geometry
-            seen = truth if geometry is None else truth_in(truth, geometry, is_cut=name in _CUTTING)
-            yield score(scan.name, name, case.prediction, seen)
+            yield score(scan.name, name, case.prediction, case_truth(run, scan, name, case))
+
+
+def case_truth(run: RealRun, scan: RealScan, variant: str, case: RealCase) -> ScanTruth:
+    """Return what a case shows."""
+    truth = read_truth(scan.name, run.real, run.reference)
+    if case.geometry is None:
+        return truth
+    return truth_in(truth, case.geometry, is_cut=variant in _CUTTING, is_neck=scan.kind != "other part")

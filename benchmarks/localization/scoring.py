@@ -8,15 +8,9 @@ from typing import Final
 import numpy as np
 
 from benchmarks.localization.prediction import NamedVertebra, Prediction
-from benchmarks.localization.truth import ScanTruth, TrueVertebra
+from benchmarks.localization.truth import MAX_NAME_ERROR_MM, ScanTruth, TrueVertebra
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Floats
-
-MAX_ERROR_MM: Final = 5.0
-"""A named vertebra is right up to this distance."""
-
-_MAX_NAME_ERROR_MM: Final = 10.0
-"""A name is right up to this distance, if no other vertebra is nearer: half of the distance between neighbors."""
 
 _MIN_OTHER_MM: Final = 8.0
 """A vertebra whose position is not known may be named where every other one is farther away than this."""
@@ -36,7 +30,7 @@ class LevelScore:
     is_required, is_named : bool
         Whether it has to be named, and whether it is.
     is_right : bool
-        Whether it is named within `MAX_ERROR_MM` of its place.
+        Whether it is named within `TrueVertebra.tolerance_mm` of its place.
     is_name_right : bool
         Whether it is named nearer to its place than to any other vertebra's.
     error_mm : float
@@ -148,8 +142,8 @@ def _score_level(level: str, prediction: Prediction, vertebrae: Mapping[str, Tru
         if true is not None and true.point_lps_mm is None:
             is_right = is_name_right = true.coverages != {"absent"} and nearest_other > _MIN_OTHER_MM
         elif true is not None and true.coverages != {"absent"}:
-            is_name_right = distance <= min(_MAX_NAME_ERROR_MM, nearest_other)
-            is_right = is_name_right and distance <= MAX_ERROR_MM
+            is_name_right = distance <= min(MAX_NAME_ERROR_MM, nearest_other)
+            is_right = is_name_right and distance <= true.tolerance_mm
     coverages = true.coverages if true is not None else frozenset(["absent"])
     return LevelScore(
         level,

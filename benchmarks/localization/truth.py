@@ -1,7 +1,7 @@
 """What a scan shows: the vertebrae of a reader or of a phantom, and which of them a localizer has to name."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,15 @@ from cspine.core.typing import Floats
 
 REFERENCE: Final = Path(__file__).parents[1] / "reference" / "real_ct_vertebrae.json"
 """The vertebrae that a reader saw in each real scan."""
+
+MAX_ERROR_MM: Final = 5.0
+"""A named vertebra is right up to this distance."""
+
+MAX_NAME_ERROR_MM: Final = 10.0
+"""A name is right up to this distance, if no other vertebra is nearer: half of the distance between neighbors."""
+
+_MAX_READ_ERROR_MM: Final = 3.0
+"""Where a reader's own error is larger than this, a vertebra need not be named, and is right if its name is."""
 
 _REQUIRED_INSIDE_MM: Final = 2.0
 """A vertebra has to be named where its origin lies this far inside the scan."""
@@ -46,6 +55,8 @@ class TrueVertebra:
         Coverages that count as right: two of them where a reader cannot tell.
     is_required : bool
         Whether it has to be named.
+    tolerance_mm : float
+        Largest distance at which it is right.
     """
 
     level: str
@@ -53,6 +64,7 @@ class TrueVertebra:
     axes_lps: Floats | None
     coverages: frozenset[Coverage]
     is_required: bool
+    tolerance_mm: float = MAX_ERROR_MM
 
 
 @dataclass(frozen=True)
@@ -101,25 +113,26 @@ def read_truth(name: str, real: Path, reference: Path = REFERENCE) -> ScanTruth:
     cords_file = real / "openkbp" / "cord_lps_mm.json"
     cords = read_json(cords_file) if cords_file.is_file() else {}
     cord = np.array(cords[key], np.float64) if key in cords else None
-    if scan is None:
+    if scan is None or scan["naming"]["certainty"] == "doubtful":
         return ScanTruth(None, cord)
     vertebrae = {level: _read_vertebra(level, entry) for level, entry in scan["vertebrae"].items()}
     return ScanTruth(vertebrae, cord)
 
 
 def _read_vertebra(level: str, entry: Mapping[str, Any]) -> TrueVertebra:
-    point, axes = entry.get("origin_lps_mm"), entry.get("axes_lps")
-    coverage = _COVERAGE_OF[entry["scanned"]]
+    coverage, is_exact = _COVERAGE_OF[entry["scanned"]], (entry.get("accuracy_mm") or 0.0) <= _MAX_READ_ERROR_MM
+    point, axes = (None if entry.get(key) is None else np.array(entry[key], float) for key in ("origin_lps_mm", "axes"))
     return TrueVertebra(
         level,
-        None if point is None else np.array(point, np.float64),
-        None if axes is None else np.array(axes, np.float64).T,
+        point,
+        axes,
         frozenset([coverage]),
-        is_required=coverage != "absent" and point is not None,
+        is_required=coverage != "absent" and point is not None and is_exact,
+        tolerance_mm=MAX_ERROR_MM if is_exact else MAX_NAME_ERROR_MM,
     )
 
 
-def truth_in(truth: ScanTruth, volume: highdicom.VolumeGeometry, *, is_cut: bool) -> ScanTruth:
+def truth_in(truth: ScanTruth, volume: highdicom.VolumeGeometry, *, is_cut: bool, is_neck: bool = True) -> ScanTruth:
     """Return what a volume shows of a scan.
 
     Parameters
@@ -131,10 +144,14 @@ def truth_in(truth: ScanTruth, volume: highdicom.VolumeGeometry, *, is_cut: bool
     is_cut : bool
         Whether the variant is shorter or narrower than the scan. Coverage then follows from the distance of origins
         from its borders.
+    is_neck : bool
+        Whether levels have to be named; in a scan of another part of the body they may be, where they are right.
     """
     if truth.vertebrae is None:
         return truth
     vertebrae = {level: _vertebra_in(vertebra, volume, is_cut=is_cut) for level, vertebra in truth.vertebrae.items()}
+    if not is_neck:
+        vertebrae = {level: replace(vertebra, is_required=False) for level, vertebra in vertebrae.items()}
     return ScanTruth(vertebrae, truth.cord_lps_mm)
 
 
@@ -146,7 +163,7 @@ def _vertebra_in(vertebra: TrueVertebra, volume: highdicom.VolumeGeometry, *, is
     coverages = vertebra.coverages
     if is_cut:
         coverages = frozenset(_less_covered(coverages, _coverages_at(inside_mm)))
-    return TrueVertebra(vertebra.level, vertebra.point_lps_mm, vertebra.axes_lps, coverages, is_required)
+    return replace(vertebra, coverages=coverages, is_required=is_required)
 
 
 def depth_mm(volume: highdicom.VolumeGeometry, lps_mm: Floats) -> float:
