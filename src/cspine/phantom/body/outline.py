@@ -1,6 +1,7 @@
 """The surface of a whole body: head, neck, trunk and arms, from slim to heavy."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -82,8 +83,13 @@ def _neck(plan: BodyPlan) -> Iterator[Part]:
     low, middle, high = (front[level] + vector(0, 2.0, 0) for level in ("T1", "C5", "C2"))
     yield Part(Rod(low + vector(0, 6, -25), middle, (wide * 1.2, wide), 1.06, (0, 1, 0)), 10.0)
     yield Part(Rod(middle, high + vector(0, -4, 12), (wide, wide * 0.98), 1.06, (0, 1, 0)), 15.0)
-    nape = canal["C7"] + vector(0, 14, -10), canal["C3"] + vector(0, 10, 10)
-    yield Part(Rod(*nape, (wide * 0.8, wide * 0.62), 1.1, (1, 0, 0)), 20.0)
+    nape = (
+        (canal["C7"] + vector(0, 14, -10), 0.8 * wide),
+        (canal["C4"] + vector(0, 10, 0), 0.66 * wide),
+        (plan.head.frame(plan.frames["C0"]).to_lps(plan.head.at(0, 36, 14)), 50.0 * plan.head.width),
+    )
+    for (start, thick), (end, thin) in pairwise(nape):
+        yield Part(Rod(start, end, (thick, thin), 1.1, (1, 0, 0)), 20.0)
 
 
 def _shoulder(plan: BodyPlan, side: Side) -> Iterator[Part]:

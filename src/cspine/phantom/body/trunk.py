@@ -24,6 +24,12 @@ _MAX_SETTLING_MM: Final = 20.0
 
 _BELLY_LEVELS: Final = ("L2", "L4")
 
+_BELLY_HOLLOW_MM: Final = {"L2": 28.0, "L4": 42.0}
+"""How far the belly of slim people lies behind the margin of the ribs."""
+
+_WALL_MM: Final = 16.0
+"""Thickness of the muscles of the belly wall."""
+
 
 @dataclass(frozen=True)
 class Trunk:
@@ -68,9 +74,10 @@ class Trunk:
         z, x, canal_y = self._at(level)
         scale = self.plan.person.scale
         front = float(self.plan.layout.front[level][1])
-        depth = (62.0 + 120.0 * self.girth**1.4) * scale
+        depth = (76.0 + 110.0 * float(self.girth**1.4)) * scale
+        front = min(front - depth, self.cage("T12")[2] + _BELLY_HOLLOW_MM[level] * scale)
         width = self.plan.chest_half_width_mm * 0.9 + self.fat_mm
-        return z, x, front - depth, self._back(canal_y), width
+        return z, x, front, self._back(canal_y), width
 
     @property
     def hips(self) -> tuple[float, float, float, float, float]:
@@ -80,6 +87,11 @@ class Trunk:
         half = 0.5 * abs(float(plan.hips["left"][0] - plan.hips["right"][0]))
         width = half + (62.0 + 12.0 * scale) * scale + 0.7 * self.fat_mm
         return z, x, y - (85.0 + 45.0 * self.girth) * scale, self._back(y + 80.0), width
+
+    @property
+    def _sacrum(self) -> tuple[float, float, float, float, float]:
+        """Cross-section of the skin at the sacrum: that at the hips."""
+        return float(self.plan.layout.front["S1"][2]), *self.hips[1:]
 
     @cached_property
     def skin(self) -> Loft:
@@ -93,9 +105,38 @@ class Trunk:
             stations.append((z, x, front - pad, max(self._back(self._at(level)[2]), back + 5.0), width + 1.4 * pad))
         stations += [self.belly(level) for level in _BELLY_LEVELS]
         z, x, front, back, width = self.hips
-        sacrum_z = float(plan.layout.front["S1"][2])
-        stations += [(height, x, front, back, width) for height in (sacrum_z, z, z - 90.0 * scale)]
+        stations += [self._sacrum, self.hips, (z - 90.0 * scale, x, front, back, width)]
         return loft(stations, 0.55)
+
+    @cached_property
+    def wall(self) -> Loft:
+        """The muscles of the belly wall with all within, from T12 to the thighs."""
+        fat, scale = self.fat_mm, self.plan.person.scale
+        z, x, front, back, width = self.cage("T12")
+        stations = [(z, x, front, back - 4.0, width)]
+        for z, x, front, back, width in (*map(self.belly, _BELLY_LEVELS), self._sacrum, self.hips):
+            stations.append((z, x, front + fat, back - 0.4 * fat, width - fat))
+        z, x, front, back, width = stations[-1]
+        stations.append((z - 85.0 * scale, x, front + 6.0, back - 10.0, width - 6.0))
+        return loft(stations, 0.4)
+
+    @cached_property
+    def cavity(self) -> Loft:
+        """The cavity of belly and pelvis, in front of the spine."""
+        scale, spine, hips = self.plan.person.scale, self.plan.layout.front, self.hips
+        stations = []
+        for level in ("T10", "T12"):
+            z, x, front, _, width = self.cage(level)
+            stations.append((z, x, front + 0.7 * _WALL_MM, float(spine[level][1]) + 6.0, width - _WALL_MM * scale))
+        for level in _BELLY_LEVELS:
+            z, x, front, _, width = self.belly(level)
+            wall = self.fat_mm + _WALL_MM * scale
+            stations.append((z, x, front + wall - 5.0, float(spine[level][1]) + 6.0, width - wall))
+        z, x, front, _, width = hips
+        wall, back = self.fat_mm + _WALL_MM * scale, float(spine["S1"][1])
+        stations += [(height, x, front + wall - 5.0, back, width - wall) for height in (self._sacrum[0], z)]
+        stations.append((z - 40.0 * scale, x, front + wall + 15.0, back - 20.0, 0.6 * (width - wall)))
+        return loft(stations, 0.4)
 
     def _at(self, level: str) -> tuple[float, float, float]:
         x, y, z = self.plan.layout.canal[level].tolist()

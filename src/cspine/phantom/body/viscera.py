@@ -20,8 +20,6 @@ from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
 
 _CAVITY_FAT_HU: Final = -100.0
-_WALL_MM: Final = 16.0
-"""Thickness of the muscles of the belly wall, and of the chest wall with its ribs."""
 
 
 def viscera(plan: BodyPlan, rng: np.random.Generator) -> Iterator[Organ]:
@@ -47,25 +45,13 @@ def viscera(plan: BodyPlan, rng: np.random.Generator) -> Iterator[Organ]:
 
 def _walls(plan: BodyPlan, trunk: Trunk) -> Iterator[Organ]:
     """Yield the walls of chest and belly, and the fat about the organs within."""
-    fat, scale = trunk.fat_mm, plan.person.scale
     cage = [trunk.cage(level) for level in ("T2", "T3", "T4", "T6", "T8", "T10", "T12")]
     chest = [(z, x, front - 1.0, back + 2.0, width + 3.0) for z, x, front, back, width in cage]
     yield Organ((Part(loft(chest, 0.35), 0.0),), MUSCLE - 25.0)
     inside = [(z, x, front + 9.0, back - 8.0, width - 8.0) for z, x, front, back, width in cage]
     yield Organ((Part(loft(inside, 0.35), 0.0),), _CAVITY_FAT_HU)
-    wall = [(z, x, front, back - 4, width) for z, x, front, back, width in cage[-2:]]
-    skin = (trunk.belly("L2"), trunk.belly("L4"), trunk.hips)
-    wall += [(z, x, front + fat, back - 0.4 * fat, width - fat) for z, x, front, back, width in skin]
-    cavity = []
-    for (z, x, front, _, width), level in zip(wall, ("T10", "T12", "L2", "L4", "S1"), strict=True):
-        back = float(plan.layout.front[level][1]) + (6.0 if level != "S1" else 0.0)
-        cavity.append((z, x, front + _WALL_MM * scale * 0.7, back, width - _WALL_MM * scale))
-    z, x, front, back, width = cavity[-1]
-    cavity.append((z - 40.0 * scale, x, front + 20.0, back - 20.0, 0.6 * width))
-    z, x, front, back, width = wall[-1]
-    wall.append((z - 85.0 * scale, x, front + 6.0, back - 10.0, width - 6.0))
-    yield Organ((Part(loft(wall[1:], 0.4), 0.0),), MUSCLE)
-    yield Organ((Part(loft(cavity, 0.4), 0.0),), _CAVITY_FAT_HU)
+    yield Organ((Part(trunk.wall, 0.0),), MUSCLE)
+    yield Organ((Part(trunk.cavity, 0.0),), _CAVITY_FAT_HU)
     spine = plan.layout.front
     for side in SIDES:
         path = [spine[level] + vector(side * x, 14.0, 0) for level, x in (("L1", 28), ("L3", 38), ("S1", 52))]
@@ -92,9 +78,9 @@ def _lungs(plan: BodyPlan, trunk: Trunk, rng: np.random.Generator) -> Iterator[O
         yield Organ((Part(loft(stations, 0.35), 0.0),), hu)
         yield Organ(tuple(_bronchovascular_tree(plan, side, rng)), 20.0, max_background_hu=hu + 60.0)
         z, x, front, back, width = trunk.cage("T10")
-        dome = vector(x + side * width * 0.5, 0.5 * (front + back) - 8.0, z - 52.0 + depth_of_breath + 6.0 * (side < 0))
+        dome = vector(x + side * width * 0.5, 0.5 * (front + back) - 8.0, z - 32.0 + depth_of_breath + 6.0 * (side < 0))
         half_depth = 0.5 * (back - front)
-        yield Organ((Part(Ellipsoid(dome, (0.46 * width, 0.9 * half_depth, 74.0))),), 50.0)
+        yield Organ((Part(Ellipsoid(dome, (0.46 * width, 0.9 * half_depth, 54.0))),), 50.0)
 
 
 def _bronchovascular_tree(plan: BodyPlan, side: float, rng: np.random.Generator) -> Iterator[Part]:

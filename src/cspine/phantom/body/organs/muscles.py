@@ -84,7 +84,7 @@ def _neck(plan: BodyPlan, bulk: float) -> Iterator[Part]:
                 fore,
             ),  # splenius
             ([on_skull(side * 18, 34, 8), at("C2", side * 15, 26)], 13.5, 1.0, fore),  # below the occiput
-            ([on_skull(side * 16, 72, 32), at("C4", side * 20, 48)], 5.5, 2.8, across),  # trapezius
+            ([on_skull(side * 16, 70, 30), at("C4", side * 18, 46)], 5.5, 2.4, across),  # trapezius
             (strap, 5.0, 1.8, across),
         )
         for path, radius, aspect_ratio, axis in paths:
@@ -147,8 +147,8 @@ def _shoulder(plan: BodyPlan, side: Side, bulk: float) -> Iterator[Part]:
     insertion, flat = (vector(-sign * 16, -6, -18), 1.5) if raised else (0.2 * arm + vector(-sign * 14, -16, 0), 3.0)
     for low in (60.0, 15.0):  # pectoral muscle
         breast = vector(x + sign * 0.35 * width, trunk.sternum_y(z + low), z + low)
-        yield Part(Rod(breast, joint + insertion, (6.0 * bulk, 9.0 * bulk), flat), 6.0)
-    flank = vector(x + sign * (width + 3.0), 0.4 * front + 0.6 * float(frames["T8"].center_mm[1]) + 40.0, z - 40.0)
+        yield Part(Rod(breast, joint + insertion, (5.0 * bulk, 8.0 * bulk), flat), 6.0)
+    flank = vector(x + sign * (width - 3.0), 0.4 * front + 0.6 * float(frames["T8"].center_mm[1]) + 40.0, z - 40.0)
     yield Part(
         Rod(flank, joint + 0.2 * arm + vector(-sign * 16, 12, 0), (6.0 * bulk, 11.0 * bulk), 2.6), 6.0
     )  # latissimus
