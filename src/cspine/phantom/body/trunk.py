@@ -96,7 +96,7 @@ class Trunk:
     @cached_property
     def skin(self) -> Loft:
         """The skin from C7 to the hips."""
-        plan, scale = self.plan, self.plan.person.scale
+        scale = self.plan.person.scale
         pad = (9.0 + 16.0 * self.girth) * scale
         z, x, canal_y = self._at("C7")
         stations = [(z, x, canal_y - 40.0 * scale, canal_y + 42.0 * scale, 50.0 * scale)]
