@@ -58,6 +58,8 @@ class Detections:
         those of the detection as a whole.
     anchors : AnchorEvidence
         Other evidence.
+    crop_probabilities : (n, `N_CLASSES`) or None
+        Probability of each class from a second network, which looked at each detection more closely.
     """
 
     class_probabilities: Floats
@@ -65,6 +67,7 @@ class Detections:
     log_odds: Floats
     n_voxels: Indices | None = None
     anchors: AnchorEvidence = field(default_factory=AnchorEvidence)
+    crop_probabilities: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.class_probabilities)
@@ -91,6 +94,7 @@ class Detections:
             self.log_odds[members],
             None if self.n_voxels is None else self.n_voxels[members],
             AnchorEvidence(a.skull_base_lps_mm, ribs, above, below),
+            None if self.crop_probabilities is None else self.crop_probabilities[members],
         )
 
     def log_emissions(self, settings: LevelAssignmentSettings) -> Floats:
@@ -106,6 +110,9 @@ class Detections:
             softmax = np.exp(logits - logits.max(axis=1, keepdims=True))
             probabilities = softmax / softmax.sum(axis=1, keepdims=True)
         log_probabilities = np.log(np.maximum(probabilities, settings.min_class_probability))
+        if self.crop_probabilities is not None:
+            floor = settings.min_class_probability
+            log_probabilities += settings.crop_weight * np.log(np.maximum(self.crop_probabilities, floor))
         if self.has_numbers:
             log_probabilities = log_probabilities[:, _CLASS_OF_LEVEL]
         ribs = self.anchors.rib_log_odds
@@ -117,7 +124,7 @@ class Detections:
     def log_start(self, settings: LevelAssignmentSettings, sizes: Floats) -> Floats:
         """Return the log-odds that the column begins at each detection and level, (n, sizes, states)."""
         n_states, anchors = self.n_states, self.anchors
-        prior = np.array(settings.first_level_log_prior[:n_states] or self._even_log_prior())
+        prior = self.first_level_log_prior(settings)
         log_odds = np.broadcast_to(prior, (len(self), len(sizes), n_states))
         heights_mm = np.concatenate([[0.0], np.cumsum(settings.spacing_mm[: n_states - 1])])
         n_missed = np.zeros((len(self), len(sizes), n_states))
@@ -132,8 +139,10 @@ class Detections:
             log_odds = log_odds - 0.5 * (deviation / settings.skull_log_sd) ** 2
         return np.asarray(log_odds + settings.skip_log_odds * n_missed)
 
-    def _even_log_prior(self) -> Floats:
-        """Return a prior of the levels by which all classes are equally likely, (states,)."""
+    def first_level_log_prior(self, settings: LevelAssignmentSettings) -> Floats:
+        """Return the log-prior of the first level, (states,); where none was fitted, all classes are equally likely."""
+        if settings.first_level_log_prior:
+            return np.array(settings.first_level_log_prior[: self.n_states])
         if not self.has_numbers:
             return np.zeros(self.n_states)
         return np.asarray(-np.log(np.bincount(_CLASS_OF_LEVEL)[_CLASS_OF_LEVEL]))
