@@ -187,6 +187,20 @@ def test_volume_has_the_slices_of_the_scanner_but_no_finer_voxels(body: Body) ->
     assert volume.is_scanned.all()
 
 
+def test_tilted_scan_covers_a_sheared_part_of_its_box(body: Body) -> None:
+    settings = SETTINGS.model_copy(update={"tilt_fraction": 0.25, "round_field_fraction": 0.0})
+    scan = draw_scan(body, "head", settings, np.random.default_rng(2))
+    slope = scan.scanner.grid.affine[2, 1]
+
+    rendered = render_body(body, scan, 8.0)
+    volume = render_body_volume(body, scan, min_spacing_mm=8.0)
+
+    assert slope != 0.0
+    assert 0.2 < rendered.is_scanned.mean() < 0.95
+    assert volume.is_scanned.all()
+    assert volume.affine_lps[2, 1] * slope > 0.0
+
+
 def test_truth_says_how_much_of_each_vertebra_was_scanned(body: Body) -> None:
     scan = draw_scan(body, "C3 to C6", SETTINGS, np.random.default_rng(3))
 

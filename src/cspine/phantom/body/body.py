@@ -118,8 +118,6 @@ def draw_anatomy(rng: np.random.Generator, settings: BodySettings, kind: ScanKin
         *arm_bones(plan),
         *pelvis(plan),
     ]
-    is_bare = rng.random() < settings.bare_fraction
-    around = () if is_bare else tuple(surroundings(plan, rng))
     body = Body(
         person=person,
         posture=posture,
@@ -127,7 +125,7 @@ def draw_anatomy(rng: np.random.Generator, settings: BodySettings, kind: ScanKin
         pillar_spacing_mm={level: pillar_space(frames, level) for level in STACK if level not in {"C1", "C2"}},
         soft_tissue=CoarseSoftTissue(
             tuple(body_outline(plan)),
-            (*viscera(plan, rng), *around),
+            (*viscera(plan, rng), *surroundings(plan, rng)),
             person.girth,
             float(layout.canal["C4"][1]),
             texture,

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from cspine.core.typing import Bools, Floats, Floats32, HounsfieldUnits, Labels
@@ -20,20 +19,26 @@ from cspine.phantom.scanner.inserts import composite_inserts
 from cspine.phantom.scanner.render import RenderedNeck, composite_hard_tissue, composite_vertebra
 from cspine.phantom.scanner.scanner import MAX_HU, MIN_HU
 
-_SOFT_TISSUE_STEP_MM: Final = 2.0
-"""Least spacing at which soft tissue is rasterized; finer grids are interpolated."""
+Factors: TypeAlias = tuple[int, int, int]
+"""Finer voxels along k, j and i."""
 
-_COARSE_MM: Final = 2.0
-"""Spacing from which on bones other than vertebrae are averaged over finer voxels too."""
+_SOFT_TISSUE_STEPS_MM: Final = (2.0, 3.2)
+"""Least and largest spacing at which soft tissue is rasterized; other grids are interpolated or averaged."""
+
+_BONE_STEP_MM: Final = 1.5
+"""Largest spacing at which bones are drawn; coarser voxels are averages. Vertebrae have two voxels in each at least."""
 
 _SMALL_WINDOW: Final = 200_000
-"""Voxels up to which they are averaged so on finer grids too: ribs are, skulls are not."""
+"""Voxels up to which other bones are drawn like vertebrae: ribs are, skulls are not."""
+
+_INSERTS_MM: Final = 90.0
+"""Distance from the spine within which there are implants and their streaks."""
+
+_HALF: Final = np.float32(0.499)
+"""Fraction of a voxel that has to be filled for its label."""
 
 _MAX_VOXELS: Final = 24_000_000
 """Voxels that are rendered at a time."""
-
-_OVERSAMPLING: Final = 2
-"""Finer voxels along each axis over which bones are averaged."""
 
 _FWHM_PER_SD: Final = 2 * float(np.sqrt(2 * np.log(2)))
 
@@ -115,12 +120,15 @@ def render_body_volume(body: Body, scan: BodyScan, *, min_spacing_mm: float = 1.
     min_spacing_mm : float
         Least distance of neighboring voxels; axes with a smaller one are averaged to it.
     """
-    box, native = scan.box_lps_mm, scan.scanner.grid.spacing_mm
-    extent = (box[1] - box[0])[::-1]
-    shape = np.maximum(np.floor(extent / np.maximum(native, min_spacing_mm) + 1e-6).astype(int), 1)
-    spacing = np.where(native >= min_spacing_mm, native, extent / shape)
+    native = scan.scanner.grid
+    finest = np.maximum(native.spacing_mm, min_spacing_mm)
+    shape = np.maximum(np.floor(native.spacing_mm * native.shape / finest + 1e-6).astype(int), 1)
+    ratio = np.where(native.spacing_mm >= min_spacing_mm, 1.0, np.array(native.shape) / shape)
+    affine = native.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ (0.5 * ratio - 0.5)
+    affine[:3, :3] *= ratio
     k, j, i = shape.tolist()
-    return _render(body, scan, Grid.aligned(box[0] + 0.5 * spacing[::-1], spacing.tolist(), (k, j, i)))
+    return _render(body, scan, Grid(affine, (k, j, i)))
 
 
 def _render(body: Body, scan: BodyScan, grid: Grid) -> RenderedBody:
@@ -172,44 +180,69 @@ def render_averaged(body: Body, grid: Grid) -> RenderedNeck:
     """
     hu = _soft_tissue(body, grid)
     rendered = RenderedNeck(hu, np.zeros(grid.shape, np.uint8), np.zeros((1, 1, 1), np.uint8))
-    spacing = float(grid.spacing_mm.max())
-    edge = max(1.0, 0.8 * spacing)
+    fine, coarse = _factors(grid, _BONE_STEP_MM, at_least=2), _factors(grid, _BONE_STEP_MM)
+    margin = 1.0 + float(grid.spacing_mm.max())
+    edge = max(1.0, 0.8 * float(np.median(grid.spacing_mm)))
     for tissue in body.hard_tissues:
-        window = grid.in_frame(tissue.frame).window(bounding_box_of(tissue.parts), 1.0 + spacing)
+        window = grid.in_frame(tissue.frame).window(bounding_box_of(tissue.parts), margin)
 
-        def draw_tissue(fine: RenderedNeck, part: Grid, tissue: HardTissue = tissue) -> None:
-            composite_hard_tissue(fine.hu, tissue, part, fine.labels if tissue.is_skull else None)
+        def draw_tissue(over: RenderedNeck, part: Grid, tissue: HardTissue = tissue) -> None:
+            composite_hard_tissue(over.hu, tissue, part, over.labels if tissue.is_skull else None)
 
-        is_cheap = spacing >= _COARSE_MM or (window is not None and _n_voxels(window) < _SMALL_WINDOW)
-        _average(rendered, grid, window, draw_tissue, _OVERSAMPLING if is_cheap else 1)
+        is_small = window is not None and _n_voxels(window) < _SMALL_WINDOW
+        _average(rendered, grid, window, draw_tissue, fine if is_small else coarse)
     for disc, frame in body.discs:
         composite_organ(hu, Organ((Part(disc, 0.0),), DISC, edge), grid.in_frame(frame))
     for hematoma in body.swelling:
         composite_organ(hu, Organ((Part(hematoma, 0.0),), BLOOD, edge), grid)
     for level in body.levels:
         box = bounding_box_of(body.vertebra_parts(level))
-        window = grid.in_frame(body.frames[level].affine).window(box, 1.0 + spacing)
+        window = grid.in_frame(body.frames[level].affine).window(box, margin)
 
-        def draw_vertebra(fine: RenderedNeck, part: Grid, level: str = level) -> None:
-            composite_vertebra(fine, body, level, part, 0.0)
+        def draw_vertebra(over: RenderedNeck, part: Grid, level: str = level) -> None:
+            composite_vertebra(over, body, level, part, 0.0)
 
-        _average(rendered, grid, window, draw_vertebra, _OVERSAMPLING)
-    composite_inserts(hu, body.inserts, grid, spacing)
+        _average(rendered, grid, window, draw_vertebra, fine)
+    if body.inserts:
+
+        def draw_inserts(over: RenderedNeck, part: Grid) -> None:
+            composite_inserts(over.hu, body.inserts, part, float(part.spacing_mm.max()))
+
+        neck = np.array([body.frames[level].center_mm for level in ("C0", "T2")])
+        box = np.array([neck.min(axis=0), neck.max(axis=0)])
+        _average(rendered, grid, grid.window(box, _INSERTS_MM), draw_inserts, coarse)
     return rendered
 
 
+def _factors(grid: Grid, step_mm: float, at_least: int = 1) -> Factors:
+    """Return how many finer voxels along each axis make steps of a length at most."""
+    k, j, i = np.maximum(np.ceil(grid.spacing_mm / step_mm - 1e-6), at_least).astype(int).tolist()
+    return k, j, i
+
+
 def _soft_tissue(body: Body, grid: Grid) -> Floats32:
-    """Return the HU of soft tissue on a grid; on fine ones it is interpolated from a coarser one of the same axes."""
-    strides = np.maximum(_SOFT_TISSUE_STEP_MM / grid.spacing_mm, 1.0)
-    affine = grid.affine.copy()
+    """Return the HU of soft tissue: averaged over finer voxels on coarse grids, interpolated on fine ones."""
+    factors = _factors(grid, _SOFT_TISSUE_STEPS_MM[1])
+    finer = _finer(grid, factors)
+    strides = np.maximum(_SOFT_TISSUE_STEPS_MM[0] / finer.spacing_mm, 1.0)
+    affine = finer.affine.copy()
     affine[:3, :3] *= strides
-    shape = np.ceil((np.array(grid.shape) - 1) / strides).astype(int) + 1
-    k, j, i = np.maximum(shape, 2).tolist()
+    k, j, i = np.maximum(np.ceil((np.array(finer.shape) - 1) / strides).astype(int) + 1, 2).tolist()
     coarse = Grid(affine, (k, j, i))
     edge = 0.8 * float(coarse.spacing_mm.max())
     organs = tuple(replace(organ, edge_mm=max(organ.edge_mm, edge)) for organ in body.soft_tissue.organs)
     tissue = replace(body.soft_tissue, grid=coarse, organs=organs)
-    return np.array(tissue.resample(grid)) if strides.max() > 1 or coarse.shape != grid.shape else tissue.hu
+    hu = tissue.hu if coarse.shape == finer.shape and strides.max() == 1 else tissue.resample(finer)
+    return np.asarray(_block_means(hu, factors))
+
+
+def _finer(grid: Grid, factors: Factors) -> Grid:
+    """Return the grid of the finer voxels that each voxel of a grid is divided into."""
+    affine = grid.affine.copy()
+    affine[:3, :3] /= factors
+    affine[:3, 3] -= affine[:3, :3] @ ((np.array(factors) - 1) / 2)
+    k, j, i = (count * factor for count, factor in zip(grid.shape, factors, strict=True))
+    return Grid(affine, (k, j, i))
 
 
 def _average(
@@ -217,47 +250,41 @@ def _average(
     grid: Grid,
     window: GridWindow | None,
     draw: Callable[[RenderedNeck, Grid], None],
-    factor: int,
+    factors: Factors,
 ) -> None:
-    """Draw within a window on voxels finer by a factor, and average them.
+    """Draw within a window on finer voxels, and average them.
 
     A voxel has the label of what fills at least half of it.
     """
     if window is None:
         return
     part = grid.crop(window)
-    if factor == 1:
+    if max(factors) == 1:
         draw(RenderedNeck(rendered.hu[window], rendered.labels[window], np.zeros(part.shape, np.uint8)), part)
         return
-    affine = part.affine.copy()
-    affine[:3, :3] /= factor
-    affine[:3, 3] -= affine[:3, :3].sum(axis=1) * (factor - 1) / 2
-    k, j, i = part.shape
-    shape = (k * factor, j * factor, i * factor)
-    spread = np.broadcast_to(rendered.hu[window][:, None, :, None, :, None], (k, factor, j, factor, i, factor))
-    fine = RenderedNeck(spread.reshape(shape), np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
-    draw(fine, Grid(affine, shape))
-    rendered.hu[window] = _block_sums(fine.hu, factor) * np.float32(factor**-3)
-    number = int(fine.labels.max())
+    finer = _finer(part, factors)
+    blocks = [size for pair in zip(part.shape, factors, strict=True) for size in pair]
+    spread = np.broadcast_to(rendered.hu[window][:, None, :, None, :, None], blocks)
+    over = RenderedNeck(spread.reshape(finer.shape), np.zeros(finer.shape, np.uint8), np.zeros(finer.shape, np.uint8))
+    draw(over, finer)
+    rendered.hu[window] = _block_means(over.hu, factors)
+    number = int(over.labels.max())
     if number:
-        filled = _block_sums((fine.labels != 0).view(np.uint8), factor)
-        rendered.labels[window][2 * filled >= factor**3] = number
+        filled = _block_means((over.labels != 0).astype(np.float32), factors)
+        rendered.labels[window][filled >= _HALF] = number
 
 
 def _n_voxels(window: GridWindow) -> int:
     return int(np.prod([part.stop - part.start for part in window]))
 
 
-def _block_sums(values: npt.NDArray[Any], factor: int) -> npt.NDArray[Any]:
-    """Return the sums over blocks of voxels, `factor` along each axis."""
-    for axis in (0, 1, 2):
-        index = [slice(None)] * 3
-        parts = []
-        for number in range(factor):
-            index[axis] = slice(number, None, factor)
-            parts.append(values[tuple(index)])
-        values = sum(parts[1:], start=parts[0])
-    return values
+def _block_means(values: Floats32, factors: Factors) -> Floats32:
+    """Return the means over blocks of voxels."""
+    for axis, factor in enumerate(factors):
+        if factor > 1:
+            parts = [np.moveaxis(values, axis, 0)[number::factor] for number in range(factor)]
+            values = np.moveaxis(sum(parts[1:], start=parts[0]), 0, axis)
+    return values * np.float32(1 / np.prod(factors)) if max(factors) > 1 else values
 
 
 def _scan(ideal: Floats32, body: Body, scan: BodyScan, grid: Grid, rng: np.random.Generator) -> HounsfieldUnits:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -40,6 +41,9 @@ _SLICE_SPACINGS_MM: Final = ((0.3, 1.3), (1.3, 3.2), (3.2, 5.0))
 _SPACING_FRACTIONS: Final = (0.55, 0.30, 0.15)
 """Bounds of the distance between slices of thin, medium and thick ones, and the fractions of scans with them."""
 
+_HEAD_TILTS: Final = 4.0
+"""How much more often the gantry is tilted for scans of the head."""
+
 _MIN_MARGIN_MM: Final = 32.0
 """Least distance of the middle of the spine from the border of the field of view."""
 
@@ -74,10 +78,11 @@ class BodyScan:
 
     @property
     def box_lps_mm(self) -> Floats:
-        """Lower and upper corner of what was scanned, including the outer halves of the outer voxels, (2, 3)."""
+        """Box about all that was scanned, including the outer halves of the outer voxels, (2, 3)."""
         grid = self.scanner.grid
-        low = grid.affine[:3, 3] - 0.5 * grid.spacing_mm[::-1]
-        return np.array([low, low + grid.spacing_mm[::-1] * grid.shape[::-1]])
+        corners = np.array(list(product(*((-0.5, count - 0.5) for count in grid.shape))))
+        points = corners @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+        return np.array([points.min(axis=0), points.max(axis=0)])
 
     def frames(self, body: Body) -> dict[str, Floats]:
         """Return the affine of each vertebra and of the skull (``C0``) to LPS of the scan, (4, 4) by level."""
@@ -110,8 +115,13 @@ def draw_scan(body: Body, kind: ScanKind, settings: BodySettings, rng: np.random
     middle = _draw_middle(body, pose, (low_z, high_z), field, settings, rng)
     shape = (max(int((high_z - low_z) / spacing), 4), matrix, matrix)
     origin = np.round([middle[0] - 0.5 * (field - pixel), middle[1] - 0.5 * (field - pixel), low_z], 3)
+    affine = Grid.aligned(origin, (spacing, pixel, pixel), shape).affine
+    if rng.random() < settings.tilt_fraction * (_HEAD_TILTS if kind.startswith("head") else 1.0):
+        tilt = np.radians(rng.uniform(-22.0, 22.0))  # the gantry tilts about x while the table still moves along z
+        affine[:3, 1] = pixel * np.array([0.0, np.cos(tilt), np.sin(tilt)])
+        affine[2, 3] -= affine[2, 1] * (matrix - 1) / 2
     scanner = Scanner(
-        Grid.aligned(origin, (spacing, pixel, pixel), shape),
+        Grid(affine, shape),
         thickness_mm=float(spacing * rng.uniform(*settings.thickness_to_spacing_ratio)),
         mtf50_per_mm=float(rng.uniform(*settings.mtf50_per_mm)),
         edge_enhancement=0.0,

@@ -63,9 +63,6 @@ class BodySettings(Settings):
         1.2, ge=0.0, le=2.0, description="Factor on the standard deviations of all angles of the posture."
     )
     disorders: DisorderSettings = Field(DisorderSettings(), description="Probabilities of disorders of the neck.")
-    bare_fraction: float = Field(
-        0.1, ge=0.0, le=1.0, description="Fraction of scans from which all that surrounds the person was erased."
-    )
     field_of_view_mm: Range = Field((150.0, 700.0), description="Limits of the width of a slice.")
     off_center_fraction: float = Field(
         0.12, ge=0.0, le=0.4, description="Largest distance of the spine from where it belongs in the field of view."
@@ -85,12 +82,13 @@ class BodySettings(Settings):
     round_field_fraction: float = Field(
         0.4, ge=0.0, le=1.0, description="Fraction of scans with padding outside a circular field of view."
     )
+    tilt_fraction: float = Field(0.04, ge=0.0, le=0.25, description="Fraction of scans with a tilted gantry.")
     roll_sd_deg: float = Field(
         2.5, ge=0.0, description="Standard deviation of the rotation of the person on the table."
     )
 
 
-BODY_GENERATOR: Final = 4
+BODY_GENERATOR: Final = 5
 """Version of the generator: increased whenever the same seed and settings give something else."""
 
 _STREAMS: Final = {"source": 1000, "shifted": 1100}
@@ -148,6 +146,7 @@ BODY_DOMAINS: Final = {
         hu_offset_sd_hu=12.0,
         round_field_fraction=0.6,
         coarse_matrix_fraction=0.25,
+        tilt_fraction=0.06,
         roll_sd_deg=3.5,
     ),
 }
