@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_THINNED_SPACING_MM: Final = COARSE_MM / 2
 """Slices are skipped up to this spacing; two slices per coarse voxel show it almost as well as all."""
 
+REGION_MM: Final = 2 * COARSE_MM
+"""Side of a voxel of the region network's input."""
+
 OFFSET_UNIT_MM: Final = 10.0
 """The localizer predicts positions in cm, so that in training their loss is about as large as that of the classes."""
 
@@ -34,7 +37,7 @@ _CENTER_HU, _HALF_WIDTH_HU = 350.0, 750.0
 
 @dataclass(frozen=True)
 class CoarseVolume:
-    """A scan on voxels of `COARSE_MM`, k towards the head, j to the back, i to the left.
+    """A scan on cubic voxels, k towards the head, j to the back, i to the left.
 
     Attributes
     ----------
@@ -44,27 +47,30 @@ class CoarseVolume:
         Center of the first voxel.
     scanned_mask : (k, j, i) bool
         Which voxels the scan covers; the box of an oblique scan has others, too.
+    spacing_mm : float
+        Side of a voxel.
     """
 
     hu: HounsfieldUnits
     origin_lps_mm: Floats
     scanned_mask: Bools
+    spacing_mm: float = COARSE_MM
 
     @property
     def affine_lps(self) -> Floats:
         """Affine from ``[k, j, i, 1]`` to LPS mm, (4, 4)."""
-        return coarse_affine(self.origin_lps_mm)
+        return coarse_affine(self.origin_lps_mm, self.spacing_mm)
 
     def covers(self, lps_mm: Floats) -> Bools:
         """Return which points, (n, 3) LPS mm, were scanned, (n,)."""
-        index = np.rint((lps_mm - self.origin_lps_mm)[:, ::-1] / COARSE_MM).astype(np.intp)
+        index = np.rint((lps_mm - self.origin_lps_mm)[:, ::-1] / self.spacing_mm).astype(np.intp)
         within = np.all((index >= 0) & (index < self.hu.shape), axis=1)
         within[within] = self.scanned_mask[tuple(index[within].T)]
         return np.asarray(within)
 
     def sample(self, lps_mm: Floats) -> Floats:
         """Return the HU at points, (n, 3) LPS mm, by linear interpolation; nan outside the scanned voxels, (n,)."""
-        index = ((lps_mm - self.origin_lps_mm)[:, ::-1] / COARSE_MM).T
+        index = ((lps_mm - self.origin_lps_mm)[:, ::-1] / self.spacing_mm).T
         hu = np.asarray(scipy.ndimage.map_coordinates(self.hu, index, np.float64, order=1, cval=np.nan))
         if not self._is_scanned_completely:
             hu[~self.covers(lps_mm)] = np.nan
@@ -75,14 +81,14 @@ class CoarseVolume:
         return bool(self.scanned_mask.all())
 
 
-def coarse_affine(origin_lps_mm: npt.ArrayLike) -> Floats:
+def coarse_affine(origin_lps_mm: npt.ArrayLike, spacing_mm: float = COARSE_MM) -> Floats:
     """Return the affine from ``[k, j, i, 1]`` of a coarse volume to LPS mm, (4, 4).
 
     >>> coarse_affine([0.0, 0.0, 90.0]) @ [1, 0, 0, 1]
     array([ 0.,  0., 93.,  1.])
     """
     affine = np.zeros((4, 4))
-    affine[2, 0] = affine[1, 1] = affine[0, 2] = COARSE_MM
+    affine[2, 0] = affine[1, 1] = affine[0, 2] = spacing_mm
     affine[:3, 3], affine[3, 3] = origin_lps_mm, 1.0
     return affine
 

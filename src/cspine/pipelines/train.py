@@ -14,20 +14,20 @@ from cspine.core.run_files import WEIGHTS_FILE
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import read_split
 from cspine.dicom.study_collection import PHANTOM_MARKER
-from cspine.phantom import PhantomSettings
+from cspine.phantom.body.settings import BODY_DOMAINS
 from cspine.training.baseline.settings import BaselineTrainSettings
 from cspine.training.baseline.train import train_baseline
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.train import train_levels
 from cspine.training.localizer.examples import write_phantom_set, write_segmented_set
-from cspine.training.localizer.train import train_localizer
+from cspine.training.localizer.train import LocalizerSamples, train_localizer
 from cspine.training.settings import TrainerSettings
 from cspine.training.summary import TrainingSummary
 from cspine.training.trainer import open_fabric
 
 _PHANTOM_SEED: Final = 7_000
 _N_PHANTOMS: Final = 600
-"""Phantoms that a localizer is trained on beside segmented studies, whose masks do not orient the vertebrae."""
+"""Body phantoms that a localizer is trained on beside segmented studies: few are segmented, and of necks only."""
 
 
 def train_network(
@@ -92,26 +92,37 @@ def _train_levels(data: Path, out: Path, options: dict[str, Any], progress: Prog
 
 def _train_localizer(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
     n_phantoms = options.pop("phantoms", _N_PHANTOMS)
-    settings, workers = _settings(TrainerSettings, options), default_workers()
+    settings = _settings(TrainerSettings, options)
     fabric = open_fabric(settings)
     with fabric.rank_zero_first():  # one of torchrun's processes makes the samples that all train on
-        segmented = write_segmented_set(out / "coarse", data, workers=workers, progress=progress)
-        seed = settings.seed + _PHANTOM_SEED
-        phantoms = write_phantom_set(
-            out / "phantoms",
-            studies=n_phantoms,
-            seed=seed,
-            settings=PhantomSettings(),
-            workers=workers,
-            progress=progress,
+        coarse, fine = (
+            _write_localizer_samples(data, out, n_phantoms, settings.seed + _PHANTOM_SEED, is_fine, progress)
+            for is_fine in (False, True)
         )
-    is_phantom, run = (data / PHANTOM_MARKER).is_file(), out / "run"
-    samples = [*segmented, *phantoms]
-    result = train_localizer(samples, run, settings, is_phantom=is_phantom, fabric=fabric, progress=progress)
+    samples, run = LocalizerSamples(coarse, fine, is_phantom=(data / PHANTOM_MARKER).is_file()), out / "run"
+    result = train_localizer(samples, run, settings, fabric=fabric, progress=progress)
     if result is None:
         return None
     epochs = len(result.curve)
     return TrainingSummary(epochs, result.best_epoch, result.best_loss, result.resumed_from, (run / WEIGHTS_FILE,))
+
+
+def _write_localizer_samples(
+    data: Path, out: Path, n_phantoms: int, seed: int, is_fine: bool, progress: Progress
+) -> list[Path]:
+    """Write samples of segmented studies and of phantoms, and return their files."""
+    folder, workers = out / ("fine" if is_fine else "coarse"), default_workers()
+    segmented = write_segmented_set(folder / "studies", data, is_fine=is_fine, workers=workers, progress=progress)
+    phantoms = write_phantom_set(
+        folder / "phantoms",
+        studies=n_phantoms,
+        seed=seed,
+        settings=BODY_DOMAINS["source"],
+        is_fine=is_fine,
+        workers=workers,
+        progress=progress,
+    )
+    return [*segmented, *phantoms]
 
 
 def _train_baseline(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:

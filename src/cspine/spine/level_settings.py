@@ -67,6 +67,9 @@ class LevelAssignmentSettings(BaseModel):
         40.0, description="Voxels of one vertebra that count as one independent observation of its level."
     )
     max_votes: PositiveNumber = Field(6.0, description="Independent observations of the largest vertebrae.")
+    crop_weight: float = Field(
+        1.0, ge=0.0, description="Factor of the log-probabilities of the network that looks at each vertebra closely."
+    )
     temperature: PositiveNumber = Field(
         1.0, description="The posterior log-probabilities are divided by it; above 1 they become less certain."
     )

@@ -1,14 +1,15 @@
 """The localizer's training set: coarse volumes with labeled vertebrae, as files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from cspine.core.anatomy import VERTEBRAE
-from cspine.core.errors import SourceError
+from cspine.core.anatomy import VERTEBRA_NUMBERS
+from cspine.core.errors import NotAssessableError, SourceError
 from cspine.core.files import atomic_path
 from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
@@ -16,18 +17,36 @@ from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats, HounsfieldUnits, Indices, Labels
 from cspine.dicom.loading import load_volume
 from cspine.dicom.segmentation import load_segmentation
-from cspine.localization.coarse import coarsen
+from cspine.localization.coarse import CoarseVolume
+from cspine.localization.scan import Scan
+from cspine.localization.segmented.segmented_vertebrae import SegmentedVertebrae
 from cspine.models.metadata import COARSE_MM
-from cspine.phantom import PhantomSettings, render_coarse
-from cspine.phantom.settings import GENERATOR
+from cspine.phantom.body.render import RenderedBody, render_body
+from cspine.phantom.body.sampler import draw_body
+from cspine.phantom.body.settings import BODY_GENERATOR, BodySettings, body_stream
 
 MARKER: Final = "coarse.json"
 
-FRAMED_LEVELS: Final = (*VERTEBRAE, "T1", "T2")
-"""The vertebrae whose frames are stored where they are known."""
+FRAMED_LEVELS: Final = tuple(VERTEBRA_NUMBERS)
+"""The vertebrae whose frames are stored where they are known, in the order of their labels from 1 on."""
 
-PHANTOM_MARGIN: Final = 8
-"""Voxels by which a phantom extends beyond its scan, so that vertebrae cut off by the border have complete truth."""
+UNKNOWN_LABEL: Final = 254
+"""Label of voxels of which it is not known whether they belong to a vertebra, or to which."""
+
+FINE_MM: Final = 1.5
+"""Side of a voxel of the frame network's samples, which are interpolated to those of its crops."""
+
+MAX_FINE_LEVELS: Final = 10
+"""Successive vertebrae of a fine sample."""
+
+_LOWER_PROBABILITY: Final = 0.25
+"""Probability that a fine sample shows other than the uppermost vertebrae of a longer scan."""
+
+_FINE_REACH_MM: Final = np.array([[48.0, 42.0, 45.0], [48.0, 66.0, 45.0]])
+"""How far a fine sample extends beyond the lowest and the highest x, y and z of the vertebrae's origins."""
+
+PHANTOM_MARGIN_MM: Final = 24.0
+"""How far a phantom extends beyond its scan, so that vertebrae cut off by the border have complete truth."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +56,17 @@ class LocalizerSample:
     Attributes
     ----------
     hu : (k, j, i) int16
-        On cubic voxels of `COARSE_MM`; k increases towards the head, j to the back, i to the left.
+        On cubic voxels; k increases towards the head, j to the back, i to the left.
     labels : (k, j, i) uint8
-        Vertebrae as the challenge numbers them (1 to 7 for C1 to C7, 8 and above thoracic), and `SKULL_LABEL`.
+        Vertebrae as the challenge and VerSe number them (1 to 7 for C1 to C7, 8 to 19 for T1 to T12, 20 to 24 for L1 to
+        L5, 25 for the sacrum), `UNKNOWN_LABEL`, and `SKULL_LABEL`.
     origin_lps_mm : (3,)
         Center of the first voxel.
+    spacing_mm : float
+        Side of a voxel.
     scanned : (2, 3) int
         First voxel, and one past the last voxel, of the scanned box; labels may extend beyond it.
-    frames : (9, 4, 4)
+    frames : (25, 4, 4)
         Rigid transform from the frame of each of `FRAMED_LEVELS` to LPS mm; NaN where it is not known.
     knows_skull : bool
         Whether the head is labeled.
@@ -53,14 +75,19 @@ class LocalizerSample:
     hu: HounsfieldUnits
     labels: Labels
     origin_lps_mm: Floats
+    spacing_mm: float
     scanned: Indices
     frames: Floats
     knows_skull: bool
 
+    def index_of(self, lps_mm: Floats) -> Floats:
+        """Return the positions ``[k, j, i]`` of points, (n, 3) LPS mm, in voxels."""
+        return np.asarray((lps_mm - self.origin_lps_mm)[:, ::-1] / self.spacing_mm)
+
     def save(self, path: Path) -> None:
-        """Write the sample atomically as a compressed NumPy archive."""
+        """Write the sample atomically as a NumPy archive, which is not compressed: each is read many times."""
         with atomic_path(path) as part, part.open("wb") as file:
-            np.savez_compressed(file, **vars(self))
+            np.savez(file, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> "LocalizerSample":
@@ -76,31 +103,60 @@ class LocalizerSample:
                 values: dict[str, Any] = {name: stored[name] for name in cls.__dataclass_fields__}
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise SourceError(f"{path}: is not a coarse volume; delete the folder and start again") from error
-        return cls(**{**values, "knows_skull": bool(values["knows_skull"])})
+        values |= {"knows_skull": bool(values["knows_skull"]), "spacing_mm": float(values["spacing_mm"])}
+        return cls(**values)
 
 
-def phantom_sample(seed: int, index: int, settings: PhantomSettings) -> LocalizerSample:
-    """Draw a phantom's coarse volume.
-
-    The gantry is never tilted: volumes of tilted scans are resampled to a straight grid before localization.
+def phantom_sample(seed: int, index: int, settings: BodySettings) -> LocalizerSample:
+    """Draw a body phantom's scan on voxels of `COARSE_MM`.
 
     Parameters
     ----------
-    seed, index : int
-        Which phantom is drawn.
-    settings : PhantomSettings
-        Distributions that it is drawn from.
+    seed, index, settings
+        As of `cspine.phantom.body.sampler.draw_body`.
     """
-    straight = settings.model_copy(update={"tilt_fraction": 0.0})
-    coarse = render_coarse(seed, index, straight, spacing_mm=COARSE_MM, margin=PHANTOM_MARGIN)
-    shape = np.array(coarse.hu.shape)
-    scanned = np.array([np.full(3, PHANTOM_MARGIN), shape - PHANTOM_MARGIN])
-    frames = np.stack([coarse.frames[level] for level in FRAMED_LEVELS])
-    return LocalizerSample(coarse.hu, coarse.labels, coarse.affine_lps[:3, 3], scanned, frames, knows_skull=True)
+    body, scan = draw_body(seed, index, settings)
+    return _to_sample(render_body(body, scan, COARSE_MM, margin=round(PHANTOM_MARGIN_MM / COARSE_MM)), COARSE_MM)
 
 
-def segmented_sample(study: Path, segmentation: Path) -> LocalizerSample:
-    """Resample a study and its segmentation, in the challenge's layout, to a sample without frames.
+def fine_phantom_sample(seed: int, index: int, settings: BodySettings) -> LocalizerSample:
+    """Draw the vertebrae of a body phantom's scan on voxels of `FINE_MM`: the uppermost ones, sometimes others.
+
+    Parameters
+    ----------
+    seed, index, settings
+        As of `cspine.phantom.body.sampler.draw_body`.
+    """
+    body, scan = draw_body(seed, index, settings)
+    frames = scan.frames(body)
+    rng = body_stream(seed, index, settings, purpose=50)
+    low, high = scan.box_lps_mm
+    inside = [level for level in body.levels if low[2] - 10.0 < frames[level][2, 3] < high[2] + 10.0]
+    inside = inside or list(body.levels)[:2]
+    first = 0
+    if len(inside) > MAX_FINE_LEVELS and rng.random() < _LOWER_PROBABILITY:
+        first = int(rng.integers(len(inside) - MAX_FINE_LEVELS + 1))
+    chosen = {level: frames[level] for level in inside[first : first + MAX_FINE_LEVELS]}
+    box = np.array(fine_box(chosen, (low - PHANTOM_MARGIN_MM, high + PHANTOM_MARGIN_MM)))
+    return _to_sample(render_body(body, scan, FINE_MM, box_lps_mm=box), FINE_MM)
+
+
+def _to_sample(rendered: RenderedBody, spacing_mm: float) -> LocalizerSample:
+    """Return a sample of a rendered scan; frames of vertebrae that lie outside of it are left out."""
+    frames = np.full((len(FRAMED_LEVELS), 4, 4), np.nan)
+    shape, origin = np.array(rendered.hu.shape), rendered.affine_lps[:3, 3]
+    for number, level in enumerate(FRAMED_LEVELS):
+        if level in rendered.frames:
+            index = (rendered.frames[level][:3, 3] - origin)[::-1] / spacing_mm
+            if np.all((index > -1) & (index < shape)):
+                frames[number] = rendered.frames[level]
+    scanned = np.argwhere(rendered.is_scanned)
+    box = np.array([scanned.min(axis=0), scanned.max(axis=0) + 1]) if len(scanned) else np.zeros((2, 3), np.int64)
+    return LocalizerSample(rendered.hu, rendered.labels, origin, spacing_mm, box, frames, knows_skull=True)
+
+
+def segmented_sample(study: Path, segmentation: Path, *, is_fine: bool = False) -> LocalizerSample:
+    """Resample a study and its segmentation, in the challenge's layout; frames are fitted to the masks.
 
     Parameters
     ----------
@@ -108,26 +164,59 @@ def segmented_sample(study: Path, segmentation: Path) -> LocalizerSample:
         Folder of its DICOM files.
     segmentation : Path
         NIfTI file of labels.
+    is_fine : bool
+        Whether it is a sample of the frame network, at `FINE_MM` about the vertebrae.
 
     Raises
     ------
     InputError
-        Either file cannot be read.
+        Either file cannot be read, or the masks are none of vertebrae.
     """
     volume = load_volume(study)
     labels = load_segmentation(segmentation, volume, is_whole=True)
-    coarse = coarsen(volume)
+    try:
+        vertebrae = SegmentedVertebrae(segmentation, "rsna")(volume).vertebrae
+    except NotAssessableError as error:
+        raise SourceError(error.reason) from error
+    frames = {vertebra.level: vertebra.frame_lps for vertebra in vertebrae}
+    scan = Scan.of(volume)
+    coarse = scan.coarsen(FINE_MM, fine_box(frames, scan.extent_lps_mm)) if is_fine else scan.coarsen(COARSE_MM)
     index = np.indices(coarse.hu.shape).reshape(3, -1)
     to_fine = np.linalg.inv(volume.affine) @ coarse.affine_lps
     fine = np.rint(to_fine[:3, :3] @ index + to_fine[:3, 3:]).astype(np.intp)
     inside = np.all((fine >= 0) & (fine < np.array(labels.shape)[:, None]), axis=0)
     resampled = np.zeros(index.shape[1], np.uint8)
     resampled[inside] = labels[tuple(fine[:, inside])]
-    scanned = np.array([np.zeros(3), coarse.hu.shape], np.int64)
-    frames = np.full((len(FRAMED_LEVELS), 4, 4), np.nan)
+    return to_sample(coarse, resampled.reshape(coarse.hu.shape), frames)
+
+
+def to_sample(coarse: CoarseVolume, labels: Labels, frames: Mapping[str, Floats]) -> LocalizerSample:
+    """Return a sample of a real scan, whose head is not labeled.
+
+    Parameters
+    ----------
+    coarse : CoarseVolume
+        The scan, or a part of it.
+    labels : (k, j, i) uint8
+        As of `LocalizerSample`.
+    frames : dict
+        Level to the affine from the frame of the vertebra to LPS mm.
+    """
+    stored = np.full((len(FRAMED_LEVELS), 4, 4), np.nan)
+    for level, frame in frames.items():
+        stored[FRAMED_LEVELS.index(level)] = frame
+    index = np.argwhere(coarse.scanned_mask)
+    scanned = np.array([index.min(axis=0), index.max(axis=0) + 1])
     return LocalizerSample(
-        coarse.hu, resampled.reshape(coarse.hu.shape), coarse.origin_lps_mm, scanned, frames, knows_skull=False
+        coarse.hu, labels, coarse.origin_lps_mm, coarse.spacing_mm, scanned, stored, knows_skull=False
     )
+
+
+def fine_box(frames: Mapping[str, Floats], extent_lps_mm: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    """Return the corners of a fine sample: about the origins of vertebrae, within the scan."""
+    points = np.array([frame[:3, 3] for frame in frames.values()])
+    low, high = points.min(axis=0) - _FINE_REACH_MM[0], points.max(axis=0) + _FINE_REACH_MM[1]
+    return np.maximum(low, extent_lps_mm[0]), np.minimum(high, extent_lps_mm[1])
 
 
 @dataclass(frozen=True)
@@ -144,7 +233,8 @@ def write_phantom_set(
     *,
     studies: int,
     seed: int,
-    settings: PhantomSettings,
+    settings: BodySettings,
+    is_fine: bool = False,
     workers: int = 1,
     progress: Progress = silent,
 ) -> list[Path]:
@@ -158,8 +248,10 @@ def write_phantom_set(
         Number of phantoms to draw.
     seed : int
         Seed; study i of a seed is always the same.
-    settings : PhantomSettings
+    settings : BodySettings
         Distributions to draw from.
+    is_fine : bool
+        Whether they are samples of the frame network.
     workers : int
         Number of processes that work in parallel.
     progress : Progress
@@ -171,16 +263,19 @@ def write_phantom_set(
         As `cspine.phantom.dataset.synthesize` does.
     """
     identity = {
-        "kind": "coarse phantoms",
-        "generator": GENERATOR,
+        "kind": "fine phantoms" if is_fine else "coarse phantoms",
+        "generator": BODY_GENERATOR,
         "seed": seed,
         "settings": settings.model_dump(mode="json"),
     }
-    tasks = [_SampleTask(out / f"{index:06d}.npz", phantom_sample, (seed, index, settings)) for index in range(studies)]
+    make = fine_phantom_sample if is_fine else phantom_sample
+    tasks = [_SampleTask(out / f"{index:06d}.npz", make, (seed, index, settings)) for index in range(studies)]
     return _write_samples(out, identity, tasks, workers, progress)
 
 
-def write_segmented_set(out: Path, root: Path, *, workers: int = 1, progress: Progress = silent) -> list[Path]:
+def write_segmented_set(
+    out: Path, root: Path, *, is_fine: bool = False, workers: int = 1, progress: Progress = silent
+) -> list[Path]:
     """Write coarse volumes of a challenge folder's segmented studies, and return their files.
 
     An interrupted run is resumed.
@@ -191,6 +286,8 @@ def write_segmented_set(out: Path, root: Path, *, workers: int = 1, progress: Pr
         Folder of the samples.
     root : Path
         Folder with ``train_images`` and ``segmentations``.
+    is_fine : bool
+        Whether they are samples of the frame network.
     workers, progress
         As of `write_phantom_set`.
 
@@ -207,8 +304,10 @@ def write_segmented_set(out: Path, root: Path, *, workers: int = 1, progress: Pr
     tasks = []
     for path in segmentations:
         uid = path.name.removesuffix(".gz").removesuffix(".nii")
-        tasks.append(_SampleTask(out / f"{uid}.npz", segmented_sample, (root / "train_images" / uid, path)))
-    identity = {"kind": "coarse volumes", "root": str(root.resolve())}
+        make = partial(segmented_sample, is_fine=is_fine)
+        tasks.append(_SampleTask(out / f"{uid}.npz", make, (root / "train_images" / uid, path)))
+    kind = "fine volumes" if is_fine else "coarse volumes"
+    identity = {"format": 2, "kind": kind, "root": str(root.resolve())}
     return _write_samples(out, identity, tasks, workers, progress)
 
 

@@ -1,6 +1,7 @@
-"""Training of the localizer: from coarse volumes to ONNX weights."""
+"""Training of the localizer: from samples to ONNX weights with its three networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -18,15 +19,17 @@ from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
 from cspine.core.settings import digest
 from cspine.core.typing import Floats
-from cspine.localization.tiles import SIDE_MULTIPLE
+from cspine.localization.crops import CROP_CLASSES, CROP_SHAPE
+from cspine.localization.region import SIDE_MULTIPLE
+from cspine.localization.vertebra_network import VERTEBRA_CLASSES
 from cspine.models.metadata import COARSE_MM, LocalizerMetadata
+from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate, mean_occupancy_template
 from cspine.training.curves import draw_curves
 from cspine.training.export import Graph, export_onnx
 from cspine.training.localizer.examples import FRAMED_LEVELS, LocalizerSample
 from cspine.training.localizer.examples import MARKER as SET_MARKER
-from cspine.training.localizer.patch_sampler import N_CLASSES
-from cspine.training.localizer.task import LocalizerTask, build_localizer
+from cspine.training.localizer.networks import NETWORKS, NetworkName
 from cspine.training.settings import TrainerSettings
 from cspine.training.trainer import TrainingResult, fit, open_fabric, open_run
 
@@ -36,44 +39,70 @@ _VALIDATION_STRIDE: Final = 12
 _MAX_TEMPLATE_SAMPLES: Final = 300
 """Samples with known frames over which occupancy templates are averaged."""
 
-_MAX_SIDE_MULTIPLE: Final = 64
-"""Longest side of the exported network's input, in units of `SIDE_MULTIPLE`."""
+_MAX_SIDE_MULTIPLE: Final = 128
+"""Longest side of the exported networks' inputs, in units of `SIDE_MULTIPLE`."""
+
+_MAX_CROPS: Final = 256
 
 
-class _ProbabilityNetwork(nn.Module):
-    """The network with the softmax of its classes."""
+@dataclass(frozen=True)
+class LocalizerSamples:
+    """Files of `cspine.training.localizer.examples.LocalizerSample`, one per patient.
 
-    def __init__(self, network: nn.Module) -> None:
+    Attributes
+    ----------
+    coarse : sequence of Path
+        At 3 mm, for the region network and the vertebra network.
+    fine : sequence of Path
+        At about 1.5 mm, for the frame network.
+    is_phantom : bool
+        Whether all of them are phantoms.
+    """
+
+    coarse: Sequence[Path]
+    fine: Sequence[Path]
+    is_phantom: bool
+
+
+class _Localizer(nn.Module):
+    """The three networks side by side, with the softmax of their classes."""
+
+    def __init__(self, networks: Mapping[NetworkName, nn.Module]) -> None:
         super().__init__()
-        self.network = network
+        self.region, self.vertebrae, self.frames = (networks[name] for name in NETWORKS)
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        outputs = self.network(image)
-        return torch.softmax(outputs[:, :N_CLASSES], dim=1), outputs[:, N_CLASSES:]
+    def forward(self, region: torch.Tensor, image: torch.Tensor, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        vertebrae, frames = self.vertebrae(image), self.frames(crops)
+        n_classes, n_levels = len(VERTEBRA_CLASSES), len(CROP_CLASSES)
+        return (
+            torch.softmax(self.region(region), dim=1),
+            torch.softmax(vertebrae[:, :n_classes], dim=1),
+            vertebrae[:, n_classes:],
+            torch.softmax(frames[:, :n_levels], dim=1),
+            frames[:, n_levels:],
+        )
 
 
 def train_localizer(
-    samples: Sequence[Path],
+    samples: LocalizerSamples,
     out: Path,
     settings: TrainerSettings,
     *,
-    is_phantom: bool,
     fabric: Fabric | None = None,
     progress: Progress = silent,
 ) -> TrainingResult | None:
-    """Train a localizer and export it to ``weights.onnx``; an interrupted run is resumed after its last epoch.
+    """Train the localizer's networks one after the other and export them to ``weights.onnx``.
+
+    An interrupted run is resumed after the last epoch of the network that was being trained.
 
     Parameters
     ----------
-    samples : sequence of Path
-        Files of `cspine.training.localizer.examples.LocalizerSample`, one per patient; every twelfth goes to the
-        validation set.
+    samples : LocalizerSamples
+        What they are trained on; every twelfth sample goes to the validation set.
     out : Path
-        Folder of the run, with its checkpoint and learning curves.
+        Folder of the run; each network has a folder of its own there, with its checkpoint and learning curves.
     settings : TrainerSettings
         Hyperparameters of optimization, batches and data.
-    is_phantom : bool
-        Whether all samples are phantoms.
     fabric : Fabric, optional
         Devices, if `cspine.training.trainer.open_fabric` was called before.
     progress
@@ -82,7 +111,7 @@ def train_localizer(
     Returns
     -------
     TrainingResult or None
-        As of `cspine.training.trainer.fit`.
+        Of the vertebra network; as of `cspine.training.trainer.fit`.
 
     Raises
     ------
@@ -93,34 +122,55 @@ def train_localizer(
     InputError, DiskFullError, OutputError
         As by `cspine.training.trainer.fit`.
     """
-    validation = samples[::_VALIDATION_STRIDE]
-    train = [path for number, path in enumerate(samples) if number % _VALIDATION_STRIDE]
     fabric = fabric or open_fabric(settings)
-    if len(train) < settings.batch_size * fabric.world_size:
-        raise LabelError(
-            f"{len(samples)} coarse volumes are too few for a batch of {settings.batch_size} and a validation set; "
-            "give more studies"
-        )
-    data_hash = digest([_origin(path) for path in samples])[:16]
-    identity = {"format": 2, "kind": "localizer run", "settings": settings.model_dump(mode="json"), "data": data_hash}
+    data_hash = digest([_origin(path) for path in (*samples.coarse, *samples.fine)])[:16]
+    identity = {"format": 3, "kind": "localizer run", "settings": settings.model_dump(mode="json"), "data": data_hash}
     open_run(fabric, out, identity)
-    result = fit(fabric, build_localizer, LocalizerTask(train, validation, settings), out, settings, progress=progress)
-    if result is None:
+    results: dict[NetworkName, TrainingResult] = {}
+    for name, recipe in NETWORKS.items():
+        files = samples.fine if recipe.is_fine else samples.coarse
+        train, validation = split_samples(files, settings.batch_size * fabric.world_size)
+        task, run = recipe.task(train, validation, settings), out / name
+        result = fit(fabric, recipe.build, task, run, settings, stage=f"{name} steps", progress=progress)
+        if result is None:
+            continue
+        title = f"localizer, {name}, seed {settings.seed}"
+        draw_curves(run, result.curve, title=title, is_phantom=samples.is_phantom)
+        results[name] = result
+    if not results:
         return None
-    draw_curves(out, result.curve, title=f"localizer, seed {settings.seed}", is_phantom=is_phantom)
-    population = "phantom cases (no patient)" if is_phantom else "cases, phantoms among them"
+    population = "phantom cases (no patient)" if samples.is_phantom else "cases, phantoms among them"
+    epochs = ", ".join(str(result.best_epoch) for result in results.values())
     metadata = LocalizerMetadata(
-        trained_on=f"{len(train)} {population}, seed {settings.seed}, epoch {result.best_epoch}",
-        phantom_only=is_phantom,
+        trained_on=f"{len(samples.coarse)} {population}, seed {settings.seed}, epochs {epochs}",
+        phantom_only=samples.is_phantom,
         software=__version__,
         training=settings.model_dump(mode="json"),
         settings_hash=settings.hash,
         data_hash=data_hash,
         statement=RESEARCH_USE_ONLY,
-        occupancy_templates=occupancy_templates(train),
+        occupancy_templates=occupancy_templates(samples.coarse),
+        level_assignment=LevelAssignmentSettings(),
     )
-    export_onnx(_graph(result.network), metadata, out / WEIGHTS_FILE)
-    return result
+    export_localizer({name: result.network for name, result in results.items()}, metadata, out / WEIGHTS_FILE)
+    return results["vertebrae"]
+
+
+def split_samples(files: Sequence[Path], n_least: int) -> tuple[list[Path], list[Path]]:
+    """Return the files of the training set and of the validation set.
+
+    Raises
+    ------
+    LabelError
+        There are fewer than `n_least` files for training.
+    """
+    validation = list(files[::_VALIDATION_STRIDE])
+    train = [path for number, path in enumerate(files) if number % _VALIDATION_STRIDE]
+    if len(train) < n_least:
+        raise LabelError(
+            f"{len(files)} samples are too few for a batch of {n_least} and a validation set; give more studies"
+        )
+    return train, validation
 
 
 def _origin(path: Path) -> list[Any]:
@@ -156,11 +206,24 @@ def occupancy_templates(samples: Sequence[Path]) -> dict[str, OccupancyTemplate]
     return {level: mean_occupancy_template(vertebrae, COARSE_MM**3) for level, vertebrae in positions.items()}
 
 
-def _graph(network: nn.Module) -> Graph:
-    side = 2 * SIDE_MULTIPLE
-    example = torch.rand(1, 2, side, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    axes = {
-        2 + axis: SIDE_MULTIPLE * torch.export.Dim(name, min=1, max=_MAX_SIDE_MULTIPLE)
-        for axis, name in enumerate(("k", "j", "i"))
+def export_localizer(networks: Mapping[NetworkName, nn.Module], metadata: LocalizerMetadata, path: Path) -> None:
+    """Write the three networks as one ONNX file; arguments and errors as of `cspine.training.export.export_onnx`."""
+    generator, side = torch.Generator().manual_seed(0), 2 * SIDE_MULTIPLE
+    shapes = ((1, 2, side, side, side), (1, 2, side, side, side), (2, 2, *CROP_SHAPE))
+    region, image, crops = (torch.rand(*shape, generator=generator) * 2 - 1 for shape in shapes)
+    axes: tuple[dict[int, Any], ...] = (
+        _volume_axes("region"),
+        _volume_axes("image"),
+        {0: torch.export.Dim("crops", min=1, max=_MAX_CROPS)},
+    )
+    outputs = ("regions", "chances", "places", "levels", "motions")
+    export_onnx(
+        Graph(_Localizer(networks), (region, image, crops), ("region", "image", "crops"), outputs, axes), metadata, path
+    )
+
+
+def _volume_axes(name: str) -> dict[int, Any]:
+    return {
+        2 + axis: SIDE_MULTIPLE * torch.export.Dim(f"{name}_{letter}", min=1, max=_MAX_SIDE_MULTIPLE)
+        for axis, letter in enumerate("kji")
     }
-    return Graph(_ProbabilityNetwork(network), (example,), ("image",), ("chances", "places"), (axes,))

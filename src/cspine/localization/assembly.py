@@ -1,0 +1,177 @@
+"""Assembly of a spine map: vertebrae with levels, coverage and measures, from what the networks predicted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from cspine.core.anatomy import SEGMENT_NUMBERS
+from cspine.core.typing import Floats
+from cspine.localization.coarse import CoarseVolume
+from cspine.localization.frames import RefinedFrames
+from cspine.localization.instances import Instance
+from cspine.localization.level_assignment import LevelSequence, assign_levels
+from cspine.localization.level_evidence import AnchorEvidence, Detections
+from cspine.localization.missing_levels import find_missing_levels
+from cspine.localization.scan import Scan
+from cspine.localization.vertebra_network import VertebralVoxels
+from cspine.spine.level_settings import LevelAssignmentSettings
+from cspine.spine.occupancy_template import OccupancyTemplate
+from cspine.spine.spine_map import SpineMap, Vertebra, VertebraLabelMap
+
+_LOWEST_TEMPLATE: Final = "T2"
+
+_PROBE_MM: Final = np.arange(3.0, 300.0, 3.0)
+"""Distances along a vertebra's axis at which it is probed whether the scan goes on."""
+
+_MIN_PROBABILITY: Final = 1e-4
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Detections of vertebrae in a scan, from the head down, before their levels are assigned.
+
+    Attributes
+    ----------
+    voxels : VertebralVoxels
+        The vertebra network's outputs.
+    instances : list of Instance
+        The voxels of each.
+    refined : RefinedFrames
+        Their corrected frames, and what the frame network takes them for.
+    """
+
+    voxels: VertebralVoxels
+    instances: list[Instance]
+    refined: RefinedFrames
+
+
+@dataclass(frozen=True)
+class LocalizedScan:
+    """The vertebrae of a scan before they are compared with it.
+
+    Attributes
+    ----------
+    spine_map : SpineMap
+        The vertebrae; empty where none was localized.
+    coarse : CoarseVolume or None
+        The region that the vertebra network saw; None where no neck was found.
+    candidates : Candidates or None
+        All detections, before levels were assigned.
+    """
+
+    spine_map: SpineMap
+    coarse: CoarseVolume | None = None
+    candidates: Candidates | None = field(default=None, repr=False)
+
+
+def to_detections(candidates: Candidates, coarse: CoarseVolume) -> Detections:
+    """Return what the level assignment takes of the detections.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        At least one.
+    coarse : CoarseVolume
+        What the vertebra network saw.
+    """
+    voxels, instances, refined = candidates.voxels, candidates.instances, candidates.refined
+    is_none = np.clip(refined.probabilities[:, 0], _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
+    log_odds = np.array([voxels.log_odds(instance) for instance in instances]) + np.log(1.0 / is_none - 1.0)
+    above_mm, below_mm = (_scanned_length_mm(refined.frames, sign, coarse) for sign in (1.0, -1.0))
+    return Detections(
+        class_probabilities=np.array([voxels.mean_probabilities(instance) for instance in instances]),
+        frames=refined.frames,
+        log_odds=log_odds,
+        n_voxels=np.array([len(instance.members) for instance in instances], np.intp),
+        anchors=AnchorEvidence(scanned_above_mm=above_mm, scanned_below_mm=below_mm),
+        crop_probabilities=refined.probabilities[:, 1:],
+    )
+
+
+def _scanned_length_mm(frames: Floats, sign: float, coarse: CoarseVolume) -> Floats:
+    """Return how far the scan goes on from each origin along the vertebra's axis, up or down, (n,)."""
+    points = frames[:, None, :3, 3] + sign * _PROBE_MM[None, :, None] * frames[:, None, :3, 2]
+    inside = coarse.covers(points.reshape(-1, 3)).reshape(len(frames), -1)
+    return np.asarray(_PROBE_MM[0] * np.cumprod(inside, axis=1).sum(axis=1))
+
+
+def assemble_spine_map(
+    candidates: Candidates,
+    coarse: CoarseVolume,
+    scan: Scan,
+    templates: Mapping[str, OccupancyTemplate],
+    settings: LevelAssignmentSettings,
+) -> SpineMap:
+    """Assign levels to the detections, and measure the vertebrae.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        At least one.
+    coarse : CoarseVolume
+        What the vertebra network saw.
+    scan : Scan
+        The whole scan.
+    templates : dict
+        Level to the mean occupancy of such vertebrae.
+    settings : LevelAssignmentSettings
+        The numbers of the model that assigns levels.
+    """
+    detections = to_detections(candidates, coarse)
+    sequence = assign_levels(detections, settings)
+    if detections.log_odds[sequence.members].sum() <= 0:
+        return SpineMap(())
+    vertebrae = tuple(
+        _measure(sequence, number, member, candidates, scan, templates)
+        for number, member in enumerate(sequence.members.tolist())
+    )
+    return SpineMap(
+        vertebrae,
+        _label_map(sequence, candidates, coarse),
+        doubts=sequence.doubts,
+        not_found=find_missing_levels(vertebrae, scan.covers),
+    )
+
+
+def _measure(
+    sequence: LevelSequence,
+    number: int,
+    member: int,
+    candidates: Candidates,
+    scan: Scan,
+    templates: Mapping[str, OccupancyTemplate],
+) -> Vertebra:
+    """Measure a vertebra of the column; its centroid and volume are of the scanned part."""
+    voxels, instance, frame = candidates.voxels, candidates.instances[member], candidates.refined.frames[member]
+    members, level = instance.members, sequence.names[number]
+    scanned = members[voxels.is_scanned[members]]
+    to_frame = np.linalg.inv(frame)
+    frame_mm = voxels.lps_mm[members] @ to_frame[:3, :3].T + to_frame[:3, 3]
+    half_mm = np.cbrt(voxels.votes.voxel_mm3) / 2
+    template = templates.get(level, templates.get(_LOWEST_TEMPLATE))
+    if template is not None:
+        scanned_fraction = template.scanned_fraction(frame, scan.covers)
+    else:
+        scanned_fraction = float(voxels.weights[scanned].sum() / voxels.weights[members].sum())
+    return Vertebra(
+        level=level,
+        frame_lps=frame,
+        centroid_lps_mm=np.average(voxels.lps_mm[scanned], axis=0, weights=voxels.weights[scanned]),
+        box_mm=np.percentile(frame_mm, [1, 99], axis=0) + np.array([[-half_mm], [half_mm]]),
+        scanned_fraction=scanned_fraction,
+        confidence=float(sequence.confidence[number]),
+        volume_mm3=float(voxels.weights[scanned].sum() * voxels.votes.voxel_mm3),
+        alternatives=sequence.alternatives[number],
+    )
+
+
+def _label_map(sequence: LevelSequence, candidates: Candidates, coarse: CoarseVolume) -> VertebraLabelMap:
+    labels, probability = np.zeros(coarse.hu.shape, np.uint8), np.zeros(coarse.hu.shape, np.float32)
+    for level, member in zip(sequence.names, sequence.members.tolist(), strict=True):
+        members = candidates.instances[member].members
+        voxel = tuple(candidates.voxels.index[members].T)
+        labels[voxel] = SEGMENT_NUMBERS.get(level, 0)
+        probability[voxel] = candidates.voxels.weights[members] if level in SEGMENT_NUMBERS else 0.0
+    return VertebraLabelMap(labels, probability, coarse.affine_lps)

@@ -1,0 +1,121 @@
+"""The region of the neck: which part of a whole scan the vertebra network looks at."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import scipy
+
+from cspine.core.typing import Floats, Floats32
+from cspine.localization.coarse import REGION_MM, CoarseVolume, network_input
+from cspine.localization.scan import Scan
+from cspine.models.metadata import COARSE_MM, PADDING
+
+REGION_CLASSES: Final = ("background", "head", "upper cervical", "lower cervical", "thoracic", "lumbar")
+"""Classes of the region network: upper cervical is C1 and C2."""
+
+SIDE_MULTIPLE: Final = 16
+"""The networks halve their input four times: sides are multiples of this."""
+
+RunNetwork = Callable[[Floats32], Floats32]
+"""Maps an image, (2, k, j, i), to class probabilities, (classes, k, j, i)."""
+
+_UPPER, _LOWER = REGION_CLASSES.index("upper cervical"), REGION_CLASSES.index("lower cervical")
+
+_MIN_PROBABILITY: Final = 0.35
+"""Voxels belong to the neck from this probability on: low, because the vertebra network looks at it once more."""
+
+_MIN_NECK_MM3: Final = 3_000.0
+"""Least volume of bone of a neck: half a vertebra."""
+
+_MARGIN: Final = 2
+"""Voxels around the scan that the region network sees."""
+
+_JOIN_VOXELS: Final = 3
+"""Parts of the neck at most twice this far apart are one region."""
+
+_HALF_WIDTH_MM: Final = 90.0
+"""What the vertebra network sees to each side, and to the front and the back, of the middle of the neck."""
+
+_ABOVE_MM, _BELOW_MM = 54.0, 84.0
+"""What it sees above and below the neck: the skull base, and thoracic vertebrae with their ribs."""
+
+_MAX_LENGTH_MM: Final = 380.0
+
+_BEYOND_MM: Final = COARSE_MM * np.array(PADDING[::-1])
+"""What it sees beyond the scan along x, y and z, so that the origins of vertebrae that the scan cuts off lie inside."""
+
+
+@dataclass(frozen=True)
+class NeckRegion:
+    """The part of a scan that holds the neck.
+
+    Attributes
+    ----------
+    low_lps_mm, high_lps_mm : (3,)
+        Lower and upper corner of its box.
+    neck_mm3 : float
+        Volume of bone of cervical vertebrae.
+    """
+
+    low_lps_mm: Floats
+    high_lps_mm: Floats
+    neck_mm3: float
+
+    def network_box(self, scan: Scan) -> tuple[Floats, Floats]:
+        """Return what the vertebra network sees: the region within the scan and a margin, of sides that it takes.
+
+        Parameters
+        ----------
+        scan : Scan
+            The whole scan.
+
+        Returns
+        -------
+        low, high : (3,)
+            Corners in LPS mm; they differ by multiples of `SIDE_MULTIPLE` voxels of `COARSE_MM`.
+        """
+        low, high = scan.extent_lps_mm
+        low, high = np.maximum(self.low_lps_mm, low - _BEYOND_MM), np.minimum(self.high_lps_mm, high + _BEYOND_MM)
+        side = SIDE_MULTIPLE * COARSE_MM
+        missing = np.ceil(np.maximum(high - low, 1.0) / side - 0.02) * side - (high - low)
+        return low - missing / 2, high + missing / 2
+
+
+def _pad(coarse: CoarseVolume, margin: int) -> Floats32:
+    """Return the network's input with a margin on all sides, up to multiples of `SIDE_MULTIPLE`, (2, k, j, i)."""
+    widths = [(margin, margin + -(count + 2 * margin) % SIDE_MULTIPLE) for count in coarse.hu.shape]
+    return network_input(np.pad(coarse.hu, widths), np.pad(coarse.scanned_mask, widths))
+
+
+def find_neck(coarse: CoarseVolume, run_network: RunNetwork) -> NeckRegion | None:
+    """Return where the neck is in a whole scan, or None where no cervical vertebra is likely.
+
+    Parameters
+    ----------
+    coarse : CoarseVolume
+        The whole scan on voxels of `REGION_MM`.
+    run_network : callable
+        The region network.
+    """
+    k, j, i = (slice(_MARGIN, _MARGIN + count) for count in coarse.hu.shape)
+    part = run_network(_pad(coarse, _MARGIN))[:, k, j, i]
+    neck = part[_UPPER] + part[_LOWER]
+    mask = neck > _MIN_PROBABILITY
+    grown = scipy.ndimage.binary_dilation(mask, iterations=_JOIN_VOXELS) if mask.any() else mask
+    labels, count = scipy.ndimage.label(grown)
+    if not count:
+        return None
+    volumes = np.bincount(labels[mask], weights=neck[mask], minlength=count + 1) * REGION_MM**3
+    largest = int(volumes.argmax())
+    if volumes[largest] < _MIN_NECK_MM3:
+        return None
+    index = np.argwhere(mask & (labels == largest))
+    weights = neck[tuple(index.T)]
+    lps = coarse.origin_lps_mm + REGION_MM * index[:, ::-1]
+    bottom, top = np.quantile(lps[:, 2], [0.01, 0.99])
+    middle = np.average(lps, axis=0, weights=weights)
+    low = np.array([*(middle[:2] - _HALF_WIDTH_MM), max(bottom - _BELOW_MM, top + _ABOVE_MM - _MAX_LENGTH_MM)])
+    high = np.array([*(middle[:2] + _HALF_WIDTH_MM), top + _ABOVE_MM])
+    return NeckRegion(low, high, float(volumes[largest]))

@@ -1,0 +1,141 @@
+"""The localizer's networks: a 3-D U-Net that computes at half of its input's resolution, and a regressor of frames."""
+
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+FACTOR: Final = 2
+"""Voxels along each axis that are packed into the channels of one cell."""
+
+IMAGE_CHANNELS: Final = 2
+"""Scaled HU, and the mask of what was scanned."""
+
+
+def pack(image: torch.Tensor) -> torch.Tensor:
+    """Move blocks of 2 x 2 x 2 voxels into channels: (n, c, k, j, i) to (n, 8 c, k/2, j/2, i/2).
+
+    All convolutions then run on an eighth of the cells, without a loss of information (Shi et al. 2016 describe the
+    inverse, sub-pixel convolution).
+    """
+    n, c, k, j, i = image.shape
+    blocks = image.reshape(n, c, k // FACTOR, FACTOR, j // FACTOR, FACTOR, i // FACTOR, FACTOR)
+    return blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(n, c * FACTOR**3, k // FACTOR, j // FACTOR, i // FACTOR)
+
+
+def unpack(cells: torch.Tensor) -> torch.Tensor:
+    """Invert `pack`."""
+    n, c, k, j, i = cells.shape
+    blocks = cells.reshape(n, c // FACTOR**3, FACTOR, FACTOR, FACTOR, k, j, i)
+    return blocks.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(n, c // FACTOR**3, k * FACTOR, j * FACTOR, i * FACTOR)
+
+
+class _Convolution(nn.Module):
+    """A convolution with batch norm, over 3 x 3 x 3 cells, or of blocks of 2 x 2 x 2 that it halves."""
+
+    def __init__(self, n_in: int, n_out: int, *, halves: bool = False) -> None:
+        super().__init__()
+        size, stride, padding = (FACTOR, FACTOR, 0) if halves else (3, 1, 1)
+        self.convolution = nn.Conv3d(n_in, n_out, size, stride, padding, bias=False)
+        self.norm = nn.BatchNorm3d(n_out)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        normalized: torch.Tensor = self.norm(self.convolution(x))
+        return normalized
+
+
+class _Residual(nn.Module):
+    """Two convolutions, the second with a residual connection."""
+
+    def __init__(self, n_in: int, n_out: int, *, halves: bool) -> None:
+        super().__init__()
+        self.first, self.second = _Convolution(n_in, n_out, halves=halves), _Convolution(n_out, n_out)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.relu(self.first(x))
+        return functional.relu(x + self.second(x))
+
+
+class _Decoder(nn.Module):
+    """Upsampling to the resolution of a skip connection, and a convolution of both."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.upsample = nn.ConvTranspose3d(n_in, n_out, FACTOR, FACTOR)
+        self.join = _Convolution(2 * n_out, n_out)
+
+    def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        return functional.relu(self.join(torch.cat([self.upsample(x), skip], dim=1)))
+
+
+class SpineUNet(nn.Module):
+    """A 3-D U-Net (Cicek et al. 2016) whose convolutions run on packed voxels.
+
+    It maps (n, 2, k, j, i) to (n, `n_outputs`, k, j, i); sides are multiples of `side_multiple`.
+
+    Parameters
+    ----------
+    n_outputs : int
+        Channels of the output.
+    channels : tuple of int
+        Channels at each resolution, from the finest.
+    """
+
+    def __init__(self, n_outputs: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        pairs = list(pairwise(channels))
+        self.stem = _Residual(IMAGE_CHANNELS * FACTOR**3, channels[0], halves=False)
+        self.down = nn.ModuleList(_Residual(above, below, halves=True) for above, below in pairs)
+        self.up = nn.ModuleList(_Decoder(below, above) for above, below in reversed(pairs))
+        self.head = nn.Conv3d(channels[0], n_outputs * FACTOR**3, 1)
+        self.side_multiple = FACTOR ** len(channels)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the outputs of every voxel."""
+        skips = [self.stem(pack(image))]
+        for down in self.down:
+            skips.append(down(skips[-1]))
+        x = skips.pop()
+        for up in self.up:
+            x = up(x, skips.pop())
+        return unpack(self.head(x))
+
+
+class FrameNetwork(nn.Module):
+    """A convolutional network that classifies and aligns the vertebra in the middle of a crop.
+
+    It maps (n, 2, k, j, i) to (n, `n_outputs`).
+
+    Parameters
+    ----------
+    n_outputs : int
+        Numbers that are predicted.
+    crop_shape : (int, int, int)
+        Voxels of a crop along k, j and i.
+    channels : tuple of int
+        Channels at each resolution, from the finest.
+    n_hidden : int
+        Units of the hidden layer.
+    """
+
+    def __init__(
+        self, n_outputs: int, crop_shape: tuple[int, int, int], channels: tuple[int, ...], n_hidden: int = 128
+    ) -> None:
+        super().__init__()
+        self.stem = _Residual(IMAGE_CHANNELS * FACTOR**3, channels[0], halves=False)
+        self.down = nn.ModuleList(_Residual(above, below, halves=True) for above, below in pairwise(channels))
+        sides = [side // FACTOR ** len(channels) for side in crop_shape]
+        self.reduce = nn.Conv3d(channels[-1], 32, 1)
+        self.hidden = nn.Linear(32 * sides[0] * sides[1] * sides[2], n_hidden)
+        self.head = nn.Linear(n_hidden, n_outputs)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the outputs of every crop."""
+        x = self.stem(pack(image))
+        for down in self.down:
+            x = down(x)
+        x = functional.relu(self.reduce(x)).flatten(1)
+        predicted: torch.Tensor = self.head(functional.relu(self.hidden(x)))
+        return predicted
