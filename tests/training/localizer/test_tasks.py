@@ -150,7 +150,7 @@ def test_frame_network_learns_where_a_bead_is(tmp_path: Path) -> None:
     network = build_frame_network()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     losses = []
-    for epoch in range(12):
+    for epoch in range(8):
         for batch in task.train_loader(epoch):
             outputs = network(*task.inputs(batch))
             assert outputs.shape == (CROPS_PER_SAMPLE, len(CROP_CLASSES) + N_MOTION)

@@ -1,0 +1,78 @@
+"""Frames are moved by what the frame network predicts for crops along their own axes."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from cspine.core.typing import Floats, Floats32
+from cspine.localization.coarse import OFFSET_UNIT_MM
+from cspine.localization.crops import CROP_CLASSES, CROP_SHAPE, ROTATION_UNIT_RAD, crop_affine
+from cspine.localization.frames import MAX_MOTION_MM, crop_input, refine_frames
+from cspine.localization.scan import Scan
+
+TRUTH_MM = np.array([1.0, -2.0, 3.0])
+
+
+def scan_with_a_bead() -> Scan:
+    affine = np.zeros((4, 4))
+    affine[2, 0] = affine[1, 1] = affine[0, 2] = 2.0
+    affine[:, 3] = [-59.0, -59.0, -59.0, 1.0]
+    hu = np.full((60, 60, 60), 0, np.int16)
+    k, j, i = np.indices(hu.shape)
+    lps = np.stack([i, j, k], axis=-1) * 2.0 - 59.0
+    hu[np.linalg.norm(lps - TRUTH_MM, axis=-1) < 8.0] = 1000
+    return Scan(hu, affine)
+
+
+def look_for_the_bead(crops: Floats32) -> tuple[Floats32, Floats32]:
+    """Return the motion to the center of what is brighter than the rest."""
+    motions = np.zeros((len(crops), 6), np.float32)
+    for number, crop in enumerate(crops[:, 0]):
+        index = np.argwhere(crop > 0.0).mean(axis=0)
+        motions[number, :3] = (crop_affine(np.eye(4)) @ [*index, 1.0])[:3] / OFFSET_UNIT_MM
+    probabilities = np.zeros((len(crops), len(CROP_CLASSES)), np.float32)
+    probabilities[:, 4] = 1.0
+    return probabilities, motions
+
+
+def frame_at(position_mm: Floats) -> Floats:
+    frame = np.eye(4)
+    frame[:3, :3] = Rotation.from_euler("zyx", [10, -20, 15], degrees=True).as_matrix()
+    frame[:3, 3] = position_mm
+    return frame
+
+
+@pytest.mark.parametrize("error_mm", [2.0, 8.0])
+def test_frames_are_moved_in_their_own_axes(error_mm: float) -> None:
+    frames = np.stack([frame_at(TRUTH_MM + error_mm * axis) for axis in np.eye(3)[[2, 0]]])
+
+    refined = refine_frames(frames, scan_with_a_bead(), look_for_the_bead)
+
+    np.testing.assert_allclose(refined.frames[:, :3, 3], [TRUTH_MM, TRUTH_MM], atol=0.3)
+    np.testing.assert_allclose(refined.frames[:, :3, :3], frames[:, :3, :3])
+    assert refined.probabilities.shape == (2, len(CROP_CLASSES))
+
+
+def test_frames_that_move_far_are_looked_at_once_more_and_motions_are_limited() -> None:
+    calls: list[int] = []
+
+    def leap(crops: Floats32) -> tuple[Floats32, Floats32]:
+        calls.append(len(crops))
+        motions = np.zeros((len(crops), 6), np.float32)
+        motions[0, 0], motions[0, 4] = (9.9, 0.1 / ROTATION_UNIT_RAD) if len(calls) == 1 else (0.0, 0.0)
+        return np.full((len(crops), len(CROP_CLASSES)), 1 / 12, np.float32), motions
+
+    refined = refine_frames(np.stack([np.eye(4), np.eye(4)]), scan_with_a_bead(), leap)
+
+    assert calls == [2, 1]
+    assert refined.frames[0, 0, 3] == pytest.approx(MAX_MOTION_MM)
+    assert np.degrees(np.arccos(refined.frames[0, 0, 0])) == pytest.approx(np.degrees(0.1), rel=1e-3)
+    np.testing.assert_array_equal(refined.frames[1], np.eye(4))
+
+
+def test_crops_say_what_was_not_scanned() -> None:
+    image = crop_input(frame_at(np.array([-50.0, 0.0, 0.0])), scan_with_a_bead())
+
+    assert image.shape == (2, *CROP_SHAPE)
+    assert 0.2 < image[1].mean() < 0.8
+    assert (image[0][image[1] == 0.0] == -1.0).all()

@@ -1,0 +1,79 @@
+"""The region of the neck in whole scans, from what the region network predicts."""
+
+import numpy as np
+import pytest
+
+from cspine.core.typing import Floats32
+from cspine.localization.coarse import REGION_MM
+from cspine.localization.region import REGION_CLASSES, SIDE_MULTIPLE, RunNetwork, find_neck
+from cspine.localization.scan import Scan
+from cspine.models.metadata import COARSE_MM
+
+UPPER, LOWER = REGION_CLASSES.index("upper cervical"), REGION_CLASSES.index("lower cervical")
+
+
+def make_scan(shape: tuple[int, int, int]) -> Scan:
+    affine = np.zeros((4, 4))
+    affine[2, 0] = affine[1, 1] = affine[0, 2] = REGION_MM
+    affine[3, 3] = 1.0
+    return Scan(np.zeros(shape, np.int16), affine)
+
+
+def network_of(boxes: dict[int, tuple[slice, slice, slice]], certainty: float = 0.9) -> RunNetwork:
+    """Return a network that sees classes in boxes of the scan, which begins two voxels after its input."""
+
+    def run(image: Floats32) -> Floats32:
+        assert all(side % SIDE_MULTIPLE == 0 for side in image.shape[1:])
+        outputs = np.zeros((len(REGION_CLASSES), *image.shape[1:]), np.float32)
+        for number, box in boxes.items():
+            outputs[number, *(slice(part.start + 2, part.stop + 2) for part in box)] = certainty
+        return outputs
+
+    return run
+
+
+def test_region_surrounds_the_neck_and_fits_the_network() -> None:
+    scan = make_scan((100, 80, 90))
+    boxes = {UPPER: np.s_[70:75, 40:43, 30:33], LOWER: np.s_[55:70, 40:43, 30:33]}
+
+    region = find_neck(scan.coarsen(REGION_MM), network_of(boxes))
+
+    assert region is not None
+    low, high = region.network_box(scan)
+    np.testing.assert_allclose((high - low) % (SIDE_MULTIPLE * COARSE_MM), 0.0, atol=1e-6)
+    neck = REGION_MM * np.array([[30, 40, 55], [32, 42, 74]])
+    assert (low < neck[0] - 60).all()
+    assert (high > neck[1] + 45).all()
+    assert (high - low)[:2].max() < 250.0
+    assert region.neck_mm3 == pytest.approx(0.9 * 20 * 9 * REGION_MM**3, rel=1e-3)
+
+
+def test_region_ends_near_the_scan() -> None:
+    scan = make_scan((20, 14, 14))
+    boxes = {LOWER: np.s_[0:18, 6:9, 6:9]}
+
+    region = find_neck(scan.coarsen(REGION_MM), network_of(boxes))
+
+    assert region is not None
+    low, high = region.network_box(scan)
+    scan_low, scan_high = scan.extent_lps_mm
+    assert (low >= scan_low - 24.0 - SIDE_MULTIPLE * COARSE_MM / 2).all()
+    assert (high <= scan_high + 24.0 + SIDE_MULTIPLE * COARSE_MM / 2).all()
+
+
+def test_the_largest_of_separate_parts_is_the_neck() -> None:
+    scan = make_scan((100, 60, 60))
+    boxes = {UPPER: np.s_[5:8, 30:32, 30:32], LOWER: np.s_[60:80, 30:33, 30:33]}
+
+    region = find_neck(scan.coarsen(REGION_MM), network_of(boxes))
+
+    assert region is not None
+    assert region.low_lps_mm[2] > 8 * REGION_MM
+
+
+def test_little_or_unlikely_bone_is_no_neck() -> None:
+    scan = make_scan((60, 40, 40))
+
+    assert find_neck(scan.coarsen(REGION_MM), network_of({UPPER: np.s_[30:32, 20:22, 20:22]})) is None
+    assert find_neck(scan.coarsen(REGION_MM), network_of({LOWER: np.s_[10:40, 20:23, 20:23]}, certainty=0.2)) is None
+    assert find_neck(scan.coarsen(REGION_MM), network_of({})) is None
