@@ -26,7 +26,8 @@ def network_of(boxes: dict[int, tuple[slice, slice, slice]], certainty: float = 
         assert all(side % SIDE_MULTIPLE == 0 for side in image.shape[1:])
         outputs = np.zeros((len(REGION_CLASSES), *image.shape[1:]), np.float32)
         for number, box in boxes.items():
-            outputs[number, *(slice(part.start + 2, part.stop + 2) for part in box)] = certainty
+            k, j, i = (slice(part.start + 2, part.stop + 2) for part in box)
+            outputs[number, k, j, i] = certainty
         return outputs
 
     return run

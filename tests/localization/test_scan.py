@@ -19,7 +19,7 @@ def smooth(lps: Floats) -> Floats:
 
 
 def make_scan(affine: Floats, shape: tuple[int, int, int]) -> Scan:
-    index = np.stack(np.indices(shape), axis=-1)
+    index = np.moveaxis(np.indices(shape), 0, -1)
     hu = smooth(index @ affine[:3, :3].T + affine[:3, 3])
     return Scan(np.rint(hu).astype(np.int16), affine)
 
@@ -105,7 +105,8 @@ def test_block_means_keep_their_place(block_mm: float) -> None:
 
     means, affine = block_means(scan.hu, scan.affine_lps, block_mm)
 
-    index = np.stack(np.indices(means.shape), axis=-1)[:-1, :-1, :-1]  # the last blocks are padded
+    rows, lines, columns = means.shape
+    index = np.moveaxis(np.indices((rows, lines, columns)), 0, -1)[:-1, :-1, :-1]  # the last blocks are padded
     expected = smooth(index @ affine[:3, :3].T + affine[:3, 3])
     np.testing.assert_allclose(means[:-1, :-1, :-1], expected, atol=1.0)
     assert np.linalg.norm(affine[:3, :3], axis=0).max() <= max(block_mm, 1.1) + 1e-6

@@ -11,7 +11,7 @@ from cspine.training.localizer.examples import FRAMED_LEVELS, LocalizerSample
 
 def draw_sample(levels: tuple[str, ...], spacing_mm: float = COARSE_MM, *, has_frames: bool = True) -> LocalizerSample:
     """Return a sample with a bead of bone for each level, 15 mm apart, tilted a little, below a plate of skull."""
-    shape = np.round(np.array([210.0, 120.0, 120.0]) / spacing_mm).astype(int)
+    shape = round(210.0 / spacing_mm), round(120.0 / spacing_mm), round(120.0 / spacing_mm)
     hu, labels = np.full(shape, 30, np.int16), np.zeros(shape, np.uint8)
     origin = np.array([-60.0, -60.0, -150.0])
     frames = np.full((len(FRAMED_LEVELS), 4, 4), np.nan)
@@ -25,7 +25,7 @@ def draw_sample(levels: tuple[str, ...], spacing_mm: float = COARSE_MM, *, has_f
             frames[FRAMED_LEVELS.index(level)] = frame
     hu[lps[..., 2] > 30.0], labels[lps[..., 2] > 30.0] = 900, SKULL_LABEL
     margin = round(12.0 / spacing_mm)
-    scanned = np.array([np.full(3, margin), shape - margin])
+    scanned = np.array([np.full(3, margin), np.array(shape) - margin])
     return LocalizerSample(hu, labels, origin, spacing_mm, scanned, frames, knows_skull=True)
 
 

@@ -156,7 +156,7 @@ def test_frame_network_learns_where_a_bead_is(tmp_path: Path) -> None:
             assert outputs.shape == (CROPS_PER_SAMPLE, len(CROP_CLASSES) + N_MOTION)
             loss = task.loss(outputs, batch)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.item())
 
