@@ -44,7 +44,12 @@ def full_skull(plan: BodyPlan, rng: np.random.Generator) -> Iterator[HardTissue]
         Random number generator; it is advanced.
     """
     shape, frame = plan.head, plan.head.frame(plan.frames["C0"]).affine
-    for bone in (*_cranium(shape, diploe_hu=rng.uniform(400.0, 950.0)), *_temporal_bones(shape, rng), *face(shape, rng), *_sinuses(shape, rng)):
+    for bone in (
+        *_cranium(shape, diploe_hu=rng.uniform(400.0, 950.0)),
+        *_temporal_bones(shape, rng),
+        *face(shape, rng),
+        *_sinuses(shape, rng),
+    ):
         yield replace(bone, frame=frame, is_skull=True)
 
 

@@ -36,7 +36,7 @@ def flesh(plan: BodyPlan, outline: list[Part], rng: np.random.Generator) -> Iter
     lean = float(np.clip(1.0 - 1.6 * plan.person.girth + rng.normal(0, 0.2), 0.0, 1.0))
     tone = MUSCLE - 0.25 * max(plan.person.age_years - 50.0, 0.0) + rng.normal(0, 5.0)
     yield Organ(tuple(inflated(part, -_SKIN_MM) for part in outline), FAT + _LEAN_HU * lean)
-    bulk = float(np.clip(rng.normal(1.0, 0.1) + 0.1 * lean, 0.75, 1.25)) * plan.person.scale
+    bulk = float(np.clip(rng.normal(1.08, 0.1) + 0.1 * lean, 0.8, 1.3)) * plan.person.scale
     yield Organ(tuple(_neck(plan, bulk)), tone)
     yield Organ(tuple(in_skull(plan, list(_face(plan)))), tone)
     glands = [Part(Ellipsoid(plan.head.at_jaw(side * 25, -48, -42), (9.0, 13.0, 11.0))) for side in SIDES]
@@ -163,6 +163,7 @@ def _limbs(plan: BodyPlan, side: Side, bulk: float) -> Iterator[Part]:
         yield Part(Rod(upper, lower, (radius * bulk, 0.75 * radius * bulk)), 3.0)
     yield Part(Rod(elbow, wrist, (29.0 * bulk, 17.0 * bulk), 1.15, (1, 0, 0)), 4.0)
     knee = hip + vector(sign * 10.0, -10.0, -350.0) * scale
-    yield Part(Rod(hip + vector(0, -6, -30), knee, (64.0 * bulk, 50.0 * bulk)), 8.0)
+    thigh = min(64.0 * bulk, (67.0 + 26.0 * plan.person.girth) * scale)
+    yield Part(Rod(hip + vector(0, -2, -30), knee, (thigh, 0.72 * thigh)), 8.0)
     yield Part(Ellipsoid(hip + vector(sign * 2, 58, 0), (54.0 * bulk, 28.0 * bulk, 62.0 * bulk)), 8.0)  # buttock
-    yield Part(Ellipsoid(hip + vector(sign * 44, 4, 32), (22.0 * bulk, 44.0 * bulk, 58.0 * bulk)), 8.0)
+    yield Part(Ellipsoid(hip + vector(sign * 44, 4, 32), (19.0 * bulk, 40.0 * bulk, 54.0 * bulk)), 8.0)
