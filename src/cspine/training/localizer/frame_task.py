@@ -18,7 +18,7 @@ from cspine.training.localizer.classes import VERTEBRA_TABLE
 from cspine.training.localizer.examples import LocalizerSample
 from cspine.training.localizer.geometry import PatchGeometry
 from cspine.training.localizer.intensities import random_appearance
-from cspine.training.localizer.network import FrameNetwork
+from cspine.training.localizer.network import FACTOR, FrameNetwork
 from cspine.training.localizer.patches import resample_hu
 from cspine.training.settings import TrainerSettings
 from cspine.training.task import ALL_DATA, VAL_LOSS, Batch, DataShard, Loader, load_batches
@@ -55,7 +55,10 @@ _VALIDATION_SEED: Final = 424_244
 
 def build_frame_network() -> FrameNetwork:
     """Return a new frame network: (n, 2, k, j, i) to the logits of `CROP_CLASSES` and the motion of the frame."""
-    return FrameNetwork(N_CLASSES + N_MOTION, CROP_SHAPE, CHANNELS)
+    k, j, i = (side // FACTOR for side in CROP_SHAPE)
+    index = FACTOR * np.indices((k, j, i)) + (FACTOR - 1) / 2
+    position_mm = np.tensordot(crop_affine(np.eye(4))[:3, :3], index - crop_center_index()[:, None, None, None], axes=1)
+    return FrameNetwork(N_CLASSES, torch.from_numpy((position_mm / OFFSET_UNIT_MM).astype(np.float32)), CHANNELS)
 
 
 def _jitter(frame: Floats, rng: np.random.Generator) -> Floats:

@@ -70,10 +70,30 @@ class _Decoder(nn.Module):
         return functional.relu(self.join(torch.cat([self.upsample(x), skip], dim=1)))
 
 
-class SpineUNet(nn.Module):
-    """A 3-D U-Net (Cicek et al. 2016) whose convolutions run on packed voxels.
+class _UNet(nn.Module):
+    """A 3-D U-Net (Cicek et al. 2016) on packed voxels: (n, 2, k, j, i) to (n, channels, k/2, j/2, i/2)."""
 
-    It maps (n, 2, k, j, i) to (n, `n_outputs`, k, j, i); sides are multiples of `side_multiple`.
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        pairs = list(pairwise(channels))
+        self.stem = _Residual(IMAGE_CHANNELS * FACTOR**3, channels[0], halves=False)
+        self.down = nn.ModuleList(_Residual(above, below, halves=True) for above, below in pairs)
+        self.up = nn.ModuleList(_Decoder(below, above) for above, below in reversed(pairs))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        skips = [self.stem(pack(image))]
+        for down in self.down:
+            skips.append(down(skips[-1]))
+        x = skips.pop()
+        for up in self.up:
+            x = up(x, skips.pop())
+        return x
+
+
+class SpineUNet(_UNet):
+    """A U-Net that predicts the class, and coordinates, of every voxel.
+
+    It maps (n, 2, k, j, i) to (n, `n_outputs`, k, j, i); sides are multiples of 2 to the number of resolutions.
 
     Parameters
     ----------
@@ -84,58 +104,46 @@ class SpineUNet(nn.Module):
     """
 
     def __init__(self, n_outputs: int, channels: tuple[int, ...]) -> None:
-        super().__init__()
-        pairs = list(pairwise(channels))
-        self.stem = _Residual(IMAGE_CHANNELS * FACTOR**3, channels[0], halves=False)
-        self.down = nn.ModuleList(_Residual(above, below, halves=True) for above, below in pairs)
-        self.up = nn.ModuleList(_Decoder(below, above) for above, below in reversed(pairs))
+        super().__init__(channels)
         self.head = nn.Conv3d(channels[0], n_outputs * FACTOR**3, 1)
-        self.side_multiple = FACTOR ** len(channels)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return the outputs of every voxel."""
-        skips = [self.stem(pack(image))]
-        for down in self.down:
-            skips.append(down(skips[-1]))
-        x = skips.pop()
-        for up in self.up:
-            x = up(x, skips.pop())
-        return unpack(self.head(x))
+        return unpack(self.head(super().forward(image)))
 
 
-class FrameNetwork(nn.Module):
-    """A convolutional network that classifies and aligns the vertebra in the middle of a crop.
+class FrameNetwork(_UNet):
+    """A U-Net whose cells vote for the class and the frame of the vertebra in the middle of a crop.
 
-    It maps (n, 2, k, j, i) to (n, `n_outputs`).
+    Each cell predicts the class, the offset to the vertebra's origin, the rotation of its frame, and how much its vote
+    counts; votes are averaged. The sum of a cell's own position and its offset moves with the vertebra, so that the
+    network need not learn every place anew.
+
+    It maps (n, 2, k, j, i) to (n, `n_classes` + 6): logits, translation in `unit_mm`, and rotation vector.
 
     Parameters
     ----------
-    n_outputs : int
-        Numbers that are predicted.
-    crop_shape : (int, int, int)
-        Voxels of a crop along k, j and i.
+    n_classes : int
+        Classes of crops.
+    cells : (3, k, j, i) Tensor
+        Position of each cell relative to the frame, x, y and z, in the unit of the translation.
     channels : tuple of int
         Channels at each resolution, from the finest.
-    n_hidden : int
-        Units of the hidden layer.
     """
 
-    def __init__(
-        self, n_outputs: int, crop_shape: tuple[int, int, int], channels: tuple[int, ...], n_hidden: int = 128
-    ) -> None:
-        super().__init__()
-        self.stem = _Residual(IMAGE_CHANNELS * FACTOR**3, channels[0], halves=False)
-        self.down = nn.ModuleList(_Residual(above, below, halves=True) for above, below in pairwise(channels))
-        sides = [side // FACTOR ** len(channels) for side in crop_shape]
-        self.reduce = nn.Conv3d(channels[-1], 32, 1)
-        self.hidden = nn.Linear(32 * sides[0] * sides[1] * sides[2], n_hidden)
-        self.head = nn.Linear(n_hidden, n_outputs)
+    cells: torch.Tensor
+
+    def __init__(self, n_classes: int, cells: torch.Tensor, channels: tuple[int, ...]) -> None:
+        super().__init__(channels)
+        self.n_classes = n_classes
+        self.votes = nn.Conv3d(channels[0], n_classes + 8, 1)
+        self.register_buffer("cells", cells.flatten(1), persistent=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return the outputs of every crop."""
-        x = self.stem(pack(image))
-        for down in self.down:
-            x = down(x)
-        x = functional.relu(self.reduce(x)).flatten(1)
-        predicted: torch.Tensor = self.head(functional.relu(self.hidden(x)))
-        return predicted
+        votes = self.votes(super().forward(image)).float().flatten(2)
+        weights = torch.softmax(votes[:, :2], dim=2)
+        logits = (votes[:, 8:] * weights[:, :1]).sum(dim=2)
+        translation = ((votes[:, 2:5] + self.cells) * weights[:, 1:]).sum(dim=2)
+        rotation = (votes[:, 5:8] * weights[:, 1:]).sum(dim=2)
+        return torch.cat([logits, translation, rotation], dim=1)
