@@ -6,7 +6,14 @@ import numpy as np
 
 from cspine.classification.prediction import EvidencePicture
 from cspine.core.anatomy import Level
-from cspine.core.findings import FractureTypeFinding, OperatingPointName, PatientFinding, VertebraFinding
+from cspine.core.findings import (
+    MIN_CERTAIN_CONFIDENCE,
+    FractureTypeFinding,
+    OperatingPointName,
+    PatientFinding,
+    VertebraFinding,
+    alternatives_of,
+)
 from cspine.core.typing import Floats
 from cspine.models.metadata import UNSPECIFIED_TYPE, LevelsMetadata, OperatingPoint
 from cspine.spine.spine_map import Vertebra
@@ -15,8 +22,8 @@ from cspine.views.compiled import CompiledVolume
 _N_FRACTURE_TYPES: Final = 3
 """Fracture types that are reported of a vertebra."""
 
-_MIN_CERTAIN_CONFIDENCE: Final = 0.8
-"""A level with less confidence is reported as uncertain."""
+
+_LEVEL_IS_UNCERTAIN: Final = "its level is uncertain"
 
 
 class Probabilities(NamedTuple):
@@ -105,6 +112,7 @@ def vertebra_finding(
         coverage=vertebra.coverage,
         scanned_fraction=min(max(vertebra.scanned_fraction, 0.0), 1.0),
         confidence=vertebra.confidence,
+        alternatives=alternatives_of(vertebra.alternatives),
         centroid_lps_mm=(x, y, z),
         fracture_types=likely_fracture_types(metadata, level, fracture_types) if reached else (),
         evidence=tuple(picture.evidence for picture in pictures),
@@ -179,10 +187,8 @@ def _patient_reasons(vertebrae: list[VertebraFinding], n_lost_files: int) -> tup
         ("in the scan but not found", [each.level for each in vertebrae if each.not_found]),
         (f"not in the {scan}", [v.level for v in vertebrae if v.coverage == "absent" and not v.not_found]),
         (f"only partly in the {scan}", [each.level for each in vertebrae if each.coverage == "partial"]),
-        (
-            "limited image quality or uncertain level",
-            [each.level for each in vertebrae if each.coverage == "complete" and each.reasons],
-        ),
+        ("uncertain level", [each.level_label for each in vertebrae if each.is_level_uncertain]),
+        ("limited image quality", [each.level for each in vertebrae if _is_limited(each)]),
     ):
         if levels:
             reasons.append(f"{text}: {', '.join(levels)}")
@@ -203,6 +209,16 @@ def _vertebra_reasons(vertebra: Vertebra, images: CompiledVolume) -> tuple[str, 
     if vertebra.coverage == "partial":
         percent = f"{100 * vertebra.scanned_fraction:.0f} %"
         reasons.append(f"partly outside {_extent_name(images)}: {percent} was scanned")
-    if vertebra.confidence < _MIN_CERTAIN_CONFIDENCE:
-        reasons.append(f"its level is uncertain ({100 * vertebra.confidence:.0f} %)")
+    others = [f"{level} ({100 * probability:.0f} %)" for level, probability in vertebra.alternatives]
+    if others:
+        names = " or ".join([f"{vertebra.level} ({100 * vertebra.confidence:.0f} %)", *others])
+        reasons.append(f"{_LEVEL_IS_UNCERTAIN}: {names}")
+    elif vertebra.confidence < MIN_CERTAIN_CONFIDENCE:
+        reasons.append(f"{_LEVEL_IS_UNCERTAIN} ({100 * vertebra.confidence:.0f} %)")
     return tuple(reasons)
+
+
+def _is_limited(vertebra: VertebraFinding) -> bool:
+    """Return whether anything but the level and the coverage of a complete vertebra limits its probability."""
+    reasons = [reason for reason in vertebra.reasons if not reason.startswith(_LEVEL_IS_UNCERTAIN)]
+    return vertebra.coverage == "complete" and bool(reasons)

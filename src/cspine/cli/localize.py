@@ -70,6 +70,8 @@ def localize_command(
 
 def _show(spine: "Spine") -> None:
     """Print the vertebrae of a study as a table, or why there are none."""
+    from cspine.core.findings import level_label
+
     print_text("\n[bold]Study[/] ", spine.study_instance_uid)
     if spine.series_reasons:
         print_text("series: ", ", ".join(spine.series_reasons))
@@ -85,6 +87,7 @@ def _show(spine: "Spine") -> None:
             continue
         x, y, z = vertebra.centroid_lps_mm
         scanned, confidence = f"{100 * vertebra.scanned_fraction:.0f}", f"{100 * vertebra.confidence:.0f}"
-        table.add_row(vertebra.level, vertebra.coverage, scanned, confidence, f"{x:.1f}  {y:.1f}  {z:.1f}")
+        label = level_label(vertebra.level, vertebra.alternatives)
+        table.add_row(label, vertebra.coverage, scanned, confidence, f"{x:.1f}  {y:.1f}  {z:.1f}")
     print_table(table)
     print_warnings(spine.warnings)

@@ -125,7 +125,9 @@ def show_findings(findings: "Findings") -> None:
     for vertebra in findings.vertebrae:
         remarks = filter(None, [assessment_label(vertebra.operating_points_reached), *vertebra.reasons])
         bar = _bar(vertebra.probability)
-        table.add_row(vertebra.level, *bar, vertebra.coverage_label, escape_control_characters("; ".join(remarks)))
+        table.add_row(
+            vertebra.level_label, *bar, vertebra.coverage_label, escape_control_characters("; ".join(remarks))
+        )
     print_table(table)
     print_warnings(findings.warnings)
 

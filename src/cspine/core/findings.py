@@ -3,7 +3,7 @@
 ``Findings.model_json_schema()`` is the published schema of ``findings.json`` (``docs/findings.schema.json``).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,6 +18,11 @@ MAX_HEADER_TEXT_LENGTH: Final = 64
 Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 LengthMm = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Coverage = Literal["complete", "partial", "absent"]
+
+MIN_CERTAIN_CONFIDENCE: Final = 0.8
+"""A level with less confidence is reported as uncertain."""
+
+_LEVEL_PATTERN: Final = r"^([CTLS][0-9]+|[TL])$"
 PointMm = tuple[float, float, float]
 AffineRow = tuple[float, float, float, float]
 
@@ -84,6 +89,31 @@ class FractureTypeFinding(_Part):
 
     name: str
     probability: Probability
+
+
+class LevelAlternative(_Part):
+    """Another level that a vertebra may be of."""
+
+    level: Annotated[str, Field(pattern=_LEVEL_PATTERN)]
+    probability: Annotated[Probability, Field(description="Posterior probability of this level.")]
+
+
+def alternatives_of(pairs: Iterable[tuple[str, float]]) -> tuple[LevelAlternative, ...]:
+    """Return the alternatives of a vertebra as findings hold them, from pairs of level and probability."""
+    return tuple(
+        LevelAlternative(level=level, probability=min(max(probability, 0.0), 1.0)) for level, probability in pairs
+    )
+
+
+def level_label(level: str, alternatives: Sequence[LevelAlternative]) -> str:
+    """Return a level with its alternatives, as reports show it.
+
+    >>> level_label("C6", ())
+    'C6'
+    >>> level_label("C6", alternatives_of([("C7", 0.3), ("C5", 0.2)]))
+    'C6 (or C7, C5)'
+    """
+    return f"{level} (or {', '.join(each.level for each in alternatives)})" if alternatives else level
 
 
 OperatingPointName = Literal["rule-out", "triage"]
@@ -159,6 +189,12 @@ class VertebraFinding(_Part):
         ),
     ] = False
     confidence: Annotated[Probability | None, Field(description="Probability of the level assignment, or null.")] = None
+    alternatives: Annotated[
+        tuple[LevelAlternative, ...],
+        Field(
+            description="Other levels that the vertebra may be of, of probability 0.1 or more, the best first."
+        ),
+    ] = ()
     centroid_lps_mm: Annotated[PointMm | None, Field(description="Centroid of the vertebra, LPS in mm, or null.")] = (
         None
     )
@@ -174,6 +210,16 @@ class VertebraFinding(_Part):
     def is_suspicious(self) -> bool:
         """Whether the probability reaches the triage operating point."""
         return "triage" in self.operating_points_reached
+
+    @property
+    def is_level_uncertain(self) -> bool:
+        """Whether the vertebra was found, and its level is not certain."""
+        return bool(self.alternatives) or (self.confidence is not None and self.confidence < MIN_CERTAIN_CONFIDENCE)
+
+    @property
+    def level_label(self) -> str:
+        """What reports show as level: with its alternatives."""
+        return level_label(self.level, self.alternatives)
 
     @property
     def coverage_label(self) -> str:
@@ -237,11 +283,22 @@ class LocatedVertebra(_Part):
     """One localized vertebra."""
 
     level: Annotated[
-        str, Field(pattern=r"^(C[1-7]|T[0-9]+)$", description="C1 to C7, or T1 and so on, counted from C7 down.")
+        str,
+        Field(
+            pattern=_LEVEL_PATTERN,
+            description="C1 to C7, T1 to T12, L1 to L5, S1; `T` or `L` of a vertebra below the neck whose number is "
+            "unknown.",
+        ),
     ]
     coverage: Coverage
     scanned_fraction: Annotated[Probability, Field(description="Fraction of the vertebra that was scanned.")]
     confidence: Annotated[Probability, Field(description="Probability of the level assignment.")]
+    alternatives: Annotated[
+        tuple[LevelAlternative, ...],
+        Field(
+            description="Other levels that the vertebra may be of, of probability 0.1 or more, the best first."
+        ),
+    ] = ()
     centroid_lps_mm: Annotated[PointMm, Field(description="Centroid of its scanned part, LPS in mm.")]
     frame_lps: Annotated[
         tuple[AffineRow, AffineRow, AffineRow, AffineRow],

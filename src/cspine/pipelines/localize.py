@@ -4,7 +4,15 @@ import cspine
 from cspine.classification.prediction import phantom_only_warning
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import InputError, NotAssessableError
-from cspine.core.findings import AffineRow, LocatedVertebra, NotAssessable, PointMm, SoftwareIdentity, Spine
+from cspine.core.findings import (
+    AffineRow,
+    LocatedVertebra,
+    NotAssessable,
+    PointMm,
+    SoftwareIdentity,
+    Spine,
+    alternatives_of,
+)
 from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats
@@ -83,6 +91,7 @@ def _to_located_vertebra(vertebra: Vertebra) -> LocatedVertebra:
         coverage=vertebra.coverage,
         scanned_fraction=min(max(vertebra.scanned_fraction, 0.0), 1.0),
         confidence=min(max(vertebra.confidence, 0.0), 1.0),
+        alternatives=alternatives_of(vertebra.alternatives),
         centroid_lps_mm=_point(vertebra.centroid_lps_mm),
         frame_lps=(a, b, c, d),
         box_mm=(_point(vertebra.box_mm[0]), _point(vertebra.box_mm[1])),

@@ -42,6 +42,7 @@ _PROBABILITY_CODE: Final = {
     "text": "Probability of a fracture",
 }
 _COVERAGE_CODE: Final = {"text": "Extent of the vertebra within the scan"}
+_ALTERNATIVE_CODE: Final = {"text": "Other level that the vertebra may be of, and its probability"}
 _RESEARCH_META: Final = {
     "security": [
         {
@@ -186,7 +187,9 @@ def _conclusion(findings: Findings) -> str:
     probability = f"Probability of any fracture of C1 to C7: {100 * overall.probability:.1f} %."
     not_found = [vertebra.level for vertebra in findings.vertebrae if vertebra.not_found]
     unknown = f" In the scan but not found: {', '.join(not_found)}; no fracture is ruled out." if not_found else ""
-    return f"{probability} {assessment}{unknown} {RESEARCH_USE_ONLY}"
+    labels = [vertebra.level_label for vertebra in findings.vertebrae if vertebra.is_level_uncertain]
+    uncertain = f" Uncertain level: {', '.join(labels)}." if labels else ""
+    return f"{probability} {assessment}{unknown}{uncertain} {RESEARCH_USE_ONLY}"
 
 
 def _observations(
@@ -214,8 +217,14 @@ def _vertebra_observation(vertebra: VertebraFinding, context: _BundleContext) ->
     absent = "was not found, although it lies within the scan" if vertebra.not_found else "is not in the scan"
     site = _vertebra_coding(vertebra.level)
     observation = _observation(context, site, vertebra.probability, absent_reason=f"the vertebra {absent}")
+    components = [
+        {"code": _ALTERNATIVE_CODE, "valueString": f"{each.level} ({100 * each.probability:.0f} %)"}
+        for each in vertebra.alternatives
+    ]
     if vertebra.coverage is not None:
-        observation["component"] = [{"code": _COVERAGE_CODE, "valueString": vertebra.coverage_label}]
+        components.insert(0, {"code": _COVERAGE_CODE, "valueString": vertebra.coverage_label})
+    if components:
+        observation["component"] = components
     return observation | _remarks(vertebra.operating_points_reached, vertebra.reasons)
 
 

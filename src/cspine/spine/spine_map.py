@@ -8,7 +8,7 @@ import scipy
 
 from cspine.core.anatomy import VERTEBRAE, Level
 from cspine.core.errors import NotAssessableError
-from cspine.core.findings import Coverage, NotAssessable
+from cspine.core.findings import Coverage, NotAssessable, alternatives_of, level_label
 from cspine.core.typing import Floats, Floats32, Labels
 
 MIN_COMPLETE_FRACTION: Final = 0.98
@@ -82,6 +82,11 @@ class Vertebra:
     def coverage(self) -> Coverage:
         """Whether it was scanned completely, partially or not at all."""
         return coverage_of(self.scanned_fraction)
+
+    @property
+    def level_label(self) -> str:
+        """The level with its alternatives, as pictures show it."""
+        return level_label(self.level, alternatives_of(self.alternatives))
 
     @property
     def canal_lps_mm(self) -> Floats:

@@ -121,7 +121,7 @@ def draw_capture(findings: Findings, sagittal: SagittalSet, spine: SpineMap | No
         _draw_label(pen, point, text, _YELLOW, 18, anchor)
     for outline in vertebra_outlines(sagittal, spine, index) if spine else []:
         pen.polygon([_to_capture(x, y) for x, y in outline.corners], outline=outline.color, width=2)
-        _draw_label(pen, _to_capture(outline.x, outline.y), outline.level, outline.color, 20, "mm")
+        _draw_label(pen, _to_capture(outline.x, outline.y), outline.label, outline.color, 20, "mm")
     for vertebra in findings.vertebrae:
         _circle_evidence(pen, sagittal, vertebra, index)
     pen.text((8, side + 1.5 * _BAND_HEIGHT), _summary(findings), "white", label_font(15), anchor="lm")
@@ -147,7 +147,7 @@ def _summary(findings: Findings) -> str:
         if overall
         else ""
     )
-    levels = [f"{v.level} {100 * v.probability:.0f} %" for v in findings.vertebrae if v.probability is not None]
+    levels = [f"{v.level_label} {100 * v.probability:.0f} %" for v in findings.vertebrae if v.probability is not None]
     return f"{patient}   {'  '.join(levels)}"
 
 
@@ -162,5 +162,5 @@ def _circle_evidence(pen: ImageDraw.ImageDraw, sagittal: SagittalSet, vertebra: 
     x, y = _to_capture(column + 0.5, row + 0.5)
     box = (x - _CIRCLE_RADIUS, y - _CIRCLE_RADIUS, x + _CIRCLE_RADIUS, y + _CIRCLE_RADIUS)
     pen.ellipse(box, outline=_RED, width=3)
-    text = f"{vertebra.level} {100 * (vertebra.probability or 0.0):.0f} %"
+    text = f"{vertebra.level_label} {100 * (vertebra.probability or 0.0):.0f} %"
     _draw_label(pen, (x + _CIRCLE_RADIUS + 4, y), text, _RED, 16, "lm")

@@ -3,9 +3,11 @@
 from typing import Final
 
 from highdicom.sr import CodedConcept
+from pydicom.sr.codedict import codes
 
 from cspine.core.anatomy import SNOMED_CODES, Level
 from cspine.core.findings import Coverage, OperatingPointName
+from cspine.spine.level_settings import LEVELS
 
 PRIVATE_SCHEME: Final = "99CSPINE"
 """Designator of the private coding scheme; such designators begin with 99 (PS3.16, section 8)."""
@@ -41,6 +43,15 @@ COVERAGES: Final[dict[Coverage, CodedConcept]] = {
 }
 NOT_FOUND: Final = _private("not-found", "Within the scan, but not found")
 
+LEVEL_CERTAINTY: Final = _private("level-certainty", "Certainty of the level")
+LEVEL_CERTAINTIES: Final[dict[bool, CodedConcept]] = {
+    True: _private("level-uncertain", "The level is uncertain"),
+    False: _private("level-certain", "The level is certain"),
+}
+"""By whether the level is uncertain."""
+
+ALTERNATIVE_LEVEL: Final = _private("alternative-level", "Other level that the vertebra may be of")
+
 ASSESSMENT: Final = _private("operating-point", "Operating point reached")
 ASSESSMENTS: Final[dict[OperatingPointName | None, CodedConcept]] = {
     "triage": _private("triage", "Suspicious"),
@@ -52,3 +63,11 @@ ASSESSMENTS: Final[dict[OperatingPointName | None, CodedConcept]] = {
 def vertebra_code(level: Level) -> CodedConcept:
     """Return the SNOMED CT concept of a cervical vertebra."""
     return _snomed(*SNOMED_CODES[level])
+
+
+def alternative_code(level: str) -> CodedConcept | None:
+    """Return the SNOMED CT concept of any numbered vertebra; None of others."""
+    if level not in LEVELS[:-1]:  # pydicom has no vertebra S1
+        return None
+    code = getattr(codes.SCT, f"{level}Vertebra")
+    return _snomed(code.value, code.meaning)

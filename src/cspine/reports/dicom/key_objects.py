@@ -59,4 +59,4 @@ def key_object_selection(context: ReportContext, source: SourceImages) -> KeyObj
 
 def _describe(vertebra: VertebraFinding, location: SlicePosition) -> str:
     number = location.instance_number if location.instance_number is not None else "without a number of its own"
-    return f"{vertebra.level} {100 * (vertebra.probability or 0.0):.0f} % in slice {number}"
+    return f"{vertebra.level_label} {100 * (vertebra.probability or 0.0):.0f} % in slice {number}"

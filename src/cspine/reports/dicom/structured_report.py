@@ -33,6 +33,7 @@ from cspine.core.findings import (
     strongest_operating_point,
 )
 from cspine.reports.dicom.codes import (
+    ALTERNATIVE_LEVEL,
     ASSESSMENT,
     ASSESSMENTS,
     CERVICAL_SPINE,
@@ -41,10 +42,13 @@ from cspine.reports.dicom.codes import (
     COVERAGE,
     COVERAGES,
     FRACTURE,
+    LEVEL_CERTAINTIES,
+    LEVEL_CERTAINTY,
     NO_UNITS,
     NOT_FOUND,
     PRIVATE_SCHEME,
     PROBABILITY,
+    alternative_code,
     vertebra_code,
 )
 from cspine.reports.dicom.report_context import ReportContext
@@ -65,9 +69,9 @@ def structured_report(context: ReportContext, source: SourceImages) -> Comprehen
     """Return the structured report, with one measurement group for the patient and one per level.
 
     A group contains the calibrated probability of a fracture, the operating point that it reaches, the coverage of the
-    vertebra, the location of the strongest evidence as a 3D point (LPS, mm) and the slice that shows it. A fracture is
-    coded as finding only if the vertebra is suspicious. The disclaimer, warnings, and reasons that limit the
-    reliability of a probability are comments.
+    vertebra, whether its level is certain and which others are possible, the location of the strongest evidence as a
+    3D point (LPS, mm) and the slice that shows it. A fracture is coded as finding only if the vertebra is suspicious.
+    The disclaimer, warnings, and reasons that limit the reliability of a probability are comments.
 
     Parameters
     ----------
@@ -117,6 +121,10 @@ def _vertebra_group(
     if vertebra.coverage is not None:
         coverage = NOT_FOUND if vertebra.not_found else COVERAGES[vertebra.coverage]
         evaluations.append(QualitativeEvaluation(COVERAGE, coverage))
+    if vertebra.confidence is not None:
+        evaluations.append(QualitativeEvaluation(LEVEL_CERTAINTY, LEVEL_CERTAINTIES[vertebra.is_level_uncertain]))
+    others = [alternative_code(each.level) for each in vertebra.alternatives]
+    evaluations += [QualitativeEvaluation(ALTERNATIVE_LEVEL, code) for code in others if code is not None]
     if vertebra.probability is not None:
         evaluations.append(_assessment(vertebra.operating_points_reached))
         points = [_point(evidence, source)] if evidence is not None else None

@@ -37,6 +37,8 @@ class VertebraOutline:
     ----------
     level : str
         C1 to C7, T1 and so on.
+    label : str
+        The level with its alternatives, such as ``C6 (or C7)``.
     color : str
         The color of the level, as ``#RRGGBB``.
     x, y : float
@@ -48,6 +50,7 @@ class VertebraOutline:
     """
 
     level: str
+    label: str
     color: str
     x: float
     y: float
@@ -85,6 +88,7 @@ def vertebra_outlines(sagittal: SagittalSet, spine: SpineMap, image: int) -> lis
         outlines.append(
             VertebraOutline(
                 level=vertebra.level,
+                label=vertebra.level_label,
                 color=color_of(vertebra.level),
                 x=center[0],
                 y=center[1],

@@ -102,7 +102,9 @@ def _draw_outline(pen: ImageDraw.ImageDraw, points: Floats, vertebra: Vertebra) 
     for first, last in pairwise([*points[:4], points[0]]):
         _draw_line(pen, first, last, color, is_dashed=vertebra.coverage == "partial")
     column, row = points[4].tolist()
-    pen.text((column, row), vertebra.level, color, label_font(22), anchor="mm", stroke_width=3, stroke_fill="black")
+    pen.text(
+        (column, row), vertebra.level_label, color, label_font(22), anchor="mm", stroke_width=3, stroke_fill="black"
+    )
 
 
 def _draw_line(pen: ImageDraw.ImageDraw, first: Floats, last: Floats, color: str, *, is_dashed: bool) -> None:
