@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--out", "--work", type=Path, required=True, help="run folder")
     parser.add_argument("--localizer", help="name or ONNX file of a localizer; the embedded one if omitted")
     parser.add_argument("--real", type=Path, default=os.environ.get(REAL_DATA) or None, help="folder of real CT")
+    parser.add_argument("--variants", nargs="+", help="variants of real scans to run; all if omitted")
     parser.add_argument("--reference", type=Path, default=REFERENCE, help="vertebrae that a reader saw in real CT")
     parser.add_argument("--earlier", type=Path, default=EARLIER, help="results beside which the tables are set")
     parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="number of body phantoms; none if omitted")
@@ -65,7 +66,8 @@ def main() -> None:
 
 def evaluate_real(options: argparse.Namespace, earlier: dict[str, Any]) -> dict[str, Any]:
     """Run real scans and save their tables; return their results."""
-    run = RealRun(options.out, options.real, options.localizer, options.reference)
+    variants = frozenset(options.variants) if options.variants else None
+    run = RealRun(options.out, options.real, options.localizer, options.reference, variants)
     run_real(run, workers=options.workers, progress=log_progress(options.out / "progress.log"))
     scores = read_scores(run)
     requirements = check_real(scores)

@@ -40,6 +40,8 @@ class NamedVertebra(_Record):
         ``complete`` or ``partial``.
     confidence : float
         Probability that the level is right.
+    alternatives : tuple of str
+        Other levels that are stated as possible, the best first.
     """
 
     level: str
@@ -48,6 +50,7 @@ class NamedVertebra(_Record):
     axes_lps: tuple[Point, Point, Point]
     coverage: Coverage
     confidence: float
+    alternatives: tuple[str, ...] = ()
 
 
 class Prediction(_Record):
@@ -118,6 +121,7 @@ def _named(vertebra: "Vertebra") -> NamedVertebra:
         axes_lps=(x, y, z),
         coverage=vertebra.coverage,
         confidence=float(np.clip(vertebra.confidence, 0.0, 1.0)),
+        alternatives=tuple(level for level, _ in vertebra.alternatives),
     )
 
 

@@ -43,6 +43,8 @@ class Summary:
         Expected calibration error of the confidence that a name is right; nan where no level is named.
     n_wrong_names, n_confident_errors : int
         Wrong names, and those with a confidence above `SURE`.
+    n_right_alternatives : int
+        Wrong names whose stated alternatives hold the right one.
     n_not_found : int
         Required levels that are not named, but stated to lie in the scan.
     n_uncertain : int
@@ -64,6 +66,7 @@ class Summary:
     calibration_error: float
     n_wrong_names: int
     n_confident_errors: int
+    n_right_alternatives: int
     n_not_found: int
     n_uncertain: int
     refusals: dict[str, int]
@@ -93,6 +96,7 @@ def summarize(scores: Sequence[CaseScore]) -> Summary:
         calibration_error=calibration_error(named),
         n_wrong_names=len(wrong),
         n_confident_errors=sum(level.confidence > SURE for level in wrong),
+        n_right_alternatives=sum(level.is_alternative_right for level in wrong),
         n_not_found=sum(level.is_stated_not_found and not level.is_named for _, level in required),
         n_uncertain=sum(bool(score.prediction.doubts) for score in scores),
         refusals=dict(Counter(score.prediction.refusal for score in scores if score.prediction.refusal)),

@@ -14,7 +14,7 @@ from benchmarks.localization.prediction import Prediction, predict_volume, refus
 from benchmarks.localization.scans import REAL_SCANS, RealScan
 from benchmarks.localization.scoring import CaseScore, score
 from benchmarks.localization.truth import REFERENCE, ScanTruth, read_truth, truth_in
-from benchmarks.localization.variants import AS_IS, CUTS, FIELD_CROP
+from benchmarks.localization.variants import AS_IS, CUTS, FIELD_CROP, Variant
 from cspine.core.errors import InputError, NotAssessableError
 from cspine.core.files import read_json, write_json
 from cspine.core.jobs import ResumableJob
@@ -73,21 +73,32 @@ class RealRun:
         File or name of the localizer; the embedded one where None.
     reference : Path
         The vertebrae that a reader saw.
+    variants : frozenset of str or None
+        Names of the variants to run; all where None.
     """
 
     out: Path
     real: Path
     localizer: str | None = None
     reference: Path = REFERENCE
+    variants: frozenset[str] | None = None
 
     def landmarks(self, scan: RealScan) -> dict[str, list[float]]:
         """Return the points that variants of a scan depend on, rounded to 0.1 mm."""
         landmarks = read_truth(scan.name, self.real, self.reference).landmarks()
         return {name: np.round(point, 1).tolist() for name, point in landmarks.items()}
 
+    def variants_of(self, scan: RealScan) -> list[Variant]:
+        """Return the variants of a scan that are run."""
+        return [variant for variant in scan.variants if self.variants is None or variant.name in self.variants]
+
     def is_done(self, scan: RealScan) -> bool:
-        """Return whether a scan was predicted, with the present landmarks."""
-        return self.file(scan).is_file() and read_json(self.file(scan))["landmarks"] == self.landmarks(scan)
+        """Return whether a scan's variants were predicted, with the present landmarks."""
+        if not self.file(scan).is_file():
+            return False
+        record = read_json(self.file(scan))
+        is_current = record["landmarks"] == self.landmarks(scan)
+        return is_current and all(variant.name in record["cases"] for variant in self.variants_of(scan))
 
     def file(self, scan: RealScan) -> Path:
         """Return the file of a scan's predictions."""
@@ -103,12 +114,7 @@ def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> 
         The folder holds the run of another localizer.
     """
     scans = [scan for scan in REAL_SCANS if scan.exists(run.real)]
-    variants = {scan.name: [variant.name for variant in scan.variants] for scan in scans}
-    identity = {
-        "localizer": load_localizer(run.localizer).sha256,
-        "scans": variants,
-    }
-    ResumableJob(run.out / FOLDER, "job.json", identity).open()
+    ResumableJob(run.out / FOLDER, "job.json", {"localizer": load_localizer(run.localizer).sha256}).open()
     outcomes = parallel_map(
         partial(_run_scan, run),
         scans,
@@ -126,20 +132,20 @@ def _run_scan(run: RealRun, scan: RealScan) -> None:
     localizer = load_localizer(run.localizer)
     landmarks = run.landmarks(scan)
     points = {name: np.array(point) for name, point in landmarks.items()}
-    cases = read_cases(run, scan)
+    cases = _read_records(run, scan)
+    if run.file(scan).is_file() and read_json(run.file(scan))["landmarks"] != landmarks:
+        cases = {name: case for name, case in cases.items() if name not in _CUTTING}
+    missing = [variant for variant in run.variants_of(scan) if variant.name not in cases]
     try:
         volume = scan.load(run.real, localizer)
     except (InputError, NotAssessableError) as error:
+        cases |= dict.fromkeys((variant.name for variant in missing), None)
         cases[AS_IS.name] = RealCase(prediction=refused(error))
     else:
-        for variant in scan.variants:
-            if variant.name in cases and variant.name not in _CUTTING:
-                continue
+        for variant in missing:
             changed = variant.apply(volume, points)
-            cases.pop(variant.name, None)
-            if changed is not None:
-                cases[variant.name] = _predict(localizer, changed)
-    records = {name: case.model_dump(mode="json") for name, case in cases.items()}
+            cases[variant.name] = None if changed is None else _predict(localizer, changed)
+    records = {name: None if case is None else case.model_dump(mode="json") for name, case in cases.items()}
     write_json(run.file(scan), {"landmarks": landmarks, "cases": records})
 
 
@@ -151,9 +157,15 @@ def _predict(localizer: Localizer, volume: highdicom.Volume) -> RealCase:
 
 def read_cases(run: RealRun, scan: RealScan) -> dict[str, RealCase]:
     """Return the finished predictions of a scan by variant; none where it was not run."""
+    return {name: case for name, case in _read_records(run, scan).items() if case is not None}
+
+
+def _read_records(run: RealRun, scan: RealScan) -> dict[str, RealCase | None]:
+    """Return the finished predictions of a scan; None of a variant that is the scan itself."""
     if not run.file(scan).is_file():
         return {}
-    return {name: RealCase.model_validate(record) for name, record in read_json(run.file(scan))["cases"].items()}
+    records = read_json(run.file(scan))["cases"]
+    return {name: None if record is None else RealCase.model_validate(record) for name, record in records.items()}
 
 
 def read_scores(run: RealRun) -> list[CaseScore]:

@@ -99,6 +99,7 @@ _MEASURES: Final = (
     ("expected calibration error of level confidence", "calibration_error"),
     ("wrong names", "n_wrong_names"),
     ("wrong names with a confidence above 0.9", "n_confident_errors"),
+    ("wrong names that state the right one as alternative", "n_right_alternatives"),
     ("missing, and stated as not found", "n_not_found"),
     ("scans with uncertain levels", "n_uncertain"),
     ("scans refused", "refusals"),

@@ -43,6 +43,8 @@ class LevelScore:
         Whether the stated coverage is one that counts as right.
     is_stated_not_found : bool
         Whether it is stated to lie in the scan, but was not found.
+    is_alternative_right : bool
+        Whether the level of the nearest vertebra is among the stated alternatives.
     """
 
     level: str
@@ -55,6 +57,7 @@ class LevelScore:
     confidence: float
     is_coverage_right: bool
     is_stated_not_found: bool
+    is_alternative_right: bool
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,7 @@ def _score_level(level: str, prediction: Prediction, vertebrae: Mapping[str, Tru
         confidence=float("nan") if named is None else named.confidence,
         is_coverage_right=prediction.coverage(level) in coverages,
         is_stated_not_found=level in prediction.not_found,
+        is_alternative_right=named is not None and _nearest_level(named, vertebrae) in named.alternatives,
     )
 
 
@@ -173,6 +177,17 @@ def _nearest_other_mm(named: NamedVertebra, level: str, vertebrae: Mapping[str, 
     if not others:
         return float("inf")
     return float(np.linalg.norm(np.array(others) - named.origin_lps_mm, axis=1).min())
+
+
+def _nearest_level(named: NamedVertebra, vertebrae: Mapping[str, TrueVertebra]) -> str | None:
+    """Return the level of the nearest vertebra; None where none is within `MAX_NAME_ERROR_MM`."""
+    distances = {
+        level: float(np.linalg.norm(each.point_lps_mm - named.origin_lps_mm))
+        for level, each in vertebrae.items()
+        if each.point_lps_mm is not None
+    }
+    nearest = min(distances, key=lambda level: distances[level], default=None)
+    return nearest if nearest is not None and distances[nearest] <= MAX_NAME_ERROR_MM else None
 
 
 def _distance_mm(named: NamedVertebra, cord_lps_mm: Floats) -> float:

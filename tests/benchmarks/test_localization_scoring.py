@@ -75,6 +75,15 @@ def test_names_shifted_by_one_are_wrong_and_no_error_of_position() -> None:
     assert describe_wrong(case) == "C1 is missing, C2 is wrong (0.99), C3 is wrong (0.99), C4 is missing"
 
 
+def test_wrong_names_may_state_the_right_one_as_alternative() -> None:
+    wrong = named("C3", z_mm=Z_MM["C2"] + 2.0).model_copy(update={"alternatives": ("C4", "C2")})
+    other = named("C4", z_mm=Z_MM["C3"]).model_copy(update={"alternatives": ("C5",)})
+
+    summary = summarize([scored([wrong, other], HEAD)])
+
+    assert (summary.n_wrong_names, summary.n_right_alternatives) == (2, 1)
+
+
 def test_a_level_six_mm_off_has_the_right_name_in_the_wrong_place() -> None:
     vertebrae = [named("C4", z_mm=Z_MM["C4"] + 6.0) if each.level == "C4" else each for each in ALL_RIGHT]
     case = scored(vertebrae)
