@@ -31,9 +31,8 @@ from cspine.core.errors import DicomError, GeometryError, InputError, NotAssessa
 from cspine.core.progress import Progress, silent
 from cspine.dicom.discovery import discover
 from cspine.dicom.files.broken_copies import describe_broken_copies, find_broken_copies
-from cspine.dicom.geometry import POSITION_TOLERANCE_MM
 from cspine.dicom.grid import Grid
-from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
+from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM, exceeds_mm
 from cspine.dicom.series import Series, SkippedFile, Study
 from cspine.dicom.series_selection import SeriesSelection, describe_doubts, describe_series, select_series
 from cspine.dicom.study_collection import StudySource
@@ -332,10 +331,11 @@ def check_slice_spacing(spacing_mm: float, *, limit_mm: float = MAX_SLICE_SPACIN
     NotAssessableError
         ``too-thick``: the distance exceeds the limit.
     """
-    if spacing_mm > limit_mm + POSITION_TOLERANCE_MM:  # headers round: 3.0000003 mm is 3 mm
+    if exceeds_mm(spacing_mm, limit_mm):
+        digits = 1 if round(spacing_mm, 1) > limit_mm else 2
         raise NotAssessableError(
             "too-thick",
-            f"the best series has slices {spacing_mm:.1f} mm apart; at most {limit_mm:.0f} mm can be assessed, "
+            f"the best series has slices {spacing_mm:.{digits}f} mm apart; at most {limit_mm:.0f} mm can be assessed, "
             "send the thin reconstruction",
         )
 

@@ -11,9 +11,8 @@ from typing import Final
 
 from cspine.core.errors import DicomError, InputError
 from cspine.dicom.codec.header import SliceHeader
-from cspine.dicom.geometry import POSITION_TOLERANCE_MM
 from cspine.dicom.hounsfield import HOUNSFIELD_RESCALE_TYPES
-from cspine.dicom.limits import MAX_SLICE_SPACING_MM
+from cspine.dicom.limits import MAX_SLICE_SPACING_MM, exceeds_mm
 from cspine.dicom.ranking.criteria import (
     is_axial,
     is_over_limit,
@@ -206,7 +205,7 @@ def describe_doubts(series: Series) -> tuple[str, ...]:
     if is_virtual(first):
         doubts.append("values are those of a virtual energy or material (DICOM: ImageType, RescaleType)")
     thickness_mm = slice_extent_mm(series)
-    if thickness_mm > MAX_SLICE_SPACING_MM + POSITION_TOLERANCE_MM and not is_over_limit(series):
+    if exceeds_mm(thickness_mm, MAX_SLICE_SPACING_MM) and not is_over_limit(series):
         doubts.append(
             f"slices are {thickness_mm:.1f} mm thick; fractures hide in slices over {MAX_SLICE_SPACING_MM:.0f} mm"
         )

@@ -11,7 +11,7 @@ from cspine.dicom.codec.header import MAX_VOLUME_BYTES
 from cspine.dicom.geometry import EVEN_TOLERANCE_FRACTION, EVEN_TOLERANCE_MM, Stack
 from cspine.dicom.grid import Grid, plan_grid
 from cspine.dicom.grouping.copies import find_conflict, group_repeats
-from cspine.dicom.limits import MAX_GAP_MM
+from cspine.dicom.limits import MAX_GAP_MM, exceeds_mm
 from cspine.dicom.series import Series
 
 _MIN_ALTERNATING: Final = 10
@@ -130,10 +130,11 @@ def _check_gaps(series: Series, stack: Stack, max_gap_mm: float) -> None:
     if len(stack.order) < 2 or stack.is_even:
         return
     index, gap_mm = stack.widest_gap()
-    if gap_mm > max_gap_mm:
+    if exceeds_mm(gap_mm, max_gap_mm):
         names = [series.headers[stack.order[k]].file.name for k in (index, index + 1)]
+        bridged_mm = math.ceil(round(10.0 * gap_mm, 1)) / 10.0  # 3.14 mm are bridged by 3.2
         raise GeometryError(
             f"{names[0]} and {names[1]}: a {gap_mm:.1f} mm gap between them where slices are {stack.spacing_mm:.1f} mm "
-            f"apart, at most {max_gap_mm:.1f} mm is bridged; send the missing slices or pass --max-gap-mm {gap_mm:.1f}"
-            + "".join(f"; {warning}" for warning in series.warnings)
+            f"apart, at most {max_gap_mm:.1f} mm is bridged; send the missing slices or pass --max-gap-mm "
+            f"{bridged_mm:.1f}" + "".join(f"; {warning}" for warning in series.warnings)
         )

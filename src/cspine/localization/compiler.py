@@ -13,8 +13,7 @@ from cspine.core.errors import InputError
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Grays
 from cspine.dicom.files.broken_copies import find_broken_copies
-from cspine.dicom.geometry import POSITION_TOLERANCE_MM
-from cspine.dicom.limits import MAX_SLICE_SPACING_MM
+from cspine.dicom.limits import MAX_SLICE_SPACING_MM, exceeds_mm
 from cspine.spine.bone_trace import trace_spine
 from cspine.spine.centerline import SpineCenterline
 from cspine.spine.spine_map import SpineMap
@@ -235,7 +234,7 @@ def _level_views(volume: highdicom.Volume, spine: SpineMap, compiler: Compiler) 
 def _acquisition_warnings(stack: Stack) -> list[str]:
     """Return warnings about acquisition parameters that make fractures hard to see."""
     warnings = []
-    if stack.spacing_mm > MAX_SLICE_SPACING_MM + POSITION_TOLERANCE_MM:
+    if exceeds_mm(stack.spacing_mm, MAX_SLICE_SPACING_MM):
         warnings.append(
             f"slices are {stack.spacing_mm:.1f} mm apart; fractures hide between slices over "
             f"{MAX_SLICE_SPACING_MM:.0f} mm"

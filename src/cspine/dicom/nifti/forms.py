@@ -11,6 +11,7 @@ import numpy as np
 
 from cspine.core.errors import DicomError
 from cspine.core.typing import Floats
+from cspine.dicom.limits import exceeds_mm
 from cspine.dicom.nifti.files import nibabel_module
 
 _RAS_TO_LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -90,7 +91,8 @@ def _check_unit_mm(name: str, unit: str, forms: dict[str, Floats]) -> float:
     sides = np.concatenate([_sides_mm(affine) for affine in forms.values()])
 
     def is_ct(unit_mm: float) -> bool:
-        return bool(np.all(sides * unit_mm >= _MIN_SIDE_MM) and np.all(sides * unit_mm <= _MAX_SIDE_MM))
+        lengths_mm = (sides * unit_mm).tolist()
+        return not any(exceeds_mm(_MIN_SIDE_MM, each) or exceeds_mm(each, _MAX_SIDE_MM) for each in lengths_mm)
 
     unit_mm = _UNITS_MM.get(unit, 1.0)
     if is_ct(unit_mm):

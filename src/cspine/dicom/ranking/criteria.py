@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from cspine.dicom.geometry import POSITION_TOLERANCE_MM, plane_name
-from cspine.dicom.limits import MAX_SLICE_SPACING_MM
+from cspine.dicom.geometry import plane_name
+from cspine.dicom.limits import MAX_SLICE_SPACING_MM, exceeds_mm
 from cspine.dicom.ranking.image_type import is_derived, is_secondary, is_virtual
 from cspine.dicom.series import Series
 
@@ -69,7 +69,7 @@ def is_sharp(kernel: str | None) -> bool:
 
 def is_over_limit(series: Series) -> bool:
     """Return whether slices lie too far apart for fractures to be assessed."""
-    return series.stack.spacing_mm > MAX_SLICE_SPACING_MM + POSITION_TOLERANCE_MM
+    return exceeds_mm(series.stack.spacing_mm, MAX_SLICE_SPACING_MM)
 
 
 def is_axial(series: Series) -> bool:
@@ -90,7 +90,7 @@ def slice_plane(series: Series) -> str:
 def slice_extent_mm(series: Series) -> float:
     """Return how much along the normal a slice stands for: its thickness, where that exceeds the spacing."""
     thickness_mm = series.headers[0].slice_thickness_mm
-    if thickness_mm is None or not 0.0 < thickness_mm <= _MAX_THICKNESS_MM:
+    if thickness_mm is None or thickness_mm <= 0.0 or exceeds_mm(thickness_mm, _MAX_THICKNESS_MM):
         return series.stack.spacing_mm
     return max(series.stack.spacing_mm, thickness_mm)
 
@@ -112,7 +112,7 @@ def ranking_reason(best: Series, other: Series) -> str:
 
 def _coarser(best: Series, other: Series) -> str:
     spacing_mm, best_mm = other.stack.spacing_mm, best.stack.spacing_mm
-    if round(spacing_mm, 2) > round(best_mm, 2):
+    if exceeds_mm(spacing_mm, best_mm):
         return f"slices {spacing_mm:.2f} mm apart, coarser than the selected {best_mm:.2f} mm"
     return f"slices {slice_extent_mm(other):.2f} mm thick, thicker than the selected {slice_extent_mm(best):.2f} mm"
 
@@ -130,7 +130,7 @@ def _pixel_mm(series: Series) -> float:
 CRITERIA: Final = (
     Criterion(is_over_limit, _coarser),
     Criterion(
-        lambda series: sum(round(slice_extent_mm(series), 2) > limit_mm for limit_mm in _THICKNESSES_MM), _coarser
+        lambda series: sum(exceeds_mm(slice_extent_mm(series), limit_mm) for limit_mm in _THICKNESSES_MM), _coarser
     ),
     Criterion(
         lambda series: is_virtual(series.headers[0]), lambda _, __: "images of a virtual energy or without a material"
@@ -140,7 +140,7 @@ CRITERIA: Final = (
         lambda _, other: f"{slice_plane(other)} slices, most likely reformatted from axial ones",
     ),
     Criterion(
-        lambda series: _pixel_mm(series) > MAX_FINE_PIXEL_MM,
+        lambda series: exceeds_mm(_pixel_mm(series), MAX_FINE_PIXEL_MM),
         lambda best, other: f"pixels of {_pixel_mm(other):.2f} mm, coarser than the selected {_pixel_mm(best):.2f} mm",
     ),
     Criterion(_has_gap, lambda _, other: f"lacks slices: a gap of {other.stack.widest_gap()[1]:.2f} mm"),
