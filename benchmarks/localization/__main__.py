@@ -44,6 +44,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", "--work", type=Path, required=True, help="run folder")
     parser.add_argument("--localizer", help="name or ONNX file of a localizer; the embedded one if omitted")
+    parser.add_argument(
+        "--held-out", type=Path, help="JSON of the names of scans that took part in training to localizers without them"
+    )
     parser.add_argument("--real", type=Path, default=os.environ.get(REAL_DATA) or None, help="folder of real CT")
     parser.add_argument("--variants", nargs="+", help="variants of real scans to run; all if omitted")
     parser.add_argument("--reference", type=Path, default=REFERENCE, help="vertebrae that a reader saw in real CT")
@@ -66,8 +69,9 @@ def main() -> None:
 
 def evaluate_real(options: argparse.Namespace, earlier: dict[str, Any]) -> dict[str, Any]:
     """Run real scans and save their tables; return their results."""
+    held_out = read_json(options.held_out) if options.held_out else {}
     variants = frozenset(options.variants) if options.variants else None
-    run = RealRun(options.out, options.real, options.localizer, options.reference, variants)
+    run = RealRun(options.out, options.real, options.localizer, options.reference, variants, held_out)
     run_real(run, workers=options.workers, progress=log_progress(options.out / "progress.log"))
     scores = read_scores(run)
     requirements = check_real(scores)

@@ -20,7 +20,6 @@ from benchmarks.localization.variants import AS_IS, CORD
 from cspine.core.anatomy import color_of
 from cspine.core.files import write_bytes
 from cspine.core.typing import Floats, Grays
-from cspine.localization.loading import load_localizer
 from cspine.reports.images.drawing import label_font
 
 MAX_BYTES: Final = 60_000
@@ -81,13 +80,15 @@ def write_pictures(run: RealRun, folder: Path) -> list[Path]:
     folder : Path
         Folder for one JPEG per scan.
     """
-    localizer, paths = load_localizer(run.localizer), []
+    paths = []
     for scan in REAL_SCANS:
         case = read_cases(run, scan).get(AS_IS.name)
         if case is None or case.geometry is None:
             continue
         truth = case_truth(run, scan, AS_IS.name, case)
-        picture = draw_prediction(scan.load(run.real, localizer), case.prediction, truth, title=scan.name)
+        picture = draw_prediction(
+            scan.load(run.real, run.load_localizer(scan)), case.prediction, truth, title=scan.name
+        )
         paths.append(folder / f"{scan.name}.jpg")
         write_bytes(paths[-1], encode_small(picture))
     return paths

@@ -1,7 +1,7 @@
 """Run the localizer on real scans and their variants, resumably."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -75,6 +75,8 @@ class RealRun:
         The vertebrae that a reader saw.
     variants : frozenset of str or None
         Names of the variants to run; all where None.
+    held_out : dict
+        Name of a scan that took part in training to the localizer that was trained without it.
     """
 
     out: Path
@@ -82,11 +84,16 @@ class RealRun:
     localizer: str | None = None
     reference: Path = REFERENCE
     variants: frozenset[str] | None = None
+    held_out: Mapping[str, str] = field(default_factory=dict)
 
     def landmarks(self, scan: RealScan) -> dict[str, list[float]]:
         """Return the points that variants of a scan depend on, rounded to 0.1 mm."""
         landmarks = read_truth(scan.name, self.real, self.reference).landmarks()
         return {name: np.round(point, 1).tolist() for name, point in landmarks.items()}
+
+    def load_localizer(self, scan: RealScan) -> Localizer:
+        """Load the localizer of a scan: the one that was trained without it where there is one."""
+        return load_localizer(self.held_out.get(scan.name, self.localizer))
 
     def variants_of(self, scan: RealScan) -> list[Variant]:
         """Return the variants of a scan that are run."""
@@ -114,7 +121,11 @@ def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> 
         The folder holds the run of another localizer.
     """
     scans = [scan for scan in REAL_SCANS if scan.exists(run.real)]
-    ResumableJob(run.out / FOLDER, "job.json", {"localizer": load_localizer(run.localizer).sha256}).open()
+    identity = {
+        "localizer": load_localizer(run.localizer).sha256,
+        "held_out": {scan.name: run.load_localizer(scan).sha256 for scan in scans if scan.name in run.held_out},
+    }
+    ResumableJob(run.out / FOLDER, "job.json", identity).open()
     outcomes = parallel_map(
         partial(_run_scan, run),
         scans,
@@ -129,7 +140,7 @@ def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> 
 
 def _run_scan(run: RealRun, scan: RealScan) -> None:
     """Predict a scan and its variants; after a change of its landmarks, only those that depend on them."""
-    localizer = load_localizer(run.localizer)
+    localizer = run.load_localizer(scan)
     landmarks = run.landmarks(scan)
     points = {name: np.array(point) for name, point in landmarks.items()}
     cases = _read_records(run, scan)
