@@ -55,7 +55,7 @@ def write_samples(
     box = fine_box(frames, scan.extent_lps_mm)
     for folder, sample in (
         ("coarse", annotated_sample(scan, frames, templates, COARSE_MM)),
-        ("fine", annotated_sample(scan, frames, {}, FINE_MM, box)),
+        ("fine", annotated_sample(scan, frames, templates, FINE_MM, box)),
     ):
         (out / folder).mkdir(parents=True, exist_ok=True)
         sample.save(out / folder / f"{name}.npz")

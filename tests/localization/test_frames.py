@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from cspine.core.typing import Floats, Floats32
 from cspine.localization.coarse import OFFSET_UNIT_MM
-from cspine.localization.crops import CROP_CLASSES, CROP_SHAPE, ROTATION_UNIT_RAD, crop_affine
+from cspine.localization.crops import CROP_CLASSES, CROP_SHAPE, crop_affine
 from cspine.localization.frames import MAX_MOTION_MM, crop_input, refine_frames
 from cspine.localization.scan import Scan
 
@@ -25,14 +25,15 @@ def scan_with_a_bead() -> Scan:
 
 
 def look_for_the_bead(crops: Floats32) -> tuple[Floats32, Floats32]:
-    """Return the motion to the center of what is brighter than the rest."""
-    motions = np.zeros((len(crops), 6), np.float32)
+    """Return the voxels that are brighter than the rest, whose position is relative to their center."""
+    voxels = np.zeros((len(crops), 4, *CROP_SHAPE), np.float32)
     for number, crop in enumerate(crops[:, 0]):
-        index = np.argwhere(crop > 0.0).mean(axis=0)
-        motions[number, :3] = (crop_affine(np.eye(4)) @ [*index, 1.0])[:3] / OFFSET_UNIT_MM
-    probabilities = np.zeros((len(crops), len(CROP_CLASSES)), np.float32)
-    probabilities[:, 4] = 1.0
-    return probabilities, motions
+        index = np.argwhere(crop > 0.0)
+        positions_mm = index @ crop_affine(np.eye(4))[:3, :3].T
+        k, j, i = index.T
+        voxels[number, 0, k, j, i] = 1.0
+        voxels[number, 1:, k, j, i] = (positions_mm - positions_mm.mean(axis=0)).T / OFFSET_UNIT_MM
+    return np.full((len(crops), len(CROP_CLASSES)), 1 / 12, np.float32), voxels
 
 
 def frame_at(position_mm: Floats) -> Floats:
@@ -53,21 +54,28 @@ def test_frames_are_moved_in_their_own_axes(error_mm: float) -> None:
     assert refined.probabilities.shape == (2, len(CROP_CLASSES))
 
 
-def test_frames_that_move_far_are_looked_at_once_more_and_motions_are_limited() -> None:
+def test_frames_that_move_far_are_looked_at_once_more() -> None:
     calls: list[int] = []
 
-    def leap(crops: Floats32) -> tuple[Floats32, Floats32]:
+    def look(crops: Floats32) -> tuple[Floats32, Floats32]:
         calls.append(len(crops))
-        motions = np.zeros((len(crops), 6), np.float32)
-        motions[0, 0], motions[0, 4] = (9.9, 0.1 / ROTATION_UNIT_RAD) if len(calls) == 1 else (0.0, 0.0)
-        return np.full((len(crops), len(CROP_CLASSES)), 1 / 12, np.float32), motions
+        return look_for_the_bead(crops)
 
-    refined = refine_frames(np.stack([np.eye(4), np.eye(4)]), scan_with_a_bead(), leap)
+    refine_frames(np.stack([frame_at(TRUTH_MM), frame_at(TRUTH_MM + 5.0 * np.eye(3)[2])]), scan_with_a_bead(), look)
 
     assert calls == [2, 1]
-    assert refined.frames[0, 0, 3] == pytest.approx(MAX_MOTION_MM)
-    assert np.degrees(np.arccos(refined.frames[0, 0, 0])) == pytest.approx(np.degrees(0.1), rel=1e-3)
-    np.testing.assert_array_equal(refined.frames[1], np.eye(4))
+
+
+def test_frames_stay_where_no_vertebra_is_seen_or_it_is_too_far() -> None:
+    def see_nothing(crops: Floats32) -> tuple[Floats32, Floats32]:
+        probabilities, voxels = look_for_the_bead(crops)
+        return probabilities, 0.4 * voxels
+
+    far = frame_at(TRUTH_MM + (MAX_MOTION_MM + 3.0) * np.eye(3)[2])
+    near = frame_at(TRUTH_MM + np.eye(3)[2])
+
+    np.testing.assert_array_equal(refine_frames(far[None], scan_with_a_bead(), look_for_the_bead).frames[0], far)
+    np.testing.assert_array_equal(refine_frames(near[None], scan_with_a_bead(), see_nothing).frames[0], near)
 
 
 def test_crops_say_what_was_not_scanned() -> None:

@@ -21,9 +21,6 @@ CROP_MARGIN_MM: Final = 30.0
 CROP_CLASSES: Final = ("none", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "T1", "T2", "thoracic", "lumbar")
 """What a crop may show; none is a place without a vertebra."""
 
-ROTATION_UNIT_RAD: Final = 0.3
-"""The network predicts rotations in this unit, so that their loss is about as large as that of positions in cm."""
-
 
 def crop_affine(frame_lps: Floats) -> Floats:
     """Return the affine from ``[k, j, i, 1]`` of a crop to LPS mm, (4, 4).

@@ -6,22 +6,30 @@ from typing import Final
 
 import numpy as np
 import scipy
-from scipy.spatial.transform import Rotation
 
 from cspine.core.typing import Floats, Floats32
 from cspine.dicom.hounsfield import AIR_HU
 from cspine.localization.coarse import OFFSET_UNIT_MM, network_input
-from cspine.localization.crops import CROP_SHAPE, ROTATION_UNIT_RAD, crop_affine
+from cspine.localization.crops import CROP_SHAPE, crop_affine
+from cspine.localization.instances import rigid_frame
 from cspine.localization.scan import Scan
 
 RunNetwork = Callable[[Floats32], tuple[Floats32, Floats32]]
-"""Maps crops, (n, 2, k, j, i), to class probabilities, (n, classes), and motions, (n, 6)."""
+"""Maps crops, (n, 2, k, j, i), to class probabilities, (n, classes), and voxels, (n, 4, k, j, i): the probability to
+belong to the vertebra, and the position in its frame, x, y and z in units of `OFFSET_UNIT_MM`."""
 
 _REPEAT_MM: Final = 3.0
 """Frames that move farther than this are looked at once more where they have moved to."""
 
 MAX_MOTION_MM: Final = 12.0
-"""Farther than this a frame would move to the next vertebra; it is limited to this."""
+"""Farther than this a frame would move to the next vertebra; it stays where it was."""
+
+_MIN_VOXEL_PROBABILITY: Final = 0.5
+_MIN_VOXELS: Final = 40
+"""Voxels of a vertebra to which a frame is fitted: 320 mm3, a thirtieth of one."""
+
+_HALF_WEIGHT_MM: Final = 20.0
+"""A voxel's weight falls with its distance from the origin, because processes vary more than bodies: to a half here."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +60,15 @@ def refine_frames(frames: Floats, scan: Scan, run_network: RunNetwork) -> Refine
     run_network : callable
         The frame network.
     """
-    probabilities, motions = run_network(np.stack([crop_input(frame, scan) for frame in frames]))
-    moved = np.stack([_move(frame, motion) for frame, motion in zip(frames, motions, strict=True)])
+    probabilities, voxels = run_network(np.stack([crop_input(frame, scan) for frame in frames]))
+    moved = np.stack([_fit(frame, each) for frame, each in zip(frames, voxels, strict=True)])
     far = np.flatnonzero(np.linalg.norm(moved[:, :3, 3] - frames[:, :3, 3], axis=1) > _REPEAT_MM)
     if len(far):
-        again, motions = run_network(np.stack([crop_input(moved[number], scan) for number in far.tolist()]))
+        again, voxels = run_network(np.stack([crop_input(moved[number], scan) for number in far.tolist()]))
         probabilities = probabilities.copy()
-        for number, row, motion in zip(far.tolist(), again, motions, strict=True):
+        for number, row, each in zip(far.tolist(), again, voxels, strict=True):
             probabilities[number] = row
-            moved[number] = _move(moved[number], motion)
+            moved[number] = _fit(moved[number], each)
     return RefinedFrames(moved, np.asarray(probabilities, np.float64))
 
 
@@ -79,11 +87,15 @@ def crop_input(frame: Floats, scan: Scan) -> Floats32:
     return network_input(hu, scanned)
 
 
-def _move(frame: Floats, motion: Floats32) -> Floats:
-    """Return a frame moved by what the network predicts, (6,)."""
-    translation_mm = motion[:3].astype(np.float64) * OFFSET_UNIT_MM
-    translation_mm *= min(1.0, MAX_MOTION_MM / max(float(np.linalg.norm(translation_mm)), 1e-6))
-    step = np.eye(4)
-    step[:3, :3] = Rotation.from_rotvec(motion[3:].astype(np.float64) * ROTATION_UNIT_RAD).as_matrix()
-    step[:3, 3] = translation_mm
-    return np.asarray(frame @ step)
+def _fit(frame: Floats, voxels: Floats32) -> Floats:
+    """Return the frame to which the voxels of a crop about another frame belong; the other one where it is too far."""
+    index = np.nonzero(voxels[0] > _MIN_VOXEL_PROBABILITY)
+    if len(index[0]) < _MIN_VOXELS:
+        return frame
+    k, j, i = index
+    canonical_mm = voxels[1:, k, j, i].T.astype(np.float64) * OFFSET_UNIT_MM
+    to_frame = crop_affine(np.eye(4))
+    points_mm = np.stack(index, axis=1) @ to_frame[:3, :3].T + to_frame[:3, 3]
+    weights = voxels[0, k, j, i] / (1.0 + (np.linalg.norm(canonical_mm, axis=1) / _HALF_WEIGHT_MM) ** 2)
+    motion, _ = rigid_frame(canonical_mm, points_mm, weights)
+    return np.asarray(frame @ motion) if np.linalg.norm(motion[:3, 3]) <= MAX_MOTION_MM else frame

@@ -12,9 +12,9 @@ from cspine.models.metadata import LocalizerMetadata
 from cspine.models.weights import Weights
 
 INPUTS: Final = ("region", "image", "crops")
-OUTPUTS: Final = ("regions", "chances", "places", "levels", "motions")
+OUTPUTS: Final = ("regions", "chances", "places", "levels", "voxels")
 """Names in the ONNX file: class probabilities of the region network; class probabilities and coordinates of the
-vertebra network; class probabilities and motions of the frame network."""
+vertebra network; class probabilities of the frame network, and the probability of the vertebra and the position in it of voxels."""
 
 _IDLE: Final[dict[str, Floats32]] = {
     "region": np.zeros((1, 2, SIDE_MULTIPLE, SIDE_MULTIPLE, SIDE_MULTIPLE), np.float32),
@@ -53,9 +53,9 @@ class LocalizerNetworks:
         return chances[0], places[0]
 
     def align_frames(self, crops: Floats32) -> tuple[Floats32, Floats32]:
-        """Run the frame network: (n, 2, k, j, i) to class probabilities, (n, classes), and motions, (n, 6)."""
-        levels, motions = self._run(("levels", "motions"), "crops", crops)
-        return levels, motions
+        """Run the frame network: (n, 2, k, j, i) to class probabilities, (n, classes), and voxels, (n, 4, k, j, i)."""
+        levels, voxels = self._run(("levels", "voxels"), "crops", crops)
+        return levels, voxels
 
     def _run(self, outputs: tuple[str, ...], name: str, values: Floats32) -> list[Floats32]:
         return self.weights.session.run(list(outputs), {**_IDLE, name: values})

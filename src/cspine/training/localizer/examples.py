@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -101,7 +102,7 @@ class LocalizerSample:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 values: dict[str, Any] = {name: stored[name] for name in cls.__dataclass_fields__}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise SourceError(f"{path}: is not a coarse volume; delete the folder and start again") from error
         values |= {"knows_skull": bool(values["knows_skull"]), "spacing_mm": float(values["spacing_mm"])}
         return cls(**values)

@@ -1,6 +1,7 @@
-"""Training of the frame network: level and corrected frame of the vertebra in a crop, at 1.5 mm."""
+"""Training of the frame network: level, mask and positions of the vertebra in a crop along its own axes."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -12,23 +13,20 @@ from torch.utils.data import Dataset
 
 from cspine.core.typing import Bools, Floats, Floats32
 from cspine.localization.coarse import OFFSET_UNIT_MM, network_input
-from cspine.localization.crops import CROP_CLASSES, CROP_MM, CROP_SHAPE, ROTATION_UNIT_RAD, crop_affine
+from cspine.localization.crops import CROP_CLASSES, CROP_MM, CROP_SHAPE, crop_affine
 from cspine.localization.vertebra_network import VERTEBRA_CLASSES
 from cspine.training.localizer.classes import VERTEBRA_TABLE
-from cspine.training.localizer.examples import LocalizerSample
+from cspine.training.localizer.examples import UNKNOWN_LABEL, LocalizerSample
 from cspine.training.localizer.geometry import PatchGeometry
 from cspine.training.localizer.intensities import random_appearance
-from cspine.training.localizer.network import FACTOR, FrameNetwork
-from cspine.training.localizer.patches import resample_hu
+from cspine.training.localizer.network import FrameNetwork
+from cspine.training.localizer.patches import labels_at, resample_hu
 from cspine.training.settings import TrainerSettings
 from cspine.training.task import ALL_DATA, VAL_LOSS, Batch, DataShard, Loader, load_batches
 
 CHANNELS: Final = (32, 64, 96)
 
 N_CLASSES: Final = len(CROP_CLASSES)
-
-N_MOTION: Final = 6
-"""Translation along x, y and z in cm, and rotation vector in `ROTATION_UNIT_RAD`."""
 
 CROPS_PER_SAMPLE: Final = 8
 
@@ -48,17 +46,45 @@ _MAX_TRIALS: Final = 20
 _MAX_LOG_SCALE: Final = 0.18
 _ELASTIC_SD_MM: Final = 1.2
 _CUT_PROBABILITY: Final = 0.2
-_MOTION_WEIGHT: Final = 4.0
-_MOTION_BETA: Final = 0.1
+_POSITION_WEIGHT: Final = 4.0
+_POSITION_BETA: Final = 0.1
+"""Error in cm from which on the loss of a position is linear."""
+
 _VALIDATION_SEED: Final = 424_244
 
 
+Outputs = tuple[torch.Tensor, torch.Tensor]
+"""Logits of the classes, and mask and positions of every voxel."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A crop and its reference outputs.
+
+    Attributes
+    ----------
+    image : (2, k, j, i) float32
+        As `cspine.localization.coarse.network_input` returns it.
+    level : int
+        Index of `CROP_CLASSES`.
+    mask : (k, j, i) bool
+        Voxels of the vertebra.
+    known : (k, j, i) bool
+        Where the mask is known.
+    position : (3, k, j, i) float32
+        Position of each voxel in the vertebra's frame, in cm; zeros where there is no vertebra.
+    """
+
+    image: Floats32
+    level: int
+    mask: Bools
+    known: Bools
+    position: Floats32
+
+
 def build_frame_network() -> FrameNetwork:
-    """Return a new frame network: (n, 2, k, j, i) to the logits of `CROP_CLASSES` and the motion of the frame."""
-    k, j, i = (side // FACTOR for side in CROP_SHAPE)
-    index = FACTOR * np.indices((k, j, i)) + (FACTOR - 1) / 2
-    position_mm = np.tensordot(crop_affine(np.eye(4))[:3, :3], index - crop_center_index()[:, None, None, None], axes=1)
-    return FrameNetwork(N_CLASSES, torch.from_numpy((position_mm / OFFSET_UNIT_MM).astype(np.float32)), CHANNELS)
+    """Return a new frame network: (n, 2, k, j, i) to logits of `CROP_CLASSES`, and to mask and positions in cm."""
+    return FrameNetwork(N_CLASSES, CHANNELS)
 
 
 def _jitter(frame: Floats, rng: np.random.Generator) -> Floats:
@@ -90,36 +116,36 @@ class FrameDataset(Dataset[Batch]):
         return len(self.paths)
 
     def __getitem__(self, number: int) -> Batch:
-        """Return `CROPS_PER_SAMPLE` crops: images, classes, motions, and whether their motions are known."""
+        """Return `CROPS_PER_SAMPLE` crops: images, levels, masks, positions, and where masks are known."""
         sample = LocalizerSample.load(self.paths[number])
         rng = np.random.default_rng([self.seed, number])
         crops = [self._draw_crop(sample, rng) for _ in range(CROPS_PER_SAMPLE)]
-        images, classes, motions = zip(*crops, strict=True)
-        level = torch.tensor(classes)
         return {
-            "image": torch.from_numpy(np.stack(images)),
-            "level": level,
-            "motion": torch.from_numpy(np.stack(motions).astype(np.float32)),
-            "has_motion": level > 0,
+            "image": torch.from_numpy(np.stack([crop.image for crop in crops])),
+            "level": torch.tensor([crop.level for crop in crops]),
+            "mask": torch.from_numpy(np.stack([crop.mask for crop in crops])),
+            "known": torch.from_numpy(np.stack([crop.known for crop in crops])),
+            "position": torch.from_numpy(np.stack([crop.position for crop in crops])),
         }
 
-    def _draw_crop(self, sample: LocalizerSample, rng: np.random.Generator) -> tuple[Floats32, int, Floats]:
+    def _draw_crop(self, sample: LocalizerSample, rng: np.random.Generator) -> Crop:
         known = [number for number, frame in enumerate(sample.frames) if np.isfinite(frame).all()]
         is_none = not known or rng.random() < _NONE_PROBABILITY
         number = known[int(rng.integers(len(known)))] if known else 0
-        frame = sample.frames[number]
-        start = self._draw_elsewhere(sample, rng) if is_none else _jitter(frame, rng)
+        start = self._draw_elsewhere(sample, rng) if is_none else _jitter(sample.frames[number], rng)
         scale = float(np.exp(rng.uniform(-_MAX_LOG_SCALE, _MAX_LOG_SCALE)))
-        is_mirrored = bool(rng.random() < 0.5)
-        geometry = crop_geometry(sample, start, scale, is_mirrored=is_mirrored, rng=rng)
+        geometry = crop_geometry(sample, start, scale, is_mirrored=bool(rng.random() < 0.5), rng=rng)
         index = geometry.source_index()
         hu, inside = resample_hu(sample, index)
-        hu = random_appearance(hu, CROP_MM, rng)
-        image = network_input(hu, inside & _scanned(sample, index.numpy(), rng))
+        scanned = inside & _scanned(sample, index.numpy(), rng)
+        image = network_input(random_appearance(hu, CROP_MM, rng), scanned)
+        labels = labels_at(sample.labels, index, 1, VERTEBRA_TABLE)
         if is_none:
-            return image, 0, np.zeros(N_MOTION)
+            nothing = np.zeros(CROP_SHAPE, np.bool_)
+            return Crop(image, 0, nothing, inside, np.zeros((3, *CROP_SHAPE), np.float32))
         level = CROP_CLASSES.index(VERTEBRA_CLASSES[VERTEBRA_TABLE[number + 1]])
-        return image, level, motion_between(sample, geometry, start, frame)
+        position = positions_in_frame(sample, geometry, index.numpy(), sample.frames[number])
+        return Crop(image, level, inside & (labels == number + 1), inside & (labels != UNKNOWN_LABEL), position)
 
     @staticmethod
     def _draw_elsewhere(sample: LocalizerSample, rng: np.random.Generator) -> Floats:
@@ -153,22 +179,26 @@ def crop_geometry(
     return PatchGeometry(CROP_SHAPE, CROP_MM, matrix, shift, scale, is_mirrored, knots, scanned)
 
 
-def motion_between(sample: LocalizerSample, geometry: PatchGeometry, start: Floats, truth: Floats) -> Floats:
-    """Return the motion from the frame that a crop was taken of to the true one, as the network predicts it, (6,)."""
-    center = crop_center_index()
-    origin = geometry.patch_index(sample.index_of(truth[None, :3, 3]))[0]
-    translation_mm = CROP_MM * (origin - center)[::-1]
-    rotation = start[:3, :3].T @ truth[:3, :3]
+def positions_in_frame(sample: LocalizerSample, geometry: PatchGeometry, index: Floats32, frame: Floats) -> Floats32:
+    """Return the position in a vertebra's frame of each voxel of a crop, x, y and z in cm, (3, k, j, i).
+
+    Parameters
+    ----------
+    sample : LocalizerSample
+        The volume that the crop is taken of.
+    geometry : PatchGeometry
+        The geometry of the crop.
+    index : (3, k, j, i)
+        Positions of the crop's voxels in the sample.
+    frame : (4, 4)
+        Affine from the vertebra's frame to LPS mm.
+    """
+    inverse = np.linalg.inv(frame) / geometry.scale
+    shift = inverse[:3, :3] @ sample.origin_lps_mm + inverse[:3, 3]
+    position = np.tensordot(sample.spacing_mm * inverse[:3, :3], index[::-1], axes=1) + shift[:, None, None, None]
     if geometry.is_mirrored:
-        mirror = np.diag([-1.0, 1.0, 1.0])
-        rotation = mirror @ rotation @ mirror
-    turn_rad = Rotation.from_matrix(rotation).as_rotvec()
-    return np.concatenate([translation_mm / OFFSET_UNIT_MM, turn_rad / ROTATION_UNIT_RAD])
-
-
-def crop_center_index() -> Floats:
-    """Return the index ``[k, j, i]`` of a crop at which its frame has its origin, (3,)."""
-    return np.asarray(np.linalg.solve(crop_affine(np.eye(4)), [0.0, 0.0, 0.0, 1.0])[:3])
+        position[0] *= -1
+    return np.asarray(position / OFFSET_UNIT_MM, np.float32)
 
 
 def _scanned(sample: LocalizerSample, index: Floats, rng: np.random.Generator) -> Bools:
@@ -213,27 +243,36 @@ class FrameTask:
         """Return the crops of all samples, (n, 2, k, j, i)."""
         return (batch["image"].flatten(0, 1),)
 
-    def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return the mean loss of a batch: cross-entropy of the level, and smooth L1 of the motion."""
-        entropy = nn.functional.cross_entropy(outputs[:, :N_CLASSES].float(), batch["level"].flatten())
-        mask = batch["has_motion"].flatten()
-        predicted, target = outputs[:, N_CLASSES:].float()[mask], batch["motion"].flatten(0, 1)[mask]
-        motion = nn.functional.smooth_l1_loss(predicted, target, reduction="sum", beta=_MOTION_BETA)
-        return entropy + _MOTION_WEIGHT * motion / max(predicted.numel(), 1)
+    def loss(self, outputs: Outputs, batch: Batch) -> torch.Tensor:
+        """Return the mean loss of a batch: cross-entropies of level and mask, Dice, and smooth L1 of positions."""
+        logits, dense = (each.float() for each in outputs)
+        entropy = nn.functional.cross_entropy(logits, batch["level"].flatten())
+        mask, known = (batch[name].flatten(0, 1) for name in ("mask", "known"))
+        chance, truth = dense[:, 0][known], mask[known].float()
+        segmentation = nn.functional.binary_cross_entropy_with_logits(chance, truth)
+        chance = torch.sigmoid(chance)
+        dice = 1 - (2 * (chance * truth).sum() + 1.0) / (chance.sum() + truth.sum() + 1.0)
+        predicted, target = (each.movedim(1, -1)[mask] for each in (dense[:, 1:], batch["position"].flatten(0, 1)))
+        position = nn.functional.smooth_l1_loss(predicted, target, reduction="sum", beta=_POSITION_BETA)
+        return entropy + segmentation + dice + _POSITION_WEIGHT * position / max(predicted.numel(), 1)
 
-    def validate(self, predictions: Iterable[tuple[torch.Tensor, Batch]]) -> dict[str, float]:
-        """Return validation loss, accuracy of the level, and median error of origin and rotation."""
-        losses, correct, distances_mm, angles_deg = [], [], [], []
+    def validate(self, predictions: Iterable[tuple[Outputs, Batch]]) -> dict[str, float]:
+        """Return validation loss, accuracy of the level, Dice of the mask, and median error of positions."""
+        losses, correct, errors_mm = [], [], []
+        overlap = total = 0.0
         for outputs, batch in predictions:
             losses.append(float(self.loss(outputs, batch)))
-            level, mask = batch["level"].flatten(), batch["has_motion"].flatten()
-            correct.append((outputs[:, :N_CLASSES].argmax(dim=1) == level).float().cpu())
-            error = (outputs[:, N_CLASSES:].float() - batch["motion"].flatten(0, 1))[mask].cpu()
-            distances_mm.append(OFFSET_UNIT_MM * error[:, :3].norm(dim=1))
-            angles_deg.append(torch.rad2deg(ROTATION_UNIT_RAD * error[:, 3:].norm(dim=1)))
+            logits, dense = (each.float().cpu() for each in outputs)
+            correct.append((logits.argmax(dim=1) == batch["level"].flatten().cpu()).float())
+            mask, known = (batch[name].flatten(0, 1).cpu() for name in ("mask", "known"))
+            predicted = (dense[:, 0] > 0) & known
+            overlap += 2 * float((predicted & mask).sum())
+            total += float(predicted.sum() + mask.sum())
+            error = (dense[:, 1:] - batch["position"].flatten(0, 1).cpu()).movedim(1, -1)[mask]
+            errors_mm.append(OFFSET_UNIT_MM * error.norm(dim=1))
         return {
             VAL_LOSS: sum(losses) / max(len(losses), 1),
             "accuracy": float(torch.cat(correct).mean()),
-            "origin_mm": float(torch.cat(distances_mm).median()),
-            "rotation_deg": float(torch.cat(angles_deg).median()),
+            "dice": overlap / max(total, 1.0),
+            "position_mm": float(torch.cat(errors_mm).median()),
         }

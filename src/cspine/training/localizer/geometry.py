@@ -29,10 +29,10 @@ _RIGID_PROBABILITY: Final = 0.35
 _INVERSION_STEPS: Final = 4
 """Fixed-point iterations by which a deformation is inverted; displacements change slowly over their own length."""
 
-_TRUNCATION_PROBABILITIES: Final = (0.4, 0.4, 0.2)
-"""Probabilities that 0, 1 and 2 ends of the scan are cut off along k."""
+_TRUNCATION_PROBABILITIES: Final = (0.7, 0.22, 0.08)
+"""Probabilities that 0, 1 and 2 ends of the scan are cut off along k, in addition to where the scan ends."""
 
-_NARROW_PROBABILITY: Final = 0.3
+_NARROW_PROBABILITY: Final = 0.2
 _NARROW_MM: Final = (100.0, 230.0)
 """Probability and width of a small field of view."""
 

@@ -13,17 +13,17 @@ _SOFT_TISSUE_HU: Final = 60.0
 _MAX_LOG_BONE_CONTRAST: Final = 0.45
 _MAX_LOG_CONTRAST: Final = 0.15
 _MAX_OFFSET_HU: Final = 60.0
-_BLUR_PROBABILITY: Final = 0.45
-_MAX_BLUR_MM: Final = (3.5, 2.5, 2.5)
+_BLUR_PROBABILITY: Final = 0.3
+_MAX_BLUR_MM: Final = (2.4, 1.7, 1.7)
 """Largest standard deviation of the blur along k, j and i."""
 
 _SHARPEN_PROBABILITY: Final = 0.15
-_NOISE_PROBABILITY: Final = 0.75
-_MAX_NOISE_HU: Final = 70.0
+_NOISE_PROBABILITY: Final = 0.6
+_MAX_NOISE_HU: Final = 50.0
 _COARSE_NOISE_PROBABILITY: Final = 0.3
 _SHADING_PROBABILITY: Final = 0.25
-_MAX_SHADING_HU: Final = 60.0
-_THICK_PROBABILITY: Final = 0.12
+_MAX_SHADING_HU: Final = 40.0
+_THICK_PROBABILITY: Final = 0.06
 
 
 def random_appearance(hu: Floats32, spacing_mm: float, rng: np.random.Generator) -> Floats32:

@@ -99,7 +99,7 @@ def _resample(
     """Return HU and labels of the voxels of a patch."""
     ratio = max(round(geometry.spacing_mm / sample.spacing_mm), 1)
     hu, inside = resample_hu(sample, index, ratio)
-    numbers = _labels_at(sample.labels, index, ratio, class_of_label) * inside
+    numbers = labels_at(sample.labels, index, ratio, class_of_label) * inside
     return hu, _ResampledLabels(numbers, class_of_label[numbers], inside)
 
 
@@ -136,8 +136,20 @@ def _pooled_index(index: torch.Tensor, ratio: int) -> torch.Tensor:
     return (index - (ratio - 1) / 2) / ratio
 
 
-def _labels_at(labels: Labels, index: torch.Tensor, ratio: int, class_of_label: Labels) -> Labels:
-    """Return the nearest label of each position; of larger voxels the label of highest class among the nearest."""
+def labels_at(labels: Labels, index: torch.Tensor, ratio: int, class_of_label: Labels) -> Labels:
+    """Return the nearest label of each position; of larger voxels the label of highest class among the nearest.
+
+    Parameters
+    ----------
+    labels : (k, j, i) uint8
+        Labels of a sample.
+    index : (3, k, j, i) Tensor
+        Positions in voxels of the sample; those beyond it have the labels of its border.
+    ratio : int
+        Voxels of the sample along the side of one that is labeled.
+    class_of_label : (256,) uint8
+        Class of each label.
+    """
     source = torch.from_numpy(labels)
 
     def at(position: torch.Tensor) -> torch.Tensor:

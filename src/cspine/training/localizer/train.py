@@ -19,7 +19,8 @@ from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
 from cspine.core.settings import digest
 from cspine.core.typing import Floats
-from cspine.localization.crops import CROP_CLASSES, CROP_SHAPE
+from cspine.localization.crops import CROP_SHAPE
+from cspine.localization.networks import INPUTS, OUTPUTS
 from cspine.localization.region import SIDE_MULTIPLE
 from cspine.localization.vertebra_network import VERTEBRA_CLASSES
 from cspine.models.metadata import COARSE_MM, LocalizerMetadata
@@ -72,14 +73,14 @@ class _Localizer(nn.Module):
         self.region, self.vertebrae, self.frames = (networks[name] for name in NETWORKS)
 
     def forward(self, region: torch.Tensor, image: torch.Tensor, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        vertebrae, frames = self.vertebrae(image), self.frames(crops)
-        n_classes, n_levels = len(VERTEBRA_CLASSES), len(CROP_CLASSES)
+        vertebrae, (levels, voxels) = self.vertebrae(image), self.frames(crops)
+        n_classes = len(VERTEBRA_CLASSES)
         return (
             torch.softmax(self.region(region), dim=1),
             torch.softmax(vertebrae[:, :n_classes], dim=1),
             vertebrae[:, n_classes:],
-            torch.softmax(frames[:, :n_levels], dim=1),
-            frames[:, n_levels:],
+            torch.softmax(levels, dim=1),
+            torch.cat([torch.sigmoid(voxels[:, :1]), voxels[:, 1:]], dim=1),
         )
 
 
@@ -216,10 +217,8 @@ def export_localizer(networks: Mapping[NetworkName, nn.Module], metadata: Locali
         _volume_axes("image"),
         {0: torch.export.Dim("crops", min=1, max=_MAX_CROPS)},
     )
-    outputs = ("regions", "chances", "places", "levels", "motions")
-    export_onnx(
-        Graph(_Localizer(networks), (region, image, crops), ("region", "image", "crops"), outputs, axes), metadata, path
-    )
+    graph = Graph(_Localizer(networks), (region, image, crops), INPUTS, OUTPUTS, axes)
+    export_onnx(graph, metadata, path)
 
 
 def _volume_axes(name: str) -> dict[int, Any]:

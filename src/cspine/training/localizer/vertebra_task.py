@@ -30,14 +30,14 @@ PATCH_SHAPE: Final = (96, 48, 48)
 N_CLASSES: Final = len(VERTEBRA_CLASSES)
 
 _NECK: Final = (*VERTEBRAE, "T1", "T2")
-_NECK_PROBABILITY: Final = 0.75
-"""Fraction of patches about a vertebra of the neck, where the scan holds one."""
+_NECK_PROBABILITY: Final = 0.85
+"""Fraction of patches about the neck, as the network sees it in use, where the scan holds one."""
 
 _VERTEBRA_PROBABILITY: Final = 0.7
 """Fraction of the others that are about a thoracic or lumbar vertebra; the rest is anywhere."""
 
-_MAX_SHIFT_MM: Final = np.array([90.0, 30.0, 30.0])
-"""Distance of the vertebra from the middle of the patch along k, j and i."""
+_MAX_SHIFT_MM: Final = np.array([40.0, 20.0, 20.0])
+"""Distance of the middle of the neck, or of another vertebra, from that of the patch along k, j and i."""
 
 _BEYOND_VOXELS: Final = 5
 """Vertebrae whose origins lie this far beyond the scan are looked at, too."""
@@ -64,7 +64,7 @@ def draw_center(sample: LocalizerSample, rng: np.random.Generator) -> Floats:
     others = [index for level, index in indices.items() if level not in _NECK]
     shift = rng.uniform(-1.0, 1.0, 3) * _MAX_SHIFT_MM / sample.spacing_mm
     if neck and rng.random() < _NECK_PROBABILITY:
-        return np.asarray(neck[int(rng.integers(len(neck)))] + shift)
+        return np.asarray((np.min(neck, axis=0) + np.max(neck, axis=0)) / 2 + shift)
     if others and rng.random() < _VERTEBRA_PROBABILITY:
         return np.asarray(others[int(rng.integers(len(others)))] + shift)
     return np.asarray(rng.uniform(low, high))
