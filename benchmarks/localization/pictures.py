@@ -27,6 +27,8 @@ MAX_BYTES: Final = 60_000
 
 _HALF_WIDTH_MM: Final = 65.0
 _MAX_HEIGHT_MM: Final = 330.0
+_BELOW_MM: Final = 30.0
+_ABOVE_MM: Final = 60.0
 _PIXEL_MM: Final = 0.5
 _MAX_PIXELS: Final = 480
 _SLAB_MM: Final = (-1.5, 0.0, 1.5)
@@ -124,7 +126,7 @@ def draw_prediction(volume: highdicom.Volume, prediction: Prediction, truth: Sca
         First line of the picture.
     """
     readers = [each.point_lps_mm for each in (truth.vertebrae or {}).values() if each.point_lps_mm is not None]
-    path = _spine_path([each.origin_lps_mm for each in prediction.vertebrae] or readers, volume, truth)
+    path = _spine_path(readers or [np.array(each.origin_lps_mm) for each in prediction.vertebrae], volume, truth)
     planes = [_reformat(volume, path, across) for across in (_SAGITTAL, _CORONAL)]
     height = max(plane.image.shape[0] for plane in planes)
     width = planes[0].image.shape[1]
@@ -154,21 +156,14 @@ def _statement(prediction: Prediction) -> str:
     return "; ".join(parts) or f"{len(prediction.cervical)} cervical levels named"
 
 
-def _spine_path(
-    points: Sequence[Floats | tuple[float, float, float]], volume: highdicom.Volume, truth: ScanTruth
-) -> Floats:
+def _spine_path(points: Sequence[Floats], volume: highdicom.Volume, truth: ScanTruth) -> Floats:
     """Return the course of the spine as points in LPS, from below to above, (n, 3)."""
     cord = truth.landmarks().get(CORD)
-    if points:
-        path = np.array([np.asarray(point, float) for point in points])
-    elif cord is not None:
-        path = cord[None]
-    else:
-        path = _body_center(volume)[None]
+    path = np.array(points) if points else (_bone_center(volume) if cord is None else cord)[None]
     return np.asarray(path[np.argsort(path[:, 2])])
 
 
-def _body_center(volume: highdicom.Volume) -> Floats:
+def _bone_center(volume: highdicom.Volume) -> Floats:
     """Return the centroid of dense bone, in LPS mm; the middle of the volume where there is none."""
     bone = np.argwhere(np.asarray(volume.array)[::2, ::4, ::4] > 300) * (2, 4, 4)
     index = bone.mean(axis=0) if len(bone) else np.array(volume.spatial_shape) / 2
@@ -181,6 +176,9 @@ def _reformat(volume: highdicom.Volume, path: Floats, across: int) -> _Plane:
     corners[:, :3] = corners[:, :3] * (np.array(volume.spatial_shape)) - 0.5
     lps = (corners @ volume.affine.T)[:, :3]
     low, high = lps.min(axis=0), lps.max(axis=0)
+    if len(path) > 1:  # of a spine, what lies about it
+        low[2] = max(low[2], path[0, 2] - _BELOW_MM)
+        high[2] = min(high[2], path[-1, 2] + _ABOVE_MM)
     middle_z = float(np.clip(path[:, 2].mean(), low[2], high[2]))
     high_z = min(float(high[2]), max(middle_z + _MAX_HEIGHT_MM / 2, float(low[2]) + _MAX_HEIGHT_MM))
     low_z = max(float(low[2]), high_z - _MAX_HEIGHT_MM)
@@ -188,7 +186,7 @@ def _reformat(volume: highdicom.Volume, path: Floats, across: int) -> _Plane:
     z = np.arange(high_z - pixel / 2, low_z, -pixel)
     depth_axis = 1 - across
     depth = np.interp(z, path[:, 2], path[:, depth_axis])
-    middle = float(path[:, across].mean())
+    middle = float(path[:, across].min() + path[:, across].max()) / 2
     along = np.arange(middle - _HALF_WIDTH_MM + pixel / 2, middle + _HALF_WIDTH_MM, pixel)
     points = np.empty((len(z), len(along), 3))
     points[..., across], points[..., 2] = along, z[:, None]

@@ -92,7 +92,7 @@ def summarize(scores: Sequence[CaseScore]) -> Summary:
         p95_error_mm=float(np.quantile(errors, 0.95)) if len(errors) else float("nan"),
         bias_mm=_bias_mm([level for _, level in required if level.is_name_right]),
         coverage=_proportion([level.is_coverage_right for _, level in levels], [scan for scan, _ in levels]),
-        none_named=_proportion([score.is_whole for score in others], [score.scan for score in others]),
+        none_named=_proportion([score.are_names_right for score in others], [score.scan for score in others]),
         calibration_error=calibration_error(named),
         n_wrong_names=len(wrong),
         n_confident_errors=sum(level.confidence > SURE for level in wrong),

@@ -24,7 +24,7 @@ EARLIER: Final = RESULTS / "localization-0.1.json"
 EARLIER_NAME: Final = "0.1"
 NEW_NAME: Final = "this"
 
-_MET: Final = {True: "yes", False: "**no**", None: NOT_AVAILABLE}
+_MET: Final = {True: "yes", False: "no", None: NOT_AVAILABLE}
 
 
 def to_json(

@@ -29,6 +29,8 @@ class LevelScore:
         C1 to C7.
     is_required, is_named : bool
         Whether it has to be named, and whether it is.
+    is_outside : bool
+        Whether it lies outside the scan for certain.
     is_right : bool
         Whether it is named within `TrueVertebra.tolerance_mm` of its place.
     is_name_right : bool
@@ -50,6 +52,7 @@ class LevelScore:
     level: str
     is_required: bool
     is_named: bool
+    is_outside: bool
     is_right: bool
     is_name_right: bool
     error_mm: float
@@ -152,6 +155,7 @@ def _score_level(level: str, prediction: Prediction, vertebrae: Mapping[str, Tru
         level,
         is_required=true is not None and true.is_required,
         is_named=named is not None,
+        is_outside=coverages == {"absent"},
         is_right=is_right,
         is_name_right=is_name_right,
         error_mm=float(np.linalg.norm(error)),

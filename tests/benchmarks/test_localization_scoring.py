@@ -8,6 +8,7 @@ import highdicom
 import numpy as np
 import pytest
 from benchmarks.localization.must_hold import (
+    FALSE_REASON,
     UNEXPLAINED,
     check_cord,
     check_explained,
@@ -206,6 +207,10 @@ def test_missing_levels_need_a_reason() -> None:
     assert explanation(planning(ALL_RIGHT, 1)) == "with seven levels"
     assert explanation(planning(lower, 1)) == UNEXPLAINED
     assert explanation(planning(lower, 1, not_found=("C1",))) == "with levels stated as not found"
+    upper = [each for each in ALL_RIGHT if Z_MM[each.level] > 60]
+    cut = replace(scored(upper, HEAD), scan="openkbp-pt_1")
+    assert explanation(cut) == "whose other levels lie outside"
+    assert explanation(replace(scored(upper, HEAD, not_found=("C5",)), scan="openkbp-pt_1")) == FALSE_REASON
     assert explanation(planning(lower, 1, doubts=("level-uncertain: x",))) == "`level-uncertain`"
     assert explanation(planning([], 1, refusal="no-cervical-spine")) == "refused (`no-cervical-spine`)"
     assert check_explained([planning(lower, number) for number in range(24)]).is_met is False
