@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from benchmarks.localization.truth import REFERENCE
+
 from cspine.core.files import read_json
 
 SCANS: dict[str, Any] = read_json(REFERENCE)["scans"]
