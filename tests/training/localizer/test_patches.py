@@ -8,10 +8,10 @@ import pytest
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Floats
+from cspine.localization.cascade.region import REGION_CLASSES
+from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES
 from cspine.localization.coarse import OFFSET_UNIT_MM, REGION_MM
 from cspine.localization.instances import rigid_frame
-from cspine.localization.region import REGION_CLASSES
-from cspine.localization.vertebra_network import VERTEBRA_CLASSES
 from cspine.models.metadata import COARSE_MM, PADDING
 from cspine.training.localizer.classes import REGION_TABLE, UNKNOWN, VERTEBRA_TABLE
 from cspine.training.localizer.examples import LocalizerSample

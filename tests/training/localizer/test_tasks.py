@@ -9,11 +9,11 @@ import torch
 from scipy.spatial.transform import Rotation
 from tests.training.localizer.conftest import draw_sample
 
+from cspine.localization.cascade.crops import CROP_CLASSES, CROP_MM, CROP_SHAPE, crop_affine
+from cspine.localization.cascade.region import REGION_CLASSES
+from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES
 from cspine.localization.coarse import OFFSET_UNIT_MM
-from cspine.localization.crops import CROP_CLASSES, CROP_MM, CROP_SHAPE, crop_affine
 from cspine.localization.instances import rigid_frame
-from cspine.localization.region import REGION_CLASSES
-from cspine.localization.vertebra_network import VERTEBRA_CLASSES
 from cspine.training.localizer.classes import UNKNOWN
 from cspine.training.localizer.examples import LocalizerSample
 from cspine.training.localizer.frame_task import (

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cspine.cli import app
-from cspine.localization.networks import OUTPUTS
+from cspine.localization.cascade.networks import OUTPUTS
 from cspine.models.metadata import LocalizerMetadata
 from cspine.models.weights import load_weights
 from cspine.phantom import PhantomSettings, synthesize

@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 
 from cspine.core.typing import Labels
-from cspine.localization.region import REGION_CLASSES
-from cspine.localization.vertebra_network import VERTEBRA_CLASSES
+from cspine.localization.cascade.region import REGION_CLASSES
+from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES
 from cspine.phantom.scanner.render import SKULL_LABEL
 from cspine.training.localizer.examples import FRAMED_LEVELS, UNKNOWN_LABEL
 

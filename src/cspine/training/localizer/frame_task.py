@@ -12,9 +12,9 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from cspine.core.typing import Bools, Floats, Floats32
+from cspine.localization.cascade.crops import CROP_CLASSES, CROP_MM, CROP_SHAPE, crop_affine
+from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES
 from cspine.localization.coarse import OFFSET_UNIT_MM, network_input
-from cspine.localization.crops import CROP_CLASSES, CROP_MM, CROP_SHAPE, crop_affine
-from cspine.localization.vertebra_network import VERTEBRA_CLASSES
 from cspine.training.localizer.classes import VERTEBRA_TABLE
 from cspine.training.localizer.examples import UNKNOWN_LABEL, LocalizerSample
 from cspine.training.localizer.geometry import PatchGeometry

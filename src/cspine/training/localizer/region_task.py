@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from cspine.localization.cascade.region import REGION_CLASSES
 from cspine.localization.coarse import REGION_MM
-from cspine.localization.region import REGION_CLASSES
 from cspine.training.localizer.classes import REGION_TABLE, UNKNOWN
 from cspine.training.localizer.examples import LocalizerSample
 from cspine.training.localizer.geometry import random_geometry

@@ -19,10 +19,10 @@ from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
 from cspine.core.settings import digest
 from cspine.core.typing import Floats
-from cspine.localization.crops import CROP_SHAPE
-from cspine.localization.networks import INPUTS, OUTPUTS
-from cspine.localization.region import SIDE_MULTIPLE
-from cspine.localization.vertebra_network import VERTEBRA_CLASSES
+from cspine.localization.cascade.crops import CROP_SHAPE
+from cspine.localization.cascade.networks import INPUTS, OUTPUTS
+from cspine.localization.cascade.region import SIDE_MULTIPLE
+from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES
 from cspine.models.metadata import COARSE_MM, LocalizerMetadata
 from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate, mean_occupancy_template

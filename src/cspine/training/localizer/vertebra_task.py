@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Floats
+from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES
 from cspine.localization.coarse import OFFSET_UNIT_MM
-from cspine.localization.vertebra_network import VERTEBRA_CLASSES
 from cspine.models.metadata import COARSE_MM
 from cspine.training.localizer.classes import UNKNOWN, VERTEBRA_TABLE
 from cspine.training.localizer.examples import FRAMED_LEVELS, LocalizerSample

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 
 from cspine.core.typing import Bools, Floats, Floats32, Indices
+from cspine.localization.cascade.crops import CROP_CLASSES
 from cspine.localization.coarse import OFFSET_UNIT_MM, CoarseVolume, network_input
-from cspine.localization.crops import CROP_CLASSES
 from cspine.localization.instances import Instance, VoxelVotes, find_instances
 
 VERTEBRA_CLASSES: Final = ("background", *CROP_CLASSES[1:], "head")

@@ -8,14 +8,14 @@ import numpy as np
 
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.core.typing import Floats
+from cspine.localization.cascade.frames import RefinedFrames
+from cspine.localization.cascade.vertebrae import VertebralVoxels
 from cspine.localization.coarse import CoarseVolume
-from cspine.localization.frames import RefinedFrames
 from cspine.localization.instances import Instance
 from cspine.localization.level_assignment import LevelSequence, assign_levels
 from cspine.localization.level_evidence import AnchorEvidence, Detections
 from cspine.localization.missing_levels import find_missing_levels
 from cspine.localization.scan import Scan
-from cspine.localization.vertebra_network import VertebralVoxels
 from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate
 from cspine.spine.spine_map import SpineMap, Vertebra, VertebraLabelMap

@@ -5,9 +5,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from cspine.core.typing import Floats, Floats32
+from cspine.localization.cascade.crops import CROP_CLASSES, CROP_SHAPE, crop_affine
+from cspine.localization.cascade.frames import MAX_MOTION_MM, crop_input, refine_frames
 from cspine.localization.coarse import OFFSET_UNIT_MM
-from cspine.localization.crops import CROP_CLASSES, CROP_SHAPE, crop_affine
-from cspine.localization.frames import MAX_MOTION_MM, crop_input, refine_frames
 from cspine.localization.scan import Scan
 
 TRUTH_MM = np.array([1.0, -2.0, 3.0])
@@ -32,7 +32,7 @@ def look_for_the_bead(crops: Floats32) -> tuple[Floats32, Floats32]:
         positions_mm = index @ crop_affine(np.eye(4))[:3, :3].T
         k, j, i = index.T
         voxels[number, 0, k, j, i] = 1.0
-        voxels[number, 1:, k, j, i] = (positions_mm - positions_mm.mean(axis=0)).T / OFFSET_UNIT_MM
+        voxels[number][1:, k, j, i] = (positions_mm - positions_mm.mean(axis=0)).T / OFFSET_UNIT_MM
     return np.full((len(crops), len(CROP_CLASSES)), 1 / 12, np.float32), voxels
 
 

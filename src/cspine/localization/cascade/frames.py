@@ -9,8 +9,8 @@ import scipy
 
 from cspine.core.typing import Floats, Floats32
 from cspine.dicom.hounsfield import AIR_HU
+from cspine.localization.cascade.crops import CROP_SHAPE, crop_affine
 from cspine.localization.coarse import OFFSET_UNIT_MM, network_input
-from cspine.localization.crops import CROP_SHAPE, crop_affine
 from cspine.localization.instances import rigid_frame
 from cspine.localization.scan import Scan
 
@@ -41,7 +41,7 @@ class RefinedFrames:
     frames : (n, 4, 4)
         Affines from the vertebrae's frames to LPS mm.
     probabilities : (n, 12)
-        Probability of each of `cspine.localization.crops.CROP_CLASSES`.
+        Probability of each of `cspine.localization.cascade.crops.CROP_CLASSES`.
     """
 
     frames: Floats
@@ -56,7 +56,7 @@ def refine_frames(frames: Floats, scan: Scan, run_network: RunNetwork) -> Refine
     frames : (n, 4, 4)
         Affines from the vertebrae's frames to LPS mm.
     scan : Scan
-        What was scanned, on voxels of about `cspine.localization.crops.CROP_MM`.
+        What was scanned, on voxels of about `cspine.localization.cascade.crops.CROP_MM`.
     run_network : callable
         The frame network.
     """

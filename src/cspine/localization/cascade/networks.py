@@ -6,15 +6,16 @@ from typing import Final
 import numpy as np
 
 from cspine.core.typing import Floats32
-from cspine.localization.crops import CROP_SHAPE
-from cspine.localization.region import SIDE_MULTIPLE
+from cspine.localization.cascade.crops import CROP_SHAPE
+from cspine.localization.cascade.region import SIDE_MULTIPLE
 from cspine.models.metadata import LocalizerMetadata
 from cspine.models.weights import Weights
 
 INPUTS: Final = ("region", "image", "crops")
 OUTPUTS: Final = ("regions", "chances", "places", "levels", "voxels")
 """Names in the ONNX file: class probabilities of the region network; class probabilities and coordinates of the
-vertebra network; class probabilities of the frame network, and the probability of the vertebra and the position in it of voxels."""
+vertebra network; class probabilities of the frame network, and of voxels the probability of the vertebra and the
+position in it."""
 
 _IDLE: Final[dict[str, Floats32]] = {
     "region": np.zeros((1, 2, SIDE_MULTIPLE, SIDE_MULTIPLE, SIDE_MULTIPLE), np.float32),

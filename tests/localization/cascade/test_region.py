@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cspine.core.typing import Floats32
+from cspine.localization.cascade.region import REGION_CLASSES, SIDE_MULTIPLE, RunNetwork, find_neck
 from cspine.localization.coarse import REGION_MM
-from cspine.localization.region import REGION_CLASSES, SIDE_MULTIPLE, RunNetwork, find_neck
 from cspine.localization.scan import Scan
 from cspine.models.metadata import COARSE_MM
 

@@ -1,0 +1,1 @@
+"""The localizer as a cascade: three networks that look at a scan ever more closely."""

@@ -1,0 +1,126 @@
+"""The localizer: three networks that look at a scan ever more closely, and a model of the order of levels.
+
+1. The region network sees the whole scan at 6 mm and says where the neck is (`cspine.localization.cascade.region`).
+2. The vertebra network sees the region of the neck at 3 mm; its voxels vote for the origins of their vertebrae
+   (`cspine.localization.cascade.vertebrae`, `cspine.localization.instances`).
+3. The frame network sees each vertebra at 2 mm along its own axes, corrects its frame and says once more which level it
+   is (`cspine.localization.cascade.frames`).
+
+Levels are then assigned to all vertebrae together (`cspine.localization.level_assignment`), and the result is compared
+with the scan (`cspine.localization.plausibility`). Memory is bounded: only the first network sees a whole scan.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cspine.core.findings import WeightsIdentity
+from cspine.localization.cascade.assembly import Candidates, LocalizedScan, assemble_spine_map
+from cspine.localization.cascade.crops import CROP_MARGIN_MM, CROP_MM
+from cspine.localization.cascade.frames import refine_frames
+from cspine.localization.cascade.networks import LocalizerNetworks
+from cspine.localization.cascade.region import find_neck
+from cspine.localization.cascade.vertebrae import find_vertebral_voxels
+from cspine.localization.coarse import REGION_MM
+from cspine.localization.plausibility import check_plausibility
+from cspine.localization.scan import Scan
+from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
+from cspine.models.weights import Weights, load_weights
+from cspine.spine.level_settings import LevelAssignmentSettings
+from cspine.spine.occupancy_template import OccupancyTemplate
+from cspine.spine.spine_map import SpineMap
+
+if TYPE_CHECKING:
+    import highdicom
+
+
+@dataclass(frozen=True)
+class Localizer:
+    """The networks that localize vertebrae.
+
+    Attributes
+    ----------
+    weights : Weights
+        The loaded weights of the networks, with their metadata.
+    path : Path or None
+        Their file; None for the embedded weights. A process that receives a pickled localizer loads it from there.
+    """
+
+    weights: Weights[LocalizerMetadata] = field(repr=False)
+    path: Path | None
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> "Localizer":
+        """Load a localizer.
+
+        Parameters and errors are those of `cspine.models.weights.load_weights`.
+        """
+        weights = load_weights(LocalizerMetadata, path)
+        is_coarse = (weights.metadata.spacing_mm, weights.metadata.padding) == (COARSE_MM, PADDING)
+        weights.require(is_coarse and LocalizerNetworks(weights).fits, path)
+        return cls(weights, path)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the weights' file."""
+        return self.weights.sha256
+
+    @property
+    def identity(self) -> WeightsIdentity:
+        """What findings record of the weights."""
+        return self.weights.identity
+
+    def __reduce__(self) -> "tuple[Callable[[Path | None], Localizer], tuple[Path | None]]":
+        """Pickle as the path of the weights."""
+        return (_load_cached, (self.path,))
+
+    def __call__(self, volume: "highdicom.Volume") -> SpineMap:
+        """Localize the vertebrae of a volume of HU; the map is empty where there are none.
+
+        Raises
+        ------
+        NotAssessableError
+            ``implausible-size``: by its headers the scan is larger than any CT.
+        """
+        scan = Scan.of(volume)
+        return check_plausibility(self.localize(scan), scan, self._templates, self.localize)
+
+    def localize_as_stated(self, volume: "highdicom.Volume") -> SpineMap:
+        """Localize the vertebrae of a volume in the orientation that its headers state, without trying others.
+
+        Trying others takes several times as long where no neck is shown. The rest is as in `__call__`.
+        """
+        scan = Scan.of(volume)
+        return check_plausibility(self.localize(scan), scan, self._templates, None)
+
+    def localize(self, scan: Scan) -> LocalizedScan:
+        """Localize the vertebrae of a scan, without a check of their plausibility."""
+        networks, metadata = LocalizerNetworks(self.weights), self.weights.metadata
+        region = find_neck(scan.coarsen(REGION_MM), networks.find_regions)
+        if region is None:
+            return LocalizedScan(SpineMap(()))
+        box = region.network_box(scan)
+        means = scan.crop(box[0] - CROP_MARGIN_MM, box[1] + CROP_MARGIN_MM).shrink(CROP_MM)
+        coarse = scan.coarsen(COARSE_MM, box, means=means)
+        voxels = find_vertebral_voxels(coarse, networks.find_vertebrae)
+        instances = voxels.instances() if voxels is not None else []
+        if voxels is None or not instances:
+            return LocalizedScan(SpineMap(()), coarse)
+        frames = np.array([instance.frame for instance in instances])
+        candidates = Candidates(voxels, instances, refine_frames(frames, means, networks.align_frames))
+        settings = metadata.level_assignment or LevelAssignmentSettings()
+        spine_map = assemble_spine_map(candidates, coarse, scan, metadata.occupancy_templates, settings)
+        return LocalizedScan(spine_map, coarse, candidates)
+
+    @property
+    def _templates(self) -> Mapping[str, OccupancyTemplate]:
+        return self.weights.metadata.occupancy_templates
+
+
+@cache
+def _load_cached(path: Path | None) -> Localizer:
+    return Localizer.load(path)
