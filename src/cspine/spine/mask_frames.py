@@ -97,15 +97,15 @@ class VertebraMask:
         return points, self.occupancy[tuple(index.T)].astype(np.float64)
 
 
-def grid_mask(index: Indices, shape: Sequence[int], affine_lps: Floats) -> VertebraMask:
+def grid_mask(index: Indices, shape: Sequence[int] | None, affine_lps: Floats) -> VertebraMask:
     """Average the voxels of a vertebra to a grid of about 1.25 mm.
 
     Parameters
     ----------
     index : (n, 3) int
         Indices of its voxels in a label map.
-    shape : (int, int, int)
-        Shape of the label map; what lies beyond it is not known.
+    shape : (int, int, int) or None
+        Shape of the label map, beyond which nothing is known; None where all is known.
     affine_lps : (4, 4)
         From the indices to LPS mm.
     """
@@ -116,12 +116,11 @@ def grid_mask(index: Indices, shape: Sequence[int], affine_lps: Floats) -> Verte
     low = index.min(axis=0) // factors - margin
     counts = np.zeros(index.max(axis=0) // factors + margin + 1 - low, np.float32)
     np.add.at(counts, tuple((index // factors - low).T), np.float32(1.0))
-    fractions = []
-    for axis in range(3):
+    known = np.ones(counts.shape, np.float32)
+    for axis, count in enumerate(shape or ()):
         first = (np.arange(counts.shape[axis]) + low[axis]) * factors[axis]
-        inside = np.clip(np.minimum(first + factors[axis], shape[axis]) - np.maximum(first, 0), 0, factors[axis])
-        fractions.append(inside / factors[axis])
-    known = np.asarray(np.einsum("k,j,i->kji", *fractions), np.float32)
+        inside = np.clip(np.minimum(first + factors[axis], count) - np.maximum(first, 0), 0, factors[axis])
+        known *= np.expand_dims(inside / factors[axis], [other for other in range(3) if other != axis])
     affine = affine_lps.copy()
     affine[:3, :3] = affine_lps[:3, :3] * factors
     affine[:3, 3] += affine_lps[:3, :3] @ (low * factors + (factors - 1) / 2)

@@ -30,8 +30,9 @@ farther."""
 _MIN_DUPLICATE_FRACTION: Final = 0.1
 """Smallest second component, as a fraction of the largest, that is worth a warning; smaller ones are stray voxels."""
 
-_MAX_SIDE_MM: Final = 140.0
-"""Largest extent of a vertebra; the transverse processes of L3 span 100 mm."""
+_MAX_VOLUME_MM3: Final = {"C": 45_000.0}
+_MAX_LOWER_VOLUME_MM3: Final = 150_000.0
+"""Largest volume of a cervical vertebra, twice that of a big one, and of others."""
 
 _MIN_VOLUME_MM3: Final = 100.0
 """Smallest part of a vertebra that is placed."""
@@ -100,18 +101,17 @@ def read_spine_segmentation(path: Path, numbering: Numbering) -> SpineSegmentati
     if repeated := {level for level in levels.values() if list(levels.values()).count(level) > 1}:
         raise LabelError(f"{path.name}: several segments are {min(repeated)}; give a file with one for each vertebra")
     if not levels:
-        numbers = [segment.number for segment in file.segments][:255]
-        affine, labels = file.read(numbers)
-        values = np.array([0, *numbers])
-        if max(numbers, default=0) > 255:
+        numbers = [segment.number for segment in file.segments if 0 < segment.number <= 255]
+        if not numbers:
             raise LabelError(f"{path.name}: none of its segments is named after a vertebra; name them C1, C2 and so on")
-        labels = values.astype(np.uint8)[labels]
-        segmentation = _separate(path.name, affine, labels, numbering)
+        affine, labels = file.read(numbers)
+        labels = np.array([0, *numbers], np.uint8)[labels]
+        segmentation = _separate(path.name, affine, labels, numbering, is_cropped=True)
     else:
         ordered = sorted(levels, key=lambda number: ALL_LEVELS.index(levels[number]))
         affine, labels = file.read(ordered)
         named = {value: levels[number] for value, number in enumerate(ordered, start=1)}
-        segmentation = _masks(path.name, affine, labels, named)
+        segmentation = _masks(path.name, affine, labels, named, is_cropped=True)
     return SpineSegmentation(segmentation.name, segmentation.masks, file.frame_of_reference_uid, segmentation.warnings)
 
 
@@ -134,13 +134,15 @@ def _read_folder(folder: Path) -> SpineSegmentation:
     return SpineSegmentation(folder.name, masks, None, tuple(warnings))
 
 
-def _separate(name: str, affine: Floats, labels: Labels, numbering: Numbering) -> SpineSegmentation:
-    """Return the vertebrae of a label map with numbers."""
+def _separate(
+    name: str, affine: Floats, labels: Labels, numbering: Numbering, *, is_cropped: bool = False
+) -> SpineSegmentation:
+    """Return the vertebrae of a label map with numbers; `is_cropped` as of `_masks`."""
     centroids = _centroids(affine, labels)
     if not centroids:
         raise LabelError(f"{name}: is empty; give a segmentation of the cervical spine")
     levels, warnings = number_levels(name, centroids, numbering)
-    segmentation = _masks(name, affine, labels, levels)
+    segmentation = _masks(name, affine, labels, levels, is_cropped=is_cropped)
     return SpineSegmentation(name, segmentation.masks, None, (*warnings, *segmentation.warnings))
 
 
@@ -162,9 +164,19 @@ def _centroids(affine: Floats, labels: Labels) -> dict[int, Floats]:
 
 
 def _masks(
-    name: str, affine: Floats, labels: Labels, levels: Mapping[int, str], *, is_whole: bool = True
+    name: str,
+    affine: Floats,
+    labels: Labels,
+    levels: Mapping[int, str],
+    *,
+    is_whole: bool = True,
+    is_cropped: bool = False,
 ) -> SpineSegmentation:
-    """Return the mask of each vertebra: its largest component."""
+    """Return the mask of each vertebra: its largest component.
+
+    `is_whole` is whether all vertebrae are in this label map; `is_cropped`, whether empty slices were left out, as in
+    DICOM, so that its border does not cut vertebrae.
+    """
     masks, warnings = dict[str, VertebraMask](), list[str]()
     boxes: Sequence[tuple[slice, ...] | None] = ndimage.find_objects(labels)
     for value, level in sorted(levels.items(), key=lambda item: ALL_LEVELS.index(item[1])):
@@ -178,11 +190,10 @@ def _masks(
                 f"{name}: {level} has parts far from each other; the largest was taken, and "
                 f"{100 * rest_fraction:.0f} % of its size left out"
             )
-        mask = grid_mask(index, labels.shape, affine)
-        side_mm = float(np.ptp(index @ affine[:3, :3].T, axis=0).max())
-        if side_mm > _MAX_SIDE_MM:
+        mask = grid_mask(index, None if is_cropped else labels.shape, affine)
+        if mask.volume_mm3 > _MAX_VOLUME_MM3.get(level[0], _MAX_LOWER_VOLUME_MM3):
             raise LabelError(
-                f"{name}: what it numbers as {level} is {side_mm:.0f} mm long; give each vertebra its own number"
+                f"{name}: what it numbers as {level} has {mask.volume_mm3 / 1000:.0f} ml; number each vertebra"
             )
         if mask.volume_mm3 >= _MIN_VOLUME_MM3:
             masks[level] = mask
