@@ -1,0 +1,132 @@
+"""The cascade from a scan to named vertebrae, with networks that know the answer."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from cspine.core.typing import Floats, Floats32
+from cspine.localization.cascade import localizer as module
+from cspine.localization.cascade.crops import CROP_CLASSES, CROP_SHAPE
+from cspine.localization.cascade.localizer import Localizer
+from cspine.localization.cascade.region import REGION_CLASSES, find_neck
+from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES
+from cspine.localization.coarse import OFFSET_UNIT_MM, REGION_MM
+from cspine.localization.scan import Scan
+from cspine.models.metadata import COARSE_MM
+from cspine.spine.level_settings import LEVELS, expected_distance_mm
+
+NECK = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "T1", "T2")
+TOP_MM = 75.0
+RADIUS_MM = 9.0
+
+
+def origins(levels: tuple[str, ...] = NECK) -> dict[str, Floats]:
+    """Return the origins of a straight spine whose C1 lies at `TOP_MM`."""
+    return {level: np.array([0.0, 0.0, TOP_MM - expected_distance_mm("C1", level)]) for level in levels}
+
+
+def make_scan(low_mm: float, high_mm: float, width_mm: float = 150.0) -> Scan:
+    affine = np.zeros((4, 4))
+    affine[2, 0], affine[1, 1], affine[0, 2] = 1.5, 2.0, 2.0
+    affine[:, 3] = [-width_mm / 2, -width_mm / 2, low_mm, 1.0]
+    side = round(width_mm / 2.0)
+    return Scan(np.zeros((round((high_mm - low_mm) / 1.5), side, side), np.int16), affine)
+
+
+@dataclass
+class Truth:
+    """Networks that see beads of bone about the origins of a spine, wherever they are asked."""
+
+    scan: Scan
+    levels: tuple[str, ...] = NECK
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+
+    def _points(self, shape: tuple[int, ...], origin: Floats, spacing_mm: float) -> Floats:
+        index = np.moveaxis(np.indices((shape[0], shape[1], shape[2])), 0, -1)
+        return np.asarray(origin + spacing_mm * index[..., ::-1])
+
+    def find_regions(self, image: Floats32) -> Floats32:
+        shape = image.shape[1:]
+        points = self._points(shape, self.scan.coarsen(REGION_MM).origin_lps_mm - 2 * REGION_MM, REGION_MM)
+        regions = np.zeros((len(REGION_CLASSES), *shape), np.float32)
+        for level, origin in origins(self.levels).items():
+            name = "upper cervical" if level in {"C1", "C2"} else "lower cervical"
+            number = REGION_CLASSES.index(name if level[0] == "C" else "thoracic" if level[0] == "T" else "lumbar")
+            regions[number][np.linalg.norm(points - origin, axis=-1) < RADIUS_MM] = 0.9
+        return regions
+
+    def find_vertebrae(self, image: Floats32) -> tuple[Floats32, Floats32]:
+        shape = image.shape[1:]
+        self.shapes.append(shape)
+        region = find_neck(self.scan.coarsen(REGION_MM), self.find_regions)
+        assert region is not None
+        low, high = region.network_box(self.scan)
+        assert tuple(np.round((high - low) / COARSE_MM).astype(int)[::-1]) == shape
+        points = self._points(shape, low + COARSE_MM / 2, COARSE_MM)
+        chances = np.zeros((len(VERTEBRA_CLASSES), *shape), np.float32)
+        places = np.zeros((6, *shape), np.float32)
+        for level, origin in origins(self.levels).items():
+            name = level if level in VERTEBRA_CLASSES else "thoracic" if level[0] == "T" else "lumbar"
+            near = np.linalg.norm(points - origin, axis=-1) < RADIUS_MM
+            chances[VERTEBRA_CLASSES.index(name)][near] = 0.97
+            offsets = (origin - points[near]).T / OFFSET_UNIT_MM
+            places[:, near] = np.concatenate([offsets, -offsets])
+        return chances, places
+
+    def align_frames(self, crops: Floats32) -> tuple[Floats32, Floats32]:
+        levels = np.full((len(crops), len(CROP_CLASSES)), 1e-3, np.float32)
+        levels[:, 1:] = 1.0 / 11
+        return levels, np.zeros((len(crops), 4, *CROP_SHAPE), np.float32)
+
+
+def localizer_of(truth: Truth, monkeypatch: pytest.MonkeyPatch) -> Localizer:
+    monkeypatch.setattr(module, "LocalizerNetworks", lambda _: truth)
+    metadata = SimpleNamespace(occupancy_templates={}, level_assignment=None)
+    return Localizer(cast("Any", SimpleNamespace(metadata=metadata)), None)
+
+
+def test_every_vertebra_of_a_scan_is_named_and_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = make_scan(-120.0, 130.0)
+
+    localized = localizer_of(Truth(scan), monkeypatch).localize(scan)
+
+    assert tuple(vertebra.level for vertebra in localized.spine_map.vertebrae) == NECK
+    for vertebra in localized.spine_map.vertebrae:
+        np.testing.assert_allclose(vertebra.frame_lps[:3, 3], origins()[vertebra.level], atol=0.5)
+        assert vertebra.coverage == "complete"
+    assert localized.spine_map.not_found == ()
+
+
+def test_vertebrae_that_the_scan_cuts_off_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_mm = origins()["C5"][2] + 1.0
+    scan = make_scan(cut_mm, 130.0)
+
+    localized = localizer_of(Truth(scan), monkeypatch).localize(scan)
+
+    by_level = {vertebra.level: vertebra for vertebra in localized.spine_map.vertebrae}
+    assert set(by_level) == {"C1", "C2", "C3", "C4", "C5"}
+    assert by_level["C5"].coverage == "partial"
+    np.testing.assert_allclose(by_level["C5"].frame_lps[:3, 3], origins()["C5"], atol=0.5)
+
+
+def test_what_the_second_network_sees_does_not_grow_with_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = make_scan(-700.0, 180.0, width_mm=480.0)
+    truth = Truth(scan, LEVELS)
+
+    localized = localizer_of(truth, monkeypatch).localize(scan)
+
+    assert max(int(np.prod(shape)) for shape in truth.shapes) < 600_000
+    assert {vertebra.level for vertebra in localized.spine_map.vertebrae} >= set(NECK)
+
+
+def test_a_scan_without_a_neck_has_no_vertebrae(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = make_scan(-500.0, -150.0)
+    lumbar = tuple(level for level in LEVELS if level[0] == "L")
+
+    localized = localizer_of(Truth(scan, lumbar), monkeypatch).localize(scan)
+
+    assert localized.spine_map.vertebrae == ()
+    assert localized.coarse is None
