@@ -10,19 +10,21 @@ import pytest
 from cspine.core.errors import NotAssessableError
 from cspine.core.typing import Floats
 from cspine.dicom import load_volume
-from cspine.localization.coarse import CoarseVolume, coarsen
+from cspine.localization.cascade.assembly import LocalizedScan
+from cspine.localization.coarse import CoarseVolume
 from cspine.localization.localizer import Localizer
-from cspine.localization.plausibility import LEVEL_UNCERTAIN, check_plausibility
+from cspine.localization.plausibility import check_plausibility
+from cspine.localization.scan import Scan
 from cspine.spine.level_settings import expected_distance_mm
-from cspine.spine.spine_map import SpineMap, Vertebra
+from cspine.spine.spine_map import LEVEL_UNCERTAIN, SpineMap, Vertebra
 
 LEVELS = ("C2", "C3", "C4", "C5", "C6", "C7")
 TEMPLATES = Localizer.load().weights.metadata.occupancy_templates
 TOP_MM = 60.0
 
 
-def no_spine(_: CoarseVolume) -> SpineMap:
-    return SpineMap(())
+def no_spine(_: Scan) -> LocalizedScan:
+    return LocalizedScan(SpineMap(()))
 
 
 def column(levels: tuple[str, ...] = LEVELS, *, scale: float = 1.0) -> SpineMap:
@@ -55,8 +57,9 @@ def render(spine: SpineMap, *, scale: float = 1.0, upside_down: bool = False) ->
     return CoarseVolume(hu, origin, np.ones(hu.shape, np.bool_))
 
 
-def check(spine: SpineMap, coarse: CoarseVolume, localize: Callable[[CoarseVolume], SpineMap] = no_spine) -> SpineMap:
-    return check_plausibility(spine, coarse, TEMPLATES, localize)
+def check(spine: SpineMap, coarse: CoarseVolume, localize: Callable[[Scan], LocalizedScan] = no_spine) -> SpineMap:
+    scan = Scan(coarse.hu, coarse.affine_lps)
+    return check_plausibility(LocalizedScan(spine, coarse), scan, TEMPLATES, localize)
 
 
 def test_a_spine_that_looks_like_one_is_left_as_it_is() -> None:
@@ -68,7 +71,7 @@ def test_a_spine_that_looks_like_one_is_left_as_it_is() -> None:
 def test_a_spine_without_doubt_is_localized_once() -> None:
     spine = column()
 
-    def fail(_: CoarseVolume) -> SpineMap:
+    def fail(_: Scan) -> LocalizedScan:
         raise AssertionError("localized again")
 
     assert check(spine, render(spine), fail) is spine
@@ -103,7 +106,7 @@ def test_a_spine_that_fits_better_upside_down_refutes_the_header() -> None:
     true = column()
     stated = replace(true, vertebrae=true.vertebrae[:2])
 
-    checked = check(stated, render(true), lambda _: true)
+    checked = check(stated, render(true), lambda _: LocalizedScan(true, render(true)))
 
     assert checked.implausible is not None
     assert checked.implausible.code == "implausible-anatomy"
@@ -151,12 +154,11 @@ def test_a_skull_lies_above_c1() -> None:
 
 @pytest.mark.parametrize("axes", [(1, 2), (0, 2)], ids=["prone", "upside-down"])
 def test_a_patient_who_lies_otherwise_than_stated_is_not_answered(axes: tuple[int, int]) -> None:
-    localizer = Localizer.load()
     with resources.as_file(resources.files("cspine.phantom").joinpath("embedded", "study.zip")) as study:
-        stated = coarsen(load_volume(study))
-    turned = CoarseVolume(np.flip(stated.hu, axes), stated.origin_lps_mm, np.flip(stated.scanned_mask, axes))
+        stated = load_volume(study)
+    turned = stated.with_array(np.flip(stated.array, axes))
 
-    checked = localizer.localize(turned)
+    checked = Localizer.load()(turned)
 
     assert checked.implausible is not None
     assert checked.implausible.code == "implausible-anatomy"

@@ -11,12 +11,14 @@ import numpy as np
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.core.findings import WeightsIdentity
 from cspine.core.typing import Bools, Floats, Floats32, Indices
+from cspine.localization.cascade.assembly import LocalizedScan
 from cspine.localization.coarse import OFFSET_UNIT_MM, CoarseVolume, coarse_affine, coarsen, network_input
 from cspine.localization.instances import Instance, VoxelVotes, find_instances
 from cspine.localization.level_assignment import LevelSequence, assign_levels
 from cspine.localization.level_evidence import Detections
 from cspine.localization.missing_levels import find_missing_levels
 from cspine.localization.plausibility import check_plausibility
+from cspine.localization.scan import Scan
 from cspine.localization.tiles import MAX_WHOLE_VOXELS, SIDE_MULTIPLE, Tile, plan_tiles
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
 from cspine.models.weights import Weights, load_weights
@@ -101,7 +103,9 @@ class Localizer:
         NotAssessableError
             ``implausible-size``: by its headers the scan is larger than any of a neck.
         """
-        return self.localize(coarsen(volume))
+        scan, coarse = Scan.of(volume), coarsen(volume)
+        localized = LocalizedScan(self._localize_unchecked(coarse), coarse)
+        return check_plausibility(localized, scan, self.weights.metadata.occupancy_templates, self._localize_scan)
 
     def localize_as_stated(self, volume: "highdicom.Volume") -> SpineMap:
         """Localize the vertebrae of a volume in the orientation that its headers state, without trying others.
@@ -109,13 +113,12 @@ class Localizer:
         Trying others takes several times as long where no neck is shown. The rest is as in `__call__`.
         """
         coarse = coarsen(volume)
-        templates = self.weights.metadata.occupancy_templates
-        return check_plausibility(self._localize_unchecked(coarse), coarse, templates, None)
+        localized = LocalizedScan(self._localize_unchecked(coarse), coarse)
+        return check_plausibility(localized, Scan.of(volume), self.weights.metadata.occupancy_templates, None)
 
-    def localize(self, coarse: CoarseVolume) -> SpineMap:
-        """Localize the vertebrae of a coarse volume and check their plausibility; the map is empty without any."""
-        templates = self.weights.metadata.occupancy_templates
-        return check_plausibility(self._localize_unchecked(coarse), coarse, templates, self._localize_unchecked)
+    def _localize_scan(self, scan: Scan) -> LocalizedScan:
+        coarse = scan.coarsen(COARSE_MM)
+        return LocalizedScan(self._localize_unchecked(coarse), coarse)
 
     def _localize_unchecked(self, coarse: CoarseVolume) -> SpineMap:
         metadata = self.weights.metadata

@@ -35,8 +35,10 @@ import numpy as np
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.findings import NotAssessable
 from cspine.core.typing import Floats
+from cspine.localization.cascade.assembly import LocalizedScan
 from cspine.localization.coarse import CoarseVolume
 from cspine.localization.level_assignment import relative_size
+from cspine.localization.scan import Scan
 from cspine.models.metadata import COARSE_MM
 from cspine.spine.occupancy_template import OccupancyTemplate
 from cspine.spine.spine_map import LEVEL_UNCERTAIN, SpineMap, Vertebra
@@ -101,17 +103,16 @@ _LOWEST_TEMPLATE: Final = "T2"
 _SHIFTS_MM: Final = np.array([[0.0, y, z] for y in (-6, -3, 0, 3, 6) for z in (-6, -3, 0, 3, 6)])
 """Shifts over which a template is aligned before it is compared with its mirror image, (n, 3)."""
 
-_Turn = tuple[tuple[int, ...], int]
-"""Axes of ``[k, j, i]`` that are reversed, and quarter turns about k that follow."""
-
-_UPSIDE_DOWN: Final[dict[str, _Turn]] = {"head and feet are exchanged": ((0,), 0)}
-_ORIENTATIONS: Final[dict[str, _Turn]] = _UPSIDE_DOWN | {
-    "front and back are exchanged": ((1,), 0),
-    "head and feet, and front and back, are exchanged": ((0, 1), 0),
-    "the patient is turned by 90 degrees to one side": ((), 1),
-    "the patient is turned by 90 degrees to the other side": ((), 3),
+_UPSIDE_DOWN: Final[dict[str, Floats]] = {"head and feet are exchanged": np.diag([1.0, 1.0, -1.0])}
+_ORIENTATIONS: Final[dict[str, Floats]] = _UPSIDE_DOWN | {
+    "front and back are exchanged": np.diag([1.0, -1.0, 1.0]),
+    "head and feet, and front and back, are exchanged": np.diag([1.0, -1.0, -1.0]),
+    "the patient is turned by 90 degrees to one side": np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+    "the patient is turned by 90 degrees to the other side": np.array(
+        [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    ),
 }
-"""Other orientations. Left and right are not distinguished, because a neck is symmetric."""
+"""Other orientations, as matrices in LPS. Left and right are not distinguished, because a neck is symmetric."""
 
 _ORIENTATION_REMEDY: Final = "correct ImageOrientationPatient or PatientPosition, or the affine of the NIfTI file"
 
@@ -141,24 +142,24 @@ class _Shape:
 
 
 def check_plausibility(
-    spine_map: SpineMap,
-    coarse: CoarseVolume,
+    localized: LocalizedScan,
+    scan: Scan,
     templates: Mapping[str, OccupancyTemplate],
-    localize: Callable[[CoarseVolume], SpineMap] | None,
+    localize: Callable[[Scan], LocalizedScan] | None,
 ) -> SpineMap:
     """Return a map with what makes it doubtful, or why it cannot be true.
 
     Parameters
     ----------
-    spine_map : SpineMap
+    localized : LocalizedScan
         The localized vertebrae.
-    coarse : CoarseVolume
+    scan : Scan
         The scan in which they were localized.
     templates : dict
         Level to the occupancy template of such vertebrae.
     localize : callable
-        Localizes the vertebrae of a coarse volume, without this check. It is called for other orientations where the
-        map is doubtful, and not otherwise. None leaves them out, which saves most of the time.
+        Localizes the vertebrae of a scan, without this check. It is called for other orientations where the map is
+        doubtful, and not otherwise. None leaves them out, which saves most of the time.
 
     Returns
     -------
@@ -166,15 +167,16 @@ def check_plausibility(
         The same map where it is plausible. Of a doubtful map, `SpineMap.doubts` says why, and the confidence of every
         level is lowered to below 0.8; of an impossible one, `SpineMap.implausible` is set.
     """
+    spine_map, coarse = localized.spine_map, localized.coarse
     cervical = [vertebra for vertebra in spine_map.scanned_vertebrae if vertebra.level in VERTEBRAE]
-    if not spine_map.vertebrae or not templates:
+    if not spine_map.vertebrae or not templates or coarse is None:
         return spine_map
     shape = _compare_shape(spine_map, coarse, templates, has_margin=localize is not None)
     implausible, doubts = _check_map(spine_map, coarse, shape) if cervical else (None, [])
     is_weak = bool(not cervical or doubts or implausible) or not shape.mean >= _MIN_ORIENTED_AGREEMENT
     if localize is not None and (is_weak or not shape.head_margin >= _MIN_HEAD_MARGIN):
         orientations = _ORIENTATIONS if is_weak else _UPSIDE_DOWN
-        around = _crop_around(spine_map, coarse)
+        around = _crop_around(spine_map, scan)
         refuted, doubted = _check_orientation(shape, around, templates, localize, orientations)
         implausible = refuted or implausible
         doubts += doubted if cervical else []
@@ -224,20 +226,22 @@ def _check_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tupl
 
 def _check_orientation(
     shape: _Shape,
-    coarse: CoarseVolume,
+    scan: Scan,
     templates: Mapping[str, OccupancyTemplate],
-    localize: Callable[[CoarseVolume], SpineMap],
-    orientations: Mapping[str, _Turn],
+    localize: Callable[[Scan], LocalizedScan],
+    orientations: Mapping[str, Floats],
 ) -> tuple[NotAssessable | None, list[str]]:
     """Return why the stated orientation is refuted, or None, and why it is doubtful, by localizing in others."""
     stated = shape.total
     best, difference = 0.0, ""
-    for name, turn in orientations.items():
-        turned = _turn(coarse, turn)
-        alternative = localize(turned)
-        if not any(vertebra.level in VERTEBRAE for vertebra in alternative.scanned_vertebrae):
+    for name, matrix in orientations.items():
+        localized = localize(scan.turned(matrix))
+        alternative = localized.spine_map
+        if localized.coarse is None or not any(
+            vertebra.level in VERTEBRAE for vertebra in alternative.scanned_vertebrae
+        ):
             continue
-        other = _compare_shape(alternative, turned, templates, has_margin=False)
+        other = _compare_shape(alternative, localized.coarse, templates, has_margin=False)
         if len(other.agreements) < _MIN_CERTAIN_VERTEBRAE or other.mean < MIN_CERTAIN_AGREEMENT:
             continue
         if other.total > best:
@@ -250,23 +254,12 @@ def _check_orientation(
     return None, []
 
 
-def _crop_around(spine_map: SpineMap, coarse: CoarseVolume) -> CoarseVolume:
-    """Return the part of a coarse volume around the spine, over its whole height."""
+def _crop_around(spine_map: SpineMap, scan: Scan) -> Scan:
+    """Return the part of a scan around the spine, over its whole height."""
     origins = np.array([vertebra.frame_lps[:3, 3] for vertebra in spine_map.vertebrae])
     low, high = origins.min(axis=0) - _MARGIN_MM, origins.max(axis=0) + _MARGIN_MM
-    first = np.maximum(np.floor((low - coarse.origin_lps_mm) / COARSE_MM).astype(int), 0)
-    last = np.ceil((high - coarse.origin_lps_mm) / COARSE_MM).astype(int) + 1
-    (i, j, _), (i_end, j_end, _) = first.tolist(), last.tolist()
-    part = np.s_[:, j:j_end, i:i_end]
-    origin = coarse.origin_lps_mm + COARSE_MM * np.array([i, j, 0.0])
-    return CoarseVolume(coarse.hu[part], origin, coarse.scanned_mask[part])
-
-
-def _turn(coarse: CoarseVolume, turn: _Turn) -> CoarseVolume:
-    """Return a coarse volume turned in place."""
-    axes, quarters = turn
-    hu = np.rot90(np.flip(coarse.hu, axes), quarters, (1, 2))
-    return CoarseVolume(hu, coarse.origin_lps_mm, np.rot90(np.flip(coarse.scanned_mask, axes), quarters, (1, 2)))
+    low[2], high[2] = scan.extent_lps_mm[0][2], scan.extent_lps_mm[1][2]
+    return scan.crop(low, high)
 
 
 def _compare_shape(
