@@ -236,12 +236,10 @@ def _check_orientation(
     best, difference = 0.0, ""
     for name, matrix in orientations.items():
         localized = localize(scan.turned(matrix))
-        alternative = localized.spine_map
-        if localized.coarse is None or not any(
-            vertebra.level in VERTEBRAE for vertebra in alternative.scanned_vertebrae
-        ):
+        alternative, coarse = localized.spine_map, localized.coarse
+        if coarse is None or not any(vertebra.level in VERTEBRAE for vertebra in alternative.scanned_vertebrae):
             continue
-        other = _compare_shape(alternative, localized.coarse, templates, has_margin=False)
+        other = _compare_shape(alternative, coarse, templates, has_margin=False)
         if len(other.agreements) < _MIN_CERTAIN_VERTEBRAE or other.mean < MIN_CERTAIN_AGREEMENT:
             continue
         if other.total > best:
