@@ -13,6 +13,7 @@ from tests.support.dicom import make_hu, write_series
 from tests.support.phantom import write_phantom
 
 from cspine.core.anatomy import VERTEBRAE
+from cspine.core.findings import WeightsIdentity
 from cspine.core.errors import DecodeError, is_memory_error
 from cspine.core.typing import Floats, HounsfieldUnits
 from cspine.dicom.loading import LoadPlan, LoadPolicy, open_series, read_first
@@ -36,6 +37,10 @@ class HeightLocalizer:
 
     sha256: str = "0" * 64
     volumes: list[highdicom.Volume] = field(default_factory=list)
+
+    @property
+    def identity(self) -> WeightsIdentity:
+        return WeightsIdentity(name="height", sha256=self.sha256, trained_on="nothing", phantom_only=False)
 
     def __call__(self, volume: highdicom.Volume) -> SpineMap:
         self.volumes.append(volume)
