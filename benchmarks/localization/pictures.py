@@ -217,8 +217,9 @@ def _draw_vertebra(
         end = (corner + plane.pixels_of(origin + _AXIS_MM * axis)).tolist()
         pen.line([(x, y), tuple(end)], color, 2)
     pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=color)
-    cut = " cut" if vertebra.coverage == "partial" else ""
-    text = f"{vertebra.level} {vertebra.confidence:.2f}{cut}"
+    notes = " cut" * (vertebra.coverage == "partial") + " wrong" * is_wrong
+    level = "/".join((vertebra.level, *vertebra.alternatives))
+    text = f"{level} {vertebra.confidence:.2f}{notes}"
     label_x = corner[0] + (6 if plane.across == _SAGITTAL else plane.image.shape[1] - 6)
     anchor = "lm" if plane.across == _SAGITTAL else "rm"
     pen.text((float(label_x), y), text, _WRONG if is_wrong else color, label_font(13), anchor=anchor,

@@ -15,7 +15,7 @@ from cspine.core.typing import Floats
 if TYPE_CHECKING:
     import highdicom
 
-    from cspine.localization.localizer import Localizer
+    from cspine.localization.compiler import VolumeLocalizer
     from cspine.spine.spine_map import Vertebra
 
 Point = tuple[float, float, float]
@@ -90,7 +90,7 @@ class Prediction(_Record):
         return "absent" if vertebra is None else vertebra.coverage
 
 
-def predict_volume(localizer: "Localizer", volume: "highdicom.Volume") -> Prediction:
+def predict_volume(localizer: "VolumeLocalizer", volume: "highdicom.Volume") -> Prediction:
     """Localize the vertebrae of a volume, and refuse it where ``cspine predict`` does so for lack of a neck."""
     started = time.perf_counter()
     try:

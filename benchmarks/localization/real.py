@@ -20,8 +20,8 @@ from cspine.core.files import read_json, write_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.localization.compiler import VolumeLocalizer
 from cspine.localization.loading import load_localizer
-from cspine.localization.localizer import Localizer
 
 FOLDER: Final = "real"
 """Folder of the predictions below that of the run."""
@@ -91,7 +91,7 @@ class RealRun:
         landmarks = read_truth(scan.name, self.real, self.reference).landmarks()
         return {name: np.round(point, 1).tolist() for name, point in landmarks.items()}
 
-    def load_localizer(self, scan: RealScan) -> Localizer:
+    def load_localizer(self, scan: RealScan) -> VolumeLocalizer:
         """Load the localizer of a scan: the one that was trained without it where there is one."""
         return load_localizer(self.held_out.get(scan.name, self.localizer))
 
@@ -160,7 +160,7 @@ def _run_scan(run: RealRun, scan: RealScan) -> None:
     write_json(run.file(scan), {"landmarks": landmarks, "cases": records})
 
 
-def _predict(localizer: Localizer, volume: highdicom.Volume) -> RealCase:
+def _predict(localizer: VolumeLocalizer, volume: highdicom.Volume) -> RealCase:
     first, second, third, last = (tuple(row) for row in np.round(volume.affine, 6).tolist())
     prediction = predict_volume(localizer, volume)
     return RealCase(prediction=prediction, affine_lps=(first, second, third, last), shape=volume.spatial_shape)

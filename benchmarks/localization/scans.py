@@ -11,7 +11,7 @@ from cspine.localization.series_choice import choose_series
 if TYPE_CHECKING:
     import highdicom
 
-    from cspine.localization.localizer import Localizer
+    from cspine.localization.compiler import VolumeLocalizer
 
 Kind = Literal["neck", "planning CT", "other part"]
 
@@ -46,14 +46,14 @@ class RealScan:
     source: str
     variants: tuple[Variant, ...]
 
-    def load(self, folder: Path, localizer: "Localizer") -> "highdicom.Volume":
+    def load(self, folder: Path, localizer: "VolumeLocalizer") -> "highdicom.Volume":
         """Load the series that cspine reads, with all of its slices.
 
         Parameters
         ----------
         folder : Path
             Folder of real CT.
-        localizer : Localizer
+        localizer : VolumeLocalizer
             Chooses among several series.
 
         Raises
