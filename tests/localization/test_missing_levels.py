@@ -69,6 +69,34 @@ def test_levels_beyond_the_scan_are_not_missing(size: float, tilt_deg: float) ->
     assert find_missing_levels(chosen(vertebrae, "C3 C4"), within) == ("C5",)
 
 
+def curved_spine(bend_deg: float, lean_deg: float) -> dict[str, Vertebra]:
+    """Return C1 to T2, each turned against the one above; positive angles make a kyphosis."""
+    vertebrae, origin, angle = {}, np.zeros(3), np.radians(lean_deg)
+    for number, level in enumerate(LEVELS):
+        frame, c, s = np.eye(4), np.cos(angle), np.sin(angle)
+        frame[:3, :3], frame[:3, 3] = [[1, 0, 0], [0, c, s], [0, -s, c]], origin
+        vertebrae[level] = Vertebra(level, frame, frame[:3, 3], np.array([[-9, -9, -7], [9, 9, 7]]), 1.0, 1.0, 9000.0)
+        middle = angle + np.radians(bend_deg) / 2
+        step_mm = expected_distance_mm(level, LEVELS[number + 1]) if level != LEVELS[-1] else 0.0
+        origin = origin - step_mm * np.array([0.0, np.sin(middle), np.cos(middle)])
+        angle += np.radians(bend_deg)
+    return vertebrae
+
+
+@pytest.mark.parametrize("bend_deg", [-6.0, 0.0, 6.0])
+@pytest.mark.parametrize("lean_deg", [-25.0, 0.0, 25.0])
+def test_levels_of_a_curved_spine_are_missing_where_their_bodies_lie_within_the_scan(
+    bend_deg: float, lean_deg: float
+) -> None:
+    vertebrae = curved_spine(bend_deg, lean_deg)
+    z = {level: vertebra.frame_lps[2, 3] for level, vertebra in vertebrae.items()}
+    within = slab(z["C7"] - 12.0, z["C2"] + 12.0)
+
+    assert find_missing_levels(chosen(vertebrae, "C3 C4 C5 C6 C7"), within) == ("C2",)
+    assert find_missing_levels(chosen(vertebrae, "C2 C3 C4 C5"), within) == ("C6", "C7")
+    assert find_missing_levels(chosen(vertebrae, "C2 C3 C5 C6 C7"), within) == ("C4",)
+
+
 def test_the_volume_of_an_oblique_scan_decides() -> None:
     vertebrae = spine()
 
