@@ -14,7 +14,7 @@ from highdicom.sr import CodedConcept
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.core.typing import Floats, Labels
 from cspine.phantom import Crop, PhantomSettings, render_coarse
-from tests.support.dicom import write_series
+from tests.support.dicom import STUDY_UID, write_series
 
 SPACING_MM = 2.0
 LEVELS = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "T1", "T2")
@@ -71,7 +71,7 @@ def write_nifti(
     return path
 
 
-def write_ct(folder: Path) -> Path:
+def write_ct(folder: Path, study: str = STUDY_UID) -> Path:
     """Write the phantom's HU as DICOM with a frame of reference."""
     origin = phantom().affine_lps[:3, 3].tolist()
 
@@ -85,7 +85,9 @@ def write_ct(folder: Path) -> Path:
             setattr(dataset, keyword, "")
         return dataset
 
-    write_series(folder, phantom().hu, spacing=(SPACING_MM,) * 3, origin=origin, change=change)
+    write_series(
+        folder, phantom().hu, spacing=(SPACING_MM,) * 3, origin=origin, study=study, series=f"{study}.1", change=change
+    )
     return folder
 
 
