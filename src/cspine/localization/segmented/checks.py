@@ -30,8 +30,8 @@ _MAX_POINTS: Final = 4000
 
 _MIN_AGREEMENT: Final = 0.72
 """Least median agreement of the masks of whole vertebrae with the templates of their levels. Phantoms have 0.86 and
-more at any resolution, masks of real necks by a network 0.82; phantoms turned front to back and bodies without arches at
-most 0.70."""
+more at any resolution, masks of real necks by a network 0.82; phantoms turned front to back and bodies without arches
+at most 0.70."""
 
 _SIZE_RANGE: Final = (0.5, 1.45)
 """Plausible distances between vertebrae, as a factor of an adult's."""
