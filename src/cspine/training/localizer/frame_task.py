@@ -1,15 +1,13 @@
 """Training of the frame network: level, mask and positions of the vertebra in a crop along its own axes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 from torch import nn
-from torch.utils.data import Dataset
 
 from cspine.core.typing import Bools, Floats, Floats32
 from cspine.localization.cascade.crops import CROP_CLASSES, CROP_MM, CROP_SHAPE, crop_affine
@@ -21,8 +19,8 @@ from cspine.training.localizer.geometry import PatchGeometry
 from cspine.training.localizer.intensities import random_appearance
 from cspine.training.localizer.network import FrameNetwork
 from cspine.training.localizer.patches import labels_at, resample_hu
-from cspine.training.settings import TrainerSettings
-from cspine.training.task import ALL_DATA, VAL_LOSS, Batch, DataShard, Loader, load_batches
+from cspine.training.localizer.sample_task import SampleDataset, SampleTask
+from cspine.training.task import VAL_LOSS, Batch
 
 CHANNELS: Final = (32, 64, 96)
 
@@ -49,8 +47,6 @@ _CUT_PROBABILITY: Final = 0.2
 _POSITION_WEIGHT: Final = 4.0
 _POSITION_BETA: Final = 0.1
 """Error in cm from which on the loss of a position is linear."""
-
-_VALIDATION_SEED: Final = 424_244
 
 
 Outputs = tuple[torch.Tensor, torch.Tensor]
@@ -96,29 +92,11 @@ def _jitter(frame: Floats, rng: np.random.Generator) -> Floats:
     return np.asarray(frame @ motion)
 
 
-class FrameDataset(Dataset[Batch]):
-    """Some crops of each sample on disk.
+class FrameDataset(SampleDataset):
+    """Some crops of each sample, at about `CROP_MM`."""
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        Files that hold one `LocalizerSample` each, at about `CROP_MM`.
-    seed : int
-        Draws the crops of one epoch.
-    """
-
-    def __init__(self, paths: Sequence[Path], seed: int) -> None:
-        self.paths = paths
-        self.seed = seed
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self.paths)
-
-    def __getitem__(self, number: int) -> Batch:
+    def draw(self, sample: LocalizerSample, rng: np.random.Generator) -> Batch:
         """Return `CROPS_PER_SAMPLE` crops: images, levels, masks, positions, and where masks are known."""
-        sample = LocalizerSample.load(self.paths[number])
-        rng = np.random.default_rng([self.seed, number])
         crops = [self._draw_crop(sample, rng) for _ in range(CROPS_PER_SAMPLE)]
         return {
             "image": torch.from_numpy(np.stack([crop.image for crop in crops])),
@@ -216,28 +194,10 @@ def _scanned(sample: LocalizerSample, index: Floats, rng: np.random.Generator) -
     return inside
 
 
-class FrameTask:
-    """Classification of crops, and regression of the motion to the true frame.
+class FrameTask(SampleTask):
+    """Classification of crops, segmentation of the vertebra in each, and regression of positions in its frame."""
 
-    Parameters
-    ----------
-    train, validation : sequence of Path
-        Files of `LocalizerSample`, of different patients.
-    settings : TrainerSettings
-        Hyperparameters, of which batch size and seed are used.
-    """
-
-    def __init__(self, train: Sequence[Path], validation: Sequence[Path], settings: TrainerSettings) -> None:
-        self._train, self._validation, self._settings = train, validation, settings
-
-    def train_loader(self, epoch: int, shard: DataShard = ALL_DATA) -> Loader:
-        """Return random crops of each training sample, drawn anew in each epoch."""
-        seed = self._settings.seed * 100_003 + epoch + 1
-        return load_batches(FrameDataset(self._train, seed), self._settings, seed, shard)
-
-    def val_loader(self) -> Loader:
-        """Return random crops of each validation sample, the same in every epoch."""
-        return load_batches(FrameDataset(self._validation, _VALIDATION_SEED), self._settings)
+    dataset = FrameDataset
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
         """Return the crops of all samples, (n, 2, k, j, i)."""

@@ -1,26 +1,24 @@
 """Training of the vertebra network: levels, offsets and positions in the vertebra's frame, at 3 mm."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Floats
 from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES
 from cspine.localization.coarse import OFFSET_UNIT_MM
 from cspine.models.metadata import COARSE_MM
-from cspine.training.localizer.classes import UNKNOWN, VERTEBRA_TABLE
+from cspine.training.localizer.classes import VERTEBRA_TABLE
 from cspine.training.localizer.examples import FRAMED_LEVELS, LocalizerSample
 from cspine.training.localizer.geometry import random_geometry
 from cspine.training.localizer.losses import SegmentationLoss, coordinate_loss
 from cspine.training.localizer.network import SpineUNet
 from cspine.training.localizer.patches import N_COORDINATES, sample_patch
-from cspine.training.settings import TrainerSettings
-from cspine.training.task import ALL_DATA, VAL_LOSS, Batch, DataShard, Loader, load_batches
+from cspine.training.localizer.sample_task import DiceCounter, SampleDataset, SampleTask
+from cspine.training.task import VAL_LOSS, Batch
 
 CHANNELS: Final = (32, 64, 96, 128)
 
@@ -43,8 +41,6 @@ _BEYOND_VOXELS: Final = 5
 """Vertebrae whose origins lie this far beyond the scan are looked at, too."""
 
 _COORDINATE_WEIGHT: Final = 0.7
-
-_VALIDATION_SEED: Final = 424_242
 
 
 def build_vertebra_network() -> SpineUNet:
@@ -70,29 +66,11 @@ def draw_center(sample: LocalizerSample, rng: np.random.Generator) -> Floats:
     return np.asarray(rng.uniform(low, high))
 
 
-class VertebraDataset(Dataset[Batch]):
-    """One patch of each sample on disk.
+class VertebraDataset(SampleDataset):
+    """A patch of each sample, mostly about the neck."""
 
-    Parameters
-    ----------
-    paths : sequence of Path
-        Files that hold one `LocalizerSample` each.
-    seed : int
-        Draws the patches of one epoch.
-    """
-
-    def __init__(self, paths: Sequence[Path], seed: int) -> None:
-        self.paths = paths
-        self.seed = seed
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self.paths)
-
-    def __getitem__(self, number: int) -> Batch:
+    def draw(self, sample: LocalizerSample, rng: np.random.Generator) -> Batch:
         """Return a `Patch` as tensors, and whether the head is labeled (knows_skull)."""
-        sample = LocalizerSample.load(self.paths[number])
-        rng = np.random.default_rng([self.seed, number])
         geometry = random_geometry(sample, draw_center(sample, rng), PATCH_SHAPE, COARSE_MM, rng)
         patch = sample_patch(sample, geometry, VERTEBRA_TABLE, rng)
         return {
@@ -104,33 +82,11 @@ class VertebraDataset(Dataset[Batch]):
         }
 
 
-class VertebraTask:
-    """Segmentation of vertebrae in coarse volumes, and regression of coordinates in their frames.
+class VertebraTask(SampleTask):
+    """Segmentation of vertebrae in coarse volumes, and regression of coordinates in their frames."""
 
-    Parameters
-    ----------
-    train, validation : sequence of Path
-        Files of `LocalizerSample`, of different patients.
-    settings : TrainerSettings
-        Hyperparameters, of which batch size and seed are used.
-    """
-
-    def __init__(self, train: Sequence[Path], validation: Sequence[Path], settings: TrainerSettings) -> None:
-        self._train, self._validation, self._settings = train, validation, settings
-        self._segmentation = SegmentationLoss(VERTEBRA_CLASSES)
-
-    def train_loader(self, epoch: int, shard: DataShard = ALL_DATA) -> Loader:
-        """Return a random patch of each training sample, drawn anew in each epoch."""
-        seed = self._settings.seed * 100_003 + epoch + 1
-        return load_batches(VertebraDataset(self._train, seed), self._settings, seed, shard)
-
-    def val_loader(self) -> Loader:
-        """Return a random patch of each validation sample, the same in every epoch."""
-        return load_batches(VertebraDataset(self._validation, _VALIDATION_SEED), self._settings)
-
-    def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
-        """Return the images, (n, 2, k, j, i)."""
-        return (batch["image"],)
+    dataset = VertebraDataset
+    _segmentation = SegmentationLoss(VERTEBRA_CLASSES)
 
     def loss(self, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Return the mean loss of a batch."""
@@ -139,20 +95,14 @@ class VertebraTask:
 
     def validate(self, predictions: Iterable[tuple[torch.Tensor, Batch]]) -> dict[str, float]:
         """Return the validation loss, the mean Dice of C1 to C7, and the median error of all origins in mm."""
-        losses, errors_mm = [], []
-        intersection, total = torch.zeros(N_CLASSES), torch.zeros(N_CLASSES)
+        losses, errors_mm, dice = [], [], DiceCounter(range(1, 1 + len(VERTEBRAE)))
         for outputs, batch in predictions:
             losses.append(float(self.loss(outputs, batch)))
-            classes, truth = outputs[:, :N_CLASSES].argmax(dim=1), batch["classes"].long()
-            for number in range(1, 1 + len(VERTEBRAE)):
-                predicted, target = (classes == number) & (truth != UNKNOWN), truth == number
-                intersection[number] += (predicted & target).sum().cpu()
-                total[number] += (predicted.sum() + target.sum()).cpu()
+            dice.add(outputs[:, :N_CLASSES], batch["classes"])
             offsets = outputs[:, N_CLASSES : N_CLASSES + 3].float() - batch["coordinates"][:, :3]
             errors_mm.append(OFFSET_UNIT_MM * offsets.movedim(1, -1)[batch["has_coordinates"]].norm(dim=1).cpu())
-        dice = (2 * intersection / total.clamp(min=1))[1 : 1 + len(VERTEBRAE)].mean()
         return {
             VAL_LOSS: sum(losses) / max(len(losses), 1),
-            "dice": float(dice),
+            "dice": dice.mean,
             "origin_mm": float(torch.cat(errors_mm).median()),
         }
