@@ -10,6 +10,7 @@ import numpy as np
 
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.core.findings import WeightsIdentity
+from cspine.core.memory import freed_memory_released
 from cspine.core.typing import Bools, Floats, Floats32, Indices
 from cspine.localization.cascade.assembly import LocalizedScan
 from cspine.localization.coarse import OFFSET_UNIT_MM, CoarseVolume, coarse_affine, coarsen, network_input
@@ -95,6 +96,7 @@ class Localizer:
         """Pickle as the path of the weights."""
         return (_load_cached, (self.path,))
 
+    @freed_memory_released()
     def __call__(self, volume: "highdicom.Volume") -> SpineMap:
         """Localize the vertebrae of a volume of HU; the map is empty where there are none.
 
@@ -107,6 +109,7 @@ class Localizer:
         localized = LocalizedScan(self._localize_unchecked(coarse), coarse)
         return check_plausibility(localized, scan, self.weights.metadata.occupancy_templates, self._localize_scan)
 
+    @freed_memory_released()
     def localize_as_stated(self, volume: "highdicom.Volume") -> SpineMap:
         """Localize the vertebrae of a volume in the orientation that its headers state, without trying others.
 

@@ -14,6 +14,7 @@ from cspine import __version__
 from cspine.core.columns import STUDY
 from cspine.core.errors import OUT_OF_MEMORY, CspineError, SourceError, is_memory_error
 from cspine.core.identifiers import pseudonym, study_key
+from cspine.core.memory import freed_memory_released
 from cspine.core.parallel import Outcome, parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.datasets.compiled import CompiledDataset
@@ -266,6 +267,7 @@ def _is_done(record: dict[str, Any] | None) -> bool:
     return record is not None and record["status"] == "compiled"
 
 
+@freed_memory_released()
 def _compile_one(task: _Task) -> dict[str, Any]:
     """Compile one study in a worker; returns its record without the rows of its images."""
     started = time.perf_counter()

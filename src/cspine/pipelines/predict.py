@@ -22,6 +22,7 @@ from cspine.core.findings import (
     SoftwareIdentity,
     WeightsIdentity,
 )
+from cspine.core.memory import freed_memory_released
 from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
 from cspine.core.text import sanitize_text
@@ -153,6 +154,7 @@ class Detector:
         for source in studies:
             yield self.predict_case(source, vertebrae=files, progress=progress)
 
+    @freed_memory_released()
     def predict_case(
         self,
         source: StudySource,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cspine.core.findings import WeightsIdentity
+from cspine.core.memory import freed_memory_released
 from cspine.localization.cascade.assembly import Candidates, LocalizedScan, assemble_spine_map
 from cspine.localization.cascade.crops import CROP_MARGIN_MM, CROP_MM
 from cspine.localization.cascade.frames import refine_frames
@@ -78,6 +79,7 @@ class Localizer:
         """Pickle as the path of the weights."""
         return (_load_cached, (self.path,))
 
+    @freed_memory_released()
     def __call__(self, volume: "highdicom.Volume") -> SpineMap:
         """Localize the vertebrae of a volume of HU; the map is empty where there are none.
 
@@ -89,6 +91,7 @@ class Localizer:
         scan = Scan.of(volume)
         return check_plausibility(self.localize(scan), scan, self._templates, self.localize)
 
+    @freed_memory_released()
     def localize_as_stated(self, volume: "highdicom.Volume") -> SpineMap:
         """Localize the vertebrae of a volume in the orientation that its headers state, without trying others.
 
