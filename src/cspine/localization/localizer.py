@@ -10,7 +10,6 @@ import numpy as np
 
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.core.findings import WeightsIdentity
-from cspine.core.memory import freed_memory_released
 from cspine.core.typing import Bools, Floats, Floats32, Indices
 from cspine.localization.cascade.assembly import LocalizedScan
 from cspine.localization.coarse import OFFSET_UNIT_MM, CoarseVolume, coarse_affine, coarsen, network_input
@@ -21,6 +20,7 @@ from cspine.localization.missing_levels import find_missing_levels
 from cspine.localization.plausibility import check_plausibility
 from cspine.localization.scan import Scan
 from cspine.localization.tiles import MAX_WHOLE_VOXELS, SIDE_MULTIPLE, Tile, plan_tiles
+from cspine.models.memory import freed_memory_released
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
 from cspine.models.weights import Weights, load_weights
 from cspine.spine.level_settings import LevelAssignmentSettings

@@ -14,7 +14,6 @@ from cspine import __version__
 from cspine.core.columns import STUDY
 from cspine.core.errors import OUT_OF_MEMORY, CspineError, SourceError, is_memory_error
 from cspine.core.identifiers import pseudonym, study_key
-from cspine.core.memory import freed_memory_released
 from cspine.core.parallel import Outcome, parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.datasets.compiled import CompiledDataset
@@ -28,6 +27,7 @@ from cspine.localization.compiler import Compiler, compile_study
 from cspine.localization.loading import load_localizer
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.localization.series_choice import choose_series
+from cspine.models.memory import freed_memory_released
 from cspine.views.compiled import CompiledStudy
 from cspine.views.fracture_labels import BoxLabelSource, FractureLabelSource, MaskLabelSource
 from cspine.views.settings import CompileSettings

@@ -22,7 +22,6 @@ from cspine.core.findings import (
     SoftwareIdentity,
     WeightsIdentity,
 )
-from cspine.core.memory import freed_memory_released
 from cspine.core.not_assessable import not_assessable_from
 from cspine.core.progress import Progress, silent
 from cspine.core.text import sanitize_text
@@ -30,6 +29,7 @@ from cspine.dicom.limits import MAX_GAP_MM, MAX_SLICE_SPACING_MM
 from cspine.localization.compiler import Compiler, compile_study
 from cspine.localization.localizer import Localizer
 from cspine.localization.series_choice import choose_series
+from cspine.models.memory import freed_memory_released
 from cspine.models.registry import DEFAULT
 from cspine.views.compiled import CompiledStudy
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cspine.core.findings import WeightsIdentity
-from cspine.core.memory import freed_memory_released
 from cspine.localization.cascade.assembly import Candidates, LocalizedScan, assemble_spine_map
 from cspine.localization.cascade.crops import CROP_MARGIN_MM, CROP_MM
 from cspine.localization.cascade.frames import refine_frames
@@ -29,6 +28,7 @@ from cspine.localization.cascade.vertebrae import find_vertebral_voxels
 from cspine.localization.coarse import REGION_MM
 from cspine.localization.plausibility import check_plausibility
 from cspine.localization.scan import Scan
+from cspine.models.memory import freed_memory_released
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
 from cspine.models.weights import Weights, load_weights
 from cspine.spine.level_settings import LevelAssignmentSettings

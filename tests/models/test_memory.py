@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cspine.core import memory
-from cspine.core.memory import freed_memory_released, release_freed_memory
+from cspine.models import memory
+from cspine.models.memory import freed_memory_released, release_freed_memory
 
 SCRIPT = """
 import sys
 import numpy as np
-from cspine.core.memory import release_freed_memory
+from cspine.models.memory import release_freed_memory
 
 def resident_mb():
     with open("/proc/self/statm") as file:
