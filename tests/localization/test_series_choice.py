@@ -13,8 +13,8 @@ from tests.support.dicom import make_hu, write_series
 from tests.support.phantom import write_phantom
 
 from cspine.core.anatomy import VERTEBRAE
-from cspine.core.findings import WeightsIdentity
 from cspine.core.errors import DecodeError, is_memory_error
+from cspine.core.findings import WeightsIdentity
 from cspine.core.typing import Floats, HounsfieldUnits
 from cspine.dicom.loading import LoadPlan, LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import open_collection

@@ -191,9 +191,7 @@ class VertebraFinding(_Part):
     confidence: Annotated[Probability | None, Field(description="Probability of the level assignment, or null.")] = None
     alternatives: Annotated[
         tuple[LevelAlternative, ...],
-        Field(
-            description="Other levels that the vertebra may be of, of probability 0.1 or more, the best first."
-        ),
+        Field(description="Other levels that the vertebra may be of, of probability 0.1 or more, the best first."),
     ] = ()
     centroid_lps_mm: Annotated[PointMm | None, Field(description="Centroid of the vertebra, LPS in mm, or null.")] = (
         None
@@ -295,9 +293,7 @@ class LocatedVertebra(_Part):
     confidence: Annotated[Probability, Field(description="Probability of the level assignment.")]
     alternatives: Annotated[
         tuple[LevelAlternative, ...],
-        Field(
-            description="Other levels that the vertebra may be of, of probability 0.1 or more, the best first."
-        ),
+        Field(description="Other levels that the vertebra may be of, of probability 0.1 or more, the best first."),
     ] = ()
     centroid_lps_mm: Annotated[PointMm, Field(description="Centroid of its scanned part, LPS in mm.")]
     frame_lps: Annotated[

@@ -1,5 +1,7 @@
 """Fitted numbers of the level assignment make the true levels more probable, and confidence calibrated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,7 +65,7 @@ def test_evidence_that_no_scan_has_keeps_its_numbers() -> None:
 
     fitted = fit_level_assignment(draw_scans(6, seed=1), start, max_evaluations=20)
 
-    names = ("voxels_per_vote", "max_votes", "skull_distance_mm", "skull_log_sd", "rib_weight")
+    names = ("voxels_per_vote", "max_votes", "crop_weight", "skull_distance_mm", "skull_log_sd", "rib_weight")
     assert [getattr(fitted, name) for name in names] == [getattr(start, name) for name in names]
 
 
@@ -82,6 +84,19 @@ def test_the_skull_is_fitted_where_it_was_seen() -> None:
 
     assert (fitted.skull_distance_mm, fitted.skull_log_sd) != (start.skull_distance_mm, start.skull_log_sd)
     assert negative_log_likelihood(scans, fitted) < negative_log_likelihood(scans, start)
+
+
+def test_the_weight_of_a_second_network_that_is_right_rises() -> None:
+    scans = []
+    for scan in draw_scans(18, seed=4):
+        parts, truth = scan.detections, [LEVELS.index(level or "") for level in scan.levels]
+        right = np.full((len(parts), N_CLASSES), 0.05)
+        right[np.arange(len(parts)), CLASSES[truth]] = 0.5
+        scans.append(LabeledScan(replace(parts, crop_probabilities=right), scan.levels))
+
+    fitted = fit_level_assignment(scans, max_evaluations=30)
+
+    assert fitted.crop_weight > 1.2 * LevelAssignmentSettings().crop_weight
 
 
 def test_a_false_detection_with_a_name_is_wrong() -> None:

@@ -212,6 +212,7 @@ def _free_numbers(scans: Sequence[LabeledScan]) -> tuple[str, ...]:
     """Return the names of the numbers that the scans' evidence can tell."""
     parts = [scan.detections for scan in scans]
     return (
+        *(("crop_weight",) if any(part.crop_probabilities is not None for part in parts) else ()),
         *_NUMBERS,
         *(("voxels_per_vote", "max_votes") if all(part.n_voxels is not None for part in parts) else ()),
         *(("skull_distance_mm", "skull_log_sd") if any(_has_skull(part) for part in parts) else ()),
