@@ -215,7 +215,7 @@ class _Pool:
             raise AssertionError("the pool is not started")
         try:
             with _hidden_main(is_needed=self._needs_main):
-                future = self._executor.submit(function, *arguments)
+                future = self._executor.submit(_run_in_worker, function, *arguments)
         except BrokenProcessPool:
             raise
         except OSError as error:  # too many processes or files, or too little memory
@@ -288,9 +288,42 @@ def _hidden_main(*, is_needed: bool) -> Iterator[None]:
                 main["__file__"] = file
 
 
+class _WorkerEnded(BaseException):
+    """The worker is asked to end by SIGTERM while it works."""
+
+
+_IS_WORKING: list[bool] = []
+"""In a worker process: whether it works on an item; empty where it waits for one."""
+
+
+def _run_in_worker(function: Callable[..., Value], *arguments: Any) -> Value:  # noqa: ANN401 - any arguments
+    """Call a function in a worker; one that is asked to end removes its temporary files first."""
+    _IS_WORKING.append(True)
+    try:
+        return function(*arguments)
+    except _WorkerEnded:
+        _end_process()
+        raise
+    finally:
+        _IS_WORKING.clear()
+
+
+def _end_process() -> None:
+    """End this process by SIGTERM, as it ends processes by default."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_worker(*_: object) -> None:
+    if not _IS_WORKING:
+        _end_process()
+    raise _WorkerEnded
+
+
 def _follow_parent(options: dict[str, bool] | None, n_workers: int) -> None:
     """Leave Ctrl-C to the parent, share the processors, and end when the parent does: a killed one ends no workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_worker)
     take_share(n_workers)
     if options is not None:  # a worker logs as its parent does
         configure_logging(verbose=options["verbose"], json_lines=options["json_lines"])

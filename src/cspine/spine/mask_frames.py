@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import scipy
-from scipy.spatial.transform import Rotation
 
 from cspine.core.typing import Floats, Floats32, Indices
 from cspine.spine.occupancy_template import CELL_MM, IsInside, OccupancyTemplate
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 _GRID_MM: Final = 1.25
 """Voxels are averaged to about this side before registration."""
@@ -46,6 +48,11 @@ _N_REFINED: Final = 2
 _DAMPING: Final = (1e-3, 1e6)
 _MAX_STEP_MM: Final = 0.01
 """Registration ends where no parameter, in mm at 10 mm from the origin, moves by more."""
+
+
+def _rotations() -> "type[Rotation]":
+    """Return SciPy's rotations, which are imported when they are first needed: few users have segmentations."""
+    return scipy.spatial.transform.Rotation
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,7 @@ class Pose:
     def moved(self, step: Floats) -> "Pose":
         """Return the pose after a step of the nine parameters: translation, rotation vector in LPS, sizes."""
         frame = self.frame_lps.copy()
-        frame[:3, :3] = Rotation.from_rotvec(step[3:6]).as_matrix() @ frame[:3, :3]
+        frame[:3, :3] = _rotations().from_rotvec(step[3:6]).as_matrix() @ frame[:3, :3]
         frame[:3, 3] += step[:3]
         return Pose(frame, self.log_size + step[6:])
 
@@ -233,7 +240,7 @@ class _Registration:
         axes = np.eye(3) if prior.axes_lps is None else prior.axes_lps
         for yaw, pitch in product(_YAWS_DEG, _PITCHES_DEG if prior.axes_lps is None else (0.0,)):
             frame = np.eye(4)
-            frame[:3, :3] = axes @ Rotation.from_euler("zx", [yaw, pitch], degrees=True).as_matrix()
+            frame[:3, :3] = axes @ _rotations().from_euler("zx", [yaw, pitch], degrees=True).as_matrix()
             frame[:3, 3] = self._mask.centroid_lps_mm - frame[:3, :3] @ centroid_mm
             poses.append(Pose(frame, prior.log_size))
         return poses
@@ -301,7 +308,7 @@ class _Registration:
         if expected is None:
             return _RESIDUAL_SD * size, _RESIDUAL_SD * of_size
         place = (pose.frame_lps[:3, 3] - expected[:3, 3]) / _ORIGIN_SD_MM
-        turn = Rotation.from_matrix(pose.frame_lps[:3, :3] @ expected[:3, :3].T).as_rotvec() / _ROTATION_SD_RAD
+        turn = _rotations().from_matrix(pose.frame_lps[:3, :3] @ expected[:3, :3].T).as_rotvec() / _ROTATION_SD_RAD
         of_pose = np.eye(9)[:6] / np.repeat([_ORIGIN_SD_MM, _ROTATION_SD_RAD], 3)[:, None]
         return (
             _RESIDUAL_SD * np.concatenate([place, turn, size]),
