@@ -50,9 +50,6 @@ class PhantomSample:
 
 
 COARSE = PhantomSample(studies=1200, seed=1001)
-COARSE_SETTINGS: dict[str, Any] = {"morphometry_sd_factor": 1.6, "posture_sd_factor": 1.5, "truncated_fraction": 0.25}
-"""Cases of the localizer vary more than people do, so that it relies on shape and not on size, and more of them are
-truncated."""
 LOCALIZER_SETTINGS: dict[str, Any] = {"epochs": 7, "batch_size": 4, "seed": 1}
 
 CASE_SETTINGS: dict[str, Any] = {
@@ -135,22 +132,27 @@ def make_localizer(work: Path) -> None:
     work : Path
         Gets the phantoms (``coarse``), the run (``localizer``) and the log.
     """
+    from cspine.phantom.body.settings import BODY_DOMAINS
     from cspine.training.localizer.examples import write_phantom_set
-    from cspine.training.localizer.train import train_localizer
+    from cspine.training.localizer.train import LocalizerSamples, train_localizer
     from cspine.training.settings import TrainerSettings
 
     progress = log_progress(work / "localizer.log")
-    samples = write_phantom_set(
-        work / "coarse",
-        **asdict(COARSE),
-        settings=PhantomSettings(**COARSE_SETTINGS),
-        workers=default_workers(),
-        progress=progress,
+    coarse, fine = (
+        write_phantom_set(
+            work / ("fine" if is_fine else "coarse"),
+            **asdict(COARSE),
+            settings=BODY_DOMAINS["source"],
+            is_fine=is_fine,
+            workers=default_workers(),
+            progress=progress,
+        )
+        for is_fine in (False, True)
     )
     run, settings = work / "localizer", TrainerSettings(**LOCALIZER_SETTINGS)
-    train_localizer(samples, run, settings, is_phantom=True, progress=progress)
+    train_localizer(LocalizerSamples(coarse, fine, is_phantom=True), run, settings, progress=progress)
     recipe = {
-        "data": {**asdict(COARSE), **COARSE_SETTINGS},
+        "data": asdict(COARSE),
         "fit": settings.model_dump(mode="json"),
         "seconds_of_training": save_curves(run, "localizer"),
     }

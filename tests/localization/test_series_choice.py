@@ -11,10 +11,10 @@ import pytest
 from pydicom.dataset import Dataset
 from tests.support.dicom import make_hu, write_series
 from tests.support.phantom import write_phantom
+from tests.support.views import StubLocalizer
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import DecodeError, is_memory_error
-from cspine.core.findings import WeightsIdentity
 from cspine.core.typing import Floats, HounsfieldUnits
 from cspine.dicom.loading import LoadPlan, LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import open_collection
@@ -32,15 +32,11 @@ BOX_MM = np.array([[-9.0, -9.0, -5.0], [9.0, 9.0, 5.0]])
 
 
 @dataclass
-class HeightLocalizer:
+class HeightLocalizer(StubLocalizer):
     """Localizes C1 to C7 by height alone, where a volume shows anything; counts its calls."""
 
     sha256: str = "0" * 64
     volumes: list[highdicom.Volume] = field(default_factory=list)
-
-    @property
-    def identity(self) -> WeightsIdentity:
-        return WeightsIdentity(name="height", sha256=self.sha256, trained_on="nothing", phantom_only=False)
 
     def __call__(self, volume: highdicom.Volume) -> SpineMap:
         self.volumes.append(volume)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cspine.core.anatomy import TARGETS, VERTEBRAE, Level
+from cspine.core.findings import WeightsIdentity
 from cspine.core.identifiers import pseudonym
 from cspine.datasets.compiled import CompiledDataset
 from cspine.localization.compiler import Compiler
@@ -20,10 +21,19 @@ VIEWS = LevelViewSettings(sagittal=1, coronal=1, axial=1, pixels=32)
 SETTINGS = CompileSettings(sagittal=SagittalSettings(count=1, pixels=32), levels=VIEWS)
 
 
-class EmptyLocalizer:
-    """A localizer that finds no vertebra."""
+class StubLocalizer:
+    """Identity of a localizer that is made for a test."""
 
     sha256 = "0" * 64
+
+    @property
+    def identity(self) -> WeightsIdentity:
+        """What findings record of it."""
+        return WeightsIdentity(name="stub", sha256=self.sha256, trained_on="nothing", phantom_only=True)
+
+
+class EmptyLocalizer(StubLocalizer):
+    """A localizer that finds no vertebra."""
 
     def __call__(self, volume: highdicom.Volume) -> SpineMap:  # noqa: ARG002 - whatever it is
         """Return no vertebrae."""

@@ -6,6 +6,7 @@ import highdicom
 import numpy as np
 import pytest
 from scipy import ndimage
+from tests.support.views import EmptyLocalizer, StubLocalizer
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.files import read_json
@@ -27,7 +28,7 @@ SMALL = PhantomSettings(
 VIEWS = LevelViewSettings(sagittal=1, coronal=1, axial=1, pixels=64, pixel_mm=1.2)
 
 
-class TruthLocalizer:
+class TruthLocalizer(StubLocalizer):
     """Returns the true vertebrae of two phantoms of a seed."""
 
     sha256 = "k" * 64
@@ -124,12 +125,6 @@ def test_phantoms_are_rendered_once_for_several_datasets(tmp_path: Path, monkeyp
 
 
 def test_scan_without_a_spine_is_recorded_with_its_reason(tmp_path: Path) -> None:
-    class EmptyLocalizer:
-        sha256 = "b" * 64
-
-        def __call__(self, volume: highdicom.Volume) -> SpineMap:  # noqa: ARG002 - whatever it is
-            return SpineMap(())
-
     dataset = write_phantom_dataset(
         tmp_path / "data", Compiler(CompileSettings(), EmptyLocalizer()), studies=1, seed=1, settings=SMALL
     )
