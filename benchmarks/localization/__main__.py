@@ -98,6 +98,8 @@ def evaluate_phantoms(options: argparse.Namespace, earlier: dict[str, Any]) -> d
     run = PhantomRun(options.out, options.phantoms, options.seed, options.localizer)
     run_phantoms(run, workers=options.workers, progress=log_progress(options.out / "progress.log"))
     scores = read_phantom_scores(run)
+    if (earlier.get("seed"), earlier.get("n_scans")) != (run.seed, run.n_scans):
+        earlier = {}  # of other phantoms
     summary, kinds = summarize(scores), group_by_variant(scores)
     by_kind = {kind: summarize(kinds[kind]) for kind in sorted(kinds)}
     requirements = check_phantoms(summary)
@@ -106,7 +108,7 @@ def evaluate_phantoms(options: argparse.Namespace, earlier: dict[str, Any]) -> d
     save_table(options.out, "localization-phantoms-kinds", rate_table(by_kind, earlier))
     save_reliability(scores, options.out / "localization-reliability.png")
     results = to_json(scores, requirements, {"phantoms": summary, **by_kind})
-    return {"seed": options.seed, **results}
+    return {"seed": run.seed, "n_scans": run.n_scans, **results}
 
 
 def group_by_kind(scores: Sequence[CaseScore]) -> dict[str, list[CaseScore]]:

@@ -144,7 +144,10 @@ def check_explained(planning: Sequence[CaseScore]) -> Requirement:
     counts = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
     n_explained = sum(count for reason, count in counts.items() if reason not in {UNEXPLAINED, FALSE_REASON})
     listed = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items(), key=lambda each: -each[1]))
-    return Requirement(text, f"{n_explained} of {len(planning)}: {listed}", n_explained >= MIN_EXPLAINED)
+    read = [score for score in planning if score.levels]
+    n_named = sum(all(level.is_name_right for level in score.required) for score in read)
+    named = f"all levels that a reader sees have their names in {n_named} of {len(read)}"
+    return Requirement(text, f"{n_explained} of {len(planning)}: {listed}; {named}", n_explained >= MIN_EXPLAINED)
 
 
 UNEXPLAINED: Final = "without a reason"

@@ -111,8 +111,8 @@ def encode_small(picture: Image.Image) -> bytes:
 def draw_prediction(volume: highdicom.Volume, prediction: Prediction, truth: ScanTruth, *, title: str) -> Image.Image:
     """Draw a sagittal and a coronal plane through the spine, with what the localizer states and what a reader sees.
 
-    Each named vertebra has its origin, its axes, its level and the confidence of the level, in red where the name is
-    wrong; the reader's origins are white circles.
+    Each named vertebra has its origin, its axes, its level and the confidence of the level, in red and with an x where
+    the name is wrong; the reader's origins are white circles.
 
     Parameters
     ----------
@@ -217,7 +217,7 @@ def _draw_vertebra(
         end = (corner + plane.pixels_of(origin + _AXIS_MM * axis)).tolist()
         pen.line([(x, y), tuple(end)], color, 2)
     pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=color)
-    notes = " cut" * (vertebra.coverage == "partial") + " wrong" * is_wrong
+    notes = " cut" * (vertebra.coverage == "partial") + " x" * is_wrong
     level = "/".join((vertebra.level, *vertebra.alternatives))
     text = f"{level} {vertebra.confidence:.2f}{notes}"
     label_x = corner[0] + (6 if plane.across == _SAGITTAL else plane.image.shape[1] - 6)
