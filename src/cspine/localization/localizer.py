@@ -79,7 +79,8 @@ class Localizer:
         """
         weights = load_weights(LocalizerMetadata, path)
         is_coarse = (weights.metadata.spacing_mm, weights.metadata.padding) == (COARSE_MM, PADDING)
-        weights.require(is_coarse and len(weights.input_shape) == 5, path)
+        has_outputs = set(weights.outputs) == set(_OUTPUTS)  # not those of a cascade, which is not run yet
+        weights.require(is_coarse and has_outputs and len(weights.input_shape) == 5, path)
         return cls(weights, path)
 
     @property

@@ -59,7 +59,7 @@ one of a false orientation, by 0.009 at most. C1 alone is almost symmetric."""
 _MIN_CERTAIN_VERTEBRAE: Final = 3
 """Fewer vertebrae do not form a sequence by which levels can be told."""
 
-_MIN_SIZE, _MAX_SIZE = 0.5, 1.45
+MIN_SIZE, MAX_SIZE = 0.5, 1.45
 _MIN_CERTAIN_SIZE, _MAX_CERTAIN_SIZE = 0.7, 1.3
 """Bounds of the distances between vertebrae, relative to an adult's: beyond the outer ones there is no patient, beyond
 the inner ones are small children and errors."""
@@ -198,7 +198,7 @@ def _check_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tupl
         )
         return NotAssessable(code="no-cervical-spine", reason=reason), []
     size = relative_size(spine_map.scanned_vertebrae)
-    if size is not None and not _MIN_SIZE <= size <= _MAX_SIZE:
+    if size is not None and not MIN_SIZE <= size <= MAX_SIZE:
         reason = (
             f"the distances between the vertebrae are {size:.1f} times an adult's, so that pixel spacing, slice "
             "positions or the body part are wrong; check the headers"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import scipy
@@ -16,6 +16,10 @@ from cspine.spine.interpolation import interpolate_axis
 
 if TYPE_CHECKING:
     import highdicom
+
+
+_NEGLIGIBLE: Final = 1e-6
+"""Smaller parts of a voxel are rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +130,6 @@ class Scan:
             )
             scanned &= (at >= -0.5 - _NEGLIGIBLE) & (at <= count - 0.5 + _NEGLIGIBLE)
         return scanned
-
-
-_NEGLIGIBLE = 1e-6
 
 
 def _resample(values: Floats32, to_index: Floats, shape: tuple[int, int, int]) -> Floats32:

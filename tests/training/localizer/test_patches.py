@@ -15,11 +15,20 @@ from cspine.localization.instances import rigid_frame
 from cspine.models.metadata import COARSE_MM, PADDING
 from cspine.training.localizer.classes import REGION_TABLE, UNKNOWN, VERTEBRA_TABLE
 from cspine.training.localizer.examples import LocalizerSample
-from cspine.training.localizer.geometry import centered_geometry, random_geometry
+from cspine.training.localizer.geometry import PatchGeometry, random_geometry
 from cspine.training.localizer.patches import Patch, sample_patch
 
 SHAPE = (80, 48, 48)
 HEAD = VERTEBRA_CLASSES.index("head")
+
+
+def centered_geometry(sample: LocalizerSample, shape: tuple[int, int, int], spacing_mm: float) -> PatchGeometry:
+    """Return the geometry of a patch about the center of the scan, without any random change."""
+    ratio = spacing_mm / sample.spacing_mm
+    matrix = np.eye(3) * ratio
+    shift = sample.scanned.mean(axis=0) - 0.5 - matrix @ (np.array(shape) - 1) / 2
+    scanned = np.round((sample.scanned - 0.5 - shift) / ratio + 0.5)
+    return PatchGeometry(shape, spacing_mm, matrix, shift, 1.0, is_mirrored=False, knots=None, scanned=scanned)
 
 
 def votes_of(patch: Patch) -> dict[int, Floats]:

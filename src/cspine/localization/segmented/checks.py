@@ -9,6 +9,7 @@ from scipy import ndimage
 from cspine.core.errors import LabelError
 from cspine.core.typing import Floats, Indices
 from cspine.localization.level_assignment import relative_size
+from cspine.localization.plausibility import MAX_SIZE, MIN_SIZE
 from cspine.localization.segmented.placed_column import PlacedVertebra
 from cspine.spine.mask_frames import VertebraMask
 from cspine.spine.spine_map import Vertebra
@@ -32,9 +33,6 @@ _MIN_AGREEMENT: Final = 0.72
 """Least median agreement of the masks of whole vertebrae with the templates of their levels. Phantoms have 0.86 and
 more at any resolution, masks of real necks by a network 0.82; phantoms turned front to back and bodies without arches
 at most 0.70."""
-
-_SIZE_RANGE: Final = (0.5, 1.45)
-"""Plausible distances between vertebrae, as a factor of an adult's."""
 
 
 def check_bone(name: str, masks: Mapping[str, VertebraMask], volume: "highdicom.Volume") -> None:
@@ -109,7 +107,7 @@ def check_size(name: str, vertebrae: Sequence[Vertebra]) -> None:
         The vertebrae are too near to each other or too far.
     """
     size = relative_size(vertebrae)
-    if size is not None and not _SIZE_RANGE[0] <= size <= _SIZE_RANGE[1]:
+    if size is not None and not MIN_SIZE <= size <= MAX_SIZE:
         raise LabelError(
             f"{name}: the distances between its vertebrae are {size:.1f} times an adult's; check affine and numbering"
         )

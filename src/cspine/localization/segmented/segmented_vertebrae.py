@@ -11,16 +11,16 @@ import numpy as np
 
 from cspine.core.errors import LabelError, NotAssessableError
 from cspine.core.findings import NotAssessable, WeightsIdentity
-from cspine.core.typing import Bools, Floats
 from cspine.localization.loading import load_localizer
 from cspine.localization.missing_levels import find_missing_levels
+from cspine.localization.scan import Scan
 from cspine.localization.segmented.checks import check_bone, check_shape, check_size
 from cspine.localization.segmented.label_file import SpineSegmentation, read_spine_segmentation, vertebra_files
 from cspine.localization.segmented.label_map import draw_label_map
 from cspine.localization.segmented.numbering import Numbering
 from cspine.localization.segmented.placed_column import PlacedVertebra, place_vertebrae, template_of
 from cspine.spine.mask_frames import VertebraMask
-from cspine.spine.occupancy_template import OccupancyTemplate
+from cspine.spine.occupancy_template import IsInside, OccupancyTemplate
 from cspine.spine.spine_map import SpineMap, Vertebra
 
 if TYPE_CHECKING:
@@ -37,19 +37,6 @@ _MIN_INSIDE_FRACTION: Final = 0.98
 
 _MIN_OVERLAP_FRACTION: Final = 0.01
 """Least fraction of all vertebrae that lies in a scan which the segmentation is of."""
-
-
-@dataclass(frozen=True)
-class ScannedRegion:
-    """The box of a volume's voxels, in any orientation."""
-
-    shape: tuple[int, int, int]
-    inverse_affine: Floats
-
-    def __call__(self, lps_mm: Floats) -> Bools:
-        """Return which points, (n, 3) LPS mm, were scanned, (n,)."""
-        index = lps_mm @ self.inverse_affine[:3, :3].T + self.inverse_affine[:3, 3]
-        return np.asarray(np.all((index >= -0.5) & (index <= np.array(self.shape) - 0.5), axis=1))
 
 
 @dataclass(frozen=True)
@@ -118,20 +105,20 @@ class SegmentedVertebrae:
         """
         segmentation, templates = self._segmentation, occupancy_templates()
         self._check_frame_of_reference(segmentation, volume)
-        scanned = ScannedRegion(volume.spatial_shape, np.array(volume.inverse_affine, np.float64))
-        masks = _masks_in(segmentation, scanned, templates)
+        is_scanned = Scan(volume.array, np.array(volume.affine, np.float64)).covers
+        masks = _masks_in(segmentation, is_scanned, templates)
         try:
             check_bone(segmentation.name, masks, volume)
             placed = place_vertebrae(masks, templates)
             check_shape(segmentation.name, placed)
-            vertebrae = tuple(_vertebra(each, scanned) for each in placed)
+            vertebrae = tuple(_vertebra(each, is_scanned) for each in placed)
             check_size(segmentation.name, vertebrae)
         except LabelError as error:
             raise NotAssessableError(CODE, str(error)) from error
         return SpineMap(
             vertebrae,
             draw_label_map(placed),
-            not_found=find_missing_levels(vertebrae, scanned),
+            not_found=find_missing_levels(vertebrae, is_scanned),
             warnings=segmentation.warnings,
         )
 
@@ -156,17 +143,17 @@ def _sha256(path: Path) -> str:
 
 
 def _masks_in(
-    segmentation: SpineSegmentation, scanned: ScannedRegion, templates: Mapping[str, OccupancyTemplate]
+    segmentation: SpineSegmentation, is_scanned: IsInside, templates: Mapping[str, OccupancyTemplate]
 ) -> dict[str, VertebraMask]:
     """Return the masks of cervical and thoracic vertebrae that lie in the scan, at least partly."""
     masks, n_inside, n_total = dict[str, VertebraMask](), 0.0, 0.0
     for level, mask in segmentation.masks.items():
         points, occupancy = mask.points_lps_mm()
-        inside = float(occupancy[scanned(points)].sum())
+        inside = float(occupancy[is_scanned(points)].sum())
         n_inside, n_total = n_inside + inside, n_total + float(occupancy.sum())
         if inside > 0.0 and template_of(level, templates) is not None:
             is_within = inside >= _MIN_INSIDE_FRACTION * float(occupancy.sum())
-            masks[level] = mask.restricted(scanned) if is_within else mask
+            masks[level] = mask.restricted(is_scanned) if is_within else mask
     if n_inside < _MIN_OVERLAP_FRACTION * n_total:
         raise NotAssessableError(
             CODE, f"{segmentation.name}: its vertebrae lie outside the scan; give the segmentation of this scan"
@@ -174,11 +161,11 @@ def _masks_in(
     return masks
 
 
-def _vertebra(placed: PlacedVertebra, scanned: ScannedRegion) -> Vertebra:
+def _vertebra(placed: PlacedVertebra, is_scanned: IsInside) -> Vertebra:
     """Measure a vertebra; centroid and volume are of the scanned part."""
     pose, mask = placed.fit.pose, placed.mask
     points, occupancy = mask.points_lps_mm()
-    inside = scanned(points)
+    inside = is_scanned(points)
     is_cut = mask.is_cut or not bool(inside.all())
     inverse = np.linalg.inv(pose.frame_lps)
     own = points @ inverse[:3, :3].T + inverse[:3, 3]
@@ -186,7 +173,7 @@ def _vertebra(placed: PlacedVertebra, scanned: ScannedRegion) -> Vertebra:
     box_mm = np.percentile(own, [1, 99], axis=0) + np.array([[-half_mm], [half_mm]])
     fraction = 1.0
     if is_cut:
-        fraction = placed.template.scanned_fraction(pose.scaled_frame_lps, scanned)
+        fraction = placed.template.scanned_fraction(pose.scaled_frame_lps, is_scanned)
         low, high = placed.template.box_mm
         size = np.exp(pose.log_size)
         box_mm = np.array([np.minimum(box_mm[0], low * size), np.maximum(box_mm[1], high * size)])

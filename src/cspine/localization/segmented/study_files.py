@@ -137,8 +137,7 @@ def _find(folder: Path, uid: str) -> Sequence[Path]:
     candidates = [uid, study_key(uid), stem, *([stem.rpartition("/")[0]] if "/" in stem else [])]
     index = _index(folder)
     for name in dict.fromkeys(filter(None, candidates)):
-        exact = [path for path in index if _stem(path) == name]
-        if exact:
+        if exact := _by_stem(folder).get(name):
             return exact
         pattern = re.compile(rf"(?<![0-9A-Za-z.]){re.escape(name)}(?![0-9A-Za-z]|\.[0-9])")
         if named := [path for path in index if pattern.search(path.relative_to(folder).as_posix())]:
@@ -150,6 +149,15 @@ def _find(folder: Path, uid: str) -> Sequence[Path]:
 def _index(folder: Path) -> tuple[Path, ...]:
     """Return the segmentations in a folder: NIfTI and other files, and folders with a file for each vertebra."""
     return tuple(sorted(_segmentations(folder)))
+
+
+@lru_cache(maxsize=4)
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Return the segmentations in a folder by their names without suffix: an archive has thousands."""
+    paths: dict[str, list[Path]] = {}
+    for path in _index(folder):
+        paths.setdefault(_stem(path), []).append(path)
+    return paths
 
 
 def _segmentations(folder: Path) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from cspine.phantom.anatomy.texture import Texture
 from cspine.phantom.geometry.distance_fields import smoothstep
 from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.geometry.parts import Part, sample_distance
+from cspine.spine.interpolation import interpolate_axis
 
 _SPACING_MM: Final = 1.7
 
@@ -87,7 +88,7 @@ class SoftTissue:
         if k.shape[1:] == (1, 1) and j.shape[::2] == (1, 1) and i.shape[:2] == (1, 1):
             hu = self.hu
             for axis, positions in ((0, k), (2, i), (1, j)):  # rows last: contiguous, and by then the array is largest
-                hu = _interpolate(hu, axis, np.broadcast_to(positions.ravel(), (grid.shape[axis],)))
+                hu = interpolate_axis(hu, axis, np.broadcast_to(positions.ravel(), (grid.shape[axis],)))
             return hu
         indices = np.stack(np.broadcast_arrays(k, j, i))
         return np.asarray(ndimage.map_coordinates(self.hu, indices, order=1, mode="nearest"), np.float32)
@@ -107,15 +108,3 @@ class SoftTissue:
         lateral = water[:, j - half : j + half + 1].mean(axis=1)
         frontal = water[:, :, i - half : i + half + 1].mean(axis=2)
         return lateral.sum(axis=1) * spacing, frontal.sum(axis=1) * spacing
-
-
-def _interpolate(values: Floats32, axis: int, positions: Floats32) -> Floats32:
-    """Interpolate linearly along one axis, at positions in voxels."""
-    count = values.shape[axis]
-    low = np.clip(np.floor(positions).astype(np.intp), 0, count - 2)
-    shape = [1, 1, 1]
-    shape[axis] = -1
-    weight = np.clip(positions - low, 0, 1).reshape(shape).astype(np.float32)
-    below = values.take(low, axis=axis)
-    below += (values.take(low + 1, axis=axis) - below) * weight
-    return below

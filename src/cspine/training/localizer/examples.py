@@ -85,6 +85,11 @@ class LocalizerSample:
         """Return the positions ``[k, j, i]`` of points, (n, 3) LPS mm, in voxels."""
         return np.asarray((lps_mm - self.origin_lps_mm)[:, ::-1] / self.spacing_mm)
 
+    @property
+    def framed_rows(self) -> Indices:
+        """Rows of `frames` that are known, (n,)."""
+        return np.flatnonzero(np.isfinite(self.frames).all(axis=(1, 2)))
+
     def save(self, path: Path) -> None:
         """Write the sample atomically as a NumPy archive, which is not compressed: each is read many times."""
         with atomic_path(path) as part, part.open("wb") as file:
@@ -144,16 +149,14 @@ def fine_phantom_sample(seed: int, index: int, settings: BodySettings) -> Locali
 
 def _to_sample(rendered: RenderedBody, spacing_mm: float) -> LocalizerSample:
     """Return a sample of a rendered scan; frames of vertebrae that lie outside of it are left out."""
-    frames = np.full((len(FRAMED_LEVELS), 4, 4), np.nan)
     shape, origin = np.array(rendered.hu.shape), rendered.affine_lps[:3, 3]
-    for number, level in enumerate(FRAMED_LEVELS):
-        if level in rendered.frames:
-            index = (rendered.frames[level][:3, 3] - origin)[::-1] / spacing_mm
-            if np.all((index > -1) & (index < shape)):
-                frames[number] = rendered.frames[level]
-    scanned = np.argwhere(rendered.is_scanned)
-    box = np.array([scanned.min(axis=0), scanned.max(axis=0) + 1]) if len(scanned) else np.zeros((2, 3), np.int64)
-    return LocalizerSample(rendered.hu, rendered.labels, origin, spacing_mm, box, frames, knows_skull=True)
+    frames = {}
+    for level in set(FRAMED_LEVELS) & set(rendered.frames):
+        index = (rendered.frames[level][:3, 3] - origin)[::-1] / spacing_mm
+        if np.all((index > -1) & (index < shape)):
+            frames[level] = rendered.frames[level]
+    coarse = CoarseVolume(rendered.hu, origin, rendered.is_scanned, spacing_mm)
+    return to_sample(coarse, rendered.labels, frames, knows_skull=True)
 
 
 def segmented_sample(study: Path, segmentation: Path, *, is_fine: bool = False) -> LocalizerSample:
@@ -191,8 +194,10 @@ def segmented_sample(study: Path, segmentation: Path, *, is_fine: bool = False) 
     return to_sample(coarse, resampled.reshape(coarse.hu.shape), frames)
 
 
-def to_sample(coarse: CoarseVolume, labels: Labels, frames: Mapping[str, Floats]) -> LocalizerSample:
-    """Return a sample of a real scan, whose head is not labeled.
+def to_sample(
+    coarse: CoarseVolume, labels: Labels, frames: Mapping[str, Floats], *, knows_skull: bool = False
+) -> LocalizerSample:
+    """Return a sample of a scan.
 
     Parameters
     ----------
@@ -202,14 +207,16 @@ def to_sample(coarse: CoarseVolume, labels: Labels, frames: Mapping[str, Floats]
         As of `LocalizerSample`.
     frames : dict
         Level to the affine from the frame of the vertebra to LPS mm.
+    knows_skull : bool
+        Whether the head is labeled.
     """
     stored = np.full((len(FRAMED_LEVELS), 4, 4), np.nan)
     for level, frame in frames.items():
         stored[FRAMED_LEVELS.index(level)] = frame
     index = np.argwhere(coarse.scanned_mask)
-    scanned = np.array([index.min(axis=0), index.max(axis=0) + 1])
+    scanned = np.array([index.min(axis=0), index.max(axis=0) + 1]) if len(index) else np.zeros((2, 3), np.int64)
     return LocalizerSample(
-        coarse.hu, labels, coarse.origin_lps_mm, coarse.spacing_mm, scanned, stored, knows_skull=False
+        coarse.hu, labels, coarse.origin_lps_mm, coarse.spacing_mm, scanned, stored, knows_skull=knows_skull
     )
 
 

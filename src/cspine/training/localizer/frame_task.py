@@ -32,6 +32,9 @@ _NONE_PROBABILITY: Final = 0.1
 """Fraction of crops about a place without a vertebra."""
 
 _TRANSLATION_SD_MM: Final = 3.0
+_USUAL_FRACTION, _LARGE_FACTOR = 0.7, 1.7
+"""Fraction of crops with the usual error, and the factor on that of the others."""
+
 _MAX_TRANSLATION_MM: Final = 8.0
 _ROTATION_SD_DEG: Final = 7.0
 _MIN_NONE_DISTANCE_MM: Final = 16.0
@@ -43,6 +46,9 @@ _ARCH_MM: Final = 20.0
 _MAX_TRIALS: Final = 20
 _MAX_LOG_SCALE: Final = 0.18
 _ELASTIC_SD_MM: Final = 1.2
+_KNOT_MM: Final = 30.0
+"""Largest standard deviation of the displacement of the knots of elastic deformations, and their distance."""
+
 _CUT_PROBABILITY: Final = 0.2
 _POSITION_WEIGHT: Final = 4.0
 _POSITION_BETA: Final = 0.1
@@ -86,7 +92,7 @@ def build_frame_network() -> FrameNetwork:
 def _jitter(frame: Floats, rng: np.random.Generator) -> Floats:
     """Return a frame that is moved and rotated at random, as the vertebra network errs."""
     motion = np.eye(4)
-    shift = rng.normal(0.0, _TRANSLATION_SD_MM, 3) * (1.0 if rng.random() < 0.7 else 1.7)
+    shift = rng.normal(0.0, _TRANSLATION_SD_MM, 3) * (1.0 if rng.random() < _USUAL_FRACTION else _LARGE_FACTOR)
     motion[:3, 3] = np.clip(shift, -_MAX_TRANSLATION_MM, _MAX_TRANSLATION_MM)
     motion[:3, :3] = Rotation.from_rotvec(rng.normal(0.0, _ROTATION_SD_DEG, 3), degrees=True).as_matrix()
     return np.asarray(frame @ motion)
@@ -107,7 +113,7 @@ class FrameDataset(SampleDataset):
         }
 
     def _draw_crop(self, sample: LocalizerSample, rng: np.random.Generator) -> Crop:
-        known = [number for number, frame in enumerate(sample.frames) if np.isfinite(frame).all()]
+        known = sample.framed_rows.tolist()
         is_none = not known or rng.random() < _NONE_PROBABILITY
         number = known[int(rng.integers(len(known)))] if known else 0
         start = self._draw_elsewhere(sample, rng) if is_none else _jitter(sample.frames[number], rng)
@@ -128,7 +134,7 @@ class FrameDataset(SampleDataset):
     @staticmethod
     def _draw_elsewhere(sample: LocalizerSample, rng: np.random.Generator) -> Floats:
         """Return a frame that is in no vertebra, at least mostly."""
-        known = sample.frames[np.isfinite(sample.frames).all(axis=(1, 2))]
+        known = sample.frames[sample.framed_rows]
         bodies = np.concatenate([known[:, :3, 3], known[:, :3, 3] + _ARCH_MM * known[:, :3, 1]])
         start = _jitter(np.eye(4), rng)
         for _ in range(_MAX_TRIALS):
@@ -150,7 +156,7 @@ def crop_geometry(
     to_index = np.eye(3)[::-1] / sample.spacing_mm
     matrix = to_index @ affine[:3, :3]
     shift = to_index @ (affine[:3, 3] - sample.origin_lps_mm)
-    counts = [max(round(count * CROP_MM / 30.0), 1) + 1 for count in CROP_SHAPE]
+    counts = [max(round(count * CROP_MM / _KNOT_MM), 1) + 1 for count in CROP_SHAPE]
     sd = rng.uniform(0.0, _ELASTIC_SD_MM) / sample.spacing_mm
     knots = torch.from_numpy((sd * rng.standard_normal((3, *counts))).astype(np.float32))
     scanned = np.array([np.zeros(3), CROP_SHAPE])

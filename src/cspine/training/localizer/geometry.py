@@ -99,15 +99,6 @@ class PatchGeometry:
         return np.asarray(index)
 
 
-def centered_geometry(sample: LocalizerSample, shape: tuple[int, int, int], spacing_mm: float) -> PatchGeometry:
-    """Return the geometry of a patch about the center of the scan, without any random change."""
-    ratio = spacing_mm / sample.spacing_mm
-    matrix = np.eye(3) * ratio
-    shift = sample.scanned.mean(axis=0) - 0.5 - matrix @ (np.array(shape) - 1) / 2
-    scanned = np.round((sample.scanned - 0.5 - shift) / ratio + 0.5)
-    return PatchGeometry(shape, spacing_mm, matrix, shift, 1.0, is_mirrored=False, knots=None, scanned=scanned)
-
-
 def random_geometry(
     sample: LocalizerSample,
     center: Floats,

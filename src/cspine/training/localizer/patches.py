@@ -184,10 +184,8 @@ def _coordinates(
     coordinates = np.zeros((N_COORDINATES, *geometry.shape), np.float32)
     has_coordinates = np.zeros(geometry.shape, np.bool_)
     source = index.numpy()
-    for number, frame in enumerate(sample.frames, start=1):
-        if not np.isfinite(frame).all():
-            continue
-        voxels = np.nonzero((numbers == number) & known)
+    for row in sample.framed_rows.tolist():
+        frame, voxels = sample.frames[row], np.nonzero((numbers == row + 1) & known)
         if not len(voxels[0]):
             continue
         k, j, i = voxels

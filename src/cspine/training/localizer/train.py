@@ -127,17 +127,7 @@ def train_localizer(
     data_hash = digest([_origin(path) for path in (*samples.coarse, *samples.fine)])[:16]
     identity = {"format": 3, "kind": "localizer run", "settings": settings.model_dump(mode="json"), "data": data_hash}
     open_run(fabric, out, identity)
-    results: dict[NetworkName, TrainingResult] = {}
-    for name, recipe in NETWORKS.items():
-        files = samples.fine if recipe.is_fine else samples.coarse
-        train, validation = split_samples(files, settings.batch_size * fabric.world_size)
-        task, run = recipe.task(train, validation, settings), out / name
-        result = fit(fabric, recipe.build, task, run, settings, stage=f"{name} steps", progress=progress)
-        if result is None:
-            continue
-        title = f"localizer, {name}, seed {settings.seed}"
-        draw_curves(run, result.curve, title=title, is_phantom=samples.is_phantom)
-        results[name] = result
+    results = _fit_networks(samples, out, settings, fabric, progress)
     if not results:
         return None
     population = "phantom cases (no patient)" if samples.is_phantom else "cases, phantoms among them"
@@ -155,6 +145,23 @@ def train_localizer(
     )
     export_localizer({name: result.network for name, result in results.items()}, metadata, out / WEIGHTS_FILE)
     return results["vertebrae"]
+
+
+def _fit_networks(
+    samples: LocalizerSamples, out: Path, settings: TrainerSettings, fabric: Fabric, progress: Progress
+) -> dict[NetworkName, TrainingResult]:
+    """Train each network in a folder of its own; return nothing in processes of torchrun other than the first."""
+    results: dict[NetworkName, TrainingResult] = {}
+    for name, recipe in NETWORKS.items():
+        files = samples.fine if recipe.is_fine else samples.coarse
+        train, validation = split_samples(files, settings.batch_size * fabric.world_size)
+        task, run = recipe.task(train, validation, settings), out / name
+        result = fit(fabric, recipe.build, task, run, settings, stage=f"{name} steps", progress=progress)
+        if result is not None:
+            title = f"localizer, {name}, seed {settings.seed}"
+            draw_curves(run, result.curve, title=title, is_phantom=samples.is_phantom)
+            results[name] = result
+    return results
 
 
 def split_samples(files: Sequence[Path], n_least: int) -> tuple[list[Path], list[Path]]:
