@@ -144,7 +144,7 @@ def test_where_files_were_lost_absent_levels_are_not_said_to_be_outside_the_scan
 
     absent = [absent_finding(images, level) for level in ("C6", "C7")]
     patient = patient_finding(
-        classifier.metadata, probability=0.1, raw_probability=0.1, vertebrae=absent, n_lost_files=n_lost_files
+        classifier.calibration.points, probability=0.1, raw_probability=0.1, vertebrae=absent, n_lost_files=n_lost_files
     )
 
     assert [finding.reasons for finding in absent] == [(level_reason,)] * 2

@@ -15,8 +15,8 @@ from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.evaluation.cases import LEVELS, match_predictions
 from cspine.evaluation.holdout_access_log import holdout_access_path, read_holdout_accesses, record_holdout_access
 from cspine.evaluation.operating_point_metrics import choose_fixed_operating_points
-from cspine.evaluation.operating_points import read_operating_points
 from cspine.evaluation.predictions import Predictions
+from cspine.models.operating_points import read_operating_points
 
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 

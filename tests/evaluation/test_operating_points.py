@@ -12,10 +12,10 @@ from cspine.core.findings import CalibrationIdentity, Findings, Threshold
 from cspine.evaluation.evaluate import EvaluationSettings, evaluate
 from cspine.evaluation.operating_points import (
     DEFAULT_OPERATING_POINT,
-    FixedOperatingPoint,
     operating_points_of_findings,
 )
 from cspine.evaluation.predictions import Predictions, read_predictions
+from cspine.models.operating_points import FixedOperatingPoint, Recalibration
 from cspine.pipelines.evaluate import EvaluateSettings, evaluate_predictions
 from cspine.reports.evaluation.markdown import evaluation_markdown
 
@@ -74,6 +74,29 @@ def test_thresholds_that_findings_carry_are_used(tmp_path: Path) -> None:
         "4 intact vertebrae were not answered: they are neither true negative nor false positive; specificity is that "
         "of the answered ones.",
     )
+
+
+def test_predictions_are_recalibrated_where_the_file_says_so(tmp_path: Path) -> None:
+    labels = pd.DataFrame(0, index=pd.Index([f"1.{n}" for n in range(4)], name="StudyInstanceUID"), columns=TARGETS)
+    labels.loc[["1.0", "1.1"], [OVERALL, "C2"]] = 1
+    labels.to_csv(tmp_path / "train.csv")
+    for study, is_fractured in labels[OVERALL].items():
+        probability = 0.9 if is_fractured else 0.6
+        each = make_findings(str(study), {OVERALL: probability, "C2": probability}, {"C2": (0.0, 0.0, 0.0)})
+        write_text(tmp_path / "out" / str(study) / "findings.json", each.model_dump_json())
+    recalibration = Recalibration(level_shift_logit=-1.0, patient_shift_logit=-1.0, prevalence=0.05)
+    OPERATING_POINTS.model_copy(update={"recalibration": recalibration}).write(tmp_path / "site.json")
+    settings = EvaluateSettings(n_resamples=9, operating_points=tmp_path / "site.json")
+
+    result = evaluate_predictions(tmp_path / "train.csv", [tmp_path / "out"], settings=settings).result
+
+    triage = result.models[0].target(OVERALL).operating_points[1]
+    assert (triage.threshold, triage.tp, triage.fp) == (0.5, 2, 0)  # 0.6 would be above it, and 0.36 is not
+    assert any("were recalibrated" in note for note in result.models[0].notes)
+    predictions = read_predictions(tmp_path / "out").recalibrate(recalibration)
+    assert predictions.marks is not None
+    assert predictions.marks["strength"].to_numpy() == pytest.approx(predictions.probability["C2"].to_numpy())
+    assert predictions.recalibrate(recalibration) is predictions
 
 
 def test_findings_that_carry_different_thresholds_are_told(tmp_path: Path) -> None:

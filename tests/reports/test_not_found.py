@@ -32,7 +32,9 @@ def case_result(tmp_path_factory: pytest.TempPathFactory) -> CaseResult:
     images = CompiledVolume(SpineMap((), not_found=("C6",)), None, pytest.fail, ())
     lacking = [absent_finding(images, level) for level in ("C6", "C7")]
     vertebrae = [*result.findings.vertebrae[:5], *lacking]
-    patient = patient_finding(classifier.metadata, probability=0.001, raw_probability=0.001, vertebrae=vertebrae)
+    patient = patient_finding(
+        classifier.calibration.points, probability=0.001, raw_probability=0.001, vertebrae=vertebrae
+    )
     updates = {"vertebrae": tuple(vertebrae), "patient_overall": patient}
     return replace(result, findings=Findings.model_validate({**dict(result.findings), **updates}))
 
@@ -56,7 +58,7 @@ def test_levels_outside_the_scan_alone_leave_the_operating_points() -> None:
     images = CompiledVolume(SpineMap(()), None, pytest.fail, ())
     absent = [absent_finding(images, "C7")]
 
-    patient = patient_finding(classifier.metadata, probability=0.001, raw_probability=0.001, vertebrae=absent)
+    patient = patient_finding(classifier.calibration.points, probability=0.001, raw_probability=0.001, vertebrae=absent)
 
     assert patient.operating_points_reached == ()
 

@@ -43,12 +43,15 @@ def case_result(tmp_path_factory: pytest.TempPathFactory) -> CaseResult:
         classifier.metadata,
         "C6",
         CompiledVolume(SpineMap((vertebra(),)), None, pytest.fail, ()),
+        points=classifier.calibration.points,
         probabilities=Probabilities(0.001, 0.001, 0.001),
         fracture_types=np.zeros(len(classifier.metadata.fracture_types)),
         pictures=[],
     )
     vertebrae = [*result.findings.vertebrae[:5], c6, result.findings.vertebrae[6]]
-    patient = patient_finding(classifier.metadata, probability=0.001, raw_probability=0.001, vertebrae=vertebrae)
+    patient = patient_finding(
+        classifier.calibration.points, probability=0.001, raw_probability=0.001, vertebrae=vertebrae
+    )
     updates = {"vertebrae": tuple(vertebrae), "patient_overall": patient}
     return replace(result, findings=Findings.model_validate({**dict(result.findings), **updates}))
 

@@ -17,7 +17,7 @@ from cspine.core.findings import (
     WeightsIdentity,
 )
 from cspine.datasets.reference_standard import ReferenceStandard
-from cspine.evaluation.operating_points import FixedOperatingPoint, FixedOperatingPoints
+from cspine.models.operating_points import FixedOperatingPoint, FixedOperatingPoints
 
 OPERATING_POINTS = FixedOperatingPoints(
     chosen_on="others",

@@ -18,7 +18,7 @@ from cspine.classification.level_findings import Probabilities, absent_finding, 
 from cspine.classification.prediction import EvidencePicture, NetworkPrediction
 from cspine.classification.saliency import EvidenceField, view_evidence
 from cspine.core.anatomy import VERTEBRAE
-from cspine.core.findings import CalibrationIdentity, Threshold, WeightsIdentity
+from cspine.core.findings import CalibrationIdentity, WeightsIdentity
 from cspine.core.typing import Bools, Floats, Floats32, Indices
 from cspine.localization.compiler import Compiler
 from cspine.localization.loading import find_localizer
@@ -26,6 +26,7 @@ from cspine.localization.localizer import Localizer
 from cspine.metrics.calibration import calibrate_cases
 from cspine.metrics.rsna2022 import remove_positive_weight
 from cspine.models.metadata import LevelsMetadata
+from cspine.models.operating_points import OperatingPointsFile
 from cspine.models.weights import load_weights
 from cspine.views.compiled import CompiledStudy, CompiledVolume
 from cspine.views.level_views import CHANNELS, PLANES, LevelViews, view_geometry, view_indices
@@ -68,11 +69,14 @@ class LevelClassifier:
         Localizes the vertebrae whose views are classified.
     tta : bool
         Test-time augmentation: whether predictions are averaged with those of the left-right flip.
+    points_file : OperatingPointsFile or None
+        Operating points and recalibration that are used in place of the weights' own.
     """
 
     members: Members
     localizer: Localizer
     tta: bool = False
+    points_file: OperatingPointsFile | None = None
 
     @classmethod
     def load(cls, *paths: Path | None, localizer: Localizer | None = None, tta: bool = False) -> "LevelClassifier":
@@ -110,16 +114,19 @@ class LevelClassifier:
     @property
     def calibration(self) -> CalibrationIdentity:
         """What findings record of the calibration and of the operating points."""
-        metadata = self.metadata
-        patient = {point.name: point.threshold for point in metadata.operating_points_overall}
-        points = tuple(
-            Threshold(name=point.name, target=point.target, level=point.threshold, patient=patient[point.name])
-            for point in metadata.operating_points_level
-            if point.name in patient
+        metadata, file = self.metadata, self.points_file
+        identity = CalibrationIdentity(
+            fitted_on=metadata.calibration_data, prevalence=metadata.calibration_prevalence, points=metadata.thresholds
         )
-        return CalibrationIdentity(
-            fitted_on=metadata.calibration_data, prevalence=metadata.calibration_prevalence, points=points
-        )
+        if file is None:
+            return identity
+        update = {
+            "points": file.thresholds,
+            "points_sha256": file.sha256,
+            "points_chosen_on": file.content.chosen_on,
+            **(file.content.recalibration.model_dump() if file.content.recalibration else {}),
+        }
+        return CalibrationIdentity.model_validate({**dict(identity), **update})
 
     @property
     def compiler(self) -> Compiler:
@@ -132,7 +139,7 @@ class LevelClassifier:
         scores = self.predict_scores(levels)
         calibrated, overall = self.calibrate(scores)
         bridged, bridged_overall = self.calibrate(scores.bridged or scores)
-        views_of = {views.level: views for views in levels}
+        views_of, points = {views.level: views for views in levels}, self.calibration.points
         vertebrae, pictures = [], []
         fields: dict[str, EvidenceField] = {}
         for number, level in enumerate(VERTEBRAE):
@@ -145,6 +152,7 @@ class LevelClassifier:
                     self.metadata,
                     level,
                     compiled.images,
+                    points=points,
                     probabilities=Probabilities(
                         float(calibrated[number]), float(scores.levels[number]), float(bridged[number])
                     ),
@@ -155,7 +163,7 @@ class LevelClassifier:
             pictures += evidence
             fields[level] = self._field(views_of[level], scores.evidence[number])
         patient = patient_finding(
-            self.metadata,
+            points,
             probability=overall,
             raw_probability=scores.overall,
             vertebrae=vertebrae,
@@ -214,6 +222,8 @@ class LevelClassifier:
         """Return the calibrated probabilities of C1 to C7, (7,) with NaN where absent, and of the patient."""
         level, overall = self.metadata.calibration_level, self.metadata.calibration_overall
         of_levels, of_patient = calibrate_cases(level, overall, scores.levels, scores.overall)
+        if self.points_file is not None and self.points_file.content.recalibration is not None:
+            of_levels, of_patient = self.points_file.content.recalibration.apply(of_levels, of_patient)
         return of_levels, float(of_patient)
 
     def strongest_plane(self, evidence: Floats32, is_candidate: Bools | None = None) -> tuple[int, Floats32]:
@@ -267,4 +277,6 @@ class LevelClassifier:
             warnings.append("the vertebrae were localized by another localizer than in the training of the weights")
         if self.metadata.calibration_underpowered:
             warnings.append("not all probabilities are calibrated: too few patients were held out of training")
+        if self.points_file is not None:
+            warnings += self.points_file.warnings(tta=self.tta)
         return tuple(warnings)

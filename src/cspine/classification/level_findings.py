@@ -8,14 +8,16 @@ from cspine.classification.prediction import EvidencePicture
 from cspine.core.anatomy import Level
 from cspine.core.findings import (
     MIN_CERTAIN_CONFIDENCE,
+    OPERATING_POINTS,
     FractureTypeFinding,
     OperatingPointName,
     PatientFinding,
+    Threshold,
     VertebraFinding,
     alternatives_of,
 )
 from cspine.core.typing import Floats
-from cspine.models.metadata import UNSPECIFIED_TYPE, LevelsMetadata, OperatingPoint
+from cspine.models.metadata import UNSPECIFIED_TYPE, LevelsMetadata
 from cspine.spine.spine_map import Vertebra
 from cspine.views.compiled import CompiledVolume
 
@@ -35,7 +37,7 @@ class Probabilities(NamedTuple):
 
 
 def patient_finding(
-    metadata: LevelsMetadata,
+    points: tuple[Threshold, ...],
     *,
     probability: float,
     raw_probability: float,
@@ -45,14 +47,14 @@ def patient_finding(
 ) -> PatientFinding:
     """Return the finding of the patient.
 
-    A patient with a level in the scan that was not found reaches the rule-out operating point at any probability:
-    nothing is known of that level, so that no fracture is ruled out. Neither is one that only evidence in bridged gaps
-    suggests.
+    A patient with a level in the scan that was not found reaches ``rule-out`` at any probability, with or without such
+    an operating point: nothing is known of that level, so that no fracture is ruled out. Neither is one that only
+    evidence in bridged gaps suggests.
 
     Parameters
     ----------
-    metadata : LevelsMetadata
-        Metadata of the network, with its operating points.
+    points : tuple of Threshold
+        The operating points in use.
     probability, raw_probability : float
         Probability of any fracture, calibrated and before calibration.
     vertebrae : list of VertebraFinding
@@ -62,12 +64,13 @@ def patient_finding(
     n_lost_files : int
         Files of the study that most likely held slices and could not be read; the reasons name them, too.
     """
-    points, is_lacking = metadata.operating_points_overall, any(each.not_found for each in vertebrae)
+    thresholds = {point.name: point.patient for point in points}
+    is_lacking = any(each.not_found for each in vertebrae)
     return PatientFinding(
         probability=probability,
         raw_probability=raw_probability,
         operating_points_reached=_find_reached(
-            points, probability, at_least_rule_out=is_lacking or _is_not_ruled_out(points, bridged_probability)
+            thresholds, probability, is_not_ruled_out=is_lacking or _reaches_any(thresholds, bridged_probability)
         ),
         reasons=_patient_reasons(vertebrae, n_lost_files),
     )
@@ -78,6 +81,7 @@ def vertebra_finding(
     level: Level,
     images: CompiledVolume,
     *,
+    points: tuple[Threshold, ...],
     probabilities: Probabilities,
     fracture_types: Floats,
     pictures: list[EvidencePicture],
@@ -87,11 +91,13 @@ def vertebra_finding(
     Parameters
     ----------
     metadata : LevelsMetadata
-        Metadata of the network, with its operating points and fracture types.
+        Metadata of the network, with its fracture types.
     level : str
         Name of the vertebra, C1 to C7.
     images : CompiledVolume
         The case, with the localized vertebra and its image-quality problems.
+    points : tuple of Threshold
+        The operating points in use.
     probabilities : Probabilities
         Probability of a fracture; one that only evidence in bridged gaps suggests is not ruled out.
     fracture_types : (types,)
@@ -99,9 +105,9 @@ def vertebra_finding(
     pictures : list of EvidencePicture
         Its evidence, strongest first.
     """
-    vertebra, points = _vertebra_of(images, level), metadata.operating_points_level
+    vertebra, thresholds = _vertebra_of(images, level), {point.name: point.level for point in points}
     reached = _find_reached(
-        points, probabilities.calibrated, at_least_rule_out=_is_not_ruled_out(points, probabilities.bridged)
+        thresholds, probabilities.calibrated, is_not_ruled_out=_reaches_any(thresholds, probabilities.bridged)
     )
     x, y, z = vertebra.centroid_lps_mm.tolist()
     return VertebraFinding(
@@ -160,17 +166,21 @@ def likely_fracture_types(
 
 
 def _find_reached(
-    points: tuple[OperatingPoint, ...], probability: float, *, at_least_rule_out: bool = False
+    thresholds: dict[OperatingPointName, float], probability: float, *, is_not_ruled_out: bool
 ) -> tuple[OperatingPointName, ...]:
-    return tuple(
-        point.name
-        for point in points
-        if probability >= point.threshold or (at_least_rule_out and point.name == "rule-out")
-    )
+    """Return the operating points that a probability reaches, the weakest first.
+
+    What is suspicious, or not ruled out for another reason than its own probability, reaches ``rule-out``, whether or
+    not there is a threshold of this name.
+    """
+    reached = {name for name, threshold in thresholds.items() if probability >= threshold}
+    if reached or is_not_ruled_out:
+        reached.add("rule-out")
+    return tuple(name for name in reversed(OPERATING_POINTS) if name in reached)
 
 
-def _is_not_ruled_out(points: tuple[OperatingPoint, ...], probability: float) -> bool:
-    return any(point.name == "rule-out" and probability >= point.threshold for point in points)
+def _reaches_any(thresholds: dict[OperatingPointName, float], probability: float) -> bool:
+    return any(probability >= threshold for threshold in thresholds.values())
 
 
 def _vertebra_of(images: CompiledVolume, level: Level) -> Vertebra:

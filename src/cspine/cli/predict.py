@@ -46,6 +46,14 @@ def predict_command(
     tta: Annotated[
         bool, typer.Option("--tta", help="Test-time augmentation: average with the left-right flipped views.")
     ] = False,
+    operating_points: Annotated[
+        str | None,
+        typer.Option(
+            "--operating-points",
+            help="A site's operating points: a file of cspine calibrate, or `weights` for those of the weights.",
+            show_default="CSPINE_OPERATING_POINTS, or weights",
+        ),
+    ] = None,
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     dicom: Annotated[
@@ -75,6 +83,7 @@ def predict_command(
         vertebrae=str(vertebrae) if vertebrae else None,
         vertebrae_labels=vertebrae_labels,
         tta=tta,
+        operating_points=operating_points,
         series_uid=series,
         max_gap_mm=max_gap_mm,
         dicom=dicom,

@@ -269,12 +269,18 @@ class CalibrationIdentity(_Part):
     """How the network's outputs were calibrated to probabilities."""
 
     fitted_on: Annotated[
-        str, Field(description="Data that it was fitted on, and that the operating points were chosen on.")
+        str, Field(description="Data that it was fitted on, and that the weights' operating points were chosen on.")
     ]
     prevalence: Annotated[
         Probability, Field(description="Prevalence of fractured patients that the probabilities assume.")
     ]
     points: tuple[Threshold, ...] = ()
+    points_sha256: Annotated[
+        str | None, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the points' file; null: of the weights.")
+    ] = None
+    points_chosen_on: Annotated[str, Field(description="What the points of a file were chosen on.")] = ""
+    level_shift_logit: Annotated[float, Field(description="Added to the log-odds of levels by the file.")] = 0.0
+    patient_shift_logit: Annotated[float, Field(description="Added to the log-odds of the patient by the file.")] = 0.0
 
 
 class LocatedVertebra(_Part):

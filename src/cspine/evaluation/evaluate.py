@@ -15,7 +15,7 @@ from cspine.core.typing import Floats
 from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.evaluation.cases import LEVELS, UNANSWERED_SCORE, Cases, MatchedPredictions, match_predictions
 from cspine.evaluation.localization import LesionLocalization, evaluate_localization, level_confusion
-from cspine.evaluation.operating_points import DEFAULT_OPERATING_POINT, FixedOperatingPoints
+from cspine.evaluation.operating_points import DEFAULT_OPERATING_POINT
 from cspine.evaluation.predictions import Predictions
 from cspine.evaluation.subgroups import SubgroupMetrics, subgroup_metrics
 from cspine.evaluation.target_metrics import TargetMetrics, auc_difference, comparable_cases, target_metrics
@@ -26,6 +26,7 @@ from cspine.metrics.reliability import net_benefit
 from cspine.metrics.rsna2022 import metric_optimal, study_optimal
 from cspine.metrics.rsna2022_intervals import ChallengeLoss, challenge_loss_intervals
 from cspine.metrics.scores import all_negative_accuracy, label_accuracy
+from cspine.models.operating_points import FixedOperatingPoints
 
 PLAIN: Final = "probability p"
 GLOBAL_OPTIMAL: Final = "metric-optimal 2p/(1+p)"

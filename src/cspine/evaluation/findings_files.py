@@ -79,6 +79,11 @@ def read_findings_files(path: Path) -> FindingsFiles:
     return FindingsFiles(tuple(paths), tuple(findings), tuple(warnings))
 
 
+def holds_findings(path: Path) -> bool:
+    """Return whether a path is a findings file, or a folder with findings in it or below."""
+    return next(_findings_paths(path, []), None) is not None if path.is_dir() else bool(_holds_findings(path))
+
+
 def load_findings(path: Path) -> Findings:
     """Return the findings in a file; raises LabelError where it holds none, or those of another version."""
     try:

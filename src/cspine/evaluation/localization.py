@@ -13,10 +13,10 @@ from cspine.core.columns import POINT_COLUMNS, STUDY
 from cspine.core.typing import Bools, Floats
 from cspine.datasets.lesion_reference import LesionReference, Mark
 from cspine.evaluation.cases import MatchedPredictions
-from cspine.evaluation.operating_points import FixedOperatingPoints
 from cspine.evaluation.predictions import Predictions
 from cspine.metrics.bootstrap import Interval, proportion_interval
 from cspine.metrics.froc import Froc, froc
+from cspine.models.operating_points import FixedOperatingPoints
 
 FALSE_POSITIVE_RATES: Final = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 """False positives per study at which the sensitivity of a FROC curve is reported."""

@@ -8,7 +8,6 @@ import numpy as np
 from cspine.core.errors import LabelError
 from cspine.core.typing import Bools
 from cspine.evaluation.cases import Cases
-from cspine.evaluation.operating_points import FixedOperatingPoint, FixedOperatingPoints
 from cspine.metrics.bootstrap import (
     Interval,
     bootstrap_ratio,
@@ -18,6 +17,7 @@ from cspine.metrics.bootstrap import (
 )
 from cspine.metrics.operating_points import choose_operating_points
 from cspine.metrics.scores import confusion
+from cspine.models.operating_points import FixedOperatingPoint, FixedOperatingPoints
 
 PREVALENCES: Final = (0.04, 0.09)
 """Lower and upper end of the reported prevalence of fractures among scanned patients."""

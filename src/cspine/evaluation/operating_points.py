@@ -1,52 +1,13 @@
 """Operating points that were fixed on other studies: read from a file, from weights, or from findings."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cspine.core.files import read_model, write_json
-from cspine.core.findings import OPERATING_POINTS, Findings, OperatingPointName
+from cspine.core.findings import OPERATING_POINTS, Findings, OperatingPointName, Threshold
 from cspine.models.metadata import BaselineMetadata, LevelsMetadata
-
-_MAX_CHOSEN_ON_LENGTH: Final = 400
-
-ThresholdValue = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-
-
-class FixedOperatingPoint(BaseModel):
-    """A threshold for patients and one for vertebrae."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Annotated[str, Field(min_length=1, max_length=40)]
-    patient: ThresholdValue
-    level: ThresholdValue
-
-
-class FixedOperatingPoints(BaseModel):
-    """Operating points, with the studies that they were chosen on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    chosen_on: Annotated[
-        str, Field(max_length=_MAX_CHOSEN_ON_LENGTH, description="Studies that the points were chosen on, or how.")
-    ]
-    studies_sha256: Annotated[str, Field(description="Hash of those studies; empty where it is not known.")] = ""
-    points: Annotated[tuple[FixedOperatingPoint, ...], Field(min_length=1, max_length=8)]
-
-    @model_validator(mode="after")
-    def _check_names_differ(self) -> Self:
-        if len({point.name for point in self.points}) != len(self.points):
-            raise ValueError("two points have the same name")
-        return self
-
-    def write(self, path: Path) -> None:
-        """Write the points to a JSON file that `read_operating_points` reads."""
-        write_json(path, self.model_dump(mode="json"))
-
+from cspine.models.operating_points import MAX_CHOSEN_ON_LENGTH, FixedOperatingPoint, FixedOperatingPoints
 
 DEFAULT_OPERATING_POINT: Final = FixedOperatingPoints(
     chosen_on="not tuned (default threshold 0.5)",
@@ -54,13 +15,6 @@ DEFAULT_OPERATING_POINT: Final = FixedOperatingPoints(
 )
 """Threshold 0.5 on patients and levels, used if no operating points are given. It was not chosen on any data;
 sensitivity and specificity at this threshold are reported for orientation only."""
-
-
-def read_operating_points(path: Path) -> FixedOperatingPoints:
-    """Read the operating points that an evaluation of other studies wrote; raises LabelError where there are none."""
-    return read_model(
-        path, FixedOperatingPoints, wrong="holds no operating points; give the points.json of an evaluation"
-    )
 
 
 def operating_points_of_weights(metadata: BaselineMetadata | LevelsMetadata) -> FixedOperatingPoints | None:
@@ -73,12 +27,7 @@ def operating_points_of_weights(metadata: BaselineMetadata | LevelsMetadata) -> 
     """
     if not isinstance(metadata, LevelsMetadata):
         return None
-    level_thresholds = {point.name: point.threshold for point in metadata.operating_points_level}
-    points = tuple(
-        FixedOperatingPoint(name=point.name, patient=point.threshold, level=level_thresholds[point.name])
-        for point in metadata.operating_points_overall
-        if point.name in level_thresholds
-    )
+    points = tuple(_as_fixed(point) for point in metadata.thresholds)
     return _chosen_on(f"{metadata.calibration_data}, as the weights say", points)
 
 
@@ -115,10 +64,12 @@ def operating_points_of_findings(findings: Sequence[Findings]) -> tuple[FixedOpe
     if not carried or not carried[0]:
         return _inferred_points(assessed)
     calibration = next(each.calibration for each in assessed if each.calibration is not None)
-    points = _chosen_on(f"{calibration.fitted_on}, as the findings say", carried[0])
+    chosen_on = calibration.points_chosen_on or calibration.fitted_on
+    points = _chosen_on(f"{chosen_on}, as the findings say", carried[0])
     thresholds = {point.name: point for point in carried[0]}
     n_contradicting = sum(
-        set(reached) != {name for name, point in thresholds.items() if probability >= getattr(point, kind)}
+        thresholds.keys() & set(reached)
+        != {name for name, point in thresholds.items() if probability >= getattr(point, kind)}
         for kind in ("patient", "level")
         for probability, reached in _reached(assessed, kind)
     )
@@ -131,12 +82,16 @@ def operating_points_of_findings(findings: Sequence[Findings]) -> tuple[FixedOpe
 
 
 def _chosen_on(text: str, points: tuple[FixedOperatingPoint, ...]) -> FixedOperatingPoints | None:
-    return FixedOperatingPoints(chosen_on=text[:_MAX_CHOSEN_ON_LENGTH], points=points) if points else None
+    return FixedOperatingPoints(chosen_on=text[:MAX_CHOSEN_ON_LENGTH], points=points) if points else None
 
 
 def _carried_points(findings: Findings) -> tuple[FixedOperatingPoint, ...]:
     points = findings.calibration.points if findings.calibration is not None else ()
-    return tuple(FixedOperatingPoint(name=point.name, patient=point.patient, level=point.level) for point in points)
+    return tuple(_as_fixed(point) for point in points)
+
+
+def _as_fixed(point: Threshold) -> FixedOperatingPoint:
+    return FixedOperatingPoint(name=point.name, patient=point.patient, level=point.level)
 
 
 def _reached(findings: Sequence[Findings], kind: str) -> Iterator[tuple[float, tuple[OperatingPointName, ...]]]:

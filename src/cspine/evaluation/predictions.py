@@ -1,21 +1,23 @@
 """Predictions of a model, read from findings, a table of probabilities, or a submission to the challenge."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from cspine.core.anatomy import TARGETS, VERTEBRAE
+from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.columns import MARK_COLUMNS, STUDY
 from cspine.core.errors import LabelError
 from cspine.core.findings import Findings, VertebraFinding
 from cspine.datasets.rsna2022_labels import read_table, refuse_rows
 from cspine.datasets.submission import FRACTURED, ROW_ID
 from cspine.evaluation.findings_files import read_findings_files
-from cspine.evaluation.operating_points import FixedOperatingPoints, operating_points_of_findings
+from cspine.evaluation.operating_points import operating_points_of_findings
+from cspine.metrics.calibration import logit, sigmoid
+from cspine.models.operating_points import FixedOperatingPoints, Recalibration
 
 NOT_FOUND: Final = "not found"
 """Coverage of a vertebra that lies within the scanned extent and was not found there."""
@@ -49,6 +51,8 @@ class Predictions:
         What speaks against those operating points, or why there are none.
     warnings : tuple of str
         What a user has to know of how the predictions were read.
+    is_recalibrated : bool
+        Whether findings were made with a file of operating points that recalibrates.
     """
 
     name: str
@@ -60,6 +64,27 @@ class Predictions:
     operating_points: FixedOperatingPoints | None = None
     operating_points_warnings: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_recalibrated: bool = False
+
+    def recalibrate(self, recalibration: Recalibration) -> "Predictions":
+        """Return the predictions after a recalibration; those that were recalibrated when they were made stay."""
+        if self.is_recalibrated:
+            return self
+        levels, patients = recalibration.apply(self.probability[list(VERTEBRAE)], self.probability[OVERALL])
+        table = pd.DataFrame(
+            np.column_stack([patients, levels]), index=self.probability.index, columns=[OVERALL, *VERTEBRAE]
+        )
+        marks = None if self.marks is None else self.marks.copy()
+        if marks is not None:
+            strength = marks["strength"].to_numpy(np.float64)
+            marks["strength"] = sigmoid(logit(strength) + recalibration.level_shift_logit)
+        return replace(
+            self,
+            probability=table,
+            marks=marks,
+            warnings=(*self.warnings, "the probabilities were recalibrated as the file of operating points says"),
+            is_recalibrated=True,
+        )
 
 
 def read_predictions(path: Path, *, name: str | None = None) -> Predictions:
@@ -143,22 +168,15 @@ def _probabilities(path: Path, table: pd.DataFrame, columns: list[str], key: str
 def _from_findings(path: Path, name: str) -> Predictions:
     files = read_findings_files(path)
     all_findings = files.findings
-    studies = pd.Series([findings.study_instance_uid for findings in all_findings])
-    is_repeated = studies.duplicated()
-    if is_repeated.any():
-        raise LabelError(
-            f"{path}: {int(is_repeated.sum())} of {len(all_findings)} findings repeat an earlier study "
-            f"(first: {_first(studies[is_repeated])}); keep one of each"
-        )
+    table = probability_table(str(path), all_findings)
     assessed = [findings for findings in all_findings if findings.patient_overall is not None]
-    rows = {findings.study_instance_uid: _probability_row(findings) for findings in assessed}
     metadata = {findings.study_instance_uid: _metadata_row(findings) for findings in all_findings}
     marks = [mark for findings in assessed for mark in _marks(findings)]
     reports_locations = any(vertebra.coverage for findings in assessed for vertebra in findings.vertebrae)
     points, points_warnings = operating_points_of_findings(all_findings)
     return Predictions(
         name,
-        pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY),
+        table,
         {f.study_instance_uid: f.not_assessable.code for f in all_findings if f.not_assessable is not None},
         pd.DataFrame(marks, columns=list(MARK_COLUMNS)) if reports_locations else None,
         pd.DataFrame.from_dict(metadata, orient="index").rename_axis(STUDY),
@@ -166,7 +184,39 @@ def _from_findings(path: Path, name: str) -> Predictions:
         points,
         points_warnings,
         (*files.warnings, *_weights_warning(all_findings)),
+        any(each.calibration is not None and each.calibration.patient_shift_logit != 0.0 for each in assessed),
     )
+
+
+def probability_table(name: str, all_findings: Sequence[Findings]) -> pd.DataFrame:
+    """Return the probabilities of all assessed studies.
+
+    Parameters
+    ----------
+    name : str
+        Where the findings come from, for the message.
+    all_findings : sequence of Findings
+        Findings of each study; those that are not assessable have no row.
+
+    Returns
+    -------
+    DataFrame, (n, 8)
+        Columns `TARGETS`, indexed by StudyInstanceUID; NaN of vertebrae that were not found or not scanned.
+
+    Raises
+    ------
+    LabelError
+        Findings repeat a study.
+    """
+    studies = pd.Series([findings.study_instance_uid for findings in all_findings])
+    is_repeated = studies.duplicated()
+    if is_repeated.any():
+        raise LabelError(
+            f"{name}: {int(is_repeated.sum())} of {len(all_findings)} findings repeat an earlier study "
+            f"(first: {_first(studies[is_repeated])}); keep one of each"
+        )
+    rows = {each.study_instance_uid: _probability_row(each) for each in all_findings if each.patient_overall}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
 
 
 def _weights_warning(all_findings: Iterable[Findings]) -> Iterator[str]:

@@ -8,7 +8,6 @@ import numpy as np
 from cspine.core.errors import InputError
 from cspine.evaluation.cases import Cases
 from cspine.evaluation.operating_point_metrics import OperatingPointMetrics, operating_point_metrics
-from cspine.evaluation.operating_points import FixedOperatingPoints
 from cspine.metrics.bootstrap import (
     UNDEFINED,
     Interval,
@@ -20,6 +19,7 @@ from cspine.metrics.bootstrap import (
 from cspine.metrics.delong import AucDifference, estimate_aucs
 from cspine.metrics.reliability import CalibrationLine, calibration_line, expected_calibration_error
 from cspine.metrics.scores import auc, brier
+from cspine.models.operating_points import FixedOperatingPoints
 
 MIN_CASES: Final = 10
 """With fewer cases of either class an estimate says little, whatever its interval."""

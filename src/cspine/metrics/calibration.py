@@ -93,6 +93,35 @@ def calibrate_cases(
     return calibrated_levels, np.maximum(patient_calibration.apply(patients), highest)
 
 
+def recalibrate(
+    levels: npt.ArrayLike, patients: npt.ArrayLike, *, level_shift_logit: float, patient_shift_logit: float
+) -> tuple[Floats, Floats]:
+    """Return probabilities after shifts of their log-odds; a patient's is kept at or above those of its levels.
+
+    Parameters
+    ----------
+    levels : (..., 7) array_like
+        Calibrated probabilities of C1 to C7; NaN stays NaN.
+    patients : (...) array_like
+        Calibrated probabilities of any fracture.
+    level_shift_logit, patient_shift_logit : float
+        Added to the log-odds of levels and of patients.
+
+    Returns
+    -------
+    (..., 7) float, (...) float
+
+    Examples
+    --------
+    >>> levels, patient = recalibrate([0.5, 0.1], 0.5, level_shift_logit=0.0, patient_shift_logit=-2.0)
+    >>> levels.round(2).tolist(), round(float(patient), 2)
+    ([0.5, 0.1], 0.5)
+    """
+    shifted = sigmoid(logit(np.asarray(levels, np.float64)) + level_shift_logit)
+    highest = np.max(np.nan_to_num(shifted, nan=0.0), axis=-1)
+    return shifted, np.maximum(sigmoid(logit(np.asarray(patients, np.float64)) + patient_shift_logit), highest)
+
+
 def logit(probability: Floats) -> Floats:
     """Return ln p / (1 - p), with probabilities clipped to [1e-7, 1 - 1e-7]."""
     inner = np.clip(probability, _LOGIT_EPSILON, 1 - _LOGIT_EPSILON)

@@ -7,12 +7,23 @@ import numpy as np
 import numpy.typing as npt
 
 from cspine.core.findings import OperatingPointName
+from cspine.core.typing import Floats
 
 RULE_OUT_SENSITIVITY: Final = 0.97
 """Sensitivity of the rule-out point: 3 in 100 fractured cases fall below it."""
 
+MIN_RULE_OUT_SPECIFICITY: Final = 0.5
+"""Least specificity of a rule-out point that predictions use. Below it, most of the intact cases reach the point: it
+rules out little, and its label says nothing."""
+
 TRIAGE_SPECIFICITY: Final = 0.9
 """Specificity of the triage point: 1 in 10 cases without a fracture is prioritized falsely."""
+
+POINT_CRITERIA: Final[dict[OperatingPointName, str]] = {
+    "rule-out": f"sensitivity of at least {RULE_OUT_SENSITIVITY:.0%}",
+    "triage": f"specificity of at least {TRIAGE_SPECIFICITY:.0%}",
+}
+"""Criterion that each point is chosen by, as findings and reports show it."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +67,37 @@ def choose_operating_points(
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     if not y.any() or y.all():
         return ()
-    rule_out = np.quantile(p[y], 1 - RULE_OUT_SENSITIVITY, weights=w[y], method="inverted_cdf")
-    triage = np.nextafter(np.quantile(p[~y], TRIAGE_SPECIFICITY, weights=w[~y], method="inverted_cdf"), 1.0)
+    rule_out = float(np.quantile(p[y], 1 - RULE_OUT_SENSITIVITY, weights=w[y], method="inverted_cdf"))
+    thresholds: dict[OperatingPointName, float] = {"rule-out": rule_out, "triage": triage_threshold(p[~y], w[~y])}
 
-    def evaluate_at(name: OperatingPointName, target: str, threshold: float) -> ThresholdChoice:
+    def evaluate_at(name: OperatingPointName, threshold: float) -> ThresholdChoice:
         sensitivity = np.average(p[y] >= threshold, weights=w[y])
         specificity = np.average(p[~y] < threshold, weights=w[~y])
-        return ThresholdChoice(name, target, threshold, float(sensitivity), float(specificity))
+        return ThresholdChoice(name, POINT_CRITERIA[name], threshold, float(sensitivity), float(specificity))
 
-    return (
-        evaluate_at("rule-out", f"sensitivity of at least {RULE_OUT_SENSITIVITY:.0%}", float(rule_out)),
-        evaluate_at("triage", f"specificity of at least {TRIAGE_SPECIFICITY:.0%}", float(triage)),
-    )
+    return tuple(evaluate_at(name, threshold) for name, threshold in thresholds.items())
+
+
+def is_useful_point(name: str, specificity: float) -> bool:
+    """Return whether predictions use an operating point: any but a rule-out point of little specificity.
+
+    >>> is_useful_point("rule-out", 0.1), is_useful_point("rule-out", 0.6), is_useful_point("triage", 0.1)
+    (False, True, True)
+    """
+    return name != "rule-out" or specificity >= MIN_RULE_OUT_SPECIFICITY
+
+
+def triage_threshold(intact: Floats, weights: Floats, fraction: float = TRIAGE_SPECIFICITY) -> float:
+    """Return the threshold that a fraction of intact cases lies below: just above their quantile.
+
+    Parameters
+    ----------
+    intact : (n,) float
+        Probabilities of cases without a fracture.
+    weights : (n,) float
+        Weight of each case.
+    fraction : float
+        Fraction of the weight that lies below the threshold, at least.
+    """
+    quantile = np.quantile(intact, fraction, weights=weights, method="inverted_cdf")
+    return float(np.nextafter(quantile, 1.0))

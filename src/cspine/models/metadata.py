@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cspine.core.anatomy import TARGETS, Level
-from cspine.core.findings import OperatingPointName, Probability
+from cspine.core.findings import OperatingPointName, Probability, Threshold
 from cspine.core.settings import digest
 from cspine.metrics.calibration import Calibration
+from cspine.metrics.operating_points import is_useful_point
 from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate
 from cspine.views.level_views import LevelViewSettings
@@ -139,6 +140,17 @@ class LevelsMetadata(ClassifierMetadata):
     )
     operating_points_level: tuple[OperatingPoint, ...] = Field(description="Operating points of levels.")
     operating_points_overall: tuple[OperatingPoint, ...] = Field(description="Operating points of patients.")
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The operating points that are used, of levels and patients; a rule-out point only where it rules out much."""
+        patients = {point.name: point for point in self.operating_points_overall}
+        return tuple(
+            Threshold(name=level.name, target=level.target, level=level.threshold, patient=patient.threshold)
+            for level in self.operating_points_level
+            if (patient := patients.get(level.name)) is not None
+            and is_useful_point(level.name, min(level.specificity, patient.specificity))
+        )
 
     @property
     def images(self) -> CompileSettings:

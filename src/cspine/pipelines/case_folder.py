@@ -54,6 +54,9 @@ class PredictSettings(Settings):
     )
     vertebrae_labels: Numbering = Field("auto", description="Which values of the segmentation are which vertebrae.")
     tta: bool = Field(False, description="Whether test-time augmentation (left-right flip) is used.")
+    operating_points: str | None = Field(
+        None, description="File of operating points, or `weights` for those of the weights; the site's where null."
+    )
     series_uid: str | None = Field(None, description="Read the series with this UID instead of the best one.")
     max_gap_mm: float = Field(MAX_GAP_MM, gt=0.0, description="Largest gap between slices that is interpolated, mm.")
     dicom: bool = Field(False, description="Whether DICOM objects are written.")

@@ -28,10 +28,11 @@ from cspine.evaluation.failures import worst_failures
 from cspine.evaluation.holdout_access_log import hash_predictions, record_holdout_access
 from cspine.evaluation.leak_check import count_training_leaks, read_training_studies
 from cspine.evaluation.operating_point_metrics import choose_fixed_operating_points
-from cspine.evaluation.operating_points import operating_points_of_weights, read_operating_points
+from cspine.evaluation.operating_points import operating_points_of_weights
 from cspine.evaluation.predictions import Predictions, read_predictions
 from cspine.metrics.bootstrap import N_RESAMPLES
 from cspine.models.metadata import BaselineMetadata, LevelsMetadata
+from cspine.models.operating_points import read_operating_points
 from cspine.plots.figure_style import save_figure
 from cspine.reports.evaluation.failure_images import failure_images
 from cspine.reports.evaluation.figures import evaluation_figures
@@ -287,6 +288,8 @@ def _evaluate(inputs: _Inputs, out: Path | None, settings: EvaluateSettings, pro
     part = (settings.part or TEST) if split else ""
     reference = select_part(inputs.reference, split, part) if split else inputs.reference
     points = read_operating_points(settings.operating_points) if settings.operating_points else None
+    if points is not None and points.recalibration is not None:
+        inputs = replace(inputs, models=[model.recalibrate(points.recalibration) for model in inputs.models])
     evaluation = EvaluationSettings(points, inputs.baselines, settings.n_resamples)
     matched = match_predictions(reference, inputs.models).reference
     leaks = count_training_leaks(matched, inputs.metadata, inputs.training_studies) if inputs.metadata else 0

@@ -30,6 +30,7 @@ from cspine.localization.compiler import Compiler, compile_study
 from cspine.localization.localizer import Localizer
 from cspine.localization.series_choice import choose_series
 from cspine.models.memory import freed_memory_released
+from cspine.models.operating_points import find_operating_points
 from cspine.models.registry import DEFAULT
 from cspine.views.compiled import CompiledStudy
 
@@ -61,7 +62,13 @@ class Detector:
         self._compiler = classifier.compiler
 
     @classmethod
-    def load(cls, *weights: str | Path, localizer: str | None = None, tta: bool = False) -> Self:
+    def load(
+        cls,
+        *weights: str | Path,
+        localizer: str | None = None,
+        tta: bool = False,
+        operating_points: str | Path | None = None,
+    ) -> Self:
         """Load weights and make a detector.
 
         Parameters
@@ -74,6 +81,9 @@ class Detector:
         tta : bool
             Test-time augmentation: level classifiers also predict the left-right flipped views, and the two
             predictions are averaged.
+        operating_points : str or Path, optional
+            A file of operating points, such as that of `cspine calibrate`, or ``"weights"`` for those of the weights;
+            where omitted, the file that ``$CSPINE_OPERATING_POINTS`` names, or else those of the weights.
 
         Returns
         -------
@@ -82,9 +92,12 @@ class Detector:
         Raises
         ------
         WeightsError
-            The weights cannot be used.
+            The weights cannot be used, or the operating points are for others.
+        LabelError
+            The file holds no operating points.
         """
-        return cls(load_classifier(*(weights or (DEFAULT,)), localizer=localizer, tta=tta))
+        file = find_operating_points(operating_points)
+        return cls(load_classifier(*(weights or (DEFAULT,)), localizer=localizer, tta=tta, points_file=file))
 
     @property
     def tta(self) -> bool:

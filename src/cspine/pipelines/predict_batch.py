@@ -17,6 +17,7 @@ from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.dicom.study_collection import open_collection
 from cspine.localization.segmented.study_files import SegmentationFiles
+from cspine.models.operating_points import site_operating_points
 from cspine.pipelines.case_folder import CaseFolder, PredictSettings, write_lines
 from cspine.pipelines.predict import Detector
 from cspine.reports.worklist import MAX_WAIT_MIN, StudyResult, prioritize, worklist_csv, worklist_page
@@ -78,11 +79,15 @@ def predict_batch(
     MissingExtraError
         A FHIR bundle is requested and the extra ``fhir`` is not installed.
     WeightsError
-        The weights cannot be used.
+        The weights cannot be used, or the operating points are for others.
+    LabelError
+        The file holds no operating points.
     OutputTakenError, DiskFullError, OutputError
         As by `cspine.core.jobs.ResumableJob.open`.
     """
     path, out = Path(path), Path(out)
+    if settings.operating_points is None:  # read once, for all processes
+        settings = settings.model_copy(update={"operating_points": site_operating_points()})
     if settings.fhir:
         require_extra("fhir")  # before the first study is read
     collection = open_collection(path, progress=progress)
@@ -128,16 +133,29 @@ def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *
         "path": str(path.resolve()),
         "weights": detector.classifier.identity.sha256,
         "localizer": detector.localizer.sha256 if detector.localizer else None,
+        **_operating_points_of(detector),
         **settings.model_dump(mode="json", include={"tta", "dicom", "fhir"}),
         **(files.job if (files := settings.segmentation_files) else {}),
     }
     return ResumableJob(out, MARKER, identity)
 
 
+def _operating_points_of(detector: Detector) -> dict[str, str]:
+    """Return the hash of the operating points' file; nothing where those of the weights are used."""
+    calibration = detector.classifier.calibration
+    sha256 = calibration.points_sha256 if calibration is not None else None
+    return {"operating_points": sha256} if sha256 is not None else {}
+
+
 @lru_cache(maxsize=1)
 def _detector(settings: PredictSettings) -> Detector:
     """Load the detector, once in each process."""
-    return Detector.load(*settings.weights, localizer=settings.localizer, tta=settings.tta)
+    return Detector.load(
+        *settings.weights,
+        localizer=settings.localizer,
+        tta=settings.tta,
+        operating_points=settings.operating_points,
+    )
 
 
 def _predict_many(

@@ -9,7 +9,7 @@ from cspine.classification.result import CaseResult
 from cspine.core.anatomy import COLORS, RESEARCH_USE_ONLY
 from cspine.core.errors import DecodeError
 from cspine.core.files import write_text
-from cspine.core.findings import Findings, SlicePosition, VertebraFinding, assessment_label
+from cspine.core.findings import CalibrationIdentity, Findings, SlicePosition, VertebraFinding, assessment_label
 from cspine.reports.images.axial import CROP_MM, CROP_PIXELS, axial_crop
 from cspine.reports.images.overlay import (
     VertebraOutline,
@@ -203,9 +203,19 @@ def _provenance(findings: Findings) -> dict[str, str]:
     else:
         rows["Calibration"] = f"fitted on {calibration.fitted_on}"
         rows["Assumed prevalence"] = f"{100 * calibration.prevalence:.1f} % of patients have a fracture"
+        rows["Operating points"] = _operating_points_source(calibration)
     rows["Test-time augmentation (left-right flip)"] = "yes" if findings.test_time_augmentation else "no"
     rows["Schema of findings.json"] = findings.schema_version
     return rows
+
+
+def _operating_points_source(calibration: CalibrationIdentity) -> str:
+    """Return where the operating points come from, and by how much a file of them shifts probabilities."""
+    if calibration.points_sha256 is None:
+        return "those of the weights"
+    fingerprint = calibration.points_sha256[:_FINGERPRINT_LENGTH]
+    shifts = f"{calibration.level_shift_logit:+.2f} for levels and {calibration.patient_shift_logit:+.2f} for patients"
+    return f"of a file (SHA-256 {fingerprint}), chosen on {calibration.points_chosen_on}; log-odds shifted by {shifts}"
 
 
 def _acquisition(compiled: CompiledStudy) -> dict[str, str]:
