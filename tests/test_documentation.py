@@ -51,6 +51,7 @@ REPLACED = {
 ADDED = {
     "ablate": ["--epochs", "1"],
     "compile": ["--views", "1,1,1"],
+    "calibrate": ["--bootstrap-samples", "100"],
     "evaluate": ["--bootstrap-samples", "100"],
     "robustness": ["--weights", "run-levels/weights.onnx"],  # of few views, too
     "split": ["--fractions", "0.5,0.25,0,0.25"],
@@ -186,6 +187,9 @@ def test_commands_and_python_run_as_shown(working_folder: Path) -> None:
         if page.stem == "monitor-drift":
             for period in ("findings-2025", "findings-march"):
                 repeat_findings(working_folder / "result", working_folder / period)
+        if page.stem == "set-operating-points":
+            for scans in ("findings-intact", "findings-consecutive"):
+                repeat_findings(working_folder / "results", working_folder / scans)
         for language, text in documented_blocks(page):
             if language == "python":
                 if text in done:
@@ -216,7 +220,7 @@ def test_every_command_has_help_and_an_example() -> None:
     names = [command.name for command in app.registered_commands]
     assert names == [
         "inspect", "localize", "compile", "synth", "describe", "split", "train", "evaluate", "robustness",
-        "ablate", "predict", "monitor", "submit", "deidentify", "weights", "demo",
+        "ablate", "predict", "calibrate", "monitor", "submit", "deidentify", "weights", "demo",
     ]  # fmt: skip
     for name in names:
         result = CliRunner().invoke(app, [str(name), "--help"])

@@ -26,7 +26,9 @@ from cspine.models.operating_points import (
     read_operating_points,
 )
 from cspine.pipelines.calibrate import CalibrateSettings, calibrate
+from cspine.pipelines.case_folder import PredictSettings
 from cspine.pipelines.predict import Detector
+from cspine.reports.worklist import StudyResult
 
 INTACT = CalibrateSettings(is_intact=True, n_resamples=100)
 
@@ -59,6 +61,26 @@ def test_findings_give_a_file_and_a_report(tmp_path: Path) -> None:
     assert calibrate(findings, tmp_path / "site", INTACT).points == report.points  # the same call again
     with pytest.raises(OutputTakenError, match="was begun with another prevalence"):
         calibrate(findings, tmp_path / "site", INTACT.model_copy(update={"prevalence": 0.1}))
+
+
+def test_scans_are_predicted_at_the_points_of_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, calls = site_table(12), []
+
+    def predict_batch(path: Path, out: Path, settings: PredictSettings, **_: object) -> list[StudyResult]:
+        calls.append((path, out, settings.operating_points, settings.tta))
+        return [
+            StudyResult(make_findings(str(study), row.to_dict()).model_copy(update={"calibration": BASE}), "", 0.0)
+            for study, row in table.iterrows()
+        ]
+
+    monkeypatch.setattr("cspine.pipelines.calibrate.predict_batch", predict_batch)
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "1.dcm").touch()
+
+    report = calibrate(tmp_path / "scans", tmp_path / "site", INTACT.model_copy(update={"tta": True}))
+
+    assert calls == [(tmp_path / "scans", tmp_path / "site" / "predicted", "weights", True)]
+    assert report.result.n_scans == 12
 
 
 def test_too_few_findings_leave_nothing_behind(tmp_path: Path) -> None:
