@@ -13,8 +13,9 @@ import cspine
 SOURCE = Path(cspine.__file__).parent
 
 ROOMS = [
-    "core", "dicom", "spine", "views", "phantom", "metrics", "datasets", "deidentify", "models", "localization",
-    "classification", "plots", "training", "evaluation", "experiments", "reports", "pipelines", "cli", "__main__",
+    "core", "dicom", "spine", "views", "phantom", "insertion", "metrics", "datasets", "deidentify", "models",
+    "localization", "classification", "plots", "training", "evaluation", "experiments", "reports", "pipelines", "cli",
+    "__main__",
 ]  # fmt: skip
 """From bottom to top: a room imports those before it, and no other."""
 

@@ -148,7 +148,7 @@ def test_full_disk_raises_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("cspine.phantom.dataset.write_slices", full)
+    monkeypatch.setattr("cspine.phantom.rsna_files.write_slices", full)
     with pytest.raises(DiskFullError, match="the disk is full"):
         synthesize(tmp_path / "out", studies=1, seed=1, settings=SMALL)
     assert not list((tmp_path / "out").glob("truth/*"))

@@ -10,6 +10,7 @@ from cspine.cli import (
     demo,
     describe,
     evaluate,
+    insert,
     inspect,
     localize,
     monitor,
@@ -27,8 +28,8 @@ from cspine.cli.application import app, run_application
 __all__ = ["app", "main"]
 
 _COMMANDS = (
-    inspect, localize, _compile, synth, describe, split, train, evaluate, robustness, ablate, predict, calibrate,
-    monitor, submit, deidentify, weights, demo,
+    inspect, localize, _compile, synth, insert, describe, split, train, evaluate, robustness, ablate, predict,
+    calibrate, monitor, submit, deidentify, weights, demo,
 )  # fmt: skip
 _ORDER = [module.__name__.rpartition(".")[2] for module in _COMMANDS]
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))  # as one would use them

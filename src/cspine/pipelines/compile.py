@@ -334,7 +334,7 @@ def _record_of(outcome: Outcome[_Task, dict[str, Any]]) -> dict[str, Any]:
         "series_instance_uid": None,
         "patient": None,
         "status": "failed",
-        "reason": _sentence(outcome.error),
+        "reason": error_sentence(outcome.error),
         "warnings": getattr(outcome.error, "__notes__", []),
         "software": __version__,
     }
@@ -342,7 +342,7 @@ def _record_of(outcome: Outcome[_Task, dict[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _sentence(error: Exception) -> str:
+def error_sentence(error: Exception) -> str:
     """Return the message of our own errors; of others only the type, since their text may be personal."""
     if is_memory_error(error):
         return OUT_OF_MEMORY

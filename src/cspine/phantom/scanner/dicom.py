@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import imagecodecs
 import numpy as np
@@ -27,6 +27,33 @@ _PER_SLICE: Final = ("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient",
 """Elements that differ between slices; all others are encoded once."""
 
 
+class StudyIdentity(Protocol):
+    """UIDs of a study, of its patient and of its slices."""
+
+    @property
+    def study_uid(self) -> str:
+        """StudyInstanceUID."""
+
+    @property
+    def patient_id(self) -> str:
+        """PatientID."""
+
+    @property
+    def patient_name(self) -> str:
+        """PatientName."""
+
+    @property
+    def series_uid(self) -> str:
+        """SeriesInstanceUID."""
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """FrameOfReferenceUID of studies with full headers."""
+
+    def sop_uid(self, number: int) -> str:
+        """Return the SOPInstanceUID of the slice with this instance number."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """UIDs of a study, derived from seed, index and domain: the same study always has the same UIDs.
@@ -47,6 +74,16 @@ class Identity:
     def study_uid(self) -> str:
         """StudyInstanceUID, and PatientID as in the challenge."""
         return self._uid("study")
+
+    @property
+    def patient_id(self) -> str:
+        """PatientID."""
+        return self.study_uid
+
+    @property
+    def patient_name(self) -> str:
+        """PatientName."""
+        return "PHANTOM"
 
     @property
     def series_uid(self) -> str:
@@ -101,15 +138,15 @@ def draw_write_options(rng: np.random.Generator, settings: PhantomSettings) -> W
     )
 
 
-def write_slices(study: PhantomStudy, identity: Identity, folder: Path, options: WriteOptions) -> None:
+def write_slices(study: PhantomStudy, identity: StudyIdentity, folder: Path, options: WriteOptions) -> None:
     """Write one file per slice, named by its instance number.
 
     Parameters
     ----------
     study : PhantomStudy
         The rendered study that is written.
-    identity : Identity
-        Seed, number and domain, from which the UIDs are derived.
+    identity : StudyIdentity
+        UIDs of the study.
     folder : Path
         Must not exist; it is created.
     options : WriteOptions
@@ -147,16 +184,16 @@ def _encode_element(element: DataElement) -> bytes:
     return buffer.getvalue()
 
 
-def _minimal_dataset(study: PhantomStudy, identity: Identity) -> Dataset:
+def _minimal_dataset(study: PhantomStudy, identity: StudyIdentity) -> Dataset:
     """Return the data set that all slices share, with the elements of the challenge."""
     affine = study.affine_lps
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.PatientID = identity.study_uid
+    dataset.PatientID = identity.patient_id
     dataset.StudyInstanceUID = identity.study_uid
-    dataset.PatientName = "PHANTOM"
+    dataset.PatientName = identity.patient_name
     dataset.SeriesInstanceUID = identity.series_uid
     dataset.SliceThickness = f"{study.thickness_mm:.6g}"
     rows, columns = (affine[:3, axis] / np.linalg.norm(affine[:3, axis]) for axis in (1, 2))
@@ -196,7 +233,7 @@ def _compress(dataset: Dataset) -> None:
     dataset["PixelData"].is_undefined_length = True
 
 
-def _add_full_header(dataset: Dataset, study: PhantomStudy, identity: Identity) -> None:
+def _add_full_header(dataset: Dataset, study: PhantomStudy, identity: StudyIdentity) -> None:
     """Add the elements that scanners write and the challenge has removed."""
     person, scanner = study.truth["person"], study.truth["scanner"]
     dataset.SOPClassUID = CTImageStorage

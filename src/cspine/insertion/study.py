@@ -1,0 +1,147 @@
+"""Virtual studies: an intact scan with fractures in some of its vertebrae, or with shams in the same places."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from cspine.core.anatomy import SEGMENT_NUMBERS
+from cspine.insertion.breaking import break_bone, surface_shift_mm
+from cspine.insertion.placement import place_fractures, snap_to_bone
+from cspine.insertion.records import describe_scan, fracture_record
+from cspine.insertion.scan import IntactScan
+from cspine.insertion.scene import Scene
+from cspine.insertion.settings import InsertionSettings
+from cspine.insertion.sham import disturb
+from cspine.insertion.swelling import MIN_BLEEDING_MM, swell
+from cspine.insertion.territories import OTHER_BONE
+from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.fractures.sites import BLEEDING_TYPES
+from cspine.phantom.study import PhantomStudy
+from cspine.phantom.truth import centroids
+
+Kind = Literal["fracture", "sham", "intact"]
+"""What a virtual study is: with fractures, with shams in their places, or the scan as it is."""
+
+_MAX_ATTEMPTS: Final = 8
+"""Fractures drawn for a vertebra until one breaks its bone."""
+
+_FRONT_Y_MM: Final = {"C1": -11.0, "C2": -8.0}
+_SUBAXIAL_FRONT_Y_MM: Final = -8.0
+"""The y of the front of a mean vertebra, in its frame."""
+
+
+@dataclass(frozen=True)
+class PlannedFracture:
+    """A fracture of one vertebra: its surfaces break bone of the scan.
+
+    Attributes
+    ----------
+    level, fracture_type : str
+        Vertebra and type.
+    surfaces : tuple of Fracture
+        In the frame of the registered vertebra.
+    """
+
+    level: str
+    fracture_type: str
+    surfaces: tuple[Fracture, ...]
+
+    @property
+    def displacement_mm(self) -> float:
+        """The largest displacement, or loss of height."""
+        return max(surface_shift_mm(surface) for surface in self.surfaces)
+
+
+def render_virtual_study(
+    scan: IntactScan, kind: Kind, settings: InsertionSettings, rng: np.random.Generator, *, thickness_mm: float
+) -> PhantomStudy:
+    """Return a scan with virtual fractures, with shams, or as it is, with its truth.
+
+    Parameters
+    ----------
+    scan : IntactScan
+        A scan without fractures.
+    kind : str
+        See `Kind`; with the same state of `rng`, fractures and shams are in the same places.
+    settings : InsertionSettings
+        Levels, types, widths and displacements.
+    rng : numpy Generator
+        It is advanced.
+    thickness_mm : float
+        Slice thickness of the scan.
+    """
+    hu, labels = scan.hu.copy(), np.where(scan.labels == OTHER_BONE, np.uint8(0), scan.labels)
+    fracture_mask = np.zeros(scan.hu.shape, np.uint8)
+    levels = () if kind == "intact" else draw_levels(scan.breakable, settings, rng)
+    records: list[dict[str, Any]] = []
+    for level in levels:
+        window = scan.window(level)
+        scene, planned = _changed(scan, scan.scene(level, hu), kind, level, settings, rng)
+        if planned is None:
+            continue
+        hu[window] = scan.rounded(scene, hu[window])
+        records.append(fracture_record(scan, planned.level, planned.fracture_type, planned.surfaces))
+        number = np.uint8(SEGMENT_NUMBERS[level])
+        fracture_mask[window][scene.fracture_mask > 0] = number
+        labels[window][labels[window] == number] = 0
+        labels[window][scene.own] = number
+    truth = describe_scan(scan, kind, records, thickness_mm)
+    truth["centroids"] = centroids(labels, scan.grid.affine)
+    return PhantomStudy(hu, scan.grid.affine, labels, thickness_mm, False, fracture_mask, truth)
+
+
+def draw_levels(breakable: Sequence[str], settings: InsertionSettings, rng: np.random.Generator) -> tuple[str, ...]:
+    """Draw the vertebrae of a study that are broken, from the head down; fewer where the scan shows fewer."""
+    weights = np.array([settings.level_mix.get(level, 0.0) * bool(settings.types_of(level)) for level in breakable])
+    if not weights.sum():
+        return ()
+    counts = np.array(list(settings.vertebrae_per_study.values()), float)
+    count = int(rng.choice(list(settings.vertebrae_per_study), p=counts / counts.sum()))
+    count = min(count, int(np.count_nonzero(weights)))
+    chosen = rng.choice(len(breakable), size=count, replace=False, p=weights / weights.sum())
+    return tuple(breakable[index] for index in sorted(chosen.tolist()))
+
+
+def _changed(
+    scan: IntactScan, scene: Scene, kind: Kind, level: str, settings: InsertionSettings, rng: np.random.Generator
+) -> tuple[Scene, PlannedFracture | None]:
+    """Return a scene with a fracture or a sham, and the fracture; None where no bone can be broken."""
+    types = settings.types_of(level)
+    names, weights = list(types), np.array(list(types.values()))
+    phantom_settings = settings.phantom_settings()
+    seed = int(rng.integers(2**62))  # shams draw the same places, whatever is drawn for them in between
+    places = np.random.default_rng([seed, 0])
+    noise = np.random.default_rng([seed, 1 + (kind == "sham")])
+    for _ in range(_MAX_ATTEMPTS):
+        fracture_type = names[int(places.choice(len(names), p=weights / weights.sum()))]
+        drawn = place_fractures(scan.vertebrae[level], fracture_type, phantom_settings, places)
+        surfaces = tuple(snap_to_bone(surface, scene.local, scene.own) for surface in drawn)
+        planned = PlannedFracture(level, fracture_type, surfaces)
+        changed = _apply(scan, scene, planned, kind, noise)
+        if changed is not None:
+            return changed, planned
+    return scene, None
+
+
+def _apply(
+    scan: IntactScan, scene: Scene, planned: PlannedFracture, kind: Kind, rng: np.random.Generator
+) -> Scene | None:
+    """Return the scene with a planned fracture or its sham, swelling included; None where nothing can be broken."""
+    changed = scene
+    for number, surface in enumerate(planned.surfaces, start=1):
+        part = (
+            disturb(changed, surface, scan.optics, rng)
+            if kind == "sham"
+            else break_bone(changed, surface, number, scan.optics, rng)
+        )
+        if part is None:
+            return None
+        changed = part
+    if kind == "fracture" and not changed.fracture_mask.any():
+        return None
+    if planned.fracture_type in BLEEDING_TYPES and planned.displacement_mm > MIN_BLEEDING_MM:
+        front_y_mm = _FRONT_Y_MM.get(planned.level, _SUBAXIAL_FRONT_Y_MM) * float(scan.vertebrae[planned.level].size[1])
+        changed = swell(changed, planned.displacement_mm, front_y_mm, scan.optics, rng)
+    return changed

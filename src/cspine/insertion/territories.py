@@ -1,0 +1,137 @@
+"""Territories: which bone of a scan belongs to which vertebra, on the scan's own voxels.
+
+The registered mean vertebrae overlap at joints where a patient differs from the mean. Their insides are seeds, from
+which a watershed (image foresting transform of Falcao, Stolfi and Lotufo 2004) grows along the bone; joint spaces are
+darker, so that borders lie there.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from scipy import ndimage
+
+from cspine.core.anatomy import SEGMENT_NUMBERS
+from cspine.core.typing import Bools, Floats, Floats32, HounsfieldUnits, Labels
+from cspine.insertion.registration import RegisteredVertebra, mean_parts, skull_base_parts
+from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.geometry.parts import sample_distance
+
+MIN_BONE_HU: Final = 190.0
+"""Smoothed voxels above are bone: half way from muscle to trabecular bone of adults."""
+
+OTHER_BONE: Final = 255
+"""Label of bone of no vertebra, such as the skull, and of all else that is as dense."""
+
+_SMOOTHING_MM: Final = 0.5
+_FAR_MM: Final = 5.5
+"""Bone that lies further from every registered vertebra is a seed of `OTHER_BONE`."""
+
+_MAX_GROWTH_MM: Final = 4.0
+"""Distance from a registered vertebra up to which bone may belong to it."""
+
+_SEED_DEPTH_MM: Final = 1.0
+"""Depth inside a registered vertebra, and outside of all others, from which on bone is a seed."""
+
+_MAX_CORTEX_MM: Final = 3.0
+"""Distance over which bone at the border of the watershed is added to the nearest territory."""
+
+_CLOSING_MM: Final = 1.0
+"""Marrow spaces up to twice this wide are filled, and those that a slice shows closed."""
+
+_CORE_DEPTH_MM: Final = 2.5
+_MIN_MARROW_HU: Final = 70.0
+"""Depth in a registered vertebra from which on all is its marrow that is as dense as this."""
+
+_GRAY_LIMITS_HU: Final = (0.0, 1200.0)
+"""Attenuation is clipped to this range before the watershed."""
+
+_BACKGROUND: Final = -1
+"""Seed of what is no bone: the watershed floods it last."""
+
+
+def find_territories(hu: HounsfieldUnits | Floats32, grid: Grid, vertebrae: Mapping[str, RegisteredVertebra]) -> Labels:
+    """Find which bone of a part of a scan belongs to which vertebra.
+
+    Parameters
+    ----------
+    hu : (k, j, i)
+        Hounsfield units.
+    grid : Grid
+        Their voxels, in LPS mm.
+    vertebrae : dict
+        Registered vertebrae by level.
+
+    Returns
+    -------
+    (k, j, i) uint8
+        `SEGMENT_NUMBERS` of the vertebra whose bone a voxel is, its marrow included; `OTHER_BONE` for other bone.
+    """
+    spacing_mm = grid.spacing_mm
+    smooth = ndimage.gaussian_filter(hu.astype(np.float32), _SMOOTHING_MM / spacing_mm)
+    bone = smooth > MIN_BONE_HU
+    nearest, first, second = _nearest_vertebrae(grid, vertebrae)
+    seeds = np.zeros(bone.shape, np.int16)
+    is_sure = bone & (first < -_SEED_DEPTH_MM) & (second > 0)
+    seeds[is_sure] = nearest[is_sure]
+    seeds[bone & (first > _FAR_MM)] = OTHER_BONE
+    seeds[~bone] = _BACKGROUND
+    low, high = _GRAY_LIMITS_HU
+    gray = np.asarray((np.clip(smooth, low, high) - low) * (255 / (high - low)), np.uint8)
+    grown = ndimage.watershed_ift(gray, seeds, structure=ndimage.generate_binary_structure(3, 1))
+    labels = np.where(bone & (grown > 0), grown, 0).astype(np.uint8)
+    labels = _with_cortex(labels, bone, spacing_mm)
+    labels[bone & (first > _MAX_GROWTH_MM)] = OTHER_BONE
+    inside = (first < -_CORE_DEPTH_MM) & (smooth > _MIN_MARROW_HU)
+    return _with_marrow(labels, np.where(inside, nearest, np.uint8(0)), spacing_mm)
+
+
+def _nearest_vertebrae(grid: Grid, vertebrae: Mapping[str, RegisteredVertebra]) -> tuple[Labels, Floats32, Floats32]:
+    """Return the number of the nearest vertebra of each voxel, the distance from it, and that from the second."""
+    far = np.float32(_FAR_MM + 1.0)
+    first, second = np.full(grid.shape, far), np.full(grid.shape, far)
+    nearest = np.zeros(grid.shape, np.uint8)
+    pieces = [(SEGMENT_NUMBERS[level], mean_parts(level), each) for level, each in vertebrae.items()]
+    if "C1" in vertebrae:
+        pieces.append((OTHER_BONE, skull_base_parts(), vertebrae["C1"]))
+    for number, parts, vertebra in pieces:
+        window = grid.window(vertebra.box_lps_mm(float(far)))
+        if window is None:
+            continue
+        local = grid.crop(window).in_frame(vertebra.scaled_frame_lps)
+        distance = sample_distance(parts, local, truncation_mm=float(far))
+        is_nearest = distance < first[window]
+        second[window] = np.where(is_nearest, first[window], np.minimum(second[window], distance))
+        nearest[window][is_nearest] = number
+        np.minimum(first[window], distance, out=first[window])
+    return nearest, first, second
+
+
+def _with_cortex(labels: Labels, bone: Bools, spacing_mm: Floats) -> Labels:
+    """Return the labels with bone that the background has flooded: it belongs to the nearest bone with a label."""
+    distance, index = ndimage.distance_transform_edt(labels == 0, spacing_mm, return_indices=True)
+    nearest = np.where(distance < _MAX_CORTEX_MM, labels[tuple(index)], np.uint8(OTHER_BONE))
+    return np.where(bone & (labels == 0), nearest, labels)
+
+
+def _with_marrow(labels: Labels, core: Labels, spacing_mm: Floats) -> Labels:
+    """Return the labels with the marrow of each vertebra, in place: its core, and what a closing of its bone fills."""
+    pad = np.ceil(2 * _CLOSING_MM / spacing_mm).astype(int).tolist()
+    for number, box in enumerate(ndimage.find_objects(labels, max(SEGMENT_NUMBERS.values())), start=1):
+        if box is None:
+            continue
+        window = tuple(
+            slice(max(part.start - n, 0), min(part.stop + n, size))
+            for part, n, size in zip(box, pad, labels.shape, strict=True)
+        )
+        part = labels[window]
+        closed = _closed((part == number) | (core[window] == number), spacing_mm)
+        part[(part == 0) & closed] = number
+    return labels
+
+
+def _closed(mask: Bools, spacing_mm: Floats) -> Bools:
+    """Return a morphological closing by a ball, with holes in slices filled."""
+    grown = ndimage.distance_transform_edt(~mask, spacing_mm) <= _CLOSING_MM
+    closed = mask | (ndimage.distance_transform_edt(grown, spacing_mm) > _CLOSING_MM)
+    return np.asarray(np.stack([ndimage.binary_fill_holes(plane) for plane in closed]))

@@ -1,0 +1,131 @@
+"""Virtual studies: exact truth, shams without labels that no statistic tells from untouched scans."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy import ndimage
+from tests.support.intact import intact_scan, phantom, spine_map, volume
+
+from cspine.core.errors import NotAssessableError
+from cspine.core.typing import Floats
+from cspine.insertion.scan import IntactScan
+from cspine.insertion.settings import InsertionSettings, fracture_types
+from cspine.insertion.study import render_virtual_study
+from cspine.phantom import PhantomStudy
+
+
+def render(kind: str, seed: int, level: str, fracture_type: str) -> PhantomStudy:
+    settings = InsertionSettings(
+        level_mix={level: 1.0},
+        type_mix={fracture_type: 1.0},
+        vertebrae_per_study={1: 1.0},
+        displacement_mm=(3.0, 4.0),
+        fracture_width_mm=(1.0, 2.0),
+    )
+    rng = np.random.default_rng(seed)
+    return render_virtual_study(intact_scan(), kind, settings, rng, thickness_mm=1.5)  # type: ignore[arg-type]
+
+
+def test_registration_finds_the_frames_of_the_phantom() -> None:
+    for level, vertebra in intact_scan().vertebrae.items():
+        error_mm = np.linalg.norm(vertebra.frame_lps[:3, 3] - phantom().frames[level][:3, 3])
+        assert error_mm < (1.0 if level not in {"C1", "T1"} else 3.0)  # whose heights the scan does not show
+    assert intact_scan().breakable == ("C1", "C2", "C3", "C4", "C5", "C6", "C7")
+
+
+def test_territories_are_those_of_the_phantom() -> None:
+    labels, truth = intact_scan().labels, phantom().labels
+    for number in range(1, 8):
+        own, true = labels == number, truth == number
+        assert 2 * (own & true).sum() / (own.sum() + true.sum()) > 0.72
+
+
+def test_a_fracture_has_exact_truth() -> None:
+    study = render("fracture", 1, "C5", "lamina")
+    (record,) = study.truth["fractures"]
+
+    assert study.truth["levels"] == ["C5"]
+    assert record["fracture_type"] == "lamina"
+    assert 0 < record["visibility"] <= 1
+    assert set(np.unique(study.fracture_mask).tolist()) == {0, 5}
+    points = np.argwhere(study.fracture_mask) @ study.affine_lps[:3, :3].T + study.affine_lps[:3, 3]
+    assert np.linalg.norm(points - record["center_lps_mm"], axis=1).min() < 3.0
+    changed = study.hu != intact_scan().hu
+    assert changed.any()
+    points = np.argwhere(changed) @ study.affine_lps[:3, :3].T + study.affine_lps[:3, 3]
+    assert np.linalg.norm(points - record["center_lps_mm"], axis=1).max() < 45.0
+
+
+def test_a_sham_changes_the_scan_and_has_no_label() -> None:
+    sham = render("sham", 1, "C5", "lamina")
+
+    assert (sham.hu != intact_scan().hu).any()
+    assert not sham.fracture_mask.any()
+    assert not sham.truth["fractures"]
+    assert not sham.truth["levels"]
+    assert sham.truth["shams"] == [{"level": "C5", "fracture_type": "lamina"}]
+
+
+def test_an_intact_study_is_the_scan() -> None:
+    intact = render("intact", 1, "C5", "lamina")
+
+    np.testing.assert_array_equal(intact.hu, intact_scan().hu)
+    assert not intact.truth["levels"]
+
+
+def test_the_same_seed_gives_the_same_study() -> None:
+    one, other = render("fracture", 4, "C3", "lamina"), render("fracture", 4, "C3", "lamina")
+
+    np.testing.assert_array_equal(one.hu, other.hu)
+    assert one.truth == other.truth
+
+
+def test_shams_look_untouched_to_a_classifier() -> None:
+    """A linear classifier on noise and sharpness, tested on places that it was not trained on, guesses."""
+    features, labels = [], []
+    for number, (level, kind) in enumerate((level, kind) for level in ("C3", "C4", "C5", "C6") for kind in range(3)):
+        sham = render("sham", number, level, ("facet", "lamina", "spinous process")[kind])
+        touched = ndimage.binary_closing(sham.hu != intact_scan().hu, iterations=2)
+        features += [_texture(sham.hu, touched), _texture(intact_scan().hu, touched)]
+        labels += [1, 0]
+
+    assert 0.2 < _held_out_auc(np.array(features), np.array(labels)) < 0.8
+
+
+def _texture(hu: np.ndarray, region: np.ndarray) -> list[float]:
+    """Return statistics of noise and sharpness in a region."""
+    values = hu.astype(np.float32)
+    residual = values - ndimage.gaussian_filter(values, 0.8)
+    (box,) = ndimage.find_objects(region.astype(np.uint8))
+    part, inside = residual[box], region[box]
+    lag = [float(np.corrcoef(part[inside], np.roll(part, 1, axis)[inside])[0, 1]) for axis in range(3)]
+    steep = np.sqrt(sum(each**2 for each in np.gradient(values[box])))[inside]
+    return [float(part[inside].std()), float(np.abs(part[inside]).mean()), float(np.quantile(steep, 0.9)), *lag]
+
+
+def _held_out_auc(features: Floats, labels: np.ndarray) -> float:
+    """Return the AUC of linear discriminants, each tested on a pair of places that it was not trained on."""
+    scores = np.zeros(len(labels))
+    for pair in range(0, len(labels), 2):
+        train = np.ones(len(labels), np.bool_)
+        train[pair : pair + 2] = False
+        mean, sd = features[train].mean(axis=0), features[train].std(axis=0) + 1e-9
+        scaled = (features - mean) / sd
+        spread = np.cov(scaled[train].T) + 0.3 * np.eye(features.shape[1])
+        difference = scaled[train & (labels == 1)].mean(axis=0) - scaled[train & (labels == 0)].mean(axis=0)
+        scores[pair : pair + 2] = scaled[pair : pair + 2] @ np.linalg.solve(spread, difference)
+    positive, negative = scores[labels == 1], scores[labels == 0]
+    return float((positive[:, None] > negative[None]).mean())
+
+
+def test_a_scan_without_a_complete_vertebra_is_not_assessable() -> None:
+    with pytest.raises(NotAssessableError, match="no cervical vertebra was scanned completely"):
+        IntactScan.of(volume(), spine_map(scanned_fraction=0.5))
+
+
+def test_unknown_types_and_levels_are_errors() -> None:
+    with pytest.raises(ValidationError, match="there is no fracture type chip"):
+        InsertionSettings(type_mix={"chip": 1.0})
+    with pytest.raises(ValidationError, match="C1 to C7"):
+        InsertionSettings(level_mix={"T1": 1.0})
+    assert "hangman" in fracture_types()
