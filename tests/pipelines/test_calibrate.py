@@ -10,11 +10,11 @@ from tests.support.predictions import make_findings
 from tests.support.site import BASE, site_table
 from typer.testing import CliRunner, Result
 
-from cspine.classification.level_classifier import LevelScores
-from cspine.classification.loading import load_classifier
+from cspine.classification.level_classifier import LevelClassifier, LevelScores
 from cspine.cli import app
 from cspine.core.errors import LabelError, OutputTakenError, WeightsError
 from cspine.core.files import write_text
+from cspine.core.findings import Findings
 from cspine.metrics.calibration import logit
 from cspine.models.operating_points import (
     OPERATING_POINTS_VARIABLE,
@@ -35,9 +35,20 @@ INTACT = CalibrateSettings(is_intact=True, n_resamples=100)
 
 def write_findings(table: pd.DataFrame, folder: Path) -> Path:
     for study, row in table.iterrows():
-        findings = make_findings(str(study), row.to_dict()).model_copy(update={"calibration": BASE})
-        write_text(folder / str(study) / "findings.json", findings.model_dump_json())
+        write_text(folder / str(study) / "findings.json", findings_of(str(study), row).model_dump_json())
     return folder
+
+
+def findings_of(study: str, row: "pd.Series[float]") -> Findings:
+    return make_findings(study, {str(target): float(value) for target, value in row.items()}).model_copy(
+        update={"calibration": BASE}
+    )
+
+
+def load_level_classifier(operating_points: str | Path | None) -> LevelClassifier:
+    classifier = Detector.load(operating_points=operating_points).classifier
+    assert isinstance(classifier, LevelClassifier)
+    return classifier
 
 
 def run(*arguments: object) -> Result:
@@ -68,10 +79,7 @@ def test_scans_are_predicted_at_the_points_of_the_weights(tmp_path: Path, monkey
 
     def predict_batch(path: Path, out: Path, settings: PredictSettings, **_: object) -> list[StudyResult]:
         calls.append((path, out, settings.operating_points, settings.tta))
-        return [
-            StudyResult(make_findings(str(study), row.to_dict()).model_copy(update={"calibration": BASE}), "", 0.0)
-            for study, row in table.iterrows()
-        ]
+        return [StudyResult(findings_of(str(study), row), "", 0.0) for study, row in table.iterrows()]
 
     monkeypatch.setattr("cspine.pipelines.calibrate.predict_batch", predict_batch)
     (tmp_path / "scans").mkdir()
@@ -107,7 +115,7 @@ def test_the_command_says_what_was_found_and_what_is_missing(tmp_path: Path) -> 
     assert "40 scans of 20 patients, unlabelled, of 20 % prevalence." in unlabelled.stdout
     assert "scans that it takes to know the specificity" in unlabelled.stdout
     assert "about 4.0 fractured patients" in unlabelled.stdout
-    assert "Whichever scans are the fractured ones" in unlabelled.stdout
+    assert "Whichever of these scans are the fractured ones" in unlabelled.stdout
     assert json.loads(as_json.stdout)["n_patients"] == 20
     for arguments, message in (
         (("--negatives", findings, "--unlabelled", findings), "give --negatives, or"),
@@ -120,7 +128,7 @@ def test_the_command_says_what_was_found_and_what_is_missing(tmp_path: Path) -> 
 
 
 def test_predictions_use_the_file_and_findings_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = load_classifier("levels")
+    own = load_level_classifier("weights")
     points = FixedOperatingPoints(
         chosen_on="the site",
         points=(FixedOperatingPoint(name="triage", patient=0.4, level=0.2),),
@@ -131,9 +139,9 @@ def test_predictions_use_the_file_and_findings_name_it(tmp_path: Path, monkeypat
     points.write(tmp_path / "points.json")
     scores = LevelScores(np.full(7, 0.1), 0.6, np.zeros((7, 1)), np.zeros((7, 1, 3, 2, 2), np.float32))
 
-    site = Detector.load(operating_points=tmp_path / "points.json").classifier
+    site = load_level_classifier(tmp_path / "points.json")
     monkeypatch.setenv(OPERATING_POINTS_VARIABLE, str(tmp_path / "points.json"))
-    default, weights = Detector.load().classifier, Detector.load(operating_points="weights").classifier
+    default, weights = load_level_classifier(None), load_level_classifier("weights")
 
     assert site.calibration == default.calibration
     assert site.calibration.points_sha256 == OperatingPointsFile.read(tmp_path / "points.json").sha256
@@ -149,9 +157,9 @@ def test_predictions_use_the_file_and_findings_name_it(tmp_path: Path, monkeypat
 
 
 def test_files_for_other_weights_or_other_points_are_refused(tmp_path: Path) -> None:
-    fields = {"chosen_on": "x", "points": (FixedOperatingPoint(name="triage", patient=0.4, level=0.2),)}
-    FixedOperatingPoints(**fields, weights_sha256="b" * 64).write(tmp_path / "other.json")
-    FixedOperatingPoints(**fields).write(tmp_path / "unknown.json")
+    points = (FixedOperatingPoint(name="triage", patient=0.4, level=0.2),)
+    FixedOperatingPoints(chosen_on="x", points=points, weights_sha256="b" * 64).write(tmp_path / "other.json")
+    FixedOperatingPoints(chosen_on="x", points=points).write(tmp_path / "unknown.json")
     named = FixedOperatingPoint(name="default", patient=0.5, level=0.5)
     FixedOperatingPoints(chosen_on="x", points=(named,)).write(tmp_path / "named.json")
 

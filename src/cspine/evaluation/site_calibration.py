@@ -9,18 +9,18 @@ import numpy.typing as npt
 
 from cspine.core.anatomy import OVERALL, VERTEBRAE
 from cspine.core.errors import LabelError
+from cspine.core.files import plain_json
 from cspine.core.typing import Bools, Floats
 from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.site_scans import SiteScans
 from cspine.metrics.bootstrap import (
     N_RESAMPLES,
     Interval,
-    bootstrap_ratio,
     patient_weights,
     percentile_interval,
     proportion_interval,
 )
-from cspine.metrics.calibration import logit
+from cspine.metrics.calibration import logit, sigmoid
 from cspine.metrics.operating_points import TRIAGE_SPECIFICITY, triage_threshold
 from cspine.metrics.recalibration import (
     FRACTURED_LEVEL_FRACTION,
@@ -48,7 +48,7 @@ class PointAtSite:
     Attributes
     ----------
     threshold : Interval
-        The threshold; its interval is that of the choice on these scans.
+        The threshold; its interval is that of the choice on these scans, NaN for the weights' own.
     specificity : Interval
         Fraction of intact cases below it.
     alarms : Interval
@@ -129,8 +129,17 @@ class SiteCalibration:
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as plain dictionaries and lists."""
-        return asdict(self) | {"points": self.points.model_dump(mode="json")}
+        """Return the result as plain dictionaries and lists; NaN becomes None."""
+        result: dict[str, Any] = plain_json(asdict(self) | {"points": self.points.model_dump(mode="json")})
+        return result
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """Unlabelled cases: recalibrated log-odds, and the shift of each resample, the first of which they are after."""
+
+    log_odds: Floats
+    shifts: Floats
 
 
 @dataclass(frozen=True)
@@ -149,18 +158,24 @@ class _Cases:
         """The log-odds of the probabilities."""
         return logit(self.probability)
 
-    def proportion(self, is_success: Bools, weights: Floats | None = None) -> Interval:
-        """Return the fraction of cases, weighted where there are weights, with its interval."""
-        if weights is None:
-            is_included = np.ones(len(is_success), bool)
-            return proportion_interval(is_success, is_included, self.patients, n_resamples=self.n_resamples)
-        resampled = bootstrap_ratio(weights * is_success, weights, self.weights)
-        return percentile_interval(float(resampled[0]), resampled[1:])
+    def proportion(self, is_success: Bools) -> Interval:
+        """Return a fraction of the cases with its interval."""
+        is_included = np.ones(len(is_success), bool)
+        return proportion_interval(is_success, is_included, self.patients, n_resamples=self.n_resamples)
 
-    def point(self, probability: Floats, threshold: Interval, intact: Floats | None) -> PointAtSite:
-        """Return what a threshold does; `intact` are the probabilities of being intact of unlabelled cases."""
+    def intact_proportion(self, is_success: Bools, mixture: _Mixture) -> Interval:
+        """Return a fraction of the intact cases with its interval; each resample has probabilities of its own."""
+        values = []
+        for weights, shift in zip(self.weights, mixture.shifts - mixture.shifts[0], strict=True):
+            intact = weights * sigmoid(-(mixture.log_odds + shift))
+            values.append(float(intact @ is_success / intact.sum()))
+        return percentile_interval(values[0], np.array(values[1:]))
+
+    def point(self, probability: Floats, threshold: Interval, mixture: _Mixture | None) -> PointAtSite:
+        """Return what a threshold does; all cases are intact where there is no mixture."""
         is_below = probability < threshold.value
-        return PointAtSite(threshold, self.proportion(is_below, intact), self.proportion(~is_below))
+        specificity = self.intact_proportion(is_below, mixture) if mixture else self.proportion(is_below)
+        return PointAtSite(threshold, specificity, self.proportion(~is_below))
 
 
 def calibrate_site(
@@ -195,13 +210,13 @@ def calibrate_site(
     groups = [_patient_cases(scans, n_intact, n_resamples), _level_cases(scans, n_intact, n_resamples)]
     own = {OVERALL: scans.triage.patient, LEVELS: scans.triage.level}
     shifts = {
-        cases.target: _shift_of_intact(cases, own[cases.target], scans.base.prevalence, stated)
+        cases.target: _shifts_of_intact(cases, own[cases.target], scans.base.prevalence, stated)
         if is_intact
-        else _shift_of_unlabelled(cases, stated)
+        else _shifts_of_unlabelled(cases, stated)
         for cases in groups
     }
     recalibration = Recalibration(
-        level_shift_logit=shifts[LEVELS].value, patient_shift_logit=shifts[OVERALL].value, prevalence=stated
+        level_shift_logit=float(shifts[LEVELS][0]), patient_shift_logit=float(shifts[OVERALL][0]), prevalence=stated
     )
     levels, patients = recalibration.apply(scans.probability[list(VERTEBRAE)], scans.probability[OVERALL])
     after = {OVERALL: patients, LEVELS: levels[~np.isnan(levels)]}
@@ -267,18 +282,17 @@ def _cases(
     return _Cases(target, probability, patients, weights, fraction, n_resamples)
 
 
-def _shift_of_intact(cases: _Cases, own_threshold: float, before: float, after: float) -> Interval:
-    """Return the shift that puts the percentile of intact cases at the weights' own threshold, for the prevalence."""
+def _shifts_of_intact(cases: _Cases, own_threshold: float, before: float, after: float) -> Floats:
+    """Return the shift that puts the percentile of intact cases at the weights' threshold, then those of resamples."""
     ratio = FRACTURED_LEVEL_FRACTION if cases.target == LEVELS else 1.0
     anchor = float(logit(np.array(own_threshold))) + prior_shift(before * ratio, after * ratio)
-    shifts = anchor - resampled_quantile(cases.log_odds, cases.weights, cases.fraction)
-    return percentile_interval(float(shifts[0]), shifts[1:])
+    return anchor - resampled_quantile(cases.log_odds, cases.weights, cases.fraction)
 
 
-def _shift_of_unlabelled(cases: _Cases, prevalence: float) -> Interval:
+def _shifts_of_unlabelled(cases: _Cases, prevalence: float) -> Floats:
+    """Return the shift to the prevalence, then those of resamples."""
     ratio = FRACTURED_LEVEL_FRACTION if cases.target == LEVELS else 1.0
-    shifts = shift_to_prevalence(cases.log_odds, prevalence * ratio, cases.weights)
-    return percentile_interval(float(shifts[0]), shifts[1:])
+    return shift_to_prevalence(cases.log_odds, prevalence * ratio, cases.weights)
 
 
 def _estimated_prevalence(cases: _Cases, assumed: float) -> Interval:
@@ -294,22 +308,22 @@ def _specificity_bounds(alarm_fraction: float, prevalence: float) -> tuple[float
 
 
 def _calibrate_target(
-    cases: _Cases, own_threshold: float, shift: Interval, probability: Floats, *, is_intact: bool
+    cases: _Cases, own_threshold: float, shifts: Floats, probability: Floats, *, is_intact: bool
 ) -> TargetCalibration:
     """Return recalibration and triage point of one target, from its recalibrated probabilities."""
-    intact = None if is_intact else 1.0 - probability
-    weights = np.ones(len(probability)) if intact is None else intact
+    mixture = None if is_intact else _Mixture(logit(probability), shifts)
+    weights = np.ones(len(probability)) if is_intact else 1.0 - probability
     threshold = triage_threshold(probability, weights, cases.fraction)
     resampled = resampled_quantile(probability, cases.weights * weights, cases.fraction)
-    after = cases.point(probability, percentile_interval(threshold, resampled[1:]), intact)
+    after = cases.point(probability, percentile_interval(threshold, resampled[1:]), mixture)
     n_patients = len(np.unique(cases.patients))
     effect = design_effect_of(after.specificity, n_patients)
     return TargetCalibration(
         target=cases.target,
         n_cases=len(probability),
         n_patients=n_patients,
-        shift_logit=shift,
-        before=cases.point(cases.probability, Interval(own_threshold, own_threshold, own_threshold), intact),
+        shift_logit=percentile_interval(float(shifts[0]), shifts[1:]),
+        before=cases.point(cases.probability, Interval(own_threshold, np.nan, np.nan), mixture),
         after=after,
         scans_needed=tuple(
             (half, max(scans_needed(half, design_effect=effect), MIN_INTACT_PATIENTS)) for half in HALF_WIDTHS

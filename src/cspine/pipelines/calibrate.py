@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import Field
 
 from cspine.core.columns import STUDY
-from cspine.core.files import plain_json, write_json
+from cspine.core.files import write_json
 from cspine.core.findings import Findings
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
@@ -119,7 +119,7 @@ def calibrate(
         is_phantom=False,
         markdown=False,
     )
-    write_json(out / RESULT_FILE, plain_json(result.to_json()))
+    write_json(out / RESULT_FILE, result.to_json())
     points = out / OPERATING_POINTS_FILE
     result.points.write(points)
     return CalibrationReport(result, points, page)

@@ -19,6 +19,11 @@ _NO_SENSITIVITY: Final = (
     "These scans say nothing about sensitivity: a higher threshold finds fewer fractures. Evaluate the site's points "
     "on scans with known fractures (cspine evaluate)."
 )
+_PROBABILITIES: Final = (1e-4, 1 - 1e-4)
+"""Probabilities that the figure shows, on an axis of log-odds."""
+
+_TICKS: Final = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+
 _ASSUMPTIONS: Final = {
     True: "All scans were stated to be intact; a fracture among them raises the points. The shift supposes that the "
     "site adds as much to the log-odds of fractured scans as to those of intact ones.",
@@ -101,7 +106,10 @@ def calibration_figure(scans: SiteScans, result: SiteCalibration) -> "Figure":
         ):
             _add_distribution(panel, values, color, label)
             panel.axvline(point.threshold.value, color=color, linestyle=":", label=f"triage, {label}")
-        panel.set(title=_name(each), xlim=(0, 1), ylim=(0, 1.02), xlabel="probability", ylabel="cumulative fraction")
+        panel.set(title=_name(each), xscale="logit", xlim=_PROBABILITIES, ylim=(0, 1.02))
+        panel.set(xlabel="probability", ylabel="cumulative fraction")
+        panel.set_xticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
+        panel.minorticks_off()
     add_legend(panels[0], frameon=False, fontsize=7)
     return figure
 
@@ -148,6 +156,6 @@ def _mixture_sentences(result: SiteCalibration) -> tuple[str, ...]:
         "If only the prevalence differed from the patients that the weights were calibrated on, it would be "
         f"{_percent(result.estimated_prevalence)}; as far as that is not the stated "
         f"{100 * result.prevalence:g} %, the scans look different.",
-        f"Whichever scans are the fractured ones, the specificity of the patients' point lies between {low} and "
-        f"{high} %.",
+        "Whichever of these scans are the fractured ones, the specificity of the patients' point on them lies between "
+        f"{low} and {high} %.",
     )
