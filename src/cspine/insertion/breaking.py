@@ -16,6 +16,7 @@ from scipy import ndimage, special
 from cspine.core.typing import Bools, Floats32
 from cspine.insertion.scene import MIN_SHIFT, Optics, Resampler, Scene, distance_mm, sample_linear, voxel_index
 from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.fractures.sites import BURST
 from cspine.phantom.geometry.distance_fields import smoothstep
 from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.geometry.points import PointSet
@@ -45,6 +46,10 @@ _BLOOD_HU: Final = (20.0, 65.0)
 _MOTTLE_HU: Final = 12.0
 _MOTTLE_MM: Final = 1.5
 """Standard deviation of this mixture within a gap, and the size of its clots."""
+
+_CHIP_MM: Final = 0.8
+_CHIP_LIMITS: Final = (-0.2, 0.9)
+"""Size of the chips of bone in the gaps of burst bodies, and the normal quantiles between which they have edges."""
 
 MIN_FRAGMENT_MM3: Final = 15.0
 """Smaller pieces are no fragment."""
@@ -129,7 +134,7 @@ def break_bone(scene: Scene, surface: Fracture, number: int, optics: Optics, rng
     """
     if surface.fracture_type not in _CONFINED_TYPES:
         surface = replace(surface, half_extent_mm=surface.half_extent_mm * _BOX_FACTOR)
-    window = scene.window(surface.bounding_box(), _REACH_MM + 3 * surface_shift_mm(surface) + 2.0)
+    window = scene.window(surface.bounding_box(), max(_REACH_MM, 3 * surface_shift_mm(surface)) + 2.0)
     if window is None:
         return None
     part = _break_part(scene.crop(window), surface, number, optics, rng)
@@ -156,11 +161,18 @@ def _break_part(scene: Scene, surface: Fracture, number: int, optics: Optics, rn
     fixed_weight, fragment_weight = fixed_weight / overlap, fragment_weight / overlap
     was_bone = np.maximum(sample_linear(ownership, soft_index), ownership * cut.within)
     gap_weight = np.clip(was_bone - fixed_weight - fragment_weight, 0, 1)
+    # Beside the crack, where the fragment has left a joint, only voxels say where bone was: their steps are blurred.
+    blurred = ndimage.gaussian_filter(gap_weight, optics.sd_mm / scene.grid.spacing_mm)
+    gap_weight += (blurred - gap_weight) * smoothstep(np.minimum(np.abs(cut.side), np.abs(cut.side_before)), 0.5, 1.5)
+    scale = np.minimum((1 - gap_weight) / np.maximum(fixed_weight + fragment_weight, np.float32(1e-6)), 1)
+    fixed_weight, fragment_weight = fixed_weight * scale, fragment_weight * scale
     soft_weight = np.clip(1 - fixed_weight - fragment_weight - gap_weight, 0, 1)
     resampler, index = Resampler(scene.hu), voxel_index(scene.hu.shape)
     moved, moved_soft = resampler.sample(cut.index_before), resampler.sample(soft_index)
-    blood = _blood(scene, rng)
-    hu = fixed_weight * scene.hu + fragment_weight * moved + gap_weight * blood + soft_weight * moved_soft
+    filling = _blood(scene, rng)
+    if surface.fracture_type == BURST:
+        filling += _chips(scene, rng) * (moved_soft - filling)
+    hu = fixed_weight * scene.hu + fragment_weight * moved + gap_weight * filling + soft_weight * moved_soft
     impaction = np.minimum(overlap - 1, 1)  # bone pushed into bone
     if surface.height_loss_mm:
         band = np.clip(1 - np.abs(cut.side) / np.float32(2 * _IMPACTED_ZONE_MM), 0, 1)
@@ -208,8 +220,7 @@ def _bone_weights(
     face = cut.side if surface.height_loss_mm else cut.side_before - half
     fixed = ownership * (1 - within * beyond)
     moved = sample_linear(ownership, cut.index_before) * within_before * special.ndtr(face / np.float32(sd_mm))
-    room = smoothstep(distance_mm(scene.other, spacing_mm), 0.0, 0.8)
-    return np.asarray(fixed, np.float32), np.asarray(moved * room, np.float32)
+    return np.asarray(fixed, np.float32), np.asarray(moved * scene.room(), np.float32)
 
 
 def _soft_tissue_index(scene: Scene, cut: _Cut, source: Bools) -> Floats32:
@@ -232,6 +243,15 @@ def _blood(scene: Scene, rng: np.random.Generator) -> Floats32:
     )
     clots *= np.float32(_MOTTLE_HU / max(float(clots.std()), 1e-6))
     return np.asarray(np.float32(rng.uniform(*_BLOOD_HU)) + clots)
+
+
+def _chips(scene: Scene, rng: np.random.Generator) -> Floats32:
+    """Return where a gap holds small pieces of bone, 0 to 1."""
+    field = ndimage.gaussian_filter(
+        rng.standard_normal(scene.hu.shape, dtype=np.float32), _CHIP_MM / scene.grid.spacing_mm
+    )
+    field /= max(float(field.std()), 1e-6)
+    return smoothstep(field, *_CHIP_LIMITS)
 
 
 def restored_noise(

@@ -119,7 +119,7 @@ class ScanNoise:
         along_i = [float((power * weight * np.cos(2 * np.pi * columns * lag / _PATCH)).sum()) for lag in lags]
         envelope = np.where(lags < _PATCH // 2, 1.0, 0.0)  # the spectrum of a patch says nothing of longer lags
         correlations = [
-            self.slice_correlation**lags,
+            np.asarray(self.slice_correlation**lags, np.float64),
             np.array(along_j) / along_j[0] * envelope,
             np.array(along_i) / along_i[0] * envelope,
         ]
@@ -130,13 +130,14 @@ def _kept_by_fraction(correlation: Floats) -> Floats:
     """Return the variance of interpolated noise of unit variance, by the fraction of a voxel."""
     impulse = np.zeros(2 * _TAPS + 2)
     impulse[_TAPS] = 1.0
-    toeplitz = correlation[np.abs(np.subtract.outer(np.arange(2 * _TAPS), np.arange(2 * _TAPS)))]
+    voxels = np.arange(2 * _TAPS)
+    toeplitz = correlation[np.abs(voxels[:, None] - voxels)]
     kept = []
     for fraction in np.linspace(0, 1, _N_FRACTIONS):
         position = np.arange(1, 2 * _TAPS + 1) - fraction
         taps = ndimage.map_coordinates(impulse, position[None], order=SPLINE_ORDER)
         kept.append(float(taps @ toeplitz @ taps))
-    return np.minimum(np.array(kept), 1.0)
+    return np.asarray(np.minimum(kept, 1.0))
 
 
 def _tissue_patches(hu: npt.NDArray[np.generic]) -> tuple[Floats, Floats]:

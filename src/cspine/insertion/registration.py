@@ -166,7 +166,7 @@ class _Scan:
         sigma = 0.45 * _SCAN_MM / part.spacing_mm
         smooth = ndimage.gaussian_filter(np.clip((hu[window] - least) / (most - least), 0, 1).astype(np.float32), sigma)
         to_part = np.linalg.inv(part.affine) @ target.affine
-        values = ndimage.affine_transform(smooth, to_part[:3, :3], to_part[:3, 3], target.shape, np.float32, order=1)
+        values = ndimage.affine_transform(smooth, to_part[:3, :3], to_part[:3, 3], target.shape, order=1)
         dz, dy, dx = np.gradient(values, _SCAN_MM)
         return cls((values, dx, dy, dz), low)
 
@@ -232,7 +232,7 @@ class _Registration:
         for _ in range(n_iterations):
             normal = jacobian.T @ jacobian
             normal += damping * np.diag(np.diag(normal) + 1e-9)
-            moved = pose.moved(-np.linalg.solve(normal, jacobian.T @ residual))
+            moved = pose.moved(np.asarray(-np.linalg.solve(normal, jacobian.T @ residual), np.float64))
             new_residual, new_jacobian = self._linearize(moved, thinning)
             if new_residual @ new_residual < residual @ residual:
                 pose, residual, jacobian, damping = moved, new_residual, new_jacobian, max(damping / 5, least)

@@ -73,12 +73,12 @@ class IntactScan:
         hu = np.maximum(volume.array, _MIN_SCAN_HU).astype(np.int16)
         shape: tuple[int, int, int] = hu.shape
         grid = Grid(np.array(volume.affine, np.float64), shape)
-        vertebrae = register_vertebrae(grid, hu, spine)
+        complete = [level for level in VERTEBRAE if spine.coverage(level) == "complete"]
+        vertebrae = register_vertebrae(grid, hu, spine) if complete else {}
         breakable = tuple(
             level
-            for level in VERTEBRAE
+            for level in complete
             if level in vertebrae
-            and spine.coverage(level) == "complete"
             and vertebrae[level].agreement >= _MIN_AGREEMENT
             and _is_inside(grid, vertebrae[level])
         )

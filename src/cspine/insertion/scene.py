@@ -16,8 +16,12 @@ from cspine.spine.boxes import box_corners
 _HALO_MM: Final = (1.0, 2.0)
 """Distance from bone up to which its blurred edge belongs to it, and from which on nothing does."""
 
-_JOINT_MM: Final = 0.4
-"""Half the width of the transition between two bones in a joint."""
+_JOINT: Final = (0.25, 0.75)
+"""Fraction of bone about a voxel of a joint that is the vertebra's, below which the voxel is not its, and above
+which it is."""
+
+_STEPS_MM: Final = 0.7
+"""Standard deviation of the Gaussian that smooths the steps of voxels where two bones touch."""
 
 MIN_SHIFT: Final = 1e-3
 """Smaller shifts, in voxels, and smaller fractions change nothing."""
@@ -108,16 +112,29 @@ class Scene:
 
     def ownership(self) -> Floats32:
         """Return how far the attenuation of each voxel is due to the vertebra's bone, its blurred edge included."""
-        spacing_mm = self.grid.spacing_mm
-        own_mm = distance_mm(self.own, spacing_mm)
-        edge = 1 - smoothstep(own_mm, *_HALO_MM)
-        return np.asarray(
-            edge * smoothstep(distance_mm(self.other, spacing_mm) - own_mm, -_JOINT_MM, _JOINT_MM), np.float32
-        )
+        edge = 1 - smoothstep(distance_mm(self.own, self.grid.spacing_mm), *_HALO_MM)
+        own, other = self._smooth(self.own), self._smooth(self.other)
+        return np.asarray(edge * smoothstep(own / np.maximum(own + other, np.float32(1e-6)), *_JOINT), np.float32)
 
-    def changed(self, hu: Floats32, touched: Bools, **fields: Bools | Labels) -> "Scene":
+    def room(self) -> Floats32:
+        """Return 0 in other bone, 1 where there is none."""
+        return np.asarray(1 - smoothstep(self._smooth(self.other), *_JOINT))
+
+    def _smooth(self, mask: Bools) -> Floats32:
+        """Return a mask without the steps of its voxels."""
+        return np.asarray(ndimage.gaussian_filter(mask.astype(np.float32), _STEPS_MM / self.grid.spacing_mm))
+
+    def changed(
+        self, hu: Floats32, touched: Bools, *, own: Bools | None = None, fracture_mask: Labels | None = None
+    ) -> "Scene":
         """Return the scene with other attenuation where it is touched; elsewhere every voxel stays as it is."""
-        return replace(self, hu=np.where(touched, hu, self.hu), touched=self.touched | touched, **fields)
+        return replace(
+            self,
+            hu=np.where(touched, hu, self.hu),
+            touched=self.touched | touched,
+            own=self.own if own is None else own,
+            fracture_mask=self.fracture_mask if fracture_mask is None else fracture_mask,
+        )
 
 
 def distance_mm(mask: Bools, spacing_mm: Floats) -> Floats32:

@@ -5,7 +5,7 @@ which a watershed (image foresting transform of Falcao, Stolfi and Lotufo 2004) 
 darker, so that borders lie there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -29,6 +29,9 @@ _FAR_MM: Final = 5.5
 
 _MAX_GROWTH_MM: Final = 4.0
 """Distance from a registered vertebra up to which bone may belong to it."""
+
+_CONTESTED_MM: Final = 1.5
+"""Bone that is nearer to one registered vertebra than to all others by more than this belongs to it."""
 
 _SEED_DEPTH_MM: Final = 1.0
 """Depth inside a registered vertebra, and outside of all others, from which on bone is a seed."""
@@ -81,6 +84,8 @@ def find_territories(hu: HounsfieldUnits | Floats32, grid: Grid, vertebrae: Mapp
     grown = ndimage.watershed_ift(gray, seeds, structure=ndimage.generate_binary_structure(3, 1))
     labels = np.where(bone & (grown > 0), grown, 0).astype(np.uint8)
     labels = _with_cortex(labels, bone, spacing_mm)
+    is_clear = (labels > 0) & (second - first > _CONTESTED_MM)
+    labels[is_clear] = nearest[is_clear]
     labels[bone & (first > _MAX_GROWTH_MM)] = OTHER_BONE
     inside = (first < -_CORE_DEPTH_MM) & (smooth > _MIN_MARROW_HU)
     return _with_marrow(labels, np.where(inside, nearest, np.uint8(0)), spacing_mm)
@@ -117,7 +122,8 @@ def _with_cortex(labels: Labels, bone: Bools, spacing_mm: Floats) -> Labels:
 def _with_marrow(labels: Labels, core: Labels, spacing_mm: Floats) -> Labels:
     """Return the labels with the marrow of each vertebra, in place: its core, and what a closing of its bone fills."""
     pad = np.ceil(2 * _CLOSING_MM / spacing_mm).astype(int).tolist()
-    for number, box in enumerate(ndimage.find_objects(labels, max(SEGMENT_NUMBERS.values())), start=1):
+    boxes: Sequence[tuple[slice, ...] | None] = ndimage.find_objects(labels, max(SEGMENT_NUMBERS.values()))
+    for number, box in enumerate(boxes, start=1):
         if box is None:
             continue
         window = tuple(
