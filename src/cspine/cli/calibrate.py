@@ -14,6 +14,22 @@ _EPILOG = (
     "cspine calibrate --unlabelled findings-2025 --prevalence 0.05 --out site"
 )
 
+Prevalence = Annotated[
+    float | None,
+    typer.Option(
+        "--prevalence",
+        help="Fraction of scanned patients with a fracture, such as 0.05; with --negatives, probabilities keep the "
+        "prevalence that they assume if omitted.",
+    ),
+]
+Patients = Annotated[
+    Path | None,
+    typer.Option("--patients", help="CSV with StudyInstanceUID and patient, if patients have several scans."),
+]
+Weights = Annotated[
+    list[str] | None, typer.Option("--weights", help="Weights for scans, as of cspine predict.", show_default="levels")
+]
+
 
 @app.command("calibrate", epilog=_EPILOG)
 @handle_errors
@@ -29,22 +45,9 @@ def calibrate_command(
         Path | None,
         typer.Option("--unlabelled", help="Consecutive scans of the site, or findings; needs --prevalence."),
     ] = None,
-    prevalence: Annotated[
-        float | None,
-        typer.Option(
-            "--prevalence",
-            help="Fraction of scanned patients with a fracture, such as 0.05; with --negatives, probabilities keep the "
-            "prevalence that they assume if omitted.",
-        ),
-    ] = None,
-    patients: Annotated[
-        Path | None,
-        typer.Option("--patients", help="CSV with StudyInstanceUID and patient, if patients have several scans."),
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option("--weights", help="Weights for scans, as of cspine predict.", show_default="levels"),
-    ] = None,
+    prevalence: Prevalence = None,
+    patients: Patients = None,
+    weights: Weights = None,
     localizer: Localizer = None,
     tta: Annotated[bool, typer.Option("--tta", help="Test-time augmentation for scans, as of cspine predict.")] = False,
     bootstrap_samples: Annotated[

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 _EPILOG = "Examples:  cspine predict study/ --out result   |   cspine predict study.zip --out result --weights w.onnx"
 
+OperatingPoints = Annotated[
+    str | None,
+    typer.Option(
+        "--operating-points",
+        help="A site's operating points: a file of cspine calibrate, or `weights` for those of the weights.",
+        show_default="CSPINE_OPERATING_POINTS, or weights",
+    ),
+]
+
 
 @app.command("predict", epilog=_EPILOG)
 @handle_errors
@@ -46,14 +55,7 @@ def predict_command(
     tta: Annotated[
         bool, typer.Option("--tta", help="Test-time augmentation: average with the left-right flipped views.")
     ] = False,
-    operating_points: Annotated[
-        str | None,
-        typer.Option(
-            "--operating-points",
-            help="A site's operating points: a file of cspine calibrate, or `weights` for those of the weights.",
-            show_default="CSPINE_OPERATING_POINTS, or weights",
-        ),
-    ] = None,
+    operating_points: OperatingPoints = None,
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     dicom: Annotated[
