@@ -24,14 +24,19 @@ from cspine.phantom.geometry.points import PointSet
 _BOX_FACTOR: Final = 1.3
 """Factor on the box of a fragment, which holds all of it in the mean vertebra but maybe not in this one."""
 
-_CONFINED_TYPES: Final = frozenset({"body", "body compression", "body burst", "teardrop", "dens type III"})
-"""Types that a larger box would lead into the arch."""
+_CONFINED_TYPES: Final = frozenset(
+    {"body", "body compression", "body burst", "teardrop", "dens type I", "dens type II", "dens type III"}
+)
+"""Types that a larger box would lead into the arch or the facets."""
 
 _FADE: Final = (0.9, 1.0)
 """Part of the box at whose border the break ends."""
 
 _TOUCH_MM: Final = 2.0
 """Pieces of bone beyond the surface belong to the fragment where they come this close to it."""
+
+_MIN_PIECE: Final = 0.3
+"""Least volume of such a piece, relative to the largest."""
 
 _REACH_MM: Final = 6.0
 """Distance from the fragment up to which soft tissue follows it, and at least three times the displacement."""
@@ -48,7 +53,7 @@ _MOTTLE_MM: Final = 1.5
 """Standard deviation of this mixture within a gap, and the size of its clots."""
 
 _CHIP_MM: Final = 0.8
-_CHIP_LIMITS: Final = (-0.2, 0.9)
+_CHIP_LIMITS: Final = (-0.9, 1.3)
 """Size of the chips of bone in the gaps of burst bodies, and the normal quantiles between which they have edges."""
 
 MIN_FRAGMENT_MM3: Final = 15.0
@@ -199,7 +204,7 @@ def _fragment(scene: Scene, cut: _Cut) -> Bools | None:
     numbers = np.arange(1, count + 1)
     nearest = ndimage.minimum(cut.side, pieces, numbers)
     volume = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * float(np.prod(scene.grid.spacing_mm))
-    kept = numbers[(nearest < _TOUCH_MM) & (volume > 0.1 * volume.max())]
+    kept = numbers[(nearest < _TOUCH_MM) & (volume > _MIN_PIECE * volume.max())]
     source = np.isin(pieces, kept)
     n_fixed = np.count_nonzero(scene.own & ~source & (np.abs(cut.side) < _TOUCH_MM) & (cut.within > 0))
     least = MIN_FRAGMENT_MM3 / float(np.prod(scene.grid.spacing_mm))
