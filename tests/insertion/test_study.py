@@ -118,6 +118,15 @@ def _held_out_auc(features: Floats, labels: np.ndarray) -> float:
     return float((positive[:, None] > negative[None]).mean())
 
 
+def test_fractures_are_as_visible_as_requested() -> None:
+    settings = InsertionSettings(level_mix={"C4": 1.0}, vertebrae_per_study={1: 1.0}, min_visibility=0.75)
+
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        study = render_virtual_study(intact_scan(), "fracture", settings, rng, thickness_mm=1.5)
+        assert study.truth["fractures"][0]["visibility"] >= 0.75
+
+
 def test_a_scan_without_a_complete_vertebra_is_not_assessable() -> None:
     with pytest.raises(NotAssessableError, match="no cervical vertebra was scanned completely"):
         IntactScan.of(volume(), spine_map(scanned_fraction=0.5))

@@ -40,6 +40,10 @@ def insert_command(
     types: Annotated[
         str | None, typer.Option("--types", help="Types of fracture, with frequencies; those of the phantom.")
     ] = None,
+    min_visibility: Annotated[
+        float,
+        typer.Option("--min-visibility", min=0.0, max=0.99, help="0.5: no occult fractures; 0.75: clear ones only."),
+    ] = 0.0,
     intact: Annotated[
         bool, typer.Option("--intact/--no-intact", help="Whether each scan is written unchanged, too.")
     ] = True,
@@ -61,7 +65,7 @@ def insert_command(
         summary = insert_fractures(
             path,
             out,
-            _settings(levels, types),
+            _settings(levels, types, min_visibility),
             seed=seed,
             copies=copies,
             with_intact=intact,
@@ -85,14 +89,15 @@ def insert_command(
     return exit_code(complete=not summary.failed)
 
 
-def _settings(levels: str | None, types: str | None) -> "InsertionSettings":
+def _settings(levels: str | None, types: str | None, min_visibility: float) -> "InsertionSettings":
     from pydantic import ValidationError
 
     from cspine.insertion.settings import InsertionSettings
 
     mixes = {"level_mix": _mix("--levels", levels), "type_mix": _mix("--types", types)}
     try:
-        return InsertionSettings.model_validate({name: mix for name, mix in mixes.items() if mix})
+        chosen = {name: mix for name, mix in mixes.items() if mix}
+        return InsertionSettings.model_validate({**chosen, "min_visibility": min_visibility})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = "--levels" if first["loc"][:1] == ("level_mix",) else "--types"

@@ -27,8 +27,7 @@ def fracture_record(scan: IntactScan, level: str, fracture_type: str, surfaces: 
     surfaces : tuple of Fracture
         In the frame of the vertebra.
     """
-    scanner, noise_hu = _scanner(scan), scan.optics.noise.noise_hu
-    value = max(visibility(surface, _bone_hu(scan, level, surface), scanner, noise_hu) for surface in surfaces)
+    noise_hu, value = scan.optics.noise.noise_hu, fracture_visibility(scan, level, surfaces)
     frame = scan.vertebrae[level].frame_lps
     centers = [(frame @ [*surface.center_mm, 1.0])[:3].tolist() for surface in surfaces]
     return {
@@ -48,6 +47,12 @@ def fracture_record(scan: IntactScan, level: str, fracture_type: str, surfaces: 
         "frame_lps": frame.tolist(),
         "surfaces": [_surface_record(surface) for surface in surfaces],
     }
+
+
+def fracture_visibility(scan: IntactScan, level: str, surfaces: tuple[Fracture, ...]) -> float:
+    """Return the visibility of a fracture in a scan, 0 to 1: that of its most visible surface."""
+    scanner, noise_hu = _scanner(scan), scan.optics.noise.noise_hu
+    return max(visibility(surface, _bone_hu(scan, level, surface), scanner, noise_hu) for surface in surfaces)
 
 
 def _surface_record(surface: Fracture) -> dict[str, Any]:

@@ -33,6 +33,10 @@ class InsertionSettings(Settings):
     displacement_mm: Range = Field((0.0, 4.0), description="Upper limit of the displacement of a fragment.")
     height_loss_mm: Range = Field((1.5, 5.0), description="Loss of anterior height of a compressed body.")
 
+    min_visibility: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Least visibility of a fracture: 0.5 is subtle, 0.75 clear, 0.9 obvious."
+    )
+
     @field_validator("level_mix")
     @classmethod
     def _check_levels(cls, mix: dict[str, float]) -> dict[str, float]:

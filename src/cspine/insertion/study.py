@@ -9,7 +9,7 @@ import numpy as np
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.insertion.breaking import break_bone, surface_shift_mm
 from cspine.insertion.placement import place_fractures, snap_to_bone
-from cspine.insertion.records import describe_scan, fracture_record
+from cspine.insertion.records import describe_scan, fracture_record, fracture_visibility
 from cspine.insertion.scan import IntactScan
 from cspine.insertion.scene import Scene
 from cspine.insertion.settings import InsertionSettings
@@ -24,8 +24,8 @@ from cspine.phantom.truth import centroids
 Kind = Literal["fracture", "sham", "intact"]
 """What a virtual study is: with fractures, with shams in their places, or the scan as it is."""
 
-_MAX_ATTEMPTS: Final = 8
-"""Fractures drawn for a vertebra until one breaks its bone."""
+_MAX_ATTEMPTS: Final = 24
+"""Fractures drawn for a vertebra until one breaks its bone, visibly enough."""
 
 _FRONT_Y_MM: Final = {"C1": -11.0, "C2": -8.0}
 _SUBAXIAL_FRONT_Y_MM: Final = -8.0
@@ -119,6 +119,8 @@ def _changed(
         drawn = place_fractures(scan.vertebrae[level], fracture_type, phantom_settings, places)
         surfaces = tuple(snap_to_bone(surface, scene.local, scene.own) for surface in drawn)
         planned = PlannedFracture(level, fracture_type, surfaces)
+        if settings.min_visibility and fracture_visibility(scan, level, surfaces) < settings.min_visibility:
+            continue
         changed = _apply(scan, scene, planned, kind, noise)
         if changed is not None:
             return changed, planned
