@@ -128,7 +128,7 @@ def test_fractures_are_as_visible_as_requested() -> None:
 
 
 def test_a_scan_without_a_complete_vertebra_is_not_assessable() -> None:
-    with pytest.raises(NotAssessableError, match="no cervical vertebra was scanned completely"):
+    with pytest.raises(NotAssessableError, match="no cervical vertebra of certain level was scanned completely"):
         IntactScan.of(volume(), spine_map(scanned_fraction=0.5))
 
 

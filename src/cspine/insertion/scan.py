@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
+from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.core.errors import NotAssessableError
 from cspine.core.typing import Bools, Floats, HounsfieldUnits, Labels
 from cspine.insertion.noise import ScanNoise
@@ -25,6 +25,9 @@ MARGIN_MM: Final = 14.0
 
 _MIN_AGREEMENT: Final = 0.2
 """Vertebrae that agree less with the phantom's shape are left alone: they are not where they seem to be."""
+
+_MIN_CONFIDENCE: Final = 0.8
+"""Vertebrae whose level is less certain are left alone: their labels would not be exact."""
 
 _MIN_SCAN_HU: Final = -1024
 _MAX_SAMPLED_VALUES: Final = 200_000
@@ -73,7 +76,11 @@ class IntactScan:
         hu = np.maximum(volume.array, _MIN_SCAN_HU).astype(np.int16)
         shape: tuple[int, int, int] = hu.shape
         grid = Grid(np.array(volume.affine, np.float64), shape)
-        complete = [level for level in VERTEBRAE if spine.coverage(level) == "complete"]
+        complete = [
+            level
+            for level, vertebra in spine.cervical.items()
+            if vertebra and vertebra.coverage == "complete" and vertebra.confidence >= _MIN_CONFIDENCE
+        ]
         vertebrae = register_vertebrae(grid, hu, spine) if complete else {}
         breakable = tuple(
             level
@@ -84,7 +91,8 @@ class IntactScan:
         )
         if not breakable:
             raise NotAssessableError(
-                "no-complete-vertebra", "no cervical vertebra was scanned completely; give scans that show one"
+                "no-complete-vertebra",
+                "no cervical vertebra of certain level was scanned completely; give scans that show one",
             )
         box = enclosing_box(vertebrae[level].box_lps_mm(0.0) for level in breakable)
         window = grid.window(box)
