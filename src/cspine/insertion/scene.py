@@ -16,7 +16,7 @@ from cspine.spine.boxes import box_corners
 _HALO_MM: Final = (1.0, 2.0)
 """Distance from bone up to which its blurred edge belongs to it, and from which on nothing does."""
 
-_JOINT: Final = (0.25, 0.75)
+_JOINT: Final = (0.5, 0.85)
 """Fraction of bone about a voxel of a joint that is the vertebra's, below which the voxel is not its, and above
 which it is."""
 
