@@ -48,7 +48,7 @@ embedded: .venv/.dev
 
 # The networks' weights that come with cspine, trained again on phantoms from their seeds (hours).
 weights: .venv/.dev
-	$(BIN)/python -m scripts.make_weights
+	$(BIN)/python -m scripts.make_weights $(if $(CSPINE_REAL_DATA),--real "$(CSPINE_REAL_DATA)")
 
 .venv/.python:
 	$(PYTHON) -c 'import sys; sys.exit("cspine needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'

@@ -1,11 +1,13 @@
-"""Put the networks of the localizer's stages into one weights file.
+"""Put the networks of the localizer's last stages into one weights file.
 
-Run: ``python -m scripts.export_localizer --region A --vertebrae B --frames C --templates T --levels L --out FILE``.
+Run: ``python -m scripts.export_localizer --runs RUNS --templates T --levels L --out FILE``.
 """
 
 import argparse
-import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -15,40 +17,71 @@ from cspine.core.files import read_json
 from cspine.core.settings import digest
 from cspine.models.metadata import LocalizerMetadata
 from cspine.spine.level_settings import LevelAssignmentSettings
-from cspine.training.localizer.networks import NETWORKS
+from cspine.training.localizer.networks import NETWORKS, NetworkName
 from cspine.training.localizer.train import export_localizer
+from scripts.localizer_stages import NETWORK_FILE, STAGES
 
-RECIPE = Path(__file__).parent / "recipes" / "localizer.json"
+TRAINED_ON: Final = (
+    "body phantoms, and real CT: openkbp (Babier et al., ababier/open-kbp, MIT), fullHead (VTK data, Kitware, "
+    "BSD-3-Clause), demo-archive (nroduit, CC BY 4.0), Visible Human Project (U.S. National Library of Medicine), "
+    "dcm_qa_ct (neurolabusc, BSD-2-Clause), LIDC-IDRI, CT COLONOGRAPHY (ACRIN 6664) and Lung-Fused-CT-Pathology "
+    "(The Cancer Imaging Archive, CC BY 3.0)"
+)
+"""Sources and licences, which NOTICE states in full."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in NETWORKS:
-        parser.add_argument(f"--{name}", type=Path, required=True, help="network.pt of its last stage")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs of all stages")
     parser.add_argument("--templates", type=Path, required=True, help="JSON of scripts.make_templates")
     parser.add_argument("--levels", type=Path, help="JSON of scripts.fit_levels; the defaults where omitted")
-    parser.add_argument("--trained-on", required=True, help="training data, for people")
-    parser.add_argument("--has-real", action="store_true", help="real scans are among the training data")
+    parser.add_argument("--trained-on", default=TRAINED_ON, help="training data, for people")
     parser.add_argument("--out", type=Path, required=True, help="weights file that is written")
     options = parser.parse_args()
+    files = {network: options.runs / last_stage(network) / NETWORK_FILE for network in NETWORKS}
+    export_networks(files, options.templates, options.levels, options.out, options.trained_on)
+
+
+def last_stage(network: NetworkName) -> str:
+    """Return the name of the last stage of a network."""
+    return [name for name, stage in STAGES.items() if stage.network == network][-1]
+
+
+def export_networks(
+    files: Mapping[NetworkName, Path], templates: Path, levels: Path | None, out: Path, trained_on: str = TRAINED_ON
+) -> None:
+    """Write networks to one weights file.
+
+    Parameters
+    ----------
+    files : dict
+        Each network's weights, as `scripts.localizer_stages.train_stage` writes them.
+    templates : Path
+        JSON of occupancy templates by level.
+    levels : Path or None
+        JSON of the numbers of the level assignment; the defaults where None.
+    out : Path
+        File that is written.
+    trained_on : str
+        Training data, for people.
+    """
     networks = {}
     for name, recipe in NETWORKS.items():
         networks[name] = recipe.build()
-        networks[name].load_state_dict(torch.load(getattr(options, name), weights_only=True))
-    levels = read_json(options.levels) if options.levels else {}
-    recipe_json = read_json(RECIPE) if RECIPE.is_file() else {}
+        networks[name].load_state_dict(torch.load(files[name], weights_only=True))
+    stages = {name: asdict(stage) for name, stage in STAGES.items()}
     metadata = LocalizerMetadata(
-        trained_on=options.trained_on,
-        phantom_only=not options.has_real,
+        trained_on=trained_on,
+        phantom_only=False,
         software=__version__,
-        training={"recipe": RECIPE.name},
-        settings_hash=digest(recipe_json)[:16],
-        data_hash=digest(recipe_json)[:16],
+        training={"stages": stages},
+        settings_hash=digest(stages)[:16],
+        data_hash=digest({name: stage["phantoms"] for name, stage in stages.items()})[:16],
         statement=RESEARCH_USE_ONLY,
-        occupancy_templates=json.loads(options.templates.read_text(encoding="utf-8")),
-        level_assignment=LevelAssignmentSettings.model_validate(levels),
+        occupancy_templates=read_json(templates),
+        level_assignment=LevelAssignmentSettings.model_validate(read_json(levels) if levels else {}),
     )
-    export_localizer(networks, metadata, options.out)
+    export_localizer(networks, metadata, out)
 
 
 if __name__ == "__main__":

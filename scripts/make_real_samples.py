@@ -27,12 +27,27 @@ def main() -> None:
     parser.add_argument("--templates", type=Path, required=True, help="JSON of occupancy templates by level")
     parser.add_argument("--out", type=Path, required=True, help="gets coarse/ and fine/")
     options = parser.parse_args()
-    stored = json.loads(options.templates.read_text())
+    write_real_samples(options.real, options.templates, options.out)
+
+
+def write_real_samples(real: Path, templates_file: Path, out: Path) -> None:
+    """Write the samples of all scans of the reference.
+
+    Parameters
+    ----------
+    real : Path
+        Folder of real CT.
+    templates_file : Path
+        JSON of occupancy templates by level.
+    out : Path
+        Gets ``coarse`` and ``fine``.
+    """
+    stored = json.loads(templates_file.read_text(encoding="utf-8"))
     templates = {level: OccupancyTemplate.model_validate(value) for level, value in stored.items()}
-    for name, scan in json.loads(REFERENCE.read_text())["scans"].items():
+    for name, scan in json.loads(REFERENCE.read_text(encoding="utf-8"))["scans"].items():
         frames = frames_of(scan)
         if frames:
-            write_samples(Scan.of(load_volume(options.real / scan["path"])), frames, templates, name, options.out)
+            write_samples(Scan.of(load_volume(real / scan["path"])), frames, templates, name, out)
 
 
 def frames_of(scan: dict[str, Any]) -> dict[str, Floats]:

@@ -1,9 +1,10 @@
 """Train the weights of the localizer and of the level network that ship with the package, from seeds.
 
-All training data are phantoms: coarse ones for the localizer; then complete studies, whose vertebrae the finished
-localizer finds, for the level network. The settings of each run lie in ``recipes``, beside its learning curves and log.
+The localizer is trained on body phantoms and real scans; the level network on complete phantom studies, whose vertebrae
+the finished localizer finds. The settings of each run lie in ``recipes``, beside its learning curves and log.
 
-Run: ``make weights`` or ``python -m scripts.make_weights --work runs/weights``; an interrupted run resumes.
+Run: ``make weights`` or ``python -m scripts.make_weights --work runs/weights --real DIR``; an interrupted run resumes.
+``--real`` is the folder of real CT that ``CSPINE_REAL_DATA`` names elsewhere.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.files import write_json, write_text
 from cspine.core.processors import default_workers
 from cspine.phantom import PhantomSettings
+from cspine.phantom.body.settings import BODY_GENERATOR
 from cspine.phantom.settings import GENERATOR
 
 if TYPE_CHECKING:
@@ -48,9 +50,6 @@ class PhantomSample:
     studies: int
     seed: int
 
-
-COARSE = PhantomSample(studies=1200, seed=1001)
-LOCALIZER_SETTINGS: dict[str, Any] = {"epochs": 7, "batch_size": 4, "seed": 1}
 
 CASE_SETTINGS: dict[str, Any] = {
     "prevalence": 0.75,
@@ -116,47 +115,65 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/weights"), help="folder for data and runs (3 GB)")
     parser.add_argument("--only", choices=["localizer", "levels"], help="train one of the networks")
+    parser.add_argument("--real", type=Path, help="folder of real CT, on which the localizer is trained, too")
     options = parser.parse_args()
     if options.only != "levels":
-        make_localizer(options.work)
+        make_localizer(options.work, options.real)
     if options.only != "localizer":
         make_levels(options.work)
     write_checksums()
 
 
-def make_localizer(work: Path) -> None:
-    """Train the localizer and put its weights into the package.
+def make_localizer(work: Path, real: Path | None) -> None:
+    """Train the networks of the localizer in their stages and put the weights into the package.
 
     Parameters
     ----------
     work : Path
-        Gets the phantoms (``coarse``), the run (``localizer``) and the log.
+        Gets the phantoms (``localizer/coarse-*``, ``localizer/fine-*``), the samples of real scans, the runs of the
+        stages and the log.
+    real : Path or None
+        Folder of real CT.
+
+    Raises
+    ------
+    SystemExit
+        `real` is not given.
     """
     from cspine.phantom.body.settings import BODY_DOMAINS
     from cspine.training.localizer.examples import write_phantom_set
-    from cspine.training.localizer.train import LocalizerSamples, train_localizer
-    from cspine.training.settings import TrainerSettings
+    from cspine.training.localizer.networks import NETWORKS
+    from scripts.export_localizer import export_networks, last_stage
+    from scripts.localizer_stages import COARSE, FINE, NETWORK_FILE, train_stage
+    from scripts.localizer_stages import STAGES as LOCALIZER_STAGES
+    from scripts.make_real_samples import write_real_samples
+    from scripts.make_templates import write_templates
 
-    progress = log_progress(work / "localizer.log")
-    coarse, fine = (
+    if real is None:
+        raise SystemExit("the localizer is trained on real CT, too; name its folder by --real")
+    progress, data, runs = log_progress(work / "localizer.log"), work / "localizer", work / "localizer"
+    for sample in (*COARSE, *FINE):
         write_phantom_set(
-            work / ("fine" if is_fine else "coarse"),
-            **asdict(COARSE),
+            data / sample.folder,
+            studies=sample.studies,
+            seed=sample.seed,
             settings=BODY_DOMAINS["source"],
-            is_fine=is_fine,
+            is_fine=sample.is_fine,
             workers=default_workers(),
             progress=progress,
         )
-        for is_fine in (False, True)
-    )
-    run, settings = work / "localizer", TrainerSettings(**LOCALIZER_SETTINGS)
-    train_localizer(LocalizerSamples(coarse, fine, is_phantom=True), run, settings, progress=progress)
+    templates, weights = data / "templates.json", data / WEIGHTS_FILE
+    write_templates(sorted((data / COARSE[0].folder).glob("*.npz")), templates)
+    write_real_samples(real, templates, data / "real")
+    for name in LOCALIZER_STAGES:
+        train_stage(name, data, runs, real=data / "real", progress=progress)
+    networks = {network: runs / last_stage(network) / NETWORK_FILE for network in NETWORKS}
+    export_networks(networks, templates, None, weights)
     recipe = {
-        "data": asdict(COARSE),
-        "fit": settings.model_dump(mode="json"),
-        "seconds_of_training": save_curves(run, "localizer"),
+        "stages": {name: asdict(stage) for name, stage in LOCALIZER_STAGES.items()},
+        "seconds_of_training": sum(save_curves(runs / name, f"localizer-{name}") for name in LOCALIZER_STAGES),
     }
-    ship(run, "localizer", recipe)
+    ship(runs, "localizer", recipe, BODY_GENERATOR)
 
 
 def make_levels(work: Path) -> None:
@@ -236,7 +253,7 @@ def write_cases(
     )
 
 
-def ship(run: Path, name: str, recipe: dict[str, Any]) -> None:
+def ship(run: Path, name: str, recipe: dict[str, Any], generator: int = GENERATOR) -> None:
     """Copy a run's weights into the package, and its recipe and log into `RECIPES`.
 
     Parameters
@@ -247,6 +264,8 @@ def ship(run: Path, name: str, recipe: dict[str, Any]) -> None:
         Name of the network.
     recipe : dict
         Data and settings of the training; versions and the hash of the weights are added.
+    generator : int
+        Version of the generator of the phantoms.
     """
     SHIPPED.mkdir(exist_ok=True)
     shutil.copyfile(run / WEIGHTS_FILE, SHIPPED / f"{name}.onnx")
@@ -254,9 +273,9 @@ def ship(run: Path, name: str, recipe: dict[str, Any]) -> None:
     provenance = {
         "statement": RESEARCH_USE_ONLY,
         **recipe,
-        "generator": GENERATOR,
+        "generator": generator,
         "software": cspine.__version__,
-        "sha256": _sha256(SHIPPED / f"{name}.onnx"),
+        "sha256": file_sha256(SHIPPED / f"{name}.onnx"),
     }
     write_json(RECIPES / f"{name}.json", provenance)
 
@@ -278,11 +297,12 @@ def save_curves(run: Path, name: str) -> int:
 
 def write_checksums() -> None:
     """Write the SHA-256 of all shipped weights, in the format of ``sha256sum``."""
-    sums = [f"{_sha256(path)}  {path.name}" for path in sorted(SHIPPED.glob("*.onnx"))]
+    sums = [f"{file_sha256(path)}  {path.name}" for path in sorted(SHIPPED.glob("*.onnx"))]
     write_text(SHIPPED / "SHA256SUMS", "\n".join(sums) + "\n")
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -2,19 +2,21 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts.localizer_stages import STAGES as LOCALIZER_STAGES
+from scripts.localizer_stages import real_files
 from scripts.make_weights import (
     AUXILIARY_SETTINGS,
     CASE_SETTINGS,
-    COARSE,
-    LOCALIZER_SETTINGS,
     RECIPES,
     SHIPPED,
     STAGES,
 )
 
+from cspine.core.errors import InputError
 from cspine.phantom import PhantomSettings
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.settings import TrainerSettings
@@ -31,16 +33,25 @@ def test_phantom_settings_are_valid(settings: dict[str, Any]) -> None:
     assert {name: drawn[name] for name in settings} == settings
 
 
-def test_localizer_settings_are_those_of_its_recipe() -> None:
-    recipe = _recipe("localizer")
+@pytest.mark.parametrize("name", list(LOCALIZER_STAGES))
+def test_localizer_stages_are_those_of_the_recipe(name: str) -> None:
+    stage, recipe = LOCALIZER_STAGES[name], _recipe("localizer")["stages"][name]
 
-    fit = TrainerSettings(**LOCALIZER_SETTINGS).model_dump(mode="json")
+    assert TrainerSettings(**stage.settings).epochs == stage.settings["epochs"]
+    assert json.loads(json.dumps(asdict(stage))) == recipe
+    assert stage.init is None or LOCALIZER_STAGES[stage.init].network == stage.network
 
-    assert {name: recipe["data"][name] for name in asdict(COARSE)} == asdict(COARSE)
-    assert {name: fit[name] for name in LOCALIZER_SETTINGS} == {
-        name: recipe["fit"][name] for name in LOCALIZER_SETTINGS
-    }
-    assert set(recipe["fit"]) <= set(fit)
+
+def test_stages_on_real_scans_say_what_they_miss(tmp_path: Path) -> None:
+    stage = LOCALIZER_STAGES["frames-2"]
+    (tmp_path / "fine").mkdir()
+    for scan in ("a", "b"):
+        (tmp_path / "fine" / f"{scan}.npz").touch()
+
+    assert [path.stem for path in real_files(tmp_path, stage, ["a"])] == ["b"]
+    with pytest.raises(InputError, match="holds no real scans"):
+        real_files(tmp_path, stage, ["a", "b"])
+    assert not real_files(None, LOCALIZER_STAGES["frames-1"], [])
 
 
 @pytest.mark.parametrize("number", range(len(STAGES)))

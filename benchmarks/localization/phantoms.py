@@ -5,12 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import highdicom
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.localization.prediction import Point, Prediction, as_point, predict_volume
 from benchmarks.localization.scoring import CaseScore, score
+from benchmarks.localization.straight import straight_volume
 from benchmarks.localization.truth import ScanTruth, TrueVertebra
 from cspine.core.files import read_json, write_json
 from cspine.core.jobs import ResumableJob
@@ -154,7 +154,7 @@ def _run_phantom(run: PhantomRun, index: int) -> None:
     body, scan = draw_body(run.seed, index, BODY_DOMAINS[DOMAIN])
     truth = describe_body(body, scan)
     rendered = render_body_volume(body, scan)
-    volume = highdicom.Volume(rendered.hu, rendered.affine_lps, "PATIENT")
+    volume = straight_volume(rendered.hu, rendered.affine_lps)
     low, high = scan.box_lps_mm
     vertebrae = {}
     for level, record in truth["vertebrae"].items():

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.localization.prediction import Prediction, predict_volume, refused
-from benchmarks.localization.scans import REAL_SCANS, RealScan
+from benchmarks.localization.scans import REAL_SCANS, SCAN_OF, RealScan
 from benchmarks.localization.scoring import CaseScore, score
 from benchmarks.localization.truth import REFERENCE, ScanTruth, read_truth, truth_in
 from benchmarks.localization.variants import AS_IS, CUTS, FIELD_CROP, Variant
@@ -128,8 +128,8 @@ def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> 
     ResumableJob(run.out / FOLDER, "job.json", identity).open()
     outcomes = parallel_map(
         partial(_run_scan, run),
-        scans,
-        is_done=run.is_done,
+        [scan.name for scan in scans],
+        is_done=lambda name: run.is_done(SCAN_OF[name]),
         workers=workers,
         stage="real scans",
         progress=progress,
@@ -138,8 +138,9 @@ def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> 
         outcome.get()
 
 
-def _run_scan(run: RealRun, scan: RealScan) -> None:
+def _run_scan(run: RealRun, name: str) -> None:
     """Predict a scan and its variants; after a change of its landmarks, only those that depend on them."""
+    scan = SCAN_OF[name]
     localizer = run.load_localizer(scan)
     landmarks = run.landmarks(scan)
     points = {name: np.array(point) for name, point in landmarks.items()}

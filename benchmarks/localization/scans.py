@@ -119,3 +119,6 @@ REAL_SCANS: Final = (
     *(_planning_scan(number, patient) for number, patient in enumerate(_PLANNING)),
 )  # fmt: skip
 """All scans, necks first."""
+
+SCAN_OF: Final = {scan.name: scan for scan in REAL_SCANS}
+"""Scans by name: processes are given names, because variants hold functions, which cannot be sent to them."""

@@ -18,6 +18,9 @@ _MIN_OTHER_MM: Final = 8.0
 MAX_CORD_MM: Final = 35.0
 """A named vertebra farther from the cord than this is none."""
 
+_BEYOND_CORD_MM: Final = 10.0
+"""Vertebrae farther above or below the contoured part of the cord have no distance from it."""
+
 
 @dataclass(frozen=True)
 class LevelScore:
@@ -78,7 +81,8 @@ class CaseScore:
     levels : tuple of LevelScore
         C1 to C7; empty where nobody has read the scan.
     cord_distances_mm : dict
-        Named level, thoracic ones included, to its distance from the cord; empty where the cord is not known.
+        Named level, thoracic ones included, to its distance from the cord, of those at heights at which the cord was
+        contoured; empty where the cord is not known.
     """
 
     scan: str
@@ -134,7 +138,12 @@ def score(scan: str, kind: str, prediction: Prediction, truth: ScanTruth) -> Cas
     levels = () if vertebrae is None else tuple(_score_level(level, prediction, vertebrae) for level in VERTEBRAE)
     distances: dict[str, float] = {}
     if truth.cord_lps_mm is not None:
-        distances = {each.level: _distance_mm(each, truth.cord_lps_mm) for each in prediction.vertebrae}
+        low, high = truth.cord_lps_mm[:, 2].min(), truth.cord_lps_mm[:, 2].max()
+        distances = {
+            each.level: _distance_mm(each, truth.cord_lps_mm)
+            for each in prediction.vertebrae
+            if low - _BEYOND_CORD_MM <= each.origin_lps_mm[2] <= high + _BEYOND_CORD_MM
+        }
     return CaseScore(scan, kind, prediction, levels, distances)
 
 

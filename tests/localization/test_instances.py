@@ -144,7 +144,7 @@ def test_votes_far_from_the_neck_do_not_hide_it_in_a_scan_of_the_whole_body() ->
     fields: dict[str, Any] = {name: np.concatenate([getattr(votes, name), getattr(far, name)]) for name in _FIELDS}
     joined = replace(votes, **fields)
 
-    instances = find_instances(joined, is_whole_body=True)
+    instances = find_instances(joined)
 
     for true in FRAMES:
         assert min(np.linalg.norm(each.frame[:3, 3] - true[:3, 3]) for each in instances) < 0.5

@@ -4,7 +4,7 @@ import numpy as np
 
 from cspine.core.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
 from cspine.phantom import PhantomSettings, render_study
-from cspine.phantom.dataset import _boxes
+from cspine.phantom.rsna_files import _boxes
 
 
 def test_truth_has_every_fracture_of_a_study_and_boxes_contain_it() -> None:

@@ -8,9 +8,10 @@ from torch import nn
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.errors import WeightsError
-from cspine.models.metadata import BaselineMetadata, SagittalSettings
+from cspine.models.metadata import BaselineMetadata
 from cspine.models.weights import load_weights
 from cspine.training.export import Graph, export_onnx
+from cspine.views.sagittal import SagittalSettings
 
 METADATA = BaselineMetadata(
     image_size=16,

@@ -273,7 +273,7 @@ class LevelClassifier:
 
     def _warnings(self) -> tuple[str, ...]:
         warnings = []
-        if self.metadata.localizer_sha256 != self.localizer.sha256:
+        if self.localizer.sha256 not in {self.metadata.localizer_sha256, *self.metadata.evaluated_localizers}:
             warnings.append("the vertebrae were localized by another localizer than in the training of the weights")
         if self.metadata.calibration_underpowered:
             warnings.append("not all probabilities are calibrated: too few patients were held out of training")

@@ -1,4 +1,4 @@
-"""The localizer's input: a volume resampled to isotropic voxels of 3 mm along the patient's axes."""
+"""The networks' input: a volume resampled to cubic voxels along the patient's axes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ import numpy.typing as npt
 import scipy
 
 from cspine.core.progress import Progress, silent
-from cspine.core.typing import Bools, Floats, Floats32, HounsfieldUnits, Indices
-from cspine.dicom.hounsfield import AIR_HU
+from cspine.core.typing import Bools, Floats, Floats32, HounsfieldUnits
 from cspine.models.metadata import COARSE_MM
-from cspine.spine.boxes import grid_extent_lps_mm, require_plausible_size
 
 if TYPE_CHECKING:
-    import highdicom
-
     from cspine.dicom.loading import LoadPlan
     from cspine.dicom.volume import Volume
 
@@ -111,50 +107,6 @@ def network_input(hu: npt.NDArray[np.floating] | HounsfieldUnits, scanned: Bools
     return np.stack([np.where(scanned, scaled, -1), scanned]).astype(np.float32)
 
 
-def coarsen(volume: highdicom.Volume) -> CoarseVolume:
-    """Resample a volume to `COARSE_MM` along the patient's axes.
-
-    Means over blocks of voxels are interpolated linearly; outside the volume is air.
-
-    Parameters
-    ----------
-    volume : highdicom.Volume
-        HU in any orientation; slices farther apart than `COARSE_MM` are interpolated.
-
-    Returns
-    -------
-    CoarseVolume
-        It covers the bounding box of the volume.
-
-    Raises
-    ------
-    NotAssessableError
-        ``implausible-size``: as of `cspine.spine.boxes.require_plausible_size`.
-    """
-    low, high = grid_extent_lps_mm(volume, margin=0.5)
-    require_plausible_size(high - low)
-    hu, affine = _block_means(volume)
-    shape = np.maximum(np.round((high - low) / COARSE_MM).astype(int), 1)
-    origin = (low + high) / 2 - COARSE_MM * (shape - 1) / 2
-    to_index = np.linalg.inv(affine) @ coarse_affine(origin)
-    coarse = np.empty(tuple(shape[::-1]), np.float32)
-    scipy.ndimage.affine_transform(
-        hu, to_index[:3, :3], to_index[:3, 3], coarse.shape, output=coarse, order=1, mode="grid-constant", cval=AIR_HU
-    )
-    return CoarseVolume(np.rint(coarse).astype(np.int16), origin, _centers_in_volume(volume, origin, coarse.shape))
-
-
-def _centers_in_volume(volume: highdicom.Volume, origin_lps_mm: Floats, shape: tuple[int, ...]) -> Bools:
-    """Return which coarse voxels have their centers in a volume."""
-    to_index = np.linalg.inv(volume.affine) @ coarse_affine(origin_lps_mm)
-    scanned = np.ones(shape, np.bool_)
-    axes = np.ogrid[tuple(slice(count) for count in shape)]
-    for row, count in zip(to_index, volume.spatial_shape, strict=False):
-        at = row[3] + sum(along * step for along, step in zip(row[:3].tolist(), axes, strict=True))
-        scanned &= (at >= -0.5) & (at <= count - 0.5)
-    return scanned
-
-
 def load_thinned(plan: LoadPlan, *, progress: Progress = silent) -> Volume:
     """Load as few slices of a series as a coarse volume needs: one per `MAX_THINNED_SPACING_MM` at least.
 
@@ -172,33 +124,3 @@ def load_thinned(plan: LoadPlan, *, progress: Progress = silent) -> Volume:
     """
     step = max(int(MAX_THINNED_SPACING_MM / plan.series.stack.spacing_mm + 0.01), 1)
     return plan.load(slices=slice(None, None, step), progress=progress)
-
-
-def _block_means(volume: highdicom.Volume) -> tuple[Floats32, Floats]:
-    """Return the means over blocks of voxels up to `COARSE_MM` large, and their affine."""
-    hu, affine = volume.array, np.array(volume.affine, dtype=np.float64)
-    factors = np.maximum((COARSE_MM / np.array(volume.spacing) + 0.01).astype(int), 1)
-    factors = np.minimum(factors, hu.shape)
-    n_planes = int(factors[0])
-    starts = range(0, len(hu), n_planes)
-    means = np.stack([_plane_means(_pad_planes(hu[k : k + n_planes], n_planes), factors[1:]) for k in starts])
-    affine[:3, 3] += affine[:3, :3] @ ((factors - 1) / 2)
-    affine[:3, :3] *= factors
-    return means, affine
-
-
-def _pad_planes(planes: HounsfieldUnits, count: int) -> HounsfieldUnits:
-    """Return a number of planes; the last one is repeated where the volume ends within a block."""
-    missing = count - len(planes)
-    return planes if missing <= 0 else np.concatenate([planes, np.repeat(planes[-1:], missing, axis=0)])
-
-
-def _plane_means(planes: HounsfieldUnits, factors: Indices) -> Floats32:
-    """Return the means over all planes and over blocks within them; the last blocks are padded by the slice's edge."""
-    rows, columns = (-(-count // factor) for count, factor in zip(planes.shape[1:], factors.tolist(), strict=True))
-    summed = planes.sum(axis=0, dtype=np.int32)
-    padding = np.array([rows, columns]) * factors - summed.shape
-    if padding.any():
-        summed = np.pad(summed, [(0, int(after)) for after in padding], mode="edge")
-    blocks = summed.reshape(rows, factors[0], columns, factors[1]).sum(axis=(1, 3))
-    return np.asarray(blocks / (len(planes) * factors[0] * factors[1]), np.float32)

@@ -41,7 +41,8 @@ _N_ITERATIONS: Final = 4
 """Iterations of assigning voxels and moving origins; nothing moves after three."""
 
 _WINDOW_MM: Final = (160.0, 160.0, 300.0)
-"""Largest extent along x, y and z of the origins of a neck with the thoracic vertebrae below it."""
+"""Largest part along x, y and z in which votes are counted at a time; a neck with the thoracic vertebrae below it is
+about as large."""
 
 _WINDOW_OVERLAP_MM: Final = 30.0
 
@@ -106,7 +107,7 @@ class VoxelVotes:
         return np.asarray(self.level_probabilities.sum(axis=1))
 
 
-def find_instances(voxels: VoxelVotes, *, is_whole_body: bool = False) -> list[Instance]:
+def find_instances(voxels: VoxelVotes) -> list[Instance]:
     """Group voxels to vertebrae.
 
     1. The votes of each level are smoothed to a density, whose peaks are candidate origins; peaks of different levels
@@ -120,8 +121,6 @@ def find_instances(voxels: VoxelVotes, *, is_whole_body: bool = False) -> list[I
     ----------
     voxels : VoxelVotes
         The voxels that belong to vertebrae.
-    is_whole_body : bool
-        Whether origins may lie farther apart than those of one neck: votes are then counted in several windows.
 
     Returns
     -------
@@ -134,7 +133,7 @@ def find_instances(voxels: VoxelVotes, *, is_whole_body: bool = False) -> list[I
     min_weight = _MIN_VERTEBRA_MM3 / voxels.voxel_mm3
     reliability = 1.0 / (1.0 + (np.linalg.norm(voxels.offsets_mm, axis=1) / _HALF_WEIGHT_MM) ** 2)
     level_weights = voxels.level_probabilities * reliability[:, None]
-    origins, profiles = _initial_origins(votes, level_weights, min_weight, is_whole_body=is_whole_body)
+    origins, profiles = _initial_origins(votes, level_weights, min_weight)
     for _ in range(_N_ITERATIONS):
         if not len(origins):
             return []
@@ -160,11 +159,9 @@ def find_instances(voxels: VoxelVotes, *, is_whole_body: bool = False) -> list[I
     return sorted(instances, key=lambda instance: -float(instance.frame[2, 3]))
 
 
-def _initial_origins(
-    votes: Floats, level_weights: Floats, min_weight: float, *, is_whole_body: bool
-) -> tuple[Floats, Floats]:
+def _initial_origins(votes: Floats, level_weights: Floats, min_weight: float) -> tuple[Floats, Floats]:
     """Return the peaks of the votes of each level, (m, 3), and a one-hot profile of each peak's level, (m, classes)."""
-    peaks = [_density_peaks(votes, weights, min_weight, is_whole_body=is_whole_body) for weights in level_weights.T]
+    peaks = [_density_peaks(votes, weights, min_weight) for weights in level_weights.T]
     level_of = np.repeat(np.arange(len(peaks)), [len(positions) for positions, _ in peaks])
     origins = np.concatenate([positions for positions, _ in peaks])
     kept = _non_max_suppress(origins, np.concatenate([heights for _, heights in peaks]).tolist())
@@ -173,7 +170,7 @@ def _initial_origins(
     return origins[kept], profiles
 
 
-def _density_peaks(votes: Floats, weights: Floats, min_weight: float, *, is_whole_body: bool) -> tuple[Floats, Floats]:
+def _density_peaks(votes: Floats, weights: Floats, min_weight: float) -> tuple[Floats, Floats]:
     """Return the local maxima of the density of weighted votes, (m, 3) LPS mm, and the density there, (m,).
 
     The histogram covers the central 98 % of the votes, because stray votes may lie anywhere.
@@ -184,8 +181,7 @@ def _density_peaks(votes: Floats, weights: Floats, min_weight: float, *, is_whol
         return none
     votes, weights = votes[counts], weights[counts]
     low, high = np.percentile(votes, [1, 99], axis=0) + 3 * _VOTE_SIGMA_MM * np.array([[-1], [1]])
-    corners = _windows(low, high) if is_whole_body else [(low, np.minimum(high, low + _WINDOW_MM))]
-    windows = [_peaks_between(window, votes, weights, min_weight) for window in corners]
+    windows = [_peaks_between(window, votes, weights, min_weight) for window in _windows(low, high)]
     return np.concatenate([peaks for peaks, _ in windows]), np.concatenate([heights for _, heights in windows])
 
 
@@ -203,7 +199,7 @@ def _peaks_between(
     window: tuple[Floats, Floats], votes: Floats, weights: Floats, min_weight: float
 ) -> tuple[Floats, Floats]:
     """Return the peaks of the votes in a window from corner to corner, as `_density_peaks` does."""
-    (low, high), step = window, _DENSITY_SIGMA_MM / 2
+    (low, high), step = window, _DENSITY_SIGMA_MM
     cells = np.rint((votes - low) / step).astype(int)
     shape = np.ceil((high - low) / step).astype(int) + 1
     within = np.all((cells >= 0) & (cells < shape), axis=1)

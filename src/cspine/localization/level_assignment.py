@@ -1,7 +1,7 @@
 """Level assignment: a hidden Markov model over the vertebrae of a scan, from the head down.
 
 Levels are assigned to all vertebrae together. The states are C1 to S1, so that a column is numbered from wherever it is
-anchored: the shape of C1, C2 and T1, the skull, the ribs. The network's class probabilities are the emissions; the
+anchored: the shape of C1, C2 and T1, the skull. The network's class probabilities are the emissions; the
 transitions require that levels follow each other and rate how well the distance and the direction from one vertebra to
 the next agree with those of neighbors. Detections that do not fit into the column are left out. The posterior
 probability says how certain each level is, and which others are possible.
@@ -78,12 +78,11 @@ def assign_levels(
         members, levels = Lattice(detections, settings, unary).decode()
         posterior = level_posterior(detections, settings, members)
     likelihood = posterior[np.arange(len(levels)), levels]
-    is_numbered = has_cervical or (detections.has_numbers and bool((likelihood >= settings.min_certain).all()))
-    if not is_numbered:
+    if not has_cervical and not (likelihood >= settings.min_certain).all():
         return _name_regions(members, posterior)
-    names = _number(levels) if detections.has_numbers else _count(levels)
-    rows = zip(names, posterior, strict=True)
-    alternatives = tuple(_alternatives(_by_name(row, name, detections.has_numbers), name) for name, row in rows)
+    names = _number(levels)
+    by_name = (dict(zip(LEVELS, row.tolist(), strict=True)) for row in posterior)
+    alternatives = tuple(_alternatives(each, name) for each, name in zip(by_name, names, strict=True))
     has_anchor = detections.anchors.skull_base_lps_mm is not None or not _ANCHORS.isdisjoint(names)
     min_certain = settings.min_certain if has_anchor else settings.min_certain_without_anchor
     is_uncertain = (likelihood < min_certain).tolist()
@@ -138,13 +137,6 @@ def _number(levels: Indices) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _count(levels: Indices) -> tuple[str, ...]:
-    """Return the names of levels of which all thoracic ones are alike; they are counted from the first."""
-    n_cervical = int((levels < N_CERVICAL).sum())
-    thoracic = (f"T{number}" for number in range(1, len(levels) - n_cervical + 1))
-    return (*(LEVELS[level] for level in levels[:n_cervical].tolist()), *thoracic)
-
-
 def _name_regions(members: Indices, posterior: Floats) -> LevelSequence:
     """Return a column without cervical vertebrae whose numbers are unknown: regions are its levels."""
     n_lumbar = LEVELS.index("L1")
@@ -159,14 +151,6 @@ def _name_regions(members: Indices, posterior: Floats) -> LevelSequence:
         for name, regional, row in zip(names, by_region, posterior, strict=True)
     )
     return LevelSequence(members, names, confidence, alternatives)
-
-
-def _by_name(row: Floats, name: str, has_numbers: bool) -> dict[str, float]:
-    """Return the posterior of a vertebra by names; a thoracic level that has no number is T1 below C7, and else T."""
-    if has_numbers:
-        return dict(zip(LEVELS, row.tolist(), strict=True))
-    thoracic = name if name.startswith("T") else "T1" if name == VERTEBRAE[-1] else "T"
-    return dict(zip((*VERTEBRAE, thoracic), row.tolist(), strict=True))
 
 
 def _alternatives(by_name: dict[str, float], name: str) -> Alternatives:

@@ -12,9 +12,6 @@ from cspine.spine.level_settings import LEVELS, LevelAssignmentSettings
 N_CLASSES: Final = 11
 """C1 to C7, T1, T2, T3 to T12 as one, and lumbar or sacral as one."""
 
-N_CLASSES_WITHOUT_NUMBERS: Final = 8
-"""C1 to C7, and thoracic: the classes of weights whose states below C7 are not numbered."""
-
 _CLASS_OF_LEVEL: Final = np.array([*range(9), *[9] * 10, *[10] * 6])
 """The class of each of `LEVELS`."""
 
@@ -27,15 +24,12 @@ class AnchorEvidence:
     ----------
     skull_base_lps_mm : (3,) or None
         The lowest part of the skull base above the column; None where no skull is seen.
-    rib_log_odds : (n,) or None
-        Log-likelihood ratio of each detection to carry ribs.
     scanned_above_mm, scanned_below_mm : (n,) or None
         How far the scan goes on above and below each detection's origin along the column. Levels that would lie there
         were missed if the column begins or ends at the detection.
     """
 
     skull_base_lps_mm: Floats | None = None
-    rib_log_odds: Floats | None = None
     scanned_above_mm: Floats | None = None
     scanned_below_mm: Floats | None = None
 
@@ -46,9 +40,9 @@ class Detections:
 
     Attributes
     ----------
-    class_probabilities : (n, classes)
-        Probability of each class for each detection on its own: `N_CLASSES`, or `N_CLASSES_WITHOUT_NUMBERS`. With
-        `n_voxels`, the geometric mean of the voxels' probabilities, which need not sum to 1.
+    class_probabilities : (n, `N_CLASSES`)
+        Probability of each class for each detection on its own. With `n_voxels`, the geometric mean of the
+        voxels' probabilities, which need not sum to 1.
     frames : (n, 4, 4)
         Affines from the detections' frames to LPS mm.
     log_odds : (n,)
@@ -72,28 +66,16 @@ class Detections:
     def __len__(self) -> int:
         return len(self.class_probabilities)
 
-    @property
-    def has_numbers(self) -> bool:
-        """Whether the classes distinguish levels below C7."""
-        return bool(self.class_probabilities.shape[1] == N_CLASSES)
-
-    @property
-    def n_states(self) -> int:
-        """The number of levels that are distinguished; the last one may follow itself."""
-        return len(LEVELS) if self.has_numbers else N_CLASSES_WITHOUT_NUMBERS
-
     def subset(self, members: Indices) -> "Detections":
         """Return some of the detections."""
         a = self.anchors
-        rows = (None if part is None else part[members] for part in (a.rib_log_odds, a.scanned_above_mm))
-        ribs, above = rows
-        below = None if a.scanned_below_mm is None else a.scanned_below_mm[members]
+        above, below = (None if part is None else part[members] for part in (a.scanned_above_mm, a.scanned_below_mm))
         return Detections(
             self.class_probabilities[members],
             self.frames[members],
             self.log_odds[members],
             None if self.n_voxels is None else self.n_voxels[members],
-            AnchorEvidence(a.skull_base_lps_mm, ribs, above, below),
+            AnchorEvidence(a.skull_base_lps_mm, above, below),
             None if self.crop_probabilities is None else self.crop_probabilities[members],
         )
 
@@ -111,19 +93,13 @@ class Detections:
             probabilities = softmax / softmax.sum(axis=1, keepdims=True)
         log_probabilities = np.log(np.maximum(probabilities, settings.min_class_probability))
         if self.crop_probabilities is not None:
-            floor = settings.min_class_probability
-            log_probabilities += settings.crop_weight * np.log(np.maximum(self.crop_probabilities, floor))
-        if self.has_numbers:
-            log_probabilities = log_probabilities[:, _CLASS_OF_LEVEL]
-        ribs = self.anchors.rib_log_odds
-        if ribs is not None:
-            has_ribs = np.array([level.startswith("T") for level in LEVELS[: self.n_states]])
-            log_probabilities = log_probabilities + settings.rib_weight * ribs[:, None] * has_ribs
-        return np.asarray(log_probabilities)
+            ratios = N_CLASSES * np.maximum(self.crop_probabilities, settings.min_class_probability)
+            log_probabilities += settings.crop_weight * np.log(ratios)  # 0 where all classes are equally likely
+        return np.asarray(log_probabilities[:, _CLASS_OF_LEVEL])
 
     def log_start(self, settings: LevelAssignmentSettings, sizes: Floats) -> Floats:
         """Return the log-odds that the column begins at each detection and level, (n, sizes, states)."""
-        n_states, anchors = self.n_states, self.anchors
+        n_states, anchors = len(LEVELS), self.anchors
         prior = self.first_level_log_prior(settings)
         log_odds = np.broadcast_to(prior, (len(self), len(sizes), n_states))
         heights_mm = np.concatenate([[0.0], np.cumsum(settings.spacing_mm[: n_states - 1])])
@@ -142,14 +118,12 @@ class Detections:
     def first_level_log_prior(self, settings: LevelAssignmentSettings) -> Floats:
         """Return the log-prior of the first level, (states,); where none was fitted, all classes are equally likely."""
         if settings.first_level_log_prior:
-            return np.array(settings.first_level_log_prior[: self.n_states])
-        if not self.has_numbers:
-            return np.zeros(self.n_states)
+            return np.array(settings.first_level_log_prior)
         return np.asarray(-np.log(np.bincount(_CLASS_OF_LEVEL)[_CLASS_OF_LEVEL]))
 
     def log_end(self, settings: LevelAssignmentSettings, sizes: Floats) -> Floats:
         """Return the log-odds that the column ends at each detection and level, (n, sizes, states)."""
-        n_states, below_mm = self.n_states, self.anchors.scanned_below_mm
+        n_states, below_mm = len(LEVELS), self.anchors.scanned_below_mm
         if below_mm is None:
             return np.zeros((len(self), len(sizes), n_states))
         depths_mm = np.concatenate([[0.0], np.cumsum(settings.spacing_mm[: n_states - 1][::-1])])

@@ -20,7 +20,7 @@ from cspine.spine.level_settings import LevelAssignmentSettings
 MAX_SKIPPED: Final = 2
 """Successive vertebrae that may be missing."""
 
-SIZES: Final = np.exp(np.linspace(-0.4, 0.4, 9))
+SIZES: Final = np.exp(np.linspace(-0.7, 0.4, 12))
 """Patient sizes that are tried, as factors of the mean distances."""
 
 
@@ -102,6 +102,7 @@ class Lattice:
         for target, log_skip, log_expected in self._steps:
             log_odds = log_ratio - log_expected
             np.square(log_odds, out=log_odds)
+            np.minimum(log_odds, -self.settings.outlier_log_odds, out=log_odds)
             np.subtract(pose + log_skip, log_odds, out=log_odds)
             yield target, above, log_odds
 
@@ -123,7 +124,7 @@ class Lattice:
 
     def _log_skip(self, step: int) -> float:
         """Return the log-odds of the vertebrae that a step passes over; bones below S1 are as rare as those missing."""
-        n_odd = max(step - 1, 0) if step else int(self.detections.has_numbers)
+        n_odd = max(step - 1, 0) if step else 1
         return n_odd * self.settings.skip_log_odds
 
     def _scaled(self, log_distance: Floats) -> Floats:
@@ -164,10 +165,11 @@ class Lattice:
         along = np.einsum("abx,ax->ab", self._ways, down) + np.einsum("abx,bx->ab", self._ways, down)
         cosine = (np.einsum("axy,bxy->ab", frames[:, :3, :3], frames[:, :3, :3]) - 1.0) / 2.0
         direction_deg, rotation_deg = _degrees(along / distance_mm / 2.0), _degrees(cosine)
-        return np.asarray(
+        log_odds = (
             -0.5 * (direction_deg / self.settings.direction_sd_deg) ** 2
             - 0.5 * (rotation_deg / self.settings.rotation_sd_deg) ** 2
         )
+        return np.asarray(np.maximum(log_odds, self.settings.outlier_log_odds))
 
 
 class _Target:

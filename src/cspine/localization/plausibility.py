@@ -36,6 +36,7 @@ from cspine.core.anatomy import VERTEBRAE
 from cspine.core.findings import NotAssessable
 from cspine.core.typing import Floats
 from cspine.localization.cascade.assembly import LocalizedScan
+from cspine.localization.cascade.crops import CROP_MM
 from cspine.localization.coarse import CoarseVolume
 from cspine.localization.level_assignment import relative_size
 from cspine.localization.scan import Scan
@@ -169,14 +170,16 @@ def check_plausibility(
     """
     spine_map, coarse = localized.spine_map, localized.coarse
     cervical = [vertebra for vertebra in spine_map.scanned_vertebrae if vertebra.level in VERTEBRAE]
-    if not spine_map.vertebrae or not templates or coarse is None:
+    if not templates:
         return spine_map
+    if not spine_map.vertebrae or coarse is None:
+        return spine_map if localize is None else _check_nothing(spine_map, scan, templates, localize)
     shape = _compare_shape(spine_map, coarse, templates, has_margin=localize is not None)
     implausible, doubts = _check_map(spine_map, coarse, shape) if cervical else (None, [])
     is_weak = bool(not cervical or doubts or implausible) or not shape.mean >= _MIN_ORIENTED_AGREEMENT
     if localize is not None and (is_weak or not shape.head_margin >= _MIN_HEAD_MARGIN):
         orientations = _ORIENTATIONS if is_weak else _UPSIDE_DOWN
-        around = _crop_around(spine_map, scan)
+        around = _crop_around(spine_map, scan).shrink(CROP_MM)
         refuted, doubted = _check_orientation(shape, around, templates, localize, orientations)
         implausible = refuted or implausible
         doubts += doubted if cervical else []
@@ -186,6 +189,18 @@ def check_plausibility(
     vertebrae = tuple(replace(vertebra, confidence=min(vertebra.confidence, limit)) for vertebra in spine_map.vertebrae)
     sentences = tuple(f"{LEVEL_UNCERTAIN}: {doubt}" for doubt in doubts)
     return replace(spine_map, vertebrae=vertebrae, doubts=(*spine_map.doubts, *sentences), implausible=implausible)
+
+
+def _check_nothing(
+    spine_map: SpineMap,
+    scan: Scan,
+    templates: Mapping[str, OccupancyTemplate],
+    localize: Callable[[Scan], LocalizedScan],
+) -> SpineMap:
+    """Return a map without vertebrae, with the reason if there is a cervical spine in another orientation."""
+    nothing = _Shape(np.empty(0), 0.0, float("nan"))
+    refuted, _ = _check_orientation(nothing, scan.shrink(CROP_MM), templates, localize, _ORIENTATIONS)
+    return replace(spine_map, implausible=refuted)
 
 
 def _check_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tuple[NotAssessable | None, list[str]]:

@@ -124,6 +124,9 @@ class LevelsMetadata(ClassifierMetadata):
         description="Fracture types that occurred at each level; all where a level is absent.",
     )
     localizer_sha256: str = Field(description="SHA-256 of the localizer that made the training views.")
+    evaluated_localizers: tuple[str, ...] = Field(
+        (), description="SHA-256 of later localizers with which the accuracy was measured, and had not fallen."
+    )
     training_patients: tuple[str, ...] = Field((), description="Fingerprints of the training patients.")
     pretrained_sha256: str = Field(
         "", description="SHA-256 of the weights that training was initialized with; empty for none."

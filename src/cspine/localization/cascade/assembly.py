@@ -26,6 +26,16 @@ _PROBE_MM: Final = np.arange(3.0, 300.0, 3.0)
 """Distances along a vertebra's axis at which it is probed whether the scan goes on."""
 
 _MIN_PROBABILITY: Final = 1e-4
+_MIN_NONE_PROBABILITY: Final = 5e-3
+"""Floor of the frame network's probability that there is no vertebra. It leaves the decision on a detection between two
+that are one vertebra apart to the distances."""
+
+_SKULL_BASE_MM: Final = np.array([[-20.0, -15.0, 8.0], [20.0, 25.0, 150.0]])
+"""Where the skull base lies in the frame of the uppermost vertebra, C1 to C7: the condyles and the clivus are above the
+body, the jaws in front and to the sides."""
+
+_MIN_SKULL_VOXELS: Final = 30
+_LOWEST_QUANTILE: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class LocalizedScan:
 
 
 def to_detections(candidates: Candidates, coarse: CoarseVolume) -> Detections:
-    """Return what the level assignment takes of the detections.
+    """Return what the level assignment takes of the detections; what lies outside the scan does not count for levels.
 
     Parameters
     ----------
@@ -77,17 +87,53 @@ def to_detections(candidates: Candidates, coarse: CoarseVolume) -> Detections:
         What the vertebra network saw.
     """
     voxels, instances, refined = candidates.voxels, candidates.instances, candidates.refined
-    is_none = np.clip(refined.probabilities[:, 0], _MIN_PROBABILITY, 1.0 - _MIN_PROBABILITY)
+    is_none = np.clip(refined.probabilities[:, 0], _MIN_NONE_PROBABILITY, 1.0 - _MIN_NONE_PROBABILITY)
     log_odds = np.array([voxels.log_odds(instance) for instance in instances]) + np.log(1.0 / is_none - 1.0)
+    n_scanned = np.array([voxels.is_scanned[instance.members].sum() for instance in instances])
+    fraction = n_scanned / np.array([len(instance.members) for instance in instances])
     above_mm, below_mm = (_scanned_length_mm(refined.frames, sign, coarse) for sign in (1.0, -1.0))
     return Detections(
         class_probabilities=np.array([voxels.mean_probabilities(instance) for instance in instances]),
         frames=refined.frames,
         log_odds=log_odds,
-        n_voxels=np.array([len(instance.members) for instance in instances], np.intp),
-        anchors=AnchorEvidence(scanned_above_mm=above_mm, scanned_below_mm=below_mm),
-        crop_probabilities=refined.probabilities[:, 1:],
+        n_voxels=np.maximum(n_scanned, 1).astype(np.intp),
+        anchors=AnchorEvidence(
+            skull_base_lps_mm=find_skull_base(voxels.head_lps_mm, refined.frames[0]),
+            scanned_above_mm=above_mm,
+            scanned_below_mm=below_mm,
+        ),
+        crop_probabilities=_tempered(refined.probabilities[:, 1:], fraction),
     )
+
+
+def _tempered(probabilities: Floats, weight: Floats) -> Floats:
+    """Return probabilities raised to a weight, (n, classes): little is seen of a vertebra that is mostly cut off."""
+    powers = np.maximum(probabilities, _MIN_PROBABILITY) ** weight[:, None]
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def find_skull_base(head_lps_mm: Floats, frame: Floats) -> Floats | None:
+    """Return how far down the head reaches above a vertebra.
+
+    Parameters
+    ----------
+    head_lps_mm : (m, 3)
+        Voxels of the bones of the head.
+    frame : (4, 4)
+        Affine from the frame of the uppermost vertebra to LPS mm.
+
+    Returns
+    -------
+    (3,) or None
+        The point at that height on the vertebra's axis, LPS mm; None where no head lies above the vertebra.
+    """
+    to_frame = np.linalg.inv(frame)
+    points = head_lps_mm @ to_frame[:3, :3].T + to_frame[:3, 3]
+    low, high = _SKULL_BASE_MM
+    heights = points[np.all((points >= low) & (points <= high), axis=1), 2]
+    if len(heights) < _MIN_SKULL_VOXELS:
+        return None
+    return np.asarray(frame[:3, 3] + float(np.quantile(heights, _LOWEST_QUANTILE)) * frame[:3, 2])
 
 
 def _scanned_length_mm(frames: Floats, sign: float, coarse: CoarseVolume) -> Floats:

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 import scipy
 
-from cspine.core.typing import Floats, Floats32
+from cspine.core.typing import Bools, Floats, Floats32
 from cspine.dicom.hounsfield import AIR_HU
-from cspine.localization.cascade.crops import CROP_SHAPE, crop_affine
+from cspine.localization.cascade.crops import CROP_CLASSES, CROP_SHAPE, crop_affine
 from cspine.localization.coarse import OFFSET_UNIT_MM, network_input
 from cspine.localization.instances import rigid_frame
 from cspine.localization.scan import Scan
@@ -23,6 +23,9 @@ _REPEAT_MM: Final = 3.0
 
 MAX_MOTION_MM: Final = 12.0
 """Farther than this a frame would move to the next vertebra; it stays where it was."""
+
+_EVEN_PROBABILITIES: Final = np.array([0.5, *np.full(len(CROP_CLASSES) - 1, 0.5 / (len(CROP_CLASSES) - 1))])
+"""Probabilities that say nothing: neither whether there is a vertebra, nor which."""
 
 _MIN_VOXEL_PROBABILITY: Final = 0.5
 _MIN_VOXELS: Final = 40
@@ -48,13 +51,32 @@ class RefinedFrames:
     probabilities: Floats
 
 
+def refine_near_neck(frames: Floats, near: Bools, scan: Scan, run_network: RunNetwork) -> RefinedFrames:
+    """Correct the frames of vertebrae that may be cervical or next to them; the others stay, with even probabilities.
+
+    Parameters
+    ----------
+    frames : (n, 4, 4)
+        Affines from the vertebrae's frames to LPS mm.
+    near : (n,) bool
+        Which may be cervical, or T1 or T2.
+    scan, run_network
+        As of `refine_frames`.
+    """
+    moved, probabilities = frames.copy(), np.tile(_EVEN_PROBABILITIES, (len(frames), 1))
+    if near.any():
+        refined = refine_frames(frames[near], scan, run_network)
+        moved[near], probabilities[near] = refined.frames, refined.probabilities
+    return RefinedFrames(moved, probabilities)
+
+
 def refine_frames(frames: Floats, scan: Scan, run_network: RunNetwork) -> RefinedFrames:
     """Correct frames.
 
     Parameters
     ----------
     frames : (n, 4, 4)
-        Affines from the vertebrae's frames to LPS mm.
+        Affines from the vertebrae's frames to LPS mm; at least one.
     scan : Scan
         What was scanned, on voxels of about `cspine.localization.cascade.crops.CROP_MM`.
     run_network : callable

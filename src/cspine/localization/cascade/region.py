@@ -26,8 +26,8 @@ _UPPER, _LOWER = REGION_CLASSES.index("upper cervical"), REGION_CLASSES.index("l
 _MIN_PROBABILITY: Final = 0.35
 """Voxels belong to the neck from this probability on: low, because the vertebra network looks at it once more."""
 
-_MIN_NECK_MM3: Final = 3_000.0
-"""Least volume of bone of a neck: half a vertebra."""
+_MIN_NECK_MM3: Final = 1_000.0
+"""Least volume of bone of a neck: half a vertebra of a small child."""
 
 _MARGIN: Final = 2
 """Voxels around the scan that the region network sees."""
@@ -35,8 +35,11 @@ _MARGIN: Final = 2
 _JOIN_VOXELS: Final = 3
 """Parts of the neck at most twice this far apart are one region."""
 
-_HALF_WIDTH_MM: Final = 90.0
+_HALF_SIZE_MM: Final = np.array([72.0, 90.0])
 """What the vertebra network sees to each side, and to the front and the back, of the middle of the neck."""
+
+_BESIDE_MM: Final = 30.0
+"""What it sees beside the bones of the neck, also of a bent one."""
 
 _ABOVE_MM, _BELOW_MM = 54.0, 84.0
 """What it sees above and below the neck: the skull base, and thoracic vertebrae with their ribs."""
@@ -115,7 +118,9 @@ def find_neck(coarse: CoarseVolume, run_network: RunNetwork) -> NeckRegion | Non
     weights = neck[tuple(index.T)]
     lps = coarse.origin_lps_mm + REGION_MM * index[:, ::-1]
     bottom, top = np.quantile(lps[:, 2], [0.01, 0.99])
-    middle = np.average(lps, axis=0, weights=weights)
-    low = np.array([*(middle[:2] - _HALF_WIDTH_MM), max(bottom - _BELOW_MM, top + _ABOVE_MM - _MAX_LENGTH_MM)])
-    high = np.array([*(middle[:2] + _HALF_WIDTH_MM), top + _ABOVE_MM])
+    middle = np.average(lps, axis=0, weights=weights)[:2]
+    beside = np.quantile(lps[:, :2], [0.01, 0.99], axis=0) + _BESIDE_MM * np.array([[-1.0], [1.0]])
+    first, last = np.minimum(middle - _HALF_SIZE_MM, beside[0]), np.maximum(middle + _HALF_SIZE_MM, beside[1])
+    low = np.array([*first, max(bottom - _BELOW_MM, top + _ABOVE_MM - _MAX_LENGTH_MM)])
+    high = np.array([*last, top + _ABOVE_MM])
     return NeckRegion(low, high, float(volumes[largest]))

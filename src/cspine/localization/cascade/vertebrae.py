@@ -18,9 +18,14 @@ RunNetwork = Callable[[Floats32], tuple[Floats32, Floats32]]
 """Maps an image, (2, k, j, i), to class probabilities, (classes, k, j, i), and coordinates, (6, k, j, i)."""
 
 _VERTEBRAL: Final = slice(1, len(CROP_CLASSES))
+_HEAD: Final = VERTEBRA_CLASSES.index("head")
+
+_N_NEAR_NECK: Final = CROP_CLASSES.index("T2")
+_MIN_NEAR_NECK: Final = 0.05
+"""Vertebrae that are cervical, or T1 or T2, with less than this probability are not looked at closely."""
 
 _MIN_BONE_PROBABILITY: Final = 0.5
-"""Voxels belong to a vertebra from this probability on."""
+"""Voxels belong to a vertebra, or to the head, from this probability on."""
 
 _MAX_BONE_VOXELS: Final = 1_000_000
 """Largest number of voxels of vertebrae: 27 l, of which a skeleton has less than one. A network that predicts more has
@@ -55,6 +60,8 @@ class VertebralVoxels:
         Probability of C1 to C7, T1, T2, thoracic and lumbar; a row sums to the probability of a vertebra at all.
     votes : VoxelVotes
         Where they vote the origins of their vertebrae to be.
+    head_lps_mm : (m, 3)
+        Centers of the voxels of the bones of the head, in LPS mm.
     """
 
     index: Indices
@@ -62,6 +69,7 @@ class VertebralVoxels:
     is_scanned: Bools
     level_probabilities: Floats
     votes: VoxelVotes
+    head_lps_mm: Floats
 
     @property
     def weights(self) -> Floats:
@@ -80,6 +88,11 @@ class VertebralVoxels:
         bone_mm3 = float(self.weights[instance.members].sum()) * self.votes.voxel_mm3
         from_volume = min(2.0 * float(np.log(bone_mm3 / _EVEN_ODDS_MM3)), _MAX_LOG_ODDS)
         return from_volume - 0.5 * (instance.misfit_mm / _MISFIT_SD_MM) ** 2
+
+    def is_near_neck(self, instance: Instance) -> bool:
+        """Return whether an instance may be one of C1 to T2."""
+        mean = self.mean_probabilities(instance)
+        return bool(mean[:_N_NEAR_NECK].sum() >= _MIN_NEAR_NECK * mean.sum())
 
     def mean_probabilities(self, instance: Instance) -> Floats:
         """Return the weighted geometric mean of the probability of each level over an instance's voxels, (11,)."""
@@ -111,7 +124,9 @@ def find_vertebral_voxels(coarse: CoarseVolume, run_network: RunNetwork) -> Vert
     if not 0 < len(index) <= _MAX_BONE_VOXELS:
         return None
     lps = coarse.origin_lps_mm + coarse.spacing_mm * index[:, ::-1]
+    head = np.argwhere((chances[_HEAD] > _MIN_BONE_PROBABILITY) & coarse.scanned_mask)
+    head_lps = coarse.origin_lps_mm + coarse.spacing_mm * head[:, ::-1]
     positions_mm = places[:, is_bone].T.astype(np.float64) * OFFSET_UNIT_MM
     probabilities = levels[:, is_bone].T.astype(np.float64)
     votes = VoxelVotes(lps, positions_mm[:, :3], positions_mm[:, 3:], probabilities, coarse.spacing_mm**3)
-    return VertebralVoxels(index, lps, coarse.scanned_mask[is_bone], probabilities, votes)
+    return VertebralVoxels(index, lps, coarse.scanned_mask[is_bone], probabilities, votes, head_lps)

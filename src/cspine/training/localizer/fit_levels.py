@@ -216,7 +216,6 @@ def _free_numbers(scans: Sequence[LabeledScan]) -> tuple[str, ...]:
         *_NUMBERS,
         *(("voxels_per_vote", "max_votes") if all(part.n_voxels is not None for part in parts) else ()),
         *(("skull_distance_mm", "skull_log_sd") if any(_has_skull(part) for part in parts) else ()),
-        *(("rib_weight",) if any(part.anchors.rib_log_odds is not None for part in parts) else ()),
     )
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from cspine.core.typing import Floats, Floats32
-from cspine.localization.cascade import localizer as module
+from cspine.localization import localizer as module
 from cspine.localization.cascade.crops import CROP_CLASSES, CROP_SHAPE
-from cspine.localization.cascade.localizer import Localizer
 from cspine.localization.cascade.region import REGION_CLASSES, find_neck
 from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES
 from cspine.localization.coarse import OFFSET_UNIT_MM, REGION_MM
+from cspine.localization.localizer import Localizer
 from cspine.localization.scan import Scan
 from cspine.models.metadata import COARSE_MM
 from cspine.spine.level_settings import LEVELS, expected_distance_mm

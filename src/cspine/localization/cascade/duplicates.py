@@ -1,0 +1,68 @@
+"""Parts of one vertebra that were taken for two, recognized by their corrected frames."""
+
+from typing import Final
+
+import numpy as np
+
+from cspine.core.typing import Floats
+from cspine.localization.cascade.frames import RefinedFrames
+from cspine.localization.instances import Instance
+
+_MIN_SEPARATION_MM: Final = 6.0
+"""Corrected frames nearer to each other are of one vertebra; the lowest vertebrae of small patients are 9 mm apart."""
+
+_MIN_SEPARATION_OF_LEVEL_MM: Final = 10.0
+"""The same for two that the frame network takes for one level."""
+
+_MIN_CERTAIN: Final = 0.5
+
+
+def merge_duplicates(
+    instances: list[Instance], refined: RefinedFrames, weights: Floats
+) -> tuple[list[Instance], RefinedFrames]:
+    """Merge instances whose corrected frames coincide, such as a body and an arch that voted for two origins.
+
+    Parameters
+    ----------
+    instances : list of Instance
+        At least one.
+    refined : RefinedFrames
+        The corrected frame of each.
+    weights : (n,)
+        Probability of each voxel to belong to a vertebra.
+
+    Returns
+    -------
+    instances : list of Instance
+        From the head down; a merged one has the voxels of its parts.
+    refined : RefinedFrames
+        A merged one has the frame and the probabilities of its heaviest part.
+    """
+    mass = np.array([weights[instance.members].sum() for instance in instances])
+    origins = refined.frames[:, :3, 3]
+    groups: list[list[int]] = []
+    for number in np.argsort(-mass, kind="stable").tolist():
+        group = next((group for group in groups if _is_one_vertebra(refined, group[0], number)), None)
+        if group is None:
+            groups.append([number])
+        else:
+            group.append(number)
+    groups.sort(key=lambda group: -float(origins[group[0], 2]))
+    merged = [
+        Instance(
+            np.sort(np.concatenate([instances[number].members for number in group])),
+            instances[group[0]].frame,
+            instances[group[0]].misfit_mm,
+        )
+        for group in groups
+    ]
+    heaviest = [group[0] for group in groups]
+    return merged, RefinedFrames(refined.frames[heaviest], refined.probabilities[heaviest])
+
+
+def _is_one_vertebra(refined: RefinedFrames, one: int, other: int) -> bool:
+    distance_mm = float(np.linalg.norm(refined.frames[one, :3, 3] - refined.frames[other, :3, 3]))
+    levels = refined.probabilities[[one, other], 1:]
+    first, second = levels.argmax(axis=1).tolist()
+    is_one_level = first == second and float(levels.max(axis=1).min()) >= _MIN_CERTAIN
+    return distance_mm < (_MIN_SEPARATION_OF_LEVEL_MM if is_one_level else _MIN_SEPARATION_MM)
