@@ -46,7 +46,7 @@ wheel: .venv/.dev
 embedded: .venv/.dev
 	$(BIN)/python -m scripts.make_embedded
 
-# The networks' weights that come with cspine, trained again on phantoms from their seeds (hours).
+# The networks' weights that come with cspine, trained again from their seeds, the localizer with the real CT that CSPINE_REAL_DATA names (hours).
 weights: .venv/.dev
 	$(BIN)/python -m scripts.make_weights $(if $(CSPINE_REAL_DATA),--real "$(CSPINE_REAL_DATA)")
 

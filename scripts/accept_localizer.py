@@ -21,7 +21,7 @@ def main() -> None:
     metadata = LevelsMetadata.model_validate(json.loads(stored.value))
     accepted = metadata.model_copy(update={"evaluated_localizers": (localizer,)})
     stored.value = accepted.model_dump_json()
-    write_bytes(file, model.SerializeToString())
+    write_bytes(file, model.SerializeToString(deterministic=True))
     recipe = read_json(RECIPES / "levels.json")
     write_json(RECIPES / "levels.json", recipe | {"evaluated_localizers": [localizer], "sha256": file_sha256(file)})
     write_checksums()

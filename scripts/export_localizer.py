@@ -4,7 +4,7 @@ Run: ``python -m scripts.export_localizer --runs RUNS --templates T --levels L -
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from cspine.models.metadata import LocalizerMetadata
 from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.training.localizer.networks import NETWORKS, NetworkName
 from cspine.training.localizer.train import export_localizer
-from scripts.localizer_stages import NETWORK_FILE, STAGES
+from scripts.localizer_stages import NETWORK_FILE, NEVER_TRAINED_ON, STAGES
 
 TRAINED_ON: Final = (
     "body phantoms, and real CT: openkbp (Babier et al., ababier/open-kbp, MIT), fullHead (VTK data, Kitware, "
@@ -48,7 +48,13 @@ def last_stage(network: NetworkName) -> str:
 
 
 def export_networks(
-    files: Mapping[NetworkName, Path], templates: Path, levels: Path | None, out: Path, trained_on: str = TRAINED_ON
+    files: Mapping[NetworkName, Path],
+    templates: Path,
+    levels: Path | None,
+    out: Path,
+    trained_on: str = TRAINED_ON,
+    *,
+    without: Sequence[str] = NEVER_TRAINED_ON,
 ) -> None:
     """Write networks to one weights file.
 
@@ -64,6 +70,8 @@ def export_networks(
         File that is written.
     trained_on : str
         Training data, for people.
+    without : sequence of str
+        Real scans that were held out.
     """
     networks = {}
     for name, recipe in NETWORKS.items():
@@ -76,7 +84,7 @@ def export_networks(
         software=__version__,
         training={"stages": stages},
         settings_hash=digest(stages)[:16],
-        data_hash=digest({name: stage["phantoms"] for name, stage in stages.items()})[:16],
+        data_hash=digest([stages, trained_on, [*without]])[:16],
         statement=RESEARCH_USE_ONLY,
         occupancy_templates=read_json(templates),
         level_assignment=LevelAssignmentSettings.model_validate(read_json(levels) if levels else {}),

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from cspine.training.localizer.networks import NetworkName
 
 NETWORK_FILE: Final = "network.pt"
+NEVER_TRAINED_ON: Final = ("pt_83", "pt_88")
+"""Scans of the reference that no shipped network was trained on."""
+
 MAX_VALIDATION: Final = 24
 """Phantoms of the validation set."""
 
@@ -70,7 +73,7 @@ class LocalizerStage:
 
 
 STAGES: Final[dict[str, LocalizerStage]] = {
-    "region-1": LocalizerStage("region", COARSE, {"epochs": 8, "batch_size": 4, "learning_rate": 2e-3, "seed": 2}),
+    "region-1": LocalizerStage("region", COARSE, {"epochs": 15, "batch_size": 4, "learning_rate": 2e-3, "seed": 2}),
     "vertebrae-1": LocalizerStage(
         "vertebrae",
         COARSE,
@@ -86,7 +89,7 @@ STAGES: Final[dict[str, LocalizerStage]] = {
     "frames-1": LocalizerStage(
         "frames",
         FINE,
-        {"epochs": 10, "batch_size": 2, "learning_rate": 1.5e-3, "seed": 7, "schedule": "constant", "ema_decay": 0.998},
+        {"epochs": 14, "batch_size": 2, "learning_rate": 1.5e-3, "seed": 7, "schedule": "constant", "ema_decay": 0.998},
     ),
     "frames-2": LocalizerStage(
         "frames",
@@ -142,7 +145,6 @@ def train_stage(
 
     stage, run = STAGES[name], out / name
     recipe, settings = NETWORKS[stage.network], TrainerSettings(**stage.settings, workers=0)
-    torch.set_num_threads(1)  # two networks are trained side by side; one thread each wastes no time on waiting
     files = [path for sample in stage.phantoms for path in sample_files(data, sample)]
     train, validation = split_samples(files, settings.batch_size)
     train = train + real_files(real, stage, without) * stage.real_repeat
@@ -173,9 +175,9 @@ def real_files(real: Path | None, stage: LocalizerStage, without: Sequence[str])
     if not stage.real_repeat:
         return []
     folder = None if real is None else real / ("fine" if stage.network == "frames" else "coarse")
-    files = [] if folder is None else [path for path in sorted(folder.glob("*.npz")) if path.stem not in without]
+    files = [] if folder is None else sorted(folder.glob("*.npz"))
     if not files:
-        raise InputError(
-            f"{folder}: holds no real scans; write them with scripts.make_real_samples and name the folder"
-        )
-    return files
+        raise InputError(f"{folder or '--real'}: holds no real scans; write them with scripts.make_real_samples")
+    if unknown := sorted({*without} - {path.stem for path in files}):
+        raise InputError(f"{', '.join(unknown)}: to be held out, but not among the real scans; check the names")
+    return [path for path in files if path.stem not in without]

@@ -1,6 +1,6 @@
 """Write the localizer's training samples of real scans, from the frames that readers marked.
 
-Run: ``python -m scripts.make_real_samples --real DIR --templates WEIGHTS --out runs/weights/real``.
+Run: ``python -m scripts.make_real_samples --real DIR --templates JSON --out runs/weights/real``.
 """
 
 import argparse

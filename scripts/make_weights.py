@@ -144,14 +144,16 @@ def make_localizer(work: Path, real: Path | None) -> None:
     from cspine.training.localizer.examples import write_phantom_set
     from cspine.training.localizer.networks import NETWORKS
     from scripts.export_localizer import export_networks, last_stage
-    from scripts.localizer_stages import COARSE, FINE, NETWORK_FILE, train_stage
+    from scripts.localizer_stages import COARSE, FINE, NETWORK_FILE, NEVER_TRAINED_ON, train_stage
     from scripts.localizer_stages import STAGES as LOCALIZER_STAGES
     from scripts.make_real_samples import write_real_samples
     from scripts.make_templates import write_templates
 
     if real is None:
-        raise SystemExit("the localizer is trained on real CT, too; name its folder by --real")
-    progress, data, runs = log_progress(work / "localizer.log"), work / "localizer", work / "localizer"
+        raise SystemExit(
+            "the localizer is trained on real CT, too; name its folder by --real, or CSPINE_REAL_DATA=DIR make weights"
+        )
+    progress, data = log_progress(work / "localizer.log"), work / "localizer"
     for sample in (*COARSE, *FINE):
         write_phantom_set(
             data / sample.folder,
@@ -166,14 +168,14 @@ def make_localizer(work: Path, real: Path | None) -> None:
     write_templates(sorted((data / COARSE[0].folder).glob("*.npz")), templates)
     write_real_samples(real, templates, data / "real")
     for name in LOCALIZER_STAGES:
-        train_stage(name, data, runs, real=data / "real", progress=progress)
-    networks = {network: runs / last_stage(network) / NETWORK_FILE for network in NETWORKS}
+        train_stage(name, data, data, real=data / "real", without=NEVER_TRAINED_ON, progress=progress)
+    networks = {network: data / last_stage(network) / NETWORK_FILE for network in NETWORKS}
     export_networks(networks, templates, None, weights)
     recipe = {
         "stages": {name: asdict(stage) for name, stage in LOCALIZER_STAGES.items()},
-        "seconds_of_training": sum(save_curves(runs / name, f"localizer-{name}") for name in LOCALIZER_STAGES),
+        "seconds_of_training": sum(save_curves(data / name, f"localizer-{name}") for name in LOCALIZER_STAGES),
     }
-    ship(runs, "localizer", recipe, BODY_GENERATOR)
+    ship(data, "localizer", recipe, BODY_GENERATOR)
 
 
 def make_levels(work: Path) -> None:

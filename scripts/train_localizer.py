@@ -7,6 +7,8 @@ Run: ``python -m scripts.train_localizer vertebrae-2 --data DIR --out RUNS --rea
 import argparse
 from pathlib import Path
 
+import torch
+
 from scripts.localizer_stages import STAGES, train_stage
 
 
@@ -18,6 +20,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder of samples of real scans")
     parser.add_argument("--without", nargs="*", default=[], help="real scans that are held out")
     options = parser.parse_args()
+    torch.set_num_threads(1)  # networks are trained side by side; one thread each wastes no time on waiting
     print(train_stage(options.stage, options.data, options.out, real=options.real, without=options.without))
 
 

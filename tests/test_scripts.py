@@ -37,7 +37,8 @@ def test_phantom_settings_are_valid(settings: dict[str, Any]) -> None:
 def test_localizer_stages_are_those_of_the_recipe(name: str) -> None:
     stage, recipe = LOCALIZER_STAGES[name], _recipe("localizer")["stages"][name]
 
-    assert TrainerSettings(**stage.settings).epochs == stage.settings["epochs"]
+    rows = (RECIPES / f"localizer-{name}-curves.csv").read_text("utf-8").splitlines()
+    assert len(rows) - 1 == TrainerSettings(**stage.settings).epochs
     assert json.loads(json.dumps(asdict(stage))) == recipe
     assert stage.init is None or LOCALIZER_STAGES[stage.init].network == stage.network
 
@@ -49,8 +50,10 @@ def test_stages_on_real_scans_say_what_they_miss(tmp_path: Path) -> None:
         (tmp_path / "fine" / f"{scan}.npz").touch()
 
     assert [path.stem for path in real_files(tmp_path, stage, ["a"])] == ["b"]
-    with pytest.raises(InputError, match="holds no real scans"):
-        real_files(tmp_path, stage, ["a", "b"])
+    with pytest.raises(InputError, match="pt_1: to be held out, but not among the real scans"):
+        real_files(tmp_path, stage, ["pt_1"])
+    with pytest.raises(InputError, match="--real: holds no real scans"):
+        real_files(None, stage, [])
     assert not real_files(None, LOCALIZER_STAGES["frames-1"], [])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.localization.prediction import Prediction, predict_volume, refused
-from benchmarks.localization.scans import REAL_SCANS, SCAN_OF, RealScan
+from benchmarks.localization.scans import REAL_SCANS, SCANS_BY_NAME, RealScan
 from benchmarks.localization.scoring import CaseScore, score
 from benchmarks.localization.truth import REFERENCE, ScanTruth, read_truth, truth_in
 from benchmarks.localization.variants import AS_IS, CUTS, FIELD_CROP, Variant
@@ -119,7 +119,11 @@ def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> 
     ------
     OutputTakenError
         The folder holds the run of another localizer.
+    InputError
+        A scan that is held out has no such name.
     """
+    if unknown := sorted({*run.held_out} - {*SCANS_BY_NAME}):
+        raise InputError(f"{', '.join(unknown)}: no scans of the benchmark; its names are {', '.join(SCANS_BY_NAME)}")
     scans = [scan for scan in REAL_SCANS if scan.exists(run.real)]
     identity = {
         "localizer": load_localizer(run.localizer).sha256,
@@ -129,7 +133,7 @@ def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> 
     outcomes = parallel_map(
         partial(_run_scan, run),
         [scan.name for scan in scans],
-        is_done=lambda name: run.is_done(SCAN_OF[name]),
+        is_done=lambda name: run.is_done(SCANS_BY_NAME[name]),
         workers=workers,
         stage="real scans",
         progress=progress,
@@ -140,7 +144,7 @@ def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> 
 
 def _run_scan(run: RealRun, name: str) -> None:
     """Predict a scan and its variants; after a change of its landmarks, only those that depend on them."""
-    scan = SCAN_OF[name]
+    scan = SCANS_BY_NAME[name]
     localizer = run.load_localizer(scan)
     landmarks = run.landmarks(scan)
     points = {name: np.array(point) for name, point in landmarks.items()}

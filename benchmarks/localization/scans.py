@@ -120,5 +120,5 @@ REAL_SCANS: Final = (
 )  # fmt: skip
 """All scans, necks first."""
 
-SCAN_OF: Final = {scan.name: scan for scan in REAL_SCANS}
+SCANS_BY_NAME: Final = {scan.name: scan for scan in REAL_SCANS}
 """Scans by name: processes are given names, because variants hold functions, which cannot be sent to them."""

@@ -66,15 +66,15 @@ class Truth:
         low, high = region.network_box(self.scan)
         assert tuple(np.round((high - low) / COARSE_MM).astype(int)[::-1]) == shape
         points = self._points(shape, low + COARSE_MM / 2, COARSE_MM)
-        chances = np.zeros((len(VERTEBRA_CLASSES), *shape), np.float32)
-        places = np.zeros((6, *shape), np.float32)
+        probabilities = np.zeros((len(VERTEBRA_CLASSES), *shape), np.float32)
+        positions = np.zeros((6, *shape), np.float32)
         for level, origin in origins(self.levels).items():
             name = level if level in VERTEBRA_CLASSES else "thoracic" if level[0] == "T" else "lumbar"
             near = np.linalg.norm(points - origin, axis=-1) < RADIUS_MM
-            chances[VERTEBRA_CLASSES.index(name)][near] = 0.97
+            probabilities[VERTEBRA_CLASSES.index(name)][near] = 0.97
             offsets = (origin - points[near]).T / OFFSET_UNIT_MM
-            places[:, near] = np.concatenate([offsets, -offsets])
-        return chances, places
+            positions[:, near] = np.concatenate([offsets, -offsets])
+        return probabilities, positions
 
     def align_frames(self, crops: Floats32) -> tuple[Floats32, Floats32]:
         levels = np.full((len(crops), len(CROP_CLASSES)), 1e-3, np.float32)

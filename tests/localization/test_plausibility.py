@@ -152,6 +152,19 @@ def test_a_skull_lies_above_c1() -> None:
     assert not check(spine, tall).doubts
 
 
+def test_no_skull_is_missed_above_the_end_of_the_scan() -> None:
+    """The network sees a margin of air beyond the scan."""
+    spine = column(("C1", *LEVELS))
+    coarse = render(spine)
+    scanned = np.ones((90, 50, 50), bool)
+    scanned[60:] = False
+    padded = CoarseVolume(
+        np.concatenate([coarse.hu, np.full((20, 50, 50), -1024, np.int16)]), coarse.origin_lps_mm, scanned
+    )
+
+    assert not check(spine, padded).doubts
+
+
 @pytest.mark.parametrize("axes", [(1, 2), (0, 2)], ids=["prone", "upside-down"])
 def test_a_patient_who_lies_otherwise_than_stated_is_not_answered(axes: tuple[int, int]) -> None:
     with resources.as_file(resources.files("cspine.phantom").joinpath("embedded", "study.zip")) as study:

@@ -27,7 +27,7 @@ _DENSITY_SIGMA_MM: Final = 2.0
 _MAX_VOTE_DISTANCE_MM: Final = 12.0
 """Votes farther from every origin than this belong to no vertebra."""
 
-_MIN_SEPARATION_MM: Final = 6.0
+MIN_SEPARATION_MM: Final = 6.0
 """Origins nearer to each other are of one vertebra; the lowest vertebrae of small patients are 9 mm apart."""
 
 _MIN_SPLIT_MM: Final = 10.0
@@ -208,7 +208,7 @@ def _peaks_between(
     histogram = np.zeros(shape)
     np.add.at(histogram, tuple(cells[within].T), weights[within])
     density = scipy.ndimage.gaussian_filter(histogram, _DENSITY_SIGMA_MM / step, mode="constant")
-    highest = scipy.ndimage.maximum_filter(density, size=int(2 * _MIN_SEPARATION_MM / step) | 1)
+    highest = scipy.ndimage.maximum_filter(density, size=int(2 * MIN_SEPARATION_MM / step) | 1)
     # A quarter of the peak density of the smallest vertebra, with votes scattered twice as far as usual.
     floor = min_weight / ((2 * np.pi) ** 1.5 * (2 * _VOTE_SIGMA_MM / step) ** 3) / 4
     peaks = np.argwhere((density == highest) & (density > floor))
@@ -246,7 +246,7 @@ def _non_max_suppress(origins: Floats, weights: list[float]) -> list[int]:
     """Return the indices of the origins without a heavier one nearer than the minimum separation."""
     kept: list[int] = []
     for number in np.argsort(weights)[::-1].tolist():
-        if all(np.linalg.norm(origins[number] - origins[other]) >= _MIN_SEPARATION_MM for other in kept):
+        if all(np.linalg.norm(origins[number] - origins[other]) >= MIN_SEPARATION_MM for other in kept):
             kept.append(number)
     return kept
 

@@ -19,10 +19,10 @@ discs
 surroundings
     A skull lies above C1 where the scan reaches so far.
 
-Thresholds were chosen on the project's phantoms and on public real CT, each also rotated, mirrored and scaled
-(docs/concepts/localization.md has the table): true necks have an agreement of 0.33 to 0.60, necks of a false
-orientation 0.25 to 0.48, thoracic and lumbar vertebrae 0.12 to 0.40, vertebrae scaled by 0.6 and by 1.7 at most 0.34
-and 0.26.
+Thresholds were chosen on the project's phantoms and on public real CT, each also rotated, mirrored and scaled, with the
+localizer of 0.2 (docs/concepts/localization.md has the table): true necks had an agreement of 0.33 to 0.60, necks of a
+false orientation 0.25 to 0.48, thoracic and lumbar vertebrae 0.12 to 0.40, vertebrae scaled by 0.6 and by 1.7 at most
+0.34 and 0.26.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ import numpy as np
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.findings import NotAssessable
 from cspine.core.typing import Floats
-from cspine.localization.cascade.assembly import LocalizedScan
+from cspine.localization.cascade.assembly import LOWEST_TEMPLATE, LocalizedScan
 from cspine.localization.cascade.crops import CROP_MM
 from cspine.localization.coarse import CoarseVolume
 from cspine.localization.level_assignment import relative_size
@@ -98,8 +98,6 @@ _BODY_WINDOW_HU: Final = (0.0, 800.0)
 
 _MARGIN_MM: Final = 80.0
 """Other orientations are tried within this distance of the spine from side to side and front to back."""
-
-_LOWEST_TEMPLATE: Final = "T2"
 
 _SHIFTS_MM: Final = np.array([[0.0, y, z] for y in (-6, -3, 0, 3, 6) for z in (-6, -3, 0, 3, 6)])
 """Shifts over which a template is aligned before it is compared with its mirror image, (n, 3)."""
@@ -282,7 +280,7 @@ def _compare_shape(
     agreements, margins, total = [], [], 0.0
     for vertebra in spine_map.scanned_vertebrae:
         is_known = vertebra.level in templates
-        template = templates.get(vertebra.level, templates.get(_LOWEST_TEMPLATE))
+        template = templates.get(vertebra.level, templates.get(LOWEST_TEMPLATE))
         if template is None:
             continue
         agreement = template.agreement(vertebra.frame_lps, coarse.sample)
@@ -340,7 +338,7 @@ def _lacks_skull(spine_map: SpineMap, coarse: CoarseVolume) -> bool:
     low, high = (
         round((atlas.frame_lps[2, 3] + above_mm - coarse.origin_lps_mm[2]) / COARSE_MM) for above_mm in _SKULL_ABOVE_MM
     )
-    if low < 0 or high > len(coarse.hu):
+    if low < 0 or high > len(coarse.hu) or not coarse.scanned_mask[low:high].any(axis=(1, 2)).all():
         return False
     area_mm2 = float(np.count_nonzero(coarse.hu[low:high] > _SKULL_HU)) * COARSE_MM**2 / (high - low)
     return bool(area_mm2 < _MIN_SKULL_MM2)

@@ -83,7 +83,9 @@ class LevelAssignmentSettings(BaseModel):
         2.5, description="The posterior log-probabilities are divided by it; above 1 they become less certain."
     )
     first_level_log_prior: tuple[float, ...] = Field(
-        (), description="Log-probability that a column begins with each level, C1 to S1; equal where empty."
+        (),
+        description="Log-probability that a column begins with each level, C1 to S1; where empty, all classes of "
+        "levels are equally likely.",
     )
     skull_distance_mm: PositiveNumber = Field(
         10.7, description="Distance in adults from the origin of C1 up to the lowest part of the skull base."

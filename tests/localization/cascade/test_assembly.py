@@ -3,7 +3,7 @@
 import numpy as np
 
 from cspine.core.typing import Floats
-from cspine.localization.cascade.assembly import find_skull_base
+from cspine.localization.cascade.assembly import find_skull_base, tempered
 
 FRAME = np.eye(4)
 FRAME[:3, 3] = 10.0, -20.0, 100.0
@@ -42,3 +42,13 @@ def test_jaws_and_a_few_voxels_are_no_skull_base() -> None:
     assert find_skull_base(JAW, FRAME) is None
     assert find_skull_base(CONDYLES[:20], FRAME) is None
     assert find_skull_base(np.empty((0, 3)), FRAME) is None
+
+
+def test_a_vertebra_that_is_cut_off_says_less_about_its_level() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1]] * 3)
+
+    whole, half, outside = tempered(probabilities, np.array([1.0, 0.5, 0.0]))
+
+    np.testing.assert_allclose(whole, probabilities[0])
+    assert 1 / 3 < half[0] < 0.7
+    np.testing.assert_allclose(outside, 1 / 3)

@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from cspine.core.typing import Floats, Floats32
 from cspine.localization.cascade.crops import CROP_CLASSES, CROP_SHAPE, crop_affine
-from cspine.localization.cascade.frames import MAX_MOTION_MM, crop_input, refine_frames
+from cspine.localization.cascade.frames import MAX_MOTION_MM, crop_input, refine_frames, refine_near_neck
 from cspine.localization.coarse import OFFSET_UNIT_MM
 from cspine.localization.scan import Scan
 
@@ -84,3 +84,16 @@ def test_crops_say_what_was_not_scanned() -> None:
     assert image.shape == (2, *CROP_SHAPE)
     assert 0.2 < image[1].mean() < 0.8
     assert (image[0][image[1] == 0.0] == -1.0).all()
+
+
+def test_vertebrae_far_from_the_neck_stay_and_say_nothing_about_levels() -> None:
+    frames = np.stack([frame_at(TRUTH_MM + 2.0), frame_at(TRUTH_MM + 2.0)])
+
+    refined = refine_near_neck(frames, np.array([True, False]), scan_with_a_bead(), look_for_the_bead)
+    none_near = refine_near_neck(frames, np.array([False, False]), scan_with_a_bead(), look_for_the_bead)
+
+    assert np.linalg.norm(refined.frames[0, :3, 3] - TRUTH_MM) < 0.3
+    np.testing.assert_array_equal(refined.frames[1], frames[1])
+    np.testing.assert_array_equal(none_near.frames, frames)
+    assert refined.probabilities[1, 0] == 0.5
+    assert np.ptp(refined.probabilities[1, 1:]) == 0.0

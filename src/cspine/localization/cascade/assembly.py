@@ -20,7 +20,7 @@ from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate
 from cspine.spine.spine_map import SpineMap, Vertebra, VertebraLabelMap
 
-_LOWEST_TEMPLATE: Final = "T2"
+LOWEST_TEMPLATE: Final = "T2"
 
 _PROBE_MM: Final = np.arange(3.0, 300.0, 3.0)
 """Distances along a vertebra's axis at which it is probed whether the scan goes on."""
@@ -102,11 +102,11 @@ def to_detections(candidates: Candidates, coarse: CoarseVolume) -> Detections:
             scanned_above_mm=above_mm,
             scanned_below_mm=below_mm,
         ),
-        crop_probabilities=_tempered(refined.probabilities[:, 1:], fraction),
+        crop_probabilities=tempered(refined.probabilities[:, 1:], fraction),
     )
 
 
-def _tempered(probabilities: Floats, weight: Floats) -> Floats:
+def tempered(probabilities: Floats, weight: Floats) -> Floats:
     """Return probabilities raised to a weight, (n, classes): little is seen of a vertebra that is mostly cut off."""
     powers = np.maximum(probabilities, _MIN_PROBABILITY) ** weight[:, None]
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
@@ -196,7 +196,7 @@ def _measure(
     to_frame = np.linalg.inv(frame)
     frame_mm = voxels.lps_mm[members] @ to_frame[:3, :3].T + to_frame[:3, 3]
     half_mm = np.cbrt(voxels.votes.voxel_mm3) / 2
-    template = templates.get(level, templates.get(_LOWEST_TEMPLATE))
+    template = templates.get(level, templates.get(LOWEST_TEMPLATE))
     if template is not None:
         scanned_fraction = template.scanned_fraction(frame, scan.covers)
     else:

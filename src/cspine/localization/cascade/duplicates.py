@@ -6,13 +6,11 @@ import numpy as np
 
 from cspine.core.typing import Floats
 from cspine.localization.cascade.frames import RefinedFrames
-from cspine.localization.instances import Instance
-
-_MIN_SEPARATION_MM: Final = 6.0
-"""Corrected frames nearer to each other are of one vertebra; the lowest vertebrae of small patients are 9 mm apart."""
+from cspine.localization.instances import MIN_SEPARATION_MM, Instance
 
 _MIN_SEPARATION_OF_LEVEL_MM: Final = 10.0
-"""The same for two that the frame network takes for one level."""
+"""Corrected frames nearer to each other are of one vertebra if the frame network takes both for one level; otherwise
+`cspine.localization.instances.MIN_SEPARATION_MM` holds for them as for origins."""
 
 _MIN_CERTAIN: Final = 0.5
 
@@ -65,4 +63,4 @@ def _is_one_vertebra(refined: RefinedFrames, one: int, other: int) -> bool:
     levels = refined.probabilities[[one, other], 1:]
     first, second = levels.argmax(axis=1).tolist()
     is_one_level = first == second and float(levels.max(axis=1).min()) >= _MIN_CERTAIN
-    return distance_mm < (_MIN_SEPARATION_OF_LEVEL_MM if is_one_level else _MIN_SEPARATION_MM)
+    return distance_mm < (_MIN_SEPARATION_OF_LEVEL_MM if is_one_level else MIN_SEPARATION_MM)

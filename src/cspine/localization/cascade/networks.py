@@ -12,7 +12,7 @@ from cspine.models.metadata import LocalizerMetadata
 from cspine.models.weights import Weights
 
 INPUTS: Final = ("region", "image", "crops")
-OUTPUTS: Final = ("regions", "chances", "places", "levels", "voxels")
+OUTPUTS: Final = ("regions", "probabilities", "positions", "levels", "voxels")
 """Names in the ONNX file: class probabilities of the region network; class probabilities and coordinates of the
 vertebra network; class probabilities of the frame network, and of voxels the probability of the vertebra and the
 position in it."""
@@ -50,8 +50,8 @@ class LocalizerNetworks:
 
     def find_vertebrae(self, image: Floats32) -> tuple[Floats32, Floats32]:
         """Run the vertebra network: (2, k, j, i) to class probabilities and coordinates of the same voxels."""
-        chances, places = self._run(("chances", "places"), "image", image[None])
-        return chances[0], places[0]
+        probabilities, positions = self._run(("probabilities", "positions"), "image", image[None])
+        return probabilities[0], positions[0]
 
     def align_frames(self, crops: Floats32) -> tuple[Floats32, Floats32]:
         """Run the frame network: (n, 2, k, j, i) to class probabilities, (n, classes), and voxels, (n, 4, k, j, i)."""

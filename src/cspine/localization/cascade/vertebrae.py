@@ -117,16 +117,16 @@ def find_vertebral_voxels(coarse: CoarseVolume, run_network: RunNetwork) -> Vert
     VertebralVoxels or None
         None where there is no voxel of a vertebra, or implausibly many.
     """
-    chances, places = run_network(network_input(coarse.hu, coarse.scanned_mask))
-    levels = chances[_VERTEBRAL]
+    outputs, positions = run_network(network_input(coarse.hu, coarse.scanned_mask))
+    levels = outputs[_VERTEBRAL]
     is_bone = levels.sum(axis=0) > _MIN_BONE_PROBABILITY
     index = np.argwhere(is_bone)
     if not 0 < len(index) <= _MAX_BONE_VOXELS:
         return None
     lps = coarse.origin_lps_mm + coarse.spacing_mm * index[:, ::-1]
-    head = np.argwhere((chances[_HEAD] > _MIN_BONE_PROBABILITY) & coarse.scanned_mask)
+    head = np.argwhere((outputs[_HEAD] > _MIN_BONE_PROBABILITY) & coarse.scanned_mask)
     head_lps = coarse.origin_lps_mm + coarse.spacing_mm * head[:, ::-1]
-    positions_mm = places[:, is_bone].T.astype(np.float64) * OFFSET_UNIT_MM
+    positions_mm = positions[:, is_bone].T.astype(np.float64) * OFFSET_UNIT_MM
     probabilities = levels[:, is_bone].T.astype(np.float64)
     votes = VoxelVotes(lps, positions_mm[:, :3], positions_mm[:, 3:], probabilities, coarse.spacing_mm**3)
     return VertebralVoxels(index, lps, coarse.scanned_mask[is_bone], probabilities, votes, head_lps)

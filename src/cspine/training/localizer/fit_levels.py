@@ -197,7 +197,7 @@ def negative_log_likelihood(scans: Sequence[LabeledScan], settings: LevelAssignm
     for scan in scans:
         members = np.array(scan.members, dtype=np.intp)
         posterior = level_posterior(scan.detections, settings, members)
-        truth = [min(LEVELS.index(scan.levels[member] or ""), posterior.shape[1] - 1) for member in members.tolist()]
+        truth = [LEVELS.index(scan.levels[member] or "") for member in members.tolist()]
         total -= float(np.log(np.maximum(posterior[np.arange(len(truth)), truth], _MIN_PROBABILITY)).sum())
     return total
 
@@ -251,8 +251,6 @@ def _fit_spacing(scans: Sequence[LabeledScan], start: LevelAssignmentSettings) -
 def _fit_first_level(scans: Sequence[LabeledScan], start: LevelAssignmentSettings) -> tuple[float, ...]:
     """Return the log-probability that a scan begins with each level, smoothed by the start's."""
     prior = np.exp(scans[0].detections.first_level_log_prior(start))
-    if len(prior) < len(LEVELS):
-        return start.first_level_log_prior
     first = [LEVELS.index(scan.levels[scan.members[0]] or "") for scan in scans]
     counts = np.bincount(first, minlength=len(LEVELS)) + _PRIOR_SCANS * prior / prior.sum()
     return tuple(np.log(counts / counts.sum()).tolist())
