@@ -156,7 +156,7 @@ def _label_real(run: RealRun, name: str) -> LabeledScan | None:
     truth = read_truth(scan.name, run.real, run.reference)
     if truth.vertebrae is None:
         return None
-    localizer = load_localizer(run.held_out.get(scan.name, run.localizer))
+    localizer = run.load_localizer(scan)
     points = {level: each.point_lps_mm for level, each in truth.vertebrae.items() if level in LEVELS}
     known = {level: point for level, point in points.items() if point is not None}
     return _label(localizer, scan.load(run.real, localizer), known, is_complete=False)

@@ -22,6 +22,7 @@ from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.localization.compiler import VolumeLocalizer
 from cspine.localization.loading import load_localizer
+from cspine.localization.localizer import Localizer
 
 FOLDER: Final = "real"
 """Folder of the predictions below that of the run."""
@@ -91,7 +92,7 @@ class RealRun:
         landmarks = read_truth(scan.name, self.real, self.reference).landmarks()
         return {name: np.round(point, 1).tolist() for name, point in landmarks.items()}
 
-    def load_localizer(self, scan: RealScan) -> VolumeLocalizer:
+    def load_localizer(self, scan: RealScan) -> Localizer:
         """Load the localizer of a scan: the one that was trained without it where there is one."""
         return load_localizer(self.held_out.get(scan.name, self.localizer))
 

@@ -12,12 +12,10 @@ import numpy as np
 from cspine.core.anatomy import VERTEBRAE, Level
 from cspine.core.typing import Floats
 from cspine.localization.level_assignment import relative_size
+from cspine.localization.level_evidence import HALF_BODY_MM
 from cspine.spine.level_settings import expected_distance_mm
 from cspine.spine.occupancy_template import IsInside
 from cspine.spine.spine_map import Vertebra
-
-_HALF_BODY_MM: Final = 6.0
-"""Half the height of a vertebral body; a level lies within the scan where its body does."""
 
 _SIZE_RANGE: Final = (0.67, 1.5)
 """Patient sizes that are plausible, as factors of an adult's distances: a child of two years, and a giant."""
@@ -65,7 +63,7 @@ def _expected_body(nearest: Vertebra, level: Level, size: float) -> Floats:
     is_above = VERTEBRAE.index(level) < VERTEBRAE.index(nearest.level)
     pair = (level, nearest.level) if is_above else (nearest.level, level)
     distance_mm = size * expected_distance_mm(*pair) * (1.0 if is_above else -1.0)
-    heights_mm = distance_mm + _HALF_BODY_MM * np.array([-1.0, 0.0, 1.0])
+    heights_mm = distance_mm + HALF_BODY_MM * np.array([-1.0, 0.0, 1.0])
     return np.asarray(nearest.frame_lps[:3, 3] + heights_mm[:, None] * nearest.frame_lps[:3, 2])
 
 

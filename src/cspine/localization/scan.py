@@ -100,7 +100,7 @@ class Scan:
             source = source.crop(low - 2 * spacing_mm, high + 2 * spacing_mm)
         blocks, blocks_affine = block_means(source.hu, source.affine_lps, spacing_mm)
         hu = _resample(blocks, np.linalg.inv(blocks_affine) @ affine, (k, j, i))
-        scanned = self._centers_scanned(affine, (k, j, i))
+        scanned = self.centers_scanned(affine, (k, j, i))
         hu[~scanned] = AIR_HU
         return CoarseVolume(np.rint(hu).astype(np.int16), origin, scanned, spacing_mm)
 
@@ -120,8 +120,16 @@ class Scan:
         k, j, i = (slice(*ends) for ends in zip(start.tolist(), stop.tolist(), strict=True))
         return Scan(self.hu[k, j, i], affine)
 
-    def _centers_scanned(self, affine: Floats, shape: tuple[int, int, int]) -> Bools:
-        """Return which voxels of a grid have their centers in the scan."""
+    def centers_scanned(self, affine: Floats, shape: tuple[int, int, int]) -> Bools:
+        """Return which voxels of a grid have their centers in the scan.
+
+        Parameters
+        ----------
+        affine : (4, 4)
+            From ``[k, j, i, 1]`` of the grid to LPS mm.
+        shape : (int, int, int)
+            Shape of the grid.
+        """
         scanned = np.ones(shape, np.bool_)
         axes = np.ogrid[tuple(slice(count) for count in shape)]
         for row, count in zip(self._to_index @ affine, self.hu.shape, strict=False):

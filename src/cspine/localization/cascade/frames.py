@@ -96,17 +96,13 @@ def refine_frames(frames: Floats, scan: Scan, run_network: RunNetwork) -> Refine
 
 def crop_input(frame: Floats, scan: Scan) -> Floats32:
     """Return the frame network's input for one vertebra, (2, k, j, i)."""
-    to_index = np.linalg.inv(scan.affine_lps) @ crop_affine(frame)
+    affine = crop_affine(frame)
+    to_index = np.linalg.inv(scan.affine_lps) @ affine
     hu = np.empty(CROP_SHAPE, np.float32)
     scipy.ndimage.affine_transform(
         scan.hu, to_index[:3, :3], to_index[:3, 3], CROP_SHAPE, output=hu, order=1, mode="constant", cval=AIR_HU
     )
-    axes = np.ogrid[tuple(slice(count) for count in CROP_SHAPE)]
-    scanned = np.ones(CROP_SHAPE, np.bool_)
-    for row, count in zip(to_index, scan.hu.shape, strict=False):
-        at = row[3] + sum(along * step for along, step in zip(row[:3].tolist(), axes, strict=True))
-        scanned &= (at >= -0.5) & (at <= count - 0.5)
-    return network_input(hu, scanned)
+    return network_input(hu, scan.centers_scanned(affine, CROP_SHAPE))
 
 
 def _fit(frame: Floats, voxels: Floats32) -> Floats:
