@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 import cspine
 from cspine.cli import app
 from cspine.core.anatomy import TARGETS, VERTEBRAE, Level
+from cspine.core.not_assessable import REMEDIES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -336,7 +337,8 @@ def test_error_codes_of_the_source_are_documented() -> None:
     raised = set(re.findall(r'NotAssessableError\(\s*"([a-z-]+)"', source))
 
     assert raised >= {"too-thick", "no-cervical-spine"}
-    for code in raised:
+    assert raised <= set(REMEDIES)
+    for code in REMEDIES:
         assert f"| `{code}` |" in page, code
 
 

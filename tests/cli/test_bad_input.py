@@ -80,9 +80,11 @@ def test_a_truncated_file_refuses_the_study_by_name(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
     result = run("predict", tmp_path / "in", "--weights", "baseline-cnn", "--out", tmp_path / "out")
+    strict = run("predict", tmp_path / "in", "--weights", "baseline-cnn", "--out", tmp_path / "out", "--strict")
 
-    assert result.exit_code == 1
+    assert (result.exit_code, strict.exit_code) == (0, 1)  # that it is not assessable is an answer
     assert "a 5.0 mm gap" in result.stderr
+    assert "what would help: send the complete series, with the slices that are missing" in result.stderr
     assert "1 file of the study could not be read, first: 7.dcm: is cut off within its pixels" in result.stderr
     assert '"code": "geometry"' in (tmp_path / "out" / "findings.json").read_text()
 
@@ -92,7 +94,7 @@ def test_missing_pixel_spacing_refuses_the_study_by_name(tmp_path: Path) -> None
 
     result = run("predict", tmp_path / "in", "--weights", "baseline-cnn", "--out", tmp_path / "out")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 0
     assert "PixelSpacing is missing, so the image cannot be placed in space" in result.stderr
     assert '"code": "no-series"' in (tmp_path / "out" / "findings.json").read_text()
     assert "PixelSpacing is missing" in (tmp_path / "out" / "report.html").read_text()
@@ -117,7 +119,7 @@ def test_a_missing_slice_is_refused_with_its_place(tmp_path: Path) -> None:
 
     result = run("predict", tmp_path / "in", "--weights", "baseline-cnn", "--out", tmp_path / "out")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 0
     assert "8.dcm and 10.dcm: a 5.0 mm gap" in result.stderr
     allowed = run("predict", tmp_path / "in", "--weights", "baseline-cnn", "--out", tmp_path / "out", "--max-gap-mm", 5)
     assert allowed.exit_code == 0
@@ -345,9 +347,11 @@ def test_a_study_uid_that_leads_elsewhere_stays_in_the_folder(tmp_path: Path) ->
     assert all(key == "1.2" or key.startswith("study-") for key in keys)
 
 
-@pytest.mark.parametrize(("command", "options", "gap_mm"), [("compile", ["--straight"], 6000.0), ("predict", [], 2.5)])
+@pytest.mark.parametrize(
+    ("command", "options", "gap_mm", "code"), [("compile", ["--straight"], 6000.0, 1), ("predict", [], 2.5, 0)]
+)
 def test_lengths_that_no_ct_has_are_refused_before_memory_is_asked_for(
-    tmp_path: Path, command: str, options: list[str], gap_mm: float
+    tmp_path: Path, command: str, options: list[str], gap_mm: float, code: int
 ) -> None:
     def change(dataset: Dataset, k: int) -> Dataset:
         dataset.PixelSpacing = ["99", "99"]
@@ -358,7 +362,7 @@ def test_lengths_that_no_ct_has_are_refused_before_memory_is_asked_for(
 
     result = run(command, tmp_path / "in", *options, "--out", tmp_path / "out")
 
-    assert result.exit_code == 1
+    assert result.exit_code == code
     assert "by its headers the scan is " in result.stderr
     assert "m large, which no " in result.stderr
 

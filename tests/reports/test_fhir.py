@@ -91,6 +91,6 @@ def test_a_study_that_is_not_assessable_has_a_cancelled_report_with_the_reason(t
     assert [each["resourceType"] for each in resources] == ["DiagnosticReport", "Device"]
     assert [note["text"] for note in resources[0]["note"]] == list(case_result.findings.warnings) != []
     assert resources[0]["status"] == "cancelled"
-    assert resources[0]["conclusion"].startswith("Not assessable: ")
+    assert resources[0]["conclusion"].startswith("Not assessable (too-thick): ")
     assert "slices 6.0 mm apart" in resources[0]["conclusion"]
     assert resources[0]["conclusion"].endswith(RESEARCH_USE_ONLY)

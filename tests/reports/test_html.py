@@ -103,6 +103,8 @@ def test_a_study_that_is_not_assessable_has_a_report_without_probabilities(tmp_p
     assert case_result.findings.not_assessable is not None
     assert "slices 6.0 mm apart; at most 3 mm can be assessed" in case_result.findings.not_assessable.reason
     assert f"<p>Reason: {case_result.findings.not_assessable.reason}.</p>" in html
+    assert "<p>What would help: send the thin bone-kernel series" in html
+    assert "none is ruled out" in html
     assert "<code>too-thick</code>" in html
     assert "Probability of a fracture" not in html
     assert html.count(STATEMENT) == 2

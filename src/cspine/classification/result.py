@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cspine.classification.prediction import NetworkPrediction
 from cspine.core.findings import Findings
+from cspine.dicom.series import Series
 from cspine.views.compiled import CompiledStudy
 
 
@@ -19,8 +20,12 @@ class CaseResult:
         The compiled images; None where the study could not be compiled.
     prediction : NetworkPrediction or None
         The prediction of the network; None where the study is not assessable.
+    series : Series or None
+        The series that was read, or of a study that is not assessable any of its series, whose headers name patient
+        and study; None where no header can be read.
     """
 
     findings: Findings
     compiled: CompiledStudy | None
     prediction: NetworkPrediction | None
+    series: Series | None = None

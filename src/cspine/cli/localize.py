@@ -12,11 +12,10 @@ from cspine.cli.application import (
     print_json,
     progress_bar,
     say,
-    say_error,
     say_research_only,
 )
-from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, SeriesUid, Vertebrae, VertebraeLabels
-from cspine.cli.tables import make_table, print_table, print_text, print_warnings
+from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, SeriesUid, Strict, Vertebrae, VertebraeLabels
+from cspine.cli.tables import make_table, print_not_assessable, print_table, print_text, print_warnings
 
 if TYPE_CHECKING:
     from cspine.core.findings import Spine
@@ -36,12 +35,13 @@ def localize_command(
     vertebrae_labels: VertebraeLabels = "auto",
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> int:
     """Localize C1 to C7 and the vertebrae below: position, scanned fraction, confidence of the level.
 
-    Only as many slices are decoded as the 3 mm volume of the localizer needs. Exit code 1: a study cannot be read or
-    shows no cervical vertebra.
+    Only as many slices are decoded as the 3 mm volume of the localizer needs. A study that cannot be read or shows
+    no cervical vertebra has an answer, too: why, and what would help.
     """
     from cspine.dicom.loading import LoadPolicy
     from cspine.pipelines.localize_batch import localize_batch
@@ -62,10 +62,13 @@ def localize_command(
     else:
         for spine in spines:
             _show(spine)
+        if len(spines) > 1:
+            n_not_assessable = sum(spine.not_assessable is not None for spine in spines)
+            say(f"{len(spines)} studies, {n_not_assessable} not assessable")
         if out_dir is not None:
             say(f"written: {out_dir}")
     say_research_only()
-    return exit_code(complete=all(spine.not_assessable is None for spine in spines))
+    return exit_code(complete=not strict or all(spine.not_assessable is None for spine in spines))
 
 
 def _show(spine: "Spine") -> None:
@@ -76,7 +79,7 @@ def _show(spine: "Spine") -> None:
     if spine.series_reasons:
         print_text("series: ", ", ".join(spine.series_reasons))
     if spine.not_assessable is not None:
-        say_error(f"not assessable: {spine.not_assessable.reason}")
+        print_not_assessable(spine.not_assessable)
         return
     table = make_table("level", "coverage", ">scanned (%)", ">confidence (%)", ">centroid, LPS mm")
     located = {vertebra.level: vertebra for vertebra in spine.vertebrae}

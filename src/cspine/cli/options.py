@@ -10,6 +10,9 @@ from cspine.core.processors import default_workers
 from cspine.dicom.limits import MAX_GAP_MM
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="End with exit code 1 where a study is not assessable, instead of 0.")
+]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of processes.", show_default="all processors")]
 MaxGap = Annotated[
     float, typer.Option("--max-gap-mm", min=0.1, help="Largest gap between slices that is interpolated, in mm.")

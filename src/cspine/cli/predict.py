@@ -16,9 +16,20 @@ from cspine.cli.application import (
     say_error,
     say_research_only,
 )
-from cspine.cli.options import MAX_GAP, WORKERS, Json, Localizer, MaxGap, SeriesUid, Vertebrae, VertebraeLabels, Workers
+from cspine.cli.options import (
+    MAX_GAP,
+    WORKERS,
+    Json,
+    Localizer,
+    MaxGap,
+    SeriesUid,
+    Strict,
+    Vertebrae,
+    VertebraeLabels,
+    Workers,
+)
 from cspine.cli.streams import can_show
-from cspine.cli.tables import make_table, print_table, print_text, print_warnings
+from cspine.cli.tables import make_table, print_not_assessable, print_table, print_text, print_warnings
 
 if TYPE_CHECKING:
     from cspine.core.findings import Findings
@@ -68,16 +79,17 @@ def predict_command(
         float,
         typer.Option("--max-wait-min", min=0.0, help="Studies that waited longer come first in the worklist, minutes."),
     ] = 60.0,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> int:
     """Predict fractures of C1 to C7 and write findings.json and report.html.
 
     Of many studies each has a folder of its own, and worklist.html and worklist.csv list them by urgency. An
-    interrupted run is resumed by the same command. Exit code 1: a study is not assessable, or a requested output could
-    not be written; the worklist says why.
+    interrupted run is resumed by the same command. A study that is not assessable has an answer, too: why, and what
+    would help. Exit code 1: a requested output could not be written, or the prediction of a study failed.
     """
     from cspine.pipelines.case_folder import PredictSettings
-    from cspine.pipelines.predict_batch import has_incomplete, predict_batch
+    from cspine.pipelines.predict_batch import is_complete, predict_batch
 
     settings = PredictSettings(
         weights=tuple(weights or ()),
@@ -103,16 +115,20 @@ def predict_command(
     for sentence in [sentence for result in results for sentence in result.failed_outputs]:
         say_error(sentence)
     say_research_only()
-    return exit_code(complete=not has_incomplete(results))
+    return exit_code(complete=is_complete(results, strict=strict))
 
 
 def _show_batch(results: "list[StudyResult]", out_dir: Path) -> None:
     """Print a summary of many studies."""
+    from cspine.core.not_assessable import FAILED
     from cspine.pipelines.predict_batch import SKIPPED_FILES_FILE
 
-    n_rejected = sum(result.findings.not_assessable is not None for result in results)
-    n_suspicious = sum(result.is_suspicious for result in results)
-    say(f"{len(results)} studies, {n_suspicious} suspicious, {n_rejected} not assessable")
+    codes = [result.findings.not_assessable.code for result in results if result.findings.not_assessable]
+    n_suspicious, n_failed = sum(result.is_suspicious for result in results), codes.count(FAILED)
+    say(
+        f"{len(results)} studies, {n_suspicious} suspicious, {len(codes) - n_failed} not assessable"
+        f"{f', {n_failed} failed' if n_failed else ''}"
+    )
     say(f"Open the worklist:  {out_dir / 'worklist.html'}")
     skipped = out_dir / SKIPPED_FILES_FILE
     if skipped.is_file():
@@ -126,11 +142,12 @@ def show_findings(findings: "Findings") -> None:
 
     if findings.series_reasons:
         print_text("series: ", ", ".join(findings.series_reasons))
-    if findings.not_assessable is not None or findings.patient_overall is None:
-        say_error(f"not assessable: {findings.not_assessable.reason if findings.not_assessable else 'unknown reason'}")
+    if findings.not_assessable is not None:
+        print_not_assessable(findings.not_assessable)
+    patient = findings.patient_overall
+    if patient is None:
         return
     table = make_table("level", ">probability", "", "coverage", "remarks")
-    patient = findings.patient_overall
     remarks = filter(None, [assessment_label(patient.operating_points_reached), *patient.reasons])
     table.add_row("C1-C7, any", *_bar(patient.probability), "", escape_control_characters("; ".join(remarks)))
     for vertebra in findings.vertebrae:

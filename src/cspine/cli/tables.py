@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cspine.cli.application import escape_control_characters, out
+from cspine.cli.application import escape_control_characters, out, say_error
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from cspine.core.findings import NotAssessable
 
 
 def make_table(*headings: str, title: str | None = None) -> "Table":
@@ -42,3 +44,11 @@ def print_warnings(warnings: Iterable[str]) -> None:
     """Print one line per warning."""
     for warning in warnings:
         print_text("warning: ", warning, style="yellow")
+
+
+def print_not_assessable(result: "NotAssessable") -> None:
+    """Print why a study is not assessable, and what would help, on standard error."""
+    from cspine.core.not_assessable import remedy_of
+
+    say_error(f"not assessable ({result.code}): {result.reason}")
+    say_error(f"what would help: {remedy_of(result.code)}")

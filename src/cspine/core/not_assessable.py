@@ -1,4 +1,4 @@
-"""The not-assessable code of an error."""
+"""Codes of studies that are not assessable: which error has which, and what would help."""
 
 from typing import Final
 
@@ -21,6 +21,37 @@ _CODES: Final[tuple[tuple[type[InputError], str], ...]] = (
     (NotHounsfieldError, "not-hounsfield"),
     (DicomError, "no-series"),
 )
+
+FAILED: Final = "failed"
+"""Code of a study whose prediction crashed. It is no answer: the next run tries it again."""
+
+REMEDIES: Final[dict[str, str]] = {
+    "no-series": "send the CT images of the study, as the scanner stored them",
+    "geometry": "send the complete series, with the slices that are missing",
+    "pixels": "send the files again; they were damaged on the way or in the archive",
+    "not-hounsfield": "send the original CT with its rescale slope and intercept",
+    "too-thick": "send the thin bone-kernel series: slices at most 3 mm apart, better 1 mm or less",
+    "too-short": "send the complete series, from the skull base to T1",
+    "no-bone": "send the CT of the cervical spine; if this is one, check the rescale slope and intercept",
+    "no-cervical-spine": "send a scan that shows the cervical spine, from the skull base to T1",
+    "no-complete-vertebra": "give a scan that shows at least one whole cervical vertebra",
+    "implausible-anatomy": "correct the patient's position, the orientation or the pixel spacing in the headers",
+    "implausible-size": "correct the pixel spacing and the positions in the headers",
+    "no-segmentation": "add a segmentation named by the StudyInstanceUID",
+    "unusable-segmentation": "give the segmentation of this scan, or none",
+    "unreadable": "send the files again, as the scanner stored them",
+    FAILED: "run the same command again, and report it if it persists",
+}
+"""What would help, by code; the reason of a study names its own files and numbers."""
+
+
+def remedy_of(code: str) -> str:
+    """Return what would make a study assessable, as one sentence without its full stop.
+
+    >>> remedy_of("too-short")
+    'send the complete series, from the skull base to T1'
+    """
+    return REMEDIES.get(code, REMEDIES["unreadable"])
 
 
 def not_assessable_from(error: NotAssessableError | InputError) -> NotAssessable:

@@ -36,6 +36,7 @@ from cspine.views.compiled import CompiledStudy
 
 if TYPE_CHECKING:
     from cspine.dicom.loading import LoadPlan
+    from cspine.dicom.series import Series, Study
     from cspine.dicom.study_collection import StudySource
     from cspine.localization.segmented.study_files import SegmentationFiles
 
@@ -199,20 +200,20 @@ class Detector:
         """
         from cspine.dicom.loading import LoadPolicy, open_series, read_first  # noqa: PLC0415 - loading needs no DICOM
 
-        uid, plan = source.study_instance_uid, None
-        warnings: tuple[str, ...] = ()
+        uid, study, plan = source.study_instance_uid, None, None
         compiler = replace(self._compiler, segmentations=vertebrae).for_study(uid)
         try:
             study = source.open(progress=progress)
-            uid, warnings = study.study_instance_uid, study.warnings
+            uid = study.study_instance_uid
             plan = open_series(study, LoadPolicy(series_uid, max_gap_mm, MAX_SLICE_SPACING_MM))
             plan = choose_series(plan, compiler.localizer)
             plan, compiled = read_first(plan, lambda plan: compile_study(plan, compiler, progress=progress))
         except (NotAssessableError, InputError) as error:
             reason = not_assessable_from(error)
             _LOGGER.info("a study is not assessable: %s", reason.code)
-            findings = self._not_assessable(uid, plan, reason, plan.warnings if plan else warnings)
-            return CaseResult(_with_localizer(findings, compiler), None, None)
+            warnings = plan.warnings if plan else study.warnings if study else ()
+            findings = self._not_assessable(uid, plan, reason, warnings)
+            return CaseResult(_with_localizer(findings, compiler), None, None, _any_series(study, plan))
         _LOGGER.info("compiled %d slices with %d repairs", len(plan.series.stack.order), len(compiled.warnings))
         result = self._classify(uid, plan, compiled)
         result = replace(result, findings=_with_localizer(result.findings, compiler))
@@ -249,7 +250,7 @@ class Detector:
             localizer=self.localizer,
             calibration=self.classifier.calibration,
         )
-        return CaseResult(findings, compiled, prediction)
+        return CaseResult(findings, compiled, prediction, compiled.series)
 
     def _not_assessable(
         self, uid: str, plan: LoadPlan | None, reason: NotAssessable, warnings: tuple[str, ...] = ()
@@ -287,6 +288,13 @@ def _with_localizer(findings: Findings, compiler: Compiler) -> Findings:
         "weights were trained with"
     )
     return findings.model_copy(update={"localizer": identity, "warnings": (*findings.warnings, warning)})
+
+
+def _any_series(study: Study | None, plan: LoadPlan | None) -> Series | None:
+    """Return the series that a study's result refers to: the selected one, or else the one with the most images."""
+    if plan is not None:
+        return plan.series
+    return max(study.series, key=lambda series: len(series.headers)) if study is not None else None
 
 
 def _reasons(plan: LoadPlan) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from cspine.core.files import write_text
 from cspine.core.findings import SCHEMA_VERSION
 from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
+from cspine.core.not_assessable import FAILED
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.dicom.study_collection import open_collection
@@ -22,7 +23,7 @@ from cspine.pipelines.case_folder import CaseFolder, PredictSettings, write_line
 from cspine.pipelines.predict import Detector
 from cspine.reports.worklist import MAX_WAIT_MIN, StudyResult, prioritize, worklist_csv, worklist_page
 
-__all__ = ["PredictSettings", "has_incomplete", "predict_batch"]
+__all__ = ["PredictSettings", "is_complete", "predict_batch"]
 
 SKIPPED_FILES_FILE: Final = "skipped-files.txt"
 """Files that belong to no study, each with the reason."""
@@ -30,9 +31,6 @@ SKIPPED_FILES_FILE: Final = "skipped-files.txt"
 WORKLIST_FILE: Final = "worklist.csv"
 WORKLIST_PAGE: Final = "worklist.html"
 MARKER: Final = "predict.json"
-
-FAILED: Final = "failed"
-"""The not-assessable code of a study whose prediction crashed; the next run tries it again."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -119,9 +117,21 @@ def predict_batch(
     return [row.result for row in rows]
 
 
-def has_incomplete(results: Sequence[StudyResult]) -> bool:
-    """Return whether a study is not assessable, or a requested output could not be written."""
-    return any(result.findings.not_assessable is not None or result.failed_outputs for result in results)
+def is_complete(results: Sequence[StudyResult], *, strict: bool = False) -> bool:
+    """Return whether every study has an answer, and every requested output was written.
+
+    Parameters
+    ----------
+    results : sequence of StudyResult
+        What `predict_batch` returned.
+    strict : bool
+        Whether a study that is not assessable counts as one without an answer. That it is not assessable is an answer;
+        that its prediction crashed is none.
+    """
+    return not any(
+        result.failed_outputs or ((reason := result.findings.not_assessable) and (strict or reason.code == FAILED))
+        for result in results
+    )
 
 
 def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *, is_single: bool) -> ResumableJob:

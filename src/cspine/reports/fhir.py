@@ -22,6 +22,7 @@ from cspine.core.findings import (
     ViewEvidence,
     assessment_label,
 )
+from cspine.core.not_assessable import remedy_of
 from cspine.dicom.codec.header import SliceHeader
 
 FHIR_FILE: Final = "fhir.json"
@@ -131,8 +132,8 @@ def _urn() -> str:
 
 def _subject(case_result: CaseResult) -> _Resource:
     """Return the subject, identified by the PatientID; nothing if the files have none."""
-    compiled = case_result.compiled
-    patient_id = compiled.series.headers[0].patient_id if compiled else None
+    series = case_result.series
+    patient_id = series.headers[0].patient_id if series else None
     normalized = " ".join((patient_id or "").split())
     return {"subject": {"type": "Patient", "identifier": {"value": normalized}}} if normalized else {}
 
@@ -180,8 +181,10 @@ def _conclusion(findings: Findings) -> str:
     """Return the conclusion of the report, which ends with the disclaimer."""
     overall, not_assessable = findings.patient_overall, findings.not_assessable
     if not_assessable is not None or overall is None:
-        reason = f": {not_assessable.reason}" if not_assessable else ""
-        return f"Not assessable{reason}. {RESEARCH_USE_ONLY}"
+        if not_assessable is None:  # pragma: no cover - every study has one of both
+            raise AssertionError("neither a probability nor a reason")
+        reason = f"{not_assessable.reason}. What would help: {remedy_of(not_assessable.code)}."
+        return f"Not assessable ({not_assessable.code}): {reason} {RESEARCH_USE_ONLY}"
     levels = findings.suspicious
     assessment = f"Suspicious: {', '.join(levels)}." if levels else "No vertebra is suspicious."
     probability = f"Probability of any fracture of C1 to C7: {100 * overall.probability:.1f} %."

@@ -10,6 +10,7 @@ from cspine.core.anatomy import COLORS, RESEARCH_USE_ONLY
 from cspine.core.errors import DecodeError
 from cspine.core.files import write_text
 from cspine.core.findings import CalibrationIdentity, Findings, SlicePosition, VertebraFinding, assessment_label
+from cspine.core.not_assessable import remedy_of
 from cspine.reports.images.axial import CROP_MM, CROP_PIXELS, axial_crop
 from cspine.reports.images.overlay import (
     VertebraOutline,
@@ -97,6 +98,7 @@ def render_report(case_result: CaseResult) -> str:
         .get_template(_TEMPLATE)
         .render(
             findings=findings,
+            remedy=remedy_of(findings.not_assessable.code) if findings.not_assessable else "",
             statement=RESEARCH_USE_ONLY,
             colors=COLORS,
             images=images,
@@ -193,6 +195,8 @@ def _provenance(findings: Findings) -> dict[str, str]:
         "Study instance UID": findings.study_instance_uid,
         "Software": f"cspine {findings.software.version}",
     }
+    if findings.not_assessable is not None and findings.series_reasons:
+        rows["Series"] = "; ".join(findings.series_reasons)
     for name, weights in (("Weights", findings.weights), ("Localizer", findings.localizer)):
         if weights is not None:
             fingerprint = weights.sha256[:_FINGERPRINT_LENGTH]

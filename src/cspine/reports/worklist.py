@@ -11,6 +11,7 @@ from cspine import __version__
 from cspine.classification.prediction import phantom_only_warning
 from cspine.core.anatomy import OVERALL, RESEARCH_USE_ONLY, VERTEBRAE
 from cspine.core.findings import Findings, assessment_label
+from cspine.core.not_assessable import remedy_of
 from cspine.reports.pages import environment
 
 MAX_WAIT_MIN: Final = 60.0
@@ -220,6 +221,7 @@ def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = M
             skipped=skipped,
             warnings=phantom_only_warning(first.weights, first.localizer) if first else (),
             assessment_label=assessment_label,
+            remedy_of=remedy_of,
             version=__version__,
         )
     )
