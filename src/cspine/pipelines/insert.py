@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from pydicom.uid import generate_uid
 
 from cspine.core.errors import InputError, SourceError
 from cspine.core.files import read_json, write_json
@@ -19,6 +18,7 @@ from cspine.core.progress import Progress, silent
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
 from cspine.dicom.loading import LoadPlan, LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import StudySource, open_collection
+from cspine.insertion.identity import VirtualIdentity
 from cspine.insertion.scan import IntactScan
 from cspine.insertion.settings import FORMAT, InsertionSettings
 from cspine.insertion.study import Kind, render_virtual_study
@@ -59,58 +59,6 @@ class InsertionSummary:
     shams: int
     intact: int
     failed: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class VirtualIdentity:
-    """UIDs of a virtual study; all studies made from one patient's scans share a PatientID.
-
-    Attributes
-    ----------
-    patient_id : str
-        Pseudonym of the patient.
-    source_uid : str
-        StudyInstanceUID of the scan.
-    seed, copy : int
-        Seed of the data set, and number of the copy.
-    kind : str
-        See `cspine.insertion.study.Kind`.
-    """
-
-    patient_id: str
-    source_uid: str
-    seed: int
-    copy: int
-    kind: Kind
-
-    @property
-    def study_uid(self) -> str:
-        """StudyInstanceUID."""
-        return self._uid("study")
-
-    @property
-    def patient_name(self) -> str:
-        """PatientName."""
-        return "VIRTUAL"
-
-    @property
-    def series_uid(self) -> str:
-        """SeriesInstanceUID."""
-        return self._uid("series")
-
-    @property
-    def frame_of_reference_uid(self) -> str:
-        """FrameOfReferenceUID."""
-        return self._uid("frame")
-
-    def sop_uid(self, number: int) -> str:
-        """Return the SOPInstanceUID of the slice with this instance number."""
-        return self._uid(f"slice {number}")
-
-    def _uid(self, entity: str) -> str:
-        return generate_uid(
-            entropy_srcs=["cspine insertion", self.source_uid, str(self.seed), str(self.copy), self.kind, entity]
-        )
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,27 @@
 """Compiled data sets of phantoms, rendered and compiled in memory: without DICOM a study takes 1 MB instead of 150."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import highdicom
 import numpy as np
-import pandas as pd
 
-from cspine import __version__
-from cspine.core.anatomy import OVERALL, SEGMENT_NUMBERS, VERTEBRAE
-from cspine.core.columns import STUDY
-from cspine.core.errors import NotAssessableError
-from cspine.core.files import complete_files, read_json, write_json
 from cspine.core.identifiers import pseudonym, study_key
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats, HounsfieldUnits
 from cspine.datasets.compiled import CompiledDataset
-from cspine.datasets.compiled_files import image_files
 from cspine.dicom.hounsfield import AIR_HU
-from cspine.dicom.study_collection import TRUTH_FOLDER
-from cspine.localization.compiler import Compiler, compile_volume
+from cspine.localization.compiler import Compiler
 from cspine.phantom import PhantomSettings, render_study
 from cspine.phantom.scanner.dicom import Identity
 from cspine.phantom.settings import GENERATOR
-from cspine.phantom.study import PhantomStudy
-from cspine.views.compiled import CompiledVolume
-from cspine.views.fracture_labels import FractureLabels, label_cells
+from cspine.training.levels.rendered_study import RenderedStudy, finish
 
 _MIN_ROW_DRIFT: Final = 1e-4
 """Rows by which slices of a scan with a tilted gantry are displaced against each other, at least."""
-
-_N_FRACTURE_POINTS: Final = 600
-"""Points stored of each fracture, about; one per mm of the largest ones."""
 
 
 @dataclass(frozen=True)
@@ -123,19 +109,7 @@ def write_phantom_datasets(
     tasks = [_PhantomTask(tuple(targets), seed, index, settings).pending() for index in range(studies)]
     for outcome in parallel_map(_write, tasks, is_done=_is_written, workers=workers, progress=progress):
         outcome.get()
-    return [_finish(dataset) for dataset, _ in targets]
-
-
-def _finish(dataset: CompiledDataset) -> CompiledDataset:
-    """Write a data set's tables, of all studies in its folder: there may be more than this run was called for."""
-    truths = [read_json(path) for path in complete_files(dataset.folder / TRUTH_FOLDER, "*.json")]
-    rows = {
-        truth["study_instance_uid"]: {level: int(level in truth["levels"]) for level in VERTEBRAE} for truth in truths
-    }
-    labels = pd.DataFrame.from_dict(rows, orient="index").rename_axis(STUDY)
-    labels[OVERALL] = labels.max(axis=1)
-    dataset.finish(labels.astype("int8"))
-    return CompiledDataset.open(dataset.folder)
+    return [finish(dataset) for dataset, _ in targets]
 
 
 def _is_written(task: _PhantomTask) -> bool:
@@ -145,45 +119,9 @@ def _is_written(task: _PhantomTask) -> bool:
 def _write(task: _PhantomTask) -> None:
     """Render and compile one study, in a worker process."""
     study = render_study(task.seed, task.index, task.settings)
-    truth = {"study_instance_uid": task.uid, **study.truth, "fracture_lps_mm": _fracture_points(study)}
-    volume = straighten(study.hu, study.affine_lps)
+    rendered = RenderedStudy(task.uid, pseudonym(None, task.uid), study, straighten(study.hu, study.affine_lps))
     for dataset, compiler in task.targets:
-        write_json(dataset.folder / TRUTH_FOLDER / f"{task.key}.json", truth)
-        _compile(dataset, compiler, task, study, volume)
-
-
-def _compile(
-    dataset: CompiledDataset, compiler: Compiler, task: _PhantomTask, study: PhantomStudy, volume: highdicom.Volume
-) -> None:
-    """Compile a study for one data set; its record is written last and marks it as finished."""
-    started = time.perf_counter()
-    common: dict[str, Any] = {
-        "study_instance_uid": task.uid,
-        "series_instance_uid": None,
-        "patient": pseudonym(None, task.uid),
-        "slices": len(study.hu),
-        "pixel_spacing_mm": float(volume.spacing[1]),
-        "slice_spacing_mm": float(volume.spacing[0]),
-        "software": __version__,
-    }
-    try:
-        images = compile_volume(volume, compiler)
-    except NotAssessableError as error:
-        dataset.write_record(task.key, {**common, "status": "failed", "reason": error.reason})
-        return
-    files, rows = image_files(_with_fracture_cells(images, study), task.key, dataset.settings)
-    for row in rows["levels"]:
-        row["fracture_types"] = _fracture_types(study, row["level"])
-    record = {
-        **common,
-        "status": "compiled",
-        "reason": None,
-        "bytes_in": int(study.hu.nbytes),
-        "bytes_out": sum(len(data) for data in files.values()),
-        "seconds": time.perf_counter() - started,
-        **rows,
-    }
-    dataset.write_study(task.key, files, record)
+        rendered.write(dataset, compiler)
 
 
 def straighten(hu: HounsfieldUnits, affine_lps: Floats) -> highdicom.Volume:
@@ -214,28 +152,3 @@ def straighten(hu: HounsfieldUnits, affine_lps: Floats) -> highdicom.Volume:
     affine[:3, 0] = step - drift * down
     affine[:3, 3] += first * down
     return highdicom.Volume(canvas, affine, "PATIENT")
-
-
-def _with_fracture_cells(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:
-    inverse, labels = np.linalg.inv(study.affine_lps), study.fracture_level_mask
-    cells: dict[str, FractureLabels] = {
-        views.level: label_cells(labels, inverse, views)
-        for views in images.levels
-        if views.level in study.truth["levels"]
-    }
-    return replace(images, fracture_cells=cells)
-
-
-def _fracture_points(study: PhantomStudy) -> dict[str, list[list[float]]]:
-    """Return points of the fractures of each vertebra, LPS mm: all of their voxels, or a subset of large ones."""
-    points, labels = {}, study.fracture_level_mask
-    for level in study.truth["levels"]:
-        index = np.argwhere(labels == SEGMENT_NUMBERS[level])
-        subset = index[:: max(len(index) // _N_FRACTURE_POINTS, 1)]
-        lps = subset @ study.affine_lps[:3, :3].T + study.affine_lps[:3, 3]
-        points[level] = np.round(lps, 1).tolist()
-    return points
-
-
-def _fracture_types(study: PhantomStudy, level: str) -> str:
-    return ";".join(sorted({part["fracture_type"] for part in study.truth["fractures"] if part["level"] == level}))
