@@ -210,7 +210,7 @@ def make_levels(work: Path) -> None:
             auxiliary = write_cases(work / "levels-auxiliary", stage.auxiliary, AUXILIARY_SETTINGS, compiler, progress)
             cases = write_cases(work / "levels-data", stage.cases, CASE_SETTINGS, compiler, progress)
             train_levels(
-                cases, run, settings, auxiliary_data=auxiliary, init_weights=initial_weights, progress=progress
+                cases, run, settings, auxiliary_data=[auxiliary], init_weights=initial_weights, progress=progress
             )
         initial_weights = run / WEIGHTS_FILE
         metadata, fit = load_weights(LevelsMetadata, initial_weights).metadata, settings.model_dump(mode="json")

@@ -32,6 +32,7 @@ def train_command(
     train_views: options.TrainViews = None,
     eval_views: options.EvalViews = None,
     auxiliary_data: options.AuxiliaryData = None,
+    auxiliary_fraction: options.AuxiliaryFraction = None,
     init_weights: options.InitWeights = None,
     phantoms: options.Phantoms = None,
     grad_accumulation_steps: options.GradAccumulationSteps = None,
@@ -52,7 +53,7 @@ def train_command(
         "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "folds": folds,
         "fold": fold, "grad_accumulation_steps": grad_accumulation_steps, "precision": precision,
         "patience": patience, "augment": augment, "auxiliary_data": auxiliary_data, "init_weights": init_weights,
-        "phantoms": phantoms, "split": split,
+        "phantoms": phantoms, "split": split, "auxiliary_fraction": auxiliary_fraction,
         "train_views": None if train_views is None else three_counts("--train-views", train_views),
         "eval_views": None if eval_views is None else three_counts("--eval-views", eval_views),
     }  # fmt: skip

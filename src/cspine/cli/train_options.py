@@ -33,8 +33,14 @@ EvalViews = Annotated[
     typer.Option("--eval-views", help="levels: views for validation and inference; all if omitted."),
 ]
 AuxiliaryData = Annotated[
-    Path | None,
-    typer.Option("--auxiliary-data", help="levels: more compiled data, for pretraining and vertebra resampling."),
+    list[Path] | None,
+    typer.Option(
+        "--auxiliary-data", help="levels: more compiled data, for pretraining and vertebra resampling; repeatable."
+    ),
+]
+AuxiliaryFraction = Annotated[
+    float | None,
+    typer.Option("--auxiliary-fraction", help="levels: fraction of auxiliary cases among complete ones; 0."),
 ]
 InitWeights = Annotated[
     str | None,

@@ -53,7 +53,7 @@ def train_network(
     **options
         Fields of the network's settings, such as ``epochs=2`` (`LevelTrainSettings`, `TrainerSettings`,
         `BaselineTrainSettings`); in addition ``split``, a file of `cspine split` whose parts train and validation are
-        used; of levels ``auxiliary_data`` and ``init_weights``; of a localizer ``phantoms``, their number.
+        used; of levels ``auxiliary_data`` (folders) and ``init_weights``; of a localizer ``phantoms``, their number.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def _train_levels(data: Path, out: Path, options: dict[str, Any], progress: Prog
         CompiledDataset.open(data),
         out,
         settings,
-        auxiliary_data=CompiledDataset.open(Path(auxiliary)) if auxiliary else None,
+        auxiliary_data=[CompiledDataset.open(Path(folder)) for folder in auxiliary or ()],
         init_weights=init_weights,
         split=read_split(Path(split)) if split else None,
         progress=progress,

@@ -130,7 +130,7 @@ def test_fracture_types_are_united_with_those_of_the_initial_weights(one_epoch: 
     richer = pretrained.metadata.model_copy(
         update={"fracture_types": ("burst", "lamina"), "fracture_types_by_level": {"C5": ("burst",)}}
     )
-    data = LevelTrainingData.load(one_epoch.dataset, None, replace(pretrained, metadata=richer))
+    data = LevelTrainingData.load(one_epoch.dataset, (), replace(pretrained, metadata=richer))
 
     assert data.fracture_types == ("burst", "lamina")
     assert data.fracture_types_by_level["C5"] == ("burst", "lamina")

@@ -79,19 +79,21 @@ def test_unsuitable_auxiliary_data_are_refused(tmp_path: Path) -> None:
     one_epoch = LevelTrainSettings(epochs=1, resampled_epoch_fraction=0.1)
 
     with pytest.raises(LabelError, match=r"data: holds 12 patients who are in .*data too"):
-        train_levels(dataset, tmp_path / "run", LevelTrainSettings(), auxiliary_data=dataset)
+        train_levels(dataset, tmp_path / "run", LevelTrainSettings(), auxiliary_data=[dataset])
     with pytest.raises(LabelError, match="none of 1 epochs resamples vertebrae"):
-        train_levels(dataset, tmp_path / "run", one_epoch, auxiliary_data=make_level_dataset(tmp_path / "x", 8, seed=9))
+        train_levels(
+            dataset, tmp_path / "run", one_epoch, auxiliary_data=[make_level_dataset(tmp_path / "x", 8, seed=9)]
+        )
     other = replace(other, localizer_sha256="1" * 64)
     with pytest.raises(LabelError, match=r"auxiliary: was compiled with .* another localizer than .*data"):
-        train_levels(dataset, tmp_path / "run", LevelTrainSettings(), auxiliary_data=other)
+        train_levels(dataset, tmp_path / "run", LevelTrainSettings(), auxiliary_data=[other])
 
 
 def test_weights_of_auxiliary_patients_are_not_phantom_only(tmp_path: Path, exports: dict[Path, Export]) -> None:
     dataset = make_level_dataset(tmp_path / "data", 12)
     patients = replace(make_level_dataset(tmp_path / "auxiliary", 8, seed=4), is_phantom=False)
 
-    summary = train_levels(dataset, tmp_path / "run", SETTINGS, auxiliary_data=patients)
+    summary = train_levels(dataset, tmp_path / "run", SETTINGS, auxiliary_data=[patients])
 
     assert summary is not None
     metadata = exports[summary.weights[0]].metadata

@@ -33,7 +33,12 @@ _MAX_LOG_GAMMA: Final = 0.2
 
 _MAX_CONTRAST_CHANGE: Final = 0.15
 _MAX_BRIGHTNESS: Final = 0.05
-_P_KERNEL: Final = 0.35
+_P_KERNEL: Final = 0.6
+_MAX_KERNEL_PIXELS: Final = 1.7
+"""Standard deviation of the blur that a softer kernel adds, and a sharper one takes away: 1 mm."""
+
+_MAX_SHARPENING: Final = 0.8
+_KERNEL_RADIUS: Final = 4
 _P_COARSE_GRAIN: Final = 0.5
 _MAX_NOISE: Final = 0.045
 """Fraction of the window: 90 HU."""
@@ -156,13 +161,24 @@ def _random_scanner(images: torch.Tensor, generator: torch.Generator) -> torch.T
     images = images * contrast + _MAX_BRIGHTNESS * _random_signed(generator, 1)
     flat = images.flatten(0, 2)[:, None]
     if _random(generator) < _P_KERNEL:  # a softer or sharper kernel
-        smooth = nn.functional.avg_pool2d(flat, 3, 1, 1, count_include_pad=False)
-        flat = flat + (smooth - flat) * (0.5 + 0.8 * _random_signed(generator, 1))
+        smooth = _gaussian_blur(flat, _MAX_KERNEL_PIXELS * _random(generator))
+        weight = _random_signed(generator, 1)
+        flat = flat + (smooth - flat) * torch.where(weight < 0, _MAX_SHARPENING * weight, weight)
     noise = torch.randn(flat.shape, generator=generator)
     if _random(generator) < _P_COARSE_GRAIN:  # the grain of a soft kernel
         noise = 2.0 * nn.functional.avg_pool2d(noise, 3, 1, 1)
     flat = flat + _MAX_NOISE * _random(generator) * noise
     return flat[:, 0].view(images.shape).clamp(0.0, 1.0)
+
+
+def _gaussian_blur(planes: torch.Tensor, sigma_pixels: float) -> torch.Tensor:
+    """Blur planes, (n, 1, rows, columns), by a Gaussian."""
+    x = torch.arange(-_KERNEL_RADIUS, _KERNEL_RADIUS + 1, dtype=planes.dtype)
+    kernel = torch.exp(-0.5 * (x / max(sigma_pixels, 0.1)) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = nn.functional.pad(planes, (_KERNEL_RADIUS,) * 4, mode="replicate")
+    rows = nn.functional.conv2d(padded, kernel[None, None, :, None])
+    return nn.functional.conv2d(rows, kernel[None, None, None, :])
 
 
 def _random(generator: torch.Generator) -> float:

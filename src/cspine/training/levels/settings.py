@@ -34,6 +34,9 @@ class LevelTrainSettings(TrainerSettings):
     resampled_epoch_fraction: float = Field(
         0.7, ge=0.0, le=1.0, description="Fraction of the epochs, the first ones, that train on resampled vertebrae."
     )
+    auxiliary_fraction: float = Field(
+        0.0, ge=0.0, lt=1.0, description="Fraction of complete cases, in the last epochs, that are auxiliary ones."
+    )
     folds: int = Field(5, ge=2, le=50, description="Cross-validation folds that patients are split into.")
     fold: int | None = Field(
         0, ge=0, description="The fold held out for validation and calibration; each in turn where null."

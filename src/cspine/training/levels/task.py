@@ -65,7 +65,8 @@ class LevelTask:
     train, validation : sequence of CaseFiles
         Training and validation set, of different patients.
     auxiliary : sequence of CaseFiles
-        Cases whose vertebrae are used beside those of `train` in the epochs of resampled vertebrae only.
+        Cases whose vertebrae are used beside those of `train` in the epochs of resampled vertebrae, and as complete
+        cases as far as `LevelTrainSettings.auxiliary_fraction` says.
     views : LevelViewSettings
         How their views were compiled.
     fracture_types : tuple of str
@@ -92,8 +93,18 @@ class LevelTask:
         cases = self.train
         if epoch < self._settings.resampled_epochs:
             cases = resample_vertebrae([*self.train, *self.auxiliary], len(self.train), seed)
+        elif self.auxiliary and self._settings.auxiliary_fraction:
+            cases = self._draw_cases(seed)
         data = LevelDataset(cases, self.views, self._fracture_types, self._settings.train_views, seed)
         return load_batches(data, self._settings, seed, shard)
+
+    def _draw_cases(self, seed: int) -> list[CaseFiles]:
+        """Draw as many cases as there are in the training set, auxiliary ones in their fraction, few of them twice."""
+        rng, count = np.random.default_rng(seed), len(self.train)
+        n_auxiliary = round(count * self._settings.auxiliary_fraction)
+        train = rng.permutation(count)[n_auxiliary:].tolist()
+        auxiliary = np.resize(rng.permutation(len(self.auxiliary)), n_auxiliary).tolist()
+        return [*(self.train[index] for index in train), *(self.auxiliary[index] for index in auxiliary)]
 
     def val_loader(self) -> Loader:
         """Return the validation cases without augmentation, with as many views as in inference."""

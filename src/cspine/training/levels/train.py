@@ -61,7 +61,7 @@ def train_levels(
     settings: LevelTrainSettings,
     *,
     split: LockedSplit | None = None,
-    auxiliary_data: CompiledDataset | None = None,
+    auxiliary_data: Sequence[CompiledDataset] = (),
     init_weights: str | Path | None = None,
     progress: Progress = silent,
 ) -> TrainingSummary | None:
@@ -78,8 +78,9 @@ def train_levels(
         Hyperparameters of optimization, batches and data.
     split : LockedSplit, optional
         Its part 'train' is the training set and its part 'validation' the validation set, in place of folds.
-    auxiliary_data : CompiledDataset, optional
-        Cases of other patients, or phantoms, for pretraining and resampled vertebrae; never in the validation set.
+    auxiliary_data : sequence of CompiledDataset
+        Cases of other patients, phantoms, or virtual fractures in real scans, for pretraining, resampled vertebrae and,
+        by `LevelTrainSettings.auxiliary_fraction`, complete cases; never in the validation set.
     init_weights : str or Path, optional
         Weights to fine-tune in place of random ones: a name that `cspine weights` lists, or a file. Patients whom they
         were trained on must not be held out, since validation and calibration on them would be optimistic.
@@ -108,10 +109,10 @@ def train_levels(
         raise LabelError(f"fold {settings.fold} does not exist: {settings.folds} are counted from 0; give a lower one")
     pretrained = load_pretrained(init_weights) if init_weights is not None else None
     data = LevelTrainingData.load(dataset, auxiliary_data, pretrained)
-    if auxiliary_data is not None and not settings.resampled_epochs:
+    if auxiliary_data and not settings.resampled_epochs and not settings.auxiliary_fraction:
         raise LabelError(
-            f"{auxiliary_data.folder}: none of {settings.epochs} epochs resamples vertebrae, so that auxiliary data "
-            "are not used; train for more epochs"
+            f"{auxiliary_data[0].folder}: none of {settings.epochs} epochs resamples vertebrae, so that auxiliary data "
+            "are not used; train for more epochs, or give auxiliary_fraction"
         )
     if split is not None:
         data, folds, settings = _apply_split(data, split, settings)

@@ -24,9 +24,10 @@ class LevelTrainingData:
     cases : sequence of CaseFiles
         Labeled cases of the data set.
     auxiliary : sequence of CaseFiles
-        Cases of other patients, used in pretraining and as resampled vertebrae only, never for validation.
+        Cases of other patients, used in pretraining, as resampled vertebrae and, by
+        `LevelTrainSettings.auxiliary_fraction`, as complete cases; never for validation.
     auxiliary_is_phantom : bool
-        Whether these are phantoms.
+        Whether all of these are phantoms.
     pretrained : PretrainedWeights or None
         Weights that training is initialized with; random ones where None.
     """
@@ -39,7 +40,7 @@ class LevelTrainingData:
 
     @classmethod
     def load(
-        cls, dataset: CompiledDataset, auxiliary: CompiledDataset | None, pretrained: PretrainedWeights | None
+        cls, dataset: CompiledDataset, auxiliary: Sequence[CompiledDataset], pretrained: PretrainedWeights | None
     ) -> "LevelTrainingData":
         """List the cases of data sets.
 
@@ -47,8 +48,8 @@ class LevelTrainingData:
         ----------
         dataset : CompiledDataset
             With labels and views of vertebrae.
-        auxiliary : CompiledDataset or None
-            Data set of other patients, compiled with the same settings.
+        auxiliary : sequence of CompiledDataset
+            Data sets of other patients, compiled with the same settings.
         pretrained : PretrainedWeights or None
             Initial weights; None to train from random weights.
 
@@ -69,22 +70,9 @@ class LevelTrainingData:
                 "compile it with the same settings"
             )
         cases = list_cases(dataset)
-        if auxiliary is None:
-            return cls(dataset, cases, (), dataset.is_phantom, pretrained)
-        compiled, required = ((each.settings.levels, each.localizer_sha256) for each in (auxiliary, dataset))
-        if compiled != required:
-            raise LabelError(
-                f"{auxiliary.folder}: was compiled with other view settings or another localizer than "
-                f"{dataset.folder}; compile both alike"
-            )
-        auxiliary_cases = list_cases(auxiliary)
-        common = {case.patient for case in cases} & {case.patient for case in auxiliary_cases}
-        if common:
-            raise LabelError(
-                f"{auxiliary.folder}: holds {len(common)} patients who are in {dataset.folder} too, so that validation "
-                "patients would be trained on; give other patients"
-            )
-        return cls(dataset, cases, auxiliary_cases, auxiliary.is_phantom, pretrained)
+        auxiliary_cases = [case for each in auxiliary for case in _auxiliary_cases(each, dataset, cases)]
+        are_phantoms = all(each.is_phantom for each in (dataset, *auxiliary))
+        return cls(dataset, cases, auxiliary_cases, are_phantoms, pretrained)
 
     def select(self, studies: Collection[str]) -> "LevelTrainingData":
         """Return the same data with the cases of these studies only."""
@@ -174,7 +162,7 @@ class LevelTrainingData:
         parts = [f"{len(train)} {self.population}"]
         if self.auxiliary:
             population = _population(is_phantom=self.auxiliary_is_phantom)
-            parts.append(f" and single vertebrae of {len(self.auxiliary)} other {population}")
+            parts.append(f" and {len(self.auxiliary)} auxiliary {population}")
         parts.append(f", seed {seed}, epoch {epoch}")
         if self.pretrained:
             parts.append(f"; before that on {self.pretrained.metadata.trained_on}")
@@ -195,6 +183,26 @@ class LevelTrainingData:
     @property
     def _all_cases(self) -> tuple[CaseFiles, ...]:
         return (*self.cases, *self.auxiliary)
+
+
+def _auxiliary_cases(
+    auxiliary: CompiledDataset, dataset: CompiledDataset, cases: Sequence[CaseFiles]
+) -> list[CaseFiles]:
+    """Return the cases of an auxiliary data set; raise LabelError where it does not go with the data set."""
+    compiled, required = ((each.settings.levels, each.localizer_sha256) for each in (auxiliary, dataset))
+    if compiled != required:
+        raise LabelError(
+            f"{auxiliary.folder}: was compiled with other view settings or another localizer than "
+            f"{dataset.folder}; compile both alike"
+        )
+    auxiliary_cases = list_cases(auxiliary)
+    common = {case.patient for case in cases} & {case.patient for case in auxiliary_cases}
+    if common:
+        raise LabelError(
+            f"{auxiliary.folder}: holds {len(common)} patients who are in {dataset.folder} too, so that validation "
+            "patients would be trained on; give other patients"
+        )
+    return auxiliary_cases
 
 
 def _population(*, is_phantom: bool) -> str:
