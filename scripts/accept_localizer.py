@@ -4,24 +4,15 @@ Run ``python -m scripts.evaluate_shifted`` with both first, and compare: the lev
 localizer. Only the metadata of its file change: ``python -m scripts.accept_localizer``.
 """
 
-import json
-
-import onnx
-
-from cspine.core.files import read_json, write_bytes, write_json
-from cspine.models.metadata import METADATA_KEY, LevelsMetadata
+from cspine.core.files import read_json, write_json
 from scripts.make_weights import RECIPES, SHIPPED, file_sha256, write_checksums
+from scripts.onnx_metadata import update_levels_metadata
 
 
 def main() -> None:
     file = SHIPPED / "levels.onnx"
     localizer = file_sha256(SHIPPED / "localizer.onnx")
-    model = onnx.load(file)
-    (stored,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
-    metadata = LevelsMetadata.model_validate(json.loads(stored.value))
-    accepted = metadata.model_copy(update={"evaluated_localizers": (localizer,)})
-    stored.value = accepted.model_dump_json()
-    write_bytes(file, model.SerializeToString(deterministic=True))
+    update_levels_metadata(file, file, {"evaluated_localizers": (localizer,)})
     recipe = read_json(RECIPES / "levels.json")
     write_json(RECIPES / "levels.json", recipe | {"evaluated_localizers": [localizer], "sha256": file_sha256(file)})
     write_checksums()

@@ -33,6 +33,21 @@ def test_weight_equals_repetition_of_a_case() -> None:
         assert one.specificity == pytest.approx(other.specificity)
 
 
+def test_criteria_are_met_in_each_group() -> None:
+    group = np.where(RNG.random(len(TRUTH)) < 0.2, "real", "phantom")
+    shifted = np.where(group == "real", SCORE**0.5, SCORE)
+
+    pooled = choose_operating_points(TRUTH, shifted)
+    rule_out, triage = choose_operating_points(TRUTH, shifted, groups=group)
+
+    for name in ("real", "phantom"):
+        part = group == name
+        assert np.mean(shifted[part & ~TRUTH] < triage.threshold) >= 0.9
+        assert np.mean(shifted[part & TRUTH] >= rule_out.threshold) >= 0.97
+    assert np.mean(shifted[(group == "real") & ~TRUTH] < pooled[1].threshold) < 0.9
+    assert triage.specificity == pytest.approx(np.mean(shifted[~TRUTH] < triage.threshold))
+
+
 def test_one_class_gives_no_points() -> None:
     assert choose_operating_points([1, 1], [0.2, 0.9]) == ()
 

@@ -50,9 +50,15 @@ class ThresholdChoice:
 
 
 def choose_operating_points(
-    truth: npt.ArrayLike, probability: npt.ArrayLike, weights: npt.ArrayLike | None = None
+    truth: npt.ArrayLike,
+    probability: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
 ) -> tuple[ThresholdChoice, ...]:
     """Return the rule-out and the triage point; none where one class is missing.
+
+    Each criterion is met in every group that has cases of its class: the rule-out threshold is the lowest that a group
+    needs, the triage threshold the highest.
 
     Parameters
     ----------
@@ -62,13 +68,18 @@ def choose_operating_points(
         Calibrated probabilities of cases that were not trained on.
     weights : (n,) array_like, optional
         Weight of each case, to correct for a case mix other than that of the intended population.
+    groups : (n,) array_like, optional
+        Group of each case, such as phantoms and real scans; all cases are one group where omitted.
     """
     y, p = np.asarray(truth) > 0, np.asarray(probability, np.float64)
     w = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     if not y.any() or y.all():
         return ()
-    rule_out = float(np.quantile(p[y], 1 - RULE_OUT_SENSITIVITY, weights=w[y], method="inverted_cdf"))
-    thresholds: dict[OperatingPointName, float] = {"rule-out": rule_out, "triage": triage_threshold(p[~y], w[~y])}
+    group = np.zeros(len(y), int) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    parts = [group == number for number in np.unique(group)]
+    rule_out = [rule_out_threshold(p[part & y], w[part & y]) for part in parts if (part & y).any()]
+    triage = [triage_threshold(p[part & ~y], w[part & ~y]) for part in parts if (part & ~y).any()]
+    thresholds: dict[OperatingPointName, float] = {"rule-out": min(rule_out), "triage": max(triage)}
 
     def evaluate_at(name: OperatingPointName, threshold: float) -> ThresholdChoice:
         sensitivity = np.average(p[y] >= threshold, weights=w[y])
@@ -85,6 +96,11 @@ def is_useful_point(name: str, specificity: float) -> bool:
     (False, True, True)
     """
     return name != "rule-out" or specificity >= MIN_RULE_OUT_SPECIFICITY
+
+
+def rule_out_threshold(fractured: Floats, weights: Floats) -> float:
+    """Return the threshold that `RULE_OUT_SENSITIVITY` of the fractured cases reach, (n,) with their weights."""
+    return float(np.quantile(fractured, 1 - RULE_OUT_SENSITIVITY, weights=weights, method="inverted_cdf"))
 
 
 def triage_threshold(intact: Floats, weights: Floats, fraction: float = TRIAGE_SPECIFICITY) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import nn
@@ -59,10 +60,13 @@ def predict_cases(
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
 
 
-def calibration_metadata(raw: pd.DataFrame, cases: Sequence[CaseFiles], prevalence: float) -> dict[str, Any]:
+def calibration_metadata(
+    raw: pd.DataFrame, cases: Sequence[CaseFiles], prevalence: float, groups: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Fit both calibration maps and choose the operating points.
 
-    Patients are weighted so that the fraction of fractured ones equals the prevalence.
+    Patients are weighted so that the fraction of fractured ones equals the prevalence. Groups of cases weigh alike,
+    however many cases they have, and the operating points meet their criteria in each of them.
 
     Parameters
     ----------
@@ -72,6 +76,8 @@ def calibration_metadata(raw: pd.DataFrame, cases: Sequence[CaseFiles], prevalen
         The same cases, in the same order.
     prevalence : float
         Fraction of fractured patients to calibrate for.
+    groups : sequence of str, optional
+        Group of each case, such as phantoms and real scans; one group where omitted.
 
     Returns
     -------
@@ -80,9 +86,8 @@ def calibration_metadata(raw: pd.DataFrame, cases: Sequence[CaseFiles], prevalen
     """
     truth, probability = np.array([case.truth for case in cases]), raw.to_numpy(np.float64)
     patients = np.array([case.patient for case in cases])
-    fraction = float(truth[:, 0].mean())
-    positive_weight, negative_weight = prevalence / max(fraction, 1e-9), (1 - prevalence) / max(1 - fraction, 1e-9)
-    weight = np.where(truth[:, 0] > 0, positive_weight, negative_weight)
+    group = np.array(groups if groups is not None else [""] * len(cases))
+    weight = _case_weights(truth[:, 0], group, prevalence)
     localized = ~np.isnan(probability[:, 1:])
     rows = np.nonzero(localized)[0]
     level_truth, level_probability = truth[:, 1:][localized], probability[:, 1:][localized]
@@ -96,10 +101,26 @@ def calibration_metadata(raw: pd.DataFrame, cases: Sequence[CaseFiles], prevalen
         "calibration_overall": overall,
         "calibration_underpowered": not (has_enough_cases(truth[:, 0]) and has_enough_cases(level_truth)),
         "not_found_fracture_rate": (n_fractured + 0.5) / (float(absent_weight.sum()) + 10.0),  # prior: 0.5 of 10
-        "operating_points_level": _operating_points(level_truth, levels_calibrated[localized], weight[rows]),
-        "operating_points_overall": _operating_points(truth[:, 0], overall_calibrated, weight),
+        "operating_points_level": _operating_points(
+            level_truth, levels_calibrated[localized], weight[rows], group[rows]
+        ),
+        "operating_points_overall": _operating_points(truth[:, 0], overall_calibrated, weight, group),
     }
 
 
-def _operating_points(truth: Indices, probability: Floats, weight: Floats) -> tuple[OperatingPoint, ...]:
-    return tuple(OperatingPoint(**vars(point)) for point in choose_operating_points(truth, probability, weight))
+def _case_weights(truth: Indices, group: npt.NDArray[np.str_], prevalence: float) -> Floats:
+    """Return weights by which fractured patients have the prevalence in each group, and the groups weigh alike."""
+    weight, names = np.ones(len(truth)), np.unique(group)
+    for name in names:
+        part = group == name
+        share, fraction = len(truth) / len(names) / part.sum(), float(truth[part].mean())
+        positive, negative = prevalence / max(fraction, 1e-9), (1 - prevalence) / max(1 - fraction, 1e-9)
+        weight[part] = share * np.where(truth[part] > 0, positive, negative)
+    return weight
+
+
+def _operating_points(
+    truth: Indices, probability: Floats, weight: Floats, group: npt.NDArray[np.str_]
+) -> tuple[OperatingPoint, ...]:
+    points = choose_operating_points(truth, probability, weight, group)
+    return tuple(OperatingPoint(**vars(point)) for point in points)

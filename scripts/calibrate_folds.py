@@ -1,0 +1,96 @@
+"""Calibrate the networks of `scripts.level_folds` on phantoms and on real necks that they were not trained on.
+
+Each neck, with and without virtual fractures, is predicted by the network that was trained without it. The network of
+all necks is calibrated on these predictions together with those of its validation phantoms; a network that is judged on
+a neck, on those of the other necks. Phantoms and necks weigh alike, and operating points meet their criteria on both.
+
+Run: ``python -m scripts.calibrate_folds --work DIR``, after all networks of `scripts.level_folds`.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+from benchmarks.progress import log_progress
+
+from cspine.classification.level_classifier import LevelClassifier
+from cspine.classification.predict_dataset import read_views
+from cspine.core.anatomy import TARGETS
+from cspine.core.columns import STUDY
+from cspine.core.files import write_json, write_text
+from cspine.core.progress import Progress
+from cspine.core.run_files import WEIGHTS_FILE
+from cspine.datasets.compiled import CompiledDataset
+from cspine.training.levels.calibration import calibration_metadata
+from cspine.training.levels.dataset import CaseFiles, list_cases
+from cspine.training.levels.settings import PREVALENCE
+from cspine.training.levels.train import PREDICTIONS_FILE
+from scripts.level_folds import ALL, HELD_OUT_FILE, NECKS, PHANTOMS
+from scripts.onnx_metadata import update_levels_metadata
+
+CALIBRATED_FILE: Final = "calibrated.onnx"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/weights/folds"), help="folder of the runs")
+    options = parser.parse_args()
+    calibrate_folds(options.work)
+
+
+def calibrate_folds(work: Path) -> Path:
+    """Calibrate all networks and write ``held-out.json``; return the calibrated weights of all necks.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of `scripts.level_folds`.
+    """
+    progress = log_progress(work / "calibration.log")
+    virtual = {neck: CompiledDataset.open(work / "virtual" / neck) for neck in NECKS}
+    real = {neck: predict_raw(virtual[neck], work / neck, progress) for neck in NECKS}
+    cases = {neck: list_cases(dataset) for neck, dataset in virtual.items()}
+    phantoms = {case.study: case for case in list_cases(CompiledDataset.open(work / f"phantoms-{PHANTOMS.seed}"))}
+    for name in (ALL, *NECKS):
+        others = [neck for neck in NECKS if neck != name]
+        raw = pd.read_csv(work / name / PREDICTIONS_FILE, dtype={STUDY: str}).set_index(STUDY)
+        validation = [phantoms[str(study)] for study in raw.index]
+        calibrated_on = [(raw, validation), *((real[neck], cases[neck]) for neck in others)]
+        write_calibrated(work / name, calibrated_on, others)
+    write_json(work / HELD_OUT_FILE, {neck: str((work / neck / CALIBRATED_FILE).resolve()) for neck in NECKS})
+    return work / ALL / CALIBRATED_FILE
+
+
+def write_calibrated(run: Path, parts: list[tuple[pd.DataFrame, list[CaseFiles]]], necks: list[str]) -> None:
+    """Write the weights of a run with their calibration on validation phantoms, the first part, and on necks."""
+    tables = [raw.reindex([case.study for case in cases]) for raw, cases in parts]
+    cases = [case for _, each in parts for case in each]
+    n_phantoms = len(parts[0][1])
+    groups = ["phantom"] * n_phantoms + ["real"] * (len(cases) - n_phantoms)
+    described = (
+        f"{n_phantoms} phantom cases (no patient) held out of training, and {len(cases) - n_phantoms} studies with "
+        f"and without virtual fractures in {len(necks)} real necks ({', '.join(necks)}) by networks that were trained "
+        "without them"
+    )
+    update = calibration_metadata(pd.concat(tables), cases, PREVALENCE, groups)
+    update_levels_metadata(run / WEIGHTS_FILE, run / CALIBRATED_FILE, {**update, "calibration_data": described})
+
+
+def predict_raw(dataset: CompiledDataset, run: Path, progress: Progress) -> pd.DataFrame:
+    """Return the raw probabilities of a neck's studies by a network, (studies, 8), from its run's folder if there."""
+    file = run / "real.csv"
+    if not file.is_file():
+        classifier, rows = LevelClassifier.load(run / WEIGHTS_FILE), {}
+        studies = list(dataset.levels().groupby("study_instance_uid", sort=True))
+        for number, (study, levels) in enumerate(studies):
+            progress(run.name, number, len(studies))
+            scores = classifier.predict_scores(read_views(dataset, levels))
+            rows[str(study)] = [scores.overall, *scores.levels.tolist()]
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
+        write_text(file, table.to_csv(lineterminator="\n"))
+    return pd.read_csv(file, dtype={STUDY: str}).set_index(STUDY)
+
+
+if __name__ == "__main__":
+    main()

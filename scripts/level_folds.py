@@ -1,0 +1,162 @@
+"""Last stage of the level network: on phantoms and on virtual fractures in real necks.
+
+It is trained once on all necks, which are the weights that ship, and once without each neck, to be judged on that neck
+(``python -m benchmarks.real_texture --held-out WORK/held-out.json``). All runs have the same settings, fixed before any
+of them. Calibration and operating points follow from the validation phantoms and from the predictions of each neck by
+the network that was trained without it; of a network that is judged on a neck, without this neck's.
+
+Run: ``python -m scripts.level_folds --work DIR --real DIR``; an interrupted run resumes. ``--only NAME`` trains one of
+the networks, as for two at a time.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.progress import log_progress
+
+from cspine.core.anatomy import VERTEBRAE
+from cspine.core.files import write_json
+from cspine.core.processors import default_workers
+from scripts.make_weights import CASE_SETTINGS, SHIPPED, WEIGHTS_FILE, PhantomSample
+
+if TYPE_CHECKING:
+    from cspine.core.progress import Progress
+    from cspine.datasets.compiled import CompiledDataset
+    from cspine.localization.compiler import Compiler
+    from cspine.training.levels.virtual_dataset import VirtualSource, VirtualStudies
+
+NECKS: Final = {
+    "vtk-head": "vtk-head",
+    "visible-human": "visible-human/visible-human-neck.nii.gz",
+    "weasis-neck": "weasis-neck",
+}
+"""Intact real necks, each held out once: name to the path below the folder of real CT."""
+
+THORACIC: Final = {
+    "lidc0314": ("thoracolumbar/lidc0314-thoracic.nii.gz", ("T4", "T3", "T2", "T1", "C7")),
+    "lidc0314-b": ("thoracolumbar/lidc0314-thoracic.nii.gz", ("T3", "T4", "T5", "T6", "T2")),
+    "lungfcp-0001": ("thoracolumbar/lungfcp-0001-upperthoracic.nii.gz", ("T5", "T4", "T3", "T2", "T1")),
+}
+"""Real vertebrae that are taken for C3 to C7, in this order: their texture, not their shape, is wanted."""
+
+PHANTOMS: Final = PhantomSample(studies=320, seed=2008)
+"""Drawn with `CASE_SETTINGS`; a fifth of them is the validation set."""
+
+VIRTUAL_SEED: Final = 11
+NECK_COPIES, THORACIC_COPIES = 48, 16
+
+INSERTION: Final[dict[str, Any]] = {"min_visibility": 0.5, "level_mix": dict.fromkeys(VERTEBRAE, 1.0)}
+"""Occult fractures are left out: labels that cannot be seen teach guessing."""
+
+SETTINGS: Final[dict[str, Any]] = {
+    "batch_size": 1,
+    "workers": 0,
+    "seed": 4,
+    "learning_rate": 5e-4,
+    "pretrain_epochs": 1,
+    "epochs": 5,
+    "resampled_epoch_fraction": 0.6,
+    "auxiliary_fraction": 0.4,
+}
+"""Fields of `LevelTrainSettings` that differ from their defaults."""
+
+ALL: Final = "all"
+HELD_OUT_FILE: Final = "held-out.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/weights/folds"), help="folder for data and runs")
+    parser.add_argument("--real", type=Path, required=True, help="folder of real CT")
+    parser.add_argument("--only", choices=[ALL, *NECKS], help="train the network of all necks, or without this one")
+    options = parser.parse_args()
+    train_folds(options.work, options.real, [options.only] if options.only else [ALL, *NECKS])
+
+
+def train_folds(
+    work: Path, real: Path, names: Sequence[str], init_weights: Path = SHIPPED / "levels.onnx"
+) -> dict[str, Path]:
+    """Train the networks of some folds; return their weights.
+
+    Parameters
+    ----------
+    work : Path
+        Gets the phantoms, the virtual studies, the runs and their log.
+    real : Path
+        Folder of real CT.
+    names : sequence of str
+        `ALL`, or the neck that a network is trained without.
+    init_weights : Path
+        Weights of the stage before.
+    """
+    from cspine.classification.level_classifier import LevelClassifier
+    from cspine.localization.compiler import Compiler
+    from cspine.localization.localizer import Localizer
+    from cspine.training.levels.settings import LevelTrainSettings
+    from cspine.training.levels.train import train_levels
+    from scripts.make_weights import write_cases
+
+    progress = log_progress(work / "folds.log")
+    compiler = Compiler(LevelClassifier.load(init_weights).metadata.images, Localizer.load())
+    phantoms = write_cases(work / "phantoms", PHANTOMS, CASE_SETTINGS, compiler, progress)
+    virtual = write_virtual(work / "virtual", real, compiler, progress)
+    weights = {}
+    for name in names:
+        auxiliary = [dataset for neck, dataset in virtual.items() if neck != name]
+        train_levels(
+            phantoms, work / name, LevelTrainSettings(**SETTINGS), auxiliary_data=auxiliary,
+            init_weights=init_weights, progress=progress,
+        )  # fmt: skip
+        weights[name] = work / name / WEIGHTS_FILE
+    write_json(work / HELD_OUT_FILE, {name: str(work / name / WEIGHTS_FILE) for name in NECKS})
+    return weights
+
+
+def write_virtual(folder: Path, real: Path, compiler: "Compiler", progress: "Progress") -> "dict[str, CompiledDataset]":
+    """Make the virtual studies of each scan; those that are there already stay."""
+    from cspine.insertion.settings import InsertionSettings
+    from cspine.training.levels.virtual_dataset import VirtualStudies, write_virtual_dataset
+
+    def write(source: "VirtualSource", studies: "VirtualStudies") -> "CompiledDataset":
+        return write_virtual_dataset(
+            folder / source.name, compiler, [source], studies, workers=default_workers(), progress=progress
+        )
+
+    necks, thoracic = sources(real)
+    settings = InsertionSettings(**INSERTION)
+    of_necks = {each.name: write(each, VirtualStudies(NECK_COPIES, VIRTUAL_SEED, settings)) for each in necks}
+    others = {each.name: write(each, VirtualStudies(THORACIC_COPIES, VIRTUAL_SEED, settings)) for each in thoracic}
+    return of_necks | others
+
+
+def sources(real: Path) -> "tuple[list[VirtualSource], list[VirtualSource]]":
+    """Return the necks and the thoracic scans below a folder of real CT."""
+    from cspine.training.levels.virtual_dataset import VirtualSource
+
+    necks = [VirtualSource(name, real / path) for name, path in NECKS.items()]
+    thoracic = [
+        VirtualSource(name, real / path, dict(zip(levels, VERTEBRAE[2:], strict=True)))
+        for name, (path, levels) in THORACIC.items()
+    ]
+    return necks, thoracic
+
+
+def recipe() -> dict[str, Any]:
+    """Return data and settings of this stage, for the recipe."""
+    return {
+        "phantoms": {**asdict(PHANTOMS), **CASE_SETTINGS},
+        "virtual": {
+            "seed": VIRTUAL_SEED,
+            "necks": dict.fromkeys(NECKS, NECK_COPIES),
+            "thoracic": dict.fromkeys(THORACIC, THORACIC_COPIES),
+            "insertion": INSERTION,
+        },
+        "fit": SETTINGS,
+    }
+
+
+if __name__ == "__main__":
+    main()
