@@ -16,6 +16,7 @@ from cspine.cli import (
     monitor,
     predict,
     robustness,
+    run,
     split,
     submit,
     synth,
@@ -28,7 +29,7 @@ from cspine.cli.application import app, run_application
 __all__ = ["app", "main"]
 
 _COMMANDS = (
-    inspect, localize, _compile, synth, insert, describe, split, train, evaluate, robustness, ablate, predict,
+    inspect, localize, _compile, synth, insert, describe, split, train, evaluate, robustness, ablate, predict, run,
     calibrate, monitor, submit, deidentify, weights, demo,
 )  # fmt: skip
 _ORDER = [module.__name__.rpartition(".")[2] for module in _COMMANDS]

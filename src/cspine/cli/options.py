@@ -10,6 +10,22 @@ from cspine.core.processors import default_workers
 from cspine.dicom.limits import MAX_GAP_MM
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
+WeightsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights",
+        help="A name that `cspine weights` lists, or an ONNX file of cspine train; repeat it for an ensemble.",
+        show_default="levels",
+    ),
+]
+OperatingPoints = Annotated[
+    str | None,
+    typer.Option(
+        "--operating-points",
+        help="A site's operating points: a file of cspine calibrate, or `weights` for those of the weights.",
+        show_default="CSPINE_OPERATING_POINTS, or weights",
+    ),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="End with exit code 1 where a study is not assessable, instead of 0.")
 ]

@@ -1,5 +1,6 @@
 """``cspine predict``: from CT to findings and a report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,10 +23,12 @@ from cspine.cli.options import (
     Json,
     Localizer,
     MaxGap,
+    OperatingPoints,
     SeriesUid,
     Strict,
     Vertebrae,
     VertebraeLabels,
+    WeightsOption,
     Workers,
 )
 from cspine.cli.streams import can_show
@@ -37,29 +40,13 @@ if TYPE_CHECKING:
 
 _EPILOG = "Examples:  cspine predict study/ --out result   |   cspine predict study.zip --out result --weights w.onnx"
 
-OperatingPoints = Annotated[
-    str | None,
-    typer.Option(
-        "--operating-points",
-        help="A site's operating points: a file of cspine calibrate, or `weights` for those of the weights.",
-        show_default="CSPINE_OPERATING_POINTS, or weights",
-    ),
-]
-
 
 @app.command("predict", epilog=_EPILOG)
 @handle_errors
 def predict_command(
     path: Annotated[Path, typer.Argument(help="A study: a folder, a zip or a file; or a folder of many studies.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for findings.json and report.html.")],
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weights",
-            help="A name that `cspine weights` lists, or an ONNX file of cspine train; repeat it for an ensemble.",
-            show_default="levels",
-        ),
-    ] = None,
+    weights: WeightsOption = None,
     localizer: Localizer = None,
     vertebrae: Vertebrae = None,
     vertebrae_labels: VertebraeLabels = "auto",
@@ -118,10 +105,9 @@ def predict_command(
     return exit_code(complete=is_complete(results, strict=strict))
 
 
-def _show_batch(results: "list[StudyResult]", out_dir: Path) -> None:
-    """Print a summary of many studies."""
+def show_summary(results: "Sequence[StudyResult]") -> None:
+    """Print how many of many studies are suspicious, not assessable and failed."""
     from cspine.core.not_assessable import FAILED
-    from cspine.pipelines.predict_batch import SKIPPED_FILES_FILE
 
     codes = [result.findings.not_assessable.code for result in results if result.findings.not_assessable]
     n_suspicious, n_failed = sum(result.is_suspicious for result in results), codes.count(FAILED)
@@ -129,6 +115,13 @@ def _show_batch(results: "list[StudyResult]", out_dir: Path) -> None:
         f"{len(results)} studies, {n_suspicious} suspicious, {len(codes) - n_failed} not assessable"
         f"{f', {n_failed} failed' if n_failed else ''}"
     )
+
+
+def _show_batch(results: "Sequence[StudyResult]", out_dir: Path) -> None:
+    """Print a summary of many studies, and where their worklist is."""
+    from cspine.pipelines.predict_batch import SKIPPED_FILES_FILE
+
+    show_summary(results)
     say(f"Open the worklist:  {out_dir / 'worklist.html'}")
     skipped = out_dir / SKIPPED_FILES_FILE
     if skipped.is_file():

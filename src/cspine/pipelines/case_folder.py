@@ -25,6 +25,7 @@ from cspine.reports.worklist import StudyResult
 
 FINDINGS_FILE: Final = "findings.json"
 REPORT_FILE: Final = "report.html"
+FHIR_FILE: Final = "fhir.json"
 THUMBNAIL_FILE: Final = "thumbnail.jpg"
 FAILED_OUTPUTS_FILE: Final = "failed-outputs.txt"
 """One sentence for each requested output that could not be written; absent where all were."""
@@ -168,7 +169,7 @@ class CaseFolder:
 
             writers.append(("DICOM objects", lambda result, folder: write_dicom(result, folder / DICOM_FOLDER)))
         if self.settings.fhir:
-            from cspine.reports.fhir import FHIR_FILE, write_fhir  # noqa: PLC0415 - only on request
+            from cspine.reports.fhir import write_fhir  # noqa: PLC0415 - only on request
 
             writers.append(("FHIR bundle", lambda result, folder: write_fhir(result, folder / FHIR_FILE)))
         return writers

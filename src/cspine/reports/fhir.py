@@ -25,8 +25,6 @@ from cspine.core.findings import (
 from cspine.core.not_assessable import remedy_of
 from cspine.dicom.codec.header import SliceHeader
 
-FHIR_FILE: Final = "fhir.json"
-
 _SNOMED, _RADLEX, _UCUM = "http://snomed.info/sct", "http://www.radlex.org", "http://unitsofmeasure.org"
 _DICOM_UIDS, _URIS = "urn:dicom:uid", "urn:ietf:rfc:3986"
 _CT_IMAGE: Final = "1.2.840.10008.5.1.4.1.1.2"
