@@ -7,7 +7,7 @@ BIN := .venv/bin
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test quick check lint types docs wheel embedded weights clean
+.PHONY: demo test quick check lint types docs wheel image embedded weights clean
 
 demo: .venv/.base
 	rm -rf demo
@@ -41,6 +41,11 @@ docs: .venv/.dev
 wheel: .venv/.dev
 	$(PIP) install build
 	$(BIN)/python -m build --wheel
+
+# The container image, by podman, buildah or docker.
+ENGINE ?= podman
+image:
+	$(ENGINE) build --file deploy/Containerfile --tag cspine:latest .
 
 # The study and the weights that come with cspine, made again from their seeds.
 embedded: .venv/.dev
