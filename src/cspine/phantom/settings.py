@@ -7,6 +7,8 @@ from pydantic import Field
 
 from cspine.core.anatomy import CHALLENGE_POSITIVES, CHALLENGE_STUDIES
 from cspine.core.settings import Settings
+from cspine.phantom.disorders.settings import MORE_NECK_DISORDERS, NECK_DISORDERS, DisorderSettings
+from cspine.phantom.mimics.settings import MORE_MIMICS, MimicSettings
 
 Range = tuple[float, float]
 """Lower and upper limit."""
@@ -44,6 +46,9 @@ class PhantomSettings(Settings):
     fracture_mix: dict[str, float] = Field(
         {}, description="Fracture type to a factor on its frequency relative to the literature."
     )
+    disorders: DisorderSettings = Field(NECK_DISORDERS, description="Probability of each disorder of the neck.")
+    mimics: MimicSettings = Field(MimicSettings(), description="Probability of each finding that mimics fractures.")
+    bone_contrast: Range = Field((0.85, 1.15), description="Factor on the HU of bone.")
     matrix: int = Field(512, ge=64, le=768, description="Rows and columns of a slice.")
     odd_matrix_fraction: float = Field(0.02, ge=0.0, le=1.0, description="Fraction of studies with another matrix.")
     field_of_view_mm: Range = Field((98.0, 220.0), description="Width of a slice.")
@@ -57,6 +62,21 @@ class PhantomSettings(Settings):
     )
     edge_enhancement: Range = Field((0.0, 0.7), description="Gain of the kernel below that frequency.")
     noise_hu: Range = Field((15.0, 50.0), description="Standard deviation of the noise at C4.")
+    soft_fraction: float = Field(0.35, ge=0.0, le=1.0, description="Fraction of studies with a soft kernel.")
+    soft_mtf50_per_mm: Range = Field((0.25, 0.42), description="The kernel's 50 % MTF in these studies.")
+    soft_pixel_mm: Range = Field(
+        (0.35, 0.94), description="Their pixels, unless the smallest field of view has larger ones."
+    )
+    soft_spacing_mm: Range = Field((0.8, 2.5), description="Distance between their slices.")
+    soft_noise_hu: Range = Field((6.0, 30.0), description="Their noise at C4.")
+    sharp_fraction: float = Field(0.15, ge=0.0, le=1.0, description="Fraction of studies with a very sharp kernel.")
+    sharp_mtf50_per_mm: Range = Field((0.55, 0.9), description="The kernel's 50 % MTF in these studies.")
+    sharp_edge_enhancement: Range = Field((0.7, 2.0), description="Gain of the kernel below that frequency.")
+    adaptive_fraction: float = Field(
+        0.3, ge=0.0, le=1.0, description="Fraction of adaptive reconstructions, whose noise is blotchy."
+    )
+    quantized_fraction: float = Field(0.04, ge=0.0, le=1.0, description="Fraction with steps of 16 HU, as of 8 bits.")
+    jpeg2000_fraction: float = Field(0.05, ge=0.0, le=1.0, description="Fraction with lossy compression in the past.")
     photon_starvation: Range = Field(
         (0.4, 1.0), description="Fraction of the noise and streaks of the shoulders left after corrections."
     )
@@ -80,7 +100,7 @@ class PhantomSettings(Settings):
     )
 
 
-GENERATOR: Final = 5
+GENERATOR: Final = 6
 """Version of the generator: increased whenever the same seed and settings give other phantoms.
 
 A data set that was begun by another version is not resumed.
@@ -123,6 +143,13 @@ DOMAINS: Final = {
         mtf50_per_mm=(0.33, 0.75),
         edge_enhancement=(0.0, 1.2),
         noise_hu=(20.0, 75.0),
+        soft_fraction=0.45,
+        adaptive_fraction=0.45,
+        quantized_fraction=0.06,
+        jpeg2000_fraction=0.08,
+        disorders=MORE_NECK_DISORDERS,
+        mimics=MORE_MIMICS,
+        bone_contrast=(0.8, 1.2),
         photon_starvation=(0.7, 1.5),
         motion_fraction=0.15,
         tilt_fraction=0.06,

@@ -1,5 +1,6 @@
 """The truth of a phantom study: person, scan, coverage, and every fracture in the scan with its visibility."""
 
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -7,6 +8,7 @@ from scipy import ndimage
 
 from cspine.core.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
 from cspine.core.typing import Floats, Labels
+from cspine.phantom.anatomy.mimic import name_without_levels, named_levels
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.fractures.coverage import fracture_coverage, vertebra_coverage
 from cspine.phantom.fractures.fracture import Fracture
@@ -87,6 +89,7 @@ def describe_study(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]
         "coverage": vertebra_coverage(neck, scanner),
         "axes": {level: neck.frames[level].axes.tolist() for level in neck.levels},
         "variants": list(neck.variants.names),
+        "mimics": describe_mimics(neck),
         "devices": list(neck.devices),
         "person": {"sex": "F" if neck.person.is_female else "M", "age_years": round(neck.person.age_years, 1)},
         "scanner": {
@@ -94,9 +97,31 @@ def describe_study(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]
             "blur_mm": scanner.psf_fwhm_mm,
             "edge": scanner.edge_enhancement,
             "noise_hu": scanner.noise_hu,
+            "reconstruction": asdict(scanner.reconstruction),
         },
         "scanned_z_mm": [float(z[0]), float(z[-1])],
     }
+
+
+def describe_mimics(neck: Neck) -> list[dict[str, Any]]:
+    """Return what may be taken for a fracture: name, level (None for the whole neck) and points in LPS mm.
+
+    Variants and disorders have a level but no points.
+    """
+    records: list[dict[str, Any]] = [
+        {
+            "name": mimic.name,
+            "level": mimic.level,
+            "points_lps_mm": [
+                np.round(neck.frames[mimic.level].to_lps(point), 2).tolist() for point in mimic.points_mm
+            ],
+        }
+        for mimic in neck.mimics
+    ]
+    for name in neck.variants.names:
+        kind, levels = name_without_levels(name), named_levels(name) or (None,)
+        records += [{"name": kind, "level": level, "points_lps_mm": []} for level in levels]
+    return records
 
 
 def centroids(labels: Labels, affine: Floats) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from cspine.core.typing import Floats
-from cspine.phantom.anatomy.subaxial import Body, endplate_arch
+from cspine.phantom.anatomy.subaxial import Body, endplate_arch, lamina
 from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Column, Ellipsoid, Pillar, Rod
@@ -79,15 +79,8 @@ def axis(measures: Mapping[str, float], traits: Mapping[str, float]) -> Iterator
         thick = measures["pedicle width"] / 2 - 0.1  # the blended seam adds 0.1
         yield Part(Rod(start, end, (thick, thick), aspect_ratio=(measures["pedicle height"] / 2 - 0.4) / thick), 3.0)
         yield Part(Pillar(mirror * pillar, (5.0, 5.2), pillar_height, measures["facet angle"], 2.0), 2.5)
-        yield Part(
-            Rod(
-                mirror * (pillar[0] - 2.0, pillar[1] + 2.5, -3.5),
-                (side * 1.0, lamina_back, -5.5),
-                (2.6, 2.6),
-                aspect_ratio=2.2,
-                major_axis=(0.0, -0.35, 1.0),
-            )
-        )
+        root, middle = mirror * (pillar[0] - 2.0, pillar[1] + 2.5, -3.5), vector(side * 1.0, lamina_back, -5.5)
+        yield from lamina(root, middle, (2.6, 2.6), 2.2, -0.35, traits)
         tip = mirror * (26.0 + 2.0 * traits["transverse"], 4.5, -3.5)
         yield Part(Rod(mirror * (15.5, 1.0, 1.0), tip, (3.0, 2.6), aspect_ratio=1.2))
         yield Part(Rod(mirror * (pillar[0], pillar[1] - 3.0, -2.5), tip, (2.6, 2.4)))

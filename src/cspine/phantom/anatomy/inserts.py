@@ -44,8 +44,17 @@ class Lesion:
         In the frame of the vertebra.
     hu : float
         Density in its middle, in HU.
+    axes : (3, 3), optional
+        Its axes as columns; the axes of the frame by default.
+    edge_mm : float
+        Width of its blurred border.
+    only_raises : bool
+        Whether bone that is denser is left as it is.
     """
 
     center_mm: Vector
     radii_mm: Vector
     hu: float
+    axes: Floats | None = None
+    edge_mm: float = 2.0
+    only_raises: bool = False

@@ -12,6 +12,7 @@ from cspine.phantom.anatomy.axis import AXIS_WIDTH_MM, axis
 from cspine.phantom.anatomy.devices import draw_devices
 from cspine.phantom.anatomy.head import HardTissue, crowns, larynx, skull
 from cspine.phantom.anatomy.inserts import Insert, Lesion
+from cspine.phantom.anatomy.mimic import Mimic
 from cspine.phantom.anatomy.organs import draw_body, draw_organs, layout_along_spine, neck_half_width_mm
 from cspine.phantom.anatomy.person import STACK, Person, draw_person
 from cspine.phantom.anatomy.posture import Frame, Posture, disc_space, draw_posture, pillar_space, place_vertebrae
@@ -66,6 +67,8 @@ class Neck:
         Implants and gas, drawn over the vertebrae.
     lesions : dict
         Level to where its bone has another density.
+    mimics : tuple of Mimic
+        What `cspine.phantom.mimics` has added, for the truth.
     size_factor : float
         Size of the vertebrae relative to `person` and `variants`, whose measures are those of an adult. Frames and all
         else are of the size of the neck.
@@ -86,6 +89,7 @@ class Neck:
     fractures: Mapping[str, tuple[Fracture, ...]] = field(default_factory=dict)
     inserts: tuple[Insert, ...] = ()
     lesions: Mapping[str, tuple[Lesion, ...]] = field(default_factory=dict)
+    mimics: tuple[Mimic, ...] = ()
     size_factor: float = 1.0
 
     @property

@@ -28,12 +28,15 @@ class Bone:
         Thickness of the cortex of arches and processes.
     endplate_mm : float
         Thickness of the cortex of vertebral bodies.
+    coarseness : float
+        How coarse and uneven trabeculae are: 0 (normal) to 1 (osteopenia with few thick trabeculae).
     """
 
     cortex_hu: float
     trabecular_hu: float
     cortex_mm: float
     endplate_mm: float
+    coarseness: float = 0.0
 
 
 @dataclass(frozen=True)

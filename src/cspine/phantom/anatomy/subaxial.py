@@ -179,7 +179,7 @@ def subaxial(level: str, measures: Mapping[str, float], traits: Mapping[str, flo
         pillar = Pillar(mirror * at.pillar, (PILLAR_HALF_MM, 5.6), pitch_mm - joint, measures["facet angle"] + 2.0, 2.5)
         yield Part(pillar, 2.5)
         start, end = mirror * (at.pillar + vector(-2.5, 3.5, -2.0)), at.lamina + vector(side * 1.2, 0.0, 0.0)
-        yield Part(Rod(start, end, (2.5, 2.2), aspect_ratio=3.6 if thoracic else 2.7, major_axis=(0.0, -0.3, 1.0)))
+        yield from lamina(start, end, (2.5, 2.2), 3.6 if thoracic else 2.7, -0.3, traits)
         yield from _transverse_process(level, at, mirror, width)
     yield from _spinous_process(level, at, traits)
     middle = (0.0, at.body_back_y + canal_depth / 2)
@@ -188,6 +188,42 @@ def subaxial(level: str, measures: Mapping[str, float], traits: Mapping[str, flo
         radius = (1.6 if level == "C7" else 2.7) * (0.9 + 0.2 * traits["foramen"])
         for side in SIDES:
             yield Part(Column((side * (width / 2 + 3.4), 1.2), (radius, radius), (-9.0, 9.0)), 0.8, is_cutout=True)
+
+
+def lamina(
+    start: Floats,
+    end: Floats,
+    radius: tuple[float, float],
+    aspect_ratio: float,
+    slope: float,
+    traits: Mapping[str, float],
+) -> Iterator[Part]:
+    """Yield a lamina: a blade, which is thinner and slopes more by the trait "thin lamina", on a ridge below.
+
+    Parameters
+    ----------
+    start, end : (3,)
+        Where it begins, at the pillar, and where it meets that of the other side.
+    radius : (float, float)
+        Half its thickness at both ends.
+    aspect_ratio : float
+        Half its height over half its thickness.
+    slope : float
+        How far its upper edge lies in front of its middle, relative to its height.
+    traits : dict
+        As of `subaxial`; "lamina notch" lowers the upper edge where both laminae meet.
+    """
+    thin = traits.get("thin lamina", 0.0)
+    if not thin:
+        yield Part(Rod(start, end, radius, aspect_ratio=aspect_ratio, major_axis=(0.0, slope, 1.0)))
+        return
+    factor, tilt = 1.0 - 0.5 * thin, slope - 0.45 * thin
+    blade = (radius[0] * factor, radius[1] * factor)
+    low = end - vector(0.0, 0.0, 2.5 * traits.get("lamina notch", 0.0))
+    yield Part(Rod(start, low, blade, aspect_ratio=aspect_ratio / factor, major_axis=(0.0, tilt, 1.0)), 1.5)
+    ridge = (0.9 * radius[0], 0.9 * radius[1])
+    down = radius[0] * aspect_ratio * 0.5 * vector(0.0, tilt, 1.0)
+    yield Part(Rod(start - 0.8 * down, low - down, ridge), 1.5)
 
 
 def endplate_arch(traits: Mapping[str, float]) -> float:

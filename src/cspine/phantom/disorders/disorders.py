@@ -15,12 +15,13 @@ is drawn in its real size (a table, the scan range, the truth) follows the frame
 generator is the caller's; existing phantoms draw nothing here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from cspine.phantom.anatomy.mimic import named_levels
 from cspine.phantom.anatomy.person import Person
 from cspine.phantom.anatomy.posture import Frame, Posture
 from cspine.phantom.disorders import (
@@ -98,6 +99,18 @@ _EXCLUSIVE: Final = (
 """Disorders of which a person has one at most."""
 
 
+_TAKING_BONE: Final = (
+    anterior_implants.AnteriorFusion, anterior_implants.DiscProsthesis, anterior_implants.Corpectomy,
+    posterior_implants.PosteriorFusion, posterior_implants.Wiring, posterior_implants.Laminectomy, bone.Metastases,
+    congenital.AssimilatedAtlas, congenital.OsOdontoideum, congenital.MissingArch,
+)  # fmt: skip
+"""Disorders that take bone of their levels away or cover it."""
+
+
+def _concerns(disorder: Disorder, levels: Collection[str]) -> bool:
+    return any(set(named_levels(name)) & set(levels) for name in disorder.names)
+
+
 @dataclass(frozen=True)
 class Disorders:
     """The disorders of one person; applied in their order, but for the size of the body, which is last."""
@@ -108,6 +121,19 @@ class Disorders:
     def names(self) -> tuple[str, ...]:
         """Names of all disorders, for the truth."""
         return tuple(name for disorder in self.disorders for name in disorder.names)
+
+    def sparing(self, levels: Collection[str]) -> "Disorders":
+        """Return disorders that leave the bone of some levels where it is, as fractures of these need it.
+
+        Parameters
+        ----------
+        levels : collection of str
+            Where there are any, people keep the size of adults too, in which fractures are drawn.
+        """
+        if not levels:
+            return self
+        kept = (each for each in self.disorders if not (isinstance(each, _TAKING_BONE) and _concerns(each, levels)))
+        return Disorders(tuple(each for each in kept if not isinstance(each, growth.BodySize)))
 
     def person(self, person: Person) -> Person:
         """Return the person with disorders."""

@@ -1,5 +1,7 @@
 """Probabilities of disorders."""
 
+from typing import Any, Final
+
 from pydantic import Field
 
 from cspine.core.settings import Settings
@@ -51,3 +53,29 @@ class DisorderSettings(Settings):
     cervical_ribs: float = _probability(0.03, "Ribs of C7.")
     long_transverse_processes: float = _probability(0.03, "Transverse processes of C7 as long as those of T1.")
     transitional_t1: float = _probability(0.015, "A T1 with rudimentary ribs.")
+
+
+_NECK: Final[dict[str, Any]] = {
+    "child": 0.02, "small_adult": 0.0, "tall_adult": 0.0, "kyphosis": 0.05, "hyperlordosis": 0.03, "torticollis": 0.03,
+    "lateral_bend": 0.03, "cervicothoracic_scoliosis": 0.02, "high_pillow": 0.04, "extended_head": 0.04,
+    "listhesis": 0.06, "congenital_block": 0.04, "ankylosing_spondylitis": 0.02, "anterior_fusion": 0.03,
+    "disc_prosthesis": 0.01, "corpectomy": 0.01, "posterior_fusion": 0.02, "occipitocervical_fusion": 0.005,
+    "wiring": 0.005, "laminectomy": 0.015, "collapsed_discs": 0.25, "vacuum_discs": 0.12, "large_osteophytes": 0.3,
+    "worn_facets": 0.3, "dish": 0.05, "osteoporosis": 0.08, "dense_bone": 0.05, "bone_contrast": 0.0,
+    "metastases": 0.02, "assimilated_atlas": 0.01, "os_odontoideum": 0.01, "missing_arch": 0.015,
+    "cervical_ribs": 0.02, "long_transverse_processes": 0.02, "transitional_t1": 0.01,
+}  # fmt: skip
+
+NECK_DISORDERS: Final = DisorderSettings(**_NECK)
+"""Disorders of the necks of a data set: worn ones often, implants seldom."""
+
+MORE_NECK_DISORDERS: Final = DisorderSettings(
+    **_NECK
+    | {"kyphosis": 0.08, "listhesis": 0.08, "congenital_block": 0.06, "collapsed_discs": 0.35, "vacuum_discs": 0.18,
+       "large_osteophytes": 0.4, "worn_facets": 0.4, "dish": 0.08, "osteoporosis": 0.12, "anterior_fusion": 0.04,
+       "posterior_fusion": 0.03, "laminectomy": 0.02}
+)  # fmt: skip
+"""Those of the shifted domain."""
+
+NO_DISORDERS: Final = DisorderSettings(**dict.fromkeys(DisorderSettings.model_fields, 0.0))
+"""Settings of the plain phantom."""

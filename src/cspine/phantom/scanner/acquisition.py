@@ -52,7 +52,8 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
     hu = np.empty(grid.shape, np.int16)
     labels, fracture_mask = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
     u, frequency, kernel = frequency_and_kernel(scanner)
-    spectra = NoiseSpectra.of_kernel(u, frequency, kernel, plane[1])
+    look = scanner.reconstruction
+    spectra = NoiseSpectra.of_kernel(u, frequency, kernel * look.noise_transfer(frequency), plane[1])
     half, width, band = spectra.half, spectra.width, spectra.noise.shape
     noise_hu, streaks_hu = slice_noise_hu(neck, scanner)
     # Overlapping slices share noise: a first-order autoregression along z.
@@ -75,7 +76,7 @@ def acquire(neck: Neck, scanner: Scanner, rng: np.random.Generator) -> Scan:
             noise = white * (spectra.noise * np.float32(noise_hu[k]) + spectra.streaks * np.float32(streaks_hu[k]))
             transform[:half, :width] += noise[:half]
             transform[-half:, :width] += noise[half:]
-            scanned = fft.irfft2(transform, s=plane, overwrite_x=True)
+            scanned = look.finish(fft.irfft2(transform, s=plane, overwrite_x=True), float(noise_hu[k]))
             np.rint(scanned, out=scanned)
             hu[k] = np.clip(scanned, MIN_HU, MAX_HU, out=scanned)
             if padding is not None:

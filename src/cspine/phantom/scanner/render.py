@@ -9,13 +9,15 @@ import numpy as np
 from cspine.core.anatomy import FRACTURE_STEP, VERTEBRA_NUMBERS
 from cspine.core.typing import Bools, Floats, Floats32, Labels
 from cspine.phantom.anatomy.head import HardTissue
+from cspine.phantom.anatomy.inserts import Lesion
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.anatomy.organs import BLOOD, DISC, Organ, composite_organ
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.fractured_bone import sample_fractured_bone
-from cspine.phantom.geometry.distance_fields import ellipse_distance, partial_volume, smoothstep
+from cspine.phantom.geometry.distance_fields import partial_volume, smoothstep
 from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.geometry.parts import Part, bounding_box_of, sample_distance
+from cspine.phantom.geometry.solids import Ellipsoid
 from cspine.phantom.scanner.inserts import composite_inserts
 
 TRABECULAR_RATIO: Final = {
@@ -28,6 +30,9 @@ TRABECULAR_RATIO: Final = {
 _TRABECULAR_GRAIN_MM: Final = (2.8, 0.8, 0.8)
 """Size of trabecular structures in CT along z, y and x: trabeculae are mostly vertical, along the load."""
 
+_COARSE_GRAIN_MM: Final = (5.0, 1.9, 1.9)
+"""The same where trabeculae are few and thick."""
+
 _DENSITY_GRAIN_MM: Final = (9.0, 9.0, 9.0)
 """Length over which density and the thickness of the cortex vary."""
 
@@ -36,9 +41,6 @@ _IMPACTION_HU: Final = 220.0
 
 SKULL_LABEL: Final = 255
 """Label of bones of the head where they are labeled; the challenge does not label them."""
-
-_LESION_EDGE_MM: Final = 2.0
-"""Width of the blurred border of a lesion of bone."""
 
 _HARD_TISSUE_STEP_MM: Final = 1.2
 """Longest step at which bones other than vertebrae are sampled."""
@@ -218,14 +220,31 @@ def _bone_hu(closed_field: Floats32, near: Bools, part: Grid, neck: Neck, level:
     cortex_mm = np.float32(bone.endplate_mm) + np.float32(bone.cortex_mm - bone.endplate_mm) * arch
     cortex = 1 - smoothstep(-closed_field[near] - cortex_mm * (1 + np.float32(0.3) * slow), -0.25, 0.25)
     contrast = np.float32(min(1.0, 0.7 / part.spacing_mm.max()))  # coarse voxels average over trabeculae
-    trabecular = np.float32(bone.trabecular_hu * TRABECULAR_RATIO[level]) * (
-        1 + np.float32(0.27) * contrast * fine + np.float32(0.10) * slow
-    )
-    value = np.asarray(trabecular + (np.float32(bone.cortex_hu) - trabecular) * cortex, np.float32)
-    for lesion in neck.lesions.get(level, ()):
-        offsets = part.in_frame(frame.affine).points().coordinates(lesion.center_mm)
-        distance = np.broadcast_to(ellipse_distance(offsets, lesion.radii_mm), near.shape)[near]
-        value += partial_volume(distance, _LESION_EDGE_MM) * (
-            np.float32(lesion.hu) * (1 + np.float32(0.1) * fine) - value
+    relative = 1 + np.float32(0.27) * contrast * fine + np.float32(0.10) * slow
+    if bone.coarseness:
+        (coarse,) = neck.texture.nearest(part, near, (_COARSE_GRAIN_MM,))
+        relative += np.float32(bone.coarseness) * (
+            np.float32(0.35) * contrast * fine + np.float32(0.45) * coarse + np.float32(0.12) * slow
         )
-    return value
+    trabecular = np.float32(bone.trabecular_hu * TRABECULAR_RATIO[level]) * relative
+    value = np.asarray(trabecular + (np.float32(bone.cortex_hu) - trabecular) * cortex, np.float32)
+    lesions = neck.lesions.get(level, ())
+    if not lesions:
+        return value
+    full, texture = np.zeros(near.shape, np.float32), np.zeros(near.shape, np.float32)
+    full[near], texture[near] = value, 1 + np.float32(0.1) * fine
+    for lesion in lesions:
+        _add_lesion(full, texture, part.in_frame(frame.affine), lesion)
+    return full[near]
+
+
+def _add_lesion(hu: Floats32, texture: Floats32, local: Grid, lesion: Lesion) -> None:
+    """Blend a lesion into the HU of a vertebra in place; the grid is in the frame of the vertebra."""
+    solid = Ellipsoid(lesion.center_mm, lesion.radii_mm, lesion.axes)
+    window = local.window(solid.bounding_box(), lesion.edge_mm / 2)
+    if window is None:
+        return
+    region = hu[window]
+    weight = partial_volume(solid.signed_distance(local.crop(window).points()), lesion.edge_mm)
+    change = weight * (np.float32(lesion.hu) * texture[window] - region)
+    region += np.maximum(change, 0) if lesion.only_raises else change

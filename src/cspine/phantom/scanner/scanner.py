@@ -1,6 +1,6 @@
 """A CT scanner: field of view, slices, kernel, dose and artifacts of one scan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from cspine.core.typing import Bools, Floats
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.geometry.grid import Grid
+from cspine.phantom.scanner.reconstruction import Reconstruction
 from cspine.phantom.settings import PhantomSettings
 
 MIN_HU, MAX_HU = -1024, 3071
@@ -38,6 +39,8 @@ class Scanner:
         Where the patient moved: lower and upper z of the affected slices, and the displacement along x and y, in mm.
     round_field : bool
         Whether all outside the largest circle of a slice is padding.
+    reconstruction : Reconstruction
+        What is done to slices beyond the kernel.
     """
 
     grid: Grid
@@ -49,6 +52,7 @@ class Scanner:
     beam_hardening: float = 0.0
     motion_mm: tuple[float, float, float, float] | None = None
     round_field: bool = False
+    reconstruction: Reconstruction = field(default_factory=Reconstruction)
 
     @property
     def psf_fwhm_mm(self) -> float:
@@ -76,9 +80,9 @@ def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator
     rng : numpy Generator
         Random number generator; it is advanced.
     """
-    field = rng.uniform(*settings.field_of_view_mm)
+    width_mm = rng.uniform(*settings.field_of_view_mm)
     rows, columns = _draw_matrix(settings, rng)
-    pixel, spacing = field / columns, rng.uniform(*settings.slice_spacing_mm)
+    pixel, spacing = width_mm / columns, rng.uniform(*settings.slice_spacing_mm)
     thickness_to_spacing_ratio = rng.uniform(*settings.thickness_to_spacing_ratio)
     bottom = neck.frames["T2"].center_mm[2] - rng.uniform(0.0, 14.0)
     top = neck.frames["C1"].center_mm[2] + rng.uniform(18.0, 40.0)
@@ -88,8 +92,8 @@ def draw_scanner(neck: Neck, settings: PhantomSettings, rng: np.random.Generator
         else:
             top = rng.uniform(neck.frames["C3"].center_mm[2], neck.frames["C1"].center_mm[2] + 8.0)
     lateral = rng.uniform(-1, 1) * settings.lateral_offset_mm
-    anterior = 0.06 * field + rng.uniform(-6.0, 6.0)  # more of the neck lies behind the spine than in front of it
-    origin = np.round([lateral - (field - pixel) / 2, anterior - pixel * (rows - 1) / 2, bottom], 3)
+    anterior = 0.06 * width_mm + rng.uniform(-6.0, 6.0)  # more of the neck lies behind the spine than in front of it
+    origin = np.round([lateral - (width_mm - pixel) / 2, anterior - pixel * (rows - 1) / 2, bottom], 3)
     shape = (int((top - bottom) / spacing) + 1, rows, columns)
     affine = Grid.aligned(origin, (spacing, pixel, pixel), shape).affine
     if rng.random() < settings.tilt_fraction:
