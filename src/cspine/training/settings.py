@@ -24,6 +24,9 @@ class TrainerSettings(Settings):
     warm_up: float = Field(0.05, ge=0.0, lt=1.0, description="Fraction of the run over which the rate rises from 0.")
     ema_decay: float = Field(0.995, ge=0.0, lt=1.0, description="Decay of the weights' moving average; 0 for none.")
     max_grad_norm: float | None = Field(1.0, gt=0.0, description="Gradients are clipped to this norm; null: never.")
+    batch_norm: Literal["batch", "fixed"] = Field(
+        "batch", description="Statistics of batch norm in training: those of the batch, or fixed to the initial weights'."
+    )
     precision: str = Field("bf16-mixed", pattern=r"^(32-true|bf16-mixed)$", description="Lightning Fabric's precision.")
     workers: int = Field(1, ge=0, le=64, description="Processes that load examples; 0 loads in the main process.")
     seed: int = Field(0, ge=0, description="Seed of initial weights, order and augmentation.")

@@ -226,6 +226,8 @@ class _Run:
 
     def _train(self, task: TrainingTask, loader: Any, report_steps: Callable[[int, int], None]) -> float:  # noqa: ANN401 - Fabric's wrapped loader
         self.model.train()
+        if self.settings.batch_norm == "fixed":
+            _fix_batch_norm(self.network)
         total, count = 0.0, 0
         last, accumulated = len(loader) - 1, self.settings.grad_accumulation_steps
         for number, batch in enumerate(loader):
@@ -302,6 +304,13 @@ def learning_rate(settings: TrainerSettings, progress: float) -> float:
         return settings.learning_rate
     rise = min(1.0, progress / settings.warm_up) if settings.warm_up else 1.0
     return settings.learning_rate * rise * 0.5 * (1.0 + float(torch.cos(torch.tensor(torch.pi * progress))))
+
+
+def _fix_batch_norm(network: nn.Module) -> None:
+    """Let batch norms use and keep their running statistics: those of a batch of one domain do not fit another."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - torch has no public base class
+            module.eval()
 
 
 def _copy_weights(network: nn.Module) -> dict[str, Any]:
