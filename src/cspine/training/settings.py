@@ -25,7 +25,7 @@ class TrainerSettings(Settings):
     ema_decay: float = Field(0.995, ge=0.0, lt=1.0, description="Decay of the weights' moving average; 0 for none.")
     max_grad_norm: float | None = Field(1.0, gt=0.0, description="Gradients are clipped to this norm; null: never.")
     batch_norm: Literal["batch", "fixed"] = Field(
-        "batch", description="Statistics of batch norm in training: those of the batch, or fixed to the initial weights'."
+        "batch", description="Statistics that batch norms use in training: those of the batch, or fixed initial ones."
     )
     precision: str = Field("bf16-mixed", pattern=r"^(32-true|bf16-mixed)$", description="Lightning Fabric's precision.")
     workers: int = Field(1, ge=0, le=64, description="Processes that load examples; 0 loads in the main process.")

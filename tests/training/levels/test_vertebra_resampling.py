@@ -54,6 +54,16 @@ def test_resampling_depends_on_its_seed_only(tmp_path: Path) -> None:
     assert one == same != other
 
 
+def test_auxiliary_vertebrae_have_their_fraction(tmp_path: Path) -> None:
+    cases, auxiliary = (list_cases(make_level_dataset(tmp_path / str(n), n, seed=n)) for n in (12, 8))
+
+    resampled = resample_vertebrae(cases, 200, seed=1, auxiliary=auxiliary, auxiliary_fraction=0.4)
+
+    files = {path for case in auxiliary for path in case.mosaics.values()}
+    is_auxiliary = [path in files for made in resampled for path in made.mosaics.values()]
+    assert np.mean(is_auxiliary) == pytest.approx(0.4, abs=0.05)
+
+
 def test_auxiliary_data_are_trained_on_and_never_held_out(tmp_path: Path, exports: dict[Path, Export]) -> None:
     make_level_dataset(tmp_path / "data", 12)
     make_level_dataset(tmp_path / "auxiliary", 8, seed=4)

@@ -35,7 +35,11 @@ class LevelTrainSettings(TrainerSettings):
         0.7, ge=0.0, le=1.0, description="Fraction of the epochs, the first ones, that train on resampled vertebrae."
     )
     auxiliary_fraction: float = Field(
-        0.0, ge=0.0, lt=1.0, description="Fraction of complete cases, in the last epochs, that are auxiliary ones."
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Fraction of complete cases and of resampled vertebrae that are auxiliary. Where 0, complete cases "
+        "are not, and vertebrae of all cases are drawn alike.",
     )
     folds: int = Field(5, ge=2, le=50, description="Cross-validation folds that patients are split into.")
     fold: int | None = Field(

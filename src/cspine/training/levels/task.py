@@ -92,7 +92,10 @@ class LevelTask:
         seed = self._settings.seed * 100_003 + epoch + 1
         cases = self.train
         if epoch < self._settings.resampled_epochs:
-            cases = resample_vertebrae([*self.train, *self.auxiliary], len(self.train), seed)
+            fraction = self._settings.auxiliary_fraction if self.auxiliary else 0.0
+            cases = resample_vertebrae(
+                self.train, len(self.train), seed, auxiliary=self.auxiliary, auxiliary_fraction=fraction
+            )
         elif self.auxiliary and self._settings.auxiliary_fraction:
             cases = self._draw_cases(seed)
         data = LevelDataset(cases, self.views, self._fracture_types, self._settings.train_views, seed)

@@ -22,8 +22,18 @@ _P_FRACTURED: Final = 0.55
 _P_ABSENT: Final = 0.05
 """Probability that a vertebra is left out, as at the ends of a scan."""
 
+_Holders = dict[tuple[str, bool], list[CaseFiles]]
+"""Level, and whether it is fractured, to the cases that have it."""
 
-def resample_vertebrae(cases: Sequence[CaseFiles], count: int, seed: int) -> list[CaseFiles]:
+
+def resample_vertebrae(
+    cases: Sequence[CaseFiles],
+    count: int,
+    seed: int,
+    *,
+    auxiliary: Sequence[CaseFiles] = (),
+    auxiliary_fraction: float = 0.0,
+) -> list[CaseFiles]:
     """Return cases whose vertebrae are drawn independently of each other, nearly half of them fractured.
 
     Among patients few vertebrae are fractured, and fractures of neighbors are correlated (a fractured C6 often comes
@@ -38,24 +48,38 @@ def resample_vertebrae(cases: Sequence[CaseFiles], count: int, seed: int) -> lis
         Number of cases to compose.
     seed : int
         Seed of the draw.
+    auxiliary : sequence of CaseFiles
+        More cases that vertebrae are drawn from.
+    auxiliary_fraction : float
+        Probability that a vertebra is drawn from `auxiliary`; where 0, all cases are drawn alike.
 
     Returns
     -------
     list of CaseFiles
         A level that no case has is absent; one that is fractured in no case, or in all, is so in these.
     """
-    holders: dict[tuple[str, bool], list[CaseFiles]] = defaultdict(list)
+    rng = np.random.default_rng([seed, count])
+    if not auxiliary_fraction:
+        holders = _holders([*cases, *auxiliary])
+        return [_resampled_case((holders, holders), 0.0, number, rng) for number in range(count)]
+    sources = _holders(cases), _holders(auxiliary)
+    return [_resampled_case(sources, auxiliary_fraction, number, rng) for number in range(count)]
+
+
+def _holders(cases: Sequence[CaseFiles]) -> _Holders:
+    """Return the cases that have each level, fractured or not."""
+    holders: _Holders = defaultdict(list)
     for case in cases:
         for level, fractured in zip(VERTEBRAE, case.truth[1:], strict=True):
             if level in case.mosaics:
                 holders[level, bool(fractured)].append(case)
-    rng = np.random.default_rng([seed, count])
-    return [_resampled_case(holders, number, rng) for number in range(count)]
+    return holders
 
 
 def _resampled_case(
-    holders: dict[tuple[str, bool], list[CaseFiles]], number: int, rng: np.random.Generator
+    sources: tuple[_Holders, _Holders], auxiliary_fraction: float, number: int, rng: np.random.Generator
 ) -> CaseFiles:
+    """Compose a case of vertebrae of the first source, or of the second one by its fraction."""
     p_fractured = 0.0 if rng.random() < _NEGATIVE_CASE_FRACTION else _P_FRACTURED
     mosaics: dict[str, Path] = {}
     cells: dict[str, Path] = {}
@@ -63,6 +87,7 @@ def _resampled_case(
     truth = []
     for column, level in enumerate(VERTEBRAE, start=1):
         is_fractured, is_absent, draw = bool(rng.random() < p_fractured), rng.random() < _P_ABSENT, rng.random()
+        holders = sources[auxiliary_fraction > 0 and bool(rng.random() < auxiliary_fraction)]
         candidates = holders[level, is_fractured] or holders[level, not is_fractured]
         if is_absent or not candidates:
             truth.append(0)
