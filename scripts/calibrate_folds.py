@@ -1,8 +1,8 @@
 """Calibrate the networks of `scripts.level_folds` on phantoms and on real necks that they were not trained on.
 
 Each neck, with and without virtual fractures, is predicted by the network that was trained without it. The network of
-all necks is calibrated on these predictions together with those of its validation phantoms; a network that is judged on
-a neck, on those of the other necks. Phantoms and necks weigh alike, and operating points meet their criteria on both.
+all scans is calibrated on these predictions together with those of its validation phantoms; the network of a fold, on
+those of the necks of the other fold. Phantoms and necks weigh alike, and operating points meet their criteria on both.
 
 Run: ``python -m scripts.calibrate_folds --work DIR``, after all networks of `scripts.level_folds`.
 """
@@ -26,10 +26,14 @@ from cspine.training.levels.calibration import calibration_metadata
 from cspine.training.levels.dataset import CaseFiles, list_cases
 from cspine.training.levels.settings import PREVALENCE
 from cspine.training.levels.train import PREDICTIONS_FILE
-from scripts.level_folds import ALL, HELD_OUT_FILE, NECKS, PHANTOMS
+from scripts.level_folds import ALL, FOLDS, NECKS, PHANTOMS
 from scripts.onnx_metadata import update_levels_metadata
 
 CALIBRATED_FILE: Final = "calibrated.onnx"
+HELD_OUT_FILE: Final = "held-out.json"
+
+SCANS: Final = {"lidc0314": "lidc0314-thoracic", "lungfcp-0001": "lungfcp-0001-upperthoracic"}
+"""Names of scans of `scripts.level_folds` that have others in the benchmarks."""
 
 
 def main() -> None:
@@ -49,16 +53,18 @@ def calibrate_folds(work: Path) -> Path:
     """
     progress = log_progress(work / "calibration.log")
     virtual = {neck: CompiledDataset.open(work / "virtual" / neck) for neck in NECKS}
-    real = {neck: predict_raw(virtual[neck], work / neck, progress) for neck in NECKS}
+    fold_of = {scan: fold for fold, scans in FOLDS.items() for scan in scans}
+    real = {neck: predict_raw(virtual[neck], work / fold_of[neck], neck, progress) for neck in NECKS}
     cases = {neck: list_cases(dataset) for neck, dataset in virtual.items()}
     phantoms = {case.study: case for case in list_cases(CompiledDataset.open(work / f"phantoms-{PHANTOMS.seed}"))}
-    for name in (ALL, *NECKS):
-        others = [neck for neck in NECKS if neck != name]
+    for name in (ALL, *FOLDS):
+        others = [neck for neck in NECKS if neck not in FOLDS.get(name, ())]
         raw = pd.read_csv(work / name / PREDICTIONS_FILE, dtype={STUDY: str}).set_index(STUDY)
         validation = [phantoms[str(study)] for study in raw.index]
         calibrated_on = [(raw, validation), *((real[neck], cases[neck]) for neck in others)]
         write_calibrated(work / name, calibrated_on, others)
-    write_json(work / HELD_OUT_FILE, {neck: str((work / neck / CALIBRATED_FILE).resolve()) for neck in NECKS})
+    held_out = {SCANS.get(scan, scan): str((work / fold / CALIBRATED_FILE).resolve()) for scan, fold in fold_of.items()}
+    write_json(work / HELD_OUT_FILE, held_out)
     return work / ALL / CALIBRATED_FILE
 
 
@@ -77,14 +83,14 @@ def write_calibrated(run: Path, parts: list[tuple[pd.DataFrame, list[CaseFiles]]
     update_levels_metadata(run / WEIGHTS_FILE, run / CALIBRATED_FILE, {**update, "calibration_data": described})
 
 
-def predict_raw(dataset: CompiledDataset, run: Path, progress: Progress) -> pd.DataFrame:
+def predict_raw(dataset: CompiledDataset, run: Path, neck: str, progress: Progress) -> pd.DataFrame:
     """Return the raw probabilities of a neck's studies by a network, (studies, 8), from its run's folder if there."""
-    file = run / "real.csv"
+    file = run / f"{neck}.csv"
     if not file.is_file():
         classifier, rows = LevelClassifier.load(run / WEIGHTS_FILE), {}
         studies = list(dataset.levels().groupby("study_instance_uid", sort=True))
         for number, (study, levels) in enumerate(studies):
-            progress(run.name, number, len(studies))
+            progress(neck, number, len(studies))
             scores = classifier.predict_scores(read_views(dataset, levels))
             rows[str(study)] = [scores.overall, *scores.levels.tolist()]
         table = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)

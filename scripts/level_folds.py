@@ -1,9 +1,8 @@
 """Last stage of the level network: on phantoms and on virtual fractures in real necks.
 
-It is trained once on all necks, which are the weights that ship, and once without each neck, to be judged on that neck
-(``python -m benchmarks.real_texture --held-out WORK/held-out.json``). All runs have the same settings, fixed before any
-of them. Calibration and operating points follow from the validation phantoms and from the predictions of each neck by
-the network that was trained without it; of a network that is judged on a neck, without this neck's.
+It is trained once on all necks, which are the weights that ship, and once without the necks of each fold, to be judged
+on these (``python -m benchmarks.real_texture --held-out WORK/held-out.json``). All runs have the same settings, and keep
+their last epoch: the validation phantoms, by which an epoch would be selected, do not stand for real bone.
 
 Run: ``python -m scripts.level_folds --work DIR --real DIR``; an interrupted run resumes. ``--only NAME`` trains one of
 the networks, as for two at a time.
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks.progress import log_progress
 
 from cspine.core.anatomy import VERTEBRAE
-from cspine.core.files import write_json
 from cspine.core.processors import default_workers
 from scripts.make_weights import CASE_SETTINGS, SHIPPED, WEIGHTS_FILE, PhantomSample
 
@@ -33,7 +31,7 @@ NECKS: Final = {
     "visible-human": "visible-human/visible-human-neck.nii.gz",
     "weasis-neck": "weasis-neck",
 }
-"""Intact real necks, each held out once: name to the path below the folder of real CT."""
+"""Intact real necks: name to the path below the folder of real CT."""
 
 THORACIC: Final = {
     "lidc0314": ("thoracolumbar/lidc0314-thoracic.nii.gz", ("T4", "T3", "T2", "T1", "C7")),
@@ -41,6 +39,9 @@ THORACIC: Final = {
     "lungfcp-0001": ("thoracolumbar/lungfcp-0001-upperthoracic.nii.gz", ("T5", "T4", "T3", "T2", "T1")),
 }
 """Real vertebrae that are taken for C3 to C7, in this order: their texture, not their shape, is wanted."""
+
+FOLDS: Final = {"a": ("weasis-neck", *THORACIC), "b": ("vtk-head", "visible-human")}
+"""Scans that the network of each fold is trained without, and judged on."""
 
 PHANTOMS: Final = PhantomSample(studies=320, seed=2008)
 """Drawn with `CASE_SETTINGS`; a fifth of them is the validation set."""
@@ -55,25 +56,26 @@ SETTINGS: Final[dict[str, Any]] = {
     "batch_size": 1,
     "workers": 0,
     "seed": 4,
-    "learning_rate": 5e-4,
-    "pretrain_epochs": 1,
+    "learning_rate": 2e-4,
+    "ema_decay": 0.99,
+    "pretrain_epochs": 0,
     "epochs": 5,
     "resampled_epoch_fraction": 0.6,
     "auxiliary_fraction": 0.4,
+    "selection": "last",
 }
 """Fields of `LevelTrainSettings` that differ from their defaults."""
 
 ALL: Final = "all"
-HELD_OUT_FILE: Final = "held-out.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/weights/folds"), help="folder for data and runs")
     parser.add_argument("--real", type=Path, required=True, help="folder of real CT")
-    parser.add_argument("--only", choices=[ALL, *NECKS], help="train the network of all necks, or without this one")
+    parser.add_argument("--only", choices=[ALL, *FOLDS], help="train the network of all scans, or of this fold")
     options = parser.parse_args()
-    train_folds(options.work, options.real, [options.only] if options.only else [ALL, *NECKS])
+    train_folds(options.work, options.real, [options.only] if options.only else [ALL, *FOLDS])
 
 
 def train_folds(
@@ -88,7 +90,7 @@ def train_folds(
     real : Path
         Folder of real CT.
     names : sequence of str
-        `ALL`, or the neck that a network is trained without.
+        `ALL`, or a fold.
     init_weights : Path
         Weights of the stage before.
     """
@@ -105,13 +107,12 @@ def train_folds(
     virtual = write_virtual(work / "virtual", real, compiler, progress)
     weights = {}
     for name in names:
-        auxiliary = [dataset for neck, dataset in virtual.items() if neck != name]
+        auxiliary = [dataset for scan, dataset in virtual.items() if scan not in FOLDS.get(name, ())]
         train_levels(
             phantoms, work / name, LevelTrainSettings(**SETTINGS), auxiliary_data=auxiliary,
             init_weights=init_weights, progress=progress,
         )  # fmt: skip
         weights[name] = work / name / WEIGHTS_FILE
-    write_json(work / HELD_OUT_FILE, {name: str(work / name / WEIGHTS_FILE) for name in NECKS})
     return weights
 
 
@@ -154,6 +155,7 @@ def recipe() -> dict[str, Any]:
             "thoracic": dict.fromkeys(THORACIC, THORACIC_COPIES),
             "insertion": INSERTION,
         },
+        "folds": FOLDS,
         "fit": SETTINGS,
     }
 

@@ -27,6 +27,9 @@ class TrainerSettings(Settings):
     batch_norm: Literal["batch", "fixed"] = Field(
         "batch", description="Statistics that batch norms use in training: those of the batch, or fixed initial ones."
     )
+    selection: Literal["best", "last"] = Field(
+        "best", description="Epoch whose weights are kept: of the lowest validation loss, or the last one."
+    )
     precision: str = Field("bf16-mixed", pattern=r"^(32-true|bf16-mixed)$", description="Lightning Fabric's precision.")
     workers: int = Field(1, ge=0, le=64, description="Processes that load examples; 0 loads in the main process.")
     seed: int = Field(0, ge=0, description="Seed of initial weights, order and augmentation.")

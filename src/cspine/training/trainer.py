@@ -42,7 +42,7 @@ class TrainingResult:
     network : nn.Module
         With the weights of its best epoch.
     best_epoch : int
-        Epoch with the lowest validation loss, from 1.
+        Epoch whose weights were kept, from 1: that of the lowest validation loss, or the last.
     resumed_from : int
         Epochs that an earlier, interrupted run had finished.
     curve : list of dict
@@ -220,7 +220,7 @@ class _Run:
         row = {"epoch": float(self.epoch), "train_loss": train_loss, **metrics}
         row |= {"seconds": time.perf_counter() - started, "peak_memory_mb": _peak_memory_mb()}
         self.curve.append(row)
-        if metrics[VAL_LOSS] < self.best_loss:
+        if metrics[VAL_LOSS] < self.best_loss or self.settings.selection == "last":
             self.best_loss, self.best_epoch = metrics[VAL_LOSS], self.epoch
             self.best_weights = _copy_weights(self._averaged_network())
 

@@ -1,4 +1,4 @@
-"""Fine-tuning with fixed batch norms keeps their statistics; their scale and shift are trained."""
+"""Options of fine-tuning: fixed batch norms keep their statistics; the last epoch may be kept whatever its loss."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,3 +42,19 @@ def test_statistics_move_only_where_they_are_not_fixed(tmp_path: Path, batch_nor
     (norm,) = result.network
     assert bool((norm.running_mean != 0).all()) == moves
     assert bool((norm.weight != 1).all())
+
+
+@pytest.mark.parametrize(("selection", "kept"), [("best", 1), ("last", 3)])
+def test_kept_epoch_is_the_best_or_the_last(tmp_path: Path, selection: str, kept: int) -> None:
+    class WorseningTask(ShiftedTask):
+        losses = iter((1.0, 2.0, 3.0))
+
+        def validate(self, predictions: Iterable[tuple[torch.Tensor, Batch]]) -> dict[str, float]:  # noqa: ARG002
+            return {VAL_LOSS: next(self.losses)}
+
+    settings = TrainerSettings.model_validate({"epochs": 3, "precision": "32-true", "selection": selection})
+
+    result = fit(open_fabric(settings), lambda: nn.Sequential(nn.BatchNorm1d(2)), WorseningTask(), tmp_path, settings)
+
+    assert result is not None
+    assert result.best_epoch == kept
