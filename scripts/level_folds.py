@@ -1,7 +1,7 @@
 """Last stage of the level network: on phantoms and on virtual fractures in real necks.
 
-It is trained once on all necks, which are the weights that ship, and once without the necks of each fold, to be judged
-on these (``python -m benchmarks.real_texture --held-out WORK/held-out.json``). All runs have the same settings, and keep
+It is trained once on all scans, which are the weights that ship, and once without the scans of each fold, to be judged
+on these (``python -m benchmarks.real_texture --held-out WORK/held-out.json``). All runs have the same settings and keep
 their last epoch: the validation phantoms, by which an epoch would be selected, do not stand for real bone.
 
 Run: ``python -m scripts.level_folds --work DIR --real DIR``; an interrupted run resumes. ``--only NAME`` trains one of

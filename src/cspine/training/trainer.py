@@ -220,7 +220,8 @@ class _Run:
         row = {"epoch": float(self.epoch), "train_loss": train_loss, **metrics}
         row |= {"seconds": time.perf_counter() - started, "peak_memory_mb": _peak_memory_mb()}
         self.curve.append(row)
-        if metrics[VAL_LOSS] < self.best_loss or self.settings.selection == "last":
+        is_kept = math.isfinite(metrics[VAL_LOSS]) and self.settings.selection == "last"
+        if is_kept or metrics[VAL_LOSS] < self.best_loss:
             self.best_loss, self.best_epoch = metrics[VAL_LOSS], self.epoch
             self.best_weights = _copy_weights(self._averaged_network())
 
