@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import highdicom as hd
 import pydicom
 import pytest
 from tests.support.phantom import detector, predict_case, write_phantom
+from tests.support.structured_reports import comments, read_statements
 
 from cspine.classification.level_classifier import LevelClassifier
 from cspine.classification.level_findings import absent_finding, patient_finding
@@ -85,16 +85,17 @@ def test_fhir_says_so(case_result: CaseResult) -> None:
 
 def test_the_structured_report_says_so(case_result: CaseResult, tmp_path: Path) -> None:
     (path,) = [path for path in write_dicom(case_result, tmp_path) if path.name == "report.dcm"]
-    content: Any = hd.sr.srread(path).content
-    groups = {group.tracking_identifier: group for group in content.get_image_measurement_groups()}
+    document = pydicom.dcmread(path)
+    statements = read_statements(document)
 
-    coverages = {
-        level: {each.name.value: each.value.value for each in groups[level].get_qualitative_evaluations()}["coverage"]
-        for level in ("C5", "C6", "C7")
+    assert {level: statements[level].code("coverage") for level in ("C5", "C6", "C7")} == {
+        "C5": "complete",
+        "C6": "not-found",
+        "C7": "absent",
     }
-
-    assert coverages == {"C5": "complete", "C6": "not-found", "C7": "absent"}
-    assert PATIENT_REASON in {item.get("TextValue") for item in pydicom.dcmread(path).ContentSequence}
+    assert [statements[level].code("operating-point") for level in ("C6", "C7")] == ["not-assessed"] * 2
+    assert statements["C6"].probability is None
+    assert PATIENT_REASON in comments(document)
 
 
 def test_the_worklist_says_so(case_result: CaseResult) -> None:

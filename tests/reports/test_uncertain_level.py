@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
 from tests.support.phantom import detector, predict_case, write_phantom
+from tests.support.structured_reports import comments, read_statements
 
 from cspine.classification.level_classifier import LevelClassifier
 from cspine.classification.level_findings import Probabilities, patient_finding, vertebra_finding
@@ -94,18 +94,17 @@ def test_fhir_says_so(case_result: CaseResult) -> None:
 
 def test_the_structured_report_says_so(case_result: CaseResult, tmp_path: Path) -> None:
     (path,) = [path for path in write_dicom(case_result, tmp_path) if path.name == "report.dcm"]
-    content: Any = hd.sr.srread(path).content
-    groups = {group.tracking_identifier: group for group in content.get_image_measurement_groups()}
+    document = pydicom.dcmread(path)
+    statements = read_statements(document)
 
     def values(level: str, name: str) -> list[str]:
-        evaluations = groups[level].get_qualitative_evaluations()
-        return [each.value.meaning for each in evaluations if each.name.value == name]
+        return statements[level].meanings.get(name, [])
 
     assert values("C6", "level-certainty") == ["The level is uncertain"]
     assert values("C6", "alternative-level") == ["C7 vertebra", "T1 vertebra"]
     assert values("C5", "level-certainty") == ["The level is certain"]
     assert values("C5", "alternative-level") == []
-    assert PATIENT_REASON in {item.get("TextValue") for item in pydicom.dcmread(path).ContentSequence}
+    assert PATIENT_REASON in comments(document)
 
 
 def test_only_numbered_vertebrae_have_a_code() -> None:

@@ -1,7 +1,8 @@
-"""Names that are safe to show and to write: folder names of studies, pseudonyms of patients."""
+"""Names that are safe to show and to write: folder names of studies, pseudonyms of patients, derived UIDs."""
 
 import hashlib
 import re
+import uuid
 from typing import Final
 
 _SAFE_UID: Final = re.compile(r"[0-9](?:[0-9.]{0,62}[0-9])?")
@@ -26,6 +27,18 @@ def study_key(uid: str) -> str:
 def pseudonym(patient_id: str | None, study_uid: str) -> str:
     """Return a stand-in that is the same for all studies of a patient; PatientID itself is never stored."""
     return _sha256(f"cspine patient {patient_id or study_uid}")[:16]
+
+
+def derived_uid(*parts: str) -> str:
+    """Return a DICOM UID that is a function of its parts (PS3.5, annex B.2: 2.25 and a UUID as an integer).
+
+    >>> derived_uid("report", "1.2.3")
+    '2.25.298571193792295026815909818790103379599'
+    >>> derived_uid("report", "1.2.3") == derived_uid("report1.2.3")
+    False
+    """
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+    return f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
 
 
 def _sha256(text: str) -> str:

@@ -13,6 +13,7 @@ from cspine.core.findings import CalibrationIdentity, Findings, SlicePosition, V
 from cspine.core.not_assessable import remedy_of
 from cspine.reports.images.axial import CROP_MM, CROP_PIXELS, axial_crop
 from cspine.reports.images.overlay import (
+    SIDES,
     VertebraOutline,
     describe_offset,
     saliency_png,
@@ -24,9 +25,6 @@ from cspine.views.compiled import CompiledStudy
 
 _TEMPLATE: Final = "study.html"
 _JPEG_QUALITY: Final = 90
-
-_SIDES: Final = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
-"""Sides of the patient at the left and the right edge of a view, in the radiological convention."""
 
 _MIN_SHOWN: Final = 1
 """Vertebrae whose evidence is shown if none is suspicious, so that a reader can assess the network by it."""
@@ -164,7 +162,7 @@ def _evidence_view(picture: EvidencePicture) -> _EvidenceView:
     return _EvidenceView(
         url=data_url(view_jpeg(picture), "jpeg"),
         map_url=data_url(saliency_png(picture), "png"),
-        sides=_SIDES[evidence.plane],
+        sides=SIDES[evidence.plane],
         caption=caption,
         point=f"LPS {x:.1f}, {y:.1f}, {z:.1f} mm",
     )

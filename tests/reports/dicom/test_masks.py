@@ -14,6 +14,7 @@ from tests.support.phantom import predict_case, write_phantom
 from cspine.dicom import discover, select_series
 from cspine.dicom.series import Series
 from cspine.localization.coarse import coarse_affine
+from cspine.reports.dicom.encoding import SegmentationType
 from cspine.reports.dicom.masks import slice_affine, vertebra_mask
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.segmentation import segment_vertebrae
@@ -87,26 +88,31 @@ def test_voxels_are_labeled_at_their_position(geometry: str, tmp_path: Path) -> 
         assert volume_mm3 == pytest.approx(4 * 6 * 6 * 27.0, rel=0.12)
 
 
-@pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_a_segmentation_is_read_back_unchanged(geometry: str, context: ReportContext, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("geometry", "encoding"), [*((name, "labelmap") for name in GEOMETRIES), ("tilted", "binary")])
+def test_a_segmentation_is_read_back_unchanged(
+    geometry: str, encoding: SegmentationType, context: ReportContext, tmp_path: Path
+) -> None:
     series = write_and_select(tmp_path / "ct", **GEOMETRIES[geometry])
     source = source_images(series)
     mask = vertebra_mask(label_map_within(series), source.headers, series.stack)
 
-    written = segment_vertebrae(context, source, mask)
+    written = segment_vertebrae(context, source, mask, encoding)
     assert written is not None
     written.save_as(tmp_path / "seg.dcm")
 
     read = hd.seg.segread(tmp_path / "seg.dcm")
-    for number, level in enumerate((3, 4), start=1):
+    assert str(read.SegmentationType) == encoding.upper()
+    labels = [item.SegmentLabel for item in read.SegmentSequence]
+    assert [label for label in labels if label != "Background"] == ["C3", "C4"]
+    for level in (3, 4):
         pixels = np.zeros(mask.shape, bool)
-        for position, frame in _frames(read, number):  # by position, as a viewer would overlay it
-            (k,) = [
+        for position, frame in _frames(read, level if encoding == "labelmap" else level - 2):
+            (k,) = [  # by position, as a viewer would overlay it
                 k
                 for k, each in enumerate(source.datasets)
                 if np.allclose(np.array(each.ImagePositionPatient, float), position, atol=1e-3)
             ]
-            pixels[k] = frame > 0
+            pixels[k] = frame
         expected = mask == level
         assert 2 * (pixels & expected).sum() / (pixels.sum() + expected.sum()) == 1.0
 
@@ -120,11 +126,13 @@ def _nearest(positions: list[Any], position: Any) -> int:
 
 def _frames(segmentation: Any, number: int) -> list[tuple[Any, Any]]:
     """Return position and pixels of the frames of a segment."""
-    pixels, frames = np.atleast_3d(segmentation.pixel_array), []
+    pixels, frames = segmentation.pixel_array, []
+    is_labelmap = segmentation.SegmentationType == "LABELMAP"
     for frame, groups in enumerate(segmentation.PerFrameFunctionalGroupsSequence):
-        if groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number:
+        is_segment = is_labelmap or groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number
+        if is_segment:
             position = groups.PlanePositionSequence[0].ImagePositionPatient
-            frames.append((np.array(position, float), pixels[frame]))
+            frames.append((np.array(position, float), pixels[frame] == (number if is_labelmap else 1)))
     return frames
 
 
@@ -140,8 +148,8 @@ def test_a_segmentation_refers_to_the_frames_of_a_multi_frame_file(context: Repo
     assert len(source.datasets) == 1
     positions = [header.position_mm for header in source.headers if header]
     pixels = np.zeros(mask.shape, bool)
-    for position, frame in _frames(written, 1):
-        pixels[_nearest(positions, position)] = frame > 0
+    for position, frame in _frames(written, 3):
+        pixels[_nearest(positions, position)] = frame
     np.testing.assert_array_equal(pixels, mask == 3)
 
 

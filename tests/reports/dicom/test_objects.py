@@ -10,32 +10,24 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEGLSLossless
 from tests.support.phantom import hostile, predict_case, write_phantom
+from tests.support.structured_reports import (
+    comments,
+)
 
 from cspine.classification.result import CaseResult
-from cspine.core.anatomy import COLORS, RESEARCH_USE_ONLY, SNOMED_CODES, VERTEBRAE
+from cspine.core.anatomy import COLORS, RESEARCH_USE_ONLY, SEGMENT_NUMBERS, SNOMED_CODES, VERTEBRAE
 from cspine.core.errors import DicomError
 from cspine.core.findings import ViewEvidence
-from cspine.reports.dicom.capture import BURNED_IN_DISCLAIMER
-from cspine.reports.dicom.masks import evidence_mask, vertebra_mask
-from cspine.reports.dicom.objects import write_dicom
+from cspine.reports.dicom.masks import vertebra_mask
+from cspine.reports.dicom.objects import DicomOptions, dicom_objects, write_dicom
 from cspine.reports.dicom.source_images import source_images, valid_values
 from cspine.reports.fhir import fhir_bundle
 from cspine.reports.html import render_report
+from cspine.reports.images.level_sheet import NOT_FOR_DIAGNOSIS
 
 DCIODVFY = shutil.which("dciodvfy")
-
-
-@pytest.fixture(scope="module")
-def case_result(tmp_path_factory: pytest.TempPathFactory) -> CaseResult:
-    return predict_case(write_phantom(tmp_path_factory.mktemp("study")))
-
-
-@pytest.fixture(scope="module")
-def written(case_result: CaseResult, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
-    folder = tmp_path_factory.mktemp("dicom")
-    return {path.name: pydicom.dcmread(path) for path in write_dicom(case_result, folder)}
 
 
 def errors_of(path: Path) -> list[str]:
@@ -51,172 +43,163 @@ def test_each_type_of_object_forms_a_new_series_of_the_study(
 ) -> None:
     assert case_result.compiled is not None
     first = case_result.compiled.series.headers[0]
-    captures = {f"sagittal-{number}.dcm" for number in range(1, 10)}
-    assert set(written) == {"report.dcm", "vertebrae.dcm", "evidence.dcm", "key-images.dcm", *captures}
+    captures = {f"{name}.dcm" for name in ("summary", *case_result.findings.suspicious)}
+    masks = {"vertebrae.dcm", "evidence.dcm", "saliency.dcm"}
+    assert set(written) == {"report.dcm", *masks, "key-images.dcm", "marks.dcm", *captures}
     for dataset in written.values():
         assert dataset.StudyInstanceUID == first.study_instance_uid
         assert dataset.PatientID == first.patient_id
         assert dataset.SeriesInstanceUID != first.series_instance_uid
         assert "RESEARCH USE ONLY" in dataset.SeriesDescription
     series = {dataset.SeriesInstanceUID for dataset in written.values()}
-    assert len(series) == 5
+    assert len(series) == 7
+    assert {dataset.SeriesNumber for dataset in written.values()} == set(range(9701, 9708))
+    assert [written[name].InstanceNumber for name in ("report.dcm", "summary.dcm", "C1.dcm", "C7.dcm")] == [1, 1, 2, 8]
     assert len({dataset.SOPInstanceUID for dataset in written.values()}) == len(written)
-    frames = {written[name].FrameOfReferenceUID for name in ("vertebrae.dcm", "evidence.dcm")}
+    frames = {written[name].FrameOfReferenceUID for name in masks}
     assert frames == {source_images(case_result.compiled.series).first.FrameOfReferenceUID}
 
 
+LABELMAP_ERRORS = (
+    "Error - SegmentNumber not monotonically increasing from one by one - have SegmentSequence item number 1 "
+    "(from one) with SegmentNumber of 0",
+    "Error - Information Object Not found",
+)
+"""What dciodvfy reports of every Label Map Segmentation: it does not know that class, in which 0 is a segment, too."""
+
+
 def test_dciodvfy_reports_no_errors(written: dict[str, Dataset]) -> None:
-    for dataset in written.values():
-        assert errors_of(Path(str(dataset.filename))) == []
+    for name, dataset in written.items():
+        errors = errors_of(Path(str(dataset.filename)))
+        assert [error for error in errors if name != "vertebrae.dcm" or error not in LABELMAP_ERRORS] == []
 
 
-def test_the_structured_report_holds_the_findings(case_result: CaseResult, written: dict[str, Dataset]) -> None:
-    document = hd.sr.srread(written["report.dcm"].filename)
-    groups = _groups(document)
+def test_dciodvfy_reports_no_errors_on_a_binary_segmentation(case_result: CaseResult, tmp_path: Path) -> None:
+    dataset = dicom_objects(case_result, DicomOptions(segmentation="binary"))["vertebrae.dcm"]
+    dataset.save_as(tmp_path / "vertebrae.dcm")
 
-    findings = case_result.findings
-    assert findings.patient_overall is not None
-    assert [group["tracking"] for group in groups] == ["C1-C7, any", *VERTEBRAE]
-    assert groups[0]["probability"] == pytest.approx(findings.patient_overall.probability, abs=1e-12)
-    for group, vertebra in zip(groups[1:], findings.vertebrae, strict=True):
-        assert group["site"] == SNOMED_CODES[vertebra.level][0]
-        assert group["probability"] == pytest.approx(vertebra.probability, abs=1e-12)
-        assert group["coverage"] == vertebra.coverage
-        evidence = vertebra.evidence[0]
-        assert isinstance(evidence, ViewEvidence)
-        np.testing.assert_allclose(group["point"], evidence.point_lps_mm, atol=1e-4)
-        assert evidence.slice is not None
-        assert group["image"] == evidence.slice.sop_instance_uid
-        assert group["algorithm"] == "cspine"
-        assert group.get("finding") == ("125605004" if "triage" in vertebra.operating_points_reached else None)
-    texts = _comments(document)
-    assert texts[0] == RESEARCH_USE_ONLY
-    assert set(findings.warnings) <= set(texts)
-    assert any("SOPClassUID" in text for text in texts) == (not _has_sop_class(case_result))
+    assert errors_of(tmp_path / "vertebrae.dcm") == []
 
 
-def test_highdicom_reads_the_report_as_tid_1500(case_result: CaseResult, written: dict[str, Dataset]) -> None:
-    document = hd.sr.srread(written["report.dcm"].filename)
-    assert isinstance(document, hd.sr.Comprehensive3DSR)
-    content = document.content
-    assert isinstance(content, hd.sr.MeasurementReport)
-
-    groups = content.get_image_measurement_groups()
-
-    by_identifier = {group.tracking_identifier: group for group in groups}
-    assert set(by_identifier) == {"C1-C7, any", *VERTEBRAE}
-    for vertebra in case_result.findings.vertebrae:
-        measurement: Any = by_identifier[vertebra.level].get_measurements()[0]
-        assert measurement.value == pytest.approx(vertebra.probability, abs=1e-12)
-        assert measurement.unit.value == "1"
-        evaluations: Any = by_identifier[vertebra.level].get_qualitative_evaluations()
-        values = {each.name.value: each.value.value for each in evaluations}
-        assert values["coverage"] == vertebra.coverage
-        assert values["operating-point"] == next(iter(sorted(vertebra.operating_points_reached, reverse=True)), "none")
-
-
-def _comments(document: Dataset) -> list[str]:
-    texts = [item for item in document.ContentSequence if item.ValueType == "TEXT"]
-    return [str(item.TextValue) for item in texts if item.ConceptNameCodeSequence[0].CodeValue == "121106"]
-
-
-def _has_sop_class(case_result: CaseResult) -> bool:
-    assert case_result.compiled is not None
-    return case_result.compiled.series.headers[0].sop_class_uid is not None
-
-
-def _groups(document: Dataset) -> list[dict[str, Any]]:
-    """Return the content of the measurement groups, read by pydicom alone."""
-    (measurements,) = [
-        item for item in document.ContentSequence
-        if item.ValueType == "CONTAINER" and item.ConceptNameCodeSequence[0].CodeValue == "126010"
-    ]  # fmt: skip
-    groups = []
-    for container in measurements.ContentSequence:
-        group: dict[str, Any] = {}
-        for item in container.ContentSequence:
-            code = item.ConceptNameCodeSequence[0].CodeValue
-            if code == "112039":
-                group["tracking"] = item.TextValue
-            elif code == "121071":
-                group["finding"] = item.ConceptCodeSequence[0].CodeValue
-            elif code == "363698007":
-                group["site"] = item.ConceptCodeSequence[0].CodeValue
-            elif code == "111001":
-                group["algorithm"] = item.TextValue
-            elif code == "fracture-prob":
-                group["probability"] = float(item.MeasuredValueSequence[0].NumericValue)
-                for child in item.get("ContentSequence", ()):
-                    group["point"] = list(child.GraphicData)
-            elif code == "coverage":
-                group["coverage"] = item.ConceptCodeSequence[0].CodeValue
-            elif item.ValueType == "IMAGE":
-                group["image"] = item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
-        groups.append(group)
-    return groups
-
-
-def test_the_segmentations_hold_the_masks(case_result: CaseResult, written: dict[str, Dataset]) -> None:
-    compiled, prediction = case_result.compiled, case_result.prediction
+def test_the_segmentation_holds_the_vertebrae(case_result: CaseResult, written: dict[str, Dataset]) -> None:
+    compiled = case_result.compiled
     assert compiled is not None
-    assert prediction is not None
     assert compiled.images.spine is not None
     assert compiled.images.spine.label_map is not None
     source = source_images(compiled.series)
     uids = [dataset.SOPInstanceUID for dataset in source.datasets]
     mask = vertebra_mask(compiled.images.spine.label_map, source.headers, compiled.stack)
-    saliency = evidence_mask(prediction.fields, source.headers, compiled.stack)
 
     bones = hd.seg.segread(written["vertebrae.dcm"].filename)
-    evidence = hd.seg.segread(written["evidence.dcm"].filename)
 
     options: dict[str, Any] = {"ignore_spatial_locations": True, "assert_missing_frames_are_empty": True}
     labels = bones.get_pixels_by_source_instance(uids, combine_segments=True, **options)
-    levels = [level for level in VERTEBRAE if (mask == VERTEBRAE.index(level) + 1).any()]
-    for number, level in enumerate(levels, start=1):
-        expected = mask == VERTEBRAE.index(level) + 1
-        assert 2 * (expected & (labels == number)).sum() == expected.sum() + (labels == number).sum()  # a Dice of 1
-        description = bones.get_segment_description(number)
+    np.testing.assert_array_equal(labels, mask)
+    for level in [level for level in VERTEBRAE if (mask == SEGMENT_NUMBERS[level]).any()]:
+        description = bones.get_segment_description(SEGMENT_NUMBERS[level])
         assert description.segment_label == level
         assert description.segmented_property_type.value == SNOMED_CODES[level][0]
         lab = hd.color.CIELabColor.from_dicom_value(description.RecommendedDisplayCIELabValue)
         assert np.abs(np.array(lab.to_rgb()) - _rgb(COLORS[level])).max() <= 2
-    pixels = evidence.get_pixels_by_source_instance(uids, **options)[..., 0]
-    np.testing.assert_allclose(pixels, saliency / 255.0, atol=0.5 / 255)
-    assert str(evidence.SegmentationType) == "FRACTIONAL"
+    assert written["vertebrae.dcm"].file_meta.TransferSyntaxUID == JPEGLSLossless
+
+
+def test_the_evidence_of_suspicious_vertebrae_lies_about_its_strongest_point(
+    case_result: CaseResult, written: dict[str, Dataset]
+) -> None:
+    evidence = hd.seg.segread(written["evidence.dcm"].filename)
+    suspicious = {v.level: v for v in case_result.findings.vertebrae if v.is_suspicious}
+
+    assert str(evidence.SegmentationType) == "BINARY"
+    labels = [evidence.get_segment_description(number).segment_label for number in evidence.segment_numbers]
+    assert labels == [f"Evidence for a fracture of {level}" for level in suspicious]
+    for number, vertebra in enumerate(suspicious.values(), start=1):
+        assert vertebra.strongest is not None
+        position = vertebra.strongest.slice
+        assert position is not None
+        frame = evidence.get_pixels_by_source_instance(
+            [position.sop_instance_uid],
+            segment_numbers=[number],
+            ignore_spatial_locations=True,
+            assert_missing_frames_are_empty=True,
+        )[0, ..., 0]
+        assert frame[round(position.row), round(position.column)] == 1
+        assert 4 < frame.sum() < 0.05 * frame.size
 
 
 def _rgb(color: str) -> list[int]:
     return [int(color[start : start + 2], 16) for start in (1, 3, 5)]
 
 
-def test_the_evidence_mask_is_strong_at_the_location_of_the_evidence(case_result: CaseResult) -> None:
-    compiled, prediction = case_result.compiled, case_result.prediction
-    assert compiled is not None
+def test_the_saliency_map_holds_the_saliency_of_the_fields(
+    case_result: CaseResult, written: dict[str, Dataset]
+) -> None:
+    """Each pixel's place is taken from the map alone, as a viewer does, and the fields are evaluated there."""
+    prediction, dataset = case_result.prediction, written["saliency.dcm"]
     assert prediction is not None
-    source = source_images(compiled.series)
-    saliency = evidence_mask(prediction.fields, source.headers, compiled.stack) / 255.0
-    uids = [dataset.SOPInstanceUID for dataset in source.datasets]
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    spacing_mm = [float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing]
+    cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
+    mapping = shared.RealWorldValueMappingSequence[0]
+    stored = dataset.pixel_array
+    rng = np.random.default_rng(0)
+    differences = []
+
+    for number in rng.integers(0, len(stored), 40).tolist():
+        groups = dataset.PerFrameFunctionalGroupsSequence[number]
+        corner = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        row, column = (int(rng.integers(0, side)) for side in stored.shape[1:])
+        point = corner + column * spacing_mm[1] * cosines[:3] + row * spacing_mm[0] * cosines[3:]
+        expected = max(float(field.at(point[None])[0]) for field in prediction.fields.values())
+        value = stored[number, row, column] * float(mapping.RealWorldValueSlope)
+        differences.append(abs(value - expected))
+
+    assert max(spacing_mm) <= 1.5  # the pixels of the study are coarser than 1 mm, and none is left out
+    assert max(differences) < 0.12
+    assert np.mean(differences) < 0.01
+    strongest = max(v.strongest.strength for v in case_result.findings.vertebrae if v.strongest is not None)
+    assert stored.max() * float(mapping.RealWorldValueSlope) == pytest.approx(strongest, abs=0.15)
+
+
+def test_captures_are_gray_and_carry_the_disclaimer(case_result: CaseResult, written: dict[str, Dataset]) -> None:
+    names = ["summary", *case_result.findings.suspicious]
+    for name in names:
+        capture = written[f"{name}.dcm"]
+        assert capture.ImageComments == NOT_FOR_DIAGNOSIS
+        assert capture.Modality == "OT"
+        assert capture.PhotometricInterpretation == "MONOCHROME2"
+        picture = capture.pixel_array
+        assert picture.ndim == 2
+        assert (picture[:30] > 200).sum() > 200  # the disclaimer above the images
+        assert picture[100:390].std() > 20
+    assert sum(Path(str(written[f"{name}.dcm"].filename)).stat().st_size for name in names) < 2_000_000
+
+
+def test_marks_ring_the_evidence_in_its_slice(case_result: CaseResult, written: dict[str, Dataset]) -> None:
+    state = written["marks.dcm"]
+    rings = {
+        reference.ReferencedSOPInstanceUID: np.array(graphic.GraphicData, float).reshape(4, 2)
+        for annotation in state.GraphicAnnotationSequence
+        for reference in annotation.ReferencedImageSequence
+        for graphic in annotation.GraphicObjectSequence
+    }
+    texts_of = {
+        annotation.ReferencedImageSequence[0].ReferencedSOPInstanceUID: annotation.TextObjectSequence[0]
+        for annotation in state.GraphicAnnotationSequence
+    }
 
     for vertebra in case_result.findings.vertebrae:
-        evidence = vertebra.evidence[0]
-        assert isinstance(evidence, ViewEvidence)
-        if evidence.slice is None or evidence.strength < 0.2:
+        if not vertebra.is_suspicious or vertebra.strongest is None or vertebra.strongest.slice is None:
             continue
-        row, column = round(evidence.slice.row), round(evidence.slice.column)
-        value = saliency[uids.index(evidence.slice.sop_instance_uid), row, column]
-        assert 0.6 * evidence.strength < value <= 1.0
-
-
-def test_captures_carry_the_disclaimer(written: dict[str, Dataset]) -> None:
-    for number in range(1, 10):
-        capture = written[f"sagittal-{number}.dcm"]
-        assert capture.ImageComments == BURNED_IN_DISCLAIMER
-        assert capture.Modality == "OT"
-        picture = capture.pixel_array
-        assert picture.shape == (836, 768, 3)
-        assert (picture[:34] > 200).any()  # the disclaimer above the image
-        assert picture[100:700].std() > 20
+        position = vertebra.strongest.slice
+        ring = rings[position.sop_instance_uid]
+        np.testing.assert_allclose(ring.mean(axis=0), [position.column + 0.5, position.row + 0.5], atol=1e-3)
+        text = texts_of[position.sop_instance_uid].UnformattedTextValue
+        assert vertebra.level in text
+        assert "NOT FOR DIAGNOSIS" in text
+    assert len(rings) == len(case_result.findings.suspicious)
+    assert [layer.GraphicLayer for layer in state.GraphicLayerSequence] == ["CSPINE"]
+    assert (float(state.RescaleSlope), float(state.RescaleIntercept)) == (1.0, -1024.0)
 
 
 def test_key_images_are_the_slices_of_suspicious_vertebrae(
@@ -249,10 +232,9 @@ def test_hostile_headers_are_reduced_to_valid_values(tmp_path: Path) -> None:
     assert report.PatientID == "a?b?c<img src=x onerror=alert(2)>"
     assert len(report.AccessionNumber) == 16
     assert report.StudyDate == ""
-    texts = _comments(report)
-    assert any("copied with changes" in text and "PatientName" in text for text in texts)
+    assert any("copied with changes" in text and "PatientName" in text for text in comments(report))
     for path in paths:
-        assert errors_of(path) == []
+        assert set(errors_of(path)) <= set(LABELMAP_ERRORS)
 
 
 def test_dates_and_times_of_acr_nemas_form_are_converted() -> None:

@@ -30,9 +30,20 @@ PROBABILITY: Final = _private("fracture-prob", "Probability of a fracture")
 """A private concept: DICOM's concept (122157, DCM, "Probability") does not say of what, and a coded finding of a
 fracture would assert it."""
 
+SALIENCY: Final = _private("saliency", "Saliency of a fracture, not calibrated")
+
 ARTIFICIAL_INTELLIGENCE: Final = CodedConcept("123110", "DCM", "Artificial Intelligence")
 COMMENT: Final = CodedConcept("121106", "DCM", "Comment")
 OF_INTEREST: Final = CodedConcept("113000", "DCM", "Of Interest")
+REJECTED_FOR_PATIENT_SAFETY: Final = CodedConcept("113037", "DCM", "Rejected for Patient Safety Reasons")
+INCORRECT_WORKLIST_ENTRY: Final = CodedConcept("113038", "DCM", "Incorrect Modality Worklist Entry")
+"""Titles of rejection notes (IHE Imaging Object Change Management)."""
+
+FINDING_SITE: Final = _snomed("363698007", "Finding Site")
+CENTER: Final = CodedConcept("111010", "DCM", "Center")
+DERIVED_MEASUREMENTS: Final = CodedConcept("126011", "DCM", "Derived Imaging Measurements")
+MEASUREMENTS: Final = CodedConcept("126010", "DCM", "Imaging Measurements")
+QUALITATIVE_EVALUATIONS: Final = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
 NO_UNITS: Final = CodedConcept("1", "UCUM", "no units")
 
 COVERAGE: Final = _private("coverage", "Extent of the vertebra within the scan")
@@ -58,6 +69,16 @@ ASSESSMENTS: Final[dict[OperatingPointName | None, CodedConcept]] = {
     "rule-out": _private("rule-out", "Not ruled out"),
     None: _private("none", "No operating point reached"),
 }
+NOT_ASSESSED: Final = _private("not-assessed", "Not assessed")
+
+PROVENANCE: Final = _private("provenance", "Provenance of the result")
+SERIES_CHOICE: Final = _private("series-choice", "Why the series was selected")
+ACQUISITION: Final = _private("acquisition", "How the series was acquired")
+SOFTWARE: Final = _private("software", "Software")
+WEIGHTS: Final = _private("weights", "Weights of the network")
+LOCALIZER: Final = _private("localizer", "Weights of the localizer")
+CALIBRATION: Final = _private("calibration", "Calibration and operating points")
+MODEL_CARD: Final = _private("model-card", "Model card")
 
 
 def vertebra_code(level: Level) -> CodedConcept:

@@ -1,17 +1,15 @@
 """The slices with the strongest evidence of suspicious vertebrae, as a key object selection."""
 
-from typing import Final
-
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.findings import SlicePosition, VertebraFinding
 from cspine.reports.dicom.codes import OF_INTEREST
+from cspine.reports.dicom.derived_series import KEY_IMAGES
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.source_images import SourceImages
-
-SERIES_NUMBER: Final = 9705
+from cspine.reports.images.level_sheet import name_slice
 
 
 def key_object_selection(context: ReportContext, source: SourceImages) -> KeyObjectSelectionDocument | None:
@@ -45,7 +43,7 @@ def key_object_selection(context: ReportContext, source: SourceImages) -> KeyObj
         observer_device_context=context.observer,
         description=f"Suspicious: {sentence}. {RESEARCH_USE_ONLY}",
     )
-    if "NumberOfFrames" in source.first:
+    if source.is_multi_frame:
         for item in content[0].ContentSequence:
             for reference in item.get("ReferencedSOPSequence", ()):
                 reference.ReferencedFrameNumber = sorted(set(frames[reference.ReferencedSOPInstanceUID]))
@@ -53,10 +51,9 @@ def key_object_selection(context: ReportContext, source: SourceImages) -> KeyObj
         evidence=instances,
         content=content,
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        **context.series_attributes(SERIES_NUMBER, "cspine suspicious slices"),
+        **context.series_attributes(KEY_IMAGES),
     )
 
 
 def _describe(vertebra: VertebraFinding, location: SlicePosition) -> str:
-    number = location.instance_number if location.instance_number is not None else "without a number of its own"
-    return f"{vertebra.level_label} {100 * (vertebra.probability or 0.0):.0f} % in slice {number}"
+    return f"{vertebra.level_label} {100 * (vertebra.probability or 0.0):.0f} % in {name_slice(location)}"

@@ -1,4 +1,4 @@
-"""Masks of vertebrae and of saliency on the voxels of the original slices, whatever their tilt, spacing or order."""
+"""Masks of vertebrae and of evidence on the voxels of the original slices, whatever their tilt, spacing or order."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from cspine.classification.saliency import EvidenceField
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
 from cspine.core.processors import default_workers
 from cspine.core.typing import Floats, Floats32
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import Stack
+from cspine.reports.dicom.saliency_grid import SaliencyGrid, pixels_within
 from cspine.spine.spine_map import VertebraLabelMap
 
 Mask = npt.NDArray[np.uint8]
@@ -22,11 +22,9 @@ Mask = npt.NDArray[np.uint8]
 
 _MIN_BONE_PROBABILITY: Final = 0.5
 
-MIN_SALIENCY: Final = 0.02
-"""Weaker saliency is omitted; interpolation would otherwise spread it over many slices."""
-
-_SAMPLING_MM: Final = 1.5
-"""Distance of the pixels at which saliency is evaluated; its cells are 5 mm wide, so that interpolation suffices."""
+SHOWN_FRACTION: Final = 0.5
+"""The evidence of a vertebra is shown where its saliency is at least this fraction of its maximum. Saliency is not
+calibrated, so that a fixed threshold would show nothing of one vertebra and all of another."""
 
 _Patch = tuple[slice, slice]
 """Rows and columns of a slice."""
@@ -74,39 +72,47 @@ def vertebra_mask(label_map: VertebraLabelMap, headers: Sequence[SliceHeader | N
     return _map_slices(label, headers)
 
 
-def evidence_mask(fields: Mapping[str, EvidenceField], headers: Sequence[SliceHeader | None], stack: Stack) -> Mask:
-    """Return the saliency of each voxel of the slices, the maximum over all vertebrae whose views contain it.
+def evidence_mask(grids: Mapping[str, SaliencyGrid], headers: Sequence[SliceHeader | None], stack: Stack) -> Mask:
+    """Return the vertebra whose evidence each voxel of the slices belongs to.
+
+    A voxel belongs to a vertebra where its saliency is at least `SHOWN_FRACTION` of the vertebra's greatest. Where two
+    vertebrae claim a voxel, it belongs to the one of whose maximum it has the larger fraction.
 
     Parameters
     ----------
-    fields : mapping of str to EvidenceField
-        Fields of `cspine.classification.prediction.NetworkPrediction`, by level.
+    grids : mapping of str to SaliencyGrid
+        The saliency of the vertebrae that are shown, by level.
     headers, stack
         The same as for `vertebra_mask`.
 
     Returns
     -------
     (slices, rows, columns) uint8
-        0 to 255 for 0 to 1; 0 below `MIN_SALIENCY`.
+        1 to 7 for C1 to C7, 0 elsewhere.
     """
-    boxes = [(field, _field_corners(field)) for field in fields.values() if field.strength.max() >= MIN_SALIENCY]
 
-    def saliency(header: SliceHeader) -> Mask:
-        affine, shape = slice_affine(header, stack), _shape(header)
-        strongest = np.zeros(shape, np.float32)
-        for field, corners in boxes:
-            patch = _intersect(affine, corners, shape, stack.spacing_mm)
-            if patch is None:
+    def label(header: SliceHeader) -> Mask:
+        labels, best = np.zeros(_shape(header), np.uint8), np.zeros(_shape(header), np.float32)
+        for level, grid in grids.items():
+            rows, columns = pixels_within(grid, header, stack)
+            fraction = _plane(grid, header, stack, rows, columns)
+            if fraction is None or fraction.max() < SHOWN_FRACTION:
                 continue
-            axes = _pixel_grid(patch)
-            samples = [_subsample(axis, step) for axis, step in zip(axes, _steps(stack), strict=True)]
-            values = field.at(_pixels_lps(affine, *samples))
-            rows, columns = (_interpolation_matrix(axis, few) for axis, few in zip(axes, samples, strict=True))
-            np.maximum(strongest[patch], rows @ values @ columns.T, out=strongest[patch])
-        strongest[strongest < MIN_SALIENCY] = 0.0
-        return np.rint(np.clip(strongest, 0.0, 1.0) * 255).astype(np.uint8)
+            patch = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+            claimed = (fraction >= SHOWN_FRACTION) & (fraction > best[patch])
+            labels[patch][claimed], best[patch][claimed] = SEGMENT_NUMBERS[level], fraction[claimed]
+        return labels
 
-    return _map_slices(saliency, headers)
+    return _map_slices(label, headers)
+
+
+def _plane(grid: SaliencyGrid, header: SliceHeader, stack: Stack, rows: range, columns: range) -> Floats32 | None:
+    """Return the saliency of a vertebra in a slice, as a fraction of its maximum; None where there is none."""
+    if grid.strongest <= 0.0 or not rows or not columns:
+        return None
+    row_mm, column_mm = stack.pixel_spacing_mm
+    values = grid.plane(np.array(header.position_mm), row_mm * np.array(rows), column_mm * np.array(columns))
+    return None if values is None else values / np.float32(grid.strongest)
 
 
 def slice_affine(header: SliceHeader, stack: Stack) -> Floats:
@@ -153,13 +159,6 @@ def _voxel_corners(values: Floats32, affine_lps: Floats) -> Floats:
     return _box_corners(low, high) @ affine_lps[:3, :3].T + affine_lps[:3, 3]
 
 
-def _field_corners(field: EvidenceField) -> Floats:
-    """Return the corners, (8, 3) LPS mm, of the box that a vertebra's views show."""
-    settings, box = field.views.settings, field.views.box_lps
-    half = np.maximum(np.array(settings.reach_mm) / 2, settings.half_mm)
-    return _box_corners(-half, half) @ box[:3, :3].T + box[:3, 3]
-
-
 def _box_corners(low: Floats, high: Floats) -> Floats:
     return np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
 
@@ -188,18 +187,3 @@ def _pixels_lps(affine: Floats, rows: Floats, columns: Floats) -> Floats:
     """Return the positions of pixels, (rows, columns, 3) LPS mm."""
     down, across = rows[:, None, None] * affine[:, 0], columns[None, :, None] * affine[:, 1]
     return np.asarray(down + across + affine[:, 2])
-
-
-def _steps(stack: Stack) -> Iterator[int]:
-    """Yield the rows and the columns from one sample of the saliency to the next."""
-    return (max(int(_SAMPLING_MM / side), 1) for side in stack.pixel_spacing_mm)
-
-
-def _subsample(axis: Floats, step: int) -> Floats:
-    """Return every `step`-th coordinate of an axis, and the last."""
-    return np.unique(np.append(axis[::step], axis[-1]))
-
-
-def _interpolation_matrix(axis: Floats, samples: Floats) -> Floats32:
-    """Return the matrix, (axis, samples), of linear interpolation between samples."""
-    return np.stack([np.interp(axis, samples, one) for one in np.eye(len(samples))], axis=1).astype(np.float32)

@@ -1,44 +1,79 @@
 """All DICOM objects of a study: creation, and writing into a folder."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from pydicom import Dataset
 
 from cspine.classification.result import CaseResult
 from cspine.core.errors import DicomError
 from cspine.core.files import atomic_path, complete_files
+from cspine.core.typing import Floats
 from cspine.dicom.codec.header import suppress_pydicom_warnings
 from cspine.reports.dicom.capture import secondary_captures
+from cspine.reports.dicom.encoding import SegmentationType
 from cspine.reports.dicom.key_objects import key_object_selection
 from cspine.reports.dicom.masks import evidence_mask, vertebra_mask
+from cspine.reports.dicom.measurements import has_place
+from cspine.reports.dicom.presentation import presentation_states
 from cspine.reports.dicom.report_context import ReportContext
+from cspine.reports.dicom.saliency_grid import SaliencyGrid, saliency_grids
+from cspine.reports.dicom.saliency_map import saliency_map
 from cspine.reports.dicom.segmentation import segment_evidence, segment_vertebrae
-from cspine.reports.dicom.source_images import source_images
+from cspine.reports.dicom.source_images import SourceImages, source_images
 from cspine.reports.dicom.structured_report import structured_report
+from cspine.reports.dicom.superseded import EarlierObjects, previous_reports, rejection_notes
+from cspine.views.compiled import CompiledStudy
 
 REPORT_FILE: Final = "report.dcm"
 VERTEBRAE_FILE: Final = "vertebrae.dcm"
 EVIDENCE_FILE: Final = "evidence.dcm"
+SALIENCY_FILE: Final = "saliency.dcm"
 KEY_IMAGES_FILE: Final = "key-images.dcm"
-CAPTURE_FILE: Final = "sagittal-{number}.dcm"
+MARKS_FILE: Final = "marks.dcm"
+REJECTION_PREFIX: Final = "rejected-"
+
+_REJECTION_DIGITS: Final = 8
 
 
-def dicom_objects(case_result: CaseResult, *, created_at: datetime | None = None) -> dict[str, Dataset]:
+@dataclass(frozen=True)
+class DicomOptions:
+    """Choices of how a result is written as DICOM.
+
+    Attributes
+    ----------
+    segmentation : str
+        Encoding of the vertebrae's segmentation.
+    supersedes : tuple of Path
+        Folders, with all folders below, that may hold earlier results of the study.
+    created_at : datetime, optional
+        Time of creation in local time; the current time if omitted.
+    """
+
+    segmentation: SegmentationType = "labelmap"
+    supersedes: tuple[Path, ...] = ()
+    created_at: datetime | None = None
+
+
+def dicom_objects(case_result: CaseResult, options: DicomOptions = DicomOptions()) -> dict[str, Dataset]:
     """Return the findings as DICOM objects, keyed by file name.
 
-    The objects are a structured report, a binary segmentation of the vertebrae, a fractional segmentation of the
-    evidence, the sagittal images as secondary captures and, if a vertebra is suspicious, a key object selection. Each
-    type of object forms a new series of the same study, in the frame of reference of the slices. Weights without
-    localization yield neither segmentations nor key images.
+    The objects are a structured report, segmentations of the vertebrae and of the evidence, a parametric map of the
+    saliency, captures and, if a vertebra is suspicious, a key object selection and presentation states. Each type of
+    object forms a new series of the same study, in the frame of reference of the slices. Weights without localization
+    yield neither segmentations nor key images. UIDs are derived from the slices, the weights and the settings. Where
+    other results of the study are known, a rejection note lists them.
 
     Parameters
     ----------
     case_result : CaseResult
         Result of an assessable study.
-    created_at : datetime, optional
-        Time of creation in local time; the current time if omitted.
+    options : DicomOptions
+        How it is written.
 
     Raises
     ------
@@ -49,25 +84,25 @@ def dicom_objects(case_result: CaseResult, *, created_at: datetime | None = None
     if compiled is None or prediction is None:
         raise DicomError("a study that is not assessable has no DICOM objects; findings.json gives the reason")
     source = source_images(compiled.series)
-    context = ReportContext(findings, created_at or datetime.now().astimezone())
-    spine, stack = compiled.images.spine, compiled.stack
-    objects: dict[str, Dataset | None] = {}
+    earlier = EarlierObjects.read(options.supersedes, source.first.StudyInstanceUID)
+    created_at = options.created_at or datetime.now().astimezone()
+    context = earlier.current(ReportContext.of(findings, source, created_at))
+    superseded = earlier.superseded_by(context)
     with suppress_pydicom_warnings():
-        objects[REPORT_FILE] = structured_report(context, source)
-        if spine is not None and spine.label_map is not None:
-            mask = vertebra_mask(spine.label_map, source.headers, stack)
-            objects[VERTEBRAE_FILE] = segment_vertebrae(context, source, mask)
-        if prediction.fields:
-            mask = evidence_mask(prediction.fields, source.headers, stack)
-            objects[EVIDENCE_FILE] = segment_evidence(context, source, mask)
-        objects[KEY_IMAGES_FILE] = key_object_selection(context, source)
-        for number, capture in enumerate(secondary_captures(context, source, compiled.sagittal, spine), start=1):
-            objects[CAPTURE_FILE.format(number=number)] = capture
+        report = structured_report(context, source, compiled.stack, previous=previous_reports(superseded))
+        objects: dict[str, Dataset | None] = {REPORT_FILE: report}
+        objects |= _masks(context, source, compiled, options.segmentation)
+        objects |= _evidence(context, source, case_result, compiled)
+        objects |= _pictures(context, source, case_result, compiled)
+        for note in rejection_notes(context, source, superseded):
+            objects[f"{REJECTION_PREFIX}{str(note.SOPInstanceUID)[-_REJECTION_DIGITS:]}.dcm"] = note
     return {name: dataset for name, dataset in objects.items() if dataset is not None}
 
 
-def write_dicom(case_result: CaseResult, folder: Path) -> list[Path]:
+def write_dicom(case_result: CaseResult, folder: Path, options: DicomOptions = DicomOptions()) -> list[Path]:
     """Write `dicom_objects` into a folder, each file atomically, and return their paths.
+
+    What lies in the folder counts as superseded, too. Rejection notes of earlier runs stay as long as they are valid.
 
     Raises
     ------
@@ -76,12 +111,70 @@ def write_dicom(case_result: CaseResult, folder: Path) -> list[Path]:
     DiskFullError, OutputError
         The folder cannot be written.
     """
-    objects = dicom_objects(case_result)
-    for path in complete_files(folder, "*.dcm"):
-        if path.name not in objects:  # left by an earlier run
-            path.unlink()
+    known = (*options.supersedes, folder) if folder.is_dir() else options.supersedes
+    options = DicomOptions(options.segmentation, known, options.created_at)
+    objects = dicom_objects(case_result, options)
     for name, dataset in objects.items():
         path = folder / name
         with atomic_path(path) as partial, suppress_pydicom_warnings():
             dataset.save_as(partial, enforce_file_format=True)
+    for path in complete_files(folder, "*.dcm"):
+        if path.name not in objects and not path.name.startswith(REJECTION_PREFIX):  # left by an earlier run
+            path.unlink()
     return [folder / name for name in objects]
+
+
+def _masks(
+    context: ReportContext, source: SourceImages, compiled: CompiledStudy, encoding: SegmentationType
+) -> dict[str, Dataset | None]:
+    spine = compiled.images.spine
+    if spine is None or spine.label_map is None:
+        return {}
+    mask = vertebra_mask(spine.label_map, source.headers, compiled.stack)
+    return {VERTEBRAE_FILE: segment_vertebrae(context, source, mask, encoding)}
+
+
+def _evidence(
+    context: ReportContext, source: SourceImages, case_result: CaseResult, compiled: CompiledStudy
+) -> dict[str, Dataset | None]:
+    if case_result.prediction is None or not case_result.prediction.fields:
+        return {}
+    points: dict[str, Floats] = {
+        vertebra.level: np.array(vertebra.strongest.point_lps_mm)
+        for vertebra in context.findings.vertebrae
+        if vertebra.strongest is not None
+    }
+    grids = saliency_grids(case_result.prediction.fields, compiled.stack, points)
+    shown: dict[str, SaliencyGrid] = {
+        v.level: grids[v.level] for v in context.findings.vertebrae if has_place(v) and v.level in grids
+    }
+    evidence = evidence_mask(shown, source.headers, compiled.stack) if shown else None
+    return {
+        EVIDENCE_FILE: segment_evidence(context, source, evidence) if evidence is not None else None,
+        SALIENCY_FILE: saliency_map(context, source, grids, compiled.stack),
+    }
+
+
+def _pictures(
+    context: ReportContext, source: SourceImages, case_result: CaseResult, compiled: CompiledStudy
+) -> dict[str, Dataset | None]:
+    objects: dict[str, Dataset | None] = {KEY_IMAGES_FILE: key_object_selection(context, source)}
+    objects |= zip(_numbered(MARKS_FILE), presentation_states(context, source, compiled.stack), strict=False)
+    for name, capture in secondary_captures(context, source, case_result).items():
+        objects[f"{name}.dcm"] = capture
+    return objects
+
+
+def _numbered(name: str) -> Iterator[str]:
+    """Yield a file name, and then the same with a number.
+
+    >>> names = _numbered("marks.dcm")
+    >>> next(names), next(names)
+    ('marks.dcm', 'marks-2.dcm')
+    """
+    stem, _, suffix = name.rpartition(".")
+    yield name
+    number = 1
+    while True:
+        number += 1
+        yield f"{stem}-{number}.{suffix}"

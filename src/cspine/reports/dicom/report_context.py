@@ -1,7 +1,9 @@
-"""What all DICOM objects of a study share: equipment, algorithm, observer and time of creation."""
+"""What all DICOM objects of a study share: equipment, algorithm, observer, time of creation and derived UIDs."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 from highdicom import UID, AlgorithmIdentificationSequence
@@ -10,10 +12,14 @@ from highdicom.sr.coding import CodedConcept
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.findings import Findings
+from cspine.core.identifiers import derived_uid
+from cspine.core.settings import digest
 from cspine.reports.dicom.codes import ARTIFICIAL_INTELLIGENCE
-from cspine.reports.dicom.source_images import UTF_8
+from cspine.reports.dicom.derived_series import DerivedSeries
+from cspine.reports.dicom.source_images import UTF_8, SourceImages
 
 MANUFACTURER: Final = "cspine"
+MODEL_NAME: Final = "cspine"
 _DEVICE: Final = CodedConcept("121007", "DCM", "Device")
 
 _SERIAL_NUMBER_LENGTH: Final = 16
@@ -22,7 +28,7 @@ _SERIAL_NUMBER_LENGTH: Final = 16
 
 @dataclass(frozen=True)
 class ReportContext:
-    """The findings that DICOM objects encode, and the time of their creation.
+    """The findings that DICOM objects encode, and what their UIDs are derived from.
 
     Attributes
     ----------
@@ -30,29 +36,67 @@ class ReportContext:
         Findings of an assessable study.
     created_at : datetime
         Content and series date and time of all objects of the study.
+    images : tuple of str
+        The slices that were read, each as its SOPInstanceUID and frame.
+    revision : int
+        Raised where the objects of the same input, weights and settings were rejected before, since a rejected object
+        does not come back under its UID.
     """
 
     findings: Findings
     created_at: datetime
+    images: tuple[str, ...] = field(default=(), repr=False)
+    revision: int = 0
 
-    def series_attributes(self, number: int, description: str) -> dict[str, Any]:
-        """Return highdicom's keyword arguments for the first instance of a new series.
+    @classmethod
+    def of(cls, findings: Findings, source: SourceImages, created_at: datetime) -> "ReportContext":
+        """Return the context of findings that were made from slices."""
+        images = tuple(f"{header.sop_instance_uid} {header.frame}" for header in source.headers if header is not None)
+        return cls(findings, created_at, images)
+
+    @cached_property
+    def result_digest(self) -> str:
+        """Hash of what the result depends on: the slices, the software, the weights and the settings."""
+        findings, calibration = self.findings, self.findings.calibration
+        return digest([
+            findings.study_instance_uid,
+            findings.series_instance_uid,
+            *self.images,
+            findings.schema_version,
+            findings.software.version,
+            findings.weights.sha256,
+            findings.localizer.sha256 if findings.localizer else None,
+            calibration.model_dump(mode="json") if calibration else None,
+            findings.test_time_augmentation,
+            self.revision,
+        ])  # fmt: skip
+
+    def uid(self, *parts: str) -> UID:
+        """Return a UID that is the same whenever the same result is written again."""
+        return UID(derived_uid("cspine", self.result_digest, *parts))
+
+    def series_attributes(
+        self, series: DerivedSeries, *, instance_number: int = 1, variant: str = ""
+    ) -> dict[str, Any]:
+        """Return highdicom's keyword arguments for an instance of a series.
 
         Parameters
         ----------
-        number : int
-            SeriesNumber of the derived series.
-        description : str
-            SeriesDescription; "(RESEARCH USE ONLY)" is appended.
+        series : DerivedSeries
+            The kind of object.
+        instance_number : int
+            InstanceNumber within the series.
+        variant : str
+            The encoding, where there are several: objects that differ in it have different UIDs.
         """
         return {
-            "series_instance_uid": UID(),
-            "series_number": number,
-            "series_description": f"{description} (RESEARCH USE ONLY)",
-            "sop_instance_uid": UID(),
-            "instance_number": 1,
+            "series_instance_uid": self.uid(series.name, variant),
+            "series_number": series.number,
+            "series_description": series.description,
+            "sop_instance_uid": self.uid(series.name, variant, str(instance_number)),
+            "instance_number": instance_number,
             "manufacturer": MANUFACTURER,
-            "manufacturer_model_name": "cspine",
+            "manufacturer_model_name": MODEL_NAME,
             "software_versions": self.findings.software.version,
             "device_serial_number": self.findings.weights.sha256[:_SERIAL_NUMBER_LENGTH],
             "content_date": self.created_at.date(),
@@ -63,7 +107,7 @@ class ReportContext:
         }
 
     @property
-    def parameters(self) -> list[str]:
+    def parameters(self) -> Sequence[str]:
         """The algorithm parameters: weights, localizer and test-time augmentation."""
         weights, localizer = self.findings.weights, self.findings.localizer
         parameters = [f"weights {weights.name} sha256 {weights.sha256}", f"weights trained on {weights.trained_on}"]
@@ -92,14 +136,15 @@ class ReportContext:
 
     @property
     def observer(self) -> ObserverContext:
-        """The software as device observer (TID 1002)."""
+        """The software as device observer (TID 1002); its UID is that of the software with these weights."""
+        weights = self.findings.weights.sha256
         return ObserverContext(
             observer_type=_DEVICE,
             observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
-                uid=UID(),
+                uid=UID(derived_uid("cspine device", self.findings.software.version, weights)),
                 name="cspine",
                 manufacturer_name=MANUFACTURER,
-                model_name="cspine",
-                serial_number=self.findings.weights.sha256[:_SERIAL_NUMBER_LENGTH],
+                model_name=MODEL_NAME,
+                serial_number=weights[:_SERIAL_NUMBER_LENGTH],
             ),
         )

@@ -1,6 +1,5 @@
 """The slices from which findings were made, as data sets to which DICOM objects refer."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pydicom import Dataset
 from pydicom.uid import RE_VALID_UID, CTImageStorage
 
 from cspine.core.errors import DicomError
+from cspine.core.findings import SlicePosition
+from cspine.core.identifiers import derived_uid
 from cspine.core.text import sanitize_text
 from cspine.dicom.codec.codecs import NIFTI
 from cspine.dicom.codec.dataset import parse, parse_deflated
@@ -69,12 +70,27 @@ class SourceImages:
         """The first data set, for the elements that all have in common."""
         return self.datasets[0]
 
+    @property
+    def is_multi_frame(self) -> bool:
+        """Whether the slices are the frames of one file."""
+        return "NumberOfFrames" in self.first
+
     def dataset_of(self, sop_instance_uid: str) -> Dataset:
         """Return the data set with a SOPInstanceUID; KeyError if there is none."""
         for dataset in self.datasets:
             if dataset.SOPInstanceUID == sop_instance_uid:
                 return dataset
         raise KeyError(sop_instance_uid)
+
+    def header_of(self, position: SlicePosition) -> SliceHeader:
+        """Return the header of the slice, or of the frame, of a position; KeyError if there is none."""
+        for header in self.headers:
+            if header is not None and (header.sop_instance_uid, header.frame + 1) == (
+                position.sop_instance_uid,
+                position.frame,
+            ):
+                return header
+        raise KeyError(position.sop_instance_uid)
 
 
 def source_images(series: Series) -> SourceImages:
@@ -157,6 +173,7 @@ def _common_elements(first: SliceHeader, original: Dataset) -> tuple[Dataset, li
     """Return the elements that all slices have in common, and remarks on those that differ from the files."""
     dataset, remarks = Dataset(), []
     dataset.SpecificCharacterSet = UTF_8
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, first.photometric_interpretation or "MONOCHROME2"
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = first.study_instance_uid, first.series_instance_uid
     frame_of_reference = first.frame_of_reference_uid or ""
     defaulted = []
@@ -166,7 +183,7 @@ def _common_elements(first: SliceHeader, original: Dataset) -> tuple[Dataset, li
         (
             "FrameOfReferenceUID",
             frame_of_reference if _is_uid(frame_of_reference) else None,
-            _frame_of_reference(first.series_instance_uid),
+            derived_uid("cspine frame of reference", first.series_instance_uid),
         ),
     ):
         setattr(dataset, keyword, value or default)
@@ -195,12 +212,6 @@ def _read_elements(header: SliceHeader) -> Dataset:
 
 def _is_uid(text: str) -> bool:
     return len(text) <= _MAX_UID_LENGTH and re.fullmatch(RE_VALID_UID, text) is not None
-
-
-def _frame_of_reference(series_uid: str) -> str:
-    """Return a UID that is a function of the series UID (PS3.5, annex B.2: 2.25 and a UUID as an integer)."""
-    digest = hashlib.sha256(f"cspine frame of reference {series_uid}".encode()).digest()[:16]
-    return f"2.25.{int.from_bytes(digest, 'big')}"
 
 
 def valid_values(original: Dataset) -> dict[str, str]:

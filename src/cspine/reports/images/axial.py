@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from cspine.core.findings import PointMm, SlicePosition
+from cspine.core.typing import Grays
 from cspine.dicom.hounsfield import AIR_HU
 from cspine.dicom.read_planes import read_slice
 from cspine.dicom.series import Series
@@ -28,18 +29,23 @@ class AxialCrop:
 
     Attributes
     ----------
-    jpeg : bytes
-        Gray JPEG of `CROP_PIXELS` rows and columns, in the bone window.
+    gray : (CROP_PIXELS, CROP_PIXELS) uint8
+        Gray values in the bone window.
     x, y : float
         The location in pixels of the crop, from its left and upper edge.
     sides : (str, str)
         The sides of the patient at the left and the right edge: R, L, A, P, H or F.
     """
 
-    jpeg: bytes
+    gray: Grays
     x: float
     y: float
     sides: tuple[str, str]
+
+    @property
+    def jpeg(self) -> bytes:
+        """The gray values as JPEG."""
+        return encode_jpeg(self.gray, _JPEG_QUALITY)
 
 
 def axial_crop(series: Series, point_lps_mm: PointMm, location: SlicePosition) -> AxialCrop:
@@ -79,7 +85,7 @@ def axial_crop(series: Series, point_lps_mm: PointMm, location: SlicePosition) -
     gray = Image.fromarray(to_gray(crop.astype(np.float32), Window()))
     resampled = np.asarray(gray.resize((CROP_PIXELS, CROP_PIXELS), Image.Resampling.BICUBIC))
     y, x = ((center - low + 0.5) * CROP_PIXELS / size).tolist()
-    return AxialCrop(encode_jpeg(resampled, _JPEG_QUALITY), x, y, _sides(series))
+    return AxialCrop(resampled, x, y, _sides(series))
 
 
 def _sides(series: Series) -> tuple[str, str]:

@@ -8,11 +8,12 @@ from PIL import Image
 
 from cspine.classification.prediction import EvidencePicture
 from cspine.core.anatomy import color_of
+from cspine.core.typing import Floats32, Grays
 from cspine.reports.images.drawing import encode_png
 from cspine.spine.spine_map import SpineMap
 from cspine.views.sagittal import SagittalSet, encode_jpeg
 
-_MAGNIFICATION: Final = 2
+MAGNIFICATION: Final = 2
 """Pixels of the picture per pixel of the view."""
 
 _SALIENCY_RGB: Final = (255.0, 60.0, 0.0)
@@ -27,6 +28,10 @@ _JPEG_QUALITY: Final = 85
 
 _MAX_LABEL_OFFSET_MM: Final = 12.0
 """A vertebra is outlined on the sagittal images within this distance of its center."""
+
+
+SIDES: Final = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
+"""Sides of the patient at the left and the right edge of a level view, in the radiological convention."""
 
 
 @dataclass(frozen=True)
@@ -112,20 +117,36 @@ def describe_offset(offset_mm: float) -> str:
 
 def view_jpeg(picture: EvidencePicture) -> bytes:
     """Return the view that the network evaluated, magnified, as gray JPEG."""
-    return encode_jpeg(
-        np.asarray(Image.fromarray(picture.image).resize(_size(picture), Image.Resampling.BICUBIC)), _JPEG_QUALITY
-    )
+    return encode_jpeg(np.asarray(magnified_view(picture.image)), _JPEG_QUALITY)
 
 
 def saliency_png(picture: EvidencePicture) -> bytes:
     """Return the saliency map of a view as a red layer of the size of `view_jpeg`, opaque where it is strong; PNG."""
-    saliency = Image.fromarray(picture.strength.astype(np.float32)).resize(_size(picture), Image.Resampling.BICUBIC)
+    return encode_png(saliency_layer(picture.strength, picture.image.shape))
+
+
+def magnified_view(gray: Grays) -> Image.Image:
+    """Return a view, (rows, columns) uint8, magnified."""
+    return Image.fromarray(gray).resize(_size(gray.shape), Image.Resampling.BICUBIC)
+
+
+def saliency_layer(strength: Floats32, shape: tuple[int, ...]) -> Image.Image:
+    """Return a saliency map as a red layer, opaque where it is strong.
+
+    Parameters
+    ----------
+    strength : (rows / 8, columns / 8)
+        The saliency map, 0 to 1.
+    shape : (int, int)
+        Rows and columns of the view; the layer has the size of `magnified_view`.
+    """
+    saliency = Image.fromarray(strength.astype(np.float32)).resize(_size(shape), Image.Resampling.BICUBIC)
     steps = np.rint(np.clip(np.asarray(saliency), 0.0, 1.0) * _MAX_OPACITY * _N_OPACITIES)
     alpha = steps * (255 / _N_OPACITIES)
     layers = [np.full_like(alpha, value) for value in _SALIENCY_RGB]
-    return encode_png(Image.fromarray(np.stack([*layers, alpha], axis=-1).astype(np.uint8)))
+    return Image.fromarray(np.stack([*layers, alpha], axis=-1).astype(np.uint8))
 
 
-def _size(picture: EvidencePicture) -> tuple[int, int]:
-    rows, columns = picture.image.shape
-    return _MAGNIFICATION * columns, _MAGNIFICATION * rows
+def _size(shape: tuple[int, ...]) -> tuple[int, int]:
+    rows, columns = shape
+    return MAGNIFICATION * columns, MAGNIFICATION * rows
