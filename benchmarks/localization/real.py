@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from benchmarks.localization.prediction import Prediction, predict_volume, refused
-from benchmarks.localization.scans import REAL_SCANS, SCANS_BY_NAME, RealScan
+from benchmarks.localization.scans import REAL_SCANS, SCANS_BY_NAME, RealScan, require_scan_names
 from benchmarks.localization.scoring import CaseScore, score
 from benchmarks.localization.truth import REFERENCE, ScanTruth, read_truth, truth_in
 from benchmarks.localization.variants import AS_IS, CUTS, FIELD_CROP, Variant
@@ -123,8 +123,7 @@ def run_real(run: RealRun, *, workers: int = 1, progress: Progress = silent) -> 
     InputError
         A scan that is held out has no such name.
     """
-    if unknown := sorted({*run.held_out} - {*SCANS_BY_NAME}):
-        raise InputError(f"{', '.join(unknown)}: no scans of the benchmark; its names are {', '.join(SCANS_BY_NAME)}")
+    require_scan_names(run.held_out)
     scans = [scan for scan in REAL_SCANS if scan.exists(run.real)]
     identity = {
         "localizer": load_localizer(run.localizer).sha256,

@@ -1,10 +1,12 @@
 """The public real scans that the localizer is tried on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from benchmarks.localization.variants import ALWAYS, CUTS, FIELD_CROP, GRID_AND_HU, Variant
+from cspine.core.errors import InputError
 from cspine.dicom.loading import open_series, read_first
 from cspine.localization.series_choice import choose_series
 
@@ -122,3 +124,9 @@ REAL_SCANS: Final = (
 
 SCANS_BY_NAME: Final = {scan.name: scan for scan in REAL_SCANS}
 """Scans by name: processes are given names, because variants hold functions, which cannot be sent to them."""
+
+
+def require_scan_names(names: Iterable[str]) -> None:
+    """Raise InputError where one of the names is that of no scan."""
+    if unknown := sorted({*names} - {*SCANS_BY_NAME}):
+        raise InputError(f"{', '.join(unknown)}: no scans of the benchmark; its names are {', '.join(SCANS_BY_NAME)}")

@@ -22,7 +22,7 @@ BLUR_MM: Final = 1.5
 FIELD_MM: Final = 160.0
 
 _MIN_THINNER_MM: Final = 0.1
-"""Slices are averaged only where they are thinner than `SLICE_MM` by more than this."""
+"""Slices are averaged only where they are thinner than the new ones by more than this."""
 
 _BELOW_ORIGIN_MM: Final = 8.0
 """A scan that ends at a level ends this far below the origin: its body (12 mm high) is whole, the next one is cut."""
@@ -51,24 +51,32 @@ class Variant:
     apply: Callable[[highdicom.Volume, Landmarks], highdicom.Volume | None]
 
 
-def average_slices(volume: highdicom.Volume, _: Landmarks) -> highdicom.Volume | None:
-    """Average over slices of `SLICE_MM`; None where the scan's own are about as thick."""
-    if volume.spacing[0] > SLICE_MM - _MIN_THINNER_MM:
-        return None
-    return thicken_slices(volume, SLICE_MM, np.random.default_rng(0))
+def average_slices(slice_mm: float) -> Callable[[highdicom.Volume, Landmarks], highdicom.Volume | None]:
+    """Return a variant that averages over slices of a thickness; None where the scan's own are about as thick."""
+
+    def apply(volume: highdicom.Volume, _: Landmarks) -> highdicom.Volume | None:
+        if volume.spacing[0] > slice_mm - _MIN_THINNER_MM:
+            return None
+        return thicken_slices(volume, slice_mm, np.random.default_rng(0))
+
+    return apply
 
 
-def blur(volume: highdicom.Volume, _: Landmarks) -> highdicom.Volume:
-    """Blur by a Gaussian of a standard deviation of `BLUR_MM` along all three axes."""
-    sigma = BLUR_MM / np.array(volume.spacing)
-    return _changed(
-        volume, ndimage.gaussian_filter(volume.array.astype(np.float32), sigma, mode="nearest", truncate=3.0)
-    )
+def blur(sd_mm: float) -> Callable[[highdicom.Volume, Landmarks], highdicom.Volume]:
+    """Return a variant that blurs by a Gaussian of a standard deviation along all three axes."""
+
+    def apply(volume: highdicom.Volume, _: Landmarks) -> highdicom.Volume:
+        sigma = sd_mm / np.array(volume.spacing)
+        return with_hu(
+            volume, ndimage.gaussian_filter(volume.array.astype(np.float32), sigma, mode="nearest", truncate=3.0)
+        )
+
+    return apply
 
 
 def scale_hu(factor: float) -> Callable[[highdicom.Volume, Landmarks], highdicom.Volume]:
     """Return a variant that multiplies all HU, as another tube voltage does to bone."""
-    return lambda volume, _: _changed(volume, volume.array * np.float32(factor))
+    return lambda volume, _: with_hu(volume, volume.array * np.float32(factor))
 
 
 def shift_half_voxel(volume: highdicom.Volume, _: Landmarks) -> highdicom.Volume:
@@ -77,7 +85,7 @@ def shift_half_voxel(volume: highdicom.Volume, _: Landmarks) -> highdicom.Volume
     for axis in range(3):
         planes = np.moveaxis(hu, axis, 0)
         hu = np.moveaxis((planes[:-1] + planes[1:]) / 2, 0, axis)
-    return _changed(volume, hu, first=np.full(3, 0.5))
+    return with_hu(volume, hu, first=np.full(3, 0.5))
 
 
 def crop_field(volume: highdicom.Volume, landmarks: Landmarks) -> highdicom.Volume | None:
@@ -114,8 +122,8 @@ AS_IS: Final = Variant("as-is", "as published", lambda volume, _: volume)
 
 ALWAYS: Final = (
     AS_IS,
-    Variant("slices-3mm", f"averaged to slices of {SLICE_MM:g} mm", average_slices),
-    Variant("blur-1.5mm", f"blurred by {BLUR_MM:g} mm (standard deviation) along each axis", blur),
+    Variant("slices-3mm", f"averaged to slices of {SLICE_MM:g} mm", average_slices(SLICE_MM)),
+    Variant("blur-1.5mm", f"blurred by {BLUR_MM:g} mm (standard deviation) along each axis", blur(BLUR_MM)),
 )
 """Variants of every scan."""
 
@@ -138,7 +146,7 @@ def to_index(volume: highdicom.Volume | highdicom.VolumeGeometry, lps_mm: Floats
     return np.asarray(lps_mm @ inverse[:3, :3].T + inverse[:3, 3])
 
 
-def _changed(volume: highdicom.Volume, hu: npt.NDArray[np.number], *, first: Floats | None = None) -> highdicom.Volume:
+def with_hu(volume: highdicom.Volume, hu: npt.NDArray[np.number], *, first: Floats | None = None) -> highdicom.Volume:
     """Return a volume of other HU, whose first voxel lies at an index of the old one."""
     affine = np.array(volume.affine)
     if first is not None:
@@ -148,4 +156,4 @@ def _changed(volume: highdicom.Volume, hu: npt.NDArray[np.number], *, first: Flo
 
 def _part(volume: highdicom.Volume, part: tuple[slice, slice, slice]) -> highdicom.Volume:
     first = np.array([each.indices(count)[0] for each, count in zip(part, volume.spatial_shape, strict=True)], float)
-    return _changed(volume, np.asarray(volume.array)[part], first=first)
+    return with_hu(volume, np.asarray(volume.array)[part], first=first)

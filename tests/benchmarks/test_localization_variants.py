@@ -4,6 +4,7 @@ import highdicom
 import numpy as np
 import pytest
 from benchmarks.localization.variants import ALWAYS, CORD, CUTS, FIELD_CROP, GRID_AND_HU, Variant, to_index
+from benchmarks.real_texture.variants import VARIANTS
 
 POINT = np.array([12.0, -30.0, 40.0])
 """A point of the patient, LPS mm."""
@@ -33,10 +34,14 @@ def hu_at_point(volume: highdicom.Volume) -> float:
 
 LANDMARKS = {CORD: POINT, "C3": POINT, "C4": POINT - [0.0, 0.0, 17.0], "C5": POINT - [0.0, 0.0, 34.0]}
 SCALED = ("hu-0.9", "hu-1.1")
+TEXTURE = [each.variant for each in VARIANTS if each.name.startswith(("slices-2", "blur", "sharp", "half"))]
+"""Variants of the benchmark on real bone that are not among those of this one, but for noise."""
 
 
 @pytest.mark.parametrize("is_upward", [True, False])
-@pytest.mark.parametrize("variant", [*ALWAYS, *GRID_AND_HU, *FIELD_CROP, *CUTS], ids=lambda variant: variant.name)
+@pytest.mark.parametrize(
+    "variant", [*ALWAYS, *GRID_AND_HU, *FIELD_CROP, *CUTS, *TEXTURE], ids=lambda variant: variant.name
+)
 def test_variants_keep_the_patient_in_place(variant: Variant, *, is_upward: bool) -> None:
     volume = ramp((1.3, 2.5, 2.0), is_upward=is_upward)
 
