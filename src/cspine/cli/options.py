@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from cspine.core.errors import InputError
+from cspine.core.extras import FhirRelease
 from cspine.core.processors import default_workers
 from cspine.dicom.limits import MAX_GAP_MM
 
@@ -26,6 +27,8 @@ OperatingPoints = Annotated[
         show_default="CSPINE_OPERATING_POINTS, or weights",
     ),
 ]
+Fhir = Annotated[bool, typer.Option("--fhir", help="Also write fhir.json: the findings as a FHIR bundle.")]
+Release = Annotated[FhirRelease, typer.Option("--fhir-release", help="Release of FHIR.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="End with exit code 1 where a study is not assessable, instead of 0.")
 ]

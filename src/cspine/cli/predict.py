@@ -20,10 +20,12 @@ from cspine.cli.application import (
 from cspine.cli.options import (
     MAX_GAP,
     WORKERS,
+    Fhir,
     Json,
     Localizer,
     MaxGap,
     OperatingPoints,
+    Release,
     SeriesUid,
     Strict,
     Vertebrae,
@@ -60,7 +62,8 @@ def predict_command(
         bool,
         typer.Option("--dicom", help="Also write dicom/: structured report, segmentations, captures, key objects."),
     ] = False,
-    fhir: Annotated[bool, typer.Option("--fhir", help="Also write fhir.json: a FHIR R5 bundle.")] = False,
+    fhir: Fhir = False,
+    fhir_release: Release = "R5",
     workers: Workers = WORKERS,
     max_wait_min: Annotated[
         float,
@@ -89,6 +92,7 @@ def predict_command(
         max_gap_mm=max_gap_mm,
         dicom=dicom,
         fhir=fhir,
+        fhir_release=fhir_release,
     )
     with progress_bar() as progress:
         results = predict_batch(path, out_dir, settings, workers=workers, max_wait_min=max_wait_min, progress=progress)

@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from cspine.cli.application import app, exit_code, handle_errors, progress_bar, say, say_error, say_research_only
-from cspine.cli.options import WORKERS, Localizer, OperatingPoints, SeriesUid, Strict, WeightsOption, Workers
+from cspine.cli.options import (
+    WORKERS,
+    Fhir,
+    Localizer,
+    OperatingPoints,
+    Release,
+    SeriesUid,
+    Strict,
+    WeightsOption,
+    Workers,
+)
 from cspine.cli.predict import show_findings, show_summary
 
 _EPILOG = "Examples:  cspine run   |   cspine run --in study/ --out result"
@@ -37,7 +47,8 @@ def run_command(
     operating_points: OperatingPoints = None,
     series: SeriesUid = None,
     html: Annotated[bool, typer.Option("--html", help="Also hand over report.html.")] = False,
-    fhir: Annotated[bool, typer.Option("--fhir", help="Also hand over fhir.json: a FHIR bundle.")] = False,
+    fhir: Fhir = False,
+    fhir_release: Release = "R5",
     workers: Workers = WORKERS,
     strict: Strict = False,
 ) -> int:
@@ -57,6 +68,7 @@ def run_command(
         series_uid=series,
         dicom=True,
         fhir=fhir,
+        fhir_release=fhir_release,
     )
     with progress_bar() as progress:
         outcome = run_studies(folders, settings, with_page=html, workers=workers, progress=progress)

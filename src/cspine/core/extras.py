@@ -1,7 +1,7 @@
 """Which optional part of cspine brings a library, for the sentence that names it where it is missing."""
 
 from importlib.util import find_spec
-from typing import Final
+from typing import Final, Literal
 
 from cspine.core.errors import MissingExtraError
 
@@ -13,6 +13,10 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "deidentify": ("dicomanonymizer",),
 }
 """Name of an extra to the top-level modules that only it brings."""
+
+FhirRelease = Literal["R5", "R4"]
+"""Release of FHIR that the extra ``fhir`` writes: the one of HL7's guide for structured reports, and the one that most
+servers read."""
 
 
 def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:

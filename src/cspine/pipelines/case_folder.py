@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from cspine.classification.result import CaseResult
 from cspine.core.errors import OUT_OF_MEMORY, InputError, OutputError, is_memory_error
+from cspine.core.extras import FhirRelease
 from cspine.core.files import write_bytes, write_json, write_text
 from cspine.core.findings import Findings
 from cspine.core.settings import Settings, digest
@@ -62,6 +63,7 @@ class PredictSettings(Settings):
     max_gap_mm: float = Field(MAX_GAP_MM, gt=0.0, description="Largest gap between slices that is interpolated, mm.")
     dicom: bool = Field(False, description="Whether DICOM objects are written.")
     fhir: bool = Field(False, description="Whether a FHIR bundle is written.")
+    fhir_release: FhirRelease = Field("R5", description="Release of FHIR.")
 
     @property
     def segmentation_files(self) -> SegmentationFiles | None:
@@ -125,7 +127,7 @@ class CaseFolder:
             write_bytes(self.folder / THUMBNAIL_FILE, picture)
         failed = [
             sentence
-            for name, writer in self._writers(case_result)
+            for name, writer in self._writers()
             if (sentence := _try_to_write(name, writer, case_result, self.folder)) is not None
         ]
         write_lines(self.folder / FAILED_OUTPUTS_FILE, failed)
@@ -161,17 +163,18 @@ class CaseFolder:
             return {}
         return recorded
 
-    def _writers(self, case_result: CaseResult) -> list[tuple[str, Writer]]:
+    def _writers(self) -> list[tuple[str, Writer]]:
         """Return the optional outputs that were requested; their libraries are imported only here."""
         writers: list[tuple[str, Writer]] = []
-        if self.settings.dicom and case_result.findings.not_assessable is None:
+        if self.settings.dicom:
             from cspine.reports.dicom.objects import write_dicom  # noqa: PLC0415 - only on request
 
             writers.append(("DICOM objects", lambda result, folder: write_dicom(result, folder / DICOM_FOLDER)))
         if self.settings.fhir:
             from cspine.reports.fhir import write_fhir  # noqa: PLC0415 - only on request
 
-            writers.append(("FHIR bundle", lambda result, folder: write_fhir(result, folder / FHIR_FILE)))
+            release = self.settings.fhir_release
+            writers.append(("FHIR bundle", lambda result, folder: write_fhir(result, folder / FHIR_FILE, release)))
         return writers
 
 

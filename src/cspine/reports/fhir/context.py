@@ -1,0 +1,111 @@
+"""What all resources of a Bundle share: subject, study, time of issue, and what their identifiers are derived from."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cspine.classification.result import CaseResult
+from cspine.core.findings import Findings
+from cspine.core.identifiers import derived_uid
+from cspine.core.settings import digest
+from cspine.reports.fhir.codes import DICOM_UIDS, OBSERVATION_UID, STUDY_INSTANCE_UID, concept
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A resource with the URN by which others refer to it."""
+
+    urn: str
+    resource: Resource
+
+    @property
+    def reference(self) -> Resource:
+        """The reference that others hold."""
+        return {"reference": self.urn}
+
+
+@dataclass(frozen=True)
+class BundleContext:
+    """What all resources of a Bundle share.
+
+    Attributes
+    ----------
+    patient : dict
+        Reference to the patient, by the PatientID of the files if they have one.
+    study : dict
+        Reference to the study, by its UID.
+    issued : str
+        Time of issue, ISO 8601.
+    key : str
+        Hash of what the result depends on: study, series, software, weights and settings.
+    """
+
+    patient: Resource
+    study: Resource
+    issued: str
+    key: str
+
+    @classmethod
+    def of(cls, case_result: CaseResult, issued_at: datetime) -> "BundleContext":
+        """Return the context of a result."""
+        findings = case_result.findings
+        identifier = {"type": concept(STUDY_INSTANCE_UID), **uid_identifier(findings.study_instance_uid)}
+        return cls(
+            _patient(case_result),
+            {"type": "ImagingStudy", "identifier": identifier},
+            issued_at.isoformat(timespec="seconds"),
+            _key(findings),
+        )
+
+    @property
+    def subject(self) -> Resource:
+        """The element ``subject``."""
+        return {"subject": self.patient}
+
+    @property
+    def study_part(self) -> Resource:
+        """The element ``partOf``."""
+        return {"partOf": [self.study]}
+
+    def entry(self, role: str, resource: Resource) -> Entry:
+        """Return a resource with a URN that is the same whenever the same result is made again."""
+        return Entry(f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, f'cspine {self.key} {role}')}", resource)
+
+    def identifier(self, role: str) -> Resource:
+        """Return an identifier that is the same whenever the same result is made again."""
+        return uid_identifier(derived_uid("cspine fhir", self.key, role))
+
+    def observation_identifier(self, level: str) -> Resource:
+        """Return the identifier of an Observation."""
+        return {"type": concept(OBSERVATION_UID), **self.identifier(f"observation {level}")}
+
+
+def uid_identifier(uid: str) -> Resource:
+    """Return a DICOM UID as an Identifier."""
+    return {"system": DICOM_UIDS, "value": f"urn:oid:{uid}"}
+
+
+def _patient(case_result: CaseResult) -> Resource:
+    """Return the patient by the PatientID; without an identifier if the files have none."""
+    series = case_result.series
+    patient_id = next((header.patient_id for header in series.headers if header.patient_id), None) if series else None
+    normalized = " ".join((patient_id or "").split())
+    if not normalized:
+        return {"type": "Patient", "display": "patient without an identifier in the files"}
+    return {"type": "Patient", "identifier": {"value": normalized}}
+
+
+def _key(findings: Findings) -> str:
+    localizer, calibration = findings.localizer, findings.calibration
+    return digest([
+        findings.study_instance_uid,
+        findings.series_instance_uid,
+        findings.software.version,
+        findings.weights.sha256,
+        localizer.sha256 if localizer else None,
+        calibration.model_dump(mode="json") if calibration else None,
+        findings.test_time_augmentation,
+    ])  # fmt: skip
