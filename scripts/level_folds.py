@@ -43,7 +43,7 @@ THORACIC: Final = {
 FOLDS: Final = {"a": ("weasis-neck", *THORACIC), "b": ("vtk-head", "visible-human")}
 """Scans that the network of each fold is trained without, and judged on."""
 
-PHANTOMS: Final = PhantomSample(studies=320, seed=2008)
+PHANTOMS: Final = PhantomSample(studies=240, seed=2008)
 """Drawn with `CASE_SETTINGS`; a fifth of them is the validation set."""
 
 VIRTUAL_SEED: Final = 11
@@ -63,6 +63,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "resampled_epoch_fraction": 0.6,
     "auxiliary_fraction": 0.4,
     "selection": "last",
+    "batch_norm": "fixed",
 }
 """Fields of `LevelTrainSettings` that differ from their defaults."""
 
