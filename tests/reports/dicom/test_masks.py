@@ -14,7 +14,7 @@ from tests.support.phantom import predict_case, write_phantom
 from cspine.dicom import discover, select_series
 from cspine.dicom.series import Series
 from cspine.localization.coarse import coarse_affine
-from cspine.reports.dicom.encoding import SegmentationType
+from cspine.reports.dicom.derived_series import SegmentationType
 from cspine.reports.dicom.masks import slice_affine, vertebra_mask
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.segmentation import segment_vertebrae

@@ -6,9 +6,12 @@ C7, whichever of them are written.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from cspine.core.anatomy import SEGMENT_NUMBERS, Level
+
+SegmentationType = Literal["labelmap", "binary"]
+"""The encodings of the vertebrae's segmentation: the compact one, and the one that older viewers read."""
 
 _FIRST_NUMBER: Final = 9700
 

@@ -15,16 +15,17 @@ from cspine.core.files import atomic_path, complete_files
 from cspine.core.typing import Floats
 from cspine.dicom.codec.header import suppress_pydicom_warnings
 from cspine.reports.dicom.capture import secondary_captures
-from cspine.reports.dicom.encoding import SegmentationType
+from cspine.reports.dicom.derived_series import SegmentationType
 from cspine.reports.dicom.key_objects import key_object_selection
 from cspine.reports.dicom.masks import evidence_mask, vertebra_mask
 from cspine.reports.dicom.measurements import has_place
+from cspine.reports.dicom.not_assessable import not_assessable_report
 from cspine.reports.dicom.presentation import presentation_states
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.saliency_grid import SaliencyGrid, saliency_grids
 from cspine.reports.dicom.saliency_map import saliency_map
 from cspine.reports.dicom.segmentation import segment_evidence, segment_vertebrae
-from cspine.reports.dicom.source_images import SourceImages, source_images
+from cspine.reports.dicom.source_images import SourceImages, source_images, study_images
 from cspine.reports.dicom.structured_report import structured_report
 from cspine.reports.dicom.superseded import EarlierObjects, previous_reports, rejection_notes
 from cspine.views.compiled import CompiledStudy
@@ -66,34 +67,39 @@ def dicom_objects(case_result: CaseResult, options: DicomOptions = DicomOptions(
     saliency, captures and, if a vertebra is suspicious, a key object selection and presentation states. Each type of
     object forms a new series of the same study, in the frame of reference of the slices. Weights without localization
     yield neither segmentations nor key images. UIDs are derived from the slices, the weights and the settings. Where
-    other results of the study are known, a rejection note lists them.
+    other results of the study are known, a rejection note lists them. A study that is not assessable has a report
+    alone, which says why and what would help.
 
     Parameters
     ----------
     case_result : CaseResult
-        Result of an assessable study.
+        Result of a study.
     options : DicomOptions
         How it is written.
 
     Raises
     ------
     DicomError
-        The study is not assessable, or it has no DICOM slices to which objects can refer.
+        The study has no DICOM images to which objects can refer.
     """
-    compiled, prediction, findings = case_result.compiled, case_result.prediction, case_result.findings
-    if compiled is None or prediction is None:
-        raise DicomError("a study that is not assessable has no DICOM objects; findings.json gives the reason")
-    source = source_images(compiled.series)
+    compiled, findings = case_result.compiled, case_result.findings
+    if case_result.series is None:
+        raise DicomError("no header of the study can be read, so that no DICOM object can name its patient")
+    source = source_images(case_result.series) if compiled is not None else study_images(case_result.series)
     earlier = EarlierObjects.read(options.supersedes, source.first.StudyInstanceUID)
     created_at = options.created_at or datetime.now().astimezone()
     context = earlier.current(ReportContext.of(findings, source, created_at))
     superseded = earlier.superseded_by(context)
     with suppress_pydicom_warnings():
-        report = structured_report(context, source, compiled.stack, previous=previous_reports(superseded))
-        objects: dict[str, Dataset | None] = {REPORT_FILE: report}
-        objects |= _masks(context, source, compiled, options.segmentation)
-        objects |= _evidence(context, source, case_result, compiled)
-        objects |= _pictures(context, source, case_result, compiled)
+        previous = previous_reports(superseded)
+        objects: dict[str, Dataset | None] = {}
+        if compiled is None:
+            objects[REPORT_FILE] = not_assessable_report(context, source, previous=previous)
+        else:
+            objects[REPORT_FILE] = structured_report(context, source, compiled.stack, previous=previous)
+            objects |= _masks(context, source, compiled, options.segmentation)
+            objects |= _evidence(context, source, case_result, compiled)
+            objects |= _pictures(context, source, case_result, compiled)
         for note in rejection_notes(context, source, superseded):
             objects[f"{REJECTION_PREFIX}{str(note.SOPInstanceUID)[-_REJECTION_DIGITS:]}.dcm"] = note
     return {name: dataset for name, dataset in objects.items() if dataset is not None}
@@ -107,7 +113,7 @@ def write_dicom(case_result: CaseResult, folder: Path, options: DicomOptions = D
     Raises
     ------
     DicomError
-        The study is not assessable, or it has no DICOM slices to which objects can refer.
+        The study has no DICOM images to which objects can refer.
     DiskFullError, OutputError
         The folder cannot be written.
     """

@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 from cspine.core.anatomy import COLORS, SEGMENT_NUMBERS, VERTEBRAE, Level
 from cspine.reports.dicom import derived_series
 from cspine.reports.dicom.codes import ABNORMALITY, ANATOMY, FRACTURE, vertebra_code
-from cspine.reports.dicom.encoding import SegmentationType
+from cspine.reports.dicom.derived_series import SegmentationType
 from cspine.reports.dicom.masks import SHOWN_FRACTION, Mask
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.source_images import SourceImages

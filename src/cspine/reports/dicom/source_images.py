@@ -137,6 +137,46 @@ def source_images(series: Series) -> SourceImages:
     return SourceImages(tuple(datasets), tuple(headers), tuple(remarks))
 
 
+def study_images(series: Series) -> SourceImages:
+    """Return images of a study whose series does not form a volume, so that a report can refer to them.
+
+    They have patient, study and UIDs, but no geometry; files without valid UIDs, or of another study, are left out.
+
+    Parameters
+    ----------
+    series : Series
+        Any series of the study.
+
+    Raises
+    ------
+    DicomError
+        No image can be referred to: the series is NIfTI, or its UIDs are missing or invalid.
+    """
+    usable = {
+        header.sop_instance_uid: header
+        for header in series.headers
+        if header.transfer_syntax_uid != NIFTI
+        and header.sop_instance_uid not in series.ambiguous_uids
+        and all(map(_is_uid, (header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid)))
+    }
+    if not usable:
+        raise DicomError(
+            f"{series.headers[0].file.name}: no image of its series has UIDs that a DICOM object can refer to; export "
+            "the original series"
+        )
+    first = next(iter(usable.values()))
+    uids = first.study_instance_uid, first.series_instance_uid
+    headers = [header for header in usable.values() if (header.study_instance_uid, header.series_instance_uid) == uids]
+    common, remarks = _common_elements(first, _read_elements(first))
+    datasets = []
+    for header in headers:
+        dataset = Dataset()
+        dataset.update(common)
+        dataset.SOPInstanceUID, dataset.InstanceNumber = header.sop_instance_uid, header.instance_number
+        datasets.append(dataset)
+    return SourceImages(tuple(datasets), tuple(headers), tuple(remarks))
+
+
 def _check_uids(series: Series, headers: Sequence[SliceHeader]) -> None:
     """Check that each slice can be referred to by UIDs that no other image has."""
     first = headers[0]

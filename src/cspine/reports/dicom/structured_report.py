@@ -65,8 +65,23 @@ def structured_report(
     """
     if context.findings.patient_overall is None:
         raise ValueError("a study that is not assessable has no structured report")
+    return make_report(context, source, list(_content(context, source, stack)), previous)
+
+
+def make_report(
+    context: ReportContext, source: SourceImages, content: Sequence[ContentItem], previous: Sequence[Dataset]
+) -> Comprehensive3DSR:
+    """Return a preliminary, unverified report.
+
+    Parameters
+    ----------
+    context, source, previous
+        As of `structured_report`.
+    content : sequence of ContentItem
+        The items below the root, in the order of TID 1500.
+    """
     root = ContainerContentItem(name=_TITLE, template_id="1500")
-    root.ContentSequence = ContentSequence(list(_content(context, source, stack)))
+    root.ContentSequence = ContentSequence(content)
     return Comprehensive3DSR(
         evidence=list(source.datasets),
         content=root,
@@ -78,14 +93,19 @@ def structured_report(
     )
 
 
-def _content(context: ReportContext, source: SourceImages, stack: Stack) -> Iterator[ContentItem]:
-    """Yield the items below the root, in the order of the template."""
-    findings = context.findings
+def report_header(context: ReportContext) -> Iterator[ContentItem]:
+    """Yield the items with which every report begins: language, observer and procedure."""
     yield from LanguageOfContentItemAndDescendants(_ENGLISH)
     yield from ObservationContext(observer_device_context=context.observer)
     yield CodeContentItem(
         codes.DCM.ProcedureReported, COMPUTED_TOMOGRAPHY, relationship_type=RelationshipTypeValues.HAS_CONCEPT_MOD
     )
+
+
+def _content(context: ReportContext, source: SourceImages, stack: Stack) -> Iterator[ContentItem]:
+    """Yield the items below the root, in the order of the template."""
+    findings = context.findings
+    yield from report_header(context)
     yield image_library(source, stack)
     placed = [vertebra for vertebra in findings.vertebrae if has_place(vertebra)]
     if placed:

@@ -19,8 +19,7 @@ from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.files import complete_files
 from cspine.dicom.codec.header import suppress_pydicom_warnings
 from cspine.reports.dicom.codes import INCORRECT_WORKLIST_ENTRY, REJECTED_FOR_PATIENT_SAFETY
-from cspine.reports.dicom.derived_series import REJECTION, REPORT, SERIES
-from cspine.reports.dicom.encoding import SegmentationType
+from cspine.reports.dicom.derived_series import REJECTION, REPORT, SERIES, SegmentationType
 from cspine.reports.dicom.report_context import MANUFACTURER, MODEL_NAME, ReportContext
 from cspine.reports.dicom.source_images import SourceImages
 
