@@ -4,7 +4,7 @@ import csv
 import io
 from dataclasses import replace
 
-from cspine.classification.prediction import phantom_only_warning
+from cspine.classification.prediction import synthetic_data_warning
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.findings import (
     CalibrationIdentity,
@@ -125,7 +125,7 @@ def test_the_page_escapes_text_from_files() -> None:
 
 
 def test_the_page_holds_the_warnings_of_each_study_and_those_of_the_weights_once() -> None:
-    weights, lost = phantom_only_warning(WEIGHTS)[0], "1.dcm: could not be read"
+    weights, lost = synthetic_data_warning(WEIGHTS)[0], "1.dcm: could not be read"
     result = study("1.2", None)
     findings = result.findings.model_copy(update={"warnings": (weights, lost)})
 

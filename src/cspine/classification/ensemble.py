@@ -122,6 +122,7 @@ def _shared_settings(metadata: LevelsMetadata) -> list[object]:
         metadata.localizer_sha256,
         metadata.positive_weight,
         metadata.phantom_only,
+        metadata.synthetic_only,
         metadata.calibration_level,
         metadata.calibration_overall,
         metadata.operating_points_level,

@@ -60,17 +60,22 @@ class NetworkPrediction:
     fields: Mapping[str, EvidenceField] = field(default_factory=dict, repr=False)
 
 
-def phantom_only_warning(*identities: WeightsIdentity | None) -> tuple[str, ...]:
-    """Return the warning about weights that were trained on phantoms alone; nothing where none were.
+def synthetic_data_warning(*identities: WeightsIdentity | None) -> tuple[str, ...]:
+    """Return the warning about weights that have learnt no fracture of a patient; nothing where all have.
 
     Parameters
     ----------
     *identities : WeightsIdentity or None
         All weights that took part; None is skipped.
     """
-    if not any(identity is not None and identity.phantom_only for identity in identities):
+    known = [identity for identity in identities if identity is not None]
+    if any(identity.phantom_only for identity in known):
+        source = "were trained on phantoms only"
+    elif any(identity.synthetic_only for identity in known):
+        source = "have learnt fractures from phantoms and from virtual fractures in real CT, from none of a patient"
+    else:
         return ()
-    return ("the weights were trained on phantoms only: the numbers show that the software works, nothing clinical",)
+    return (f"the weights {source}: the numbers show that the software works, nothing clinical",)
 
 
 class Classifier(Protocol):

@@ -254,6 +254,10 @@ class WeightsIdentity(_Part):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the weights file.")]
     trained_on: Annotated[str, Field(description="Training data of the weights.")]
     phantom_only: Annotated[bool, Field(description="Whether they were trained on phantoms only.")]
+    synthetic_only: Annotated[
+        bool,
+        Field(description="Whether all fractures that they were trained on were those of phantoms, or virtual ones."),
+    ] = False
 
 
 class Threshold(_Part):

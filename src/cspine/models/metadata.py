@@ -57,6 +57,10 @@ class ModelMetadata(BaseModel):
     name: str = Field(description="Name of the network, such as baseline-cnn.")
     trained_on: str = Field(description="Training data, for people.")
     phantom_only: bool = Field(description="Whether the training data were phantoms alone.")
+    synthetic_only: bool = Field(
+        False,
+        description="Whether all fractures of the training data were of phantoms, or virtual ones in real CT.",
+    )
     software: str = Field(description="Version of cspine that trained the weights.")
     training: dict[str, Any] = Field(description="Training settings.")
     settings_hash: str = Field(description="Hash of the settings of training and compilation.")

@@ -46,7 +46,11 @@ class Weights(Generic[MetadataT]):
         """What findings record of the weights."""
         metadata = self.metadata
         return WeightsIdentity(
-            name=metadata.name, sha256=self.sha256, trained_on=metadata.trained_on, phantom_only=metadata.phantom_only
+            name=metadata.name,
+            sha256=self.sha256,
+            trained_on=metadata.trained_on,
+            phantom_only=metadata.phantom_only,
+            synthetic_only=metadata.synthetic_only,
         )
 
     @property

@@ -1,7 +1,7 @@
 """Localize: one study in, its vertebrae out."""
 
 import cspine
-from cspine.classification.prediction import phantom_only_warning
+from cspine.classification.prediction import synthetic_data_warning
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import InputError, NotAssessableError
 from cspine.core.findings import (
@@ -75,7 +75,7 @@ def localize_study(
         coverage={} if not_assessable else {level: spine_map.coverage(level) for level in VERTEBRAE},
         not_found=() if not_assessable else spine_map.not_found,
         canal_lps_mm=tuple(_point(point) for point in spine_map.canal()),
-        warnings=(*phantom_only_warning(identity), *spine_map.doubts, *spine_map.warnings, *warnings),
+        warnings=(*synthetic_data_warning(identity), *spine_map.doubts, *spine_map.warnings, *warnings),
         not_assessable=not_assessable,
         software=SoftwareIdentity(version=cspine.__version__),
         weights=identity,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 import cspine
 from cspine.classification.level_classifier import LevelClassifier
 from cspine.classification.loading import load_classifier
-from cspine.classification.prediction import Classifier, phantom_only_warning
+from cspine.classification.prediction import Classifier, synthetic_data_warning
 from cspine.classification.result import CaseResult
 from cspine.core.errors import InputError, NotAssessableError, SourceError
 from cspine.core.findings import (
@@ -268,7 +268,7 @@ class Detector:
         )
 
     def _weights_warning(self) -> tuple[str, ...]:
-        return phantom_only_warning(self.classifier.identity, self.localizer)
+        return synthetic_data_warning(self.classifier.identity, self.localizer)
 
 
 def _open_segmentations(path: str | Path | None, numbering: str, n_studies: int) -> SegmentationFiles | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cspine import __version__
-from cspine.classification.prediction import phantom_only_warning
+from cspine.classification.prediction import synthetic_data_warning
 from cspine.core.anatomy import OVERALL, RESEARCH_USE_ONLY, VERTEBRAE
 from cspine.core.findings import Findings, assessment_label
 from cspine.core.not_assessable import remedy_of
@@ -219,7 +219,7 @@ def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = M
             n_overdue=sum(_is_overdue(row.waiting_min, max_wait_min) for row in rows),
             format_minutes=_format_minutes,
             skipped=skipped,
-            warnings=phantom_only_warning(first.weights, first.localizer) if first else (),
+            warnings=synthetic_data_warning(first.weights, first.localizer) if first else (),
             assessment_label=assessment_label,
             remedy_of=remedy_of,
             version=__version__,

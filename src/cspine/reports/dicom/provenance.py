@@ -63,7 +63,12 @@ def _describe_acquisition(acquisition: Acquisition) -> str:
 
 def _describe_training(weights: WeightsIdentity) -> str:
     """Return what findings record of a model card; the card itself lies beside the weights that training writes."""
-    data = "trained on phantoms only, nothing clinical is known" if weights.phantom_only else "trained on patients"
+    if weights.phantom_only:
+        data = "trained on phantoms only, nothing clinical is known"
+    elif weights.synthetic_only:
+        data = "fractures learnt from phantoms and virtual fractures only, nothing clinical is known"
+    else:
+        data = "trained on patients"
     return f"{weights.name}: {data}; training data: {weights.trained_on}"
 
 

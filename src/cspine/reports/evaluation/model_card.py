@@ -48,7 +48,7 @@ def model_card(
         f"**{RESEARCH_USE_ONLY}**",
         "",
         *([f"**{PHANTOM_STATEMENT}**", ""] if result.is_phantom else []),
-        *(["**These weights were trained on phantoms only.**", ""] if metadata.phantom_only else []),
+        *_training_statement(metadata),
         "## Model details",
         "",
         f"- Weights: sha256 `{sha256}`, trained with cspine {metadata.software}",
@@ -84,6 +84,18 @@ def model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _training_statement(metadata: BaselineMetadata | LevelsMetadata) -> list[str]:
+    """Return the statement of weights that have learnt no fracture of a patient."""
+    if metadata.phantom_only:
+        return ["**These weights were trained on phantoms only.**", ""]
+    if metadata.synthetic_only:
+        return [
+            "**These weights have learnt fractures from phantoms and virtual ones only, from no patient's.**",
+            "",
+        ]
+    return []
 
 
 def _leakage_warning(result: EvaluationResult) -> list[str]:
