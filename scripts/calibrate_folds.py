@@ -22,11 +22,13 @@ from cspine.core.files import write_json, write_text
 from cspine.core.progress import Progress
 from cspine.core.run_files import WEIGHTS_FILE
 from cspine.datasets.compiled import CompiledDataset
+from cspine.models.metadata import LevelsMetadata
+from cspine.models.weights import load_weights
 from cspine.training.levels.calibration import calibration_metadata
 from cspine.training.levels.dataset import CaseFiles, list_cases
 from cspine.training.levels.settings import PREVALENCE
 from cspine.training.levels.train import PREDICTIONS_FILE
-from scripts.level_folds import ALL, FOLDS, NECKS, PHANTOMS
+from scripts.level_folds import ALL, FOLDS, NECKS, PHANTOMS, SOURCES
 from scripts.onnx_metadata import update_levels_metadata
 
 CALIBRATED_FILE: Final = "calibrated.onnx"
@@ -62,14 +64,29 @@ def calibrate_folds(work: Path) -> Path:
         raw = pd.read_csv(work / name / PREDICTIONS_FILE, dtype={STUDY: str}).set_index(STUDY)
         validation = [phantoms[str(study)] for study in raw.index]
         calibrated_on = [(raw, validation), *((real[neck], cases[neck]) for neck in others)]
-        write_calibrated(work / name, calibrated_on, others)
+        trained_on = [source for scan, source in SOURCES.items() if scan not in FOLDS.get(name, ())]
+        write_calibrated(work / name, calibrated_on, others, trained_on)
     held_out = {SCANS.get(scan, scan): str((work / fold / CALIBRATED_FILE).resolve()) for scan, fold in fold_of.items()}
     write_json(work / HELD_OUT_FILE, held_out)
     return work / ALL / CALIBRATED_FILE
 
 
-def write_calibrated(run: Path, parts: list[tuple[pd.DataFrame, list[CaseFiles]]], necks: list[str]) -> None:
-    """Write the weights of a run with their calibration on validation phantoms, the first part, and on necks."""
+def write_calibrated(
+    run: Path, parts: list[tuple[pd.DataFrame, list[CaseFiles]]], necks: list[str], trained_on: list[str]
+) -> None:
+    """Write the weights of a run with their calibration and the sources of their training.
+
+    Parameters
+    ----------
+    run : Path
+        Folder of the run.
+    parts : list of (DataFrame, list of CaseFiles)
+        Raw probabilities and cases of the validation phantoms and then of each neck.
+    necks : list of str
+        Names of the necks.
+    trained_on : list of str
+        Sources and licences of the real scans of the training.
+    """
     tables = [raw.reindex([case.study for case in cases]) for raw, cases in parts]
     cases = [case for _, each in parts for case in each]
     n_phantoms = len(parts[0][1])
@@ -80,7 +97,14 @@ def write_calibrated(run: Path, parts: list[tuple[pd.DataFrame, list[CaseFiles]]
         "without them"
     )
     update = calibration_metadata(pd.concat(tables), cases, PREVALENCE, groups)
-    update_levels_metadata(run / WEIGHTS_FILE, run / CALIBRATED_FILE, {**update, "calibration_data": described})
+    earlier = load_weights(LevelsMetadata, run / WEIGHTS_FILE).metadata.trained_on
+    update |= {
+        "calibration_data": described,
+        "trained_on": f"{earlier}; auxiliary studies are virtual fractures, shams and intact scans of "
+        + ", ".join(trained_on),
+        "synthetic_only": True,
+    }
+    update_levels_metadata(run / WEIGHTS_FILE, run / CALIBRATED_FILE, update)
 
 
 def predict_raw(dataset: CompiledDataset, run: Path, neck: str, progress: Progress) -> pd.DataFrame:

@@ -40,6 +40,15 @@ THORACIC: Final = {
 }
 """Real vertebrae that are taken for C3 to C7, in this order: their texture, not their shape, is wanted."""
 
+SOURCES: Final = {
+    "vtk-head": "fullHead (VTK data, Kitware, BSD-3-Clause)",
+    "visible-human": "Visible Human Project (U.S. National Library of Medicine)",
+    "weasis-neck": "demo-archive (nroduit, CC BY 4.0)",
+    "lidc0314": "LIDC-IDRI (The Cancer Imaging Archive, CC BY 3.0)",
+    "lungfcp-0001": "Lung-Fused-CT-Pathology (The Cancer Imaging Archive, CC BY 3.0)",
+}
+"""Source and licence of each scan, for the metadata of weights; NOTICE states them in full."""
+
 FOLDS: Final = {"a": ("weasis-neck", *THORACIC), "b": ("vtk-head", "visible-human")}
 """Scans that the network of each fold is trained without, and judged on."""
 

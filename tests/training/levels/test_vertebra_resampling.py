@@ -80,7 +80,7 @@ def test_auxiliary_data_are_trained_on_and_never_held_out(tmp_path: Path, export
     assert split.count("1.3.0.") == 12
     assert "1.3.4." not in split
     metadata = exports[tmp_path / "run" / "weights.onnx"].metadata
-    assert "and single vertebrae of 8 other phantom cases" in metadata.trained_on
+    assert "8 phantom cases (no patient) and 8 auxiliary phantoms" in metadata.trained_on
     assert metadata.phantom_only
 
 
@@ -108,7 +108,7 @@ def test_weights_of_auxiliary_patients_are_not_phantom_only(tmp_path: Path, expo
     assert summary is not None
     metadata = exports[summary.weights[0]].metadata
     assert not metadata.phantom_only
-    assert "8 phantom cases (no patient) and single vertebrae of 8 other patients" in metadata.trained_on
+    assert "8 phantom cases (no patient) and 8 auxiliary studies" in metadata.trained_on
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ class LevelTrainingData:
     @property
     def population(self) -> str:
         """What the cases are: phantoms or patients."""
-        return _population(is_phantom=self.dataset.is_phantom)
+        return "phantom cases (no patient)" if self.dataset.is_phantom else "patients"
 
     def describe(self, train: Sequence[CaseFiles], *, seed: int, epoch: int) -> str:
         """Return what a network was trained on, in words for its metadata.
@@ -161,8 +161,8 @@ class LevelTrainingData:
         """
         parts = [f"{len(train)} {self.population}"]
         if self.auxiliary:
-            population = _population(is_phantom=self.auxiliary_is_phantom)
-            parts.append(f" and {len(self.auxiliary)} auxiliary {population}")
+            kind = "phantoms" if self.auxiliary_is_phantom else "studies"  # of a patient there may be many
+            parts.append(f" and {len(self.auxiliary)} auxiliary {kind}")
         parts.append(f", seed {seed}, epoch {epoch}")
         if self.pretrained:
             parts.append(f"; before that on {self.pretrained.metadata.trained_on}")
@@ -203,10 +203,6 @@ def _auxiliary_cases(
             "patients would be trained on; give other patients"
         )
     return auxiliary_cases
-
-
-def _population(*, is_phantom: bool) -> str:
-    return "phantom cases (no patient)" if is_phantom else "patients"
 
 
 def _has_same_views(one: LevelViewSettings, other: LevelViewSettings) -> bool:
