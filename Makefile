@@ -51,9 +51,9 @@ image:
 embedded: .venv/.dev
 	$(BIN)/python -m scripts.make_embedded
 
-# The networks' weights that come with cspine, trained again from their seeds, the localizer with the real CT that CSPINE_REAL_DATA names (hours).
+# The networks' weights that come with cspine, trained again from their seeds and the real CT that CSPINE_REAL_DATA names (hours).
 weights: .venv/.dev
-	$(BIN)/python -m scripts.make_weights $(if $(CSPINE_REAL_DATA),--real "$(CSPINE_REAL_DATA)")
+	$(BIN)/python -m scripts.make_weights --real "$${CSPINE_REAL_DATA:?names the folder of real CT that the networks are trained on}"
 
 .venv/.python:
 	$(PYTHON) -c 'import sys; sys.exit("cspine needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'

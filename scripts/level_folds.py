@@ -77,6 +77,7 @@ SETTINGS: Final[dict[str, Any]] = {
 """Fields of `LevelTrainSettings` that differ from their defaults."""
 
 ALL: Final = "all"
+LOG_FILE: Final = "folds.log"
 
 
 def main() -> None:
@@ -111,7 +112,7 @@ def train_folds(
     from cspine.training.levels.train import train_levels
     from scripts.make_weights import write_cases
 
-    progress = log_progress(work / "folds.log")
+    progress = log_progress(work / LOG_FILE)
     compiler = Compiler(LevelClassifier.load(init_weights).metadata.images, Localizer.load())
     phantoms = write_cases(work / "phantoms", PHANTOMS, CASE_SETTINGS, compiler, progress)
     virtual = write_virtual(work / "virtual", real, compiler, progress)

@@ -1,10 +1,11 @@
 """Train the weights of the localizer and of the level network that ship with the package, from seeds.
 
 The localizer is trained on body phantoms and real scans; the level network on complete phantom studies, whose vertebrae
-the finished localizer finds. The settings of each run lie in ``recipes``, beside its learning curves and log.
+the finished localizer finds, and in its last stage on virtual fractures in real scans, too. The settings of each run
+lie in ``recipes``, beside its learning curves and log.
 
 Run: ``make weights`` or ``python -m scripts.make_weights --work runs/weights --real DIR``; an interrupted run resumes.
-``--real`` is the folder of real CT that ``CSPINE_REAL_DATA`` names elsewhere.
+``--real`` is the folder of real CT that ``CSPINE_REAL_DATA`` names elsewhere; both networks are trained on it.
 """
 
 import argparse
@@ -115,16 +116,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/weights"), help="folder for data and runs (3 GB)")
     parser.add_argument("--only", choices=["localizer", "levels"], help="train one of the networks")
-    parser.add_argument("--real", type=Path, help="folder of real CT, on which the localizer is trained, too")
+    parser.add_argument("--real", type=Path, required=True, help="folder of real CT")
     options = parser.parse_args()
     if options.only != "levels":
         make_localizer(options.work, options.real)
     if options.only != "localizer":
-        make_levels(options.work)
+        make_levels(options.work, options.real)
     write_checksums()
 
 
-def make_localizer(work: Path, real: Path | None) -> None:
+def make_localizer(work: Path, real: Path) -> None:
     """Train the networks of the localizer in their stages and put the weights into the package.
 
     Parameters
@@ -132,13 +133,8 @@ def make_localizer(work: Path, real: Path | None) -> None:
     work : Path
         Gets the phantoms (``localizer/coarse-*``, ``localizer/fine-*``), the samples of real scans, the runs of the
         stages and the log.
-    real : Path or None
+    real : Path
         Folder of real CT.
-
-    Raises
-    ------
-    SystemExit
-        `real` is not given.
     """
     from cspine.phantom.body.settings import BODY_DOMAINS
     from cspine.training.localizer.examples import write_phantom_set
@@ -149,10 +145,6 @@ def make_localizer(work: Path, real: Path | None) -> None:
     from scripts.make_real_samples import write_real_samples
     from scripts.make_templates import write_templates
 
-    if real is None:
-        raise SystemExit(
-            "the localizer is trained on real CT, too; name its folder by --real, or CSPINE_REAL_DATA=DIR make weights"
-        )
     progress, data = log_progress(work / "localizer.log"), work / "localizer"
     for sample in (*COARSE, *FINE):
         write_phantom_set(
@@ -175,16 +167,19 @@ def make_localizer(work: Path, real: Path | None) -> None:
         "stages": {name: asdict(stage) for name, stage in LOCALIZER_STAGES.items()},
         "seconds_of_training": sum(save_curves(data / name, f"localizer-{name}") for name in LOCALIZER_STAGES),
     }
-    ship(data, "localizer", recipe, BODY_GENERATOR)
+    ship(weights, work / "localizer.log", "localizer", recipe | {"generator": BODY_GENERATOR})
 
 
-def make_levels(work: Path) -> None:
+def make_levels(work: Path, real: Path) -> None:
     """Train the level network in its stages and put the last stage's weights into the package.
 
     Parameters
     ----------
     work : Path
-        Gets the phantoms (``levels-data-*``, ``levels-auxiliary-*``), the runs (``levels-1`` and so on) and the log.
+        Gets the phantoms (``levels-data-*``, ``levels-auxiliary-*``), the runs (``levels-1`` and so on) and the log,
+        and for the last stage the folder ``folds``.
+    real : Path
+        Folder of real CT.
 
     Raises
     ------
@@ -221,8 +216,38 @@ def make_levels(work: Path) -> None:
             **CASE_SETTINGS,
             "auxiliary": {**asdict(stage.auxiliary), **AUXILIARY_SETTINGS},
         }
-        recipes.append({"data": data, "fit": fit, "seconds_of_training": save_curves(run, run.name)})
-    ship(run, "levels", {"stages": recipes, "localizer_sha256": localizer.weights.sha256})
+        seconds = save_curves(run, run.name)
+        recipes.append({"data": data, "fit": fit, "seconds_of_training": seconds, "generator": GENERATOR})
+    ship_folds(work / "folds", real, initial_weights or SHIPPED / "levels.onnx", {"stages": recipes})
+
+
+def ship_folds(work: Path, real: Path, init_weights: Path, recipe: dict[str, Any]) -> None:
+    """Train and calibrate the last stage of the level network and put its weights into the package.
+
+    Parameters
+    ----------
+    work : Path
+        Gets the data, the runs and their log.
+    real : Path
+        Folder of real CT.
+    init_weights : Path
+        Weights of the stage before.
+    recipe : dict
+        Recipe of the stages before.
+    """
+    from cspine.localization.localizer import Localizer
+    from scripts import level_folds
+    from scripts.calibrate_folds import calibrate_folds
+
+    names = [level_folds.ALL, *level_folds.FOLDS]
+    level_folds.train_folds(work, real, names, init_weights)
+    weights = calibrate_folds(work)
+    last = {
+        **level_folds.recipe(),
+        "seconds_of_training": save_curves(work / level_folds.ALL, f"levels-{len(STAGES) + 1}"),
+    }
+    recipe |= {"last_stage": last, "localizer_sha256": Localizer.load().weights.sha256, "generator": GENERATOR}
+    ship(weights, work / level_folds.LOG_FILE, "levels", recipe)
 
 
 def write_cases(
@@ -255,27 +280,26 @@ def write_cases(
     )
 
 
-def ship(run: Path, name: str, recipe: dict[str, Any], generator: int = GENERATOR) -> None:
-    """Copy a run's weights into the package, and its recipe and log into `RECIPES`.
+def ship(weights: Path, log: Path, name: str, recipe: dict[str, Any]) -> None:
+    """Copy weights into the package, and their recipe and log into `RECIPES`.
 
     Parameters
     ----------
-    run : Path
-        Folder of the run, beside its log.
+    weights : Path
+        ONNX file.
+    log : Path
+        Log of their training.
     name : str
         Name of the network.
     recipe : dict
-        Data and settings of the training; versions and the hash of the weights are added.
-    generator : int
-        Version of the generator of the phantoms.
+        Data and settings of the training; the version of the software and the hash of the weights are added.
     """
     SHIPPED.mkdir(exist_ok=True)
-    shutil.copyfile(run / WEIGHTS_FILE, SHIPPED / f"{name}.onnx")
-    shutil.copyfile(run.parent / f"{name}.log", RECIPES / f"{name}.log")
+    shutil.copyfile(weights, SHIPPED / f"{name}.onnx")
+    shutil.copyfile(log, RECIPES / f"{name}.log")
     provenance = {
         "statement": RESEARCH_USE_ONLY,
         **recipe,
-        "generator": generator,
         "software": cspine.__version__,
         "sha256": file_sha256(SHIPPED / f"{name}.onnx"),
     }
