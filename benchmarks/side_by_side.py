@@ -34,8 +34,8 @@ from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.reference_standard import read_reference_standard
 from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.evaluate import EvaluationResult, evaluate
+from cspine.evaluation.model_comparison import auc_difference
 from cspine.evaluation.predictions import Predictions
-from cspine.evaluation.target_metrics import auc_difference
 from cspine.experiments.ablation import NOTEBOOK_VIEWS, AblationCost
 from cspine.localization.compiler import PARALLEL_PLANES, Compiler
 from cspine.localization.localizer import Localizer

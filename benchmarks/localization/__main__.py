@@ -29,15 +29,13 @@ from benchmarks.localization.report import (
     to_json,
     variant_table,
 )
-from benchmarks.localization.scans import REAL_SCANS
+from benchmarks.localization.scans import REAL_DATA, REAL_SCANS
 from benchmarks.localization.scoring import CaseScore
 from benchmarks.localization.truth import REFERENCE
 from benchmarks.progress import log_progress
 from benchmarks.tables import save_table
 from cspine.core.files import read_json, write_json
 from cspine.localization.loading import load_localizer
-
-REAL_DATA = "CSPINE_REAL_DATA"
 
 
 def main() -> None:

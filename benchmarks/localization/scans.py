@@ -19,6 +19,9 @@ Kind = Literal["neck", "planning CT", "other part"]
 
 OPENKBP: Final = "openkbp"
 
+REAL_DATA: Final = "CSPINE_REAL_DATA"
+"""Environment variable that names the folder of real CT."""
+
 
 @dataclass(frozen=True)
 class RealScan:

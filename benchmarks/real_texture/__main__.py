@@ -3,9 +3,8 @@
 Run: ``python -m benchmarks.real_texture --out DIR [--weights FILE] [--held-out FILE]``; an interrupted run resumes.
 Views are compiled once for a localizer and settings of views; further networks are evaluated on them in seconds. Real
 scans are those below ``--real``, or the folder that ``CSPINE_REAL_DATA`` names. Tables go to standard output and
-``DIR/tables``, all numbers to ``DIR/real-texture.json`` and, by the hash
-of the network, to ``DIR/results``; ``python -m benchmarks.tables DIR`` puts the tables into the
-documentation.
+``DIR/tables``, all numbers to ``DIR/real-texture.json`` and, by the hash of the network, to ``DIR/results``;
+``python -m benchmarks.tables DIR`` puts the tables into the documentation.
 """
 
 import argparse
@@ -15,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.localization.report import requirement_table
+from benchmarks.localization.scans import REAL_DATA
 from benchmarks.progress import log_progress
 from benchmarks.real_texture.evaluate import evaluate_run
-from benchmarks.real_texture.pictures import write_pictures
+from benchmarks.real_texture.pictures import gallery, write_pictures
 from benchmarks.real_texture.report import (
     EARLIER,
     Results,
@@ -28,10 +28,13 @@ from benchmarks.real_texture.report import (
     to_requirements,
     variant_table,
 )
-from benchmarks.real_texture.run import COPIES, REAL_DATA, TextureRun
+from benchmarks.real_texture.run import COPIES, TextureRun
 from benchmarks.real_texture.views import prepare
 from benchmarks.tables import save_table
 from cspine.core.files import read_json, write_json
+
+PICTURES = "img/real-texture"
+"""Folder of the pictures that the documentation shows, relative to its pages."""
 
 
 def main() -> None:
@@ -68,7 +71,7 @@ def main() -> None:
     write_json(options.out / "results" / f"{networks}{'-tta' * run.tta}.json", results)
     save_tables(options.out, results, read_json(options.earlier) if options.earlier.is_file() else {})
     if options.pictures is not None:
-        write_pictures(run, options.pictures)
+        save_table(options.out, "real-texture-pictures", gallery(write_pictures(run, options.pictures), PICTURES))
 
 
 def _read(path: Path | None) -> dict[str, Any]:

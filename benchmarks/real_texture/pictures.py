@@ -1,6 +1,6 @@
 """Pictures of the worst cases: false alarms of the highest probability, and missed fractures of the lowest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -71,16 +71,31 @@ def worst_cases(predictions: Iterable[ScanPredictions]) -> list[WorstCase]:
     return [*highest[:N_FALSE_ALARMS], *lowest[:N_MISSED]]
 
 
-def write_pictures(run: TextureRun, folder: Path) -> list[Path]:
-    """Draw the worst cases of a run, and return the files."""
-    paths = []
+def write_pictures(run: TextureRun, folder: Path) -> dict[str, str]:
+    """Draw the worst cases of a run, and return the name of each file and what it shows."""
+    titles = {}
     for number, case in enumerate(worst_cases(predict_scans(run)), start=1):
-        views = ScanViews.of(run, case.scan)
-        picture = _draw(case, views, run.load_classifier(case.scan))
+        picture = _draw(case, ScanViews.of(run, case.scan), run.load_classifier(case.scan))
         if picture is not None:
-            paths.append(folder / f"{number:02d}-{case.study.uid}-{case.vertebra.level}.jpg")
-            write_bytes(paths[-1], encode_small(picture))
-    return paths
+            name = f"worst-{number:02d}.jpg"
+            titles[name] = case.title
+            write_bytes(folder / name, encode_small(picture))
+    for number in range(len(titles) + 1, N_FALSE_ALARMS + N_MISSED + 1):  # of an earlier network with more
+        (folder / f"worst-{number:02d}.jpg").unlink(missing_ok=True)
+    return titles
+
+
+def gallery(titles: Mapping[str, str], folder: str) -> str:
+    """Return Markdown that shows pictures.
+
+    Parameters
+    ----------
+    titles : dict
+        Result of `write_pictures`.
+    folder : str
+        Folder of the pictures, relative to the page.
+    """
+    return "\n".join(f"![{title}]({folder}/{name})\n" for name, title in titles.items())
 
 
 def _draw(case: WorstCase, scan_views: ScanViews, classifier: LevelClassifier) -> Image.Image | None:

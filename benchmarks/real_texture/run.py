@@ -17,9 +17,6 @@ from cspine.views.settings import CompileSettings
 SEED: Final = 7001
 """Seed of the virtual fractures. Training uses seeds below 100."""
 
-REAL_DATA: Final = "CSPINE_REAL_DATA"
-"""Environment variable that names the folder of real CT."""
-
 COPIES: Final = 12
 
 NECKS: Final = ("weasis-neck", "vtk-head", "visible-human")
