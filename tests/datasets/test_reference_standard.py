@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from tests.support.views import make_level_dataset
 
-from cspine.core.anatomy import TARGETS
+from cspine.core.anatomy import TARGETS, VERTEBRAE
 from cspine.core.errors import LabelError
 from cspine.datasets.lesion_reference import Mark
 from cspine.datasets.reference_standard import best_visibility, read_reference_standard
@@ -94,18 +95,23 @@ def test_label_maps_locate_fractures_in_mm(tmp_path: Path) -> None:
     assert "within 5 mm" in lesions.hit_criterion
 
 
+def write_records(folder: Path, records: dict[str, dict[str, Any]]) -> None:
+    """Write the records of phantoms, with a scanner and without fractures unless they have them."""
+    (folder / "phantom.json").write_text("{}")
+    (folder / "truth").mkdir()
+    scanner = {"thickness_mm": 0.8, "blur_mm": 0.7, "noise_hu": 30.0}
+    for study, record in records.items():
+        full = {"study_instance_uid": study, "fractures": [], "scanner": scanner, **record}
+        (folder / "truth" / f"{study}.json").write_text(json.dumps(full))
+
+
 def test_phantom_record_gives_fracture_types_visibility_and_scan(tmp_path: Path) -> None:
     write_labels(tmp_path, TWO)
-    (tmp_path / "phantom.json").write_text("{}")
-    (tmp_path / "truth").mkdir()
     fractures = [
         {"level": "C2", "fracture_type": "hangman", "visibility_grade": "subtle"},
         {"level": "C2", "fracture_type": "lamina", "visibility_grade": "clear"},
     ]
-    scanner = {"thickness_mm": 0.8, "blur_mm": 0.7, "noise_hu": 30.0}
-    for study, study_fractures in (("1.1", fractures), ("1.2", [])):
-        record = {"study_instance_uid": study, "fractures": study_fractures, "scanner": scanner}
-        (tmp_path / "truth" / f"{study}.json").write_text(json.dumps(record))
+    write_records(tmp_path, {"1.1": {"fractures": fractures}, "1.2": {}})
 
     reference = read_reference_standard(tmp_path)
 
@@ -118,6 +124,37 @@ def test_phantom_record_gives_fracture_types_visibility_and_scan(tmp_path: Path)
     assert part.fractures is not None
     assert part.fractures.empty
     assert part.labels.index.tolist() == part.subgroups.index.tolist() == ["1.2"]
+
+
+MIMICS = [
+    {"name": "dens cyst", "level": "C2", "points_lps_mm": [[1.0, 2.0, 3.0], [1.0, 2.0, 9.0]]},
+    {"name": "osteophytes", "level": "C5", "points_lps_mm": []},
+    {"name": "bone island", "level": "T1", "points_lps_mm": [[0.0, 0.0, 0.0]]},
+    {"name": "kyphosis", "level": None, "points_lps_mm": []},
+]
+
+
+def test_phantom_record_gives_mimics_with_their_places(tmp_path: Path) -> None:
+    write_labels(tmp_path, TWO)
+    write_records(tmp_path, {"1.1": {"mimics": MIMICS}, "1.2": {"mimics": []}})
+
+    mimics = read_reference_standard(tmp_path).mimics
+
+    assert mimics is not None
+    assert set(mimics["StudyInstanceUID"]) == {"1.1"}
+    by_name = dict(iter(mimics.groupby("mimic")))
+    assert set(by_name) == {"dens cyst", "osteophytes", "kyphosis"}  # the table is of C1 to C7
+    assert by_name["dens cyst"]["level"].tolist() == ["C2", "C2"]
+    assert by_name["dens cyst"]["z_lps_mm"].tolist() == [3.0, 9.0]
+    assert by_name["osteophytes"]["z_lps_mm"].isna().all()
+    assert by_name["kyphosis"]["level"].tolist() == list(VERTEBRAE)
+
+
+def test_mimics_are_known_only_where_every_record_lists_them(tmp_path: Path) -> None:
+    write_labels(tmp_path, TWO)
+    write_records(tmp_path, {"1.1": {"mimics": MIMICS}, "1.2": {}})
+
+    assert read_reference_standard(tmp_path).mimics is None
 
 
 def test_compiled_data_set_gives_patients(tmp_path: Path) -> None:

@@ -25,11 +25,18 @@ def test_truth_has_every_fracture_of_a_study_and_boxes_contain_it() -> None:
         assert set(np.unique(mask)) - {0} <= {SEGMENT_NUMBERS[level] for level in truth["levels"]}
 
 
-def test_truth_of_an_intact_neck_has_no_fractures() -> None:
+def test_truth_of_an_intact_neck_has_mimics_at_their_vertebrae_and_no_fractures() -> None:
     study = render_study(21, 0, PhantomSettings(matrix=128, slice_spacing_mm=(1.2, 1.2), prevalence=0.0))
 
     assert not study.fracture_level_mask.any()
     assert study.truth["fractures"] == []
+    axes, origin = study.affine_lps[:3, :3], study.affine_lps[:3, 3]
+    placed = [mimic for mimic in study.truth["mimics"] if mimic["points_lps_mm"]]
+    assert len({mimic["name"] for mimic in placed}) >= 5
+    for mimic in placed:
+        vertebra_mm = np.argwhere(study.labels == SEGMENT_NUMBERS[mimic["level"]]) @ axes.T + origin
+        for point in mimic["points_lps_mm"]:
+            assert np.linalg.norm(vertebra_mm - point, axis=1).min() < 5.0, mimic
 
 
 def test_fractures_of_one_vertebra_have_separate_masks_and_boxes() -> None:

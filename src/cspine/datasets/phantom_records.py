@@ -1,14 +1,14 @@
-"""The ground-truth records of phantoms as tables: fractures, and parameters of the scans."""
+"""The ground-truth records of phantoms as tables: fractures, mimics of fractures, and parameters of the scans."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from cspine.core.anatomy import Level
-from cspine.core.columns import STUDY
+from cspine.core.anatomy import VERTEBRAE, Level
+from cspine.core.columns import POINT_COLUMNS, STUDY
 from cspine.core.errors import LabelError
 from cspine.core.files import complete_files, read_json
 from cspine.dicom.study_collection import TRUTH_FOLDER
@@ -19,6 +19,9 @@ VISIBILITY_GRADES: Final = ("occult", "subtle", "clear", "obvious")
 FRACTURE_COLUMNS: Final = (STUDY, "level", "fracture_type", "visibility")
 """Columns of a table of fractures."""
 
+MIMIC_COLUMNS: Final = (STUDY, "level", "mimic", *POINT_COLUMNS)
+"""Columns of a table of mimics: one row per point of a mimic, or one with NaN where its place is not known."""
+
 _MAX_SHARP_BLUR_MM: Final = 0.75
 _MAX_MEDIUM_BLUR_MM: Final = 1.0
 
@@ -27,6 +30,12 @@ class _Fracture(BaseModel):
     level: Level
     fracture_type: str
     visibility_grade: Literal["occult", "subtle", "clear", "obvious"]
+
+
+class _Mimic(BaseModel):
+    name: str
+    level: str | None
+    points_lps_mm: tuple[tuple[float, float, float], ...]
 
 
 class _Scanner(BaseModel):
@@ -46,11 +55,15 @@ class PhantomRecord(BaseModel):
         Level, type and visibility of each fracture.
     scanner : object
         Slice thickness, in-plane blur and noise of the scan.
+    mimics : tuple or None
+        Name, level (None for the whole neck) and points of each finding that may be taken for a fracture; None where
+        the record does not list them, as those of earlier phantoms and of virtual fractures.
     """
 
     study_instance_uid: str
     fractures: tuple[_Fracture, ...]
     scanner: _Scanner
+    mimics: tuple[_Mimic, ...] | None = None
 
 
 def read_phantom_records(folder: Path) -> dict[str, PhantomRecord]:
@@ -88,6 +101,36 @@ def fracture_table(records: Mapping[str, PhantomRecord]) -> pd.DataFrame | None:
         for fracture in record.fractures
     ]
     return pd.DataFrame(rows, columns=list(FRACTURE_COLUMNS))
+
+
+def mimic_table(records: Mapping[str, PhantomRecord], studies: Iterable[str]) -> pd.DataFrame | None:
+    """Return the mimics of fractures at C1 to C7, columns `MIMIC_COLUMNS`; those of the whole neck at every level.
+
+    Parameters
+    ----------
+    records : mapping of str to PhantomRecord
+        Record of each study.
+    studies : iterable of str
+        Studies of the table.
+
+    Returns
+    -------
+    DataFrame or None
+        None unless the record of every study lists its mimics: a vertebra without any is then known to have none.
+    """
+    rows = []
+    for study in studies:
+        mimics = records[study].mimics if study in records else None
+        if mimics is None:
+            return None
+        rows += [
+            (study, level, mimic.name, *point)
+            for mimic in mimics
+            for level in ((mimic.level,) if mimic.level else VERTEBRAE)
+            if level in VERTEBRAE
+            for point in (mimic.points_lps_mm or [(float("nan"),) * 3])
+        ]
+    return pd.DataFrame(rows, columns=list(MIMIC_COLUMNS))
 
 
 def scan_table(records: Mapping[str, PhantomRecord]) -> pd.DataFrame:

@@ -15,7 +15,13 @@ from cspine.core.files import complete_files
 from cspine.core.settings import digest
 from cspine.datasets.compiled import MARKER, CompiledDataset
 from cspine.datasets.lesion_reference import BoxReference, LesionReference, PointReference
-from cspine.datasets.phantom_records import VISIBILITY_GRADES, fracture_table, read_phantom_records, scan_table
+from cspine.datasets.phantom_records import (
+    VISIBILITY_GRADES,
+    fracture_table,
+    mimic_table,
+    read_phantom_records,
+    scan_table,
+)
 from cspine.datasets.rsna2022_labels import read_boxes, read_labels, refuse_rows
 from cspine.dicom.study_collection import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
 
@@ -46,6 +52,9 @@ class ReferenceStandard:
         Variables that studies differ in, such as ``slice_thickness_mm``, indexed by study; may be empty.
     is_phantom : bool
         Whether all studies are phantoms.
+    mimics : DataFrame or None
+        Findings that may be taken for a fracture, columns `cspine.datasets.phantom_records.MIMIC_COLUMNS`; None where
+        they are not known.
     """
 
     name: str
@@ -55,6 +64,7 @@ class ReferenceStandard:
     lesions: LesionReference | None = None
     subgroups: pd.DataFrame = field(default_factory=pd.DataFrame)
     is_phantom: bool = False
+    mimics: pd.DataFrame | None = None
 
     @property
     def studies_sha256(self) -> str:
@@ -64,6 +74,7 @@ class ReferenceStandard:
     def select(self, studies: "pd.Index[Any]") -> "ReferenceStandard":
         """Return the reference standard of some of the studies, in the given order."""
         fractures = None if self.fractures is None else self.fractures[self.fractures[STUDY].isin(studies)]
+        mimics = None if self.mimics is None else self.mimics[self.mimics[STUDY].isin(studies)]
         subgroups = self.subgroups.reindex(studies) if len(self.subgroups.columns) else self.subgroups
         return replace(
             self,
@@ -71,6 +82,7 @@ class ReferenceStandard:
             patients=self.patients.loc[studies],
             fractures=fractures,
             subgroups=subgroups,
+            mimics=mimics,
         )
 
 
@@ -141,6 +153,7 @@ def _from_challenge(path: Path, boxes: Path | None) -> ReferenceStandard:
         _read_lesions(path, folder, boxes, labels),
         scan_table(records),
         (folder / PHANTOM_MARKER).is_file(),
+        mimic_table(records, labels.index),
     )
 
 
@@ -193,6 +206,7 @@ def _from_compiled(path: Path) -> ReferenceStandard:
         lesions,
         subgroups.dropna(axis="columns", how="all"),
         dataset.is_phantom,
+        mimic_table(records, labeled.index),
     )
 
 

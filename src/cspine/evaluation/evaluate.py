@@ -1,6 +1,6 @@
 """Evaluation of models against a reference standard: all metrics that a report needs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -15,13 +15,14 @@ from cspine.core.typing import Floats
 from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.evaluation.cases import LEVELS, UNANSWERED_SCORE, Cases, MatchedPredictions, match_predictions
 from cspine.evaluation.localization import LesionLocalization, evaluate_localization, level_confusion
+from cspine.evaluation.mimics import MimicFalseAlarms, false_alarms_by_mimic
+from cspine.evaluation.model_comparison import ModelComparison, compare_models
 from cspine.evaluation.operating_points import DEFAULT_OPERATING_POINT
 from cspine.evaluation.predictions import Predictions
 from cspine.evaluation.subgroups import SubgroupMetrics, subgroup_metrics
-from cspine.evaluation.target_metrics import TargetMetrics, auc_difference, comparable_cases, target_metrics
+from cspine.evaluation.target_metrics import TargetMetrics, target_metrics
 from cspine.evaluation.unanswered import Unanswered, count_unanswered, model_notes
 from cspine.metrics.bootstrap import N_RESAMPLES, patient_weights
-from cspine.metrics.delong import AucDifference
 from cspine.metrics.reliability import net_benefit
 from cspine.metrics.rsna2022 import metric_optimal, study_optimal
 from cspine.metrics.rsna2022_intervals import ChallengeLoss, challenge_loss_intervals
@@ -96,6 +97,8 @@ class ModelResult:
         Subgroups of patients, and of vertebrae.
     localization : LesionLocalization or None
         None where the model reports no locations or none are known.
+    mimics : tuple of MimicFalseAlarms
+        False alarms by finding that mimics a fracture, at the last operating point; empty where none are known.
     """
 
     name: str
@@ -115,6 +118,7 @@ class ModelResult:
     decision_curve: DecisionCurve
     subgroups: tuple[SubgroupMetrics, ...]
     localization: LesionLocalization | None
+    mimics: tuple[MimicFalseAlarms, ...]
 
     def target(self, name: str) -> TargetMetrics:
         """Return the performance on one of `TARGETS`, or on `LEVELS`."""
@@ -123,32 +127,6 @@ class ModelResult:
     def to_json(self) -> dict[str, Any]:
         """Return the result as dictionaries, lists and arrays."""
         return asdict(self) | {"operating_points": self.operating_points.model_dump(mode="json")}
-
-
-@dataclass(frozen=True)
-class ModelComparison:
-    """AUC of one model minus that of another on the same cases of one target.
-
-    Attributes
-    ----------
-    model, other, target : str
-        Names of the models, and the target.
-    n_fractured, n_intact : int
-        Cases of the comparison: all fractured ones, of which each model ranks those lowest that it does not answer, and
-        the intact ones that both answer.
-    n_intact_left_out : int
-        Intact cases that either does not answer.
-    difference : AucDifference
-        Difference with its interval and test.
-    """
-
-    model: str
-    other: str
-    target: str
-    n_fractured: int
-    n_intact: int
-    n_intact_left_out: int
-    difference: AucDifference
 
 
 @dataclass(frozen=True)
@@ -316,7 +294,7 @@ def evaluate(
         n_resamples=settings.n_resamples,
         models=tuple(results),
         losses=challenge_loss_intervals(matched.labels, predictions, weights),
-        comparisons=tuple(_compare_models(cases)),
+        comparisons=tuple(compare_models(cases)),
         protocol=settings.protocol,
         reference=matched.reference,
         cases=cases,
@@ -359,6 +337,7 @@ def _evaluate_model(
             *subgroup_metrics(matched.reference, cases[LEVELS], last_point.level, **bootstrap),
         ),
         localization=evaluate_localization(matched, model, points, **bootstrap),
+        mimics=false_alarms_by_mimic(matched.reference, cases[LEVELS], model.marks, last_point.level, **bootstrap),
     )
 
 
@@ -380,17 +359,3 @@ def _loss_inputs(models: Mapping[str, Floats], baselines: Mapping[str, npt.Array
             raise InputError(f"a baseline of shape {values.shape} is not eight constants; give one per target")
         inputs[f"constant: {name}"] = np.tile(values, (n_studies, 1))
     return inputs
-
-
-def _compare_models(cases: Mapping[str, Mapping[str, Cases]]) -> Iterator[ModelComparison]:
-    """Compare the first model with each other one, on patients and on all vertebrae."""
-    first, *others = cases
-    for other in others:
-        for target in (OVERALL, LEVELS):
-            one, two = cases[first][target], cases[other][target]
-            difference = auc_difference(one, two)
-            if difference is not None:
-                compared, _ = comparable_cases(one, two)
-                n_intact = len(compared.truth) - compared.n_positives
-                n_left_out = len(one.truth) - len(compared.truth)
-                yield ModelComparison(first, other, target, compared.n_positives, n_intact, n_left_out, difference)

@@ -16,7 +16,7 @@ from cspine.metrics.bootstrap import (
     patient_weights,
     percentile_interval,
 )
-from cspine.metrics.delong import AucDifference, estimate_aucs
+from cspine.metrics.delong import estimate_aucs
 from cspine.metrics.reliability import CalibrationLine, calibration_line, expected_calibration_error
 from cspine.metrics.scores import auc, brier
 from cspine.models.operating_points import FixedOperatingPoints
@@ -139,30 +139,6 @@ def auc_interval(cases: Cases) -> Interval:
         return estimate_aucs(ranked.truth, ranked.probability, ranked.patients.tolist()).interval()
     except InputError:
         return Interval(auc(ranked.truth, ranked.probability), float("nan"), float("nan"))
-
-
-def auc_difference(model: Cases, other: Cases) -> AucDifference | None:
-    """Return the AUC of one model minus that of another on the same cases; None with too few of a class.
-
-    The cases are all fractured ones, of which each model ranks those lowest that it does not answer, and the intact
-    ones that both answer.
-
-    Parameters
-    ----------
-    model, other : Cases
-        Cases of the same target and studies, in the same order.
-    """
-    first, second = comparable_cases(model, other)
-    try:
-        return estimate_aucs(first.truth, [first.probability, second.probability], first.patients.tolist()).difference()
-    except InputError:
-        return None
-
-
-def comparable_cases(model: Cases, other: Cases) -> tuple[Cases, Cases]:
-    """Return the cases on which two models are compared, as of `auc_difference`."""
-    is_comparable = model.is_answered & other.is_answered
-    return model.ranked(is_comparable), other.ranked(is_comparable)
 
 
 def _average_precision(cases: Cases, n_resamples: int, seed: int) -> Interval:

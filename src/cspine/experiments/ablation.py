@@ -7,7 +7,7 @@ from typing import Final, Literal
 from cspine.core.anatomy import OVERALL
 from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.evaluate import EvaluationResult
-from cspine.evaluation.target_metrics import auc_difference
+from cspine.evaluation.model_comparison import auc_difference
 from cspine.metrics.bootstrap import Interval
 from cspine.metrics.delong import AucDifference
 

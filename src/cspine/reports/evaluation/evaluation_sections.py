@@ -4,16 +4,20 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import numpy as np
-
-from cspine.core.anatomy import OVERALL, VERTEBRAE
+from cspine.core.anatomy import OVERALL
 from cspine.evaluation.cases import LEVELS
-from cspine.evaluation.evaluate import UNINFORMED, EvaluationResult, ModelResult
-from cspine.evaluation.localization import LesionLocalization
+from cspine.evaluation.evaluate import UNINFORMED, EvaluationResult
 from cspine.evaluation.operating_point_metrics import PREVALENCES, OperatingPointMetrics
 from cspine.evaluation.operating_points import DEFAULT_OPERATING_POINT
 from cspine.evaluation.subgroups import SubgroupMetrics
 from cspine.evaluation.target_metrics import MIN_CASES, TargetMetrics
+from cspine.reports.evaluation.location_sections import (
+    false_alarms_by_mimic,
+    lesion_localization,
+    level_confusion,
+    model_prefix,
+    model_suffix,
+)
 from cspine.reports.evaluation.sections import (
     NOT_AVAILABLE,
     Row,
@@ -29,7 +33,6 @@ ANSWERED_CASES: Final = "Discrimination of the answered cases"
 CALIBRATION: Final = "Calibration"
 OPERATING_POINTS: Final = "Operating points"
 MODEL_COMPARISON: Final = "Model comparison"
-LESION_LOCALIZATION: Final = "Lesion localization (FROC)"
 DECISION_CURVE: Final = "Decision curve analysis"
 STUDIES: Final = "Studies"
 
@@ -40,7 +43,8 @@ def evaluation_sections(result: EvaluationResult) -> tuple[Section, ...]:
     """Return all sections of an evaluation."""
     builders: list[Callable[[EvaluationResult], Iterable[Section]]] = [
         _studies, _discrimination, _answered_cases, _calibration, _operating_points, _predictive_values,
-        _challenge_loss, _model_comparison, _lesion_localization, _level_confusion, _decision_curve, _subgroup_analysis,
+        _challenge_loss, _model_comparison, lesion_localization, level_confusion, false_alarms_by_mimic,
+        _decision_curve, _subgroup_analysis,
     ]  # fmt: skip
     return tuple(section for build in builders for section in build(result))
 
@@ -66,7 +70,7 @@ def _studies(result: EvaluationResult) -> Iterable[Section]:
     for model in result.models:
         if model.phantom_only:
             text.append(f"{model.name} was trained on phantoms only.")
-        text += [f"{_prefix(result, model, ': ')}{note}" for note in model.notes]
+        text += [f"{model_prefix(result, model, ': ')}{note}" for note in model.notes]
     yield Section(STUDIES, tuple(text))
 
 
@@ -84,7 +88,7 @@ def _protocol(result: EvaluationResult) -> Iterable[str]:
 
 
 def _discrimination(result: EvaluationResult) -> Iterable[Section]:
-    prefixes = [_prefix(result, model) for model in result.models]
+    prefixes = [model_prefix(result, model) for model in result.models]
     metrics_of_model = ("not answered", "AUC", "AP") if _has_unanswered(result) else ("AUC", "AP")
     header = ("cases", "fractured", *(f"{prefix}{metric}" for prefix in prefixes for metric in metrics_of_model))
     rows = []
@@ -107,7 +111,7 @@ def _discrimination(result: EvaluationResult) -> Iterable[Section]:
 def _answered_cases(result: EvaluationResult) -> Iterable[Section]:
     rows = tuple(
         (
-            f"{_prefix(result, model)}{target_name(row.target)}",
+            f"{model_prefix(result, model)}{target_name(row.target)}",
             f"{row.n_unanswered_fractured:,} of {row.n_positives:,}",
             *map(format_interval, (row.auc, row.answered_auc, row.average_precision, row.answered_average_precision)),
         )
@@ -151,7 +155,7 @@ def _calibration(result: EvaluationResult) -> Iterable[Section]:
             line = row.calibration_line
             rows.append(
                 (
-                    f"{_prefix(result, model)}{target_name(row.target)}",
+                    f"{model_prefix(result, model)}{target_name(row.target)}",
                     format_interval(row.brier_score),
                     format_number(row.calibration_error),
                     format_interval(line.slope, 2) if line else NOT_AVAILABLE,
@@ -181,7 +185,7 @@ def _operating_points(result: EvaluationResult) -> Iterable[Section]:
     header = ("cases, operating point", "threshold", "sensitivity", "specificity", *unanswered, "PPV", "NPV")
     rows = [
         (
-            f"{_prefix(result, model)}{target_name(row.target)}, {point.name}",
+            f"{model_prefix(result, model)}{target_name(row.target)}, {point.name}",
             f"{point.threshold:.4g}",
             format_interval(point.sensitivity),
             format_interval(point.specificity),
@@ -212,7 +216,7 @@ def _predictive_values(result: EvaluationResult) -> Iterable[Section]:
     header = ("operating point", *(f"{value} at {at}" for at in prevalences for value in ("PPV", "NPV")))
     rows = [
         (
-            f"{_prefix(result, model)}{point.name}",
+            f"{model_prefix(result, model)}{point.name}",
             *(format_interval(value) for part in point.at_prevalence for value in (part.ppv, part.npv)),
         )
         for model in result.models
@@ -244,8 +248,8 @@ def _challenge_loss(result: EvaluationResult) -> Iterable[Section]:
         ),
     ]
     text += [
-        f"Mean label accuracy{_suffix(result, model)}: {100 * model.accuracy:.1f} % at threshold 0.5; calling every "
-        f"case intact yields {100 * model.all_negative_accuracy:.1f} %."
+        f"Mean label accuracy{model_suffix(result, model)}: {100 * model.accuracy:.1f} % at threshold 0.5; calling "
+        f"every case intact yields {100 * model.all_negative_accuracy:.1f} %."
         for model in result.models
     ]
     yield Section("RSNA 2022 challenge loss", tuple(text), Table(header, rows))
@@ -274,63 +278,6 @@ def _model_comparison(result: EvaluationResult) -> Iterable[Section]:
     yield Section(MODEL_COMPARISON, text, Table(("models", "fractured", "Δ AUC", "p"), rows))
 
 
-def _lesion_localization(result: EvaluationResult) -> Iterable[Section]:
-    for model in result.models:
-        localization = model.localization
-        if localization is None:
-            continue
-        sensitivities = ", ".join(
-            f"{format_interval(value, 2)} at {rate:g}" for rate, value in localization.sensitivity_at.items()
-        )
-        text = (
-            f"{localization.n_fractured} fractured vertebrae with known fracture location in {localization.n_studies} "
-            f"studies. A mark is a hit if it lies {localization.hit_criterion}.",
-            *_unlocalized(localization),
-            f"Sensitivity at false positives per study: {sensitivities}.",
-            "Correctly localized: fraction of the detected vertebrae with a hit at or above the threshold.",
-        )
-        rows = tuple(
-            (
-                part.name,
-                f"{part.threshold:.4g}",
-                format_interval(part.sensitivity),
-                format_interval(part.correct_location),
-            )
-            for part in localization.operating_points
-        )
-        header = ("operating point", "threshold", "sensitivity", "correctly localized")
-        yield Section(f"{LESION_LOCALIZATION}{_suffix(result, model)}", text, Table(header, rows), "froc.png")
-
-
-def _unlocalized(localization: LesionLocalization) -> Iterable[str]:
-    """Yield how many fractured vertebrae are missed for want of an answer, and how many are not evaluated."""
-    if localization.n_unanswered:
-        yield f"{localization.n_unanswered} of these vertebrae were not answered; they count as missed."
-    if localization.n_unlocated:
-        yield f"The location of {localization.n_unlocated} further fractured vertebrae is not known; they are left out."
-
-
-def _level_confusion(result: EvaluationResult) -> Iterable[Section]:
-    for model in result.models:
-        n_unanswered = int(model.n_unanswered_single_fractures.sum())
-        total = int(model.level_confusion.sum()) + n_unanswered
-        if not total:
-            continue
-        counts_of = np.column_stack([model.level_confusion, model.n_unanswered_single_fractures]).tolist()
-        columns = (*VERTEBRAE, "not answered") if n_unanswered else VERTEBRAE
-        rows = tuple(
-            (level, *(str(count) if count else "" for count in counts[: len(columns)]))
-            for level, counts in zip(VERTEBRAE, counts_of, strict=True)
-        )
-        text = (
-            f"In {int(model.level_confusion.trace())} of {total} studies with a single fractured vertebra, this "
-            "vertebra has the highest probability. Rows: fractured level; columns: level with the highest probability"
-            f"{', or that the fractured one was not answered' if n_unanswered else ''}."
-        )
-        header = ("fractured", *columns)
-        yield Section(f"Level confusion matrix{_suffix(result, model)}", (text,), Table(header, rows))
-
-
 def _decision_curve(result: EvaluationResult) -> Iterable[Section]:
     patients = result.models[0].target(OVERALL)
     text = (
@@ -354,7 +301,7 @@ def _subgroup_analysis(result: EvaluationResult) -> Iterable[Section]:
             *_small_sample_note(any(row.is_small_sample for row in model.subgroups)),
         )
         header = ("subgroup", "fractured", *(("not answered",) if has_gaps else ()), "AUC", "sensitivity")
-        title = f"{SUBGROUP_ANALYSIS}{_suffix(result, model)}"
+        title = f"{SUBGROUP_ANALYSIS}{model_suffix(result, model)}"
         yield Section(title, text, Table(header, rows), "subgroups.png")
 
 
@@ -366,13 +313,3 @@ def _subgroup_row(row: SubgroupMetrics, *, has_gaps: bool) -> Row:
         format_interval(row.auc),
         format_interval(row.sensitivity),
     )
-
-
-def _prefix(result: EvaluationResult, model: ModelResult, separator: str = ", ") -> str:
-    """Return the name of a model before the name of its cases; nothing if there is only one model."""
-    return f"{model.name}{separator}" if len(result.models) > 1 else ""
-
-
-def _suffix(result: EvaluationResult, model: ModelResult) -> str:
-    """Return the name of a model after a heading; nothing if there is only one model."""
-    return f": {model.name}" if len(result.models) > 1 else ""

@@ -13,12 +13,12 @@ from cspine.reports.evaluation.evaluation_sections import (
     CALIBRATION,
     DECISION_CURVE,
     DISCRIMINATION,
-    LESION_LOCALIZATION,
     MODEL_COMPARISON,
     OPERATING_POINTS,
     STUDIES,
     SUBGROUP_ANALYSIS,
 )
+from cspine.reports.evaluation.location_sections import LESION_LOCALIZATION
 
 Reported = Literal["yes", "in part", "no"]
 
