@@ -9,6 +9,7 @@ from cspine.core.errors import InputError
 from cspine.core.extras import FhirRelease
 from cspine.core.processors import default_workers
 from cspine.dicom.limits import MAX_GAP_MM
+from cspine.reports.dicom.derived_series import SegmentationType
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
 WeightsOption = Annotated[
@@ -25,6 +26,19 @@ OperatingPoints = Annotated[
         "--operating-points",
         help="A site's operating points: a file of cspine calibrate, or `weights` for those of the weights.",
         show_default="CSPINE_OPERATING_POINTS, or weights",
+    ),
+]
+Seg = Annotated[
+    SegmentationType,
+    typer.Option("--seg", help="Encoding of the DICOM segmentation of the vertebrae; binary for older viewers."),
+]
+Supersedes = Annotated[
+    Path | None,
+    typer.Option(
+        "--supersedes",
+        exists=True,
+        file_okay=False,
+        help="Folder with earlier DICOM results; a rejection note lists those of another answer.",
     ),
 ]
 Fhir = Annotated[bool, typer.Option("--fhir", help="Also write fhir.json: the findings as a FHIR bundle.")]

@@ -20,6 +20,7 @@ from cspine.dicom.limits import MAX_GAP_MM
 from cspine.dicom.study_collection import SourceFingerprint, StudySource
 from cspine.localization.segmented.numbering import Numbering
 from cspine.localization.segmented.study_files import SegmentationFiles
+from cspine.reports.dicom.derived_series import SegmentationType
 from cspine.reports.html import write_report
 from cspine.reports.images.thumbnail import draw_thumbnail
 from cspine.reports.worklist import StudyResult
@@ -62,6 +63,10 @@ class PredictSettings(Settings):
     series_uid: str | None = Field(None, description="Read the series with this UID instead of the best one.")
     max_gap_mm: float = Field(MAX_GAP_MM, gt=0.0, description="Largest gap between slices that is interpolated, mm.")
     dicom: bool = Field(False, description="Whether DICOM objects are written.")
+    segmentation_type: SegmentationType = Field("labelmap", description="Encoding of the vertebrae's DICOM SEG.")
+    supersedes: str | None = Field(
+        None, description="Folder with earlier DICOM results, which rejection notes list where the answer changed."
+    )
     fhir: bool = Field(False, description="Whether a FHIR bundle is written.")
     fhir_release: FhirRelease = Field("R5", description="Release of FHIR.")
 
@@ -167,9 +172,13 @@ class CaseFolder:
         """Return the optional outputs that were requested; their libraries are imported only here."""
         writers: list[tuple[str, Writer]] = []
         if self.settings.dicom:
-            from cspine.reports.dicom.objects import write_dicom  # noqa: PLC0415 - only on request
+            from cspine.reports.dicom.objects import DicomOptions, write_dicom  # noqa: PLC0415 - only on request
 
-            writers.append(("DICOM objects", lambda result, folder: write_dicom(result, folder / DICOM_FOLDER)))
+            earlier = (Path(self.settings.supersedes),) if self.settings.supersedes else ()
+            options = DicomOptions(self.settings.segmentation_type, earlier)
+            writers.append(
+                ("DICOM objects", lambda result, folder: write_dicom(result, folder / DICOM_FOLDER, options))
+            )
         if self.settings.fhir:
             from cspine.reports.fhir import write_fhir  # noqa: PLC0415 - only on request
 

@@ -145,6 +145,7 @@ def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *
         "localizer": detector.localizer.sha256 if detector.localizer else None,
         **_operating_points_of(detector),
         **settings.model_dump(mode="json", include={"tta", "dicom", "fhir"}),
+        **({"segmentation_type": settings.segmentation_type} if settings.dicom else {}),
         **({"fhir_release": settings.fhir_release} if settings.fhir else {}),
         **(files.job if (files := settings.segmentation_files) else {}),
     }

@@ -61,7 +61,7 @@ def test_each_type_of_object_forms_a_new_series_of_the_study(
 
 
 LABELMAP_ERRORS = (
-    "Error - SegmentNumber not monotonically increasing from one by one - have SegmentSequence item number 1 "
+    "Error - SegmentNumber not monotonically increasing from one by one - have SegmentSequence item number 8 "
     "(from one) with SegmentNumber of 0",
     "Error - Information Object Not found",
 )

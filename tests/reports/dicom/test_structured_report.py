@@ -88,7 +88,8 @@ def test_highdicom_reads_the_report_as_tid_1500(case_result: CaseResult, written
         assert group.reference_type == hd.sr.CodedConcept("111030", "DCM", "Image Region")
         position = vertebra.strongest.slice
         expected = [position.column + 0.5, position.row + 0.5]
-        np.testing.assert_allclose(group.roi.value[0], expected, atol=1e-3)  # type: ignore[union-attr]
+        region: Any = group.roi
+        np.testing.assert_allclose(region.value[0], expected, atol=1e-3)
         measurement: Any = group.get_measurements()[0]
         assert measurement.value == pytest.approx(vertebra.probability, abs=1e-12)
         assert measurement.unit.value == "1"

@@ -11,7 +11,7 @@ from pydicom import Dataset
 
 from cspine.classification.result import CaseResult
 from cspine.core.errors import DicomError
-from cspine.core.files import atomic_path, complete_files
+from cspine.core.files import atomic_path
 from cspine.core.typing import Floats
 from cspine.dicom.codec.header import suppress_pydicom_warnings
 from cspine.reports.dicom.capture import secondary_captures
@@ -92,7 +92,10 @@ def dicom_objects(case_result: CaseResult, options: DicomOptions = DicomOptions(
     superseded = earlier.superseded_by(context)
     with suppress_pydicom_warnings():
         previous = previous_reports(superseded)
-        objects: dict[str, Dataset | None] = {}
+        objects: dict[str, Dataset | None] = {  # written first: a run that is interrupted has overwritten no report yet
+            f"{REJECTION_PREFIX}{str(note.SOPInstanceUID)[-_REJECTION_DIGITS:]}.dcm": note
+            for note in rejection_notes(context, source, superseded)
+        }
         if compiled is None:
             objects[REPORT_FILE] = not_assessable_report(context, source, previous=previous)
         else:
@@ -100,8 +103,6 @@ def dicom_objects(case_result: CaseResult, options: DicomOptions = DicomOptions(
             objects |= _masks(context, source, compiled, options.segmentation)
             objects |= _evidence(context, source, case_result, compiled)
             objects |= _pictures(context, source, case_result, compiled)
-        for note in rejection_notes(context, source, superseded):
-            objects[f"{REJECTION_PREFIX}{str(note.SOPInstanceUID)[-_REJECTION_DIGITS:]}.dcm"] = note
     return {name: dataset for name, dataset in objects.items() if dataset is not None}
 
 
@@ -124,8 +125,8 @@ def write_dicom(case_result: CaseResult, folder: Path, options: DicomOptions = D
         path = folder / name
         with atomic_path(path) as partial, suppress_pydicom_warnings():
             dataset.save_as(partial, enforce_file_format=True)
-    for path in complete_files(folder, "*.dcm"):
-        if path.name not in objects and not path.name.startswith(REJECTION_PREFIX):  # left by an earlier run
+    for path in folder.glob("*.dcm"):  # left by an earlier run, which may have been killed in the middle of a file
+        if path.name not in objects and not path.name.startswith(REJECTION_PREFIX):
             path.unlink()
     return [folder / name for name in objects]
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from highdicom import UID, AlgorithmIdentificationSequence
 from highdicom.sr import AlgorithmIdentification, DeviceObserverIdentifyingAttributes, ObserverContext
 from highdicom.sr.coding import CodedConcept
+from pydicom import Dataset
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.findings import Findings
@@ -105,6 +106,13 @@ class ReportContext:
             "series_time": self.created_at.time(),
             "specific_character_set": UTF_8,
         }
+
+    def set_dimension_uid(self, dataset: Dataset, series: DerivedSeries) -> None:
+        """Give the dimensions of a multi-frame object a derived UID in place of highdicom's random one."""
+        uid = self.uid(series.name, "dimensions")
+        for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+            for item in dataset.get(keyword) or ():
+                item.DimensionOrganizationUID = uid
 
     @property
     def parameters(self) -> Sequence[str]:

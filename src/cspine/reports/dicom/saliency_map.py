@@ -98,6 +98,7 @@ def saliency_map(
         **context.series_attributes(derived_series.SALIENCY),
     )
     parametric_map.BodyPartExamined = "CSPINE"
+    context.set_dimension_uid(parametric_map, derived_series.SALIENCY)
     return parametric_map
 
 

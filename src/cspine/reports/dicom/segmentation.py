@@ -1,11 +1,12 @@
 """Vertebrae and fracture evidence as DICOM segmentations of the slices from which the findings were made."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from highdicom.color import CIELabColor
 from highdicom.seg import Segmentation, SegmentationTypeValues, SegmentDescription
+from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 from cspine.core.anatomy import COLORS, SEGMENT_NUMBERS, VERTEBRAE, Level
@@ -34,29 +35,33 @@ def segment_vertebrae(
     mask : (slices, rows, columns) uint8
         Labels per slice, a result of `cspine.reports.dicom.masks.vertebra_mask`.
     encoding : str
-        ``"labelmap"``: one value per voxel, the number of its segment is that of the vertebra (C3 is 3), JPEG-LS.
-        ``"binary"``: one bit per voxel and segment, which older viewers need; segments are numbered from 1.
+        ``"labelmap"``: one value per voxel, the number of its segment, JPEG-LS. ``"binary"``: one bit per voxel and
+        segment, which older viewers need.
 
     Returns
     -------
     Segmentation or None
-        None if the mask contains no vertebra.
+        Segments are numbered from 1, from the head to the feet. None if the mask contains no vertebra.
     """
-    levels = [level for level in VERTEBRAE if (mask == SEGMENT_NUMBERS[level]).any()]
+    slices, cropped = _segmented_slices(source, mask)
+    levels = _levels(cropped)
     if not levels:
         return None
     is_binary = encoding == "binary"
-    numbers = [number if is_binary else SEGMENT_NUMBERS[level] for number, level in enumerate(levels, start=1)]
-    return _segmentation(
-        source,
-        _renumber(mask, levels, numbers),
-        [_describe_vertebra(number, level, context) for number, level in zip(numbers, levels, strict=True)],
+    segmentation = Segmentation(
+        slices,
+        _renumber(cropped, levels),
+        segment_descriptions=[_describe_vertebra(number, level, context) for number, level in enumerate(levels, 1)],
         segmentation_type=SegmentationTypeValues.BINARY if is_binary else SegmentationTypeValues.LABELMAP,
         transfer_syntax_uid=ExplicitVRLittleEndian if is_binary else JPEGLSLossless,
         content_label="VERTEBRAE",
         content_description="Vertebrae, localized in voxels of 3 mm",
         **context.series_attributes(derived_series.VERTEBRAE, variant=encoding),
     )
+    if not is_binary:
+        _describe_background_last(segmentation)
+    context.set_dimension_uid(segmentation, derived_series.VERTEBRAE)
+    return segmentation
 
 
 def segment_evidence(context: ReportContext, source: SourceImages, mask: Mask) -> Segmentation | None:
@@ -74,40 +79,54 @@ def segment_evidence(context: ReportContext, source: SourceImages, mask: Mask) -
     Segmentation or None
         None if the mask is empty.
     """
-    levels = [level for level in VERTEBRAE if (mask == SEGMENT_NUMBERS[level]).any()]
+    slices, cropped = _segmented_slices(source, mask)
+    levels = _levels(cropped)
     if not levels:
         return None
-    return _segmentation(
-        source,
-        _renumber(mask, levels, range(1, len(levels) + 1)),
-        [_describe_evidence(number, level, context) for number, level in enumerate(levels, start=1)],
+    segmentation = Segmentation(
+        slices,
+        _renumber(cropped, levels),
+        segment_descriptions=[
+            _describe_evidence(number, level, context) for number, level in enumerate(levels, start=1)
+        ],
         segmentation_type=SegmentationTypeValues.BINARY,
         transfer_syntax_uid=ExplicitVRLittleEndian,
         content_label="EVIDENCE",
         content_description=f"Saliency of at least {SHOWN_FRACTION:.1f} of the vertebra's maximum",
         **context.series_attributes(derived_series.EVIDENCE),
     )
+    context.set_dimension_uid(segmentation, derived_series.EVIDENCE)
+    return segmentation
 
 
-def _segmentation(
-    source: SourceImages,
-    mask: Mask,
-    descriptions: Sequence[SegmentDescription],
-    **attributes: Any,  # noqa: ANN401
-) -> Segmentation:
-    """Return a segmentation of the slices in which the mask is not empty; of a multi-frame file as a whole."""
-    slices, cropped = list(source.datasets), mask
-    if not source.is_multi_frame:
-        indices = np.flatnonzero(mask.any(axis=(1, 2)))
-        slices, cropped = [source.datasets[index] for index in indices.tolist()], mask[indices]
-    return Segmentation(source_images=slices, pixel_array=cropped, segment_descriptions=descriptions, **attributes)
+def _segmented_slices(source: SourceImages, mask: Mask) -> tuple[list[Dataset], Mask]:
+    """Return the slices in which the mask is not empty, with their part of the mask; a multi-frame file as a whole."""
+    if source.is_multi_frame:
+        return list(source.datasets), mask
+    indices = np.flatnonzero(mask.any(axis=(1, 2)))
+    return [source.datasets[index] for index in indices.tolist()], mask[indices]
 
 
-def _renumber(mask: Mask, levels: Sequence[Level], numbers: Sequence[int]) -> Mask:
-    """Return the mask with a number of a segment in place of the number of each level's vertebra."""
+def _levels(mask: Mask) -> list[Level]:
+    """Return the vertebrae that a mask holds."""
+    return [level for level in VERTEBRAE if (mask == SEGMENT_NUMBERS[level]).any()]
+
+
+def _renumber(mask: Mask, levels: Sequence[Level]) -> Mask:
+    """Return the mask with the number of its segment, counted from 1, in place of the number of each vertebra."""
     number_of_value = np.zeros(256, np.uint8)
-    number_of_value[[SEGMENT_NUMBERS[level] for level in levels]] = numbers
+    number_of_value[[SEGMENT_NUMBERS[level] for level in levels]] = range(1, len(levels) + 1)
     return np.asarray(number_of_value[mask], np.uint8)
+
+
+def _describe_background_last(segmentation: Segmentation) -> None:
+    """Move the item of the background, which highdicom puts first, behind the vertebrae.
+
+    The standard wants it (PS3.3 C.8.20.2.3.3), in no order. Viewers (OHIF up to 3.13, Slicer before May 2026) take the
+    n-th item for the segment of number n: they would show each vertebra in its neighbor's color, and jump to that.
+    """
+    background, *vertebrae = segmentation.SegmentSequence
+    segmentation.SegmentSequence = [*vertebrae, background]
 
 
 def _describe_vertebra(number: int, level: Level, context: ReportContext) -> SegmentDescription:

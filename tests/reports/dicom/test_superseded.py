@@ -1,0 +1,139 @@
+"""The same answer replaces itself; a changed answer rejects what it supersedes, and nothing else."""
+
+from copy import deepcopy
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom import Dataset
+from pydicom.uid import KeyObjectSelectionDocumentStorage
+
+from cspine.classification.result import CaseResult
+from cspine.dicom.codec.header import suppress_pydicom_warnings
+from cspine.reports.dicom.objects import dicom_objects, write_dicom
+from cspine.reports.dicom.report_context import ReportContext
+from cspine.reports.dicom.source_images import SourceImages, source_images
+from cspine.reports.dicom.superseded import EarlierObjects, rejection_notes
+
+
+@pytest.fixture(scope="session")
+def changed(case_result: CaseResult) -> CaseResult:
+    """The result with another setting."""
+    return replace(case_result, findings=case_result.findings.model_copy(update={"test_time_augmentation": True}))
+
+
+@pytest.fixture(scope="session")
+def source(case_result: CaseResult) -> SourceImages:
+    assert case_result.compiled is not None
+    return source_images(case_result.compiled.series)
+
+
+def context_of(case_result: CaseResult, source: SourceImages) -> ReportContext:
+    return ReportContext.of(case_result.findings, source, datetime.now(UTC))
+
+
+def content(dataset: Dataset) -> bytes:
+    """Return an object as it is written, without times."""
+    copy = deepcopy(dataset)
+    for keyword in [element.keyword for element in copy if element.keyword.endswith(("Date", "Time"))]:
+        delattr(copy, keyword)
+    for keyword in ("ContributingEquipmentSequence", "TimeOfSecondaryCapture", "DateOfSecondaryCapture"):
+        copy.pop(keyword, None)
+    file = BytesIO()
+    copy.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def listed(note: Dataset) -> set[str]:
+    return {
+        item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+        for item in note.ContentSequence
+        if "ReferencedSOPSequence" in item
+    }
+
+
+def test_the_same_result_is_the_same_objects(case_result: CaseResult, written: dict[str, Dataset]) -> None:
+    again = dicom_objects(case_result)
+
+    assert set(again) == set(written)
+    for name, dataset in again.items():
+        assert dataset.SOPInstanceUID == written[name].SOPInstanceUID
+        assert dataset.SeriesInstanceUID == written[name].SeriesInstanceUID
+        assert content(dataset) == content(written[name])
+
+
+def test_a_changed_answer_in_the_same_folder_comes_with_a_rejection_note(
+    changed: CaseResult, written: dict[str, Dataset], tmp_path: Path
+) -> None:
+    for name, dataset in written.items():
+        (tmp_path / name).write_bytes(Path(str(dataset.filename)).read_bytes())
+
+    paths = write_dicom(changed, tmp_path)
+
+    objects = {path.name: pydicom.dcmread(path) for path in paths}
+    (name,) = set(objects) - set(written)
+    note, report = objects.pop(name), objects["report.dcm"]
+    assert note.SOPClassUID == KeyObjectSelectionDocumentStorage
+    assert note.ConceptNameCodeSequence[0].CodeValue == "113037"
+    assert listed(note) == {dataset.SOPInstanceUID for dataset in written.values()}
+    assert listed(note).isdisjoint(dataset.SOPInstanceUID for dataset in objects.values())
+    (study,) = report.PredecessorDocumentsSequence
+    (series,) = study.ReferencedSeriesSequence
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == written["report.dcm"].SOPInstanceUID
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in paths}
+
+
+def test_what_was_rejected_does_not_come_back_under_its_uid(
+    case_result: CaseResult, changed: CaseResult, source: SourceImages, written: dict[str, Dataset], tmp_path: Path
+) -> None:
+    with suppress_pydicom_warnings():  # the phantom's name has one component
+        (note,) = rejection_notes(context_of(changed, source), source, list(written.values()))
+    note.save_as(tmp_path / "rejected.dcm", enforce_file_format=True)
+    for name in ("report.dcm", "C1.dcm"):  # the archive still has them
+        (tmp_path / name).write_bytes(Path(str(written[name].filename)).read_bytes())
+
+    earlier = EarlierObjects.read([tmp_path], written["report.dcm"].StudyInstanceUID)
+    context = earlier.current(context_of(case_result, source))
+
+    assert context.revision == 1
+    assert context.uid("report") != context_of(case_result, source).uid("report")
+    assert earlier.current(context_of(changed, source)).revision == 0
+    assert earlier.superseded_by(context) == ()  # no rejected object is rejected twice
+
+
+def test_objects_of_another_patient_were_filed_wrongly(
+    changed: CaseResult, source: SourceImages, written: dict[str, Dataset]
+) -> None:
+    other = Dataset()
+    other.update(written["C1.dcm"])
+    other.PatientID = "another"
+
+    with suppress_pydicom_warnings():
+        notes = rejection_notes(context_of(changed, source), source, [other, written["C2.dcm"]])
+
+    assert [note.ConceptNameCodeSequence[0].CodeValue for note in notes] == ["113037", "113038"]
+    assert listed(notes[1]) == {other.SOPInstanceUID}
+    assert notes[1].PatientID == "another"
+    assert len({note.SOPInstanceUID for note in notes}) == 2
+
+
+def test_only_own_objects_of_the_study_are_superseded(written: dict[str, Dataset], tmp_path: Path) -> None:
+    foreign, elsewhere = (
+        pydicom.dcmread(str(written["C1.dcm"].filename)),
+        pydicom.dcmread(str(written["C2.dcm"].filename)),
+    )
+    foreign.Manufacturer, elsewhere.StudyInstanceUID = "somebody", "1.2.3"
+    foreign.save_as(tmp_path / "foreign.dcm")
+    elsewhere.save_as(tmp_path / "elsewhere.dcm")
+    (tmp_path / "damaged.dcm").write_bytes(Path(str(written["C1.dcm"].filename)).read_bytes()[:200])
+    (tmp_path / "text.dcm").write_text("no DICOM")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "one.dcm").write_bytes(Path(str(written["C6.dcm"].filename)).read_bytes())
+
+    earlier = EarlierObjects.read([tmp_path], written["C1.dcm"].StudyInstanceUID)
+
+    assert [dataset.SOPInstanceUID for dataset in earlier.results] == [written["C6.dcm"].SOPInstanceUID]
+    assert earlier.rejected_uids == frozenset()
