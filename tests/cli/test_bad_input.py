@@ -279,7 +279,7 @@ def test_ctrl_c_in_the_middle_and_a_second_run(tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "interrupted; nothing is half-written, run synth, compile, train or predict again to resume" in stderr
+    assert "interrupted; nothing is half-written, run the same command again: what it has finished is kept" in stderr
     assert "Traceback" not in stderr
     finished = _finished(tmp_path / "out")
     assert 0 < len(finished) < len(uids)

@@ -122,7 +122,7 @@ def handle_errors(command: Callable[P, int | None]) -> Callable[P, None]:
             with writing_output():
                 sys.stdout.flush()
         except KeyboardInterrupt as stop:
-            say_error("interrupted; nothing is half-written, run synth, compile, train or predict again to resume")
+            say_error("interrupted; nothing is half-written, run the same command again: what it has finished is kept")
             code = TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED
         except Exception as error:  # its traceback may quote the files, and so a patient
             sentence, code = _sentence(error)
