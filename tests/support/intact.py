@@ -8,6 +8,8 @@ import numpy as np
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.insertion.scan import IntactScan
 from cspine.phantom import Crop, PhantomSettings, render_coarse
+from cspine.phantom.disorders.settings import NO_DISORDERS
+from cspine.phantom.mimics.settings import NO_MIMICS
 from cspine.spine.spine_map import SpineMap, Vertebra
 
 SPACING_MM = 1.5
@@ -15,9 +17,11 @@ SPACING_MM = 1.5
 
 @cache
 def phantom() -> Crop:
-    """Return a neck without fractures in voxels of 1.5 mm."""
+    """Return a plain neck without fractures in voxels of 1.5 mm."""
     settings = PhantomSettings(
         prevalence=0.0,
+        disorders=NO_DISORDERS,
+        mimics=NO_MIMICS,
         tilt_fraction=0.0,
         truncated_fraction=0.0,
         field_of_view_mm=(100.0, 100.0),
