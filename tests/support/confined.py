@@ -15,6 +15,8 @@ from pathlib import Path
 
 UNKNOWN_UID = 54321
 INPUT, OUTPUT = Path("/mnt/in"), Path("/mnt/out")
+TEMPORARY = Path("/tmp")
+PROJECT = Path(__file__).parents[2]
 
 _MOUNT_SETATTR = 442  # the number of the system call, the same on all architectures
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
@@ -27,6 +29,8 @@ def missing_reason() -> str | None:
         return "namespaces are Linux'"
     if shutil.which("unshare") is None or not Path("/mnt").is_dir():
         return "unshare (util-linux) or /mnt is missing"
+    if _needed_in(INPUT.parent):
+        return "Python or the project lies in /mnt, where the folders are mounted"
     done = subprocess.run(
         [*_UNSHARE, sys.executable, __file__, "/tmp", "/tmp", "true"], capture_output=True, text=True, check=False
     )
@@ -64,6 +68,12 @@ def _set_read_only(path: Path, *, read_only: bool) -> None:
         raise OSError(error, os.strerror(error), str(path))
 
 
+def _needed_in(folder: Path) -> list[Path]:
+    """Return the outermost folders of Python and of the project that lie in a folder."""
+    needed = {Path(sys.prefix), Path(sys.base_prefix), PROJECT}
+    return [path for path in needed if path.is_relative_to(folder) and needed.isdisjoint(path.parents)]
+
+
 def main() -> None:
     """Mount, forget the user, and become the command."""
     input_folder, output_folder, *command = sys.argv[1:]
@@ -71,10 +81,17 @@ def main() -> None:
     for source, target in ((input_folder, INPUT), (output_folder, OUTPUT)):
         target.mkdir()
         _mount("--bind", source, target)
+    needed = {INPUT.with_name(f"needed-{number}"): path for number, path in enumerate(_needed_in(TEMPORARY))}
+    for target, source in needed.items():
+        target.mkdir()
+        _mount("--bind", source, target)
     _set_read_only(Path("/"), read_only=True)
     _set_read_only(OUTPUT, read_only=False)
     _set_read_only(Path("/proc"), read_only=False)  # where the user of the next namespace is set
-    _mount("-t", "tmpfs", "tmpfs", "/tmp")
+    _mount("-t", "tmpfs", "tmpfs", TEMPORARY)
+    for source, target in needed.items():  # a checkout in /tmp, read-only as all but /tmp is
+        target.mkdir(parents=True)
+        _mount("--bind", source, target)
     os.chdir("/")
     user = ["--user", f"--map-user={UNKNOWN_UID}", f"--map-group={UNKNOWN_UID}"]
     os.execvp("unshare", ["unshare", *user, *command])
