@@ -82,16 +82,16 @@ def main() -> None:
         target.mkdir()
         _mount("--bind", source, target)
     needed = {INPUT.with_name(f"needed-{number}"): path for number, path in enumerate(_needed_in(TEMPORARY))}
-    for target, source in needed.items():
-        target.mkdir()
-        _mount("--bind", source, target)
+    for copy, path in needed.items():
+        copy.mkdir()
+        _mount("--bind", path, copy)
     _set_read_only(Path("/"), read_only=True)
     _set_read_only(OUTPUT, read_only=False)
     _set_read_only(Path("/proc"), read_only=False)  # where the user of the next namespace is set
     _mount("-t", "tmpfs", "tmpfs", TEMPORARY)
-    for source, target in needed.items():  # a checkout in /tmp, read-only as all but /tmp is
-        target.mkdir(parents=True)
-        _mount("--bind", source, target)
+    for copy, path in needed.items():  # a checkout in /tmp, read-only as all but /tmp is
+        path.mkdir(parents=True)
+        _mount("--bind", copy, path)
     os.chdir("/")
     user = ["--user", f"--map-user={UNKNOWN_UID}", f"--map-group={UNKNOWN_UID}"]
     os.execvp("unshare", ["unshare", *user, *command])
