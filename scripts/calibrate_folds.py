@@ -22,6 +22,7 @@ from cspine.core.files import write_json, write_text
 from cspine.core.progress import Progress
 from cspine.core.run_files import WEIGHTS_FILE
 from cspine.datasets.compiled import CompiledDataset
+from cspine.insertion.settings import FORMAT
 from cspine.models.metadata import LevelsMetadata
 from cspine.models.weights import load_weights
 from cspine.training.levels.calibration import calibration_metadata
@@ -33,9 +34,6 @@ from scripts.onnx_metadata import update_levels_metadata
 
 CALIBRATED_FILE: Final = "calibrated.onnx"
 HELD_OUT_FILE: Final = "held-out.json"
-
-SCANS: Final = {"lidc0314": "lidc0314-thoracic", "lungfcp-0001": "lungfcp-0001-upperthoracic"}
-"""Names of scans of `scripts.level_folds` that have others in the benchmarks."""
 
 
 def main() -> None:
@@ -66,7 +64,7 @@ def calibrate_folds(work: Path) -> Path:
         calibrated_on = [(raw, validation), *((real[neck], cases[neck]) for neck in others)]
         trained_on = [source for scan, source in SOURCES.items() if scan not in FOLDS.get(name, ())]
         write_calibrated(work / name, calibrated_on, others, trained_on)
-    held_out = {SCANS.get(scan, scan): str((work / fold / CALIBRATED_FILE).resolve()) for scan, fold in fold_of.items()}
+    held_out = {scan: str((work / fold / CALIBRATED_FILE).resolve()) for scan, fold in fold_of.items()}
     write_json(work / HELD_OUT_FILE, held_out)
     return work / ALL / CALIBRATED_FILE
 
@@ -109,9 +107,9 @@ def write_calibrated(
 
 def predict_raw(dataset: CompiledDataset, run: Path, neck: str, progress: Progress) -> pd.DataFrame:
     """Return the raw probabilities of a neck's studies by a network, (studies, 8), from its run's folder if there."""
-    file = run / f"{neck}.csv"
+    classifier, rows = LevelClassifier.load(run / WEIGHTS_FILE), {}
+    file = run / f"{neck}-{classifier.identity.sha256[:12]}-{FORMAT}.csv"
     if not file.is_file():
-        classifier, rows = LevelClassifier.load(run / WEIGHTS_FILE), {}
         studies = list(dataset.levels().groupby("study_instance_uid", sort=True))
         for number, (study, levels) in enumerate(studies):
             progress(neck, number, len(studies))

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from cspine.core.progress import Progress
     from cspine.datasets.compiled import CompiledDataset
     from cspine.localization.compiler import Compiler
-    from cspine.training.levels.virtual_dataset import VirtualSource, VirtualStudies
 
 NECKS: Final = {
     "vtk-head": "vtk-head",
@@ -33,30 +32,21 @@ NECKS: Final = {
 }
 """Intact real necks: name to the path below the folder of real CT."""
 
-THORACIC: Final = {
-    "lidc0314": ("thoracolumbar/lidc0314-thoracic.nii.gz", ("T4", "T3", "T2", "T1", "C7")),
-    "lidc0314-b": ("thoracolumbar/lidc0314-thoracic.nii.gz", ("T3", "T4", "T5", "T6", "T2")),
-    "lungfcp-0001": ("thoracolumbar/lungfcp-0001-upperthoracic.nii.gz", ("T5", "T4", "T3", "T2", "T1")),
-}
-"""Real vertebrae that are taken for C3 to C7, in this order: their texture, not their shape, is wanted."""
-
 SOURCES: Final = {
     "vtk-head": "fullHead (VTK data, Kitware, BSD-3-Clause)",
     "visible-human": "Visible Human Project (U.S. National Library of Medicine)",
     "weasis-neck": "demo-archive (nroduit, CC BY 4.0)",
-    "lidc0314": "LIDC-IDRI (The Cancer Imaging Archive, CC BY 3.0)",
-    "lungfcp-0001": "Lung-Fused-CT-Pathology (The Cancer Imaging Archive, CC BY 3.0)",
 }
 """Source and licence of each scan, for the metadata of weights; NOTICE states them in full."""
 
-FOLDS: Final = {"a": ("weasis-neck", *THORACIC), "b": ("vtk-head", "visible-human")}
+FOLDS: Final = {"a": ("weasis-neck",), "b": ("vtk-head", "visible-human")}
 """Scans that the network of each fold is trained without, and judged on."""
 
 PHANTOMS: Final = PhantomSample(studies=240, seed=2008)
 """Drawn with `CASE_SETTINGS`; a fifth of them is the validation set."""
 
 VIRTUAL_SEED: Final = 11
-NECK_COPIES, THORACIC_COPIES = 48, 16
+COPIES: Final = 48
 
 INSERTION: Final[dict[str, Any]] = {"min_visibility": 0.5, "level_mix": dict.fromkeys(VERTEBRAE, 1.0)}
 """Occult fractures are left out: labels that cannot be seen teach guessing."""
@@ -130,30 +120,20 @@ def train_folds(
 def write_virtual(folder: Path, real: Path, compiler: "Compiler", progress: "Progress") -> "dict[str, CompiledDataset]":
     """Make the virtual studies of each scan; those that are there already stay."""
     from cspine.insertion.settings import InsertionSettings
-    from cspine.training.levels.virtual_dataset import VirtualStudies, write_virtual_dataset
+    from cspine.training.levels.virtual_dataset import VirtualSource, VirtualStudies, write_virtual_dataset
 
-    def write(source: "VirtualSource", studies: "VirtualStudies") -> "CompiledDataset":
-        return write_virtual_dataset(
-            folder / source.name, compiler, [source], studies, workers=default_workers(), progress=progress
+    studies = VirtualStudies(COPIES, VIRTUAL_SEED, InsertionSettings(**INSERTION))
+    return {
+        name: write_virtual_dataset(
+            folder / name,
+            compiler,
+            [VirtualSource(name, real / path)],
+            studies,
+            workers=default_workers(),
+            progress=progress,
         )
-
-    necks, thoracic = sources(real)
-    settings = InsertionSettings(**INSERTION)
-    of_necks = {each.name: write(each, VirtualStudies(NECK_COPIES, VIRTUAL_SEED, settings)) for each in necks}
-    others = {each.name: write(each, VirtualStudies(THORACIC_COPIES, VIRTUAL_SEED, settings)) for each in thoracic}
-    return of_necks | others
-
-
-def sources(real: Path) -> "tuple[list[VirtualSource], list[VirtualSource]]":
-    """Return the necks and the thoracic scans below a folder of real CT."""
-    from cspine.training.levels.virtual_dataset import VirtualSource
-
-    necks = [VirtualSource(name, real / path) for name, path in NECKS.items()]
-    thoracic = [
-        VirtualSource(name, real / path, dict(zip(levels, VERTEBRAE[2:], strict=True)))
-        for name, (path, levels) in THORACIC.items()
-    ]
-    return necks, thoracic
+        for name, path in NECKS.items()
+    }
 
 
 def recipe() -> dict[str, Any]:
@@ -162,8 +142,7 @@ def recipe() -> dict[str, Any]:
         "phantoms": {**asdict(PHANTOMS), **CASE_SETTINGS},
         "virtual": {
             "seed": VIRTUAL_SEED,
-            "necks": dict.fromkeys(NECKS, NECK_COPIES),
-            "thoracic": dict.fromkeys(THORACIC, THORACIC_COPIES),
+            "copies": dict.fromkeys(NECKS, COPIES),
             "insertion": INSERTION,
         },
         "folds": FOLDS,

@@ -15,7 +15,7 @@ from cspine.models.weights import load_weights
 from cspine.views.settings import CompileSettings
 
 SEED: Final = 7001
-"""Seed of the virtual fractures. Training uses seeds below 100."""
+"""Seed of the virtual fractures. Those of training have seeds below 100."""
 
 COPIES: Final = 12
 

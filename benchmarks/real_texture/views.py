@@ -106,7 +106,7 @@ class ScanViews:
         """Create the data set of a scan, or resume it."""
         settings, localizer = run.settings(scan), run.load_localizer(scan)
         compiler = Compiler(settings, StatedOrientation(localizer))
-        folder = run.out / FOLDER / f"{scan}-{settings.hash[:12]}-{localizer.sha256[:12]}"
+        folder = run.out / FOLDER / f"{scan}-{settings.hash[:12]}-{localizer.sha256[:12]}-{_METHOD}.{FORMAT}"
         source = f"real texture {_METHOD}, insertion {FORMAT}, seed {SEED}: {scan}"
         return cls(scan, compiler.create_dataset(folder, source=source, is_phantom=False), compiler, run.copies)
 

@@ -1,5 +1,7 @@
 """Virtual studies: exact truth, shams without labels that no statistic tells from untouched scans."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -8,10 +10,13 @@ from tests.support.intact import intact_scan, phantom, spine_map, volume
 
 from cspine.core.errors import NotAssessableError
 from cspine.core.typing import Floats
+from cspine.insertion.registration import register_vertebrae
 from cspine.insertion.scan import IntactScan
 from cspine.insertion.settings import InsertionSettings, fracture_types
 from cspine.insertion.study import render_virtual_study
+from cspine.insertion.territories import OTHER_BONE
 from cspine.phantom import PhantomStudy
+from cspine.spine.spine_map import SpineMap
 
 
 def render(kind: str, seed: int, level: str, fracture_type: str) -> PhantomStudy:
@@ -38,6 +43,30 @@ def test_territories_are_those_of_the_phantom() -> None:
     for number in range(1, 8):
         own, true = labels == number, truth == number
         assert 2 * (own & true).sum() / (own.sum() + true.sum()) > 0.72
+
+
+def test_the_vertebral_canal_belongs_to_no_vertebra() -> None:
+    """Slices show it closed, as they do marrow."""
+    scan = intact_scan()
+    for vertebra in spine_map().cervical.values():
+        assert vertebra is not None
+        for up_mm in np.arange(-9.0, 9.1, 1.5):
+            point = vertebra.canal_lps_mm + up_mm * vertebra.frame_lps[:3, 2]
+            index = np.rint(np.linalg.inv(scan.grid.affine) @ [*point, 1.0])[:3].astype(int)
+            assert scan.labels[tuple(index)] in {0, OTHER_BONE}
+
+
+def test_vertebrae_taken_for_others_are_registered_where_they_are() -> None:
+    """Their levels ascend along the spine, so that nothing is known of their distances."""
+    others = ("C7", "C6", "C5", "C4", "C3")
+    own = [vertebra for vertebra in spine_map().vertebrae if vertebra.level in others]
+    renamed = SpineMap(tuple(replace(vertebra, level=level) for vertebra, level in zip(own, others, strict=True)))
+
+    registered = register_vertebrae(intact_scan().grid, intact_scan().hu, renamed)
+
+    for vertebra in renamed.vertebrae:
+        moved_mm = np.linalg.norm(registered[vertebra.level].frame_lps[:3, 3] - vertebra.frame_lps[:3, 3])
+        assert moved_mm < 5.0
 
 
 def test_a_fracture_has_exact_truth() -> None:

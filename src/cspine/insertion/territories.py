@@ -40,7 +40,9 @@ _MAX_CORTEX_MM: Final = 3.0
 """Distance over which bone at the border of the watershed is added to the nearest territory."""
 
 _CLOSING_MM: Final = 1.0
-"""Marrow spaces up to twice this wide are filled, and those that a slice shows closed."""
+_MAX_OUTSIDE_MM: Final = 0.5
+"""Marrow spaces up to twice this wide are filled, and those that a slice shows closed where they lie in the registered
+vertebra, or this close to it: the vertebral canal and the transverse foramina are closed in some slices, too."""
 
 _CORE_DEPTH_MM: Final = 2.5
 _MIN_MARROW_HU: Final = 70.0
@@ -88,7 +90,8 @@ def find_territories(hu: HounsfieldUnits | Floats32, grid: Grid, vertebrae: Mapp
     labels[is_clear] = nearest[is_clear]
     labels[bone & (first > _MAX_GROWTH_MM)] = OTHER_BONE
     inside = (first < -_CORE_DEPTH_MM) & (smooth > _MIN_MARROW_HU)
-    return _with_marrow(labels, np.where(inside, nearest, np.uint8(0)), spacing_mm)
+    marrow = np.where(first < _MAX_OUTSIDE_MM, nearest, np.uint8(0))
+    return _with_marrow(labels, np.where(inside, nearest, np.uint8(0)), marrow, spacing_mm)
 
 
 def _nearest_vertebrae(grid: Grid, vertebrae: Mapping[str, RegisteredVertebra]) -> tuple[Labels, Floats32, Floats32]:
@@ -119,8 +122,11 @@ def _with_cortex(labels: Labels, bone: Bools, spacing_mm: Floats) -> Labels:
     return np.where(bone & (labels == 0), nearest, labels)
 
 
-def _with_marrow(labels: Labels, core: Labels, spacing_mm: Floats) -> Labels:
-    """Return the labels with the marrow of each vertebra, in place: its core, and what a closing of its bone fills."""
+def _with_marrow(labels: Labels, core: Labels, marrow: Labels, spacing_mm: Floats) -> Labels:
+    """Return the labels with the marrow of each vertebra, in place: its core, and what a closing of its bone fills.
+
+    Holes of slices are filled where `marrow` has the number of the vertebra.
+    """
     pad = np.ceil(2 * _CLOSING_MM / spacing_mm).astype(int).tolist()
     boxes: Sequence[tuple[slice, ...] | None] = ndimage.find_objects(labels, max(SEGMENT_NUMBERS.values()))
     for number, box in enumerate(boxes, start=1):
@@ -131,13 +137,14 @@ def _with_marrow(labels: Labels, core: Labels, spacing_mm: Floats) -> Labels:
             for part, n, size in zip(box, pad, labels.shape, strict=True)
         )
         part = labels[window]
-        closed = _closed((part == number) | (core[window] == number), spacing_mm)
+        closed = _closed((part == number) | (core[window] == number), marrow[window] == number, spacing_mm)
         part[(part == 0) & closed] = number
     return labels
 
 
-def _closed(mask: Bools, spacing_mm: Floats) -> Bools:
-    """Return a morphological closing by a ball, with holes in slices filled."""
+def _closed(mask: Bools, marrow: Bools, spacing_mm: Floats) -> Bools:
+    """Return a morphological closing by a ball, with holes in slices filled where there may be marrow."""
     grown = ndimage.distance_transform_edt(~mask, spacing_mm) <= _CLOSING_MM
     closed = mask | (ndimage.distance_transform_edt(grown, spacing_mm) > _CLOSING_MM)
-    return np.asarray(np.stack([ndimage.binary_fill_holes(plane) for plane in closed]))
+    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in closed])
+    return np.asarray(closed | (filled & marrow))

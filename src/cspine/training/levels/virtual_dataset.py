@@ -6,7 +6,7 @@ as the localizer errs. Fractured and intact vertebrae are thus the same bones, w
 fracture.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from cspine.datasets.compiled import CompiledDataset
 from cspine.dicom import load_volume
 from cspine.insertion.identity import VirtualIdentity
 from cspine.insertion.scan import IntactScan
-from cspine.insertion.settings import InsertionSettings
+from cspine.insertion.settings import FORMAT, InsertionSettings
 from cspine.insertion.study import Kind, render_virtual_study
 from cspine.localization.compiler import Compiler, VolumeLocalizer
 from cspine.phantom.geometry.points import enclosing_box
@@ -38,6 +38,9 @@ _JITTER_MM: Final = np.array([0.7, 0.9, 1.3])
 """Standard deviation of the localizer's errors in real necks along the axes of a vertebra, without its bias."""
 
 _JITTER_RAD: Final = 0.05
+_JITTER_STREAM: Final = 1
+"""Appended to a study's seed, so that errors do not depend on its acquisition."""
+
 _KINDS: Final[tuple[Kind, ...]] = ("fracture", "sham", "intact")
 
 _COPIES_PER_TASK: Final = 20
@@ -54,14 +57,10 @@ class VirtualSource:
         Name of the scan, its pseudonym's source.
     path : Path
         Folder or file.
-    levels : dict of str to str
-        Level of a vertebra to the level that it is taken for: real bone of the thoracic spine serves as that of the
-        lower neck. Levels as they are where empty.
     """
 
     name: str
     path: Path
-    levels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def write_virtual_dataset(
     out : Path
         Folder of the data set.
     compiler : Compiler
-        How studies are compiled; its localizer localizes the vertebrae of each scan once.
+        How studies are compiled; its localizer localizes the vertebrae of each scan, once in each task.
     sources : sequence of VirtualSource
         Intact scans.
     studies : VirtualStudies
@@ -177,7 +176,9 @@ def write_virtual_dataset(
     """
     names, seed, settings = ", ".join(source.name for source in sources), studies.seed, studies.settings
     dataset = compiler.create_dataset(
-        out, source=f"virtual fractures in {names}, seed {seed}, settings {settings.hash}", is_phantom=False
+        out,
+        source=f"virtual fractures in {names}, format {FORMAT}, seed {seed}, settings {settings.hash}",
+        is_phantom=False,
     )
     parts = [
         range(studies.copies)[first : first + _COPIES_PER_TASK] for first in range(0, studies.copies, _COPIES_PER_TASK)
@@ -193,12 +194,9 @@ def _is_written(task: _Task) -> bool:
 
 
 def _prepare(source: VirtualSource, localizer: VolumeLocalizer) -> tuple[IntactScan, SpineMap]:
-    """Return a scan about its vertebrae, and these with the levels that they are taken for."""
+    """Return a scan about its vertebrae, and these."""
     volume = load_volume(source.path)
     spine = localizer(volume)
-    if source.levels:
-        kept = [vertebra for vertebra in spine.vertebrae if vertebra.level in source.levels]
-        spine = SpineMap(tuple(replace(each, level=source.levels[str(each.level)], confidence=1.0) for each in kept))
     return IntactScan.of(_crop(volume, spine), spine), spine
 
 
@@ -216,7 +214,7 @@ def _write(task: _Task) -> None:
         rng = np.random.default_rng(own_seed)
         volume = highdicom.Volume(study.hu, study.affine_lps, "PATIENT")
         acquired = Acquisition.draw(thickness_mm, rng).apply(volume, rng)
-        jittered = JitteredLocalizer(spine, localizer.sha256, localizer.identity, own_seed)
+        jittered = JitteredLocalizer(spine, localizer.sha256, localizer.identity, (*own_seed, _JITTER_STREAM))
         rendered = RenderedStudy(task.uid(copy, kind), task.patient, study, acquired)
         rendered.write(task.dataset, replace(task.compiler, localizer=jittered))
 
