@@ -1,14 +1,7 @@
 """What is written is taken by a PACS, and given back as it was: Orthanc, by C-STORE and by STOW-RS."""
 
-import json
-import os
-import shutil
-import socket
-import subprocess
-import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -16,74 +9,18 @@ import pydicom
 import pytest
 import requests
 from pynetdicom import AE
+from tests.support.orthanc import Server, needs_orthanc, running_orthanc
 from tests.support.phantom import predict_case, write_phantom
 
 from cspine.reports.dicom.objects import write_dicom
 
-ORTHANC = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-
-pytestmark = [
-    pytest.mark.skipif(ORTHANC is None or not PLUGIN.exists(), reason="Orthanc (Debian's orthanc, orthanc-dicomweb)"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
-
-
-@dataclass(frozen=True)
-class Server:
-    """Orthanc on loopback."""
-
-    http: int
-    dicom: int
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.http}"
-
-    def stored(self) -> dict[str, bytes]:
-        """Return every instance's file by its SOPInstanceUID."""
-        found = {}
-        for name in requests.get(f"{self.url}/instances", timeout=10).json():
-            tags = requests.get(f"{self.url}/instances/{name}/simplified-tags", timeout=10).json()
-            found[tags["SOPInstanceUID"]] = requests.get(f"{self.url}/instances/{name}/file", timeout=30).content
-        return found
-
-    def clear(self) -> None:
-        for name in requests.get(f"{self.url}/patients", timeout=10).json():
-            requests.delete(f"{self.url}/patients/{name}", timeout=10)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+pytestmark = [needs_orthanc, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("orthanc")
-    made = Server(free_port(), free_port())
-    settings = {
-        "Name": "test", "StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "index"),
-        "HttpPort": made.http, "DicomPort": made.dicom, "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
-        "DicomAlwaysAllowStore": True, "Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-    }  # fmt: skip
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([str(ORTHANC), str(folder / "orthanc.json")], stdout=log, stderr=log)
-    try:
-        for _ in range(150):
-            try:
-                requests.get(f"{made.url}/system", timeout=1).raise_for_status()
-                break
-            except requests.RequestException:
-                time.sleep(0.2)
-        else:
-            pytest.fail((folder / "log").read_text()[-2000:])
+    with running_orthanc(tmp_path_factory.mktemp("orthanc")) as made:
         yield made
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture(scope="module")
