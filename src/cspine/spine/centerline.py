@@ -5,10 +5,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 from cspine.core.errors import NotAssessableError
 from cspine.core.typing import Floats
+from cspine.spine.interpolation import interpolate_monotone
 from cspine.spine.spine_map import SpineMap
 
 _MAX_END_SLOPE: Final = 0.5
@@ -87,13 +87,13 @@ class SpineCenterline:
         """
         z = np.asarray(z_mm, dtype=np.float64)
         inner = np.clip(z, self.z_mm[0], self.z_mm[-1])
-        canal = np.asarray(scipy.interpolate.PchipInterpolator(self.z_mm, self.canal_lps_mm)(inner))
+        canal = interpolate_monotone(self.z_mm, self.canal_lps_mm, inner)
         slope = np.diff(self.canal_lps_mm[:, :2], axis=0) / np.diff(self.z_mm)[:, None]
         ends = np.clip(slope[[0, -1]], -_MAX_END_SLOPE, _MAX_END_SLOPE)
         canal[:, :2] += np.minimum(z - self.z_mm[0], 0)[:, None] * ends[0]
         canal[:, :2] += np.maximum(z - self.z_mm[-1], 0)[:, None] * ends[1]
         canal[:, 2] = z
-        left = np.asarray(scipy.interpolate.PchipInterpolator(self.z_mm, self.left_lps)(inner))
+        left = interpolate_monotone(self.z_mm, self.left_lps, inner)
         left /= np.linalg.norm(left, axis=1, keepdims=True)
         back = np.stack([-left[:, 1], left[:, 0], np.zeros(len(z))], axis=1)
         return canal, left, back / np.linalg.norm(back, axis=1, keepdims=True)

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import scipy
 
 from cspine.core.anatomy import VERTEBRAE, Level
 from cspine.core.errors import NotAssessableError
 from cspine.core.findings import Coverage, NotAssessable, alternatives_of, level_label
 from cspine.core.typing import Floats, Floats32, Labels
+from cspine.spine.interpolation import interpolate_monotone
 
 MIN_COMPLETE_FRACTION: Final = 0.98
 """A vertebra's coverage is complete at or above this scanned fraction."""
@@ -194,4 +194,4 @@ class SpineMap:
             return points
         arc_length_mm = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
         steps_mm = np.linspace(0.0, arc_length_mm[-1], max(int(arc_length_mm[-1] / _CANAL_STEP_MM), 2))
-        return np.asarray(scipy.interpolate.PchipInterpolator(arc_length_mm, points)(steps_mm))
+        return interpolate_monotone(arc_length_mm, points, steps_mm)

@@ -90,10 +90,11 @@ def evidence_mask(grids: Mapping[str, SaliencyGrid], headers: Sequence[SliceHead
     (slices, rows, columns) uint8
         1 to 7 for C1 to C7, 0 elsewhere.
     """
+    shown = {level: grid.above(SHOWN_FRACTION * grid.strongest) for level, grid in grids.items()}
 
     def label(header: SliceHeader) -> Mask:
         labels, best = np.zeros(_shape(header), np.uint8), np.zeros(_shape(header), np.float32)
-        for level, grid in grids.items():
+        for level, grid in shown.items():
             rows, columns = pixels_within(grid, header, stack)
             fraction = _plane(grid, header, stack, rows, columns)
             if fraction is None or fraction.max() < SHOWN_FRACTION:

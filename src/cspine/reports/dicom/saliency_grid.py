@@ -78,6 +78,19 @@ class SaliencyGrid:
         """Coordinates of the last node, (3,)."""
         return np.asarray(self.low_mm + _SPACING_MM * (np.array(self.values.shape) - 1))
 
+    def above(self, saliency: float) -> "SaliencyGrid":
+        """Return the part of the lattice beyond which all interpolated values are below a saliency.
+
+        A value between nodes is no greater than the greatest of them, so that one node is kept around those that reach it.
+        The whole lattice is returned if none does.
+        """
+        nodes = np.argwhere(self.values >= saliency)
+        if not len(nodes):
+            return self
+        low, high = np.maximum(nodes.min(axis=0) - 1, 0), nodes.max(axis=0) + 2
+        values = self.values[tuple(slice(first, last) for first, last in zip(low.tolist(), high.tolist(), strict=True))]
+        return SaliencyGrid(values, self.low_mm + _SPACING_MM * low, self.axes)
+
     def plane(self, position_lps_mm: Floats, rows_mm: Floats, columns_mm: Floats) -> Floats32 | None:
         """Return the saliency at the pixels of a slice.
 

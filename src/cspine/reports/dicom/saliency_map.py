@@ -58,7 +58,8 @@ def saliency_map(
         None where all saliency is negligible.
     """
     step = _step(stack)
-    frames, corner = _frames(source, grids, stack, step)
+    shown = {level: grid.above(_MIN_SALIENCY) for level, grid in grids.items() if grid.strongest >= _MIN_SALIENCY}
+    frames, corner = _frames(source, shown, stack, step)
     if not frames:
         return None
     first = frames[0].header
@@ -116,7 +117,6 @@ def _frames(
     covered = {
         (level, index): ranges
         for level, grid in grids.items()
-        if grid.strongest >= _MIN_SALIENCY
         for index, header in enumerate(headers)
         if all(ranges := pixels_within(grid, header, stack, step=step))
     }

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from pydicom import Dataset
@@ -77,10 +78,11 @@ class SourceImages:
 
     def dataset_of(self, sop_instance_uid: str) -> Dataset:
         """Return the data set with a SOPInstanceUID; KeyError if there is none."""
-        for dataset in self.datasets:
-            if dataset.SOPInstanceUID == sop_instance_uid:
-                return dataset
-        raise KeyError(sop_instance_uid)
+        return self._dataset_of_uid[sop_instance_uid]
+
+    @cached_property
+    def _dataset_of_uid(self) -> dict[str, Dataset]:
+        return {str(dataset.SOPInstanceUID): dataset for dataset in self.datasets}
 
     def header_of(self, position: SlicePosition) -> SliceHeader:
         """Return the header of the slice, or of the frame, of a position; KeyError if there is none."""
