@@ -4,8 +4,10 @@ Declared before each evaluation: a number of studies of a seed that was never ev
 ``DOMAINS["shifted"]`` as it stands, and the weights that come with cspine; nothing is chosen on them. The visibility of
 a fracture was defined before any network was trained (`cspine.phantom.visibility`). Evaluations so far:
 200 studies of seed 9090 with level weights 8f5f45409868; `STUDIES` studies of seed `SEED` with 213e9542a07f, both on 26
-November 2026. The latter are the weights that ship, 09cb98a6090b since their metadata's fields were renamed. Later
-weights are to be given a ``--seed`` of their own.
+November 2026. The latter were the weights of version 0.2, 09cb98a6090b since their metadata's fields were renamed. On
+29 November 2026 300 studies of seed 9096, of generator 6, whose phantoms have mimics of fractures, were declared for
+these weights (``--weights``) and for those that `scripts.level_folds` trained after them. Later weights are to be given
+a ``--seed`` of their own.
 
 Fractures are evaluated by `cspine.evaluation`. Two control models show what is predicted without looking at bone: the
 network itself on views whose vertebrae are blanked out, and the number of slices alone.
@@ -65,8 +67,9 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=STUDIES, help="fewer, to try the script: never of this seed")
     parser.add_argument("--seed", type=int, default=SEED, help="seed of the studies")
     parser.add_argument("--domain", choices=list(DOMAINS), default="shifted")
+    parser.add_argument("--weights", type=Path, help="level network; the one that ships by default")
     options = parser.parse_args()
-    classifier = LevelClassifier.load()
+    classifier = LevelClassifier.load(options.weights)
     store = write_phantom_dataset(
         options.work / f"{options.domain}-{options.seed}",
         Compiler(classifier.metadata.images, classifier.localizer),
