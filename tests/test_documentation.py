@@ -59,7 +59,7 @@ ADDED = {
 }
 """Options that are added to a command."""
 
-PARALLEL = {"synth", "insert", "compile", "predict", "robustness", "ablate", "deidentify"}
+PARALLEL = {"synth", "insert", "compile", "predict", "run", "robustness", "ablate", "deidentify"}
 """Commands that are run in this process alone: starting others takes longer than such small studies."""
 
 SMALLER = {
@@ -210,6 +210,7 @@ def test_commands_and_python_run_as_shown(working_folder: Path) -> None:
     assert "not clinical accuracy" in (working_folder / "evaluation" / "evaluation.md").read_text(encoding="utf-8")
     assert (working_folder / "split.json.holdout_access.jsonl").is_file()
     assert (working_folder / "result-pacs" / "dicom" / "report.dcm").is_file()
+    assert (working_folder / "result-run" / "report.dcm").is_file()
 
 
 def test_every_page_of_get_started_and_how_to_is_run() -> None:
@@ -368,6 +369,7 @@ def test_the_phantoms_page_states_the_domains_as_they_are() -> None:
         "edge enhancement": "edge_enhancement",
         "noise, HU": "noise_hu",
         "noise and streaks of the shoulders": "photon_starvation",
+        "factor on the HU of bone": "bone_contrast",
     }
     for label, name in rows.items():
         (cells,) = re.findall(rf"^\| {re.escape(label)} \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
