@@ -14,7 +14,7 @@ from cspine.core.processors import default_workers
 from cspine.core.typing import Floats, Floats32
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import Stack
-from cspine.reports.dicom.saliency_grid import SaliencyGrid, pixels_within
+from cspine.reports.dicom.slice_lattice import SliceLattice, pixels_within
 from cspine.spine.spine_map import VertebraLabelMap
 
 Mask = npt.NDArray[np.uint8]
@@ -50,29 +50,25 @@ def vertebra_mask(label_map: VertebraLabelMap, headers: Sequence[SliceHeader | N
     (slices, rows, columns) uint8
         1 to 7 for C1 to C7, 0 elsewhere.
     """
-    to_index = np.linalg.inv(label_map.affine_lps)
-    vertebrae = list(_vertebra_probabilities(label_map))
+    vertebrae = list(_vertebra_probabilities(label_map, stack))
 
-    def label(header: SliceHeader) -> Mask:
-        affine, shape = slice_affine(header, stack), _shape(header)
-        labels, best, total = np.zeros(shape, np.uint8), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        for vertebra in vertebrae:
-            patch = _intersect(affine, vertebra.corners_lps, shape, stack.spacing_mm)
-            if patch is None:
+    def label(header: SliceHeader, labels: Mask) -> None:
+        probabilities = [(vertebra, *vertebra.in_slice(header, stack)) for vertebra in vertebrae]
+        if all(probability is None for *_, probability in probabilities):
+            return
+        best, total = np.zeros(labels.shape, np.float32), np.zeros(labels.shape, np.float32)
+        for vertebra, patch, probability in probabilities:
+            if probability is None:
                 continue
-            points = _pixels_lps(affine, *_pixel_grid(patch))
-            index = np.einsum("ab,rcb->arc", to_index[:3, :3], points) + to_index[:3, 3, None, None]
-            probability = ndimage.map_coordinates(vertebra.probability, index, order=1, mode="constant")
             total[patch] += probability
             is_best = probability > best[patch]
             labels[patch][is_best], best[patch][is_best] = vertebra.number, probability[is_best]
-        labels[total <= _MIN_BONE_PROBABILITY] = 0
-        return labels
+        labels[(total <= _MIN_BONE_PROBABILITY) & (labels > 0)] = 0
 
     return _map_slices(label, headers)
 
 
-def evidence_mask(grids: Mapping[str, SaliencyGrid], headers: Sequence[SliceHeader | None], stack: Stack) -> Mask:
+def evidence_mask(lattices: Mapping[str, SliceLattice], headers: Sequence[SliceHeader | None], stack: Stack) -> Mask:
     """Return the vertebra whose evidence each voxel of the slices belongs to.
 
     A voxel belongs to a vertebra where its saliency is at least `SHOWN_FRACTION` of the vertebra's greatest. Where two
@@ -80,7 +76,7 @@ def evidence_mask(grids: Mapping[str, SaliencyGrid], headers: Sequence[SliceHead
 
     Parameters
     ----------
-    grids : mapping of str to SaliencyGrid
+    lattices : mapping of str to SliceLattice
         The saliency of the vertebrae that are shown, by level.
     headers, stack
         The same as for `vertebra_mask`.
@@ -90,30 +86,35 @@ def evidence_mask(grids: Mapping[str, SaliencyGrid], headers: Sequence[SliceHead
     (slices, rows, columns) uint8
         1 to 7 for C1 to C7, 0 elsewhere.
     """
-    shown = {level: grid.above(SHOWN_FRACTION * grid.strongest) for level, grid in grids.items()}
+    shown = {
+        level: lattice.above(SHOWN_FRACTION * lattice.strongest)
+        for level, lattice in lattices.items()
+        if lattice.strongest > 0.0
+    }
 
-    def label(header: SliceHeader) -> Mask:
-        labels, best = np.zeros(_shape(header), np.uint8), np.zeros(_shape(header), np.float32)
-        for level, grid in shown.items():
-            rows, columns = pixels_within(grid, header, stack)
-            fraction = _plane(grid, header, stack, rows, columns)
-            if fraction is None or fraction.max() < SHOWN_FRACTION:
+    def label(header: SliceHeader, labels: Mask) -> None:
+        planes = [(level, lattice, *_plane(lattice, header, stack)) for level, lattice in shown.items()]
+        if all(saliency is None for *_, saliency in planes):
+            return
+        best = np.zeros(labels.shape, np.float32)
+        for level, lattice, patch, saliency in planes:
+            if saliency is None:
                 continue
-            patch = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+            fraction = saliency / np.float32(lattice.strongest)
             claimed = (fraction >= SHOWN_FRACTION) & (fraction > best[patch])
             labels[patch][claimed], best[patch][claimed] = SEGMENT_NUMBERS[level], fraction[claimed]
-        return labels
 
     return _map_slices(label, headers)
 
 
-def _plane(grid: SaliencyGrid, header: SliceHeader, stack: Stack, rows: range, columns: range) -> Floats32 | None:
-    """Return the saliency of a vertebra in a slice, as a fraction of its maximum; None where there is none."""
-    if grid.strongest <= 0.0 or not rows or not columns:
-        return None
+def _plane(lattice: SliceLattice, header: SliceHeader, stack: Stack) -> tuple[_Patch, Floats32 | None]:
+    """Return the part of a slice that a lattice covers, and its values there; None where it covers none."""
+    rows, columns = pixels_within(lattice, header, stack)
+    patch = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+    if not rows or not columns:
+        return patch, None
     row_mm, column_mm = stack.pixel_spacing_mm
-    values = grid.plane(np.array(header.position_mm), row_mm * np.array(rows), column_mm * np.array(columns))
-    return None if values is None else values / np.float32(grid.strongest)
+    return patch, lattice.plane(np.array(header.position_mm), row_mm * np.array(rows), column_mm * np.array(columns))
 
 
 def slice_affine(header: SliceHeader, stack: Stack) -> Floats:
@@ -125,28 +126,57 @@ def slice_affine(header: SliceHeader, stack: Stack) -> Floats:
 
 @dataclass(frozen=True)
 class _VertebraProbability:
-    """One vertebra's voxels in the label map, and the corners of their bounding box."""
+    """One vertebra's voxels in the label map, with the corners of their bounding box.
+
+    Where the slices lie along the axes of the label map, as usual, its voxels are a lattice.
+    """
 
     number: int
     probability: Floats32
+    to_index: Floats
     corners_lps: Floats
+    lattice: SliceLattice | None
+
+    def in_slice(self, header: SliceHeader, stack: Stack) -> tuple[_Patch, Floats32 | None]:
+        """Return a part of a slice, and the probability of the vertebra at its pixels; None where it is 0."""
+        if self.lattice is not None:
+            return _plane(self.lattice, header, stack)
+        affine = slice_affine(header, stack)
+        patch = _intersect(affine, self.corners_lps, _shape(header), stack.spacing_mm)
+        if patch is None:
+            return (slice(0), slice(0)), None
+        points = _pixels_lps(affine, *_pixel_grid(patch))
+        index = np.einsum("ab,rcb->arc", self.to_index[:3, :3], points) + self.to_index[:3, 3, None, None]
+        return patch, ndimage.map_coordinates(self.probability, index, order=1, mode="constant")
 
 
-def _vertebra_probabilities(label_map: VertebraLabelMap) -> Iterator[_VertebraProbability]:
+def _vertebra_probabilities(label_map: VertebraLabelMap, stack: Stack) -> Iterator[_VertebraProbability]:
     """Yield C1 to C7, as far as the label map contains them."""
+    affine = label_map.affine_lps
     for level in VERTEBRAE:
         number = SEGMENT_NUMBERS[level]
         probability = np.where(label_map.labels == number, label_map.probability, 0.0).astype(np.float32)
         if probability.any():
-            yield _VertebraProbability(number, probability, _voxel_corners(probability, label_map.affine_lps))
+            lattice = SliceLattice.of_voxels(probability, affine, stack)
+            yield _VertebraProbability(
+                number,
+                probability,
+                np.linalg.inv(affine),
+                _voxel_corners(probability, affine),
+                lattice and lattice.above(np.finfo(np.float32).tiny),
+            )
 
 
-def _map_slices(function: Callable[[SliceHeader], Mask], headers: Sequence[SliceHeader | None]) -> Mask:
-    """Return the stack of a function's results, computed in threads; empty slices for headers that are None."""
+def _map_slices(function: Callable[[SliceHeader, Mask], None], headers: Sequence[SliceHeader | None]) -> Mask:
+    """Return a mask whose slices a function has filled, in threads; those without a header stay empty.
+
+    Parts that are not written take no memory.
+    """
+    shape = next(_shape(header) for header in headers if header is not None)
+    mask = np.zeros((len(headers), *shape), np.uint8)
     with ThreadPoolExecutor(default_workers()) as threads:
-        masks = list(threads.map(lambda header: None if header is None else function(header), headers))
-    shape = next(mask.shape for mask in masks if mask is not None)
-    return np.stack([np.zeros(shape, np.uint8) if mask is None else mask for mask in masks])
+        list(threads.map(lambda item: item[0] and function(*item), zip(headers, mask, strict=True)))
+    return mask
 
 
 def _shape(header: SliceHeader) -> tuple[int, int]:

@@ -22,9 +22,9 @@ from cspine.reports.dicom.measurements import has_place
 from cspine.reports.dicom.not_assessable import not_assessable_report
 from cspine.reports.dicom.presentation import presentation_states
 from cspine.reports.dicom.report_context import ReportContext
-from cspine.reports.dicom.saliency_grid import SaliencyGrid, saliency_grids
 from cspine.reports.dicom.saliency_map import saliency_map
 from cspine.reports.dicom.segmentation import segment_evidence, segment_vertebrae
+from cspine.reports.dicom.slice_lattice import SliceLattice, saliency_lattices
 from cspine.reports.dicom.source_images import SourceImages, source_images, study_images
 from cspine.reports.dicom.structured_report import structured_report
 from cspine.reports.dicom.superseded import EarlierObjects, previous_reports, rejection_notes
@@ -151,8 +151,8 @@ def _evidence(
         for vertebra in context.findings.vertebrae
         if vertebra.strongest is not None
     }
-    grids = saliency_grids(case_result.prediction.fields, compiled.stack, points)
-    shown: dict[str, SaliencyGrid] = {
+    grids = saliency_lattices(case_result.prediction.fields, compiled.stack, points)
+    shown: dict[str, SliceLattice] = {
         v.level: grids[v.level] for v in context.findings.vertebrae if has_place(v) and v.level in grids
     }
     evidence = evidence_mask(shown, source.headers, compiled.stack) if shown else None

@@ -15,7 +15,7 @@ from cspine.dicom.geometry import Stack
 from cspine.reports.dicom import derived_series
 from cspine.reports.dicom.codes import NO_UNITS, SALIENCY
 from cspine.reports.dicom.report_context import ReportContext
-from cspine.reports.dicom.saliency_grid import SaliencyGrid, pixels_within
+from cspine.reports.dicom.slice_lattice import SliceLattice, pixels_within
 from cspine.reports.dicom.source_images import SourceImages
 
 _MAX_PIXEL_MM: Final = 1.0
@@ -37,7 +37,7 @@ class _Frame:
 
 
 def saliency_map(
-    context: ReportContext, source: SourceImages, grids: Mapping[str, SaliencyGrid], stack: Stack
+    context: ReportContext, source: SourceImages, grids: Mapping[str, SliceLattice], stack: Stack
 ) -> ParametricMap | None:
     """Return the maximum of the saliency over all vertebrae, on the slices where it is not negligible.
 
@@ -47,7 +47,7 @@ def saliency_map(
     ----------
     context, source
         As of `cspine.reports.dicom.structured_report.structured_report`.
-    grids : mapping of str to SaliencyGrid
+    grids : mapping of str to SliceLattice
         The saliency of each vertebra.
     stack : Stack
         The slices.
@@ -110,7 +110,7 @@ def _step(stack: Stack) -> tuple[int, int]:
 
 
 def _frames(
-    source: SourceImages, grids: Mapping[str, SaliencyGrid], stack: Stack, step: tuple[int, int]
+    source: SourceImages, grids: Mapping[str, SliceLattice], stack: Stack, step: tuple[int, int]
 ) -> tuple[list[_Frame], tuple[int, int]]:
     """Return the slices of the map, and the row and the column of its first pixel."""
     headers = [header for header in source.headers if header is not None]

@@ -13,7 +13,7 @@ from cspine.core.typing import Floats, Floats32
 from cspine.dicom import discover, select_series
 from cspine.dicom.series import Series
 from cspine.reports.dicom.masks import SHOWN_FRACTION, evidence_mask
-from cspine.reports.dicom.saliency_grid import SaliencyGrid, pixels_within
+from cspine.reports.dicom.slice_lattice import SliceLattice, pixels_within
 from cspine.views.level_views import LevelViewSettings
 
 TILT = np.deg2rad(15.0)
@@ -48,14 +48,14 @@ class Blob:
         return np.asarray(np.exp(-0.5 * (distance / WIDTH_MM) ** 2), np.float32)
 
 
-def case(folder: Path, geometry: str) -> tuple[Series, Blob, SaliencyGrid]:
+def case(folder: Path, geometry: str) -> tuple[Series, Blob, SliceLattice]:
     write_series(folder, make_hu(), **GEOMETRIES[geometry])
     series = select_series(discover(folder).studies[0]).selected
     positions = np.array([header.position_mm for header in series.headers])
     stack = series.stack
     middle = positions.mean(axis=0) + 48.0 * stack.column_direction + 56.0 * stack.row_direction
     blob = Blob(middle + np.array([1.3, -2.1, 0.4]))
-    return series, blob, SaliencyGrid.of(cast("EvidenceField", blob), stack, blob.center)
+    return series, blob, SliceLattice.of_field(cast("EvidenceField", blob), stack, blob.center)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
