@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 
 from cspine.core.processors import default_workers
-from cspine.core.typing import Floats, Grays
+from cspine.core.typing import Floats, Grays, HounsfieldUnits
 from cspine.dicom.hounsfield import AIR_HU
 from cspine.spine.boxes import z_extent_lps_mm
 from cspine.spine.centerline import SpineCenterline
@@ -46,13 +46,20 @@ def compile_curved(volume: "highdicom.Volume", centerline: SpineCenterline, sett
     shift_mm = centerline.posterior_offset_mm(centerline.at(z)[0])
     origin = canal + volume.inverse_affine[:3, 3] - shift_mm[:, None] * back
 
+    reach_mm = np.abs(settings.offsets_mm).max() + np.abs(slab).max()
+    columns = np.array([
+        origin[:, 2] + side * reach_mm * left[:, 2] + back[:, 2] * posterior[end] for side in (-1, 1) for end in (0, -1)
+    ])  # fmt: skip
+    hu_kij, first_column = _sagittal_block(volume, columns.min(), columns.max())
+    origin[:, 2] -= first_column
+
     def curved_plane(offset_mm: float) -> Floats:
         total = np.zeros((len(z), len(posterior)), np.float32)
         hu = np.empty_like(total)
         for slab_offset in slab.tolist():
             row = origin + (offset_mm + slab_offset) * left
-            index = [row[:, axis, None] + back[:, axis, None] * posterior[None, :] for axis in range(3)]
-            scipy.ndimage.map_coordinates(volume.array, index, output=hu, order=1, mode="constant", cval=AIR_HU)
+            index = [row[:, axis, None] + back[:, axis, None] * posterior[None, :] for axis in (0, 2, 1)]
+            scipy.ndimage.map_coordinates(hu_kij, index, output=hu, order=1, mode="constant", cval=AIR_HU)
             total += hu
         count = settings.pixels
         return np.asarray(total.reshape(count, -1, count, len(posterior) // count).mean(axis=(1, 3)) / len(slab))
@@ -69,6 +76,17 @@ def compile_curved(volume: "highdicom.Volume", centerline: SpineCenterline, sett
         pixel_mm=float(grid.pixel_mm),
         centerline=centerline,
     )
+
+
+def _sagittal_block(volume: "highdicom.Volume", low: float, high: float) -> tuple[HounsfieldUnits, int]:
+    """Return the voxels between two columns, (k, i, j), and the first column.
+
+    Curved planes extend backwards, along j. Where its voxels are neighbors in memory, they are read 3 times as fast.
+    """
+    n_columns = volume.array.shape[2]
+    first = int(np.clip(low - 1, 0, n_columns - 1))
+    stop = int(np.clip(high + 3, first + 1, n_columns))
+    return np.ascontiguousarray(volume.array[:, :, first:stop].transpose(0, 2, 1)), first
 
 
 def coronal_image(
