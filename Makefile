@@ -7,7 +7,7 @@ BIN := .venv/bin
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test quick check lint types docs wheel image embedded weights clean
+.PHONY: demo test quick nightly check lint types docs wheel image embedded weights clean
 
 demo: .venv/.base
 	rm -rf demo
@@ -24,6 +24,10 @@ quick: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+# Every release of the viewers that results are looked at with, the newest from the npm registry (a quarter of an hour).
+nightly: .venv/.dev
+	$(BIN)/python -m pytest -m nightly
 
 check: lint types test
 

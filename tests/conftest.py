@@ -19,6 +19,7 @@ SLOW = (
     "experiments",
     "phantom",
     "contract",
+    "viewers",
     "cli",
     "fuzz",
     "reports/dicom",

@@ -1,0 +1,88 @@
+"""Programs from the npm registry, kept in pytest's cache; tests that need them are skipped where they cannot be had."""
+
+import hashlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+NODE: Final = shutil.which("node")
+NPM: Final = shutil.which("npm")
+
+
+def _major_version() -> int:
+    """Return the major version of Node.js, 0 without it."""
+    if NODE is None or NPM is None:
+        return 0
+    done = subprocess.run([NODE, "--version"], check=False, capture_output=True, text=True, timeout=60)
+    return int(done.stdout.strip().removeprefix("v").split(".")[0] or 0)
+
+
+needs_node = pytest.mark.skipif(_major_version() < 20, reason="node and npm (Node.js 20 or newer)")
+
+_HERE: Final = Path(__file__).parent
+_UNREACHABLE: Final = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "E503")
+"""What npm says where it does not reach its registry."""
+_LEFT_OUT: Final = ("ort/", "dicom-microscopy-viewer/")
+"""Folders of OHIF's site with 150 MB of what these tests do not show."""
+
+
+def node_folder(config: pytest.Config) -> Path:
+    """Return a folder with the scripts of this folder and the packages of `package.json`, installed on first use."""
+    packages = (_HERE / "package.json").read_bytes()
+
+    def install(folder: Path) -> None:
+        (folder / "package.json").write_bytes(packages)
+        _npm(folder, "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
+
+    folder = _kept(config, f"node-{hashlib.sha256(packages).hexdigest()[:12]}", install)
+    for script in _HERE.glob("*.mjs"):  # node looks for packages beside the script
+        (folder / script.name).write_bytes(script.read_bytes())
+    return folder
+
+
+def ohif_site(config: pytest.Config, version: str) -> Path:
+    """Return the folder of OHIF's pages of a version, or of the newest by ``"latest"``."""
+    if version == "latest":
+        version = _npm(_HERE, "view", "@ohif/app", "version").strip()
+
+    def unpack(folder: Path) -> None:
+        name = _npm(folder, "pack", f"@ohif/app@{version}", "--silent").strip().splitlines()[-1]
+        with tarfile.open(folder / name) as archive:
+            for member in archive.getmembers():
+                member.name = member.name.removeprefix("package/dist/")
+                if member.isfile() and not member.name.startswith(("package/", *_LEFT_OUT)):
+                    archive.extract(member, folder, filter="data")
+        (folder / name).unlink()
+
+    return _kept(config, f"ohif-{version}", unpack)
+
+
+def _kept(config: pytest.Config, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of pytest's cache, made in one step, so that tests in other processes never see half of it."""
+    cache = config.cache
+    if cache is None:
+        pytest.skip("pytest's cache is switched off")
+    parent = cache.mkdir("viewers")
+    if not (parent / name).is_dir():
+        partial = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=parent))
+        try:
+            make(partial)
+            if not (parent / name).is_dir():
+                partial.rename(parent / name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return parent / name
+
+
+def _npm(folder: Path, *arguments: str) -> str:
+    done = subprocess.run([str(NPM), *arguments], cwd=folder, check=False, capture_output=True, text=True, timeout=300)
+    if done.returncode and any(word in done.stderr for word in _UNREACHABLE):
+        pytest.skip(f"npm does not reach its registry: {done.stderr[:300]}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
