@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,28 +24,34 @@ class ProcessCost:
         Wall-clock time from start to exit.
     peak_mb : float
         Peak resident memory, in units of 10^6 bytes.
+    cpu_seconds : float
+        Processor time of all threads. Other programs on the machine change it less than the wall-clock time.
     """
 
     seconds: float
     peak_mb: float
+    cpu_seconds: float
 
 
-def measure_process(*command: str) -> ProcessCost:
+def measure_process(*command: str, environment: Mapping[str, str] | None = None) -> ProcessCost:
     """Run a command to its end and measure it; a command that fails ends the benchmark.
 
     Parameters
     ----------
     *command : str
         Program and arguments; its output is discarded.
+    environment : mapping of str to str, optional
+        Variables that are set in addition to those of this process.
     """
+    variables = os.environ | dict(environment or {})
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=variables)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)  # wait4 has reaped it already
     if status:
         sys.exit(f"failed with exit status {process.returncode}: {' '.join(command)}")
-    return ProcessCost(seconds, usage.ru_maxrss * 1024 / 1e6)
+    return ProcessCost(seconds, usage.ru_maxrss * 1024 / 1e6, usage.ru_utime + usage.ru_stime)
 
 
 def run_module(module: str, *arguments: object) -> Any:
