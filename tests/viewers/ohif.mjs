@@ -28,6 +28,12 @@ const start = Date.now();
 const tell = (step) => console.error(`${((Date.now() - start) / 1000).toFixed(1)} s: ${step}`);
 const shoot = (name) => page.screenshot({ path: `${settings.out}/${name}.png` });
 
+async function shootViewport(name) {
+  await page.mouse.move(10, settings.size.height - 10); // away from what shows a card when hovered over
+  await page.waitForTimeout(1500);
+  await page.locator(".viewport-element").first().screenshot({ path: `${settings.out}/${name}.png` });
+}
+
 // Run a function in the page with cornerstone's viewport and what it depends on.
 const inViewport = (body, argument) =>
   page.evaluate(
@@ -181,16 +187,14 @@ async function lookAtSegmentation(words, labels) {
     await rows.filter({ hasText: label }).first().click();
     const image = await settledImage();
     const name = `${words}-${label.match(/C[1-7]/)[0]}`;
-    const region = page.locator(".viewport-element").first();
-    await region.screenshot({ path: `${settings.out}/${name}-on.png` });
+    await shootViewport(`${name}-on`);
     found.jumps[label] = { image, name };
     tell(`jumped to ${label}`);
   }
   await shoot(words);
   const last = found.jumps[labels.at(-1)].name;
   await page.getByTestId("all-segments-visibility-toggle").or(page.locator("[aria-label=Hide]")).first().click();
-  await page.waitForTimeout(1500);
-  await page.locator(".viewport-element").first().screenshot({ path: `${settings.out}/${last}-off.png` });
+  await shootViewport(`${last}-off`);
 }
 
 // OHIF's own races are no findings: what stopped is tried once more.

@@ -164,13 +164,15 @@ def check_segmentation(shown: dict[str, Any], segmentation: Dataset, colors: dic
     for label, jump in shown["jumps"].items():
         assert jump["image"].split("/instances/")[1].split("/")[0] in slices[label], label
     with_segments, without = (
-        np.asarray(Image.open(screenshots / f"{jump['name']}-{state}.png").convert("RGB"), np.int16)
+        np.asarray(Image.open(screenshots / f"{jump['name']}-{state}.png").convert("RGB"), float)
         for state in ("on", "off")
     )
-    changed = np.abs(with_segments - without).max(axis=2) > 8
-    assert changed.sum() > 200
-    drawn = np.abs(with_segments - np.array(ImageColor.getrgb(colors[label]))).max(axis=2) < 48
-    assert (drawn & changed).sum() > 50
+    change, toward = with_segments - without, np.array(ImageColor.getrgb(colors[label])) - without
+    is_changed = np.abs(change).max(axis=2) > 8
+    lengths = np.linalg.norm(change, axis=2) * np.linalg.norm(toward, axis=2)
+    is_tinted = is_changed & ((change * toward).sum(axis=2) > 0.9 * lengths)
+    assert is_changed.sum() > 150
+    assert is_tinted.sum() > 0.3 * is_changed.sum()  # other segments have other colors
 
 
 def slices_of_segments(segmentation: Dataset) -> dict[str, set[str]]:
