@@ -25,6 +25,7 @@ RUNS: Final[dict[str, Sequence[str]]] = {
     "benchmarks.side_by_side": (),
     "benchmarks.experiments": (),
     "benchmarks.predict": ("--repeats", "5", "--syntaxes", *SYNTAXES),
+    "benchmarks.outputs": ("--repeats", "5"),
     "benchmarks.imaging": (),
     "benchmarks.compiled_vs_dicom": (),
     "benchmarks.compile_memory": ("--data", "{runs}/baseline/train"),

@@ -16,6 +16,7 @@ import pydicom
 import pytest
 from pydicom import DataElement, Dataset
 from pydicom.uid import ExplicitVRLittleEndian
+from tests.support.dciodvfy import DCIODVFY, errors_of
 from tests.support.dicom import make_hu, write_enhanced, write_series
 from tests.support.structured_reports import read_statements
 
@@ -115,6 +116,7 @@ def written_objects(ct: Path, point: npt.NDArray[np.float64], out: Path) -> dict
             ("key-images", key_images),
         ):
             dataset.save_as(out / f"{name}.dcm", enforce_file_format=True)
+    assert not [error for path in out.iterdir() if DCIODVFY for error in errors_of(path)]
     return {path.stem: pydicom.dcmread(path) for path in out.iterdir()}
 
 

@@ -8,6 +8,7 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from tests.support.dciodvfy import DCIODVFY, errors_of
 from tests.support.dicom import make_hu, write_enhanced, write_series
 from tests.support.phantom import predict_case, write_phantom
 
@@ -100,6 +101,7 @@ def test_a_segmentation_is_read_back_unchanged(
     assert written is not None
     written.save_as(tmp_path / "seg.dcm")
 
+    assert not (DCIODVFY and errors_of(tmp_path / "seg.dcm"))
     read = hd.seg.segread(tmp_path / "seg.dcm")
     assert str(read.SegmentationType) == encoding.upper()
     described = [(item.SegmentNumber, item.SegmentLabel) for item in read.SegmentSequence]

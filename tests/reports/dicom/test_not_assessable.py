@@ -6,6 +6,7 @@ from typing import Any
 import pydicom
 import pytest
 from pydicom import Dataset
+from tests.support.dciodvfy import DCIODVFY, errors_of
 from tests.support.dicom import make_hu, write_series
 from tests.support.phantom import predict_case
 
@@ -45,6 +46,7 @@ def test_it_says_which_code_why_and_what_would_help(tmp_path: Path) -> None:
     assert not [item for item in report.ContentSequence if item.ValueType == "NUM"]
     referred = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
     assert len(referred) == 16
+    assert not (DCIODVFY and errors_of(path))
 
 
 def test_it_replaces_itself(tmp_path: Path) -> None:

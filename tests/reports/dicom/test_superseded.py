@@ -10,6 +10,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 from pydicom.uid import KeyObjectSelectionDocumentStorage
+from tests.support.dciodvfy import DCIODVFY, errors_of
 
 from cspine.classification.result import CaseResult
 from cspine.dicom.codec.header import suppress_pydicom_warnings
@@ -76,6 +77,7 @@ def test_a_changed_answer_in_the_same_folder_comes_with_a_rejection_note(
     objects = {path.name: pydicom.dcmread(path) for path in paths}
     (name,) = set(objects) - set(written)
     note, report = objects.pop(name), objects["report.dcm"]
+    assert not (DCIODVFY and errors_of(tmp_path / name))
     assert note.SOPClassUID == KeyObjectSelectionDocumentStorage
     assert note.ConceptNameCodeSequence[0].CodeValue == "113037"
     assert listed(note) == {dataset.SOPInstanceUID for dataset in written.values()}
