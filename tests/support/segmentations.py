@@ -14,6 +14,8 @@ from highdicom.sr import CodedConcept
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.core.typing import Floats, Labels
 from cspine.phantom import Crop, PhantomSettings, render_coarse
+from cspine.phantom.disorders.settings import NO_DISORDERS
+from cspine.phantom.mimics.settings import NO_MIMICS
 from tests.support.dicom import STUDY_UID, write_series
 
 SPACING_MM = 2.0
@@ -26,8 +28,14 @@ RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @cache
 def phantom() -> Crop:
-    """Return a neck from C1 to T2, scanned in 2 mm voxels; T2 is cut off."""
-    settings = PhantomSettings(prevalence=0.0, tilt_fraction=0.0, field_of_view_mm=(130.0, 130.0))
+    """Return a plain neck from C1 to T2, scanned in 2 mm voxels; T2 is cut off, and no other vertebra."""
+    settings = PhantomSettings(
+        prevalence=0.0,
+        disorders=NO_DISORDERS,
+        mimics=NO_MIMICS,
+        tilt_fraction=0.0,
+        field_of_view_mm=(130.0, 130.0),
+    )
     return render_coarse(11, 0, settings, spacing_mm=SPACING_MM)
 
 
