@@ -192,9 +192,9 @@ async function lookAtSegmentation(words, labels) {
     tell(`jumped to ${label}`);
   }
   await shoot(words);
-  const last = found.jumps[labels.at(-1)].name;
-  await page.getByTestId("all-segments-visibility-toggle").or(page.locator("[aria-label=Hide]")).first().click();
-  await shootViewport(`${last}-off`);
+  const last = labels.at(-1);
+  await rows.filter({ hasText: last }).first().locator("[aria-label=Hide]").first().click();
+  await shootViewport(`${found.jumps[last].name}-off`);
 }
 
 // OHIF's own races are no findings: what stopped is tried once more.
