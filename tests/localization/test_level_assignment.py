@@ -258,9 +258,9 @@ def test_a_whole_spine_is_assigned_in_milliseconds() -> None:
     scan = spine("C1", "S1")
 
     def seconds() -> float:
-        start = time.perf_counter()
+        start = time.thread_time()  # a busy machine gives it less of the time
         assign(scan)
-        return time.perf_counter() - start
+        return time.thread_time() - start
 
     assert len(scan) == 25
-    assert min(seconds() for _ in range(10)) < 0.02, "5 ms on an idle processor"
+    assert min(seconds() for _ in range(10)) < 0.02, "5 ms of processor time"
