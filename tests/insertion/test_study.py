@@ -62,7 +62,7 @@ def test_vertebrae_taken_for_others_are_registered_where_they_are() -> None:
     own = [vertebra for vertebra in spine_map().vertebrae if vertebra.level in others]
     renamed = SpineMap(tuple(replace(vertebra, level=level) for vertebra, level in zip(own, others, strict=True)))
 
-    registered = register_vertebrae(intact_scan().grid, intact_scan().hu, renamed)
+    registered = register_vertebrae(intact_scan().grid, intact_scan().hu.astype(np.float32), renamed)
 
     for vertebra in renamed.vertebrae:
         moved_mm = np.linalg.norm(registered[vertebra.level].frame_lps[:3, 3] - vertebra.frame_lps[:3, 3])

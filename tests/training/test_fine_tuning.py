@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def test_statistics_move_only_where_they_are_not_fixed(tmp_path: Path, batch_nor
     result = fit(open_fabric(settings), lambda: nn.Sequential(nn.BatchNorm1d(2)), ShiftedTask(), tmp_path, settings)
 
     assert result is not None
-    (norm,) = result.network
+    norm: Any = result.network[0]  # type: ignore[index]  # of the Sequential above
     assert bool((norm.running_mean != 0).all()) == moves
     assert bool((norm.weight != 1).all())
 

@@ -77,7 +77,7 @@ def test_acquisitions_change_what_they_state_and_nothing_else() -> None:
     hu = volume.array.astype(float)
 
     def apply(**changes: float) -> highdicom.Volume:
-        return Acquisition(**{**vars(AS_IT_IS), **changes}).apply(volume, rng)  # type: ignore[arg-type]
+        return Acquisition(**{**vars(AS_IT_IS), **changes}).apply(volume, rng)
 
     np.testing.assert_array_equal(apply().array, hu)
     noisy = apply(noise_hu=20.0).array - hu
