@@ -43,7 +43,9 @@ def main() -> None:
     from benchmarks.imaging import prepare_series  # not at the top: see benchmarks.processes
 
     study = prepare_series(options.work, "uncompressed")
-    versions = {"now": {}} | ({"before": {"PYTHONPATH": str(options.before / "src")}} if options.before else {})
+    versions: dict[str, dict[str, str]] = {"now": {}} | (
+        {"before": {"PYTHONPATH": str(options.before / "src")}} if options.before else {}
+    )
     costs: dict[str, Costs] = {version: {name: [] for name in COMMANDS} for version in versions}
     sizes: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as out:
@@ -52,7 +54,9 @@ def main() -> None:
                 for version, environment in versions.items():
                     folder = Path(out) / f"{version}-{number}-{len(arguments)}"
                     command = (sys.executable, "-m", "cspine", "predict", str(study), "--out", str(folder), *arguments)
-                    costs[version][name].append(measure_process(*command, environment=environment))
+                    cost = measure_process(*command, environment=environment)
+                    costs[version][name].append(cost)
+                    sys.stderr.write(f"{version}: {name}: {cost.seconds:.2f} s, processor {cost.cpu_seconds:.2f} s\n")
                     sizes[version] = sizes_mb(folder / "dicom")
     show(options.work, costs, sizes)
 

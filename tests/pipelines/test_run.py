@@ -97,7 +97,7 @@ def test_without_a_folder_for_temporary_files_it_says_so(tmp_path: Path, monkeyp
 
     thick(tmp_path / "in", "1.2.3")
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr(module.tempfile, "TemporaryDirectory", nowhere)
+    monkeypatch.setattr("tempfile.TemporaryDirectory", nowhere)
 
     result = run("--in", tmp_path / "in", "--out", tmp_path / "out")
 

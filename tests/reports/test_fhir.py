@@ -27,7 +27,7 @@ def case_result(tmp_path_factory: pytest.TempPathFactory) -> CaseResult:
     return predict_case(write_phantom(tmp_path_factory.mktemp("study"), change))
 
 
-MODELS = {"R5": fhir.resources.bundle.Bundle, "R4": fhir.resources.R4B.bundle.Bundle}
+MODELS: dict[str, Any] = {"R5": fhir.resources.bundle.Bundle, "R4": fhir.resources.R4B.bundle.Bundle}
 GUIDE = "http://hl7.org/fhir/uv/dicom-sr/StructureDefinition/"
 
 

@@ -161,9 +161,9 @@ def _vertebra_probabilities(label_map: VertebraLabelMap, stack: Stack) -> Iterat
             yield _VertebraProbability(
                 number,
                 probability,
-                np.linalg.inv(affine),
+                np.asarray(np.linalg.inv(affine)),
                 _voxel_corners(probability, affine),
-                lattice and lattice.above(np.finfo(np.float32).tiny),
+                lattice and lattice.above(float(np.finfo(np.float32).tiny)),
             )
 
 
@@ -174,8 +174,13 @@ def _map_slices(function: Callable[[SliceHeader, Mask], None], headers: Sequence
     """
     shape = next(_shape(header) for header in headers if header is not None)
     mask = np.zeros((len(headers), *shape), np.uint8)
+
+    def fill(header: SliceHeader | None, labels: Mask) -> None:
+        if header is not None:
+            function(header, labels)
+
     with ThreadPoolExecutor(default_workers()) as threads:
-        list(threads.map(lambda item: item[0] and function(*item), zip(headers, mask, strict=True)))
+        list(threads.map(fill, headers, mask))
     return mask
 
 
