@@ -25,7 +25,7 @@ quick: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-# Every release of the viewers that results are looked at with, the newest from the npm registry (a quarter of an hour).
+# Every release of the viewers that results are looked at with, and the newest, from the npm registry (some minutes for each).
 nightly: .venv/.dev
 	$(BIN)/python -m pytest -m nightly
 

@@ -1,8 +1,8 @@
 // Drive OHIF as a reader would, by mouse, and print what the page shows as JSON.
 //
 // The only argument is JSON: url, chromium, out (folder of screenshots), size (of the window), study (UID), series (how
-// many the list must show), marks (SOPInstanceUID of the marked slice by vertebra), segments (labels to click, by words
-// of the series' description) and timeout (ms of each step). What the page never shows stays null or is left out: the
+// many the list must show), marks (SOPInstanceUID of the marked slice by vertebra), segments (by words of
+// the series' description: the labels to click, each with the SOPInstanceUIDs of the segment's slices) and timeout (ms of each step). What the page never shows stays null or is left out: the
 // test judges, this file does not.
 import { chromium, selectors } from "playwright-core";
 
@@ -167,7 +167,8 @@ async function lookAtReport() {
   }
 }
 
-async function lookAtSegmentation(words, labels) {
+async function lookAtSegmentation(words, slices) {
+  const labels = Object.keys(slices);
   await openStudy();
   await openSeries(words);
   await hydrate("panelSegmentation-btn");
@@ -185,6 +186,7 @@ async function lookAtSegmentation(words, labels) {
   const found = (shown.segmentations[words] = { segments, jumps: {} });
   for (const label of labels) {
     await rows.filter({ hasText: label }).first().click();
+    await until(async () => slices[label].includes((await currentImage()).match(/instances\/([\d.]+)/)?.[1]));
     const image = await settledImage();
     const name = `${words}-${label.match(/C[1-7]/)[0]}`;
     await shootViewport(`${name}-on`);
@@ -211,7 +213,7 @@ try {
   await twice(lookAtList);
   await twice(lookAtStudy);
   await lookAtCaptures();
-  for (const [words, labels] of Object.entries(settings.segments)) await twice(() => lookAtSegmentation(words, labels));
+  for (const [words, slices] of Object.entries(settings.segments)) await twice(() => lookAtSegmentation(words, slices));
 } catch (error) {
   shown.stopped = String(error).slice(0, 1500);
   await shoot("stopped").catch(() => {});

@@ -86,7 +86,8 @@ def test_ohif_shows_every_object(
     objects = {path.stem: pydicom.dcmread(path) for path in written}
     marked = {level: one for level, one in read_statements(objects["report"]).items() if one.image is not None}
     assert len(marked) >= 3
-    evidence = {"evidence": [evidence_label("C2")]} if is_nightly else {}
+    clicked = {"vertebrae": ["C2", "C6"]} | ({"evidence": [evidence_label("C2")]} if is_nightly else {})
+    slices = {name: slices_of_segments(objects[name]) for name in clicked}
     (tmp_path / "orthanc").mkdir()
     with running_orthanc(tmp_path / "orthanc") as server, running_ohif(site, server.http) as url:
         server.store([*sorted(study.iterdir()), *written])
@@ -97,7 +98,9 @@ def test_ohif_shows_every_object(
                 "study": str(objects["report"].StudyInstanceUID),
                 "series": len(SERIES),
                 "marks": {level: one.image for level, one in marked.items()},
-                "segments": {"vertebrae": ["C2", "C6"]} | evidence,
+                "segments": {
+                    name: {label: sorted(slices[name][label]) for label in labels} for name, labels in clicked.items()
+                },
                 "out": str(tmp_path / "screenshots"),
             },
         )
@@ -112,9 +115,9 @@ def test_ohif_shows_every_object(
         "vertebrae": {str(level): COLORS[level] for level in VERTEBRAE},
         "evidence": {evidence_label(level): EVIDENCE_COLOR for level in marked},
     }
-    assert set(shown["segmentations"]) == ({"vertebrae", "evidence"} if is_nightly else {"vertebrae"})
+    assert set(shown["segmentations"]) == set(clicked)
     for name, segmentation in shown["segmentations"].items():
-        check_segmentation(segmentation, objects[name], colors[name], tmp_path / "screenshots")
+        check_segmentation(segmentation, slices[name], colors[name], tmp_path / "screenshots")
 
 
 def evidence_label(level: str) -> str:
@@ -129,6 +132,7 @@ def drive(node: Path, settings: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=1400)
     print(done.stderr)  # noqa: T201 - pytest shows it of a test that fails
     assert done.returncode == 0, done.stderr
+    (Path(settings["out"]) / "shown.json").write_text(done.stdout)
     shown: dict[str, Any] = json.loads(done.stdout)
     return shown
 
@@ -155,12 +159,13 @@ def check_report(shown: dict[str, Any], marked: dict[str, Statement]) -> None:
         assert one["ring"] == pytest.approx(statement.pixel, abs=0.05)
 
 
-def check_segmentation(shown: dict[str, Any], segmentation: Dataset, colors: dict[str, str], screenshots: Path) -> None:
+def check_segmentation(
+    shown: dict[str, Any], slices: dict[str, set[str]], colors: dict[str, str], screenshots: Path
+) -> None:
     """Hold that segments have their names and colors, that a jump reaches the segment, and that it is drawn there."""
     listed = {one["label"]: one["color"] for one in shown["segments"] if one["label"] != "Background"}
     expected = {label: "rgb({}, {}, {})".format(*ImageColor.getrgb(color)) for label, color in colors.items()}
     assert listed == expected
-    slices = slices_of_segments(segmentation)
     for label, jump in shown["jumps"].items():
         assert jump["image"].split("/instances/")[1].split("/")[0] in slices[label], label
     with_segments, without = (
