@@ -67,7 +67,7 @@ SETTINGS: Final[dict[str, Any]] = {
 """Fields of `LevelTrainSettings` that differ from their defaults."""
 
 ALL: Final = "all"
-LOG_FILE: Final = "folds.log"
+LOG_FILE: Final = "levels-4.log"
 
 
 def main() -> None:

@@ -217,7 +217,9 @@ def make_levels(work: Path, real: Path) -> None:
             "auxiliary": {**asdict(stage.auxiliary), **AUXILIARY_SETTINGS},
         }
         seconds = save_curves(run, run.name)
-        recipes.append({"data": data, "fit": fit, "seconds_of_training": seconds, "generator": GENERATOR})
+        versions = {"generator": GENERATOR, "localizer_sha256": localizer.weights.sha256}
+        recipes.append({"data": data, "fit": fit, "seconds_of_training": seconds, **versions})
+    shutil.copyfile(work / "levels.log", RECIPES / "levels.log")
     ship_folds(work / "folds", real, initial_weights or SHIPPED / "levels.onnx", {"stages": recipes})
 
 
@@ -244,10 +246,12 @@ def ship_folds(work: Path, real: Path, init_weights: Path, recipe: dict[str, Any
     weights = calibrate_folds(work)
     last = {
         **level_folds.recipe(),
+        "localizer_sha256": Localizer.load().weights.sha256,
+        "generator": GENERATOR,
+        "initial_weights_sha256": file_sha256(init_weights),
         "seconds_of_training": save_curves(work / level_folds.ALL, f"levels-{len(STAGES) + 1}"),
     }
-    recipe |= {"last_stage": last, "localizer_sha256": Localizer.load().weights.sha256, "generator": GENERATOR}
-    ship(weights, work / level_folds.LOG_FILE, "levels", recipe)
+    ship(weights, work / level_folds.LOG_FILE, "levels", recipe | {"last_stage": last})
 
 
 def write_cases(
@@ -296,7 +300,7 @@ def ship(weights: Path, log: Path, name: str, recipe: dict[str, Any]) -> None:
     """
     SHIPPED.mkdir(exist_ok=True)
     shutil.copyfile(weights, SHIPPED / f"{name}.onnx")
-    shutil.copyfile(log, RECIPES / f"{name}.log")
+    shutil.copyfile(log, RECIPES / log.name)
     provenance = {
         "statement": RESEARCH_USE_ONLY,
         **recipe,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts import level_folds
 from scripts.localizer_stages import STAGES as LOCALIZER_STAGES
 from scripts.localizer_stages import real_files
 from scripts.make_weights import (
@@ -17,6 +18,8 @@ from scripts.make_weights import (
 )
 
 from cspine.core.errors import InputError
+from cspine.models.metadata import LevelsMetadata
+from cspine.models.weights import load_weights
 from cspine.phantom import PhantomSettings
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.settings import TrainerSettings
@@ -70,6 +73,26 @@ def test_training_stages_are_those_of_the_recipe(number: int) -> None:
     }
     assert stage.settings == {name: recipe["fit"][name] for name in stage.settings}
     assert set(recipe["fit"]) <= set(fit)
+
+
+def test_the_last_stage_is_that_of_the_recipe() -> None:
+    recorded, stage = _recipe("levels")["last_stage"], json.loads(json.dumps(level_folds.recipe()))
+
+    assert {name: recorded[name] for name in stage} == stage
+    assert LevelTrainSettings(**stage["fit"]).epochs == 5
+    assert {scan for fold in level_folds.FOLDS.values() for scan in fold} == set(level_folds.NECKS)
+    assert set(level_folds.SOURCES) == set(level_folds.NECKS)
+
+
+def test_shipped_weights_name_the_scans_that_they_have_learnt_from() -> None:
+    metadata = load_weights(LevelsMetadata, SHIPPED / "levels.onnx").metadata
+
+    assert metadata.synthetic_only
+    assert not metadata.phantom_only
+    for source in level_folds.SOURCES.values():
+        assert source in metadata.trained_on
+    for name in ("fullHead", "demo-archive", "Visible Human Project"):
+        assert name in (Path(__file__).parents[1] / "NOTICE").read_text("utf-8").split("levels.onnx")[1]
 
 
 def test_shipped_weights_lie_in_the_package() -> None:
