@@ -1,7 +1,8 @@
 """The embedded phantom study, and the embedded weights, loaded once."""
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from io import BytesIO
@@ -45,6 +46,17 @@ def predict_case(path: Path) -> CaseResult:
     """Return the result for the only study at a path."""
     (source,) = open_collection(path).studies
     return detector().predict_case(source)
+
+
+def as_suspicious(case_result: CaseResult, levels: Collection[str]) -> CaseResult:
+    """Return a result in which these vertebrae, and no others, are suspicious, whatever the weights say."""
+    vertebrae = [
+        vertebra.model_copy(
+            update={"operating_points_reached": ("rule-out", "triage") if vertebra.level in levels else ()}
+        )
+        for vertebra in case_result.findings.vertebrae
+    ]
+    return replace(case_result, findings=case_result.findings.model_copy(update={"vertebrae": tuple(vertebrae)}))
 
 
 def hostile(dataset: Dataset) -> None:

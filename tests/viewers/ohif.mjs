@@ -1,9 +1,10 @@
 // Drive OHIF as a reader would, by mouse, and print what the page shows as JSON.
 //
 // The only argument is JSON: url, chromium, out (folder of screenshots), size (of the window), study (UID), series (how
-// many the list must show), marks (SOPInstanceUID of the marked slice by vertebra), segments (by words of
-// the series' description: the labels to click, each with the SOPInstanceUIDs of the segment's slices) and timeout (ms of each step). What the page never shows stays null or is left out: the
-// test judges, this file does not.
+// many the list must show), marks (by vertebra: image, the slice's SOPInstanceUID, and pixel, column and row), segments
+// (by words of the series' description: the labels to click, each with the SOPInstanceUIDs of its slices) and timeout
+// (ms of each step). Expectations are waited for, not judged: what the page shows in the end is printed, and what it
+// never shows stays null or is left out.
 import { chromium, selectors } from "playwright-core";
 
 const settings = JSON.parse(process.argv[2]);
@@ -159,9 +160,14 @@ async function lookAtReport() {
     await row.click();
     const text = (await row.locator("..").innerText()).split(/\s*\n\s*/).join(" ");
     const vertebra = text.match(/C[1-7](?= vertebra)/)?.[0];
-    await until(async () => (await currentImage()).includes(settings.marks[vertebra] ?? "?"));
+    const mark = settings.marks[vertebra] ?? { image: "?", pixel: [0, 0] };
+    await until(async () => (await currentImage()).includes(mark.image));
     const image = await settledImage();
-    shown.report.measurements.push({ text, vertebra, image, ring: await until(ringPixel) });
+    await until(async () => {
+      const ring = await ringPixel(); // that of the slice before may stay for a while
+      return ring && Math.hypot(ring[0] - mark.pixel[0], ring[1] - mark.pixel[1]) < 1;
+    });
+    shown.report.measurements.push({ text, vertebra, image, ring: await ringPixel() });
     tell(`measurement of ${vertebra}`);
     await shoot(`measurement-${vertebra}`);
   }

@@ -22,7 +22,7 @@ from cspine.core.anatomy import COLORS, VERTEBRAE
 from cspine.reports.dicom.derived_series import SegmentationType
 from cspine.reports.dicom.objects import DicomOptions, write_dicom
 from tests.support.orthanc import needs_orthanc, running_orthanc
-from tests.support.phantom import predict_case, write_phantom
+from tests.support.phantom import as_suspicious, predict_case, write_phantom
 from tests.support.structured_reports import Statement, read_statements
 from tests.viewers.npm_packages import NODE, needs_node, node_folder, ohif_site
 from tests.viewers.ohif_server import running_ohif
@@ -51,6 +51,8 @@ SERIES = {
     "KO cspine suspicious slices": 1,
 }
 """What the list of series must name, with the number of images."""
+
+SUSPICIOUS = {"C1", "C2", "C3", "C6", "C7"}
 
 EVIDENCE_COLOR = "#FF3C00"
 
@@ -82,10 +84,11 @@ def test_ohif_shows_every_object(
     is_nightly, pytestconfig = request.node.get_closest_marker("nightly") is not None, request.config
     node, site = node_folder(pytestconfig), ohif_site(pytestconfig, release)
     study = write_phantom(tmp_path / "study", as_of_a_scanner)
-    written = write_dicom(predict_case(study), tmp_path / "dicom", DicomOptions(segmentation=encoding))
+    case_result = as_suspicious(predict_case(study), SUSPICIOUS)
+    written = write_dicom(case_result, tmp_path / "dicom", DicomOptions(segmentation=encoding))
     objects = {path.stem: pydicom.dcmread(path) for path in written}
     marked = {level: one for level, one in read_statements(objects["report"]).items() if one.image is not None}
-    assert len(marked) >= 3
+    assert set(marked) == SUSPICIOUS
     clicked = {"vertebrae": ["C2", "C6"]} | ({"evidence": [evidence_label("C2")]} if is_nightly else {})
     slices = {name: slices_of_segments(objects[name]) for name in clicked}
     (tmp_path / "orthanc").mkdir()
@@ -97,7 +100,7 @@ def test_ohif_shows_every_object(
                 "url": url,
                 "study": str(objects["report"].StudyInstanceUID),
                 "series": len(SERIES),
-                "marks": {level: one.image for level, one in marked.items()},
+                "marks": {level: {"image": one.image, "pixel": one.pixel} for level, one in marked.items()},
                 "segments": {
                     name: {label: sorted(slices[name][label]) for label in labels} for name, labels in clicked.items()
                 },
