@@ -43,7 +43,8 @@ def test_each_type_of_object_forms_a_new_series_of_the_study(
     series = {dataset.SeriesInstanceUID for dataset in written.values()}
     assert len(series) == 7
     assert {dataset.SeriesNumber for dataset in written.values()} == set(range(9701, 9708))
-    assert [written[name].InstanceNumber for name in ("report.dcm", "summary.dcm", "C1.dcm", "C7.dcm")] == [1, 1, 2, 8]
+    numbers = {f"{level}.dcm": number for number, level in enumerate(VERTEBRAE, start=2)}  # the summary is the first
+    assert all(written[name].InstanceNumber == numbers.get(name, 1) for name in written)
     assert len({dataset.SOPInstanceUID for dataset in written.values()}) == len(written)
     frames = {written[name].FrameOfReferenceUID for name in masks}
     assert frames == {source_images(case_result.compiled.series).first.FrameOfReferenceUID}

@@ -94,7 +94,7 @@ def test_what_was_rejected_does_not_come_back_under_its_uid(
     with suppress_pydicom_warnings():  # the phantom's name has one component
         (note,) = rejection_notes(context_of(changed, source), source, list(written.values()))
     note.save_as(tmp_path / "rejected.dcm", enforce_file_format=True)
-    for name in ("report.dcm", "C1.dcm"):  # the archive still has them
+    for name in ("report.dcm", "summary.dcm"):  # the archive still has them
         (tmp_path / name).write_bytes(Path(str(written[name].filename)).read_bytes())
 
     earlier = EarlierObjects.read([tmp_path], written["report.dcm"].StudyInstanceUID)
@@ -110,11 +110,11 @@ def test_objects_of_another_patient_were_filed_wrongly(
     changed: CaseResult, source: SourceImages, written: dict[str, Dataset]
 ) -> None:
     other = Dataset()
-    other.update(written["C1.dcm"])
+    other.update(written["summary.dcm"])
     other.PatientID = "another"
 
     with suppress_pydicom_warnings():
-        notes = rejection_notes(context_of(changed, source), source, [other, written["C2.dcm"]])
+        notes = rejection_notes(context_of(changed, source), source, [other, written["saliency.dcm"]])
 
     assert [note.ConceptNameCodeSequence[0].CodeValue for note in notes] == ["113037", "113038"]
     assert listed(notes[1]) == {other.SOPInstanceUID}
@@ -124,18 +124,18 @@ def test_objects_of_another_patient_were_filed_wrongly(
 
 def test_only_own_objects_of_the_study_are_superseded(written: dict[str, Dataset], tmp_path: Path) -> None:
     foreign, elsewhere = (
-        pydicom.dcmread(str(written["C1.dcm"].filename)),
-        pydicom.dcmread(str(written["C2.dcm"].filename)),
+        pydicom.dcmread(str(written["summary.dcm"].filename)),
+        pydicom.dcmread(str(written["saliency.dcm"].filename)),
     )
     foreign.Manufacturer, elsewhere.StudyInstanceUID = "somebody", "1.2.3"
     foreign.save_as(tmp_path / "foreign.dcm")
     elsewhere.save_as(tmp_path / "elsewhere.dcm")
-    (tmp_path / "damaged.dcm").write_bytes(Path(str(written["C1.dcm"].filename)).read_bytes()[:200])
+    (tmp_path / "damaged.dcm").write_bytes(Path(str(written["summary.dcm"].filename)).read_bytes()[:200])
     (tmp_path / "text.dcm").write_text("no DICOM")
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "one.dcm").write_bytes(Path(str(written["C6.dcm"].filename)).read_bytes())
+    (tmp_path / "deep" / "one.dcm").write_bytes(Path(str(written["report.dcm"].filename)).read_bytes())
 
-    earlier = EarlierObjects.read([tmp_path], written["C1.dcm"].StudyInstanceUID)
+    earlier = EarlierObjects.read([tmp_path], written["summary.dcm"].StudyInstanceUID)
 
-    assert [dataset.SOPInstanceUID for dataset in earlier.results] == [written["C6.dcm"].SOPInstanceUID]
+    assert [dataset.SOPInstanceUID for dataset in earlier.results] == [written["report.dcm"].SOPInstanceUID]
     assert earlier.rejected_uids == frozenset()
