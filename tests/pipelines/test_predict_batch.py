@@ -124,6 +124,20 @@ def test_a_study_with_new_files_is_predicted_again(tmp_path: Path) -> None:
     assert n_slices[1] == 99 > n_slices[0]
 
 
+def test_earlier_results_that_are_named_later_are_rejected_in_a_folder_that_was_complete(tmp_path: Path) -> None:
+    slices = write_series(tmp_path / "in", HU, spacing=(6.0, 3.0, 3.0), study="1.2.3.4", series="1.2.3.4.1")
+    late = slices[-1].rename(tmp_path / "late.dcm")
+    predict = ("predict", tmp_path / "in", "--dicom", "--out")
+    run(*predict, tmp_path / "before")
+    late.rename(slices[-1])
+    run(*predict, tmp_path / "after")
+    assert not list((tmp_path / "after" / "dicom").glob("rejected-*.dcm"))
+
+    run(*predict, tmp_path / "after", "--supersedes", tmp_path / "before")
+
+    assert len(list((tmp_path / "after" / "dicom").glob("rejected-*.dcm"))) == 1
+
+
 def test_a_study_whose_prediction_crashes_is_reported_and_tried_again(
     studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,10 +102,12 @@ class CaseFolder:
 
     @property
     def key(self) -> str:
-        """Hash of what the prediction depends on beside the weights: the study's files and how they are read."""
+        """Hash of what the outputs depend on beside the weights: the files, how they are read, earlier results."""
         parts: list[object] = [self.fingerprint.digest, self.settings.series_uid, self.settings.max_gap_mm]
         if (files := self.settings.segmentation_files) is not None:
             parts.append(files.fingerprint(self.source.study_instance_uid))
+        if self.settings.supersedes is not None:  # rejection notes are made while the results are written
+            parts.append(str(Path(self.settings.supersedes).resolve()))
         return digest(parts)
 
     def read(self) -> StudyResult | None:
