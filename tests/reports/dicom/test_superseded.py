@@ -14,7 +14,7 @@ from tests.support.dciodvfy import DCIODVFY, errors_of
 
 from cspine.classification.result import CaseResult
 from cspine.dicom.codec.header import suppress_pydicom_warnings
-from cspine.reports.dicom.objects import dicom_objects, write_dicom
+from cspine.reports.dicom.objects import DicomOptions, dicom_objects, write_dicom
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.source_images import SourceImages, source_images
 from cspine.reports.dicom.superseded import EarlierObjects, rejection_notes
@@ -98,11 +98,11 @@ def test_what_was_rejected_does_not_come_back_under_its_uid(
         (tmp_path / name).write_bytes(Path(str(written[name].filename)).read_bytes())
 
     earlier = EarlierObjects.read([tmp_path], written["report.dcm"].StudyInstanceUID)
-    context = earlier.current(context_of(case_result, source))
+    context = earlier.current(context_of(case_result, source), source)
 
     assert context.revision == 1
     assert context.uid("report") != context_of(case_result, source).uid("report")
-    assert earlier.current(context_of(changed, source)).revision == 0
+    assert earlier.current(context_of(changed, source), source).revision == 0
     assert earlier.superseded_by(context) == ()  # no rejected object is rejected twice
 
 
@@ -120,6 +120,24 @@ def test_objects_of_another_patient_were_filed_wrongly(
     assert listed(notes[1]) == {other.SOPInstanceUID}
     assert notes[1].PatientID == "another"
     assert len({note.SOPInstanceUID for note in notes}) == 2
+
+
+def test_a_corrected_patient_gets_objects_of_its_own_and_rejects_those_of_the_other(
+    case_result: CaseResult, source: SourceImages, written: dict[str, Dataset], tmp_path: Path
+) -> None:
+    for name in ("report.dcm", "summary.dcm"):
+        other = pydicom.dcmread(str(written[name].filename))
+        other.PatientID = "another"
+        other.save_as(tmp_path / name)
+
+    objects = dicom_objects(case_result, DicomOptions(supersedes=(tmp_path,)))
+
+    (note,) = [dataset for name, dataset in objects.items() if name.startswith("rejected-")]
+    assert note.ConceptNameCodeSequence[0].CodeValue == "113038"
+    assert listed(note) == {written["report.dcm"].SOPInstanceUID, written["summary.dcm"].SOPInstanceUID}
+    assert listed(note).isdisjoint(dataset.SOPInstanceUID for dataset in objects.values())
+    assert objects["report.dcm"].PatientID == source.first.PatientID
+    assert "PredecessorDocumentsSequence" not in objects["report.dcm"]
 
 
 def test_only_own_objects_of_the_study_are_superseded(written: dict[str, Dataset], tmp_path: Path) -> None:

@@ -88,10 +88,10 @@ def dicom_objects(case_result: CaseResult, options: DicomOptions = DicomOptions(
     source = source_images(case_result.series) if compiled is not None else study_images(case_result.series)
     earlier = EarlierObjects.read(options.supersedes, source.first.StudyInstanceUID)
     created_at = options.created_at or datetime.now().astimezone()
-    context = earlier.current(ReportContext.of(findings, source, created_at))
+    context = earlier.current(ReportContext.of(findings, source, created_at), source)
     superseded = earlier.superseded_by(context)
     with suppress_pydicom_warnings():
-        previous = previous_reports(superseded)
+        previous = previous_reports(source, superseded)
         objects: dict[str, Dataset | None] = {  # written first: a run that is interrupted has overwritten no report yet
             f"{REJECTION_PREFIX}{str(note.SOPInstanceUID)[-_REJECTION_DIGITS:]}.dcm": note
             for note in rejection_notes(context, source, superseded)

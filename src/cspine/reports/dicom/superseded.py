@@ -69,9 +69,13 @@ class EarlierObjects:
         kept = tuple(dataset for uid, dataset in results.items() if uid not in rejected)
         return cls(kept, frozenset(rejected))
 
-    def current(self, context: ReportContext) -> ReportContext:
-        """Return the context with the first revision whose report was not rejected."""
-        while context.series_attributes(REPORT)["sop_instance_uid"] in self.rejected_uids:
+    def current(self, context: ReportContext, source: SourceImages) -> ReportContext:
+        """Return the context with the first revision whose report was neither rejected nor filed for another patient.
+
+        Where the patient's ID was corrected since, the objects are those of another patient and need UIDs of their own.
+        """
+        taken = self.rejected_uids | {str(dataset.SOPInstanceUID) for dataset in _of_others(self.results, source)}
+        while context.series_attributes(REPORT)["sop_instance_uid"] in taken:
             context = replace(context, revision=context.revision + 1)
         return context
 
@@ -100,10 +104,10 @@ def rejection_notes(
     superseded : sequence of Dataset
         Headers of the objects to be rejected.
     """
-    patient_id = source.first.PatientID
-    superseded_objects = [dataset for dataset in superseded if dataset.get("PatientID") == patient_id]
-    misfiled_objects = [dataset for dataset in superseded if dataset.get("PatientID") != patient_id]
-    reasons = ((REJECTED_FOR_PATIENT_SAFETY, superseded_objects), (INCORRECT_WORKLIST_ENTRY, misfiled_objects))
+    reasons = (
+        (REJECTED_FOR_PATIENT_SAFETY, _of_patient(superseded, source)),
+        (INCORRECT_WORKLIST_ENTRY, _of_others(superseded, source)),
+    )
     return [
         _rejection_note(context, title, objects, number)
         for number, (title, objects) in enumerate(reasons, start=1)
@@ -111,9 +115,18 @@ def rejection_notes(
     ]
 
 
-def previous_reports(superseded: Sequence[Dataset]) -> list[Dataset]:
-    """Return the structured reports among superseded objects."""
-    return [dataset for dataset in superseded if dataset.get("SOPClassUID") == Comprehensive3DSRStorage]
+def previous_reports(source: SourceImages, superseded: Sequence[Dataset]) -> list[Dataset]:
+    """Return the structured reports of the slices' patient among superseded objects."""
+    own = _of_patient(superseded, source)
+    return [dataset for dataset in own if dataset.get("SOPClassUID") == Comprehensive3DSRStorage]
+
+
+def _of_patient(objects: Sequence[Dataset], source: SourceImages) -> list[Dataset]:
+    return [dataset for dataset in objects if dataset.get("PatientID") == source.first.PatientID]
+
+
+def _of_others(objects: Sequence[Dataset], source: SourceImages) -> list[Dataset]:
+    return [dataset for dataset in objects if dataset.get("PatientID") != source.first.PatientID]
 
 
 def _rejection_note(
