@@ -229,6 +229,15 @@ def test_dates_and_times_of_acr_nemas_form_are_converted() -> None:
     assert (values["PatientBirthDate"], values["StudyDate"], values["StudyTime"]) == ("19700102", "", "101530.5")
 
 
+def test_backslashes_of_elements_with_one_value_become_slashes() -> None:
+    original = Dataset()
+    original.PatientID, original.StudyDescription, original.PatientName = ["12", "3"], ["HEAD", "NECK"], "A^B\\C"
+
+    values = valid_values(original)
+
+    assert (values["PatientID"], values["StudyDescription"], values["PatientName"]) == ("12/3", "HEAD/NECK", "A^B/C")
+
+
 def test_missing_elements_get_defaults_that_are_mentioned(tmp_path: Path) -> None:
     def strip(dataset: Dataset) -> None:
         for keyword in ("SOPClassUID", "Modality", "FrameOfReferenceUID", "PatientName"):

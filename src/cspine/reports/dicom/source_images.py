@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Final
 
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import RE_VALID_UID, CTImageStorage
 
 from cspine.core.errors import DicomError
@@ -290,6 +291,8 @@ def _text(original: Dataset, keyword: str) -> str:
             return ""
     if isinstance(value, bytes):  # VR UN, because the value is longer than its own VR allows
         return value.decode("utf-8", errors="replace").rstrip("\0 ")
+    if isinstance(value, MultiValue):  # a backslash in an element of one value
+        return "\\".join(map(str, value))
     return "" if value is None else str(value)
 
 
