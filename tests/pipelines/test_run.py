@@ -61,6 +61,20 @@ def test_many_studies_lie_flat_and_a_second_run_replaces_the_first(tmp_path: Pat
     assert result["__mercure_notification"]["text"].splitlines()[0].startswith("1.2.3: Cervical spine CT not assess")
 
 
+def test_nothing_of_an_earlier_run_with_other_outputs_stays(tmp_path: Path) -> None:
+    thick(tmp_path / "in", "1.2.3")
+    folders = ("--in", tmp_path / "in", "--out", tmp_path / "out")
+    run(*folders, "--fhir", "--html")
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"fhir.json", "report.html"}
+    for name in ("my-report.html", "notes.txt"):
+        (tmp_path / "out" / name).write_text("of somebody else")
+
+    run(*folders)
+
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"report.dcm", "result.json", "my-report.html", "notes.txt"}
+
+
 def test_a_run_that_fails_says_why_and_leaves_no_earlier_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

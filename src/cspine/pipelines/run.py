@@ -14,7 +14,7 @@ from typing import Any, Final
 import cspine
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.errors import CspineError, InputError, OutputError, OutputTakenError
-from cspine.core.files import complete_files, output_errors, write_bytes, write_json
+from cspine.core.files import complete_files, output_errors, read_json, write_bytes, write_json
 from cspine.core.findings import Findings
 from cspine.core.not_assessable import FAILED, remedy_of
 from cspine.core.progress import Progress, silent
@@ -160,8 +160,18 @@ def _clear_output(folders: Folders) -> None:
             "empty folder"
         )
     with output_errors(folder / RESULT_FILE):
-        for path in (folder / RESULT_FILE, *objects):
+        for path in (folder / RESULT_FILE, *_listed_pages(folder), *objects):
             path.unlink(missing_ok=True)
+
+
+def _listed_pages(folder: Path) -> list[Path]:
+    """Return the files of other kinds than DICOM, such as ``fhir.json``, that an earlier ``result.json`` lists."""
+    try:
+        earlier = read_json(folder / RESULT_FILE)
+        names = {str(name) for study in earlier["studies"] for name in study["files"]}
+    except (InputError, LookupError, TypeError):  # none, or that of something else
+        return []
+    return [path for path in folder.glob("*") if path.name in names and path.name.endswith((FHIR_FILE, REPORT_FILE))]
 
 
 def _is_own_object(path: Path) -> bool:
