@@ -48,8 +48,9 @@ wheel: .venv/.dev
 
 # The container image, by podman, buildah or docker.
 ENGINE ?= podman
+VERSION ?= 0.2.0
 image:
-	$(ENGINE) build --file deploy/Containerfile --tag cspine:latest .
+	$(ENGINE) build --file deploy/Containerfile --build-arg VERSION=$(VERSION) --tag cspine:$(VERSION) --tag cspine:latest .
 
 # The study and the weights that come with cspine, made again from their seeds.
 embedded: .venv/.dev

@@ -88,7 +88,7 @@ def test_findings_have_probability_evidence_and_reasons_of_each_level(data: Path
         strengths = [each.strength for each in evidence]
         assert strengths == sorted(strengths, reverse=True)
     assert findings.weights.synthetic_only
-    assert any("from none of a patient" in warning for warning in findings.warnings)
+    assert any("from no patient" in warning for warning in findings.warnings)
 
 
 def test_report_shows_the_spine_and_the_most_suspicious_vertebra(data: Path, classifier: LevelClassifier) -> None:
@@ -97,7 +97,7 @@ def test_report_shows_the_spine_and_the_most_suspicious_vertebra(data: Path, cla
     assert html.count("<polygon ") >= 7
     assert html.count("data:image/png;base64,") >= 3  # its views, with the saliency over them
     assert "LPS" in html
-    assert "from none of a patient" in html
+    assert "from no patient" in html
 
 
 def test_compiled_and_direct_input_have_equal_probabilities(

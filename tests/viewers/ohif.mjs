@@ -173,14 +173,8 @@ async function lookAtReport() {
   }
 }
 
-async function lookAtSegmentation(words, slices) {
-  const labels = Object.keys(slices);
-  await openStudy();
-  await openSeries(words);
-  await hydrate("panelSegmentation-btn");
-  tell(`segmentation: ${words}`);
-  const rows = page.getByTestId("data-row");
-  await until(async () => (await rows.count()) >= labels.length);
+// The color is empty of a row that is drawn anew at this moment.
+async function listSegments(rows) {
   const segments = [];
   for (const row of await rows.all()) {
     const dot = row.locator("span.rounded-full").first();
@@ -189,6 +183,21 @@ async function lookAtSegmentation(words, slices) {
       color: await dot.evaluate((one) => getComputedStyle(one).backgroundColor),
     });
   }
+  return segments;
+}
+
+async function lookAtSegmentation(words, slices) {
+  const labels = Object.keys(slices);
+  await openStudy();
+  await openSeries(words);
+  await hydrate("panelSegmentation-btn");
+  tell(`segmentation: ${words}`);
+  const rows = page.getByTestId("data-row");
+  let segments = [];
+  await until(async () => {
+    segments = await listSegments(rows);
+    return segments.length >= labels.length && segments.every((one) => one.color);
+  });
   const found = (shown.segmentations[words] = { segments, jumps: {} });
   for (const label of labels) {
     await rows.filter({ hasText: label }).first().click();

@@ -72,7 +72,7 @@ def synthetic_data_warning(*identities: WeightsIdentity | None) -> tuple[str, ..
     if any(identity.phantom_only for identity in known):
         source = "were trained on phantoms only"
     elif any(identity.synthetic_only for identity in known):
-        source = "have learnt fractures from phantoms and from virtual fractures in real CT, from none of a patient"
+        source = "have learnt fractures from phantoms and from virtual fractures in real CT, from no patient"
     else:
         return ()
     return (f"the weights {source}: the numbers show that the software works, nothing clinical",)

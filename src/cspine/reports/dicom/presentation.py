@@ -109,10 +109,11 @@ def _presentation_state(
 
 
 def _ring(position: SlicePosition, stack: Stack) -> GraphicObject:
-    """Return the ring around a point: an ellipse in pixels where these are not square."""
+    """Return the ring around a point: an ellipse where pixels are not square, its major axis first (C.10.5)."""
     x, y = _pixel(position)
     across, down = _radii(stack)
-    data = np.array([[x - across, y], [x + across, y], [x, y - down], [x, y + down]])
+    axes = [[x - across, y], [x + across, y]], [[x, y - down], [x, y + down]]
+    data = np.array([*axes[0], *axes[1]] if across >= down else [*axes[1], *axes[0]])
     return GraphicObject(GraphicTypeValues.ELLIPSE, data, units=AnnotationUnitsValues.PIXEL)
 
 

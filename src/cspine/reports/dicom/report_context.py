@@ -107,9 +107,9 @@ class ReportContext:
             "specific_character_set": UTF_8,
         }
 
-    def set_dimension_uid(self, dataset: Dataset, series: DerivedSeries) -> None:
+    def set_dimension_uid(self, dataset: Dataset, series: DerivedSeries, *, variant: str = "") -> None:
         """Give the dimensions of a multi-frame object a derived UID in place of highdicom's random one."""
-        uid = self.uid(series.name, "dimensions")
+        uid = self.uid(series.name, variant, "dimensions")
         for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
             for item in dataset.get(keyword) or ():
                 item.DimensionOrganizationUID = uid

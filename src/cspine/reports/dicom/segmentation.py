@@ -60,7 +60,7 @@ def segment_vertebrae(
     )
     if not is_binary:
         _describe_background_last(segmentation)
-    context.set_dimension_uid(segmentation, derived_series.VERTEBRAE)
+    context.set_dimension_uid(segmentation, derived_series.VERTEBRAE, variant=encoding)
     return segmentation
 
 
