@@ -1,13 +1,13 @@
 """Compare two evaluations of `scripts.evaluate_shifted` on the same studies: of new weights and of those before.
 
 Run: ``python -m scripts.compare_shifted --before DIR --after DIR --out DIR`` with the run folders of both. Tables go to
-standard output and ``OUT/tables``: AUC and operating points of both, and false alarms by mimic of the new weights.
+standard output and ``OUT/tables``: AUC and operating points of both.
 """
 
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from benchmarks.tables import save_table
 
@@ -16,10 +16,8 @@ from cspine.core.files import read_json
 from cspine.datasets.lesion_reference import HIT_DISTANCE_MM
 from cspine.evaluation.cases import LEVELS
 from cspine.metrics.bootstrap import Interval
-from cspine.reports.evaluation.sections import NOT_AVAILABLE, Table, format_interval
-from scripts.evaluate_shifted import CLEAR_OR_OBVIOUS, TRIAGE
-
-RESULT_FILE: Final = "shifted.json"
+from cspine.reports.evaluation.sections import Table, format_interval
+from scripts.evaluate_shifted import CLEAR_OR_OBVIOUS, RESULT_FILE, TRIAGE
 
 Evaluation = Mapping[str, Any]
 
@@ -32,7 +30,6 @@ def main() -> None:
     options = parser.parse_args()
     before, after = (read_json(folder / RESULT_FILE) for folder in (options.before, options.after))
     save_table(options.out, "shifted-weights", weights_table(before, after))
-    save_table(options.out, "shifted-mimics", mimic_table(after))
 
 
 def weights_table(before: Evaluation, after: Evaluation) -> Table:
@@ -53,22 +50,6 @@ def weights_table(before: Evaluation, after: Evaluation) -> Table:
     columns = [_measures(each) for each in (before, after)]
     rows = tuple((name, *(column[name] for column in columns)) for name in columns[0])
     return Table(("measure", "0.2", "shipped"), rows)
-
-
-def mimic_table(result: Evaluation) -> Table:
-    """Return the false alarms at intact vertebrae with and without each mimic, the most frequent alarms first."""
-    rows = sorted(result["evaluation"]["models"][0]["mimics"], key=lambda row: -row["false_alarms_with"]["value"])
-    return Table(
-        ("mimic", "intact with it", "false alarms", "intact without it", "false alarms", "at the mimic"),
-        tuple(
-            (
-                row["mimic"], str(row["n_with"]), _interval(row["false_alarms_with"]),
-                str(row["n_without"]), _interval(row["false_alarms_without"]),
-                f"{row['n_at_mimic']} of {row['n_located']}" if row["n_located"] else NOT_AVAILABLE,
-            )
-            for row in rows
-        ),
-    )  # fmt: skip
 
 
 def _measures(result: Evaluation) -> dict[str, str]:

@@ -49,6 +49,7 @@ from cspine.metrics.bootstrap import N_RESAMPLES, Interval, proportion_interval
 from cspine.metrics.stratified_auc import stratified_auc
 from cspine.phantom import DOMAINS
 from cspine.phantom.scanner.dicom import Identity
+from cspine.reports.evaluation.location_sections import mimic_table
 from cspine.reports.evaluation.sections import Table, format_interval
 from cspine.spine.spine_map import coverage_of
 from cspine.training.levels.phantom_dataset import write_phantom_dataset
@@ -56,6 +57,7 @@ from cspine.training.levels.phantom_dataset import write_phantom_dataset
 STUDIES, SEED = 300, 9091
 CLEAR_OR_OBVIOUS: Final = " or ".join(VISIBILITY_GRADES[2:])
 TRIAGE: Final = "triage"
+RESULT_FILE: Final = "shifted.json"
 
 BLANKED, SLICES_ALONE = "vertebrae blanked out", "number of slices alone"
 """Names of the control models."""
@@ -88,7 +90,7 @@ def main() -> None:
     result = evaluate(reference, [predictions, *controls], settings, progress=print_progress)
     vertebrae = evaluate_vertebrae(store, studies)
     numbers = {"vertebrae": asdict(vertebrae), "evaluation": result.to_json()}
-    write_json(options.work / "shifted.json", plain_json(numbers))
+    write_json(options.work / RESULT_FILE, plain_json(numbers))
     for name, table in tables(result, vertebrae).items():
         save_table(options.work, name, table)
 
@@ -240,6 +242,7 @@ def tables(result: EvaluationResult, vertebrae: VertebraResult) -> dict[str, Tab
         "shifted-subgroups": _subgroup_table(result, model),
         "shifted-froc": Table(("false positives per study", "sensitivity, correctly localized"), froc),
         "shifted-shortcuts": _shortcut_table(result),
+        "shifted-mimics": mimic_table(model.mimics),
     }
 
 

@@ -30,9 +30,8 @@ from cspine.insertion.settings import FORMAT, InsertionSettings
 from cspine.insertion.study import Kind, render_virtual_study
 from cspine.localization.compiler import Compiler
 from cspine.localization.localizer import Localizer
-from cspine.localization.scan import Scan
+from cspine.localization.scan import crop_about
 from cspine.phantom.study import PhantomStudy
-from cspine.spine.boxes import box_corners
 from cspine.spine.spine_map import SpineMap
 from cspine.training.levels.rendered_study import RenderedStudy, finish
 
@@ -178,7 +177,7 @@ def _prepare_scan(run: TextureRun, name: str) -> None:
     except (InputError, NotAssessableError) as error:
         views.write_refusal(str(error))
         return
-    part = _crop(volume, spine)
+    part = volume if volume.array.size <= _MAX_VOXELS else crop_about(volume, spine, _MARGIN_MM)
     pending = views.pending()
     variants = {variant.name: variant.variant for variant in VARIANTS}
     for kind, which in pending:
@@ -191,16 +190,6 @@ def _prepare_scan(run: TextureRun, name: str) -> None:
         for kind, copy in virtual:
             _write_virtual(views, scan, kind, int(copy))
     finish(views.dataset)
-
-
-def _crop(volume: highdicom.Volume, spine: SpineMap) -> highdicom.Volume:
-    """Return the part of a large scan about its vertebrae, which is all that their views show."""
-    if volume.array.size <= _MAX_VOXELS:
-        return volume
-    corners = [each.frame_lps[:3, :3] @ box_corners(*each.box_mm) + each.frame_lps[:3, 3:] for each in spine.vertebrae]
-    points = np.hstack(corners)
-    part = Scan.of(volume).crop(points.min(axis=1) - _MARGIN_MM, points.max(axis=1) + _MARGIN_MM)
-    return highdicom.Volume(np.ascontiguousarray(part.hu), part.affine_lps, "PATIENT")
 
 
 def _write_variant(views: ScanViews, name: str, volume: highdicom.Volume | None) -> None:

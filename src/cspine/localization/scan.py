@@ -13,6 +13,7 @@ from cspine.localization.block_means import block_means
 from cspine.localization.coarse import CoarseVolume, coarse_affine
 from cspine.spine.boxes import box_corners, require_plausible_size
 from cspine.spine.interpolation import interpolate_axis
+from cspine.spine.spine_map import SpineMap
 
 if TYPE_CHECKING:
     import highdicom
@@ -167,3 +168,28 @@ def _resample(values: Floats32, to_index: Floats, shape: tuple[int, int, int]) -
         positions = linear[source, target] * np.arange(shape[target]) + to_index[source, 3]
         values = interpolate_axis(values, source, positions)
     return np.ascontiguousarray(values.transpose(sources))
+
+
+def crop_about(volume: "highdicom.Volume", spine: SpineMap, margin_mm: float) -> "highdicom.Volume":
+    """Return the part of a volume about its vertebrae.
+
+    Parameters
+    ----------
+    volume : highdicom.Volume
+        HU, (k, j, i).
+    spine : SpineMap
+        Its vertebrae, at least one.
+    margin_mm : float
+        Distance that is kept beyond the box of the vertebrae's boxes along LPS x, y and z.
+
+    Raises
+    ------
+    NotAssessableError
+        As by `Scan.of`.
+    """
+    import highdicom  # noqa: PLC0415 - slow, and not needed where scans are localized
+
+    corners = [each.frame_lps[:3, :3] @ box_corners(*each.box_mm) + each.frame_lps[:3, 3:] for each in spine.vertebrae]
+    points = np.hstack(corners)
+    part = Scan.of(volume).crop(points.min(axis=1) - margin_mm, points.max(axis=1) + margin_mm)
+    return highdicom.Volume(np.ascontiguousarray(part.hu), part.affine_lps, "PATIENT")

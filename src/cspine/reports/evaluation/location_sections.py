@@ -1,6 +1,6 @@
 """Sections of an evaluation on places: lesion localization, confusion of levels, false alarms by mimic; model names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from cspine.core.anatomy import VERTEBRAE
 from cspine.evaluation.evaluate import EvaluationResult, ModelResult
 from cspine.evaluation.localization import LesionLocalization
-from cspine.evaluation.mimics import MIMIC_DISTANCE_MM
+from cspine.evaluation.mimics import MIMIC_DISTANCE_MM, MimicFalseAlarms
 from cspine.reports.evaluation.sections import NOT_AVAILABLE, Section, Table, format_interval
 
 LESION_LOCALIZATION: Final = "Lesion localization (FROC)"
@@ -76,21 +76,9 @@ def level_confusion(result: EvaluationResult) -> Iterable[Section]:
 
 def false_alarms_by_mimic(result: EvaluationResult) -> Iterable[Section]:
     """Yield the false alarms at vertebrae with and without each mimic, of each model; nothing where none are known."""
-    header = ("mimic", "intact with it", "false alarms", "intact without it", "false alarms", "at the mimic")
     for model in result.models:
         if not model.mimics:
             continue
-        rows = tuple(
-            (
-                row.mimic,
-                f"{row.n_with:,}",
-                format_interval(row.false_alarms_with),
-                f"{row.n_without:,}",
-                format_interval(row.false_alarms_without),
-                f"{row.n_at_mimic} of {row.n_located}" if row.n_located else NOT_AVAILABLE,
-            )
-            for row in sorted(model.mimics, key=lambda row: -row.false_alarms_with.value)
-        )
         text = (
             "Fraction of the answered intact vertebrae at or above the threshold of the operating point "
             f"{model.operating_points.points[-1].name}, with a finding that mimics a fracture, and without it at the "
@@ -99,7 +87,24 @@ def false_alarms_by_mimic(result: EvaluationResult) -> Iterable[Section]:
             "mark where the place of the mimic is known. A vertebra is a few times as wide, so that some marks lie so "
             "close by coincidence.",
         )
-        yield Section(f"{FALSE_ALARMS_BY_MIMIC}{model_suffix(result, model)}", text, Table(header, rows))
+        yield Section(f"{FALSE_ALARMS_BY_MIMIC}{model_suffix(result, model)}", text, mimic_table(model.mimics))
+
+
+def mimic_table(mimics: Sequence[MimicFalseAlarms]) -> Table:
+    """Return the false alarms at vertebrae with and without each mimic, the most frequent alarms first."""
+    rows = (
+        (
+            row.mimic,
+            f"{row.n_with:,}",
+            format_interval(row.false_alarms_with),
+            f"{row.n_without:,}",
+            format_interval(row.false_alarms_without),
+            f"{row.n_at_mimic} of {row.n_located}" if row.n_located else NOT_AVAILABLE,
+        )
+        for row in sorted(mimics, key=lambda row: -row.false_alarms_with.value)
+    )
+    header = ("mimic", "intact with it", "false alarms", "intact without it", "false alarms", "at the mimic")
+    return Table(header, tuple(rows))
 
 
 def model_prefix(result: EvaluationResult, model: ModelResult, separator: str = ", ") -> str:

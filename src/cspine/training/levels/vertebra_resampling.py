@@ -59,10 +59,8 @@ def resample_vertebrae(
         A level that no case has is absent; one that is fractured in no case, or in all, is so in these.
     """
     rng = np.random.default_rng([seed, count])
-    if not auxiliary_fraction:
-        holders = _holders([*cases, *auxiliary])
-        return [_resampled_case((holders, holders), 0.0, number, rng) for number in range(count)]
-    sources = _holders(cases), _holders(auxiliary)
+    own, others = (cases, auxiliary) if auxiliary_fraction else ([*cases, *auxiliary], ())
+    sources = _holders(own), _holders(others)
     return [_resampled_case(sources, auxiliary_fraction, number, rng) for number in range(count)]
 
 

@@ -26,7 +26,7 @@ from cspine.insertion.scan import IntactScan
 from cspine.insertion.settings import FORMAT, InsertionSettings
 from cspine.insertion.study import Kind, render_virtual_study
 from cspine.localization.compiler import Compiler, VolumeLocalizer
-from cspine.phantom.geometry.points import enclosing_box
+from cspine.localization.scan import crop_about
 from cspine.spine.spine_map import SpineMap
 from cspine.training.levels.acquisition import Acquisition
 from cspine.training.levels.rendered_study import RenderedStudy, finish
@@ -197,7 +197,7 @@ def _prepare(source: VirtualSource, localizer: VolumeLocalizer) -> tuple[IntactS
     """Return a scan about its vertebrae, and these."""
     volume = load_volume(source.path)
     spine = localizer(volume)
-    return IntactScan.of(_crop(volume, spine), spine), spine
+    return IntactScan.of(crop_about(volume, spine, _MARGIN_MM), spine), spine
 
 
 def _write(task: _Task) -> None:
@@ -217,24 +217,6 @@ def _write(task: _Task) -> None:
         jittered = JitteredLocalizer(spine, localizer.sha256, localizer.identity, (*own_seed, _JITTER_STREAM))
         rendered = RenderedStudy(task.uid(copy, kind), task.patient, study, acquired)
         rendered.write(task.dataset, replace(task.compiler, localizer=jittered))
-
-
-def _crop(volume: highdicom.Volume, spine: SpineMap) -> highdicom.Volume:
-    """Return the part of a scan about its vertebrae."""
-    boxes: list[Floats] = []
-    for vertebra in spine.vertebrae:
-        corners = np.array(np.meshgrid(*vertebra.box_mm.T)).reshape(3, -1)
-        lps = vertebra.frame_lps[:3, :3] @ corners + vertebra.frame_lps[:3, 3:]
-        boxes.append(np.array([lps.min(axis=1) - _MARGIN_MM, lps.max(axis=1) + _MARGIN_MM]))
-    low, high = enclosing_box(boxes)
-    corners = np.array(np.meshgrid(*np.stack([low, high]).T)).reshape(3, -1)
-    index = (volume.inverse_affine @ np.vstack([corners, np.ones(corners.shape[1])]))[:3]
-    first = np.clip(np.floor(index.min(axis=1)), 0, None).astype(int)
-    last = np.minimum(np.ceil(index.max(axis=1)).astype(int) + 1, volume.spatial_shape)
-    affine = np.array(volume.affine)
-    affine[:3, 3] += affine[:3, :3] @ first
-    part = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-    return highdicom.Volume(np.ascontiguousarray(volume.array[part]), affine, "PATIENT")
 
 
 def _rotation(vector_rad: Floats) -> Floats:
