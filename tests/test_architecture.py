@@ -14,7 +14,7 @@ SOURCE = Path(cspine.__file__).parent
 
 ROOMS = [
     "core", "dicom", "spine", "views", "phantom", "insertion", "metrics", "datasets", "deidentify", "models",
-    "localization", "classification", "plots", "training", "evaluation", "experiments", "reports", "pipelines", "cli",
+    "localization", "classification", "plots", "training", "evaluation", "experiments", "reports", "pipelines", "server", "cli",
     "__main__",
 ]  # fmt: skip
 """From bottom to top: a room imports those before it, and no other."""
@@ -28,7 +28,12 @@ ONLY_IN = {
     "matplotlib": {"plots"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "jinja2": {"reports"},
+    "jinja2": {"reports", "server"},
+    "alembic": {"server"},
+    "fastapi": {"server"},
+    "pynetdicom": {"server"},
+    "sqlalchemy": {"server"},
+    "uvicorn": {"server"},
     "fhir": {"reports"},
     "dicomanonymizer": {"deidentify"},
 }

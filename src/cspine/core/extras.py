@@ -11,6 +11,11 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "train": ("torch", "monai", "lightning_fabric", "onnx", "onnxscript", "lightning_utilities"),
     "fhir": ("fhir",),
     "deidentify": ("dicomanonymizer",),
+    "serve": (
+        "alembic", "dicomweb_client", "fastapi", "prometheus_client", "pynetdicom", "python_multipart",
+        "requests", "sqlalchemy", "starlette", "uvicorn",
+    ),
+    "postgresql": ("pg8000",),
 }
 """Name of an extra to the top-level modules that only it brings."""
 

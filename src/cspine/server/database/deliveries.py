@@ -1,0 +1,119 @@
+"""Deliveries: a queue for each destination, in which a result stands once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import and_, or_, select
+from sqlalchemy.orm import Session
+
+from cspine.server.database.studies import CLOCK_TOLERANCE
+from cspine.server.database.tables import Delivery, DeliveryState, Job, JobState
+from cspine.server.settings import DestinationSettings
+
+MAX_BACKOFF_S: Final = 3600.0
+
+_MAX_ERROR: Final = 500
+
+
+def create_deliveries(
+    session: Session, job: Job, destinations: Sequence[DestinationSettings], *, now: datetime
+) -> list[Delivery]:
+    """Put the result of a job into the queues of the destinations that want it."""
+    deliveries = [
+        Delivery(job=job, destination=each.name, created_at=now, not_before=now)
+        for each in destinations
+        if wants(each, job)
+    ]
+    session.add_all(deliveries)
+    return deliveries
+
+
+def wants(destination: DestinationSettings, job: Job) -> bool:
+    """Return whether a destination gets the result of a job."""
+    if destination.send == "suspicious":
+        return job.is_suspicious
+    return destination.send == "all" or job.state == JobState.DONE
+
+
+def claim_delivery(session: Session, destination: str, *, lease_s: float, now: datetime) -> Delivery | None:
+    """Return the next delivery of a destination with a new lease; None where nothing is due.
+
+    A delivery whose sender was killed is taken over after its lease, and sent again: its objects have the same UIDs, so
+    that the destination holds them once.
+    """
+    is_due = or_(Delivery.not_before <= now, Delivery.not_before > now + timedelta(days=1))
+    is_waiting = and_(Delivery.state == DeliveryState.WAITING, is_due)
+    horizon = now + timedelta(seconds=lease_s) + CLOCK_TOLERANCE
+    is_abandoned = and_(
+        Delivery.state == DeliveryState.SENDING, or_(Delivery.lease_until < now, Delivery.lease_until > horizon)
+    )
+    query = (
+        select(Delivery)
+        .where(Delivery.destination == destination, or_(is_waiting, is_abandoned))
+        .order_by(Delivery.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    delivery = session.scalar(query)
+    if delivery is not None:
+        delivery.state = DeliveryState.SENDING
+        delivery.attempts += 1
+        delivery.lease_token = secrets.token_hex(16)
+        delivery.lease_until = now + timedelta(seconds=lease_s)
+        session.flush()
+    return delivery
+
+
+def finish_delivery(session: Session, delivery_id: int, token: str, *, now: datetime) -> bool:
+    """Record that a delivery has arrived; return False where its lease is another's."""
+    delivery = _leased(session, delivery_id, token)
+    if delivery is None:
+        return False
+    delivery.state, delivery.sent_at, delivery.error = DeliveryState.SENT, now, ""
+    delivery.lease_token, delivery.lease_until = "", None
+    return True
+
+
+def postpone_delivery(
+    session: Session,
+    delivery_id: int,
+    token: str,
+    error: str,
+    destination: DestinationSettings,
+    *,
+    now: datetime,
+    is_permanent: bool = False,
+) -> bool:
+    """Let a delivery that failed wait for its next attempt; give it up after the last. Return whether it waits."""
+    delivery = _leased(session, delivery_id, token)
+    if delivery is None:
+        return False
+    delivery.error = error[:_MAX_ERROR]
+    delivery.lease_token, delivery.lease_until = "", None
+    if is_permanent or delivery.attempts >= destination.max_attempts:
+        delivery.state = DeliveryState.FAILED
+        return False
+    wait_s = min(destination.backoff_s * 2 ** min(delivery.attempts - 1, 30), MAX_BACKOFF_S)
+    wait_s *= 0.75 + secrets.randbelow(500) / 1000.0  # deliveries that failed together do not come back together
+    delivery.state, delivery.not_before = DeliveryState.WAITING, now + timedelta(seconds=wait_s)
+    return True
+
+
+def retry_delivery(session: Session, delivery_id: int, *, now: datetime) -> bool:
+    """Put a delivery that was given up back into its queue; return False where it was not."""
+    delivery = session.get(Delivery, delivery_id, with_for_update=True)
+    if delivery is None or delivery.state != DeliveryState.FAILED:
+        return False
+    delivery.state, delivery.attempts, delivery.not_before = DeliveryState.WAITING, 0, now
+    return True
+
+
+def _leased(session: Session, delivery_id: int, token: str) -> Delivery | None:
+    query = select(Delivery).where(
+        Delivery.id == delivery_id, Delivery.lease_token == token, Delivery.state == DeliveryState.SENDING
+    )
+    return session.scalar(query.with_for_update())

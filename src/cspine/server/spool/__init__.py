@@ -1,0 +1,1 @@
+"""The spool: a folder of received objects, of the input of jobs, and of results."""
