@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
 from typing import Final, Literal, get_args
 
 import numpy as np
-from pydicom.sr.codedict import codes
 
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
 from cspine.core.errors import LabelError
@@ -61,17 +61,25 @@ _OTHER_STRUCTURE: Final = re.compile(
 )
 """Parts of the body that are named after a vertebra, and are none."""
 
-_SNOMED: Final = {
-    getattr(codes.SCT, f"{level}Vertebra").value: level
-    for level in ALL_LEVELS
-    if f"{level}Vertebra" in codes.SCT.dir(f"{level}Vertebra")
-}
-"""SNOMED CT codes of context group 7603 of DICOM."""
-
-
-_GENERIC_TYPES: Final = frozenset({codes.SCT.Vertebra.value, codes.SCT.Bone.value})
 _GENERIC_NAMES: Final = frozenset({"vertebra", "bone", "bone structure"})
 """Types of segments that say which structure it is by their region only."""
+
+
+@cache
+def _snomed_levels() -> dict[str, str]:
+    """Return the levels by the SNOMED CT codes of context group 7603 of DICOM; pydicom takes 0.1 s to look them up."""
+    from pydicom.sr.codedict import codes  # noqa: PLC0415 - it loads slowly
+
+    names = {f"{level}Vertebra": level for level in ALL_LEVELS}
+    return {getattr(codes.SCT, name).value: level for name, level in names.items() if name in codes.SCT.dir(name)}
+
+
+@cache
+def _snomed_generic() -> frozenset[str]:
+    """Return the types of segments that say which structure it is by their region only."""
+    from pydicom.sr.codedict import codes  # noqa: PLC0415 - it loads slowly
+
+    return frozenset({codes.SCT.Vertebra.value, codes.SCT.Bone.value})
 
 
 def level_of_text(text: str) -> str | None:
@@ -95,7 +103,8 @@ def level_of_segment(segment: Segment) -> str | None:
     for concept in segment.types:
         if level := _level_of_concept(concept):
             return level
-    if any(concept.value in _GENERIC_TYPES or concept.meaning.lower() in _GENERIC_NAMES for concept in segment.types):
+    generic = _snomed_generic()
+    if any(concept.value in generic or concept.meaning.lower() in _GENERIC_NAMES for concept in segment.types):
         for concept in segment.regions:
             if level := _level_of_concept(concept):
                 return level
@@ -103,7 +112,7 @@ def level_of_segment(segment: Segment) -> str | None:
 
 
 def _level_of_concept(concept: Concept) -> str | None:
-    level = _SNOMED.get(concept.value) if concept.scheme == "SCT" else None
+    level = _snomed_levels().get(concept.value) if concept.scheme == "SCT" else None
     return level or level_of_text(concept.meaning)
 
 
