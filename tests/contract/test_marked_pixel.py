@@ -20,6 +20,7 @@ from tests.support.dciodvfy import DCIODVFY, errors_of
 from tests.support.dicom import make_hu, write_enhanced, write_series
 from tests.support.structured_reports import read_statements
 
+from cspine.classification.result import CaseResult
 from cspine.classification.saliency import slice_position
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.findings import (
@@ -104,7 +105,7 @@ def written_objects(ct: Path, point: npt.NDArray[np.float64], out: Path) -> dict
     """Write the objects that mark something, and return them as another program reads them."""
     series = select_series(discover(ct).studies[0]).selected
     source = source_images(series)
-    context = ReportContext.of(findings_at(series, point), source, datetime.now(UTC))
+    context = ReportContext.of(CaseResult(findings_at(series, point), None, None, series), source, datetime.now(UTC))
     out.mkdir()
     with suppress_pydicom_warnings():  # de-identified names have one component
         (state,) = presentation_states(context, source, series.stack)

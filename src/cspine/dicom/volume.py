@@ -17,7 +17,7 @@ from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import MAX_STRAIGHT_TILT_DEG
 from cspine.dicom.grid import Grid
 from cspine.dicom.hounsfield import AIR_HU, HOUNSFIELD_RESCALE_TYPES, MAX_AIR_HU
-from cspine.dicom.read_planes import read_planes
+from cspine.dicom.read_planes import DecodedPlanes, read_planes
 from cspine.dicom.series import Series
 
 
@@ -39,6 +39,8 @@ class Provenance:
         One sentence for each resampling, removed duplicate or doubtful assumption.
     bridged_planes : tuple of int
         Indices of the volume's planes that were interpolated across missing slices, rising.
+    pixel_digest : str
+        Hash of the decoded slices, in order: the same for the same values in HU, whatever the transfer syntax.
     """
 
     study_instance_uid: str
@@ -48,6 +50,7 @@ class Provenance:
     bytes_read: int
     repairs: tuple[str, ...]
     bridged_planes: tuple[int, ...] = ()
+    pixel_digest: str = ""
 
 
 class Volume(highdicom.Volume):
@@ -108,7 +111,8 @@ def read_volume(
     checked = check_attenuation([series.headers[index] for index in series.stack.order], cache)
     headers = checked.headers
     keep = (_as_slices(slices, step), _as_slice(rows, step), slice(None, None, step))
-    array = read_planes(headers, grid, keep, progress, cache)
+    planes = read_planes(headers, grid, keep, progress, cache)
+    array = planes.hu
     if not array.size:
         raise GeometryError(f"{headers[0].file.name}: the requested ranges of slices and rows are empty; widen them")
     affine = _crop_affine(grid.affine_lps, keep, grid.shape)
@@ -121,7 +125,7 @@ def read_volume(
         *_describe_jumps(array),
     ]
     bridged = np.flatnonzero(grid.is_bridged[keep[0]]).tolist()
-    volume = _make_volume(array, affine, series, sources, repairs=repairs, bridged_planes=bridged)
+    volume = _make_volume(planes, affine, series, sources, repairs=repairs, bridged_planes=bridged)
     if checked.repairs:
         corrected = dict(zip(series.stack.order.tolist(), headers, strict=True))
         volume.series = replace(
@@ -131,7 +135,7 @@ def read_volume(
 
 
 def _make_volume(
-    array: HounsfieldUnits,
+    planes: DecodedPlanes,
     affine: Floats,
     series: Series,
     sources: list[SliceHeader],
@@ -140,7 +144,7 @@ def _make_volume(
     bridged_planes: Iterable[int],
 ) -> Volume:
     frame_of_reference = series.headers[0].frame_of_reference_uid
-    volume = Volume(array, affine, "PATIENT", frame_of_reference_uid=frame_of_reference)
+    volume = Volume(planes.hu, affine, "PATIENT", frame_of_reference_uid=frame_of_reference)
     volume.series = series
     volume.provenance = Provenance(
         study_instance_uid=series.study_instance_uid,
@@ -150,6 +154,7 @@ def _make_volume(
         bytes_read=sum(file.size for file in {header.file for header in sources}),
         repairs=tuple(repairs),
         bridged_planes=tuple(bridged_planes),
+        pixel_digest=planes.digest,
     )
     return volume
 

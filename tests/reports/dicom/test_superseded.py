@@ -33,7 +33,7 @@ def source(case_result: CaseResult) -> SourceImages:
 
 
 def context_of(case_result: CaseResult, source: SourceImages) -> ReportContext:
-    return ReportContext.of(case_result.findings, source, datetime.now(UTC))
+    return ReportContext.of(case_result, source, datetime.now(UTC))
 
 
 def content(dataset: Dataset) -> bytes:

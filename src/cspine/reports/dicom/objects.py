@@ -82,13 +82,13 @@ def dicom_objects(case_result: CaseResult, options: DicomOptions = DicomOptions(
     DicomError
         The study has no DICOM images to which objects can refer.
     """
-    compiled, findings = case_result.compiled, case_result.findings
+    compiled = case_result.compiled
     if case_result.series is None:
         raise DicomError("no header of the study can be read, so that no DICOM object can name its patient")
     source = source_images(case_result.series) if compiled is not None else study_images(case_result.series)
     earlier = EarlierObjects.read(options.supersedes, source.first.StudyInstanceUID)
     created_at = options.created_at or datetime.now().astimezone()
-    context = earlier.current(ReportContext.of(findings, source, created_at), source)
+    context = earlier.current(ReportContext.of(case_result, source, created_at), source)
     superseded = earlier.superseded_by(context)
     with suppress_pydicom_warnings():
         previous = previous_reports(source, superseded)

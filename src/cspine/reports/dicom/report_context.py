@@ -11,13 +11,14 @@ from highdicom.sr import AlgorithmIdentification, DeviceObserverIdentifyingAttri
 from highdicom.sr.coding import CodedConcept
 from pydicom import Dataset
 
+from cspine.classification.result import CaseResult
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.core.findings import Findings
 from cspine.core.identifiers import derived_uid
-from cspine.core.settings import digest
 from cspine.reports.dicom.codes import ARTIFICIAL_INTELLIGENCE
 from cspine.reports.dicom.derived_series import DerivedSeries
 from cspine.reports.dicom.source_images import UTF_8, SourceImages
+from cspine.reports.result_digest import pixel_digest, result_digest, slice_names
 
 MANUFACTURER: Final = "cspine"
 MODEL_NAME: Final = "cspine"
@@ -38,7 +39,9 @@ class ReportContext:
     created_at : datetime
         Content and series date and time of all objects of the study.
     images : tuple of str
-        The slices that were read, each as its SOPInstanceUID and frame.
+        The slices that were read, as of `cspine.reports.result_digest.slice_names`.
+    pixels : str
+        Hash of their decoded pixels, as of `cspine.reports.result_digest.pixel_digest`.
     revision : int
         Raised where the objects of the same input, weights and settings were rejected before, since a rejected object
         does not come back under its UID.
@@ -47,30 +50,18 @@ class ReportContext:
     findings: Findings
     created_at: datetime
     images: tuple[str, ...] = field(default=(), repr=False)
+    pixels: str = ""
     revision: int = 0
 
     @classmethod
-    def of(cls, findings: Findings, source: SourceImages, created_at: datetime) -> "ReportContext":
-        """Return the context of findings that were made from slices."""
-        images = tuple(f"{header.sop_instance_uid} {header.frame}" for header in source.headers if header is not None)
-        return cls(findings, created_at, images)
+    def of(cls, case_result: CaseResult, source: SourceImages, created_at: datetime) -> "ReportContext":
+        """Return the context of a result that was made from slices."""
+        return cls(case_result.findings, created_at, slice_names(source.headers), pixel_digest(case_result))
 
     @cached_property
     def result_digest(self) -> str:
-        """Hash of what the result depends on: the slices, the software, the weights and the settings."""
-        findings, calibration = self.findings, self.findings.calibration
-        return digest([
-            findings.study_instance_uid,
-            findings.series_instance_uid,
-            *self.images,
-            findings.schema_version,
-            findings.software.version,
-            findings.weights.sha256,
-            findings.localizer.sha256 if findings.localizer else None,
-            calibration.model_dump(mode="json") if calibration else None,
-            findings.test_time_augmentation,
-            self.revision,
-        ])  # fmt: skip
+        """Hash of what the result depends on (`cspine.reports.result_digest.result_digest`)."""
+        return result_digest(self.findings, self.images, self.pixels, revision=self.revision)
 
     def uid(self, *parts: str) -> UID:
         """Return a UID that is the same whenever the same result is written again."""

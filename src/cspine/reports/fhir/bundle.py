@@ -35,7 +35,7 @@ def fhir_bundle(case_result: CaseResult, *, release: FhirRelease = "R5", issued_
     a fracture only if a vertebra is suspicious. Of a study that is not assessable, report and Observation say why, and
     what would help; the reason can name a file.
 
-    URNs and identifiers are functions of study, weights and settings, so that a result that is made again replaces
+    URNs and identifiers are functions of slices, weights and settings, so that a result that is made again replaces
     itself. R4 has no ImagingSelection: slice and point are components of the Observation.
 
     Parameters

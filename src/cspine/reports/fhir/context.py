@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from cspine.classification.result import CaseResult
-from cspine.core.findings import Findings
 from cspine.core.identifiers import derived_uid
-from cspine.core.settings import digest
+from cspine.dicom.codec.header import SliceHeader
 from cspine.reports.fhir.codes import DICOM_UIDS, OBSERVATION_UID, STUDY_INSTANCE_UID, concept
+from cspine.reports.result_digest import pixel_digest, result_digest, slice_names
 
 Resource = dict[str, Any]
 
@@ -40,7 +40,7 @@ class BundleContext:
     issued : str
         Time of issue, ISO 8601.
     key : str
-        Hash of what the result depends on: study, series, software, weights and settings.
+        Hash of what the result depends on (`cspine.reports.result_digest.result_digest`).
     """
 
     patient: Resource
@@ -57,7 +57,7 @@ class BundleContext:
             _patient(case_result),
             {"type": "ImagingStudy", "identifier": identifier},
             issued_at.isoformat(timespec="seconds"),
-            _key(findings),
+            _key(case_result),
         )
 
     @property
@@ -98,14 +98,10 @@ def _patient(case_result: CaseResult) -> Resource:
     return {"type": "Patient", "identifier": {"value": normalized}}
 
 
-def _key(findings: Findings) -> str:
-    localizer, calibration = findings.localizer, findings.calibration
-    return digest([
-        findings.study_instance_uid,
-        findings.series_instance_uid,
-        findings.software.version,
-        findings.weights.sha256,
-        localizer.sha256 if localizer else None,
-        calibration.model_dump(mode="json") if calibration else None,
-        findings.test_time_augmentation,
-    ])  # fmt: skip
+def _key(case_result: CaseResult) -> str:
+    """Return the hash that all identifiers are derived from."""
+    series, headers = case_result.series, tuple[SliceHeader, ...]()
+    if series is not None:
+        is_stack = case_result.compiled is not None
+        headers = tuple(series.headers[index] for index in series.stack.order) if is_stack else series.headers
+    return result_digest(case_result.findings, slice_names(headers), pixel_digest(case_result))
