@@ -159,15 +159,16 @@ def _operating_points_of(detector: Detector) -> dict[str, str]:
     return {"operating_points": sha256} if sha256 is not None else {}
 
 
-@lru_cache(maxsize=1)
 def _detector(settings: PredictSettings) -> Detector:
-    """Load the detector, once in each process."""
-    return Detector.load(
-        *settings.weights,
-        localizer=settings.localizer,
-        tta=settings.tta,
-        operating_points=settings.operating_points,
-    )
+    """Return the detector, which is loaded once in each process."""
+    return _load_detector(settings.weights, settings.localizer, settings.operating_points, tta=settings.tta)
+
+
+@lru_cache(maxsize=1)
+def _load_detector(
+    weights: tuple[str, ...], localizer: str | None, operating_points: str | None, *, tta: bool
+) -> Detector:
+    return Detector.load(*weights, localizer=localizer, tta=tta, operating_points=operating_points)
 
 
 def _predict_many(
