@@ -150,6 +150,16 @@ def postpone_job(
     return True
 
 
+def release_job(session: Session, job_id: int, token: str, *, now: datetime) -> None:
+    """Let a job wait for another worker at once; the attempt does not count."""
+    job = _leased(session, job_id, token)
+    if job is not None:
+        job.state = JobState.COMPLETE
+        job.attempts -= 1
+        job.lease_token, job.lease_until = "", None
+        job.not_before = now
+
+
 def cancel_job(job: Job, *, now: datetime) -> bool:
     """Cancel a job that waits or runs; return False where it has ended.
 
