@@ -1,0 +1,1 @@
+"""HTTP: DICOMweb in and out, an API for programs, and pages for people."""
