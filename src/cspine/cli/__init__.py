@@ -17,6 +17,7 @@ from cspine.cli import (
     predict,
     robustness,
     run,
+    serve,
     split,
     submit,
     synth,
@@ -30,7 +31,7 @@ __all__ = ["app", "main"]
 
 _COMMANDS = (
     inspect, localize, _compile, synth, insert, describe, split, train, evaluate, robustness, ablate, predict, run,
-    calibrate, monitor, submit, deidentify, weights, demo,
+    serve, calibrate, monitor, submit, deidentify, weights, demo,
 )  # fmt: skip
 _ORDER = [module.__name__.rpartition(".")[2] for module in _COMMANDS]
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))  # as one would use them

@@ -56,7 +56,8 @@ class ProcessBeat:
     """
 
     def __init__(self, database: Database, name: str, information: Callable[[], Mapping[str, Any]] = dict) -> None:
-        self._database, self._name, self._information = database, name, information
+        self.name = name
+        self._database, self._information = database, information
         self._started_at = utc_now()
         self._last = -BEAT_S
 
@@ -70,7 +71,7 @@ class ProcessBeat:
             with self._database.session() as session:
                 record_beat(
                     session,
-                    self._name,
+                    self.name,
                     started_at=self._started_at,
                     now=utc_now(),
                     information=self._information(),

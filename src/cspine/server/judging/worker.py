@@ -26,7 +26,7 @@ from cspine.server.database.jobs import (
 from cspine.server.database.tables import Job, JobState
 from cspine.server.judging.predict_task import PredictTask
 from cspine.server.judging.predictor import CanceledError, Predictor
-from cspine.server.processes import ProcessBeat, Stop
+from cspine.server.processes import Stop
 from cspine.server.settings import DestinationSettings, ServerSettings
 from cspine.server.spool.folders import Spool, sync_tree
 from cspine.server.spool.reconcile import remove
@@ -60,7 +60,7 @@ class Worker:
         self._settings, self._database, self._spool, self._name = settings, database, spool, name
         self._predictor = Predictor(settings.judging)
 
-    def run(self, stop: Stop, beat: ProcessBeat | None = None) -> None:
+    def run(self, stop: Stop) -> None:
         """Judge one study after the other; a study that is being judged when it is stopped waits for another worker."""
         self._predictor.start()
         try:
@@ -70,8 +70,6 @@ class Worker:
                 except SQLAlchemyError as error:
                     _LOGGER.warning("the database failed (%s); trying again", type(error).__name__)
                     is_idle = not stop.wait(_DATABASE_PAUSE_S)
-                if beat is not None:
-                    beat.beat()
                 if is_idle:
                     stop.wait(_IDLE_S)
         finally:
