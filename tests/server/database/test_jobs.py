@@ -29,6 +29,7 @@ from cspine.server.database.studies import complete_studies, record_object
 from cspine.server.database.tables import Delivery, DeliveryState, Job, JobState, Study
 from cspine.server.settings import DestinationSettings, JudgingSettings
 from cspine.server.spool.headers import ObjectHeader
+from tests.support.postgresql import Cluster, needs_postgresql, running_postgresql
 
 NOW = utc_now()
 SETTINGS = JudgingSettings(lease_s=60.0, max_attempts=2, backoff_s=30.0)
@@ -37,9 +38,21 @@ SUSPICIOUS = DestinationSettings(name="phone", kind="webhook", url="http://phone
 DONE = JobOutcome(JobState.DONE, patient_probability=0.2, result_folder="results/a/1-b")
 
 
-@pytest.fixture(params=["sqlite"])
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(f"sqlite:///{tmp_path / 'test.sqlite'}")
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with running_postgresql() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgresql)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        made = Database(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    else:
+        made = Database(request.getfixturevalue("cluster").url)
+        with made.engine.begin() as connection:
+            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+            connection.exec_driver_sql("CREATE SCHEMA public")
     made.upgrade()
     yield made
     made.close()
