@@ -55,7 +55,7 @@ def ranked_uids(results: list[StudyResult], **options: float | None) -> list[str
     return [row.result.findings.study_instance_uid for row in prioritize(results, now=NOW, **options)]
 
 
-def read_csv(rows: tuple[WorklistRow, ...]) -> list[dict[str, str]]:
+def read_csv(rows: tuple[WorklistRow[StudyResult], ...]) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(worklist_csv(rows))))
 
 

@@ -8,10 +8,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 
 @cache
-def environment() -> Environment:
-    """Return the environment that loads the templates, with autoescaping and without silent undefined variables."""
+def environment(package: str = "cspine.reports") -> Environment:
+    """Return the environment that loads a package's templates, with autoescaping and no silent undefined variables."""
     return Environment(
-        loader=PackageLoader("cspine.reports"),
+        loader=PackageLoader(package),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,9 +12,14 @@ from cspine.core.anatomy import OVERALL, RESEARCH_USE_ONLY, VERTEBRAE
 from cspine.core.findings import Findings, assessment_label
 from cspine.core.not_assessable import remedy_of
 from cspine.reports.pages import environment
-
-MAX_WAIT_MIN: Final = 60.0
-"""A study that has waited longer precedes all studies that have not."""
+from cspine.reports.priority import (
+    MAX_WAIT_MIN,
+    PRIORITY_REASONS,
+    WorklistRow,
+    format_minutes,
+    is_overdue,
+    prioritize,
+)
 
 WORKLIST_COLUMNS: Final = (
     "rank", "study_instance_uid", "priority_reason", "waiting_min", OVERALL, *VERTEBRAE, "suspicious_levels",
@@ -24,6 +28,10 @@ WORKLIST_COLUMNS: Final = (
 """Columns of ``worklist.csv``."""
 
 _TEMPLATE: Final = "worklist.html"
+
+__all__ = [
+    "MAX_WAIT_MIN", "WORKLIST_COLUMNS", "StudyResult", "WorklistRow", "prioritize", "worklist_csv", "worklist_page",
+]  # fmt: skip
 
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -71,87 +79,23 @@ class StudyResult:
         return 3 if self.findings.calibration is not None else 1
 
     @property
+    def priority_reason(self) -> str:
+        """Why the study has its position among others."""
+        return PRIORITY_REASONS[self.priority_group]
+
+    @property
+    def study_instance_uid(self) -> str:
+        """The UID of the study."""
+        return self.findings.study_instance_uid
+
+    @property
     def probability(self) -> float:
         """The probability of any fracture; -1 if the study is not assessable."""
         overall = self.findings.patient_overall
         return overall.probability if overall else -1.0
 
 
-@dataclass(frozen=True)
-class WorklistRow:
-    """A study with its position in the worklist.
-
-    Attributes
-    ----------
-    rank : int
-        Position in the worklist, counted from 1.
-    priority_reason : str
-        Why the study has this position.
-    waiting_min : float
-        Minutes since the study arrived.
-    result : StudyResult
-        The result of the study.
-    """
-
-    rank: int
-    priority_reason: str
-    waiting_min: float
-    result: StudyResult
-
-
-_GROUP_REASONS: Final = (
-    "suspicious",
-    "no operating points: ranked by probability",
-    "not assessable",
-    "not suspicious",
-)
-"""Priority reason of each `StudyResult.priority_group`."""
-
-_OVERDUE: Final = "waiting time exceeded; "
-
-
-def prioritize(
-    results: Sequence[StudyResult], *, max_wait_min: float | None = MAX_WAIT_MIN, now: float | None = None
-) -> tuple[WorklistRow, ...]:
-    """Return studies in the order in which they should be read.
-
-    Studies that have waited longer than `max_wait_min` come first. Ordered by suspicion alone, a study that the
-    network misses would wait for as long as other studies arrive. Within the overdue studies and within the others,
-    the order is: suspicious studies, studies of weights without operating points, studies that are not assessable and
-    have therefore been evaluated by nobody, and studies that are not suspicious; within each group by descending
-    probability. A folder of old studies, all of them overdue, is thus ordered by urgency as well.
-
-    Parameters
-    ----------
-    results : sequence of StudyResult
-        Results in any order.
-    max_wait_min : float, optional
-        Waiting time in minutes above which a study precedes all others; None for no limit.
-    now : float, optional
-        Time up to which waiting is counted, in seconds since 1970; the current time if omitted.
-    """
-    until = time.time() if now is None else now
-
-    def waiting_min(result: StudyResult) -> float:
-        return max(until - result.arrival_time_s, 0.0) / 60.0
-
-    def key(result: StudyResult) -> tuple[bool, int, float, str]:
-        is_overdue = _is_overdue(waiting_min(result), max_wait_min)
-        return (not is_overdue, result.priority_group, -result.probability, result.findings.study_instance_uid)
-
-    rows = []
-    for rank, result in enumerate(sorted(results, key=key), start=1):
-        waiting = waiting_min(result)
-        overdue = _OVERDUE if _is_overdue(waiting, max_wait_min) else ""
-        rows.append(WorklistRow(rank, f"{overdue}{_GROUP_REASONS[result.priority_group]}", waiting, result))
-    return tuple(rows)
-
-
-def _is_overdue(waiting_min: float, max_wait_min: float | None) -> bool:
-    return max_wait_min is not None and waiting_min > max_wait_min
-
-
-def worklist_csv(rows: Sequence[WorklistRow]) -> str:
+def worklist_csv(rows: Sequence[WorklistRow[StudyResult]]) -> str:
     """Return the worklist as CSV with the columns `WORKLIST_COLUMNS`, one row per study.
 
     Text that a spreadsheet would evaluate as a formula is preceded by an apostrophe, because file names and UIDs come
@@ -165,7 +109,7 @@ def worklist_csv(rows: Sequence[WorklistRow]) -> str:
     return text.getvalue()
 
 
-def _cells(row: WorklistRow) -> dict[str, _Cell]:
+def _cells(row: WorklistRow[StudyResult]) -> dict[str, _Cell]:
     findings = row.result.findings
     overall, not_assessable = findings.patient_overall, findings.not_assessable
     levels: dict[str, float | None] = dict.fromkeys(VERTEBRAE)
@@ -192,7 +136,9 @@ def _escape_formula(cell: _Cell) -> _Cell:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
-def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = MAX_WAIT_MIN, skipped: int = 0) -> str:
+def worklist_page(
+    rows: Sequence[WorklistRow[StudyResult]], *, max_wait_min: float | None = MAX_WAIT_MIN, skipped: int = 0
+) -> str:
     """Return the worklist as an HTML page without scripts, to be written beside the studies' folders.
 
     All text that comes from files is escaped.
@@ -216,8 +162,8 @@ def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = M
             n_not_assessable=sum(row.result.findings.not_assessable is not None for row in rows),
             n_suspicious=sum(row.result.is_suspicious for row in rows),
             max_wait_min=max_wait_min,
-            n_overdue=sum(_is_overdue(row.waiting_min, max_wait_min) for row in rows),
-            format_minutes=_format_minutes,
+            n_overdue=sum(is_overdue(row.waiting_min, max_wait_min) for row in rows),
+            format_minutes=format_minutes,
             skipped=skipped,
             warnings=synthetic_data_warning(first.weights, first.localizer) if first else (),
             assessment_label=assessment_label,
@@ -225,14 +171,3 @@ def worklist_page(rows: Sequence[WorklistRow], *, max_wait_min: float | None = M
             version=__version__,
         )
     )
-
-
-def _format_minutes(minutes: float) -> str:
-    """Return a duration in minutes, hours or days.
-
-    >>> _format_minutes(12.3), _format_minutes(150.0), _format_minutes(5000.0)
-    ('12 min', '2.5 h', '3 days')
-    """
-    if minutes < 120.0:
-        return f"{minutes:.0f} min"
-    return f"{minutes / 60.0:.1f} h" if minutes < 2880.0 else f"{minutes / 1440.0:.0f} days"
