@@ -5,13 +5,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 import requests
 from tests.support.codecs import SYNTAXES
 from tests.support.node import make_certificates, read_slices, running_node
-from tests.support.orthanc import Server, free_port, needs_orthanc, running_orthanc
+from tests.support.orthanc import Server, needs_orthanc, running_orthanc
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # pynetdicom's sockets
 
@@ -75,7 +76,17 @@ def test_storescu_with_tls(tmp_path: Path) -> None:
     call = ["-aec", "CSPINE", "127.0.0.1"]
     with running_node(tmp_path, node={"tls": tls}) as running:
         certificate, key = pairs["scanner"]
-        secure = ["storescu", "+tls", key, certificate, "+cf", authority, *call, running.port, *paths]
+        secure: list[str | Path | int] = [
+            "storescu",
+            "+tls",
+            key,
+            certificate,
+            "+cf",
+            authority,
+            *call,
+            running.port,
+            *paths,
+        ]
         done, plain = dcmtk(*secure), dcmtk("storescu", *call, running.port, *paths)
 
         assert done.returncode == 0, done.stderr
@@ -94,16 +105,18 @@ def test_orthanc_sends_and_gets_a_storage_commitment(orthanc: Server, tmp_path: 
     paths = write_files(tmp_path / "files", 4)
     orthanc.clear()
     orthanc.store(paths)
-    node = {
-        "port": free_port(),
-        "commitment_peers": [{"ae_title": "ORTHANC", "host": "127.0.0.1", "port": orthanc.dicom}],
-    }
-    with running_node(tmp_path, node=node) as running:
+    peer = {"ae_title": "ORTHANC", "host": "127.0.0.1", "port": orthanc.dicom}
+    with running_node(tmp_path, node={"commitment_peers": [peer]}) as running:
         modality = f"{orthanc.url}/modalities/cspine"
-        entry = {"AET": "CSPINE", "Host": "127.0.0.1", "Port": running.port, "AllowStorageCommitment": True}
+        entry: dict[str, Any] = {
+            "AET": "CSPINE",
+            "Host": "127.0.0.1",
+            "Port": running.port,
+            "AllowStorageCommitment": True,
+        }
         requests.put(modality, json=entry, timeout=10).raise_for_status()
         studies = requests.get(f"{orthanc.url}/studies", timeout=10).json()
-        body = {"Resources": studies, "Synchronous": True, "StorageCommitment": True}
+        body: dict[str, Any] = {"Resources": studies, "Synchronous": True, "StorageCommitment": True}
         answer = requests.post(f"{modality}/store", json=body, timeout=60)
         answer.raise_for_status()
         transaction = answer.json()["StorageCommitmentTransactionUID"]

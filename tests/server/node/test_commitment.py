@@ -131,7 +131,7 @@ def test_a_result_that_nobody_took_is_kept_for_a_node_that_starts_later(tmp_path
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda each: None, 0x0000),
+        (lambda _: None, 0x0000),
         (lambda each: each.pop("TransactionUID"), 0x0115),
         (lambda each: each.pop("ReferencedSOPSequence"), 0x0115),
         (lambda each: setattr(each, "ReferencedSOPSequence", []), 0x0115),
