@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pydicom
 import pytest
 from pydicom import Dataset
 from tests.support.dicom import make_hu, write_series
@@ -136,6 +138,34 @@ def test_earlier_results_that_are_named_later_are_rejected_in_a_folder_that_was_
     run(*predict, tmp_path / "after", "--supersedes", tmp_path / "before")
 
     assert len(list((tmp_path / "after" / "dicom").glob("rejected-*.dcm"))) == 1
+
+
+def test_earlier_results_of_many_studies_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cspine.reports.dicom.superseded import EarlierObjects
+
+    uids = ("1.2.3.4", "1.2.3.5")
+    slices = [
+        write_series(tmp_path / "in" / uid, HU, spacing=(6.0, 3.0, 3.0), study=uid, series=f"{uid}.1") for uid in uids
+    ]
+    settings = PredictSettings(dicom=True)
+    predict_batch(tmp_path / "in", tmp_path / "before", settings)
+    for study in slices:
+        study[-1].unlink()
+    read, calls = EarlierObjects.read, list[Sequence[Path]]()
+
+    def count(folders: Sequence[Path]) -> dict[str, EarlierObjects]:
+        calls.append(folders)
+        return read(folders)
+
+    monkeypatch.setattr(EarlierObjects, "read", count)
+
+    again = settings.model_copy(update={"supersedes": str(tmp_path / "before")})
+    predict_batch(tmp_path / "in", tmp_path / "after", again)
+
+    assert [folders for folders in calls if folders] == [(tmp_path / "before",)]
+    for uid in uids:
+        (note,) = (tmp_path / "after" / uid / "dicom").glob("rejected-*.dcm")
+        assert pydicom.dcmread(note).StudyInstanceUID == uid
 
 
 def test_a_study_whose_prediction_crashes_is_reported_and_tried_again(

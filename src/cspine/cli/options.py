@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,15 +31,20 @@ OperatingPoints = Annotated[
 ]
 Seg = Annotated[
     SegmentationType,
-    typer.Option("--seg", help="Encoding of the DICOM segmentation of the vertebrae; binary for older viewers."),
+    typer.Option(
+        "--seg",
+        envvar="CSPINE_SEG",
+        help="Encoding of the DICOM segmentation of the vertebrae; binary for older viewers.",
+    ),
 ]
 Supersedes = Annotated[
     Path | None,
     typer.Option(
         "--supersedes",
+        envvar="CSPINE_SUPERSEDES",
         exists=True,
         file_okay=False,
-        help="Folder with earlier DICOM results; a rejection note lists those of another answer.",
+        help="Folder with earlier DICOM results in files of any name; a rejection note lists those of another answer.",
     ),
 ]
 Fhir = Annotated[bool, typer.Option("--fhir", help="Also write fhir.json: the findings as a FHIR bundle.")]
@@ -76,6 +82,29 @@ MAX_VIEWS = 30
 
 WORKERS = default_workers()
 MAX_GAP = MAX_GAP_MM
+
+
+def check_used(context: typer.Context, belonging: Mapping[str, tuple[bool, Sequence[str]]]) -> None:
+    """Check that options on the command line have an effect: others that they belong to are given, too.
+
+    Parameters
+    ----------
+    context : typer.Context
+        The command's.
+    belonging : mapping of str to (bool, sequence of str)
+        Of an option, such as ``--dicom``: whether it is given, and the options that belong to it.
+
+    Raises
+    ------
+    InputError
+        They have no effect.
+    """
+    for needed, (is_given, options) in belonging.items():
+        sources = {option: context.get_parameter_source(option[2:].replace("-", "_")) for option in options}
+        idle = [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+        if idle and not is_given:
+            verb, them = ("has", "it") if len(idle) == 1 else ("have", "them")
+            raise InputError(f"{', '.join(idle)}: {verb} no effect without {needed}; add {needed}, or leave {them} out")
 
 
 def three_counts(option: str, text: str) -> tuple[int, int, int]:

@@ -34,6 +34,7 @@ from cspine.cli.options import (
     VertebraeLabels,
     WeightsOption,
     Workers,
+    check_used,
 )
 from cspine.cli.streams import can_show
 from cspine.cli.tables import make_table, print_not_assessable, print_table, print_text, print_warnings
@@ -48,6 +49,7 @@ _EPILOG = "Examples:  cspine predict study/ --out result   |   cspine predict st
 @app.command("predict", epilog=_EPILOG)
 @handle_errors
 def predict_command(
+    context: typer.Context,
     path: Annotated[Path, typer.Argument(help="A study: a folder, a zip or a file; or a folder of many studies.")],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for findings.json and report.html.")],
     weights: WeightsOption = None,
@@ -85,6 +87,12 @@ def predict_command(
     from cspine.pipelines.case_folder import PredictSettings
     from cspine.pipelines.predict_batch import is_complete, predict_batch
 
+    belonging = {
+        "--dicom": (dicom, ["--seg", "--supersedes"]),
+        "--fhir": (fhir, ["--fhir-release"]),
+        "--vertebrae": (vertebrae is not None, ["--vertebrae-labels"]),
+    }
+    check_used(context, belonging)
     settings = PredictSettings(
         weights=tuple(weights or ()),
         localizer=localizer,
@@ -102,6 +110,12 @@ def predict_command(
     )
     with progress_bar() as progress:
         results = predict_batch(path, out_dir, settings, workers=workers, max_wait_min=max_wait_min, progress=progress)
+    _show_results(results, out_dir, as_json=as_json)
+    return exit_code(complete=is_complete(results, strict=strict))
+
+
+def _show_results(results: "Sequence[StudyResult]", out_dir: Path, *, as_json: bool) -> None:
+    """Print findings, or a summary of those of many studies, and on standard error what could not be written."""
     if as_json:
         print_json([result.findings.model_dump(mode="json") for result in results])
     elif len(results) == 1:
@@ -112,7 +126,6 @@ def predict_command(
     for sentence in [sentence for result in results for sentence in result.failed_outputs]:
         say_error(sentence)
     say_research_only()
-    return exit_code(complete=is_complete(results, strict=strict))
 
 
 def show_summary(results: "Sequence[StudyResult]") -> None:

@@ -13,10 +13,13 @@ from cspine.cli.options import (
     Localizer,
     OperatingPoints,
     Release,
+    Seg,
     SeriesUid,
     Strict,
+    Supersedes,
     WeightsOption,
     Workers,
+    check_used,
 )
 from cspine.cli.predict import show_findings, show_summary
 
@@ -26,6 +29,7 @@ _EPILOG = "Examples:  cspine run   |   cspine run --in study/ --out result"
 @app.command("run", epilog=_EPILOG)
 @handle_errors
 def run_command(
+    context: typer.Context,
     input_folder: Annotated[
         Path | None,
         typer.Option(
@@ -46,6 +50,8 @@ def run_command(
     localizer: Localizer = None,
     operating_points: OperatingPoints = None,
     series: SeriesUid = None,
+    seg: Seg = "labelmap",
+    supersedes: Supersedes = None,
     html: Annotated[bool, typer.Option("--html", help="Also hand over report.html.")] = False,
     fhir: Fhir = False,
     fhir_release: Release = "R5",
@@ -60,6 +66,7 @@ def run_command(
     from cspine.pipelines.case_folder import PredictSettings
     from cspine.pipelines.run import RESULT_FILE, find_folders, run_studies
 
+    check_used(context, {"--fhir": (fhir, ["--fhir-release"])})
     folders = find_folders(os.environ, input_folder=input_folder, output_folder=output_folder)
     settings = PredictSettings(
         weights=tuple(weights or ()),
@@ -67,6 +74,8 @@ def run_command(
         operating_points=operating_points,
         series_uid=series,
         dicom=True,
+        segmentation_type=seg,
+        supersedes=str(supersedes) if supersedes else None,
         fhir=fhir,
         fhir_release=fhir_release,
     )

@@ -4,9 +4,9 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, ValidationError
 
@@ -24,6 +24,9 @@ from cspine.reports.dicom.derived_series import SegmentationType
 from cspine.reports.html import write_report
 from cspine.reports.images.thumbnail import draw_thumbnail
 from cspine.reports.worklist import StudyResult
+
+if TYPE_CHECKING:
+    from cspine.reports.dicom.superseded import EarlierObjects
 
 FINDINGS_FILE: Final = "findings.json"
 REPORT_FILE: Final = "report.html"
@@ -92,6 +95,8 @@ class CaseFolder:
         The state of its files when the run began.
     is_single : bool
         Whether it is the only study of the run; then it has no worklist and needs no thumbnail.
+    earlier : EarlierObjects, optional
+        Earlier DICOM results of the study, which rejection notes list where the answer changed.
     """
 
     source: StudySource
@@ -99,6 +104,7 @@ class CaseFolder:
     settings: PredictSettings
     fingerprint: SourceFingerprint
     is_single: bool = False
+    earlier: "EarlierObjects | None" = None
 
     @property
     def key(self) -> str:
@@ -176,8 +182,9 @@ class CaseFolder:
         if self.settings.dicom:
             from cspine.reports.dicom.objects import DicomOptions, write_dicom  # noqa: PLC0415 - only on request
 
-            earlier = (Path(self.settings.supersedes),) if self.settings.supersedes else ()
-            options = DicomOptions(self.settings.segmentation_type, earlier)
+            options = DicomOptions(self.settings.segmentation_type)
+            if self.earlier is not None:
+                options = replace(options, earlier=self.earlier)
             writers.append(
                 ("DICOM objects", lambda result, folder: write_dicom(result, folder / DICOM_FOLDER, options))
             )

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cspine
 from cspine.core.errors import CspineError, InputError, memory_errors
@@ -16,12 +16,15 @@ from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import FAILED
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
-from cspine.dicom.study_collection import open_collection
+from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.models.operating_points import site_operating_points
 from cspine.pipelines.case_folder import CaseFolder, PredictSettings, write_lines
 from cspine.pipelines.predict import Detector
 from cspine.reports.worklist import MAX_WAIT_MIN, StudyResult, prioritize, worklist_csv, worklist_page
+
+if TYPE_CHECKING:
+    from cspine.reports.dicom.superseded import EarlierObjects
 
 __all__ = ["PredictSettings", "is_complete", "predict_batch"]
 
@@ -42,6 +45,7 @@ def predict_batch(
     *,
     workers: int = 1,
     max_wait_min: float | None = MAX_WAIT_MIN,
+    earlier: Sequence[Path] = (),
     progress: Progress = silent,
 ) -> list[StudyResult]:
     """Predict every study at a path and write the results; an interrupted run is resumed by the same call.
@@ -60,6 +64,8 @@ def predict_batch(
         threads: probabilities differ by about 1e-6 from those of one process.
     max_wait_min : float, optional
         Studies that have waited for longer, in minutes, come first in the worklist; None for never.
+    earlier : sequence of Path
+        Folders with earlier DICOM results beside that of the settings.
     progress : Progress
         Called with the number of studies done, or of one study with the number of slices decoded.
 
@@ -96,6 +102,7 @@ def predict_batch(
         raise InputError(f"{settings.vertebrae}: the weights do not localize vertebrae; leave out --vertebrae")
     is_single = len(collection.studies) == 1
     _job(path, out, settings, detector, is_single=is_single).open()
+    known = _read_earlier(settings, earlier)
     cases = [
         CaseFolder(
             source,
@@ -103,6 +110,7 @@ def predict_batch(
             settings,
             source.fingerprint(),
             is_single=is_single,
+            earlier=known.get(_instance_uid(source)),
         )
         for source in collection.studies
     ]
@@ -150,6 +158,21 @@ def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *
         **(files.job if (files := settings.segmentation_files) else {}),
     }
     return ResumableJob(out, MARKER, identity)
+
+
+def _read_earlier(settings: PredictSettings, folders: Sequence[Path]) -> "dict[str, EarlierObjects]":
+    """Read the earlier DICOM results once for all studies; return those of each, by StudyInstanceUID."""
+    folders = (*([Path(settings.supersedes)] if settings.supersedes else []), *folders)
+    if not folders or not settings.dicom:
+        return {}
+    from cspine.reports.dicom.superseded import EarlierObjects  # noqa: PLC0415 - only on request
+
+    return EarlierObjects.read(folders)
+
+
+def _instance_uid(source: StudySource) -> str:
+    """Return the StudyInstanceUID of a study, without the number that distinguishes a further patient's."""
+    return source.study.study_instance_uid if source.study else source.study_instance_uid
 
 
 def _operating_points_of(detector: Detector) -> dict[str, str]:

@@ -13,18 +13,18 @@ from typing import Any, Final
 
 import cspine
 from cspine.core.anatomy import RESEARCH_USE_ONLY
-from cspine.core.errors import CspineError, InputError, OutputError, OutputTakenError
-from cspine.core.files import complete_files, output_errors, read_json, write_bytes, write_json
+from cspine.core.errors import CspineError, OutputError
+from cspine.core.files import complete_files, write_json
 from cspine.core.findings import Findings
 from cspine.core.not_assessable import FAILED, remedy_of
 from cspine.core.progress import Progress, silent
-from cspine.dicom.codec.header import read_header
-from cspine.dicom.sources import SourceFile
 from cspine.pipelines.case_folder import DICOM_FOLDER, FHIR_FILE, REPORT_FILE, PredictSettings
 from cspine.pipelines.predict_batch import is_complete, predict_batch
+from cspine.pipelines.run_output import RESULT_FILE, OutputFolder
 from cspine.reports.worklist import StudyResult
 
-RESULT_FILE: Final = "result.json"
+__all__ = ["RESULT_FILE", "Folders", "RunOutcome", "find_folders", "result_json", "run_studies"]
+
 SCHEMA_VERSION: Final = "1.0"
 """Version of ``result.json``, beside that of the findings in it."""
 
@@ -108,7 +108,8 @@ def run_studies(
     """Predict every study of the input folder and write its objects, and then ``result.json``, to the output folder.
 
     Objects of one study are named as `predict_batch` names them; of many, each name begins with the study's key. What
-    an earlier run wrote is replaced. ``result.json`` comes last, and is written where the run fails, too.
+    an earlier run wrote is replaced, and rejected where the answer changed. All files appear together at the end;
+    ``result.json`` comes last, and is written where the run fails, too.
 
     Parameters
     ----------
@@ -130,58 +131,25 @@ def run_studies(
     CspineError
         As by `predict_batch`.
     """
-    _clear_output(folders)
+    output = OutputFolder(folders.output)
+    output.check(folders.input)
+    output.set_aside()
     try:
         with _work_folder() as work:
-            results = predict_batch(folders.input, work, settings, workers=workers, progress=progress)
+            results = predict_batch(
+                folders.input, work, settings, workers=workers, earlier=output.earlier, progress=progress
+            )
             files = {result.folder: _files(work, result, with_page=with_page) for result in results}
-            for name, path in (item for each in files.values() for item in each.items()):
-                write_bytes(folders.output / name, path.read_bytes())
-        names = {key: tuple(each) for key, each in files.items()}
-        write_json(folders.output / RESULT_FILE, result_json(results, names))
+            notes = {result.folder: output.notes_of(result.findings.study_instance_uid) for result in results}
+            files = {key: notes[key] | each for key, each in files.items()}
+            names = {key: tuple(each) for key, each in files.items()}
+            output.fill(
+                {name: path for each in files.values() for name, path in each.items()}, result_json(results, names)
+            )
     except Exception as error:
         _write_failure(folders.output, error)
         raise
     return RunOutcome(tuple(results), tuple(name for each in names.values() for name in each))
-
-
-def _clear_output(folders: Folders) -> None:
-    """Remove what an earlier run wrote, also one that was killed; its ``result.json`` first, since it marks the end."""
-    folder = folders.output
-    if folder.exists() and folders.input.exists() and folder.samefile(folders.input):
-        raise InputError(f"{folder}: is the folder of the input, too; give another one for the output")
-    if folder.exists() and not folder.is_dir():
-        raise OutputTakenError(f"{folder}: is a file, not a folder; give a folder for the output")
-    objects = complete_files(folder, "*.dcm")
-    foreign = [path.name for path in objects if not _is_own_object(path)]
-    if foreign:
-        raise OutputTakenError(
-            f"{folder}: holds DICOM of something else, such as {foreign[0]}, which would be sent as a result; give an "
-            "empty folder"
-        )
-    with output_errors(folder / RESULT_FILE):
-        for path in (folder / RESULT_FILE, *_listed_pages(folder), *objects):
-            path.unlink(missing_ok=True)
-
-
-def _listed_pages(folder: Path) -> list[Path]:
-    """Return the files of other kinds than DICOM, such as ``fhir.json``, that an earlier ``result.json`` lists."""
-    try:
-        earlier = read_json(folder / RESULT_FILE)
-        names = {str(name) for study in earlier["studies"] for name in study["files"]}
-    except (InputError, LookupError, TypeError):  # none, or that of something else
-        return []
-    return [path for path in folder.glob("*") if path.name in names and path.name.endswith((FHIR_FILE, REPORT_FILE))]
-
-
-def _is_own_object(path: Path) -> bool:
-    """Return whether a DICOM file says that cspine made it."""
-    from cspine.reports.dicom.report_context import MANUFACTURER  # noqa: PLC0415 - of used folders only
-
-    try:
-        return read_header(SourceFile(path, None, path.name, path.stat().st_size)).manufacturer == MANUFACTURER
-    except (InputError, OSError):
-        return False
 
 
 @contextmanager
@@ -217,7 +185,7 @@ def result_json(results: Sequence[StudyResult], files: Mapping[str, Sequence[str
     files : mapping of str to sequence of str
         Names of each study's files, by `StudyResult.folder`.
     """
-    studies = [_study(result, files.get(result.folder, ())) for result in results]
+    studies = [_study(result, () if _is_failed(result) else files.get(result.folder, ())) for result in results]
     texts = [_notification(result) for result in results]
     if len(results) > 1:
         texts = [f"{result.findings.study_instance_uid}: {text}" for result, text in zip(results, texts, strict=True)]
@@ -247,10 +215,16 @@ def _header(status: str, error: str | None = None) -> dict[str, Any]:
     }
 
 
+def _is_failed(result: StudyResult) -> bool:
+    """Return whether the prediction of a study crashed, so that it has no folder."""
+    rejected = result.findings.not_assessable
+    return rejected is not None and rejected.code == FAILED
+
+
 def _study(result: StudyResult, files: Sequence[str]) -> dict[str, Any]:
     findings = result.findings
     rejected = findings.not_assessable
-    status = "assessed" if rejected is None else "failed" if rejected.code == FAILED else "not-assessable"
+    status = "assessed" if rejected is None else "failed" if _is_failed(result) else "not-assessable"
     return {
         "study_instance_uid": findings.study_instance_uid,
         "status": status,

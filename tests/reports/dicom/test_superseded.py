@@ -1,15 +1,18 @@
 """The same answer replaces itself; a changed answer rejects what it supersedes, and nothing else."""
 
+import pickle
+import zipfile
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
 from pydicom import Dataset
-from pydicom.uid import KeyObjectSelectionDocumentStorage
+from pydicom.uid import Comprehensive3DSRStorage, KeyObjectSelectionDocumentStorage
 from tests.support.dciodvfy import DCIODVFY, errors_of
 
 from cspine.classification.result import CaseResult
@@ -97,7 +100,7 @@ def test_what_was_rejected_does_not_come_back_under_its_uid(
     for name in ("report.dcm", "summary.dcm"):  # the archive still has them
         (tmp_path / name).write_bytes(Path(str(written[name].filename)).read_bytes())
 
-    earlier = EarlierObjects.read([tmp_path], written["report.dcm"].StudyInstanceUID)
+    earlier = EarlierObjects.read([tmp_path])[written["report.dcm"].StudyInstanceUID]
     context = earlier.current(context_of(case_result, source), source)
 
     assert context.revision == 1
@@ -140,20 +143,62 @@ def test_a_corrected_patient_gets_objects_of_its_own_and_rejects_those_of_the_ot
     assert "PredecessorDocumentsSequence" not in objects["report.dcm"]
 
 
-def test_only_own_objects_of_the_study_are_superseded(written: dict[str, Dataset], tmp_path: Path) -> None:
-    foreign, elsewhere = (
-        pydicom.dcmread(str(written["summary.dcm"].filename)),
-        pydicom.dcmread(str(written["saliency.dcm"].filename)),
+def test_only_own_objects_are_read_whatever_their_names_and_places(written: dict[str, Dataset], tmp_path: Path) -> None:
+    report, summary, marks, saliency = (
+        Path(str(written[f"{name}.dcm"].filename)) for name in ("report", "summary", "marks", "saliency")
     )
+    foreign, elsewhere = pydicom.dcmread(summary), pydicom.dcmread(saliency)
     foreign.Manufacturer, elsewhere.StudyInstanceUID = "somebody", "1.2.3"
     foreign.save_as(tmp_path / "foreign.dcm")
     elsewhere.save_as(tmp_path / "elsewhere.dcm")
-    (tmp_path / "damaged.dcm").write_bytes(Path(str(written["summary.dcm"].filename)).read_bytes()[:200])
+    (tmp_path / "damaged.dcm").write_bytes(summary.read_bytes()[:200])
     (tmp_path / "text.dcm").write_text("no DICOM")
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "one.dcm").write_bytes(Path(str(written["report.dcm"].filename)).read_bytes())
+    (tmp_path / "deep" / "IM000001").write_bytes(report.read_bytes())
+    (tmp_path / ".hidden.dcm").write_bytes(summary.read_bytes())
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        archive.write(marks, "DICOM/000002")
 
-    earlier = EarlierObjects.read([tmp_path], written["summary.dcm"].StudyInstanceUID)
+    earlier = EarlierObjects.read([tmp_path, tmp_path / "deep", tmp_path / "missing"])
 
-    assert [dataset.SOPInstanceUID for dataset in earlier.results] == [written["report.dcm"].SOPInstanceUID]
-    assert earlier.rejected_uids == frozenset()
+    assert set(earlier) == {"1.2.3", written["report.dcm"].StudyInstanceUID}
+    results = earlier[written["report.dcm"].StudyInstanceUID].results
+    assert {dataset.SOPInstanceUID for dataset in results} == {
+        written[name].SOPInstanceUID for name in ("report.dcm", "marks.dcm")
+    }
+    assert len(results) == 2
+    assert all("ContentSequence" not in dataset for dataset in results)
+    assert pickle.loads(pickle.dumps(earlier)) == earlier
+
+
+@pytest.mark.parametrize("n_written", [0, 1, 2])
+def test_a_run_that_was_killed_keeps_the_predecessor(
+    n_written: int, changed: CaseResult, written: dict[str, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """The end of the process."""
+
+    for name, dataset in written.items():
+        (tmp_path / name).write_bytes(Path(str(dataset.filename)).read_bytes())
+    save_as, names = Dataset.save_as, list[str]()
+
+    def save(dataset: Dataset, path: Path, **options: Any) -> None:
+        if len(names) == n_written:
+            raise Killed
+        names.append(str(dataset.SOPClassUID))
+        save_as(dataset, path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Dataset, "save_as", save)
+        with pytest.raises(Killed):
+            write_dicom(changed, tmp_path)
+    assert names == [KeyObjectSelectionDocumentStorage, Comprehensive3DSRStorage][:n_written]  # the note comes first
+
+    paths = write_dicom(changed, tmp_path)
+
+    assert "report.dcm" in {path.name for path in paths}
+    (study,) = pydicom.dcmread(tmp_path / "report.dcm").PredecessorDocumentsSequence
+    (series,) = study.ReferencedSeriesSequence
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == written["report.dcm"].SOPInstanceUID
+    notes = [pydicom.dcmread(path) for path in tmp_path.glob("rejected-*.dcm")]
+    assert listed(notes[0]).union(*map(listed, notes)) == {dataset.SOPInstanceUID for dataset in written.values()}

@@ -1,7 +1,7 @@
 """All DICOM objects of a study: creation, and writing into a folder."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,7 @@ from cspine.reports.dicom.segmentation import segment_evidence, segment_vertebra
 from cspine.reports.dicom.slice_lattice import SliceLattice, saliency_lattices
 from cspine.reports.dicom.source_images import SourceImages, source_images, study_images
 from cspine.reports.dicom.structured_report import structured_report
-from cspine.reports.dicom.superseded import EarlierObjects, previous_reports, rejection_notes
+from cspine.reports.dicom.superseded import NO_OBJECTS, EarlierObjects, rejection_notes
 from cspine.views.compiled import CompiledStudy
 
 REPORT_FILE: Final = "report.dcm"
@@ -50,13 +50,16 @@ class DicomOptions:
     segmentation : str
         Encoding of the vertebrae's segmentation.
     supersedes : tuple of Path
-        Folders, with all folders below, that may hold earlier results of the study.
+        Folders, with all folders and archives below, that may hold earlier results of the study.
+    earlier : EarlierObjects
+        Earlier results of the study that were read already.
     created_at : datetime, optional
         Time of creation in local time; the current time if omitted.
     """
 
     segmentation: SegmentationType = "labelmap"
     supersedes: tuple[Path, ...] = ()
+    earlier: EarlierObjects = NO_OBJECTS
     created_at: datetime | None = None
 
 
@@ -86,12 +89,13 @@ def dicom_objects(case_result: CaseResult, options: DicomOptions = DicomOptions(
     if case_result.series is None:
         raise DicomError("no header of the study can be read, so that no DICOM object can name its patient")
     source = source_images(case_result.series) if compiled is not None else study_images(case_result.series)
-    earlier = EarlierObjects.read(options.supersedes, source.first.StudyInstanceUID)
+    read = EarlierObjects.read(options.supersedes).get(source.first.StudyInstanceUID, NO_OBJECTS)
+    earlier = options.earlier | read
     created_at = options.created_at or datetime.now().astimezone()
     context = earlier.current(ReportContext.of(case_result, source, created_at), source)
     superseded = earlier.superseded_by(context)
     with suppress_pydicom_warnings():
-        previous = previous_reports(source, superseded)
+        previous = earlier.predecessors(context, source)
         objects: dict[str, Dataset | None] = {  # written first: a run that is interrupted has overwritten no report yet
             f"{REJECTION_PREFIX}{str(note.SOPInstanceUID)[-_REJECTION_DIGITS:]}.dcm": note
             for note in rejection_notes(context, source, superseded)
@@ -119,8 +123,7 @@ def write_dicom(case_result: CaseResult, folder: Path, options: DicomOptions = D
         The folder cannot be written.
     """
     known = (*options.supersedes, folder) if folder.is_dir() else options.supersedes
-    options = DicomOptions(options.segmentation, known, options.created_at)
-    objects = dicom_objects(case_result, options)
+    objects = dicom_objects(case_result, replace(options, supersedes=known))
     for name, dataset in objects.items():
         path = folder / name
         with atomic_path(path) as partial, suppress_pydicom_warnings():

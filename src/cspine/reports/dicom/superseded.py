@@ -5,8 +5,10 @@ Imaging Object Change Management). The same answer has the same UIDs, so that it
 """
 
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Final, get_args
 
@@ -16,8 +18,10 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import Comprehensive3DSRStorage, ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
-from cspine.core.files import complete_files
+from cspine.core.errors import InputError
 from cspine.dicom.codec.header import suppress_pydicom_warnings
+from cspine.dicom.files.listing import list_files
+from cspine.dicom.sources import SourceFile
 from cspine.reports.dicom.codes import INCORRECT_WORKLIST_ENTRY, REJECTED_FOR_PATIENT_SAFETY
 from cspine.reports.dicom.derived_series import REJECTION, REPORT, SERIES, SegmentationType
 from cspine.reports.dicom.report_context import MANUFACTURER, MODEL_NAME, ReportContext
@@ -28,10 +32,10 @@ _LOGGER: Final = logging.getLogger(__name__)
 _ELEMENTS: Final = (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Manufacturer",
     "ManufacturerModelName", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
-    "StudyID", "AccessionNumber", "ReferringPhysicianName", "StudyDescription", "Rows", "Columns", "ContentSequence",
-    "ConceptNameCodeSequence",
+    "StudyID", "AccessionNumber", "ReferringPhysicianName", "StudyDescription", "Rows", "Columns", "ContentDate",
+    "ContentTime", "ContentSequence", "ConceptNameCodeSequence", "PredecessorDocumentsSequence",
 )  # fmt: skip
-"""What is read of earlier objects: what rejection notes copy and refer to, and what notes list."""
+"""What is read of earlier objects: what rejection notes copy and refer to, what notes list, what reports replace."""
 
 _REQUIRED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
@@ -54,20 +58,30 @@ class EarlierObjects:
     rejected_uids: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, folders: Sequence[Path], study_instance_uid: str) -> "EarlierObjects":
-        """Read the objects of a study in folders; files that are no such objects are skipped."""
-        results, rejected = {}, set()
+    def read(cls, folders: Sequence[Path]) -> dict[str, "EarlierObjects"]:
+        """Read the objects in folders and in the archives there, by StudyInstanceUID.
+
+        Files that are no objects of this software, and folders that cannot be listed, are skipped.
+        """
+        studies = defaultdict[str, list[Dataset]](list)
         for folder in folders:
-            for path in complete_files(folder, "**/*.dcm"):
-                dataset = _read(path)
-                if dataset is None or dataset.get("StudyInstanceUID") != study_instance_uid:
-                    continue
-                if _is_rejection(dataset):
-                    rejected |= _listed_uids(dataset)
-                else:
-                    results[str(dataset.SOPInstanceUID)] = dataset
-        kept = tuple(dataset for uid, dataset in results.items() if uid not in rejected)
-        return cls(kept, frozenset(rejected))
+            for file in _files(folder):
+                dataset = _read(file)
+                if dataset is not None:
+                    studies[str(dataset.StudyInstanceUID)].append(dataset)
+        return {uid: cls._of(datasets) for uid, datasets in studies.items()}
+
+    @classmethod
+    def _of(cls, datasets: Sequence[Dataset]) -> "EarlierObjects":
+        """Return the objects of one study, each once, and what the rejection notes among them list."""
+        notes = [dataset for dataset in datasets if _is_rejection(dataset)]
+        by_uid = {str(dataset.SOPInstanceUID): dataset for dataset in datasets if not _is_rejection(dataset)}
+        return cls(tuple(by_uid.values()), frozenset[str]().union(*map(_listed_uids, notes)))
+
+    def __or__(self, other: "EarlierObjects") -> "EarlierObjects":
+        """Return the objects of both, each once."""
+        by_uid = {str(dataset.SOPInstanceUID): dataset for dataset in (*self.results, *other.results)}
+        return EarlierObjects(tuple(by_uid.values()), self.rejected_uids | other.rejected_uids)
 
     def current(self, context: ReportContext, source: SourceImages) -> ReportContext:
         """Return the context with the first revision whose report was neither rejected nor filed for another patient.
@@ -80,13 +94,41 @@ class EarlierObjects:
         return context
 
     def superseded_by(self, context: ReportContext) -> tuple[Dataset, ...]:
-        """Return the results of another answer: those of no series of the context's."""
+        """Return the results of another answer, those of no series of the context's, that were not rejected yet."""
+        return tuple(dataset for dataset in self._of_other_answers(context) if not self._is_rejected(dataset))
+
+    def predecessors(self, context: ReportContext, source: SourceImages) -> list[Dataset]:
+        """Return the structured reports that the context's report replaces.
+
+        These are the patient's reports among those that it supersedes, and the predecessors of the same report written
+        earlier. Without either it is the latest of those that were rejected: the rejection note is written first, so
+        that a run may have been killed before it wrote the report.
+        """
+        own_uid = context.series_attributes(REPORT)["sop_instance_uid"]
+        others = [
+            dataset
+            for dataset in _of_patient(self._of_other_answers(context), source)
+            if dataset.get("SOPClassUID") == Comprehensive3DSRStorage
+        ]
+        current = [dataset for dataset in others if not self._is_rejected(dataset)]
+        written = [dataset for dataset in self.results if dataset.SOPInstanceUID == own_uid]
+        recorded = [report for dataset in written for report in _predecessors_of(dataset)]
+        by_uid = {str(dataset.SOPInstanceUID): dataset for dataset in (*current, *recorded)}
+        return list(by_uid.values()) or sorted(others, key=_written_at)[-1:]
+
+    def _of_other_answers(self, context: ReportContext) -> list[Dataset]:
         series = {
             str(context.series_attributes(kind, variant=variant)["series_instance_uid"])
             for kind in SERIES
             for variant in ("", *get_args(SegmentationType))
         }
-        return tuple(dataset for dataset in self.results if str(dataset.SeriesInstanceUID) not in series)
+        return [dataset for dataset in self.results if str(dataset.SeriesInstanceUID) not in series]
+
+    def _is_rejected(self, dataset: Dataset) -> bool:
+        return str(dataset.SOPInstanceUID) in self.rejected_uids
+
+
+NO_OBJECTS: Final = EarlierObjects()
 
 
 def rejection_notes(
@@ -115,12 +157,6 @@ def rejection_notes(
     ]
 
 
-def previous_reports(source: SourceImages, superseded: Sequence[Dataset]) -> list[Dataset]:
-    """Return the structured reports of the slices' patient among superseded objects."""
-    own = _of_patient(superseded, source)
-    return [dataset for dataset in own if dataset.get("SOPClassUID") == Comprehensive3DSRStorage]
-
-
 def _of_patient(objects: Sequence[Dataset], source: SourceImages) -> list[Dataset]:
     return [dataset for dataset in objects if dataset.get("PatientID") == source.first.PatientID]
 
@@ -146,17 +182,47 @@ def _rejection_note(
     )
 
 
-def _read(path: Path) -> Dataset | None:
+def _files(folder: Path) -> list[SourceFile]:
+    """Return the files of a folder and of the archives in it; none where it is empty or cannot be listed."""
+    try:
+        return list_files(folder)
+    except InputError:
+        _LOGGER.info("a folder of earlier results holds no files")
+        return []
+
+
+def _read(file: SourceFile) -> Dataset | None:
     """Return the header of an object of this software; None of all other files."""
     with suppress_pydicom_warnings():
         try:
-            dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(_ELEMENTS))
+            content = BytesIO(file.read()) if file.is_packed else file.container
+            dataset = dcmread(content, stop_before_pixels=True, specific_tags=list(_ELEMENTS))
             made_by = dataset.get("Manufacturer"), dataset.get("ManufacturerModelName")
             is_ours = made_by == (MANUFACTURER, MODEL_NAME) and all(keyword in dataset for keyword in _REQUIRED)
         except Exception:  # noqa: BLE001 - pydicom raises various exceptions on what is no DICOM
             _LOGGER.info("a file among earlier results is not readable as DICOM, and was skipped")
             return None
-    return dataset if is_ours else None
+    if not is_ours:
+        return None
+    if dataset.SOPClassUID != KeyObjectSelectionDocumentStorage:
+        dataset.pop("ContentSequence", None)  # of reports, and large
+    return dataset
+
+
+def _predecessors_of(report: Dataset) -> Iterator[Dataset]:
+    """Yield what a report records of those that it replaces, as far as references need it."""
+    for study in report.get("PredecessorDocumentsSequence") or ():
+        for series in study.get("ReferencedSeriesSequence") or ():
+            for item in series.get("ReferencedSOPSequence") or ():
+                dataset = Dataset()
+                dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study.StudyInstanceUID, series.SeriesInstanceUID
+                dataset.SOPClassUID = item.ReferencedSOPClassUID
+                dataset.SOPInstanceUID = item.ReferencedSOPInstanceUID
+                yield dataset
+
+
+def _written_at(dataset: Dataset) -> tuple[str, str]:
+    return str(dataset.get("ContentDate", "")), str(dataset.get("ContentTime", ""))
 
 
 def _is_rejection(dataset: Dataset) -> bool:
@@ -166,11 +232,11 @@ def _is_rejection(dataset: Dataset) -> bool:
     return any(title.get("CodeValue") in _REJECTIONS for title in titles)
 
 
-def _listed_uids(note: Dataset) -> set[str]:
+def _listed_uids(note: Dataset) -> frozenset[str]:
     items = note.get("ContentSequence") or []
-    return {
+    return frozenset(
         str(reference.ReferencedSOPInstanceUID)
         for item in items
         for reference in item.get("ReferencedSOPSequence") or []
         if "ReferencedSOPInstanceUID" in reference
-    }
+    )
