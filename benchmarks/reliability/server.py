@@ -1,0 +1,186 @@
+"""A server under test: started as a user starts it, and hurt from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cspine.server.database.engine import Database
+from cspine.server.settings import load_server_settings
+from cspine.server.spool.folders import Spool
+
+FAKETIME: Final = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+"""Debian's faketime, which sets the clock of a process; without it no clock jumps."""
+
+_CONFIGURATION: Final = """
+[storage]
+spool = "spool"
+database = {database}
+workers = {workers}
+min_free_gb = 0.0
+
+[node]
+port = {dicom_port}
+timeout_s = 10
+max_associations_per_peer = 8
+
+[web]
+port = {http_port}
+requests_per_minute = 100000
+
+[intake]
+quiet_s = {quiet_s}
+
+[judging]
+fhir = false
+lease_s = 5
+backoff_s = 0.5
+max_attempts = 10
+
+[[destinations]]
+name = "pacs"
+kind = "dicom"
+host = "127.0.0.1"
+port = {pacs_port}
+ae_title = "PACS"
+timeout_s = 5
+backoff_s = 0.5
+max_attempts = 1000
+"""
+
+
+@dataclass
+class ServerUnderTest:
+    """`cspine serve` in a process group of its own.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds the configuration, the spool and the log.
+    dicom_port, http_port, pacs_port : int
+        Ports of the node, of HTTP, and of the destination.
+    database : str
+        URL; empty for SQLite in the spool.
+    workers : int
+        Worker processes.
+    quiet_s : float
+        Quiet time.
+    with_clock : bool
+        Whether its clock can be set.
+    """
+
+    folder: Path
+    dicom_port: int
+    http_port: int
+    pacs_port: int
+    database: str = ""
+    workers: int = 2
+    quiet_s: float = 1.0
+    with_clock: bool = False
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def configuration(self) -> Path:
+        """The TOML file."""
+        return self.folder / "cspine.toml"
+
+    @property
+    def clock(self) -> Path:
+        """What faketime reads: the offset of the clock."""
+        return self.folder / "clock"
+
+    @property
+    def url(self) -> str:
+        """Address of the HTTP interface."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def start(self) -> None:
+        """Write the configuration and start the supervisor."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        database = self.database or f"sqlite:///{self.folder.resolve() / 'cspine.sqlite'}"
+        self.configuration.write_text(
+            _CONFIGURATION.format(
+                database=f'"{database}"',
+                workers=self.workers,
+                dicom_port=self.dicom_port,
+                http_port=self.http_port,
+                pacs_port=self.pacs_port,
+                quiet_s=self.quiet_s,
+            ),
+            encoding="utf-8",
+        )
+        self.clock.write_text("+0", encoding="utf-8")
+        environment = dict(os.environ)
+        if self.with_clock and FAKETIME is not None:
+            environment |= {
+                "LD_PRELOAD": str(FAKETIME),
+                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+                "FAKETIME_CACHE_DURATION": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cspine", "--log-json", "serve", "--config", str(self.configuration)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+
+    def stop(self) -> None:
+        """Ask it to stop, as systemd does; end it where it does not."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def kill_all(self) -> None:
+        """Kill the supervisor and every process, as a power failure does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        for role in ("keeper", "node", "web", "sender", "worker"):
+            for pid in self.processes(role):
+                _kill(pid)
+
+    def kill(self, role: str) -> bool:
+        """Kill one process of a role (`kill -9`); return whether there was one."""
+        pids = self.processes(role)
+        return bool(pids) and _kill(pids[int(time.monotonic() * 1000) % len(pids)])
+
+    def processes(self, role: str) -> list[int]:
+        """Return the processes of a role by their command lines."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().decode("utf-8", "replace").split("\0")
+            except OSError:
+                continue
+            if str(self.configuration) in words and "--only" in words and words[words.index("--only") + 1] == role:
+                found.append(int(path.parent.name))
+        return sorted(found)
+
+    def open(self) -> tuple[Database, Spool]:
+        """Return its database and spool, to look at."""
+        settings = load_server_settings(self.configuration)
+        return Database.open(settings), Spool(settings.storage.spool)
+
+
+def _kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
