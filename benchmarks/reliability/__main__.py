@@ -5,8 +5,8 @@ is full, the clock jumps, associations are dropped, objects are cut off and sent
 object has to lie in the spool and to have exactly one answer or a named failure, and the destination has to hold every
 answer.
 
-Run: ``python -m benchmarks.reliability --out DIR --studies 1000 --database postgresql`` (Debian: postgresql, faketime;
-the full disk needs root, who may mount a small file system). One study of a few small slices takes about a second.
+Run: ``python -m benchmarks.reliability --out DIR --studies 1000 --database postgresql`` (Debian's postgresql; a full disk,
+``--disk-mb``, needs root, who may mount a small file system). One study of a few small slices takes about a second.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.orthanc import free_port
 from tests.support.postgresql import running_postgresql
 
 from benchmarks.reliability.run import DatabaseServer, Plan, run_crash_test
-from benchmarks.reliability.server import FAKETIME, ServerUnderTest
+from benchmarks.reliability.server import ServerUnderTest
 from cspine.core.files import write_json
 
 
@@ -66,7 +66,6 @@ def main() -> None:
             pacs_port=free_port(),
             database=database.url if database is not None else "",
             workers=arguments.workers,
-            with_clock=FAKETIME is not None,
         )
         result = run_crash_test(
             server,

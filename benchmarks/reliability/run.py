@@ -15,10 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from benchmarks.reliability.archive import Archive
 from benchmarks.reliability.senders import Ledger, Modality, make_study
-from benchmarks.reliability.server import FAKETIME, ServerUnderTest
+from benchmarks.reliability.server import ServerUnderTest
 from benchmarks.reliability.verdict import is_idle, judge
 
-_JUMPS: Final = ("+0", "+3600", "-3600", "+86400", "-86400", "+30", "-30")
+_JUMPS_S: Final = (0.0, 3600.0, -3600.0, 86_400.0, -86_400.0, 30.0, -30.0)
 
 
 class DatabaseServer(Protocol):
@@ -137,13 +137,11 @@ class _Injector:
             f"{role} killed": lambda role=role: server.kill(role)  # type: ignore[misc]
             for role in ("node", "worker", "keeper", "sender", "web")
         }
-        kinds["all killed"] = self._kill_all
+        kinds |= {"all killed": self._kill_all, "clock set": self._set_clock}
         if database is not None:
             kinds["database killed"] = self._kill_database
         if ballast is not None:
             kinds["disk full"] = self._fill_disk
-        if server.with_clock and FAKETIME is not None:
-            kinds["clock set"] = self._set_clock
         self._kinds = kinds
 
     def wait_and_hurt(self) -> None:
@@ -181,7 +179,7 @@ class _Injector:
         return True
 
     def _set_clock(self) -> bool:
-        self._server.clock.write_text(self._random.choice(_JUMPS), encoding="utf-8")
+        self._server.set_clock(self._random.choice(_JUMPS_S))
         return True
 
 

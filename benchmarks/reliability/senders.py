@@ -7,7 +7,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -221,14 +220,3 @@ def _slice(study: str, series: str, k: int, rng: np.random.Generator) -> Dataset
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, dataset.SOPInstanceUID
     dataset.file_meta = meta
     return dataset
-
-
-def write_study(study: SentStudy, folder: Path) -> list[Path]:
-    """Write a study's files into a folder and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for number, data in enumerate(study.objects.values()):
-        path = folder / f"{number}.dcm"
-        path.write_bytes(data)
-        paths.append(path)
-    return paths

@@ -15,8 +15,24 @@ from cspine.server.database.engine import Database
 from cspine.server.settings import load_server_settings
 from cspine.server.spool.folders import Spool
 
-FAKETIME: Final = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-"""Debian's faketime, which sets the clock of a process; without it no clock jumps."""
+_CLOCK: Final = """
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cspine.server.database import engine
+
+class ShiftedTime(datetime):
+    @classmethod
+    def now(cls, zone=None):
+        seconds = float(Path(__file__).with_name("offset").read_text() or 0)
+        return datetime.now(zone) + timedelta(seconds=seconds)
+
+engine.datetime = ShiftedTime
+"""
+"""Module ``sitecustomize``, which Python runs first: the server's clock goes wrong by what a file says.
+
+Debian's faketime is not used: Python's ``time.sleep`` fails under it when a process starts.
+"""
 
 _CONFIGURATION: Final = """
 [storage]
@@ -71,8 +87,6 @@ class ServerUnderTest:
         Worker processes.
     quiet_s : float
         Quiet time.
-    with_clock : bool
-        Whether its clock can be set.
     """
 
     folder: Path
@@ -82,7 +96,6 @@ class ServerUnderTest:
     database: str = ""
     workers: int = 2
     quiet_s: float = 1.0
-    with_clock: bool = False
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -90,10 +103,12 @@ class ServerUnderTest:
         """The TOML file."""
         return self.folder / "cspine.toml"
 
-    @property
-    def clock(self) -> Path:
-        """What faketime reads: the offset of the clock."""
-        return self.folder / "clock"
+    def set_clock(self, offset_s: float) -> None:
+        """Let the clock of all processes go wrong by an offset."""
+        path = self.folder / "clock" / "offset"
+        part = path.with_suffix(".part")
+        part.write_text(str(offset_s), encoding="utf-8")
+        part.replace(path)
 
     @property
     def url(self) -> str:
@@ -115,22 +130,18 @@ class ServerUnderTest:
             ),
             encoding="utf-8",
         )
-        self.clock.write_text("+0", encoding="utf-8")
-        environment = dict(os.environ)
-        if self.with_clock and FAKETIME is not None:
-            environment |= {
-                "LD_PRELOAD": str(FAKETIME),
-                "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-                "FAKETIME_CACHE_DURATION": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            }
+        clock = self.folder / "clock"
+        clock.mkdir(exist_ok=True)
+        (clock / "sitecustomize.py").write_text(_CLOCK, encoding="utf-8")
+        if not (clock / "offset").exists():
+            self.set_clock(0.0)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "cspine", "--log-json", "serve", "--config", str(self.configuration)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env={**os.environ, "PYTHONPATH": str(clock.resolve())},
             )
 
     def stop(self) -> None:
