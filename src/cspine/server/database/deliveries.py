@@ -22,19 +22,25 @@ _MAX_ERROR: Final = 500
 def create_deliveries(
     session: Session, job: Job, destinations: Sequence[DestinationSettings], *, now: datetime
 ) -> list[Delivery]:
-    """Put the result of a job into the queues of the destinations that want it."""
+    """Put the result of a job into the queues of the destinations that want it, or that hold an earlier one.
+
+    Where a suspicious result went, the one that supersedes it goes, too, whatever the destination's rule.
+    """
+    sent = (DeliveryState.SENT, DeliveryState.SENDING)
+    query = select(Delivery.destination).join(Job).where(Job.study_id == job.study_id, Delivery.state.in_(sent))
+    corrected = set(session.scalars(query))
     deliveries = [
-        Delivery(job=job, destination=each.name, created_at=now, not_before=now)
+        Delivery(job=job, destination=each.name, created_at=now, not_before=now, postponed_at=now)
         for each in destinations
-        if wants(each, job)
+        if wants(each, job) or each.name in corrected
     ]
     session.add_all(deliveries)
     return deliveries
 
 
 def wants(destination: DestinationSettings, job: Job) -> bool:
-    """Return whether a destination gets the result of a job."""
-    if destination.send == "suspicious":
+    """Return whether a destination gets the result of a job; mails are sent of suspicious ones alone."""
+    if destination.send == "suspicious" or destination.kind == "mail":
         return job.is_suspicious
     return destination.send == "all" or job.state == JobState.DONE
 
@@ -45,7 +51,7 @@ def claim_delivery(session: Session, destination: str, *, lease_s: float, now: d
     A delivery whose sender was killed is taken over after its lease, and sent again: its objects have the same UIDs, so
     that the destination holds them once.
     """
-    is_due = or_(Delivery.not_before <= now, Delivery.not_before > now + timedelta(days=1))
+    is_due = or_(Delivery.not_before <= now, Delivery.postponed_at > now + CLOCK_TOLERANCE)
     is_waiting = and_(Delivery.state == DeliveryState.WAITING, is_due)
     horizon = now + timedelta(seconds=lease_s) + CLOCK_TOLERANCE
     is_abandoned = and_(
@@ -66,6 +72,32 @@ def claim_delivery(session: Session, destination: str, *, lease_s: float, now: d
         delivery.lease_until = now + timedelta(seconds=lease_s)
         session.flush()
     return delivery
+
+
+def renew_delivery(session: Session, delivery_id: int, token: str, *, lease_s: float, now: datetime) -> bool:
+    """Prolong the lease of a delivery that is being sent; return False where it is another's."""
+    delivery = _leased(session, delivery_id, token)
+    if delivery is None:
+        return False
+    delivery.lease_until = now + timedelta(seconds=lease_s)
+    return True
+
+
+def supersede_delivery(session: Session, delivery: Delivery) -> bool:
+    """Take a delivery out of its queue where its study has a later answer; return whether it has.
+
+    Deliveries that failed for a while may otherwise arrive after the later one, and stand as the newest at the
+    destination.
+    """
+    answers = (JobState.DONE, JobState.NOT_ASSESSABLE)
+    query = select(Job.id).where(
+        Job.study_id == delivery.job.study_id, Job.id > delivery.job_id, Job.state.in_(answers)
+    )
+    if session.scalar(query.limit(1)) is None:
+        return False
+    delivery.state = DeliveryState.SUPERSEDED
+    delivery.lease_token, delivery.lease_until = "", None
+    return True
 
 
 def finish_delivery(session: Session, delivery_id: int, token: str, *, now: datetime) -> bool:
@@ -99,7 +131,8 @@ def postpone_delivery(
         return False
     wait_s = min(destination.backoff_s * 2 ** min(delivery.attempts - 1, 30), MAX_BACKOFF_S)
     wait_s *= 0.75 + secrets.randbelow(500) / 1000.0  # deliveries that failed together do not come back together
-    delivery.state, delivery.not_before = DeliveryState.WAITING, now + timedelta(seconds=wait_s)
+    delivery.state, delivery.postponed_at = DeliveryState.WAITING, now
+    delivery.not_before = now + timedelta(seconds=wait_s)
     return True
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import and_, case, or_, select
 from sqlalchemy.orm import Session
 
-from cspine.server.database.deliveries import create_deliveries
+from cspine.server.database.deliveries import MAX_BACKOFF_S, create_deliveries
 from cspine.server.database.studies import CLOCK_TOLERANCE, add_job
 from cspine.server.database.tables import Job, JobState, Study
 from cspine.server.settings import DestinationSettings, JudgingSettings
@@ -146,7 +146,8 @@ def postpone_job(
     job.state = JobState.COMPLETE
     job.error = error
     job.lease_token, job.lease_until = "", None
-    job.not_before = now + timedelta(seconds=settings.backoff_s * 2 ** (job.attempts - 1))
+    wait_s = min(settings.backoff_s * 2 ** min(job.attempts - 1, 30), MAX_BACKOFF_S)
+    job.not_before, job.postponed_at = now + timedelta(seconds=wait_s), now
     return True
 
 
@@ -193,7 +194,7 @@ def previous_answer(session: Session, job: Job) -> Job | None:
 
 
 def _is_waiting(now: datetime) -> Any:  # noqa: ANN401 - an SQL expression
-    is_due = or_(Job.not_before <= now, Job.not_before > now + timedelta(days=1))  # the clock was set back
+    is_due = or_(Job.not_before <= now, Job.postponed_at > now + CLOCK_TOLERANCE)
     return and_(Job.state == JobState.COMPLETE, is_due)
 
 

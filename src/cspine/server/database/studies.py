@@ -113,7 +113,14 @@ def add_job(session: Session, study: Study, now: datetime) -> Job:
     session.execute(waiting.values(state=JobState.CANCELED, finished_at=now))
     study.is_open = False
     study.job_generation = study.received_generation
-    job = Job(study=study, generation=study.received_generation, priority=study.urgency, created_at=now, not_before=now)
+    job = Job(
+        study=study,
+        generation=study.received_generation,
+        priority=study.urgency,
+        created_at=now,
+        not_before=now,
+        postponed_at=now,
+    )
     session.add(job)
     session.flush()
     return job

@@ -56,6 +56,8 @@ class DeliveryState(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
+    SUPERSEDED = "superseded"
+    """Not sent, since a later answer of the study was there before it could be."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -143,6 +145,9 @@ class Job(Base):
     priority: Mapped[int] = mapped_column(Integer, default=0)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     not_before: Mapped[datetime]
+    postponed_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When `not_before` was written; a time in the future shows that the clock was set back since."""
+
     lease_owner: Mapped[str] = mapped_column(String(MAX_TEXT), default="")
     lease_token: Mapped[str] = mapped_column(String(32), default="")
     lease_until: Mapped[datetime | None] = mapped_column(default=None)
@@ -186,6 +191,7 @@ class Delivery(Base):
     state: Mapped[str] = mapped_column(String(16), default=DeliveryState.WAITING)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     not_before: Mapped[datetime]
+    postponed_at: Mapped[datetime | None] = mapped_column(default=None)
     lease_token: Mapped[str] = mapped_column(String(32), default="")
     lease_until: Mapped[datetime | None] = mapped_column(default=None)
     created_at: Mapped[datetime]

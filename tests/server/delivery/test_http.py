@@ -1,0 +1,220 @@
+"""STOW-RS, FHIR, webhook and mail to servers on loopback: what is sent, repeated, refused and kept back."""
+
+import json
+import smtplib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.delivery import add_job, deliveries, mail_sink, recording_server, write_result
+from tests.support.server import ServerParts
+
+from cspine.core.anatomy import RESEARCH_USE_ONLY
+from cspine.core.files import read_json
+from cspine.server.database.tables import DeliveryState
+from cspine.server.delivery.fhir import as_transaction
+from cspine.server.delivery.http import is_refused_address
+from cspine.server.delivery.sender import Queue
+from cspine.server.delivery.webhook import IDEMPOTENCY, SIGNATURE, TIMESTAMP, sign
+from cspine.server.settings import DestinationSettings
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_result(tmp_path_factory.mktemp("result"))
+
+
+def destination(kind: str, url: str = "", **options: Any) -> DestinationSettings:
+    values = {"name": "there", "kind": kind, "timeout_s": 5.0, "backoff_s": 0.0, "url": url or None, **options}
+    return DestinationSettings.model_validate(values)
+
+
+def send_all(parts: ServerParts, there: DestinationSettings) -> None:
+    queue = Queue(there, parts.database, parts.spool)
+    for _ in range(10):
+        if not queue.send_next():
+            return
+
+
+def test_webhook_tells_no_names_and_is_signed(parts: ServerParts, result: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a key\n")
+    with recording_server() as server:
+        there = destination("webhook", f"{server.url}/hook", secret=str(tmp_path / "secret"))
+        job = add_job(parts, [there], result)
+        send_all(parts, there)
+
+    (request,) = server.requests
+    assert json.loads(request.body)["job"] == job
+    assert json.loads(request.body)["levels"][0]["probability"] == 0.91
+    assert json.loads(request.body)["notice"] == RESEARCH_USE_ONLY
+    assert b"ecret" not in request.body
+    assert request.headers[SIGNATURE] == sign("a key", request.headers[TIMESTAMP], request.body)
+    assert [each.state for each in deliveries(parts)] == [DeliveryState.SENT]
+
+
+def test_a_repeat_has_the_same_idempotency_key(parts: ServerParts, result: Path) -> None:
+    with recording_server() as server:
+        server.answer = lambda _: (500 if len(server.requests) == 1 else 204, {}, b"")
+        there = destination("webhook", server.url)
+        add_job(parts, [there], result)
+        send_all(parts, there)
+
+    assert len(server.requests) == 2
+    assert len({each.headers[IDEMPOTENCY] for each in server.requests}) == 1
+    assert len({each.body for each in server.requests}) == 1
+    assert [each.attempts for each in deliveries(parts)] == [2]
+
+
+def test_redirects_are_not_followed(parts: ServerParts, result: Path) -> None:
+    with recording_server() as server, recording_server() as other:
+        server.answer = lambda _: (307, {"Location": f"{other.url}/elsewhere"}, b"")
+        there = destination("webhook", server.url, max_attempts=1)
+        add_job(parts, [there], result)
+        send_all(parts, there)
+
+        assert other.requests == []
+    (delivery,) = deliveries(parts)
+    assert delivery.state == DeliveryState.FAILED
+    assert "redirects" in delivery.error
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "is_refused"),
+    [
+        ("169.254.169.254", "metadata.example", True),
+        ("::ffff:169.254.169.254", "metadata.example", True),
+        ("fe80::1%eth0", "printer.local", True),
+        ("0.0.0.0", "zero.example", True),
+        ("fd00:ec2::254", "metadata.example", True),
+        ("169.254.3.4", "169.254.3.4", False),
+        ("fe80::1", "[fe80::1]", False),
+        ("10.1.2.3", "pacs.example", False),
+        ("127.0.0.1", "localhost", False),
+    ],
+)
+def test_addresses(address: str, host: str, is_refused: bool) -> None:
+    assert is_refused_address(address, host) == is_refused
+
+
+def test_a_name_that_leads_to_a_metadata_address_gets_no_request(
+    parts: ServerParts, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cspine.server.delivery.http._METADATA", frozenset({"127.0.0.1"}))
+    with recording_server() as server:
+        there = destination("webhook", f"http://localhost:{server.port}/", max_attempts=1)
+        add_job(parts, [there], result)
+        send_all(parts, there)
+
+    assert server.requests == []
+    assert "metadata" in deliveries(parts)[0].error
+
+
+def test_stow_sends_every_object_in_its_transfer_syntax(parts: ServerParts, result: Path) -> None:
+    with recording_server() as server:
+        there = destination("stow", f"{server.url}/dicom-web/", username="us", password="env:STOW_PASSWORD")
+        add_job(parts, [there], result)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("STOW_PASSWORD", "pass")
+            send_all(parts, there)
+
+    (request,) = server.requests
+    files = list((result / "dicom").glob("*.dcm"))
+    assert request.path == "/dicom-web/studies"
+    assert request.headers["Authorization"] == "Basic dXM6cGFzcw=="
+    assert all(path.read_bytes() in request.body for path in files)
+    assert request.body.count(b"transfer-syntax=1.2.840.10008.1.2") == len(files) > 1
+
+
+@pytest.mark.parametrize(
+    ("status", "reasons", "state"),
+    [
+        (200, None, DeliveryState.SENT),
+        (202, [0x0111, 0x0111], DeliveryState.SENT),
+        (409, [0x0111], DeliveryState.SENT),
+        (202, [0x0111, 0x0110], DeliveryState.FAILED),
+        (409, None, DeliveryState.FAILED),
+        (404, None, DeliveryState.FAILED),
+        (401, None, DeliveryState.FAILED),
+        (503, None, DeliveryState.FAILED),
+    ],
+)
+def test_answers_of_stow(
+    status: int, reasons: list[int] | None, state: DeliveryState, parts: ServerParts, result: Path
+) -> None:
+    failed = {"00081198": {"Value": [{"00081197": {"Value": [reason]}} for reason in reasons or []]}}
+    with recording_server() as server:
+        server.answer = lambda _: (status, {}, json.dumps(failed).encode() if reasons else b"")
+        there = destination("stow", server.url, max_attempts=1)
+        add_job(parts, [there], result)
+        send_all(parts, there)
+
+    assert deliveries(parts)[0].state == state
+
+
+def test_a_fhir_repeat_replaces_itself(parts: ServerParts, result: Path) -> None:
+    with recording_server() as server:
+        there = destination("fhir", f"{server.url}/fhir", token="env:FHIR_TOKEN")
+        add_job(parts, [there], result)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FHIR_TOKEN", "opaque")
+            send_all(parts, there)
+
+    (request,) = server.requests
+    bundle = json.loads(request.body)
+    assert request.headers["Authorization"] == "Bearer opaque"
+    assert bundle["type"] == "transaction"
+    assert {each["request"]["method"] for each in bundle["entry"]} == {"PUT"}
+    urls = [each["request"]["url"] for each in bundle["entry"]]
+    assert len(set(urls)) == len(urls)
+    assert all("?identifier=" in url and "%7C" in url for url in urls)
+    assert as_transaction(read_json(result / "fhir.json")) == bundle
+
+
+def test_a_transaction_is_a_valid_bundle(result: Path) -> None:
+    from fhir.resources.R4B.bundle import Bundle
+
+    Bundle.model_validate(as_transaction(read_json(result / "fhir.json")))
+
+
+def test_mail_of_a_suspicious_study(parts: ServerParts, result: Path) -> None:
+    with mail_sink() as (port, mails):
+        there = destination(
+            "mail", host="127.0.0.1", port=port, sender="cspine@hospital.example", recipients=["ward@hospital.example"],
+            starttls=False,
+        )  # fmt: skip
+        add_job(parts, [there], result)
+        add_job(parts, [there], result, study="1.2.4", is_suspicious=False)
+        send_all(parts, there)
+
+    (mail,) = mails
+    assert b"C5: probability 91 %" in mail
+    assert b"C6" not in mail
+    assert RESEARCH_USE_ONLY.encode() in mail.replace(b"=\r\n", b"")
+    assert b"ecret" not in mail
+
+
+def test_mail_is_not_sent_in_the_clear_where_the_server_has_no_starttls(parts: ServerParts, result: Path) -> None:
+    with mail_sink() as (port, mails):
+        there = destination(
+            "mail", host="127.0.0.1", port=port, sender="a@b.example", recipients=["c@d.example"], max_attempts=1
+        )
+        add_job(parts, [there], result)
+        send_all(parts, there)
+
+    assert mails == []
+    assert smtplib.SMTPNotSupportedError.__name__ in deliveries(parts)[0].error
+
+
+def test_secrets_are_in_no_record_and_no_log(
+    parts: ServerParts, result: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "token").write_text("very-opaque")
+    there = destination("fhir", "http://127.0.0.1:9/fhir?key=in-the-url", token=str(tmp_path / "token"), max_attempts=1)
+    add_job(parts, [there], result)
+    with caplog.at_level("DEBUG"):
+        send_all(parts, there)
+
+    text = caplog.text + deliveries(parts)[0].error
+    assert "cannot be reached" in text
+    for secret in ("very-opaque", "in-the-url", "secret-id", "Secret^Name"):
+        assert secret not in text
