@@ -5,8 +5,8 @@ is full, the clock jumps, associations are dropped, objects are cut off and sent
 object has to lie in the spool and to have exactly one answer or a named failure, and the destination has to hold every
 answer.
 
-Run: ``python -m benchmarks.reliability --out DIR --studies 1000 --database postgresql`` (Debian's postgresql; a full disk,
-``--disk-mb``, needs root, who may mount a small file system). One study of a few small slices takes about a second.
+Run: ``python -m benchmarks.reliability --out DIR --studies 1000 --database postgresql`` (Debian's postgresql; a full
+disk, ``--disk-mb``, needs root, who may mount a small file system). A study of a few small slices takes about a second.
 """
 
 from __future__ import annotations

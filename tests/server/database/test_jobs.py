@@ -206,6 +206,17 @@ def test_a_lease_from_the_future_of_a_clock_that_was_set_back_ends(database: Dat
     assert claim(database, at=60.0) is not None
 
 
+def test_a_wait_that_began_in_the_future_of_a_clock_that_was_set_back_is_over(database: Database) -> None:
+    receive(database)
+    complete(database)
+    job = claimed(database)
+    with database.session() as session:
+        later = NOW + timedelta(hours=1)
+        assert postpone_job(session, job.id, job.lease_token, "it broke", SETTINGS, now=later)
+
+    assert claim(database, at=60.0) is not None
+
+
 def test_a_study_that_kills_its_worker_fails_after_the_last_attempt_and_stops_no_other(database: Database) -> None:
     receive(database, "a")
     complete(database)
