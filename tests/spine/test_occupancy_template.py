@@ -37,3 +37,23 @@ def test_template_leaves_out_cells_that_few_vertebrae_fill() -> None:
     template = mean_occupancy_template([*[usual] * 19, np.concatenate([usual, osteophyte])], 8.0)
 
     assert max(cell[0] for cell in template.cells) < 3
+
+
+def test_best_agreement_is_the_highest_correlation_of_the_shifted_template() -> None:
+    template = mean_occupancy_template([cuboid((20.0, 15.0, 10.0))], 8.0)
+    frame = np.eye(4)
+    frame[:3, :3], frame[:3, 3] = [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], (3.0, -7.0, 5.0)
+    shifts_mm = np.array([[0.0, 0.0, 0.0], [6.0, -3.0, 2.0], [0.0, 0.0, -60.0]])
+
+    def sample(lps_mm: Floats) -> Floats:
+        hu = 300.0 * np.exp(-((lps_mm / [14.0, 18.0, 9.0]) ** 2).sum(axis=1)) - 40.0
+        return np.where(lps_mm[:, 2] > -12.0, hu, np.nan)
+
+    centers_mm, occupancy = template.grid
+    expected = []
+    for shift_mm in shifts_mm[:2]:
+        hu = sample((centers_mm + shift_mm) @ frame[:3, :3].T + frame[:3, 3])
+        is_scanned = np.isfinite(hu)
+        expected.append(np.corrcoef(np.clip(hu[is_scanned], 0.0, 500.0), occupancy[is_scanned])[0, 1])
+    assert template.best_agreement(frame, sample, shifts_mm) == pytest.approx(max(expected), abs=1e-12)
+    assert template.best_agreement(frame, sample, shifts_mm[2:]) is None

@@ -59,18 +59,44 @@ class CoarseVolume:
 
     def covers(self, lps_mm: Floats) -> Bools:
         """Return which points, (n, 3) LPS mm, were scanned, (n,)."""
-        index = np.rint((lps_mm - self.origin_lps_mm)[:, ::-1] / self.spacing_mm).astype(np.intp)
-        within = np.all((index >= 0) & (index < self.hu.shape), axis=1)
-        within[within] = self.scanned_mask[tuple(index[within].T)]
-        return np.asarray(within)
+        return self._scanned_near(self._to_index(lps_mm))
 
     def sample(self, lps_mm: Floats) -> Floats:
         """Return the HU at points, (n, 3) LPS mm, by linear interpolation; nan outside the scanned voxels, (n,)."""
-        index = ((lps_mm - self.origin_lps_mm)[:, ::-1] / self.spacing_mm).T
+        index = self._to_index(lps_mm)
         hu = np.asarray(scipy.ndimage.map_coordinates(self.hu, index, np.float64, order=1, cval=np.nan))
         if not self._is_scanned_completely:
-            hu[~self.covers(lps_mm)] = np.nan
+            hu[~self._scanned_near(index)] = np.nan
         return hu
+
+    def _to_index(self, lps_mm: Floats) -> Floats:
+        """Return the points' positions along k, j and i, (3, n)."""
+        return ((lps_mm - self.origin_lps_mm)[:, ::-1] / self.spacing_mm).T
+
+    def _scanned_near(self, index: Floats) -> Bools:
+        """Return whether the nearest voxel of each position, (3, n), was scanned, (n,)."""
+        nearest = np.rint(index)
+        low, high = self._scanned_box
+        within: Bools = np.logical_and.reduce(
+            [(low <= at) & (at < high) for at, low, high in zip(nearest, low, high, strict=True)]
+        )
+        if not self._is_scanned_box:
+            within[within] = self.scanned_mask[tuple(nearest[:, within].astype(np.intp))]
+        return within
+
+    @cached_property
+    def _scanned_box(self) -> tuple[list[int], list[int]]:
+        """The first voxel of the box of all that was scanned, and the one after its last one, along k, j and i."""
+        planes = [np.flatnonzero(self.scanned_mask.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+        return [int(each[0]) if len(each) else 0 for each in planes], [
+            int(each[-1]) + 1 if len(each) else 0 for each in planes
+        ]
+
+    @cached_property
+    def _is_scanned_box(self) -> bool:
+        """Whether all of that box was scanned."""
+        k, j, i = (slice(*ends) for ends in zip(*self._scanned_box, strict=True))
+        return bool(self.scanned_mask[k, j, i].all())
 
     @cached_property
     def _is_scanned_completely(self) -> bool:

@@ -7,6 +7,7 @@ to scan positions gives its frame, and the residual of the fit measures how well
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Final
 
@@ -96,12 +97,12 @@ class VoxelVotes:
     level_probabilities: Floats
     voxel_mm3: float
 
-    @property
+    @cached_property
     def origins_lps_mm(self) -> Floats:
         """Where each voxel votes its vertebra's origin to be, (n, 3)."""
         return self.points_lps_mm + self.offsets_mm
 
-    @property
+    @cached_property
     def weights(self) -> Floats:
         """The probability that each voxel belongs to a vertebra, (n,)."""
         return np.asarray(self.level_probabilities.sum(axis=1))
@@ -224,18 +225,15 @@ def _split_cluster(group: Indices, votes: Floats, weights: Floats, min_weight: f
     if len(group) < 2:
         return (group,)
     fraction = weights[group] / weights[group].sum()
-    center = fraction @ votes[group]
-    _, _, axes = np.linalg.svd((votes[group] - center) * np.sqrt(fraction)[:, None], full_matrices=False)
-    along = (votes[group] - center) @ axes[0]
-    upper = along > 0
+    centered = votes[group] - fraction @ votes[group]
+    _, axes = np.linalg.eigh(centered.T @ (fraction[:, None] * centered))
+    along = centered @ axes[:, -1]
+    weighted, upper = fraction * along, along > 0
     means: tuple[float, ...] = (0.0, 0.0)
     for _ in range(_N_ITERATIONS):
         if not upper.any() or upper.all():
             return (group,)
-        means = (
-            float(np.average(along[~upper], weights=fraction[~upper])),
-            float(np.average(along[upper], weights=fraction[upper])),
-        )
+        means = tuple(float(weighted[part].sum() / fraction[part].sum()) for part in (~upper, upper))
         upper = along > sum(means) / 2
     parts = group[upper], group[~upper]
     is_two = means[1] - means[0] >= _MIN_SPLIT_MM and all(weights[part].sum() >= min_weight / 4 for part in parts)
@@ -266,11 +264,12 @@ def _assign_block(votes: Floats, level_probabilities: Floats, origins: Floats, p
     profile = profiles / profiles.sum(axis=1, keepdims=True)
     normalized = level_probabilities / level_probabilities.sum(axis=1, keepdims=True)
     log_agreement = np.log(_LEVEL_ERROR + normalized @ profile.T)
-    distance = np.linalg.norm(votes[:, None] - origins[None], axis=2)
-    log_likelihood = log_agreement - 0.5 * (distance / _VOTE_SIGMA_MM) ** 2
-    log_likelihood = np.where(distance <= _MAX_VOTE_DISTANCE_MM, log_likelihood, -np.inf)
-    is_near = np.isfinite(log_likelihood).any(axis=1)
-    return np.where(is_near, log_likelihood.argmax(axis=1), -1)
+    distance_sq = (votes**2).sum(axis=1)[:, None] - 2.0 * (votes @ origins.T) + (origins**2).sum(axis=1)
+    log_likelihood = log_agreement - distance_sq / (2.0 * _VOTE_SIGMA_MM**2)
+    log_likelihood[distance_sq > _MAX_VOTE_DISTANCE_MM**2] = -np.inf
+    best = log_likelihood.argmax(axis=1)
+    is_near = np.isfinite(log_likelihood[np.arange(len(best)), best])
+    return np.where(is_near, best, -1)
 
 
 def rigid_frame(canonical_mm: Floats, points_lps_mm: Floats, weights: Floats) -> tuple[Floats, float]:

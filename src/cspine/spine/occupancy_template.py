@@ -72,10 +72,11 @@ class OccupancyTemplate(BaseModel):
     def best_agreement(self, frame_lps: Floats, sample: Sample, shifts_mm: Floats) -> float | None:
         """Return the best agreement over shifts of the template, (n, 3) mm along the frame's axes; see `agreement`."""
         centers_mm, occupancy = self.grid
-        points_mm = (centers_mm[None] + shifts_mm[:, None]).reshape(-1, 3)
-        hu = sample(points_mm @ frame_lps[:3, :3].T + frame_lps[:3, 3]).reshape(len(shifts_mm), -1)
-        correlations = [_correlation(row, occupancy) for row in hu]
-        return max((each for each in correlations if each is not None), default=None)
+        turn, origin = frame_lps[:3, :3], frame_lps[:3, 3:]
+        lps_mm = (turn @ shifts_mm.T)[:, :, None] + (turn @ centers_mm.T + origin)[:, None]
+        hu = sample(lps_mm.reshape(3, -1).T).reshape(len(shifts_mm), -1)
+        correlations = _correlations(hu, occupancy)
+        return float(np.nanmax(correlations)) if np.isfinite(correlations).any() else None
 
     @cached_property
     def grid(self) -> tuple[Floats, Floats]:
@@ -111,15 +112,25 @@ class OccupancyTemplate(BaseModel):
         return float(occupancy[is_inside(lps)].sum() / occupancy.sum())
 
 
-def _correlation(hu: Floats, occupancy: Floats) -> float | None:
-    """Return the correlation of HU, nan outside the scan, with occupancy; None where too little was scanned."""
-    is_scanned = np.isfinite(hu)
-    if occupancy[is_scanned].sum() < MIN_COMPARED_FRACTION * occupancy.sum():
-        return None
-    bone = np.clip(hu[is_scanned], *BONE_WINDOW_HU)
-    bone, expected = bone - bone.mean(), occupancy[is_scanned] - occupancy[is_scanned].mean()
-    norm = np.sqrt((bone @ bone) * (expected @ expected))
-    return float(bone @ expected / norm) if norm > 0 else 0.0
+def _correlations(hu: Floats, occupancy: Floats) -> Floats:
+    """Return the correlation of each row of HU, (m, n), nan outside the scan, with the occupancy, (n,).
+
+    Returns
+    -------
+    (m,)
+        nan where too little was scanned.
+    """
+    bone = np.clip(hu, *BONE_WINDOW_HU)
+    is_scanned = np.isfinite(bone)
+    is_enough = is_scanned @ occupancy >= MIN_COMPARED_FRACTION * occupancy.sum()
+    count = np.maximum(is_scanned.sum(axis=1), 1)
+    bone -= (np.nansum(bone, axis=1) / count)[:, None]
+    expected = np.where(is_scanned, occupancy - (is_scanned @ occupancy / count)[:, None], 0.0)
+    bone[~is_scanned] = 0.0
+    norm = np.sqrt((bone**2).sum(axis=1) * (expected**2).sum(axis=1))
+    product = (bone * expected).sum(axis=1)
+    correlation = np.divide(product, norm, out=np.zeros(len(hu)), where=norm > 0)
+    return np.where(is_enough, correlation, np.nan)
 
 
 def mean_occupancy_template(vertebrae: list[Floats], voxel_mm3: float) -> OccupancyTemplate:

@@ -20,8 +20,13 @@ from cspine.core.logging import quiet_logger
 from cspine.models.metadata import METADATA_KEY, ModelMetadata
 from cspine.models.weights import load_weights
 
-HALF_SUFFIX: Final = ".half"
+StateDict = dict[str, torch.Tensor]
+"""Parameters and buffers of a network by name."""
+
+_HALF_SUFFIX: Final = ".half"
 """Suffix of the names of tensors that are stored in half precision."""
+
+_TENSOR_TYPES: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 _MIN_HALF_SIZE: Final = 1024
 """Tensors with at least this many elements are stored in half precision."""
@@ -102,6 +107,25 @@ def export_onnx(graph: Graph, metadata: ModelMetadata, path: Path) -> None:
     _check_outputs(graph, metadata, path)
 
 
+def read_parameters(data: bytes, prefix: str) -> StateDict:
+    """Return the tensors of an exported network in single precision.
+
+    Parameters
+    ----------
+    data : bytes
+        An ONNX file written by `export_onnx`.
+    prefix : str
+        Of tensors whose names begin with it, under the rest of the name.
+    """
+    parameters = {}
+    for tensor in onnx.load_model_from_string(data).graph.initializer:
+        is_stored = tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.data_type in _TENSOR_TYPES
+        if is_stored and tensor.name.startswith(prefix):
+            value = numpy_helper.to_array(tensor).astype(np.float32)
+            parameters[tensor.name.removeprefix(prefix).removesuffix(_HALF_SUFFIX)] = torch.from_numpy(value)
+    return parameters
+
+
 def _remove_zero_biases(model: onnx.ModelProto) -> None:
     """Remove the zeros that the exporter computes where a convolution has no bias.
 
@@ -122,7 +146,7 @@ def _store_half_precision(model: onnx.ModelProto) -> None:
         if tensor.data_type != onnx.TensorProto.FLOAT or int(np.prod(tensor.dims)) < _MIN_HALF_SIZE:
             continue
         name = tensor.name
-        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name + HALF_SUFFIX)
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name + _HALF_SUFFIX)
         model.graph.initializer.remove(tensor)
         model.graph.initializer.append(half)
         casts.append(helper.make_node("Cast", [half.name], [name], to=onnx.TensorProto.FLOAT))

@@ -20,7 +20,7 @@ position in it."""
 _IDLE: Final[dict[str, Floats32]] = {
     "region": np.zeros((1, 2, SIDE_MULTIPLE, SIDE_MULTIPLE, SIDE_MULTIPLE), np.float32),
     "image": np.zeros((1, 2, SIDE_MULTIPLE, SIDE_MULTIPLE, SIDE_MULTIPLE), np.float32),
-    "crops": np.zeros((1, 2, *CROP_SHAPE), np.float32),
+    "crops": np.zeros((0, 2, *CROP_SHAPE), np.float32),
 }
 """Smallest inputs: ONNX Runtime runs all parts of a file, and those that are not asked get these, in milliseconds."""
 

@@ -5,22 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import onnx
 import torch
 from google.protobuf.message import DecodeError
-from onnx import numpy_helper
 
 from cspine.core.errors import WeightsError
 from cspine.models.metadata import LevelsMetadata
 from cspine.models.registry import resolve_weights
 from cspine.models.weights import load_weights, read_weights
-from cspine.training.export import HALF_SUFFIX, export_onnx
+from cspine.training.export import StateDict, export_onnx, read_parameters
 from cspine.training.levels.network import LevelNetwork
 from cspine.training.levels.onnx_graph import level_graph
 from cspine.views.level_views import PLANES, LevelViewSettings
-
-StateDict = dict[str, torch.Tensor]
 
 LEVELS: Final = "levels"
 
@@ -33,8 +28,6 @@ _BATCH_COUNTER: Final = "num_batches_tracked"
 """Suffix of the batch norms' counters, which are not exported; they have no effect with a fixed momentum."""
 
 _FRACTURE_TYPE_HEAD: Final = "fracture_types."
-
-_TENSOR_TYPES: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
@@ -99,7 +92,7 @@ def load_pretrained(weights: str | Path) -> PretrainedWeights:
         raise WeightsError(f"{weights}: holds the network {network}; name weights of {LEVELS}")
     loaded = load_weights(LevelsMetadata, path)
     try:
-        state = _read_parameters(read_weights(LevelsMetadata, path)[1])
+        state = read_parameters(read_weights(LevelsMetadata, path)[1], _NETWORK_PREFIX)
     except (DecodeError, ValueError) as error:
         raise WeightsError(f"{weights}: its parameters cannot be read; get it again") from error
     network_state = LevelNetwork(len(loaded.metadata.fracture_types)).state_dict()
@@ -150,14 +143,3 @@ def export_encoder(pretrained: PretrainedWeights, folder: Path, views: LevelView
     )
     export_onnx(level_graph(network, metadata.views, metadata.inference_views), metadata, path)
     return path
-
-
-def _read_parameters(data: bytes) -> StateDict:
-    """Return a file's tensors in single precision, under their names in `LevelNetwork`."""
-    parameters = {}
-    for tensor in onnx.load_model_from_string(data).graph.initializer:
-        is_stored = tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.data_type in _TENSOR_TYPES
-        if is_stored and tensor.name.startswith(_NETWORK_PREFIX):
-            value = numpy_helper.to_array(tensor).astype(np.float32)
-            parameters[tensor.name.removeprefix(_NETWORK_PREFIX).removesuffix(HALF_SUFFIX)] = torch.from_numpy(value)
-    return parameters

@@ -65,6 +65,16 @@ class LocalizerSamples:
     is_phantom: bool
 
 
+def _class_probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """Return the softmax over classes, (n, classes, k, j, i).
+
+    Voxels are one axis meanwhile: ONNX Runtime moves the classes of each next to each other and back, and does so with
+    five axes more slowly than all convolutions of the vertebra network together.
+    """
+    by_voxel = logits.flatten(2).transpose(1, 2)
+    return torch.softmax(by_voxel, dim=2).transpose(1, 2).reshape(logits.shape)
+
+
 class _Localizer(nn.Module):
     """The three networks side by side, with the softmax of their classes."""
 
@@ -76,8 +86,8 @@ class _Localizer(nn.Module):
         vertebrae, (levels, voxels) = self.vertebrae(image), self.frames(crops)
         n_classes = len(VERTEBRA_CLASSES)
         return (
-            torch.softmax(self.region(region), dim=1),
-            torch.softmax(vertebrae[:, :n_classes], dim=1),
+            _class_probabilities(self.region(region)),
+            _class_probabilities(vertebrae[:, :n_classes]),
             vertebrae[:, n_classes:],
             torch.softmax(levels, dim=1),
             torch.cat([torch.sigmoid(voxels[:, :1]), voxels[:, 1:]], dim=1),
