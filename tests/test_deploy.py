@@ -12,6 +12,7 @@ import typer.main
 
 from cspine.cli import app
 from cspine.pipelines.run import DEFAULT_INPUT, DEFAULT_OUTPUT, INPUT_VARIABLES, OUTPUT_VARIABLES, RESULT_FILE
+from cspine.server.settings import load_server_settings
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -51,7 +52,7 @@ def test_the_image_runs_as_nobody_and_mercure_does_not_take_it_for_a_map() -> No
     user = re.findall(r"^USER (.*)$", CONTAINERFILE, re.MULTILINE)
     destinations = [line.split()[-1] for line in re.findall(r"^COPY (.*)$", CONTAINERFILE, re.MULTILINE)]
 
-    assert user == ["65532:65532"]
+    assert user == ["65532:65532", "65532:65532"]
     assert not [path for path in destinations if path.startswith("/etc/monai")]
 
 
@@ -97,3 +98,25 @@ def test_folders_of_descriptors_are_those_that_the_command_reads() -> None:
 def test_every_descriptor_says_what_it_is_not() -> None:
     for path in (DEPLOY / "Containerfile", DEPLOY / "README.md", *DEPLOY.glob("*.json")):
         assert "Not a medical device" in path.read_text(encoding="utf-8"), path.name
+
+
+def test_the_servers_files_agree_with_each_other_and_with_the_settings() -> None:
+    settings = load_server_settings(DEPLOY / "server" / "cspine.toml")
+    compose = (DEPLOY / "server" / "compose.yaml").read_text(encoding="utf-8")
+    orthanc = descriptor("server/orthanc.json")
+    unit = (DEPLOY / "server" / "cspine.service").read_text(encoding="utf-8")
+
+    assert settings.storage.silent
+    assert orthanc["DicomModalities"]["cspine"] == [settings.node.ae_title, "cspine", settings.node.port]
+    assert settings.destinations[0].ae_title == orthanc["DicomAet"] == settings.node.allow[0].ae_title
+    assert settings.destinations[0].port == orthanc["DicomPort"]
+    assert f"127.0.0.1:{settings.web.port}:{settings.web.port}" in compose
+    assert f"127.0.0.1:{settings.node.port}:{settings.node.port}" in compose
+    assert str(settings.storage.spool) in compose
+    assert "DynamicUser=yes" in unit
+    for command in re.findall(r"^ExecStart(?:Pre)?=\S*cspine (.*)$", unit, re.MULTILINE):
+        words = [word for word in shlex.split(command) if word != "--log-json"]
+        assert words[0] == "serve"
+        group: Any = typer.main.get_command(app)
+        known = {option for parameter in group.commands["serve"].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known

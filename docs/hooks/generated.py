@@ -6,7 +6,8 @@ that is made from the package itself, so that the reference cannot differ from t
 - ``cli``: every command with its arguments and options, from the Typer application;
 - ``api ROOM [-PACKAGE ...]``: mkdocstrings blocks of a room's public modules, without those of some packages in it;
 - ``errors``: the exception tree of `cspine.core.errors`;
-- ``findings``: the tables of the schema of `cspine.core.findings.Findings`.
+- ``findings``: the tables of the schema of `cspine.core.findings.Findings`;
+- ``server_settings``: the tables of `cspine.server.settings.ServerSettings`.
 """
 
 import inspect
@@ -22,6 +23,7 @@ import typer.main
 import cspine
 from cspine.core import errors
 from cspine.core.findings import Findings
+from cspine.server.settings import ServerSettings
 
 _MARKER: Final = re.compile(r"<!-- generated: (\w+)((?: [\w.-]+)*) -->")
 _SOURCE: Final = Path(cspine.__file__).parent
@@ -137,6 +139,30 @@ def findings_tables() -> str:
     return "\n".join(parts)
 
 
+def server_settings_tables() -> str:
+    """Return a table of settings, with their defaults, for each table of the server's TOML file."""
+    schema = ServerSettings.model_json_schema()
+    parts = {"tables of the file": schema, **schema["$defs"]}
+    return "\n".join(_settings_table(name, part) for name, part in parts.items() if "properties" in part)
+
+
+def _settings_table(name: str, part: dict[str, Any]) -> str:
+    required = set(part.get("required", ()))
+    rows = [
+        f"| `{field}` | {_type(of)} | {'required' if field in required else _json_default(of)} | "
+        f"{_cell(of.get('description'))} |"
+        for field, of in part["properties"].items()
+    ]
+    summary = part.get("description", "").split("\n")[0]
+    head = ["| setting | type | default | meaning |", "|---|---|---|---|"]
+    return "\n".join([f"## {name}\n", f"{summary}\n", *head, *rows, ""])
+
+
+def _json_default(about: dict[str, Any]) -> str:
+    value = about.get("default")
+    return "" if value is None or isinstance(value, (dict, list)) else f"`{json.dumps(value)}`"
+
+
 def _object(name: str, part: dict[str, Any]) -> str:
     required = set(part.get("required", ()))
     rows = [
@@ -171,4 +197,5 @@ _PARTS: Final[dict[str, Callable[..., str]]] = {
     "api": api_reference,
     "errors": error_tree,
     "findings": findings_tables,
+    "server_settings": server_settings_tables,
 }
