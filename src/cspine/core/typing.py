@@ -9,6 +9,9 @@ Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 """Single-precision array of any shape."""
 
+Complexes = npt.NDArray[np.complexfloating]
+"""Complex array of any shape and precision, such as a Fourier transform."""
+
 Bools = npt.NDArray[np.bool_]
 """Boolean array of any shape."""
 

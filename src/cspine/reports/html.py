@@ -124,6 +124,7 @@ def write_report(case_result: CaseResult, path: Path) -> None:
 
 def _sagittal_images(compiled: CompiledStudy) -> list[_SagittalImage]:
     sagittal, spine = compiled.sagittal, compiled.images.spine
+    outlines = vertebra_outlines(sagittal, spine) if spine else [[]] * len(sagittal.images)
     return [
         _SagittalImage(
             url=data_url(jpeg, "jpeg"),
@@ -131,7 +132,7 @@ def _sagittal_images(compiled: CompiledStudy) -> list[_SagittalImage]:
             x_mm=float(sagittal.x_lps_mm[index]),
             position=describe_offset(float(sagittal.offsets_mm[index])),
             pixels=sagittal.images.shape[1],
-            outlines=vertebra_outlines(sagittal, spine, index) if spine else [],
+            outlines=outlines[index],
         )
         for index, jpeg in enumerate(sagittal.jpegs(_JPEG_QUALITY))
     ]

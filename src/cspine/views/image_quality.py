@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import scipy
 
-from cspine.core.typing import Floats, Floats32, HounsfieldUnits
+from cspine.core.typing import Complexes, Floats, Floats32, HounsfieldUnits
 from cspine.spine.boxes import box_corners
 from cspine.spine.spine_map import Vertebra
 
@@ -121,7 +121,8 @@ def detect_motion_lps_mm(volume: "highdicom.Volume", *, z_range_mm: tuple[float,
         return np.empty(0)
     outlines = (_body_outline(volume.array[k, :: stride[0], :: stride[1]]) for k in slices.tolist())
     pixel_mm = np.array([volume.spacing[1] * stride[0], volume.spacing[2] * stride[1]])
-    displacement_mm = np.stack([_displacement(a, b) for a, b in pairwise(outlines)]) * pixel_mm
+    transforms = ((scipy.fft.rfft2(outline), outline.shape) for outline in outlines)
+    displacement_mm = np.stack([_displacement(a, b, shape) for (a, shape), (b, _) in pairwise(transforms)]) * pixel_mm
     trend_mm = scipy.ndimage.median_filter(displacement_mm, size=(_TREND_SLICES, 1), mode="nearest")
     has_moved = np.hypot(*(displacement_mm - trend_mm).T) > MAX_STEP_MM
     between = (slices[:-1] + slices[1:])[has_moved] / 2
@@ -134,13 +135,19 @@ def _body_outline(plane: HounsfieldUnits) -> Floats32:
     return scipy.ndimage.gaussian_filter(np.asarray(body, np.float32), 1.5)
 
 
-def _displacement(first: Floats32, second: Floats32) -> Floats:
-    """Return how many pixels the second plane is displaced from the first, down and along rows, with subpixel accuracy.
+def _displacement(first: Complexes, second: Complexes, shape: tuple[int, ...]) -> Floats:
+    """Return how many pixels a plane is displaced from the one before, down and along rows, with subpixel accuracy.
 
     The peak of the circular cross-correlation, refined by a parabola through its neighbors along each axis.
+
+    Parameters
+    ----------
+    first, second : (rows, columns / 2 + 1)
+        Fourier transforms of both.
+    shape : (int, int)
+        Rows and columns.
     """
-    product = scipy.fft.rfft2(first) * np.conj(scipy.fft.rfft2(second))
-    correlation = scipy.fft.irfft2(product, s=first.shape)
+    correlation = scipy.fft.irfft2(first * np.conj(second), s=shape)
     peak = np.unravel_index(int(correlation.argmax()), correlation.shape)
     displacement = []
     for axis, at in enumerate(peak):

@@ -8,9 +8,9 @@ from PIL import Image
 
 from cspine.classification.prediction import EvidencePicture
 from cspine.core.anatomy import color_of
-from cspine.core.typing import Floats32, Grays
+from cspine.core.typing import Floats, Floats32, Grays
 from cspine.reports.images.drawing import encode_png
-from cspine.spine.spine_map import SpineMap
+from cspine.spine.spine_map import SpineMap, Vertebra
 from cspine.views.sagittal import SagittalSet, encode_jpeg
 
 MAGNIFICATION: Final = 2
@@ -68,8 +68,8 @@ class VertebraOutline:
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in self.corners)
 
 
-def vertebra_outlines(sagittal: SagittalSet, spine: SpineMap, image: int) -> list[VertebraOutline]:
-    """Return the outlines of the vertebrae near a sagittal image.
+def vertebra_outlines(sagittal: SagittalSet, spine: SpineMap) -> list[list[VertebraOutline]]:
+    """Return the outlines of the vertebrae near each sagittal image.
 
     Parameters
     ----------
@@ -77,31 +77,40 @@ def vertebra_outlines(sagittal: SagittalSet, spine: SpineMap, image: int) -> lis
         Sagittal images on which the vertebrae are drawn.
     spine : SpineMap
         Frames and levels of the localized vertebrae.
-    image : int
-        Index of the image.
     """
-    outlines = []
-    for vertebra in spine.scanned_vertebrae:
-        low, high = vertebra.box_mm
-        corners = np.array([[0, low[1], low[2]], [0, high[1], low[2]], [0, high[1], high[2]], [0, low[1], high[2]]])
-        points_mm = np.vstack([np.zeros(3), corners])
-        lps = points_mm @ vertebra.frame_lps[:3, :3].T + vertebra.frame_lps[:3, 3]
-        lateral_mm, rows, columns = sagittal.pixels_of(lps).T
-        if abs(lateral_mm[0] - sagittal.offsets_mm[image]) > _MAX_LABEL_OFFSET_MM:
-            continue
-        center, *frame = (np.stack([columns, rows], axis=1) + 0.5).tolist()
-        outlines.append(
-            VertebraOutline(
-                level=vertebra.level,
-                label=vertebra.level_label,
-                color=color_of(vertebra.level),
-                x=center[0],
-                y=center[1],
-                corners=tuple((x, y) for x, y in frame),
-                is_partial=vertebra.coverage == "partial",
-            )
-        )
-    return outlines
+    vertebrae = spine.scanned_vertebrae
+    if not vertebrae:
+        return [[] for _ in sagittal.images]
+    projected = sagittal.pixels_of(np.vstack([_center_and_corners(each) for each in vertebrae]))
+    projected = projected.reshape(len(vertebrae), -1, 3)
+    outlines = [_outline(vertebra, points[:, 1:]) for vertebra, points in zip(vertebrae, projected, strict=True)]
+    distance_mm = np.abs(projected[:, 0, 0] - sagittal.offsets_mm[:, None])
+    return [
+        [outline for outline, is_near in zip(outlines, near, strict=True) if is_near]
+        for near in (distance_mm <= _MAX_LABEL_OFFSET_MM).tolist()
+    ]
+
+
+def _center_and_corners(vertebra: Vertebra) -> Floats:
+    """Return the center of a vertebra's frame and its four corners in the plane from front to back, (5, 3) LPS mm."""
+    low, high = vertebra.box_mm
+    corners = [[0, low[1], low[2]], [0, high[1], low[2]], [0, high[1], high[2]], [0, low[1], high[2]]]
+    points_mm = np.vstack([np.zeros(3), np.array(corners)])
+    return np.asarray(points_mm @ vertebra.frame_lps[:3, :3].T + vertebra.frame_lps[:3, 3])
+
+
+def _outline(vertebra: Vertebra, pixels: Floats) -> VertebraOutline:
+    """Return a vertebra's outline from the rows and columns of its center and corners, (5, 2)."""
+    center, *frame = (pixels[:, ::-1] + 0.5).tolist()
+    return VertebraOutline(
+        level=vertebra.level,
+        label=vertebra.level_label,
+        color=color_of(vertebra.level),
+        x=center[0],
+        y=center[1],
+        corners=tuple((x, y) for x, y in frame),
+        is_partial=vertebra.coverage == "partial",
+    )
 
 
 def describe_offset(offset_mm: float) -> str:

@@ -82,7 +82,7 @@ def _draw_sagittal(compiled: CompiledStudy, findings: Findings) -> Image.Image:
     gray = Image.fromarray(sagittal.images[index])
     picture = gray.resize((_PICTURE, _PICTURE), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
-    for outline in vertebra_outlines(sagittal, spine, index) if spine else []:
+    for outline in vertebra_outlines(sagittal, spine)[index] if spine else []:
         pen.polygon([(x * scale, y * scale) for x, y in outline.corners], outline=_GRAY)
         draw_text(pen, (outline.x * scale, outline.y * scale), outline.label, _FONT, gray=220)
     for vertebra, (lateral_mm, row, column) in reversed(list(zip(suspicious, points.tolist(), strict=True))):
