@@ -182,6 +182,7 @@ def _label(
     if localized.candidates is None or localized.coarse is None or not origins:
         return None
     detections = to_detections(localized.candidates, localized.coarse)
+    origins = {level: localized.scale * origin for level, origin in origins.items()}
     distances = np.linalg.norm(detections.frames[:, None, :3, 3] - np.array(list(origins.values()))[None], axis=2)
     rows, columns = scipy.optimize.linear_sum_assignment(np.minimum(distances, 4 * MAX_DISTANCE_MM))
     levels: list[str | None] = [None] * len(detections)

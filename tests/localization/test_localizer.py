@@ -9,14 +9,16 @@ import pytest
 
 from cspine.core.typing import Floats, Floats32
 from cspine.localization import localizer as module
+from cspine.localization.cascade.assembly import LocalizedScan
 from cspine.localization.cascade.crops import CROP_CLASSES, CROP_SHAPE
 from cspine.localization.cascade.region import REGION_CLASSES, find_neck
-from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES
-from cspine.localization.coarse import OFFSET_UNIT_MM, REGION_MM
+from cspine.localization.cascade.vertebrae import VERTEBRA_CLASSES, find_vertebral_voxels
+from cspine.localization.coarse import OFFSET_UNIT_MM, REGION_MM, CoarseVolume
 from cspine.localization.localizer import Localizer
 from cspine.localization.scan import Scan
-from cspine.models.metadata import COARSE_MM
+from cspine.models.metadata import COARSE_MM, PADDING
 from cspine.spine.level_settings import LEVELS, expected_distance_mm
+from cspine.spine.spine_map import SpineMap, Vertebra
 
 NECK = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "T1", "T2")
 TOP_MM = 75.0
@@ -130,3 +132,48 @@ def test_a_scan_without_a_neck_has_no_vertebrae(monkeypatch: pytest.MonkeyPatch)
 
     assert localized.spine_map.vertebrae == ()
     assert localized.coarse is None
+
+
+def test_bone_that_a_network_sees_far_outside_of_the_scan_is_none() -> None:
+    """An oblique scan fills a part of its box, and what the network says of the rest had taken minutes."""
+    scan = make_scan(-120.0, 130.0)
+    coarse = scan.coarsen(COARSE_MM)
+    outside = CoarseVolume(coarse.hu, coarse.origin_lps_mm, np.zeros_like(coarse.scanned_mask))
+    outside.scanned_mask[:4] = True
+
+    def everywhere(image: Floats32) -> tuple[Floats32, Floats32]:
+        probabilities = np.full((len(VERTEBRA_CLASSES), *image.shape[1:]), 0.9, np.float32)
+        return probabilities, np.zeros((6, *image.shape[1:]), np.float32)
+
+    voxels = find_vertebral_voxels(outside, everywhere)
+
+    assert voxels is not None
+    assert voxels.index[:, 0].max() == 3 + PADDING[0]
+    outside.scanned_mask[:] = False
+    assert find_vertebral_voxels(outside, everywhere) is None
+
+
+def test_a_small_patient_is_seen_at_the_size_of_an_adult(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Scan] = []
+
+    def localize(_: Localizer, scan: Scan) -> LocalizedScan:
+        seen.append(scan)
+        size = 0.6 * scan.affine_lps[1, 1] / 2.0
+        vertebrae = []
+        for level, origin in origins().items():
+            frame = np.eye(4)
+            frame[:3, 3] = size * origin
+            vertebrae.append(Vertebra(level, frame, frame[:3, 3], np.ones((2, 3)), 1.0, 0.99, 9000.0))
+        return LocalizedScan(SpineMap(tuple(vertebrae)))
+
+    scan = make_scan(-120.0, 130.0)
+    monkeypatch.setattr(Localizer, "_localize", localize)
+
+    localized = localizer_of(Truth(scan), monkeypatch).localize(scan)
+
+    assert [round(float(each.affine_lps[1, 1] / 2.0), 3) for each in seen] == [1.0, round(1 / 0.6, 3)]
+    assert localized.scale == pytest.approx(1 / 0.6)
+    true = localized.spine_map.scaled(1.0 / localized.scale)
+    np.testing.assert_allclose(true["C5"].frame_lps[:3, 3], 0.6 * origins()["C5"])
+    np.testing.assert_allclose(true["C5"].frame_lps[:3, :3], np.eye(3))
+    assert true["C5"].volume_mm3 == pytest.approx(9000.0 * 0.6**3)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ import pytest
 from cspine.core.errors import NotAssessableError
 from cspine.core.typing import Floats
 from cspine.dicom import load_volume
-from cspine.localization.cascade.assembly import LocalizedScan
+from cspine.localization.cascade.assembly import Candidates, LocalizedScan
+from cspine.localization.cascade.crops import CROP_CLASSES
+from cspine.localization.cascade.frames import RefinedFrames
 from cspine.localization.coarse import CoarseVolume
 from cspine.localization.localizer import Localizer
 from cspine.localization.plausibility import check_plausibility
@@ -175,6 +179,77 @@ def test_a_patient_who_lies_otherwise_than_stated_is_not_answered(axes: tuple[in
 
     assert checked.implausible is not None
     assert checked.implausible.code == "implausible-anatomy"
+
+
+def recognized(spine: SpineMap, probability: float, head_lps_mm: Floats | None = None) -> Candidates:
+    """Return detections that the frame network takes for the levels of a map with a probability."""
+    probabilities = np.zeros((len(spine.vertebrae), len(CROP_CLASSES)))
+    probabilities[:, -1] = 1.0 - probability
+    for row, vertebra in zip(probabilities, spine.vertebrae, strict=True):
+        row[CROP_CLASSES.index(vertebra.level)] = probability
+    frames = np.stack([vertebra.frame_lps for vertebra in spine.vertebrae])
+    voxels = SimpleNamespace(head_lps_mm=np.empty((0, 3)) if head_lps_mm is None else head_lps_mm)
+    return Candidates(cast("Any", voxels), [], RefinedFrames(frames, probabilities))
+
+
+def faint(spine: SpineMap) -> CoarseVolume:
+    """Return a scan in which cortex alone is bone, as in osteoporosis, so that little agrees with the templates."""
+    coarse = render(spine)
+    noise = np.random.default_rng(0).normal(0.0, 185.0, coarse.hu.shape)
+    return replace(coarse, hu=(coarse.hu * 0.3 + noise).astype(np.int16))
+
+
+@pytest.mark.parametrize(("probability", "is_refused"), [(0.9, False), (0.6, True)])
+def test_faint_vertebrae_are_refused_unless_the_frame_network_recognizes_them(
+    probability: float, is_refused: bool
+) -> None:
+    spine = column()
+    coarse = faint(spine)
+    localized = LocalizedScan(spine, coarse, recognized(spine, probability))
+
+    checked = check_plausibility(localized, Scan(coarse.hu, coarse.affine_lps), TEMPLATES, None)
+
+    assert (checked.implausible is not None) == is_refused
+    if not is_refused:
+        assert f"{LEVEL_UNCERTAIN}: the vertebrae differ in shape from cervical ones" in checked.doubts
+        assert {vertebra.confidence for vertebra in checked.vertebrae} == {0.79}
+
+
+def test_c1_and_c2_below_the_skull_are_a_sequence() -> None:
+    spine = column(("C1", "C2"))
+    coarse = render(spine)
+    above = np.stack(np.meshgrid([-6.0, 0.0, 6.0], [0.0, 6.0, 12.0], np.arange(80.0, 110.0, 3.0)), axis=-1)
+    head = above.reshape(-1, 3)
+
+    with_skull, without = (
+        check_plausibility(
+            LocalizedScan(spine, coarse, recognized(spine, 0.9, points)),
+            Scan(coarse.hu, coarse.affine_lps),
+            TEMPLATES,
+            None,
+        )
+        for points in (head, None)
+    )
+
+    few = f"{LEVEL_UNCERTAIN}: fewer than 3 vertebrae were found"
+    assert few not in with_skull.doubts
+    assert few in without.doubts
+
+
+@pytest.mark.parametrize("size", [0.6, 0.4])
+def test_an_enlarged_patient_keeps_the_true_size(size: float) -> None:
+    spine = column()
+    coarse = render(spine)
+    shrunk = Scan(coarse.hu, coarse.affine_lps).scaled(size)
+
+    checked = check_plausibility(LocalizedScan(spine, coarse, scale=1.0 / size), shrunk, TEMPLATES, no_spine)
+
+    np.testing.assert_allclose(checked["C4"].frame_lps[:3, 3], size * spine["C4"].frame_lps[:3, 3])
+    if size == 0.6:
+        assert checked.doubts == (f"{LEVEL_UNCERTAIN}: the distances between the vertebrae are 0.6 times an adult's",)
+    else:
+        assert checked.implausible is not None
+        assert checked.implausible.code == "implausible-anatomy"
 
 
 def frame_at(z_mm: float) -> Floats:

@@ -11,10 +11,10 @@ with the scan (`cspine.localization.plausibility`). Memory is bounded: only the 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from cspine.localization.cascade.networks import LocalizerNetworks
 from cspine.localization.cascade.region import find_neck
 from cspine.localization.cascade.vertebrae import find_vertebral_voxels
 from cspine.localization.coarse import REGION_MM
+from cspine.localization.level_assignment import relative_size
 from cspine.localization.plausibility import check_plausibility
 from cspine.localization.scan import Scan
 from cspine.models.memory import freed_memory_released
@@ -38,6 +39,9 @@ from cspine.spine.spine_map import SpineMap
 
 if TYPE_CHECKING:
     import highdicom
+
+_MIN_SIZE: Final = 0.78
+"""Distances between vertebrae, relative to an adult's, below which a patient is enlarged."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,22 @@ class Localizer:
         return check_plausibility(self.localize(scan), scan, self._templates, None)
 
     def localize(self, scan: Scan) -> LocalizedScan:
-        """Localize the vertebrae of a scan, without a check of their plausibility."""
+        """Localize the vertebrae of a scan, without a check of their plausibility; small patients are enlarged.
+
+        Neighboring vertebrae of a child of three years are 9 mm apart, which is three voxels. The networks then see the
+        scan once more, enlarged to an adult's size.
+        """
+        localized = self._localize(scan)
+        size = relative_size(localized.spine_map.vertebrae)
+        if size is None or size >= _MIN_SIZE:
+            return localized
+        enlarged = self._localize(scan.scaled(1.0 / size))
+        if len(enlarged.spine_map.vertebrae) < len(localized.spine_map.vertebrae):
+            return localized
+        return replace(enlarged, scale=1.0 / size)
+
+    def _localize(self, scan: Scan) -> LocalizedScan:
+        """Localize the vertebrae of a scan at its own size."""
         networks, metadata = LocalizerNetworks(self.weights), self.weights.metadata
         region = find_neck(scan.coarsen(REGION_MM), networks.find_regions)
         if region is None:
@@ -117,7 +136,8 @@ class Localizer:
         frames = np.array([instance.frame for instance in instances])
         near = np.array([voxels.is_near_neck(instance) for instance in instances])
         refined = refine_near_neck(frames, near, means, networks.align_frames)
-        candidates = Candidates(voxels, *merge_duplicates(instances, refined, voxels.weights))
+        levels = np.array([voxels.mean_probabilities(instance) for instance in instances])
+        candidates = Candidates(voxels, *merge_duplicates(instances, refined, voxels.weights, levels))
         settings = metadata.level_assignment or LevelAssignmentSettings()
         spine_map = assemble_spine_map(candidates, coarse, scan, metadata.occupancy_templates, settings)
         return LocalizedScan(spine_map, coarse, candidates)

@@ -39,6 +39,7 @@ from cspine.localization.cascade.assembly import LOWEST_TEMPLATE, LocalizedScan
 from cspine.localization.cascade.crops import CROP_MM
 from cspine.localization.coarse import CoarseVolume
 from cspine.localization.level_assignment import relative_size
+from cspine.localization.recognition import are_recognized, is_below_skull
 from cspine.localization.scan import Scan
 from cspine.models.metadata import COARSE_MM
 from cspine.spine.occupancy_template import OccupancyTemplate
@@ -46,6 +47,10 @@ from cspine.spine.spine_map import LEVEL_UNCERTAIN, SpineMap, Vertebra
 
 MIN_AGREEMENT: Final = 0.28
 """Mean agreement below which the bones are not those of a cervical spine."""
+
+MIN_RECOGNIZED_AGREEMENT: Final = 0.18
+"""The same where the frame network recognizes all vertebrae (`cspine.localization.recognition`): in osteoporosis of low
+bone contrast the agreement of true necks falls to 0.25."""
 
 MIN_CERTAIN_AGREEMENT: Final = 0.38
 """Mean agreement below which the levels are doubtful."""
@@ -60,7 +65,10 @@ one of a false orientation, by 0.009 at most. C1 alone is almost symmetric."""
 _MIN_CERTAIN_VERTEBRAE: Final = 3
 """Fewer vertebrae do not form a sequence by which levels can be told."""
 
-MIN_SIZE, MAX_SIZE = 0.5, 1.45
+_MAX_DOUBTFUL: Final = 0.79
+"""Largest confidence of a level in a doubtful map."""
+
+MIN_SIZE, MAX_SIZE = 0.42, 1.45
 _MIN_CERTAIN_SIZE, _MAX_CERTAIN_SIZE = 0.7, 1.3
 """Bounds of the distances between vertebrae, relative to an adult's: beyond the outer ones there is no patient, beyond
 the inner ones are small children and errors."""
@@ -166,6 +174,18 @@ def check_plausibility(
         The same map where it is plausible. Of a doubtful map, `SpineMap.doubts` says why, and the confidence of every
         level is lowered to below 0.8; of an impossible one, `SpineMap.implausible` is set.
     """
+    if localized.scale == 1.0:
+        return _check(localized, scan, templates, localize)
+    return _check(localized, scan.scaled(localized.scale), templates, localize).scaled(1.0 / localized.scale)
+
+
+def _check(
+    localized: LocalizedScan,
+    scan: Scan,
+    templates: Mapping[str, OccupancyTemplate],
+    localize: Callable[[Scan], LocalizedScan] | None,
+) -> SpineMap:
+    """Return a checked map, in the size in which the vertebrae were localized; see `check_plausibility`."""
     spine_map, coarse = localized.spine_map, localized.coarse
     cervical = [vertebra for vertebra in spine_map.scanned_vertebrae if vertebra.level in VERTEBRAE]
     if not templates:
@@ -173,7 +193,8 @@ def check_plausibility(
     if not spine_map.vertebrae or coarse is None:
         return spine_map if localize is None else _check_nothing(spine_map, scan, templates, localize)
     shape = _compare_shape(spine_map, coarse, templates, has_margin=localize is not None)
-    implausible, doubts = _check_map(spine_map, coarse, shape) if cervical else (None, [])
+    recognized = bool(cervical) and are_recognized(localized)
+    implausible, doubts = _check_map(localized, coarse, shape, is_recognized=recognized) if cervical else (None, [])
     is_weak = bool(not cervical or doubts or implausible) or not shape.mean >= _MIN_ORIENTED_AGREEMENT
     if localize is not None and (is_weak or not shape.head_margin >= _MIN_HEAD_MARGIN):
         orientations = _ORIENTATIONS if is_weak else _UPSIDE_DOWN
@@ -183,7 +204,7 @@ def check_plausibility(
         doubts += doubted if cervical else []
     if implausible is None and not doubts:
         return spine_map
-    limit = _confidence_limit(shape.mean)
+    limit = _MAX_DOUBTFUL if recognized and implausible is None else _confidence_limit(shape.mean)
     vertebrae = tuple(replace(vertebra, confidence=min(vertebra.confidence, limit)) for vertebra in spine_map.vertebrae)
     sentences = tuple(f"{LEVEL_UNCERTAIN}: {doubt}" for doubt in doubts)
     return replace(spine_map, vertebrae=vertebrae, doubts=(*spine_map.doubts, *sentences), implausible=implausible)
@@ -201,16 +222,19 @@ def _check_nothing(
     return replace(spine_map, implausible=refuted)
 
 
-def _check_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tuple[NotAssessable | None, list[str]]:
+def _check_map(
+    localized: LocalizedScan, coarse: CoarseVolume, shape: _Shape, *, is_recognized: bool
+) -> tuple[NotAssessable | None, list[str]]:
     """Return why a map with cervical vertebrae cannot be true, or None, and what makes it doubtful."""
-    doubts = []
-    if shape.mean < MIN_AGREEMENT:
+    doubts, spine_map = [], localized.spine_map
+    if shape.mean < (MIN_RECOGNIZED_AGREEMENT if is_recognized else MIN_AGREEMENT):
         reason = (
             "bones were found that do not have the shape of cervical vertebrae (agreement with the mean vertebra "
             f"{shape.mean:.2f}, at least {MIN_AGREEMENT:.2f} is needed); send a scan of the cervical spine"
         )
         return NotAssessable(code="no-cervical-spine", reason=reason), []
     size = relative_size(spine_map.scanned_vertebrae)
+    size = None if size is None else size / localized.scale
     if size is not None and not MIN_SIZE <= size <= MAX_SIZE:
         reason = (
             f"the distances between the vertebrae are {size:.1f} times an adult's, so that pixel spacing, slice "
@@ -222,11 +246,11 @@ def _check_map(spine_map: SpineMap, coarse: CoarseVolume, shape: _Shape) -> tupl
             reason = "a column of bone without disc spaces was found, and no spine; send a scan of the cervical spine"
             return NotAssessable(code="no-cervical-spine", reason=reason), []
         doubts.append("no disc space was found between the vertebrae")
-    if not shape.mean >= MIN_CERTAIN_AGREEMENT:
+    if not shape.mean >= (MIN_AGREEMENT if is_recognized else MIN_CERTAIN_AGREEMENT):
         doubts.append("the vertebrae differ in shape from cervical ones")
     if size is not None and not _MIN_CERTAIN_SIZE <= size <= _MAX_CERTAIN_SIZE:
         doubts.append(f"the distances between the vertebrae are {size:.1f} times an adult's")
-    if len(spine_map.scanned_vertebrae) < _MIN_CERTAIN_VERTEBRAE:
+    if len(spine_map.scanned_vertebrae) < _MIN_CERTAIN_VERTEBRAE and not is_below_skull(localized):
         doubts.append(f"fewer than {_MIN_CERTAIN_VERTEBRAE} vertebrae were found")
     if (above := _lost_neighbor(spine_map)) is not None:
         doubts.append(f"{above} lies within the scan, but was not found, so that no level is counted from the head")
@@ -349,4 +373,4 @@ def _confidence_limit(agreement: float) -> float:
     if np.isnan(agreement):
         return 0.5
     certainty = (agreement - MIN_AGREEMENT) / (MIN_CERTAIN_AGREEMENT - MIN_AGREEMENT)
-    return float(np.clip(0.5 + 0.29 * certainty, 0.5, 0.79))
+    return float(np.clip(0.5 + 0.29 * certainty, 0.5, _MAX_DOUBTFUL))

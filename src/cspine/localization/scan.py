@@ -75,6 +75,10 @@ class Scan:
         motion[:3, :3], motion[:3, 3] = matrix, center[:3] - matrix @ center[:3]
         return Scan(self.hu, motion @ self.affine_lps)
 
+    def scaled(self, factor: float) -> "Scan":
+        """Return the scan enlarged by a factor about the origin of LPS."""
+        return Scan(self.hu, np.diag([factor, factor, factor, 1.0]) @ self.affine_lps)
+
     def coarsen(
         self, spacing_mm: float, box_lps_mm: tuple[Floats, Floats] | None = None, *, means: "Scan | None" = None
     ) -> CoarseVolume:

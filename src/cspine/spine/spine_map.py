@@ -1,6 +1,6 @@
 """The vertebrae of a scan: levels, frames, extents and coverage, and the course of the vertebral canal."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -158,6 +158,24 @@ class SpineMap:
         """The vertebrae of C1 to C7; None where a level was not localized."""
         by_level = {vertebra.level: vertebra for vertebra in self.vertebrae}
         return {level: by_level.get(level) for level in VERTEBRAE}
+
+    def scaled(self, factor: float) -> "SpineMap":
+        """Return the map of a scan that is enlarged by a factor about the origin of LPS."""
+        enlarge = np.diag([factor, factor, factor, 1.0])
+        vertebrae = tuple(
+            replace(
+                each,
+                frame_lps=enlarge @ each.frame_lps @ np.linalg.inv(enlarge),
+                centroid_lps_mm=factor * each.centroid_lps_mm,
+                box_mm=factor * each.box_mm,
+                volume_mm3=factor**3 * each.volume_mm3,
+            )
+            for each in self.vertebrae
+        )
+        label_map = self.label_map
+        if label_map is not None:
+            label_map = replace(label_map, affine_lps=enlarge @ label_map.affine_lps)
+        return replace(self, vertebrae=vertebrae, label_map=label_map)
 
     def require_cervical(self) -> None:
         """Raise an error unless the scan shows a cervical spine.

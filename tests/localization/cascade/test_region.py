@@ -78,3 +78,20 @@ def test_little_or_unlikely_bone_is_no_neck() -> None:
     assert find_neck(scan.coarsen(REGION_MM), network_of({UPPER: np.s_[30:31, 20:22, 20:22]})) is None
     assert find_neck(scan.coarsen(REGION_MM), network_of({LOWER: np.s_[10:40, 20:23, 20:23]}, certainty=0.2)) is None
     assert find_neck(scan.coarsen(REGION_MM), network_of({})) is None
+
+
+def test_a_neck_lies_in_the_scan_and_not_in_the_corners_of_its_box() -> None:
+    """An oblique scan fills a part of its box; the network had called the corners a neck."""
+    scan = make_scan((40, 40, 40))
+    shear = np.eye(4)
+    shear[2, 1] = 1.0
+    oblique = Scan(scan.hu, shear @ scan.affine_lps)
+    coarse = oblique.coarsen(REGION_MM)
+    boxes = {UPPER: np.s_[60:75, 2:14, 2:14], LOWER: np.s_[30:45, 18:21, 18:21]}
+
+    region = find_neck(coarse, network_of(boxes))
+
+    assert not coarse.scanned_mask[70, 5, 5]
+    assert coarse.scanned_mask[40, 19, 19]
+    assert region is not None
+    assert region.neck_mm3 == pytest.approx(0.9 * 15 * 9 * REGION_MM**3, rel=1e-3)

@@ -9,6 +9,7 @@ import numpy as np
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.core.typing import Floats
 from cspine.localization.cascade.frames import RefinedFrames
+from cspine.localization.cascade.partial import place_by_neighbors
 from cspine.localization.cascade.vertebrae import VertebralVoxels
 from cspine.localization.coarse import CoarseVolume
 from cspine.localization.instances import Instance
@@ -18,7 +19,7 @@ from cspine.localization.missing_levels import find_missing_levels
 from cspine.localization.scan import Scan
 from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate
-from cspine.spine.spine_map import SpineMap, Vertebra, VertebraLabelMap
+from cspine.spine.spine_map import MIN_COMPLETE_FRACTION, MIN_PARTIAL_FRACTION, SpineMap, Vertebra, VertebraLabelMap
 
 LOWEST_TEMPLATE: Final = "T2"
 
@@ -33,6 +34,9 @@ that are one vertebra apart to the distances."""
 _SKULL_BASE_MM: Final = np.array([[-20.0, -15.0, 8.0], [20.0, 25.0, 150.0]])
 """Where the skull base lies in the frame of the uppermost vertebra, C1 to C7: the condyles and the clivus are above the
 body, the jaws in front and to the sides."""
+
+_MIN_SCANNED_MM3: Final = 300.0
+"""Bone in the scan from which on a vertebra is not absent, whatever its frame says: 5 % of one have 350 to 700 mm3."""
 
 _MIN_SKULL_VOXELS: Final = 30
 _LOWEST_QUANTILE: Final = 0.05
@@ -69,11 +73,15 @@ class LocalizedScan:
         The region that the vertebra network saw; None where no neck was found.
     candidates : Candidates or None
         All detections, before levels were assigned.
+    scale : float
+        Factor by which the scan was enlarged: all positions and lengths, from the origin of LPS, are those of the scan
+        times this.
     """
 
     spine_map: SpineMap
     coarse: CoarseVolume | None = None
     candidates: Candidates | None = field(default=None, repr=False)
+    scale: float = 1.0
 
 
 def to_detections(candidates: Candidates, coarse: CoarseVolume) -> Detections:
@@ -169,9 +177,10 @@ def assemble_spine_map(
     sequence = assign_levels(detections, settings)
     if detections.log_odds[sequence.members].sum() <= 0:
         return SpineMap(())
+    frames, fractions = _place(sequence, candidates, scan, templates)
     vertebrae = tuple(
-        _measure(sequence, number, member, candidates, scan, templates)
-        for number, member in enumerate(sequence.members.tolist())
+        _measure(sequence, number, candidates, frames[number], float(fractions[number]))
+        for number in range(len(sequence.members))
     )
     return SpineMap(
         vertebrae,
@@ -181,28 +190,55 @@ def assemble_spine_map(
     )
 
 
+def _place(
+    sequence: LevelSequence, candidates: Candidates, scan: Scan, templates: Mapping[str, OccupancyTemplate]
+) -> tuple[Floats, Floats]:
+    """Return the frames of the column, (m, 4, 4), and which fraction of each vertebra was scanned, (m,)."""
+    frames = candidates.refined.frames[sequence.members]
+    by_frame = _fractions_by_frame(sequence, frames, scan, templates)
+    by_voxels, scanned_mm3 = _fractions_by_voxels(sequence, candidates)
+    frames = place_by_neighbors(frames, sequence.names, np.where(np.isnan(by_frame), by_voxels, by_frame))
+    by_frame = _fractions_by_frame(sequence, frames, scan, templates)
+    is_cut = by_frame < MIN_COMPLETE_FRACTION
+    fractions = np.where(np.isnan(by_frame), by_voxels, np.where(is_cut, (by_frame + by_voxels) / 2, by_frame))
+    return frames, np.where(scanned_mm3 >= _MIN_SCANNED_MM3, np.maximum(fractions, MIN_PARTIAL_FRACTION), fractions)
+
+
+def _fractions_by_frame(
+    sequence: LevelSequence, frames: Floats, scan: Scan, templates: Mapping[str, OccupancyTemplate]
+) -> Floats:
+    """Return which fraction of each vertebra's template lies inside the scan, (m,); nan without templates."""
+    found = [templates.get(level, templates.get(LOWEST_TEMPLATE)) for level in sequence.names]
+    return np.array(
+        [
+            np.nan if template is None else template.scanned_fraction(frame, scan.covers)
+            for template, frame in zip(found, frames, strict=True)
+        ]
+    )
+
+
+def _fractions_by_voxels(sequence: LevelSequence, candidates: Candidates) -> tuple[Floats, Floats]:
+    """Return which fraction of each vertebra's voxels was scanned, (m,), and their bone volume in mm3, (m,).
+
+    The vertebra network also labels the voxels beyond the scan in which a vertebra that is cut off goes on.
+    """
+    voxels, instances = candidates.voxels, candidates.instances
+    members = [instances[member].members for member in sequence.members.tolist()]
+    scanned = np.array([voxels.weights[each[voxels.is_scanned[each]]].sum() for each in members])
+    return scanned / np.array([voxels.weights[each].sum() for each in members]), scanned * voxels.votes.voxel_mm3
+
+
 def _measure(
-    sequence: LevelSequence,
-    number: int,
-    member: int,
-    candidates: Candidates,
-    scan: Scan,
-    templates: Mapping[str, OccupancyTemplate],
+    sequence: LevelSequence, number: int, candidates: Candidates, frame: Floats, scanned_fraction: float
 ) -> Vertebra:
     """Measure a vertebra of the column; its centroid and volume are of the scanned part."""
-    voxels, instance, frame = candidates.voxels, candidates.instances[member], candidates.refined.frames[member]
-    members, level = instance.members, sequence.names[number]
+    voxels, members = candidates.voxels, candidates.instances[int(sequence.members[number])].members
     scanned = members[voxels.is_scanned[members]]
     to_frame = np.linalg.inv(frame)
     frame_mm = voxels.lps_mm[members] @ to_frame[:3, :3].T + to_frame[:3, 3]
     half_mm = np.cbrt(voxels.votes.voxel_mm3) / 2
-    template = templates.get(level, templates.get(LOWEST_TEMPLATE))
-    if template is not None:
-        scanned_fraction = template.scanned_fraction(frame, scan.covers)
-    else:
-        scanned_fraction = float(voxels.weights[scanned].sum() / voxels.weights[members].sum())
     return Vertebra(
-        level=level,
+        level=sequence.names[number],
         frame_lps=frame,
         centroid_lps_mm=np.average(voxels.lps_mm[scanned], axis=0, weights=voxels.weights[scanned]),
         box_mm=np.percentile(frame_mm, [1, 99], axis=0) + np.array([[-half_mm], [half_mm]]),

@@ -4,19 +4,21 @@ from typing import Final
 
 import numpy as np
 
-from cspine.core.typing import Floats
+from cspine.core.typing import Floats, Indices
 from cspine.localization.cascade.frames import RefinedFrames
 from cspine.localization.instances import MIN_SEPARATION_MM, Instance
 
 _MIN_SEPARATION_OF_LEVEL_MM: Final = 10.0
-"""Corrected frames nearer to each other are of one vertebra if the frame network takes both for one level; otherwise
-`cspine.localization.instances.MIN_SEPARATION_MM` holds for them as for origins."""
+_MIN_SEPARATION_OF_LEVELS_MM: Final = 4.0
+"""Corrected frames nearer to each other are of one vertebra: the first if both networks take both for one level, the
+second if both take them for two, and otherwise `cspine.localization.instances.MIN_SEPARATION_MM`, as for origins. The
+corrected frames of neighbors 10 mm apart may each err by 3 mm toward the other."""
 
 _MIN_CERTAIN: Final = 0.5
 
 
 def merge_duplicates(
-    instances: list[Instance], refined: RefinedFrames, weights: Floats
+    instances: list[Instance], refined: RefinedFrames, weights: Floats, probabilities: Floats
 ) -> tuple[list[Instance], RefinedFrames]:
     """Merge instances whose corrected frames coincide, such as a body and an arch that voted for two origins.
 
@@ -28,6 +30,8 @@ def merge_duplicates(
         The corrected frame of each.
     weights : (n,)
         Probability of each voxel to belong to a vertebra.
+    probabilities : (n, classes)
+        What the vertebra network takes each instance for.
 
     Returns
     -------
@@ -37,10 +41,10 @@ def merge_duplicates(
         A merged one has the frame and the probabilities of its heaviest part.
     """
     mass = np.array([weights[instance.members].sum() for instance in instances])
-    origins = refined.frames[:, :3, 3]
+    origins, levels = refined.frames[:, :3, 3], probabilities.argmax(axis=1)
     groups: list[list[int]] = []
     for number in np.argsort(-mass, kind="stable").tolist():
-        group = next((group for group in groups if _is_one_vertebra(refined, group[0], number)), None)
+        group = next((group for group in groups if _is_one_vertebra(refined, levels, group[0], number)), None)
         if group is None:
             groups.append([number])
         else:
@@ -58,9 +62,11 @@ def merge_duplicates(
     return merged, RefinedFrames(refined.frames[heaviest], refined.probabilities[heaviest])
 
 
-def _is_one_vertebra(refined: RefinedFrames, one: int, other: int) -> bool:
+def _is_one_vertebra(refined: RefinedFrames, levels: Indices, one: int, other: int) -> bool:
     distance_mm = float(np.linalg.norm(refined.frames[one, :3, 3] - refined.frames[other, :3, 3]))
-    levels = refined.probabilities[[one, other], 1:]
-    first, second = levels.argmax(axis=1).tolist()
-    is_one_level = first == second and float(levels.max(axis=1).min()) >= _MIN_CERTAIN
-    return distance_mm < (_MIN_SEPARATION_OF_LEVEL_MM if is_one_level else MIN_SEPARATION_MM)
+    by_crop = refined.probabilities[[one, other], 1:]
+    first, second = by_crop.argmax(axis=1).tolist()
+    limit_mm = MIN_SEPARATION_MM
+    if float(by_crop.max(axis=1).min()) >= _MIN_CERTAIN and (first == second) == (levels[one] == levels[other]):
+        limit_mm = _MIN_SEPARATION_OF_LEVEL_MM if first == second else _MIN_SEPARATION_OF_LEVELS_MM
+    return distance_mm < limit_mm

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import scipy
 
-from cspine.core.typing import Floats, Floats32
+from cspine.core.typing import Bools, Floats, Floats32
 from cspine.localization.coarse import REGION_MM, CoarseVolume, network_input
 from cspine.localization.scan import Scan
 from cspine.models.metadata import COARSE_MM, PADDING
@@ -92,6 +92,13 @@ def _pad(coarse: CoarseVolume, margin: int) -> Floats32:
     return network_input(np.pad(coarse.hu, widths), np.pad(coarse.scanned_mask, widths))
 
 
+def _near_scanned(scanned: Bools) -> Bools:
+    """Return which voxels lie in the scan or within `_MARGIN` of it: an oblique scan fills a part of its box only."""
+    if scanned.all():
+        return scanned
+    return np.asarray(scipy.ndimage.binary_dilation(scanned, iterations=_MARGIN))
+
+
 def find_neck(coarse: CoarseVolume, run_network: RunNetwork) -> NeckRegion | None:
     """Return where the neck is in a whole scan, or None where no cervical vertebra is likely.
 
@@ -104,7 +111,7 @@ def find_neck(coarse: CoarseVolume, run_network: RunNetwork) -> NeckRegion | Non
     """
     k, j, i = (slice(_MARGIN, _MARGIN + count) for count in coarse.hu.shape)
     part = run_network(_pad(coarse, _MARGIN))[:, k, j, i]
-    neck = part[_UPPER] + part[_LOWER]
+    neck = np.where(_near_scanned(coarse.scanned_mask), part[_UPPER] + part[_LOWER], 0.0)
     mask = neck > _MIN_PROBABILITY
     grown = scipy.ndimage.binary_dilation(mask, iterations=_JOIN_VOXELS) if mask.any() else mask
     labels, count = scipy.ndimage.label(grown)

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy
 
 from cspine.core.typing import Bools, Floats, Floats32, Indices
 from cspine.localization.cascade.crops import CROP_CLASSES
 from cspine.localization.coarse import OFFSET_UNIT_MM, CoarseVolume, network_input
 from cspine.localization.instances import Instance, VoxelVotes, find_instances
+from cspine.models.metadata import PADDING
 
 VERTEBRA_CLASSES: Final = ("background", *CROP_CLASSES[1:], "head")
 """Classes of the vertebra network: thoracic is T3 to T12, lumbar includes the sacrum."""
@@ -102,6 +104,14 @@ class VertebralVoxels:
         return np.asarray(np.exp(fraction @ np.log(np.maximum(probabilities, _MIN_VOXEL_PROBABILITY))))
 
 
+def _near_scanned(scanned: Bools) -> Bools:
+    """Return which voxels lie in the scan or within `PADDING` of it; the network has not learned what lies beyond."""
+    if scanned.all():
+        return scanned
+    size = [2 * count + 1 for count in PADDING]
+    return np.asarray(scipy.ndimage.maximum_filter(scanned.view(np.uint8), size) > 0)
+
+
 def find_vertebral_voxels(coarse: CoarseVolume, run_network: RunNetwork) -> VertebralVoxels | None:
     """Run the vertebra network.
 
@@ -119,9 +129,9 @@ def find_vertebral_voxels(coarse: CoarseVolume, run_network: RunNetwork) -> Vert
     """
     outputs, positions = run_network(network_input(coarse.hu, coarse.scanned_mask))
     levels = outputs[_VERTEBRAL]
-    is_bone = levels.sum(axis=0) > _MIN_BONE_PROBABILITY
+    is_bone = (levels.sum(axis=0) > _MIN_BONE_PROBABILITY) & _near_scanned(coarse.scanned_mask)
     index = np.argwhere(is_bone)
-    if not 0 < len(index) <= _MAX_BONE_VOXELS:
+    if not 0 < len(index) <= _MAX_BONE_VOXELS or not (is_bone & coarse.scanned_mask).any():
         return None
     lps = coarse.origin_lps_mm + coarse.spacing_mm * index[:, ::-1]
     head = np.argwhere((outputs[_HEAD] > _MIN_BONE_PROBABILITY) & coarse.scanned_mask)
