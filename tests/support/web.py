@@ -13,11 +13,14 @@ from typing import Any
 
 import requests
 
+from cspine.classification.result import CaseResult
+from cspine.reports.dicom.objects import write_dicom
+from cspine.reports.html import write_report
 from cspine.server.database.engine import Database, utc_now
 from cspine.server.database.studies import add_job, find_study
 from cspine.server.database.tables import Job, JobState
 from cspine.server.web.app import create_app
-from cspine.server.web.run import make_server
+from cspine.server.web.service import make_server
 from tests.support.server import ServerParts
 
 READER, OPERATOR = "reader-token-of-the-tests", "operator-token-of-the-tests"
@@ -98,3 +101,31 @@ def answer(database: Database, key: str, **values: Any) -> int:
             setattr(job, name, value)
         session.flush()
         return job.id
+
+
+def finish_study(parts: ServerParts, key: str, case_result: CaseResult, job_id: int = 1) -> int:
+    """Give a study the results of a prediction, as a worker does; return the number of the job."""
+    folder = parts.spool.result_folder(key, job_id, "ab")
+    folder.mkdir(parents=True)
+    write_report(case_result, folder / "report.html")
+    (folder / "findings.json").write_text(case_result.findings.model_dump_json())
+    write_dicom(case_result, folder / "dicom")
+    overall = case_result.findings.patient_overall
+    assert overall is not None
+    return answer(
+        parts.database,
+        key,
+        result_folder=parts.spool.relative(folder),
+        patient_probability=overall.probability,
+        is_suspicious=bool(case_result.findings.suspicious),
+        levels=[
+            {
+                "level": each.level,
+                "label": each.level_label,
+                "probability": each.probability,
+                "is_suspicious": each.is_suspicious,
+                "coverage": each.coverage,
+            }
+            for each in case_result.findings.vertebrae
+        ],
+    )

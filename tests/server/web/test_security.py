@@ -9,7 +9,7 @@ from tests.support.web import OPERATOR, READER, TOKENS, running_web, store
 from cspine.core.errors import InputError
 from cspine.server.settings import WebSettings
 from cspine.server.web.app import create_app
-from cspine.server.web.run import make_server
+from cspine.server.web.service import make_server
 
 
 def test_health_needs_no_token_and_everything_else_does(tmp_path: Path) -> None:

@@ -18,11 +18,14 @@ from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.server.database.engine import Database
 from cspine.server.settings import ServerSettings
 from cspine.server.spool.folders import Spool
-from cspine.server.web.api import operation, uploads
+from cspine.server.web import viewer
+from cspine.server.web.api import operation, studies, uploads
 from cspine.server.web.api.metrics import RequestMetrics
 from cspine.server.web.context import WebContext, make_context
 from cspine.server.web.dicomweb import qido, stow, wado
 from cspine.server.web.errors import HttpError, error_response
+from cspine.server.web.pages import login, status, study, worklist
+from cspine.server.web.pages.rendering import render_page
 from cspine.server.web.security.headers import SecurityHeaders
 from cspine.server.web.security.limits import RateLimit, RequestLimits
 
@@ -59,7 +62,7 @@ def create_app(settings: ServerSettings, database: Database, spool: Spool) -> Fa
         generate_unique_id_function=_operation_id,
     )
     app.state.context = context
-    for part in (operation, uploads, qido, wado, stow):
+    for part in (operation, studies, uploads, qido, wado, stow, login, worklist, study, status, viewer):
         app.include_router(part.router)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -110,6 +113,18 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 401 and request.method == "GET" and _is_page(request):
         target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/login?next={quote(target, safe='')}", 303)
+    if _is_page(request):
+        identity = request.app.state.context.authenticator.identify(request)
+        page = render_page(
+            request,
+            "error.html",
+            identity=identity,
+            status_code=error.status_code,
+            code=error.code,
+            message=error.detail,
+        )
+        page.headers.update(error.headers or {})
+        return page
     return error_response(error)
 
 

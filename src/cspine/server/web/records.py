@@ -17,15 +17,15 @@ _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _MAX_UID_LENGTH: Final = 64
 
 
-def get_study(session: Session, key: str) -> Study:
-    """Return the study with a key.
+def get_study(session: Session, key: str, *, lock: bool = False) -> Study:
+    """Return the study with a key; with `lock`, others cannot change it before the transaction ends.
 
     Raises
     ------
     HttpError
         404: there is none.
     """
-    study = find_study(session, key) if _KEY.fullmatch(key) else None
+    study = find_study(session, key, lock=lock) if _KEY.fullmatch(key) else None
     if study is None:
         raise HttpError(404, "there is no such study; it may have been removed")
     return study

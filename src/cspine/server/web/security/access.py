@@ -1,6 +1,6 @@
 """What a handler needs of the sender: a role, and that no other site sends the request."""
 
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Form, Request
@@ -13,7 +13,7 @@ from cspine.server.web.security.identity import Identity
 Context = Annotated[WebContext, Depends(context_of)]
 """The parts of the server."""
 
-_SAME_SITE = {"same-origin", "none"}
+_OWN_SITES: Final = {"same-origin", "none"}
 """Values of Sec-Fetch-Site: from our pages, or typed by the user."""
 
 
@@ -64,11 +64,28 @@ def require_origin(request: Request, identity: Annotated[Identity, Depends(ident
         403: the page of another site sends the request.
     """
     if identity.is_ambient:
-        site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-        is_foreign = site is not None and site not in _SAME_SITE
-        if is_foreign or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
-            raise HttpError(403, "the request comes from another site; open the page again")
+        require_own_site(request)
     return _require(identity, "reader")
+
+
+def require_own_site(request: Request) -> None:
+    """Check that no page of another site sends a request; programs that are no browsers say nothing of it.
+
+    Browsers tell by Sec-Fetch-Site, which no page can set. Older ones tell by Origin, which is ``null`` of pages that
+    send no referrer.
+
+    Raises
+    ------
+    HttpError
+        403: the page of another site sends the request.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        is_foreign = site not in _OWN_SITES
+    else:
+        is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if is_foreign:
+        raise HttpError(403, "the request comes from another site; open the page again")
 
 
 def _check_csrf(request: Request, identity: Identity, sent: str) -> None:

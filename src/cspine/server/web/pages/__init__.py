@@ -1,0 +1,1 @@
+"""Pages for people: worklist, study, status, log-in, and the description of the API."""
