@@ -1,10 +1,12 @@
 """STOW-RS, FHIR, webhook and mail to servers on loopback: what is sent, repeated, refused and kept back."""
 
 import json
+import shutil
 import smtplib
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from tests.support.delivery import add_job, deliveries, mail_sink, recording_server, write_result
 from tests.support.server import ServerParts
@@ -109,8 +111,15 @@ def test_a_name_that_leads_to_a_metadata_address_gets_no_request(
     assert "metadata" in deliveries(parts)[0].error
 
 
-def test_stow_sends_every_object_in_its_transfer_syntax(parts: ServerParts, result: Path) -> None:
+def confirmation(result: Path) -> bytes:
+    """Return the answer of a STOW-RS service that has stored a result."""
+    uids = [str(pydicom.dcmread(path).SOPInstanceUID) for path in (result / "dicom").glob("*.dcm")]
+    return json.dumps({"00081199": {"Value": [{"00081155": {"Value": [uid]}} for uid in uids]}}).encode()
+
+
+def test_stow_sends_every_object_as_it_is(parts: ServerParts, result: Path) -> None:
     with recording_server() as server:
+        server.answer = lambda _: (200, {}, confirmation(result))
         there = destination("stow", f"{server.url}/dicom-web/", username="us", password="env:STOW_PASSWORD")
         add_job(parts, [there], result)
         with pytest.MonkeyPatch.context() as patch:
@@ -120,32 +129,48 @@ def test_stow_sends_every_object_in_its_transfer_syntax(parts: ServerParts, resu
     (request,) = server.requests
     files = list((result / "dicom").glob("*.dcm"))
     assert request.path == "/dicom-web/studies"
+    assert "Transfer-Encoding" not in request.headers
+    assert request.body.endswith(b"--\r\n")
     assert request.headers["Authorization"] == "Basic dXM6cGFzcw=="
     assert all(path.read_bytes() in request.body for path in files)
-    assert request.body.count(b"transfer-syntax=1.2.840.10008.1.2") == len(files) > 1
+    assert request.body.count(b"Content-Type: application/dicom\r\n\r\n") == len(files) > 1
+    assert deliveries(parts)[0].state == DeliveryState.SENT
 
 
 @pytest.mark.parametrize(
-    ("status", "reasons", "state"),
+    ("status", "n_stored", "reasons", "state"),
     [
-        (200, None, DeliveryState.SENT),
-        (202, [0x0111, 0x0111], DeliveryState.SENT),
-        (409, [0x0111], DeliveryState.SENT),
-        (202, [0x0111, 0x0110], DeliveryState.FAILED),
-        (409, None, DeliveryState.FAILED),
-        (404, None, DeliveryState.FAILED),
-        (401, None, DeliveryState.FAILED),
-        (503, None, DeliveryState.FAILED),
+        (200, 2, [], DeliveryState.SENT),
+        (202, 1, [0x0111], DeliveryState.SENT),
+        (409, 0, [0x0111, 0x0111], DeliveryState.SENT),
+        (202, 1, [0x0110], DeliveryState.FAILED),
+        (200, 1, [], DeliveryState.FAILED),
+        (200, None, [], DeliveryState.FAILED),
+        (409, 0, [], DeliveryState.FAILED),
+        (404, 2, [], DeliveryState.FAILED),
+        (401, 2, [], DeliveryState.FAILED),
+        (503, 2, [], DeliveryState.FAILED),
     ],
 )
-def test_answers_of_stow(
-    status: int, reasons: list[int] | None, state: DeliveryState, parts: ServerParts, result: Path
+def test_what_stow_does_not_confirm_is_not_taken_for_sent(
+    status: int, n_stored: int | None, reasons: list[int], state: DeliveryState, parts: ServerParts, result: Path
 ) -> None:
-    failed = {"00081198": {"Value": [{"00081197": {"Value": [reason]}} for reason in reasons or []]}}
+    files = [path for path in sorted((result / "dicom").glob("*.dcm")) if path.name in {"report.dcm", "saliency.dcm"}]
+    uids = [str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in files]
+    few = parts.spool.folder / "few"
+    (few / "dicom").mkdir(parents=True)
+    for path in files:
+        shutil.copy(path, few / "dicom")
+    stored = [{"00081155": {"Value": [uid]}} for uid in uids[: n_stored or 0]]
+    failed = [
+        {"00081155": {"Value": [uid]}, "00081197": {"Value": [reason]}}
+        for uid, reason in zip(uids[n_stored or 0 :], reasons, strict=False)
+    ]
+    answer = json.dumps({"00081199": {"Value": stored}, "00081198": {"Value": failed}}).encode()
     with recording_server() as server:
-        server.answer = lambda _: (status, {}, json.dumps(failed).encode() if reasons else b"")
+        server.answer = lambda _: (status, {}, b"" if n_stored is None else answer)
         there = destination("stow", server.url, max_attempts=1)
-        add_job(parts, [there], result)
+        add_job(parts, [there], few)
         send_all(parts, there)
 
     assert deliveries(parts)[0].state == state

@@ -23,6 +23,7 @@ MAX_PDU_BYTES: Final = 131_072
 _UNCOMPRESSED: Final = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 _MAX_CONTEXTS: Final = 128
 _WARNINGS: Final = 0xB000
+_NO_REPORTS: Final = "the destination accepts no structured reports; enable their SOP class there"
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -47,7 +48,7 @@ def send_by_c_store(destination: DestinationSettings, result: OutgoingResult) ->
             result.keep_lease()
             payload = _payload(each, association)
             if payload is None and number == 0:
-                raise DeliveryError("the destination accepts no structured reports; enable their SOP class there")
+                raise DeliveryError(_NO_REPORTS)
             if payload is None:
                 n_left_out += 1
                 continue
@@ -73,6 +74,8 @@ def _associate(destination: DestinationSettings, objects: list[OutgoingObject]) 
     association = entity.associate(host, port, ae_title=destination.ae_title or "", tls_args=tls)
     if association.is_established:
         return association
+    if association.rejected_contexts:  # all of them
+        raise DeliveryError(_NO_REPORTS)
     if association.is_rejected:
         raise DeliveryError("the destination refuses the association; check both AE titles there", is_unreachable=True)
     raise DeliveryError("the destination cannot be reached", is_unreachable=True)

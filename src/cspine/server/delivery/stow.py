@@ -1,4 +1,4 @@
-"""Results by STOW-RS (PS3.18, 10.5): one request with all objects, each in its own transfer syntax."""
+"""Results by STOW-RS (PS3.18, 10.5): one request with all objects, each as it is."""
 
 import json
 import secrets
@@ -11,7 +11,8 @@ from cspine.server.settings import DestinationSettings
 
 _CHUNK_BYTES: Final = 1_048_576
 _OK, _ACCEPTED, _CONFLICT = 200, 202, 409
-_FAILED_SEQUENCE, _FAILURE_REASON = "00081198", "00081197"
+_REFERENCED_SEQUENCE, _FAILED_SEQUENCE = "00081199", "00081198"
+_INSTANCE_UID, _FAILURE_REASON = "00081155", "00081197"
 _DUPLICATE: Final = 0x0111
 """Failure reason of an object that is held already (PS3.7, C.5.6): what a repeat should find."""
 
@@ -31,23 +32,30 @@ def send_by_stow(destination: DestinationSettings, result: OutgoingResult) -> No
     body = _Body(objects)
     headers = {
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={body.boundary}',
-        "Content-Length": str(body.length),
         "Accept": "application/dicom+json",
     }
     with open_session(destination) as session:
         status, answer = post(session, destination, f"{(destination.url or '').rstrip('/')}/studies", body, headers)
-    if status == _OK or (status in {_ACCEPTED, _CONFLICT} and _are_all_duplicates(answer)):
-        return
-    raise DeliveryError(f"the destination does not store every object ({status})")
+    if status not in {_OK, _ACCEPTED, _CONFLICT}:
+        raise DeliveryError(f"the destination answers {status}")
+    missing = {each.sop_instance_uid for each in objects} - _held(answer)
+    if missing:
+        raise DeliveryError(f"the destination confirms all but {len(missing)} of {len(objects)} objects ({status})")
 
 
-def _are_all_duplicates(answer: bytes) -> bool:
-    """Return whether every object that failed did so because it is there already."""
+def _held(answer: bytes) -> set[str]:
+    """Return the UIDs of the objects that the destination says it holds.
+
+    The status is not believed: Orthanc answers 200, and stores nothing, where a part's type has a parameter.
+    """
     try:
-        failed: list[dict[str, Any]] = json.loads(answer)[_FAILED_SEQUENCE]["Value"]
-        return all(each[_FAILURE_REASON]["Value"] == [_DUPLICATE] for each in failed)
-    except (ValueError, KeyError, TypeError, IndexError):
-        return False
+        response: dict[str, Any] = json.loads(answer)
+        stored: list[dict[str, Any]] = response.get(_REFERENCED_SEQUENCE, {}).get("Value", [])
+        failed: list[dict[str, Any]] = response.get(_FAILED_SEQUENCE, {}).get("Value", [])
+        held = stored + [each for each in failed if each.get(_FAILURE_REASON, {}).get("Value") == [_DUPLICATE]]
+        return {str(each[_INSTANCE_UID]["Value"][0]) for each in held}
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return set()
 
 
 class _Body:
@@ -55,9 +63,14 @@ class _Body:
 
     def __init__(self, objects: list[OutgoingObject]) -> None:
         self.boundary = secrets.token_hex(16)
-        self._parts = [(self._head(each), each.path) for each in objects]
+        head = f"--{self.boundary}\r\nContent-Type: application/dicom\r\n\r\n"  # Orthanc drops parts with a parameter
+        heads = [head, *[f"\r\n{head}"] * (len(objects) - 1)]
+        self._parts = [(text.encode(), each.path) for text, each in zip(heads, objects, strict=True)]
         self._end = f"\r\n--{self.boundary}--\r\n".encode()
-        self.length = sum(len(head) + path.stat().st_size for head, path in self._parts) + len(self._end)
+        self._length = sum(len(head) + path.stat().st_size for head, path in self._parts) + len(self._end)
+
+    def __len__(self) -> int:
+        return self._length  # requests then sends a length, and not chunks, which Orthanc refuses
 
     def __iter__(self) -> Iterator[bytes]:
         for head, path in self._parts:
@@ -66,7 +79,3 @@ class _Body:
                 while chunk := file.read(_CHUNK_BYTES):
                     yield chunk
         yield self._end
-
-    def _head(self, each: OutgoingObject) -> bytes:
-        kind = f"application/dicom; transfer-syntax={each.transfer_syntax_uid}"
-        return f"\r\n--{self.boundary}\r\nContent-Type: {kind}\r\n\r\n".encode()
