@@ -168,6 +168,20 @@ def test_a_study_that_is_not_assessable_says_why_and_what_would_help(tmp_path: P
     assert "profile" not in observation["meta"]  # the guide's wants a value
 
 
+def test_the_issuer_of_the_patients_id_is_its_assigner(tmp_path: Path) -> None:
+    def issue(dataset: Dataset, _: int) -> Dataset:
+        dataset.PatientID, dataset.IssuerOfPatientID = "12  3", "Hospital A "
+        return dataset
+
+    write_series(tmp_path, make_hu((16, 32, 40), (6.0, 3.0, 3.0)), spacing=(6.0, 3.0, 3.0), change=issue)
+
+    bundle = fhir_bundle(predict_case(tmp_path)).model_dump()
+
+    assert bundle["entry"][0]["resource"]["subject"]["identifier"] == {
+        "value": "12 3", "assigner": {"display": "Hospital A"},
+    }  # fmt: skip
+
+
 def test_files_without_a_patient_id_yield_a_subject_without_identifier(tmp_path: Path) -> None:
     def forget(dataset: Dataset, _: int) -> Dataset:
         dataset.PatientID = ""

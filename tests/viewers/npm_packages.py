@@ -1,6 +1,7 @@
 """Programs from the npm registry, kept in pytest's cache; tests that need them are skipped where they cannot be had."""
 
 import hashlib
+import platform
 import shutil
 import subprocess
 import tarfile
@@ -11,19 +12,16 @@ from typing import Final
 
 import pytest
 
-NODE: Final = shutil.which("node")
 NPM: Final = shutil.which("npm")
 
+needs_node = pytest.mark.skipif(NPM is None, reason="npm")
 
-def _major_version() -> int:
-    """Return the major version of Node.js, 0 without it."""
-    if NODE is None or NPM is None:
-        return 0
-    done = subprocess.run([NODE, "--version"], check=False, capture_output=True, text=True, timeout=60)
-    return int(done.stdout.strip().removeprefix("v").split(".")[0] or 0)
+_SYSTEM_NODE: Final = shutil.which("node")
+_OLDEST: Final = 20
+"""Major version of Node.js that the packages need; an older one, such as Debian 12's, takes one of the registry."""
 
-
-needs_node = pytest.mark.skipif(_major_version() < 20, reason="node and npm (Node.js 20 or newer)")
+_NODE_VERSION: Final = "24.22.3"
+_ARCHITECTURES: Final = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
 _HERE: Final = Path(__file__).parent
 _UNREACHABLE: Final = (
@@ -37,15 +35,40 @@ _LEFT_OUT: Final = ("ort/", "dicom-microscopy-viewer/")
 """Folders of OHIF's site with 150 MB of what these tests do not show."""
 
 
+def node_program(config: pytest.Config) -> str:
+    """Return the path of Node.js: the system's, or where that is too old one of the npm registry."""
+    if _SYSTEM_NODE is not None and major_version(_SYSTEM_NODE) >= _OLDEST:
+        return _SYSTEM_NODE
+    architecture = _ARCHITECTURES.get(platform.machine().lower())
+    if platform.system() != "Linux" or architecture is None:
+        pytest.skip(f"Node.js {_OLDEST} or newer")
+    package = f"node-linux-{architecture}@{_NODE_VERSION}"
+
+    def unpack(folder: Path) -> None:
+        name = _npm(folder, "pack", package).strip().splitlines()[-1]
+        with tarfile.open(folder / name) as archive:
+            archive.extract("package/bin/node", folder, filter="data")
+        (folder / name).unlink()
+
+    return str(_kept(config, package.replace("@", "-"), unpack) / "package" / "bin" / "node")
+
+
+def major_version(node: str) -> int:
+    """Return the major version of a Node.js; 0 where it does not start."""
+    done = subprocess.run([node, "--version"], check=False, capture_output=True, text=True, timeout=60)
+    return int(done.stdout.strip().removeprefix("v").split(".")[0] or 0)
+
+
 def node_folder(config: pytest.Config) -> Path:
-    """Return a folder with the scripts of this folder and the packages of `package.json`, installed on first use."""
-    packages = (_HERE / "package.json").read_bytes()
+    """Return a folder with the scripts of this folder and the packages of its lock file, installed on first use."""
+    lock = (_HERE / "package-lock.json").read_bytes()
 
     def install(folder: Path) -> None:
-        (folder / "package.json").write_bytes(packages)
-        _npm(folder, "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
+        for name in ("package.json", "package-lock.json"):
+            (folder / name).write_bytes((_HERE / name).read_bytes())
+        _npm(folder, "ci", "--no-audit", "--no-fund", "--ignore-scripts")
 
-    folder = _kept(config, f"node-{hashlib.sha256(packages).hexdigest()[:12]}", install)
+    folder = _kept(config, f"node-{hashlib.sha256(lock).hexdigest()[:12]}", install)
     for script in _HERE.glob("*.mjs"):  # node looks for packages beside the script
         (folder / script.name).write_bytes(script.read_bytes())
     return folder

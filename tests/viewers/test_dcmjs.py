@@ -13,7 +13,7 @@ from cspine.core.anatomy import COLORS, VERTEBRAE
 from cspine.reports.dicom.measurements import has_place
 from cspine.reports.dicom.objects import DicomOptions, dicom_objects
 from tests.support.phantom import as_suspicious, predict_case, write_phantom
-from tests.viewers.npm_packages import NODE, needs_node, node_folder
+from tests.viewers.npm_packages import needs_node, node_folder, node_program
 
 pytestmark = needs_node
 
@@ -27,7 +27,7 @@ def test_dcmjs_reads_measurements_and_segments(pytestconfig: pytest.Config, tmp_
     for path in paths:
         objects[path.name].save_as(path, enforce_file_format=True)
 
-    command = [str(NODE), str(node / "read_back.mjs"), *map(str, paths)]
+    command = [node_program(pytestconfig), str(node / "read_back.mjs"), *map(str, paths)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
 
     assert done.returncode == 0, done.stderr

@@ -1,11 +1,13 @@
 """Without the npm registry, or with one that does not answer, tests of viewers are skipped instead of failing."""
 
+import json
+import platform
 from pathlib import Path
 
 import pytest
 
 from tests.viewers import npm_packages
-from tests.viewers.npm_packages import needs_node, ohif_site
+from tests.viewers.npm_packages import major_version, needs_node, node_program, ohif_site
 
 pytestmark = needs_node
 
@@ -25,3 +27,22 @@ def test_tests_are_skipped_without_the_registry(
 
     with pytest.raises(pytest.skip.Exception, match=f"(?s){reason}"):
         ohif_site(pytestconfig, "0.0.0")
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(platform.system() != "Linux", reason="Linux")
+def test_an_old_node_is_replaced_by_one_of_the_registry(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npm_packages, "_SYSTEM_NODE", None)
+
+    assert major_version(node_program(pytestconfig)) >= 20
+
+
+def test_every_version_is_pinned() -> None:
+    folder = Path(npm_packages.__file__).parent
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]
+    locked = json.loads((folder / "package-lock.json").read_text())["packages"]
+
+    assert {name: locked[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert all(package.get("integrity") for name, package in locked.items() if name)

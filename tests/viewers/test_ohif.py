@@ -24,7 +24,7 @@ from cspine.reports.dicom.objects import DicomOptions, write_dicom
 from tests.support.orthanc import needs_orthanc, running_orthanc
 from tests.support.phantom import as_suspicious, predict_case, write_phantom
 from tests.support.structured_reports import Statement, read_statements
-from tests.viewers.npm_packages import NODE, needs_node, node_folder, ohif_site
+from tests.viewers.npm_packages import needs_node, node_folder, node_program, ohif_site
 from tests.viewers.ohif_server import running_ohif
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -82,7 +82,7 @@ def test_ohif_shows_every_object(
     release: str, encoding: SegmentationType, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     is_nightly, pytestconfig = request.node.get_closest_marker("nightly") is not None, request.config
-    node, site = node_folder(pytestconfig), ohif_site(pytestconfig, release)
+    scripts, site = node_folder(pytestconfig), ohif_site(pytestconfig, release)
     study = write_phantom(tmp_path / "study", as_of_a_scanner)
     case_result = as_suspicious(predict_case(study), SUSPICIOUS)
     written = write_dicom(case_result, tmp_path / "dicom", DicomOptions(segmentation=encoding))
@@ -95,7 +95,7 @@ def test_ohif_shows_every_object(
     with running_orthanc(tmp_path / "orthanc") as server, running_ohif(site, server.http) as url:
         server.store([*sorted(study.iterdir()), *written])
         shown = drive(
-            node,
+            [node_program(pytestconfig), str(scripts / "ohif.mjs")],
             {
                 "url": url,
                 "study": str(objects["report"].StudyInstanceUID),
@@ -127,12 +127,11 @@ def evidence_label(level: str) -> str:
     return f"Evidence for a fracture of {level}"
 
 
-def drive(node: Path, settings: dict[str, Any]) -> dict[str, Any]:
+def drive(command: list[str], settings: dict[str, Any]) -> dict[str, Any]:
     """Return what OHIF shows, and print how long it took."""
     Path(settings["out"]).mkdir()
     settings |= {"chromium": CHROMIUM, "size": {"width": 1000, "height": 640}, "timeout": STEP_MS}
-    command = [str(NODE), str(node / "ohif.mjs"), json.dumps(settings)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=1400)
+    done = subprocess.run([*command, json.dumps(settings)], check=False, capture_output=True, text=True, timeout=1400)
     print(done.stderr)  # noqa: T201 - pytest shows it of a test that fails
     assert done.returncode == 0, done.stderr
     (Path(settings["out"]) / "shown.json").write_text(done.stdout)

@@ -10,7 +10,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import UID, JPEGLSLossless
 from tests.support.dciodvfy import errors_of
-from tests.support.phantom import hostile, predict_case, write_phantom
+from tests.support.phantom import as_suspicious, hostile, predict_case, write_phantom
 from tests.support.structured_reports import (
     comments,
 )
@@ -283,3 +283,17 @@ def test_slices_of_one_uid_are_not_referred_to(tmp_path: Path) -> None:
     resources = [entry.resource for entry in fhir_bundle(case_result).entry or ()]
     assert not [resource for resource in resources if resource.__class__.__name__ == "ImagingSelection"]
     assert "1.2.3.4" not in render_report(case_result)
+
+
+def test_the_issuer_of_the_patients_id_is_copied_to_every_object(tmp_path: Path) -> None:
+    def issue(dataset: Dataset) -> None:
+        dataset.IssuerOfPatientID = "Hospital A"
+
+    case_result = as_suspicious(predict_case(write_phantom(tmp_path / "study", issue)), {"C2"})
+
+    objects = dicom_objects(case_result)
+
+    names = ("report", "vertebrae", "evidence", "saliency", "key-images", "marks", "summary", "C2")
+    assert {name: dataset.get("IssuerOfPatientID") for name, dataset in objects.items()} == {
+        f"{name}.dcm": "Hospital A" for name in names
+    }

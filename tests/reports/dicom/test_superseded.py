@@ -112,8 +112,7 @@ def test_what_was_rejected_does_not_come_back_under_its_uid(
 def test_objects_of_another_patient_were_filed_wrongly(
     changed: CaseResult, source: SourceImages, written: dict[str, Dataset]
 ) -> None:
-    other = Dataset()
-    other.update(written["summary.dcm"])
+    other = deepcopy(written["summary.dcm"])
     other.PatientID = "another"
 
     with suppress_pydicom_warnings():
@@ -169,6 +168,29 @@ def test_only_own_objects_are_read_whatever_their_names_and_places(written: dict
     assert len(results) == 2
     assert all("ContentSequence" not in dataset for dataset in results)
     assert pickle.loads(pickle.dumps(earlier)) == earlier
+
+
+@pytest.mark.parametrize(
+    ("issuer", "earlier_issuer", "code"),
+    [("A", "B", "113038"), ("A", "A", "113037"), ("A", None, "113037"), (None, "B", "113037")],
+)
+def test_an_id_of_another_issuer_is_that_of_another_patient(
+    issuer: str | None,
+    earlier_issuer: str | None,
+    code: str,
+    changed: CaseResult,
+    source: SourceImages,
+    written: dict[str, Dataset],
+) -> None:
+    first, earlier = deepcopy(source.first), deepcopy(written["summary.dcm"])
+    for dataset, name in ((first, issuer), (earlier, earlier_issuer)):
+        dataset.IssuerOfPatientID = name
+    slices = replace(source, datasets=(first, *source.datasets[1:]))
+
+    with suppress_pydicom_warnings():
+        (note,) = rejection_notes(context_of(changed, source), slices, [earlier])
+
+    assert note.ConceptNameCodeSequence[0].CodeValue == code
 
 
 @pytest.mark.parametrize("n_written", [0, 1, 2])

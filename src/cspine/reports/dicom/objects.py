@@ -27,7 +27,7 @@ from cspine.reports.dicom.segmentation import segment_evidence, segment_vertebra
 from cspine.reports.dicom.slice_lattice import SliceLattice, saliency_lattices
 from cspine.reports.dicom.source_images import SourceImages, source_images, study_images
 from cspine.reports.dicom.structured_report import structured_report
-from cspine.reports.dicom.superseded import NO_OBJECTS, EarlierObjects, rejection_notes
+from cspine.reports.dicom.superseded import NO_OBJECTS, EarlierObjects, copy_issuer, rejection_notes
 from cspine.views.compiled import CompiledStudy
 
 REPORT_FILE: Final = "report.dcm"
@@ -107,7 +107,10 @@ def dicom_objects(case_result: CaseResult, options: DicomOptions = DicomOptions(
             objects |= _masks(context, source, compiled, options.segmentation)
             objects |= _evidence(context, source, case_result, compiled)
             objects |= _pictures(context, source, case_result, compiled)
-    return {name: dataset for name, dataset in objects.items() if dataset is not None}
+    written = {name: dataset for name, dataset in objects.items() if dataset is not None}
+    for dataset in written.values():
+        copy_issuer(source.first, dataset)
+    return written
 
 
 def write_dicom(case_result: CaseResult, folder: Path, options: DicomOptions = DicomOptions()) -> list[Path]:

@@ -28,9 +28,12 @@ _MAX_LO_BYTES, _MAX_SH_BYTES = 64, 16
 _MAX_UID_LENGTH: Final = 64
 
 _TEXTS: Final = {
-    "PatientID": _MAX_LO_BYTES, "AccessionNumber": _MAX_SH_BYTES,
+    "PatientID": _MAX_LO_BYTES, "IssuerOfPatientID": _MAX_LO_BYTES, "AccessionNumber": _MAX_SH_BYTES,
     "StudyID": _MAX_SH_BYTES, "StudyDescription": _MAX_LO_BYTES,
 }  # fmt: skip
+_OPTIONAL: Final = frozenset({"StudyDescription", "IssuerOfPatientID"})
+"""Elements that are left out where they are empty."""
+
 _NAMES: Final = ("PatientName", "ReferringPhysicianName")
 _DATES: Final = ("PatientBirthDate", "StudyDate")
 _TIMES: Final = ("StudyTime",)
@@ -277,7 +280,7 @@ def valid_values(original: Dataset) -> dict[str, str]:
 
 def _copy_value(dataset: Dataset, keyword: str, original: Dataset, value: str) -> bool:
     """Set a value, and return whether it differs from the file's."""
-    if keyword != "StudyDescription" or value:
+    if keyword not in _OPTIONAL or value:
         setattr(dataset, keyword, value)
     return value != _text(original, keyword).strip()
 

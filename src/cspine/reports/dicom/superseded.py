@@ -31,7 +31,8 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 _ELEMENTS: Final = (
     "SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Manufacturer",
-    "ManufacturerModelName", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+    "ManufacturerModelName", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
+    "StudyDate", "StudyTime",
     "StudyID", "AccessionNumber", "ReferringPhysicianName", "StudyDescription", "Rows", "Columns", "ContentDate",
     "ContentTime", "ContentSequence", "ConceptNameCodeSequence", "PredecessorDocumentsSequence",
 )  # fmt: skip
@@ -158,11 +159,17 @@ def rejection_notes(
 
 
 def _of_patient(objects: Sequence[Dataset], source: SourceImages) -> list[Dataset]:
-    return [dataset for dataset in objects if dataset.get("PatientID") == source.first.PatientID]
+    return [dataset for dataset in objects if _is_of_patient(dataset, source)]
 
 
 def _of_others(objects: Sequence[Dataset], source: SourceImages) -> list[Dataset]:
-    return [dataset for dataset in objects if dataset.get("PatientID") != source.first.PatientID]
+    return [dataset for dataset in objects if not _is_of_patient(dataset, source)]
+
+
+def _is_of_patient(dataset: Dataset, source: SourceImages) -> bool:
+    """Return whether an object is of the slices' patient: of the same ID, by the same issuer if both name one."""
+    issuers = {str(each.get("IssuerOfPatientID") or "") for each in (dataset, source.first)} - {""}
+    return dataset.get("PatientID") == source.first.PatientID and len(issuers) < 2
 
 
 def _rejection_note(
@@ -177,9 +184,18 @@ def _rejection_note(
     )
     attributes = context.series_attributes(REJECTION, instance_number=number)
     attributes["sop_instance_uid"] = context.uid(REJECTION.name, *uids)
-    return KeyObjectSelectionDocument(
+    note = KeyObjectSelectionDocument(
         evidence=list(objects), content=content, transfer_syntax_uid=ExplicitVRLittleEndian, **attributes
     )
+    copy_issuer(objects[0], note)
+    return note
+
+
+def copy_issuer(source: Dataset, dataset: Dataset) -> None:
+    """Copy the issuer of the PatientID to an object of the same patient, which highdicom leaves out of some."""
+    issuer = source.get("IssuerOfPatientID")
+    if issuer and dataset.PatientID == source.PatientID and "IssuerOfPatientID" not in dataset:
+        dataset.IssuerOfPatientID = issuer
 
 
 def _files(folder: Path) -> list[SourceFile]:

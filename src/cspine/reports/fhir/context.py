@@ -89,13 +89,19 @@ def uid_identifier(uid: str) -> Resource:
 
 
 def _patient(case_result: CaseResult) -> Resource:
-    """Return the patient by the PatientID; without an identifier if the files have none."""
-    series = case_result.series
-    patient_id = next((header.patient_id for header in series.headers if header.patient_id), None) if series else None
-    normalized = " ".join((patient_id or "").split())
-    if not normalized:
+    """Return the patient by the PatientID and its issuer; without an identifier if the files have none."""
+    headers = case_result.series.headers if case_result.series else ()
+    header = next((header for header in headers if header.patient_id and header.patient_id.strip()), None)
+    if header is None:
         return {"type": "Patient", "display": "patient without an identifier in the files"}
-    return {"type": "Patient", "identifier": {"value": normalized}}
+    issuer = _line(header.issuer_of_patient_id)
+    assigner = {"assigner": {"display": issuer}} if issuer else {}
+    return {"type": "Patient", "identifier": {"value": _line(header.patient_id), **assigner}}
+
+
+def _line(text: str | None) -> str:
+    """Return text as FHIR's strings hold it: without line ends and repeated spaces."""
+    return " ".join((text or "").split())
 
 
 def _key(case_result: CaseResult) -> str:
