@@ -35,8 +35,8 @@ _SKULL_BASE_MM: Final = np.array([[-20.0, -15.0, 8.0], [20.0, 25.0, 150.0]])
 """Where the skull base lies in the frame of the uppermost vertebra, C1 to C7: the condyles and the clivus are above the
 body, the jaws in front and to the sides."""
 
-_MIN_SCANNED_MM3: Final = 300.0
-"""Bone in the scan from which on a vertebra is not absent, whatever its frame says: 5 % of one have 350 to 700 mm3."""
+_MIN_SCANNED_MM3: Final = 700.0
+"""Bone in the scan from which on a vertebra is not absent, whatever its frame says: 5 to 10 % of one."""
 
 _MIN_SKULL_VOXELS: Final = 30
 _LOWEST_QUANTILE: Final = 0.05

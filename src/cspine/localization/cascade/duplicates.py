@@ -10,9 +10,9 @@ from cspine.localization.instances import MIN_SEPARATION_MM, Instance
 
 _MIN_SEPARATION_OF_LEVEL_MM: Final = 10.0
 _MIN_SEPARATION_OF_LEVELS_MM: Final = 4.0
-"""Corrected frames nearer to each other are of one vertebra: the first if both networks take both for one level, the
-second if both take them for two, and otherwise `cspine.localization.instances.MIN_SEPARATION_MM`, as for origins. The
-corrected frames of neighbors 10 mm apart may each err by 3 mm toward the other."""
+"""Corrected frames nearer to each other are of one vertebra: the first if the frame network takes both for one level,
+the second if both networks take them for two, and otherwise `cspine.localization.instances.MIN_SEPARATION_MM`, as for
+origins. The corrected frames of neighbors 10 mm apart may each err by 3 mm toward the other."""
 
 _MIN_CERTAIN: Final = 0.5
 
@@ -66,7 +66,8 @@ def _is_one_vertebra(refined: RefinedFrames, levels: Indices, one: int, other: i
     distance_mm = float(np.linalg.norm(refined.frames[one, :3, 3] - refined.frames[other, :3, 3]))
     by_crop = refined.probabilities[[one, other], 1:]
     first, second = by_crop.argmax(axis=1).tolist()
-    limit_mm = MIN_SEPARATION_MM
-    if float(by_crop.max(axis=1).min()) >= _MIN_CERTAIN and (first == second) == (levels[one] == levels[other]):
-        limit_mm = _MIN_SEPARATION_OF_LEVEL_MM if first == second else _MIN_SEPARATION_OF_LEVELS_MM
-    return distance_mm < limit_mm
+    if float(by_crop.max(axis=1).min()) < _MIN_CERTAIN:
+        return distance_mm < MIN_SEPARATION_MM
+    if first == second:
+        return distance_mm < _MIN_SEPARATION_OF_LEVEL_MM
+    return distance_mm < (MIN_SEPARATION_MM if levels[one] == levels[other] else _MIN_SEPARATION_OF_LEVELS_MM)
