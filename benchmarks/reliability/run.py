@@ -95,6 +95,7 @@ def run_crash_test(
         stack.enter_context(archive.running())
         server.start()
         stack.callback(server.stop)
+        server.wait()
         for modality in modalities:
             modality.start()
         injector = _Injector(server, plan, database, ballast, faults, say)

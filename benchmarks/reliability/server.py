@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -143,6 +144,26 @@ class ServerUnderTest:
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": str(clock.resolve())},
             )
+
+    def wait(self, limit_s: float = 120.0) -> None:
+        """Wait until the node and the HTTP interface accept connections.
+
+        Raises
+        ------
+        TimeoutError
+        """
+        end = time.monotonic() + limit_s
+        for port in (self.dicom_port, self.http_port):
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+                    break
+                except OSError:
+                    if time.monotonic() > end:
+                        raise TimeoutError(
+                            f"the server does not answer after {limit_s:g} s; see {self.folder}/log"
+                        ) from None
+                    time.sleep(0.1)
 
     def stop(self) -> None:
         """Ask it to stop, as systemd does; end it where it does not."""
