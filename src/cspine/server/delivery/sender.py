@@ -28,6 +28,9 @@ from cspine.server.spool.folders import Spool
 Send = Callable[[DestinationSettings, OutgoingResult], None]
 
 _POLL_S: Final = 1.0
+_GRACE_S: Final = 20.0
+"""How long a delivery that is under way may go on after the server is asked to end."""
+
 _MIN_PAUSE_S, _MAX_PAUSE_S = 5.0, 300.0
 """How long a queue waits while its destination cannot be reached; doubles from the first to the second."""
 
@@ -180,14 +183,17 @@ def run_sender(settings: ServerSettings, database: Database, spool: Spool, stop:
         return
     with quiet_logger("pynetdicom", logging.CRITICAL + 1), quiet_logger("urllib3", logging.CRITICAL + 1):
         threads = [
-            threading.Thread(target=Queue(each, database, spool).run, args=(stop,), name=f"queue-{each.name}")
+            threading.Thread(
+                target=Queue(each, database, spool).run, args=(stop,), name=f"queue-{each.name}", daemon=True
+            )
             for each in settings.destinations
         ]
         for thread in threads:
             thread.start()
         stop.wait()
+        end = time.monotonic() + _GRACE_S
         for thread in threads:
-            thread.join()
+            thread.join(max(end - time.monotonic(), 0.0))  # what hangs is sent again by the next process
 
 
 def _sender_of(destination: DestinationSettings) -> Send:
