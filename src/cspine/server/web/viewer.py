@@ -1,7 +1,7 @@
 """OHIF on the server's own address: its files as they are, with our DICOMweb as its source of data.
 
-The npm package is built for the root of a site. Its page and the path that its bundles are loaded from are changed to
-``/viewer/`` when they are read.
+The npm package is built for the root of a site. The addresses in its page and styles, and the path that its bundles
+and workers load others from, are changed to ``/viewer/`` when they are read.
 """
 
 import mimetypes
@@ -42,6 +42,8 @@ window.config = {
 
 _TYPES: Final = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 _PUBLIC_PATH: Final = re.compile(rb'(\.p\s*=\s*)"/"')
+_STYLE_ADDRESS: Final = re.compile(rb"""(url\(["']?)/(?!/)""")
+_MOVED: Final = frozenset({".html", ".css", ".js"})
 _ROOTED: Final = re.compile(rb'((?:href|src|content)=)"/(?=[^/"])')
 _HEADERS: Final = {
     "Content-Security-Policy": VIEWER_POLICY,
@@ -65,11 +67,10 @@ def show_viewer(path: str, context: Context, _: Reader) -> Response:
         raise HttpError(404, "the viewer has no such file; check web.viewer_folder")
     file = files[name]
     kind = _TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    if name == "index.html" or name.startswith("app.bundle."):
-        content = _moved(file, file.stat().st_mtime_ns)
-        headers = _HEADERS | ({"Cache-Control": "no-store"} if name == "index.html" else {})
+    headers = _HEADERS | ({"Cache-Control": "no-store"} if name == "index.html" else {})
+    if file.suffix in _MOVED and (content := _moved(file, file.stat().st_mtime_ns)) is not None:
         return Response(content, media_type=kind, headers=headers)
-    return FileResponse(file, media_type=kind, headers=_HEADERS)
+    return FileResponse(file, media_type=kind, headers=headers)
 
 
 @lru_cache(maxsize=4)
@@ -78,12 +79,15 @@ def _files_of(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
 
-@lru_cache(maxsize=8)
-def _moved(file: Path, _modified_ns: int) -> bytes:
-    """Return a file whose addresses begin with ``/viewer/`` instead of ``/``."""
-    root = ROOT.encode()
-    content = file.read_bytes()
-    if file.suffix == ".js":
-        return _PUBLIC_PATH.sub(rb'\1"' + root + rb'"', content)
-    content = content.replace(b'window.PUBLIC_URL="/"', b'window.PUBLIC_URL="' + root + b'"')
-    return _ROOTED.sub(rb'\1"' + root, content)
+@lru_cache(maxsize=1024)
+def _moved(file: Path, _modified_ns: int) -> bytes | None:
+    """Return a file with the addresses that begin with ``/`` below ``/viewer/``; None where it has none."""
+    root, content = ROOT.encode(), file.read_bytes()
+    if file.suffix == ".html":
+        moved = content.replace(b'window.PUBLIC_URL="/"', b'window.PUBLIC_URL="' + root + b'"')
+        moved = _ROOTED.sub(rb'\1"' + root, moved)
+    elif file.suffix == ".css":
+        moved = _STYLE_ADDRESS.sub(rb"\1" + root, content)
+    else:
+        moved = _PUBLIC_PATH.sub(rb'\1"' + root + rb'"', content)
+    return moved if moved != content else None

@@ -10,14 +10,20 @@ from cspine.server.web.context import WebContext, context_of
 from cspine.server.web.errors import HttpError
 from cspine.server.web.security.identity import Identity
 
-Context = Annotated[WebContext, Depends(context_of)]
+
+async def get_context(request: Request) -> WebContext:
+    """Return the parts of the server; without a thread of its own, as all of this module."""
+    return context_of(request)
+
+
+Context = Annotated[WebContext, Depends(get_context)]
 """The parts of the server."""
 
 _OWN_SITES: Final = {"same-origin", "none"}
 """Values of Sec-Fetch-Site: from our pages, or typed by the user."""
 
 
-def identify(request: Request) -> Identity:
+async def identify(request: Request) -> Identity:
     """Return who sends a request.
 
     Raises
@@ -45,17 +51,17 @@ def _require(identity: Identity, role: Role) -> Identity:
     return identity
 
 
-def require_reader(identity: Annotated[Identity, Depends(identify)]) -> Identity:
+async def require_reader(identity: Annotated[Identity, Depends(identify)]) -> Identity:
     """Return the sender, who is a reader."""
     return _require(identity, "reader")
 
 
-def require_operator(identity: Annotated[Identity, Depends(identify)]) -> Identity:
+async def require_operator(identity: Annotated[Identity, Depends(identify)]) -> Identity:
     """Return the sender, who is an operator."""
     return _require(identity, "operator")
 
 
-def require_origin(request: Request, identity: Annotated[Identity, Depends(identify)]) -> Identity:
+async def require_origin(request: Request, identity: Annotated[Identity, Depends(identify)]) -> Identity:
     """Return the sender of an upload; browsers tell where it comes from, and other programs do not.
 
     Raises
@@ -93,18 +99,18 @@ def _check_csrf(request: Request, identity: Identity, sent: str) -> None:
         raise HttpError(403, "the page is too old or of another user; load it again")
 
 
-def require_change(request: Request, identity: Annotated[Identity, Depends(require_origin)]) -> Identity:
+async def require_change(request: Request, identity: Annotated[Identity, Depends(require_origin)]) -> Identity:
     """Return the sender of a change by a program, or by a script of our pages (header ``X-CSRF-Token``)."""
     _check_csrf(request, identity, request.headers.get("x-csrf-token", ""))
     return identity
 
 
-def require_operator_change(identity: Annotated[Identity, Depends(require_change)]) -> Identity:
+async def require_operator_change(identity: Annotated[Identity, Depends(require_change)]) -> Identity:
     """Return the sender of a change, who is an operator."""
     return _require(identity, "operator")
 
 
-def require_form(
+async def require_form(
     request: Request, identity: Annotated[Identity, Depends(require_origin)], csrf: Annotated[str, Form()] = ""
 ) -> Identity:
     """Return the sender of a form of our pages."""
@@ -112,7 +118,7 @@ def require_form(
     return identity
 
 
-def require_operator_form(identity: Annotated[Identity, Depends(require_form)]) -> Identity:
+async def require_operator_form(identity: Annotated[Identity, Depends(require_form)]) -> Identity:
     """Return the sender of a form, who is an operator."""
     return _require(identity, "operator")
 

@@ -52,7 +52,7 @@ class Sessions:
     >>> cookie = sessions.make("ward", "ab" * 32)
     >>> sessions.open(cookie).name
     'ward'
-    >>> sessions.open(cookie[:-1]) is None, Sessions(bytes(31)).open(cookie) is None
+    >>> sessions.open(cookie[:-1]) is None, Sessions(b"another key").open(cookie) is None
     (True, True)
     """
 
