@@ -48,8 +48,10 @@ PHANTOMS: Final = PhantomSample(studies=240, seed=2008)
 VIRTUAL_SEED: Final = 11
 COPIES: Final = 48
 
-INSERTION: Final[dict[str, Any]] = {"min_visibility": 0.5, "level_mix": dict.fromkeys(VERTEBRAE, 1.0)}
-"""Occult fractures are left out: labels that cannot be seen teach guessing."""
+INSERTION: Final[dict[str, Any]] = {"min_modelled_visibility": 0.5, "level_mix": dict.fromkeys(VERTEBRAE, 1.0)}
+MIN_VISIBILITY: Final = 0.6
+"""Vertebrae whose fracture is less visible after the acquisition are left out: labels that nobody can see teach
+guessing."""
 
 SETTINGS: Final[dict[str, Any]] = {
     "batch_size": 1,
@@ -122,7 +124,7 @@ def write_virtual(folder: Path, real: Path, compiler: "Compiler", progress: "Pro
     from cspine.insertion.settings import InsertionSettings
     from cspine.training.levels.virtual_dataset import VirtualSource, VirtualStudies, write_virtual_dataset
 
-    studies = VirtualStudies(COPIES, VIRTUAL_SEED, InsertionSettings(**INSERTION))
+    studies = VirtualStudies(COPIES, VIRTUAL_SEED, InsertionSettings(**INSERTION), MIN_VISIBILITY)
     return {
         name: write_virtual_dataset(
             folder / name,
@@ -144,6 +146,7 @@ def recipe() -> dict[str, Any]:
             "seed": VIRTUAL_SEED,
             "copies": dict.fromkeys(NECKS, COPIES),
             "insertion": INSERTION,
+            "min_visibility": MIN_VISIBILITY,
         },
         "folds": FOLDS,
         "fit": SETTINGS,

@@ -9,13 +9,14 @@ from scipy import ndimage
 from tests.support.intact import intact_scan, phantom, spine_map, volume
 
 from cspine.core.errors import NotAssessableError
-from cspine.core.typing import Floats
+from cspine.core.typing import Floats, Floats32
 from cspine.insertion.registration import register_vertebrae
 from cspine.insertion.scan import IntactScan
 from cspine.insertion.settings import InsertionSettings, fracture_types
-from cspine.insertion.study import render_virtual_study
+from cspine.insertion.study import as_scanned, render_virtual_study
 from cspine.insertion.territories import OTHER_BONE
 from cspine.phantom import PhantomStudy
+from cspine.phantom.geometry.grid import Grid, GridWindow
 from cspine.spine.spine_map import SpineMap
 
 
@@ -153,7 +154,32 @@ def test_fractures_are_as_visible_as_requested() -> None:
     for seed in range(3):
         rng = np.random.default_rng(seed)
         study = render_virtual_study(intact_scan(), "fracture", settings, rng, thickness_mm=1.5)
-        assert study.truth["fractures"][0]["visibility"] >= 0.75
+        (record,) = study.truth["fractures"]
+        assert record["visibility"] >= 0.75
+        assert record["conspicuity"] > 1.0
+        rng = np.random.default_rng(seed)
+        sham = render_virtual_study(intact_scan(), "sham", settings, rng, thickness_mm=1.5)
+        assert sham.truth["shams"] == [{"level": "C4", "fracture_type": record["fracture_type"]}], "in the same place"
+
+
+def test_visibility_is_that_of_the_acquisition() -> None:
+    """What a scan shows can be lost in a blurred image of it."""
+    settings = InsertionSettings(level_mix={"C5": 1.0}, vertebrae_per_study={1: 1.0}, fracture_width_mm=(0.4, 0.8))
+
+    def blurred(hu: Floats32, grid: Grid, window: GridWindow) -> tuple[Floats32, Grid]:  # noqa: ARG001
+        return np.asarray(ndimage.gaussian_filter(hu, 2.0)), grid
+
+    for seed in range(3):
+        sharp, soft = (
+            render_virtual_study(
+                intact_scan(), "fracture", settings, np.random.default_rng(seed), thickness_mm=1.5, acquire=acquire
+            )
+            for acquire in (as_scanned, blurred)
+        )
+        np.testing.assert_array_equal(sharp.hu, soft.hu)
+        (seen,), (lost,) = sharp.truth["fractures"], soft.truth["fractures"]
+        assert lost["visibility"] < seen["visibility"]
+        assert lost["modelled_visibility"] == seen["modelled_visibility"]
 
 
 def test_a_scan_without_a_complete_vertebra_is_not_assessable() -> None:

@@ -9,13 +9,15 @@ from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.insertion.scan import IntactScan, sd_to_fwhm_mm
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.scanner.scanner import Scanner
-from cspine.phantom.visibility import visibility, visibility_grade
+from cspine.phantom.visibility import visibility, visibility_grade, visibility_of_conspicuity
 
 _NEAR_MM = 2.0
 """Distance from the surface within which the density of the bone that it crosses is measured."""
 
 
-def fracture_record(scan: IntactScan, level: str, fracture_type: str, surfaces: tuple[Fracture, ...]) -> dict[str, Any]:
+def fracture_record(
+    scan: IntactScan, level: str, fracture_type: str, surfaces: tuple[Fracture, ...], conspicuity: float
+) -> dict[str, Any]:
     """Return the record of one fracture, as in `cspine.phantom.truth`, with its surfaces.
 
     Parameters
@@ -26,8 +28,10 @@ def fracture_record(scan: IntactScan, level: str, fracture_type: str, surfaces: 
         Vertebra and type.
     surfaces : tuple of Fracture
         In the frame of the vertebra.
+    conspicuity : float
+        Of the fracture in the image.
     """
-    noise_hu, value = scan.optics.noise.noise_hu, fracture_visibility(scan, level, surfaces)
+    noise_hu, value = scan.optics.noise.noise_hu, visibility_of_conspicuity(conspicuity)
     frame = scan.vertebrae[level].frame_lps
     centers = [(frame @ [*surface.center_mm, 1.0])[:3].tolist() for surface in surfaces]
     return {
@@ -38,6 +42,8 @@ def fracture_record(scan: IntactScan, level: str, fracture_type: str, surfaces: 
         "height_loss_mm": max(surface.height_loss_mm for surface in surfaces),
         "visibility": value,
         "visibility_grade": visibility_grade(value),
+        "conspicuity": conspicuity,
+        "modelled_visibility": modelled_visibility(scan, level, surfaces),
         "noise_hu": noise_hu,
         "center_lps_mm": centers[0],
         "normal_lps": (frame[:3, :3] @ surfaces[0].normal).tolist(),
@@ -49,8 +55,8 @@ def fracture_record(scan: IntactScan, level: str, fracture_type: str, surfaces: 
     }
 
 
-def fracture_visibility(scan: IntactScan, level: str, surfaces: tuple[Fracture, ...]) -> float:
-    """Return the visibility of a fracture in a scan, 0 to 1: that of its most visible surface."""
+def modelled_visibility(scan: IntactScan, level: str, surfaces: tuple[Fracture, ...]) -> float:
+    """Return the visibility of a fracture by the phantom's model of contrast and noise, which knows no texture."""
     scanner, noise_hu = _scanner(scan), scan.optics.noise.noise_hu
     return max(visibility(surface, _bone_hu(scan, level, surface), scanner, noise_hu) for surface in surfaces)
 

@@ -11,7 +11,7 @@ from cspine.phantom.fractures.prevalence import LEVELS_PER_STUDY
 from cspine.phantom.fractures.sites import sites
 from cspine.phantom.settings import PhantomSettings, Range
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the method: increased whenever the same seed and settings give other fractures."""
 
 
@@ -34,7 +34,16 @@ class InsertionSettings(Settings):
     height_loss_mm: Range = Field((1.5, 5.0), description="Loss of anterior height of a compressed body.")
 
     min_visibility: float = Field(
-        0.0, ge=0.0, lt=1.0, description="Least visibility of a fracture: 0.5 is subtle, 0.75 clear, 0.9 obvious."
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Least visibility of a fracture in the image: 0.5 is subtle, 0.75 clear, 0.9 obvious.",
+    )
+    min_modelled_visibility: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="The same by the phantom's model of contrast and noise, which knows no texture.",
     )
 
     @field_validator("level_mix")

@@ -12,6 +12,11 @@ VisibilityGrade = Literal["occult", "subtle", "clear", "obvious"]
 _GRADE_LIMITS: Final[tuple[tuple[float, VisibilityGrade], ...]] = ((0.5, "occult"), (0.75, "subtle"), (0.9, "clear"))
 """Upper limit of each grade. They were fixed before any network was evaluated; no reader has calibrated them."""
 
+_CONSPICUITY_SCALE: Final = 0.81
+_CONSPICUITY_POWER: Final = 1.22
+"""They put the limits of grades at conspicuities of 0.6, 1.06 and 1.6: by eye, on 60 virtual fractures in three necks,
+before any network was evaluated on them."""
+
 _GAP_HU: Final = 40.0
 """Blood, which fills fracture gaps."""
 
@@ -23,6 +28,15 @@ def visibility_grade(value: float) -> VisibilityGrade:
     ('occult', 'subtle', 'clear', 'obvious')
     """
     return next((grade for limit, grade in _GRADE_LIMITS if value < limit), "obvious")
+
+
+def visibility_of_conspicuity(value: float) -> float:
+    """Return the visibility, from 0 to 1, of a fracture whose conspicuity in an image is known.
+
+    >>> [round(visibility_of_conspicuity(value), 2) for value in (0.6, 1.06, 1.6)]
+    [0.5, 0.75, 0.9]
+    """
+    return float(1 - np.exp(-((value / _CONSPICUITY_SCALE) ** _CONSPICUITY_POWER)))
 
 
 def visibility(fracture: Fracture, bone_hu: float, scanner: Scanner, noise_hu: float | None = None) -> float:

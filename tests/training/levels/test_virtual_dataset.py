@@ -34,12 +34,14 @@ class KnownLocalizer(StubLocalizer):
         return intact.spine_map()
 
 
-def test_fractures_shams_and_intact_vertebrae_are_compiled_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
     monkeypatch.setattr(virtual_dataset, "load_volume", lambda path: intact.volume())  # noqa: ARG005
     views = LevelViewSettings(sagittal=1, coronal=1, axial=1, pixels=64, pixel_mm=1.2)
-    compiler = Compiler(CompileSettings(sagittal=SagittalSettings(count=1), levels=views), KnownLocalizer())
+    return Compiler(CompileSettings(sagittal=SagittalSettings(count=1), levels=views), KnownLocalizer())
+
+
+def test_fractures_shams_and_intact_vertebrae_are_compiled_once(tmp_path: Path, compiler: Compiler) -> None:
     settings = InsertionSettings(level_mix={"C5": 1.0}, type_mix={"lamina": 1.0}, fracture_width_mm=(1.5, 2.0))
     arguments = [VirtualSource("a", tmp_path / "a")], VirtualStudies(1, 3, settings)
 
@@ -57,6 +59,26 @@ def test_fractures_shams_and_intact_vertebrae_are_compiled_once(
     assert rows["fracture_types"].tolist() == ["lamina"]
     assert levels["patient"].nunique() == 1
     assert levels.groupby("study_instance_uid")["C5"].max().sum() == 1
+
+
+def test_vertebrae_whose_fracture_nobody_sees_are_left_out(tmp_path: Path, compiler: Compiler) -> None:
+    settings = InsertionSettings(level_mix={"C5": 1.0}, type_mix={"lamina": 1.0}, vertebrae_per_study={1: 1.0})
+    arguments = compiler, [VirtualSource("a", tmp_path / "a")]
+
+    dataset = write_virtual_dataset(
+        tmp_path / "data", *arguments, VirtualStudies(1, 3, settings, min_visibility=0.9999)
+    )
+
+    truths = [read_json(path) for path in (tmp_path / "data" / "truth").glob("*.json")]
+    (fractured,) = (truth for truth in truths if truth["kind"] == "fracture")
+    assert [each["level"] for each in fractured["left_out"]] == ["C5"]
+    assert not fractured["levels"]
+    assert not fractured["fractures"]
+    levels = dataset.levels()
+    shown = set(levels[levels["study_instance_uid"] == fractured["study_instance_uid"]]["level"])
+    assert shown == {"C1", "C2", "C3", "C4", "C6", "C7"}
+    assert len(levels) == 6 + 2 * 7, "shams and the intact scan keep it"
+    assert not levels["patient_overall"].any()
 
 
 def test_frames_are_jittered_reproducibly_by_some_millimeters() -> None:
@@ -89,6 +111,20 @@ def test_acquisitions_change_what_they_state_and_nothing_else() -> None:
     middle = volume.affine @ [1.5, 0, 0, 1]
     np.testing.assert_allclose(averaged.affine[:3, 3], middle[:3])
     assert averaged.spacing[0] == pytest.approx(2 * volume.spacing[0])
+
+
+def test_a_part_of_a_scan_is_averaged_as_the_whole_is() -> None:
+    acquisition, volume = Acquisition(**{**vars(AS_IT_IS), "averaged_slices": 3, "first_slice": 1}), intact.volume()
+    affine = volume.affine.copy()
+    affine[:3, 3] += 5 * affine[:3, 0]
+    part = highdicom.Volume(volume.array[5:14], affine, "PATIENT")
+
+    whole, seen = (
+        each.apply(hu, np.random.default_rng(0)) for each, hu in ((acquisition, volume), (acquisition.of_part(5), part))
+    )
+
+    np.testing.assert_array_equal(seen.array, whole.array[2:4])
+    np.testing.assert_allclose(seen.affine[:3, 3], (whole.affine @ [2, 0, 0, 1])[:3])
 
 
 def test_slices_are_averaged_to_3_mm_at_most() -> None:

@@ -5,7 +5,7 @@ intact and a fractured vertebra. Views are augmented in their planes (`cspine.tr
 volume is changed, since slice thickness acts across planes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import highdicom
@@ -78,6 +78,10 @@ class Acquisition:
             grain_pixels=float(rng.uniform(*_GRAIN_PIXELS)),
             scale=float(1 + _MAX_SCALE_CHANGE * rng.uniform(-1, 1)),
         )
+
+    def of_part(self, first: int) -> "Acquisition":
+        """Return the acquisition of a part of the scan that begins with another slice."""
+        return replace(self, first_slice=(self.first_slice - first) % self.averaged_slices)
 
     def apply(self, volume: highdicom.Volume, rng: np.random.Generator) -> highdicom.Volume:
         """Return the changed scan, whose affine differs where slices were averaged.

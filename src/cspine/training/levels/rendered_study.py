@@ -1,6 +1,7 @@
 """Studies that exist in memory only: their truth and compiled images in a compiled data set."""
 
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,6 +22,9 @@ from cspine.localization.compiler import Compiler, compile_volume
 from cspine.phantom.study import PhantomStudy
 from cspine.views.compiled import CompiledVolume
 from cspine.views.fracture_labels import FractureLabels, label_cells
+
+LEFT_OUT: Final = "left_out"
+"""Field of the truth: fractures whose vertebrae get no views, since nobody can see them in the image."""
 
 _N_FRACTURE_POINTS: Final = 600
 """Points stored of each fracture, about; one per mm of the largest ones."""
@@ -63,7 +67,7 @@ class RenderedStudy:
             "software": __version__,
         }
         try:
-            images = compile_volume(self.volume, compiler)
+            images = _without(compile_volume(self.volume, compiler), self.study.truth.get(LEFT_OUT, ()))
         except NotAssessableError as error:
             dataset.write_record(key, {**common, "status": "failed", "reason": error.reason})
             return
@@ -92,6 +96,11 @@ def finish(dataset: CompiledDataset) -> CompiledDataset:
     labels[OVERALL] = labels.max(axis=1)
     dataset.finish(labels.astype("int8"))
     return CompiledDataset.open(dataset.folder)
+
+
+def _without(images: CompiledVolume, fractures: Iterable[Mapping[str, Any]]) -> CompiledVolume:
+    levels = {each["level"] for each in fractures}
+    return replace(images, levels=tuple(views for views in images.levels if views.level not in levels))
 
 
 def _with_fracture_cells(images: CompiledVolume, study: PhantomStudy) -> CompiledVolume:

@@ -18,18 +18,20 @@ from cspine.core.findings import WeightsIdentity
 from cspine.core.identifiers import pseudonym, study_key
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
-from cspine.core.typing import Floats
+from cspine.core.typing import Floats, Floats32
 from cspine.datasets.compiled import CompiledDataset
 from cspine.dicom import load_volume
 from cspine.insertion.identity import VirtualIdentity
 from cspine.insertion.scan import IntactScan
 from cspine.insertion.settings import FORMAT, InsertionSettings
-from cspine.insertion.study import Kind, render_virtual_study
+from cspine.insertion.study import Acquire, Kind, render_virtual_study
 from cspine.localization.compiler import Compiler, VolumeLocalizer
 from cspine.localization.scan import crop_about
+from cspine.phantom.geometry.grid import Grid, GridWindow
+from cspine.phantom.study import PhantomStudy
 from cspine.spine.spine_map import SpineMap
 from cspine.training.levels.acquisition import Acquisition
-from cspine.training.levels.rendered_study import RenderedStudy, finish
+from cspine.training.levels.rendered_study import LEFT_OUT, RenderedStudy, finish
 
 _MARGIN_MM: Final = 40.0
 """Space about the vertebrae that is kept of a scan; their views reach no farther."""
@@ -108,11 +110,14 @@ class VirtualStudies:
         Seed of the studies.
     settings : InsertionSettings
         Virtual fractures.
+    min_visibility : float
+        Vertebrae whose fracture is less visible after the acquisition are left out: neither fractured nor intact.
     """
 
     copies: int
     seed: int
     settings: InsertionSettings = field(default_factory=InsertionSettings)
+    min_visibility: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,8 @@ class _Task:
     dataset: CompiledDataset
     compiler: Compiler
     source: VirtualSource
-    seed: int
+    studies: VirtualStudies
     copies: range
-    settings: InsertionSettings
 
     @property
     def patient(self) -> str:
@@ -132,7 +136,7 @@ class _Task:
         return pseudonym(None, self.source.name)
 
     def uid(self, copy: int, kind: Kind) -> str:
-        return VirtualIdentity(self.patient, self.source.name, self.seed, copy, kind).study_uid
+        return VirtualIdentity(self.patient, self.source.name, self.studies.seed, copy, kind).study_uid
 
     @property
     def pending(self) -> list[tuple[int, Kind]]:
@@ -174,16 +178,13 @@ def write_virtual_dataset(
     OutputTakenError, DiskFullError, OutputError
         As by `cspine.training.levels.phantom_dataset.write_phantom_datasets`.
     """
-    names, seed, settings = ", ".join(source.name for source in sources), studies.seed, studies.settings
-    dataset = compiler.create_dataset(
-        out,
-        source=f"virtual fractures in {names}, format {FORMAT}, seed {seed}, settings {settings.hash}",
-        is_phantom=False,
-    )
+    names, least = ", ".join(source.name for source in sources), studies.min_visibility
+    described = f"format {FORMAT}, seed {studies.seed}, settings {studies.settings.hash}, visibility from {least}"
+    dataset = compiler.create_dataset(out, source=f"virtual fractures in {names}, {described}", is_phantom=False)
     parts = [
         range(studies.copies)[first : first + _COPIES_PER_TASK] for first in range(0, studies.copies, _COPIES_PER_TASK)
     ]
-    tasks = [_Task(dataset, compiler, source, seed, part, settings) for part in parts for source in sources]
+    tasks = [_Task(dataset, compiler, source, studies, part) for part in parts for source in sources]
     for outcome in parallel_map(_write, tasks, is_done=_is_written, workers=workers, progress=progress):
         outcome.get()
     return finish(dataset)
@@ -206,17 +207,43 @@ def _write(task: _Task) -> None:
     if localizer is None:  # pragma: no cover - views of vertebrae need one
         raise AssertionError("there is no localizer")
     scan, spine = _prepare(task.source, localizer)
-    number, thickness_mm = int(task.patient, 16), float(scan.grid.spacing_mm[0])
+    number, thickness_mm, settings = int(task.patient, 16), float(scan.grid.spacing_mm[0]), task.studies.settings
     for copy, kind in task.pending:
-        seed = (task.seed, copy, number)
-        study = render_virtual_study(scan, kind, task.settings, np.random.default_rng(seed), thickness_mm=thickness_mm)
+        seed = (task.studies.seed, copy, number)
+        rng, acquire = np.random.default_rng(seed), _acquire(thickness_mm, (*seed, 1 + _KINDS.index("fracture")))
+        study = render_virtual_study(scan, kind, settings, rng, thickness_mm=thickness_mm, acquire=acquire)
         own_seed = (*seed, 1 + _KINDS.index(kind))
         rng = np.random.default_rng(own_seed)
         volume = highdicom.Volume(study.hu, study.affine_lps, "PATIENT")
         acquired = Acquisition.draw(thickness_mm, rng).apply(volume, rng)
         jittered = JitteredLocalizer(spine, localizer.sha256, localizer.identity, (*own_seed, _JITTER_STREAM))
-        rendered = RenderedStudy(task.uid(copy, kind), task.patient, study, acquired)
+        visible = _with_visible(study, task.studies.min_visibility)
+        rendered = RenderedStudy(task.uid(copy, kind), task.patient, visible, acquired)
         rendered.write(task.dataset, replace(task.compiler, localizer=jittered))
+
+
+def _with_visible(study: PhantomStudy, least: float) -> PhantomStudy:
+    """Return a study whose truth leaves vertebrae out that are fractured, but less visibly."""
+    hidden = [each for each in study.truth["fractures"] if each["visibility"] < least]
+    levels = {each["level"] for each in hidden}
+    kept = {
+        "levels": [level for level in study.truth["levels"] if level not in levels],
+        "fractures": [each for each in study.truth["fractures"] if each["level"] not in levels],
+    }
+    return replace(study, truth={**study.truth, **kept, LEFT_OUT: hidden})
+
+
+def _acquire(thickness_mm: float, seed: tuple[int, ...]) -> Acquire:
+    """Return how a study of this seed is acquired: fractures are to be visible in it, and shams are in their places."""
+    acquisition = Acquisition.draw(thickness_mm, np.random.default_rng(seed))
+
+    def acquire(hu: Floats32, grid: Grid, window: GridWindow) -> tuple[Floats32, Grid]:
+        part = highdicom.Volume(hu, grid.affine, "PATIENT")
+        # Both of two twins get the same noise.
+        seen = acquisition.of_part(window[0].start).apply(part, np.random.default_rng(seed))
+        return np.asarray(seen.array, np.float32), Grid(np.asarray(seen.affine), np.asarray(seen.array).shape)
+
+    return acquire
 
 
 def _rotation(vector_rad: Floats) -> Floats:
