@@ -23,6 +23,9 @@ _TICK_S: Final = 0.2
 _END_S: Final = 30.0
 _FIRST_BACKOFF_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 30.0
+_START_DELAYS_S: Final = {"keeper": 1.0, "sender": 1.5, "worker": 1.5}
+"""The node and the pages start first: loading all at once, none would accept a connection for seconds."""
+
 _STABLE_S: Final = 60.0
 """A process that ran for this long is started again without delay."""
 
@@ -52,7 +55,11 @@ class Supervisor:
 
     def __init__(self, settings: ServerSettings, file: Path | None = None) -> None:
         self._settings, self._file = settings, file
-        self._children = [_Child(role, number) for role, number in roles_of(settings)]
+        begin = time.monotonic()
+        self._children = [
+            _Child(role, number, not_before=begin + _START_DELAYS_S.get(role, 0.0))
+            for role, number in roles_of(settings)
+        ]
 
     def run(self, stop: Stop | None = None) -> None:
         """Prepare the spool and the database, and run the processes until SIGTERM or SIGINT.

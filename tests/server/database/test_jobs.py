@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from tests.support.postgresql import Cluster, needs_postgresql, running_postgresql
 
 from cspine.server.database.deliveries import (
     claim_delivery,
@@ -13,7 +14,7 @@ from cspine.server.database.deliveries import (
     postpone_delivery,
     retry_delivery,
 )
-from cspine.server.database.engine import Database, DatabaseError, utc_now
+from cspine.server.database.engine import Database, utc_now
 from cspine.server.database.jobs import (
     JobOutcome,
     cancel_job,
@@ -25,11 +26,11 @@ from cspine.server.database.jobs import (
     renew_lease,
     rerun_study,
 )
+from cspine.server.database.migrate import DatabaseError
 from cspine.server.database.studies import complete_studies, record_object
 from cspine.server.database.tables import Delivery, DeliveryState, Job, JobState, Study
 from cspine.server.settings import DestinationSettings, JudgingSettings
 from cspine.server.spool.headers import ObjectHeader
-from tests.support.postgresql import Cluster, needs_postgresql, running_postgresql
 
 NOW = utc_now()
 SETTINGS = JudgingSettings(lease_s=60.0, max_attempts=2, backoff_s=30.0)

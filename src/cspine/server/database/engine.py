@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from cspine.core.errors import CspineError, InputError
+from cspine.core.errors import InputError
+from cspine.server.database.migrate import REVISION, DatabaseError, migrate
 from cspine.server.settings import ServerSettings, read_secret
 
 DATABASE_FILE: Final = "cspine.sqlite"
@@ -25,11 +20,6 @@ DATABASE_FILE: Final = "cspine.sqlite"
 
 _BUSY_TIMEOUT_S: Final = 30.0
 _READS: Final = "cspine_reads"
-_MIGRATIONS: Final = Path(__file__).parent / "migrations"
-
-
-class DatabaseError(CspineError):
-    """The database cannot be used."""
 
 
 class Database:
@@ -107,20 +97,19 @@ class Database:
             The database cannot be reached or written, or comes from a later version.
         """
         try:
-            with self.engine.begin() as connection:
-                config = _config()
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+            if self.is_current():  # Alembic's import takes longer than the rest of a start
+                return
+            migrate(self.engine)
         except SQLAlchemyError as error:
             raise DatabaseError(f"the database cannot be used ({type(error).__name__}); check its URL") from error
-        except CommandError as error:
-            raise DatabaseError("the database is of a later version of cspine; upgrade cspine") from error
 
     def is_current(self) -> bool:
         """Return whether the tables are those of this version."""
         with self.engine.connect() as connection:
-            now = MigrationContext.configure(connection).get_current_revision()
-        return now == ScriptDirectory.from_config(_config()).get_current_head()
+            if not inspect(connection).has_table("alembic_version"):
+                return False
+            revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        return revision == REVISION
 
     def close(self) -> None:
         """Close all connections."""
@@ -130,13 +119,6 @@ class Database:
 def utc_now() -> datetime:
     """Return the time, with its time zone."""
     return datetime.now(UTC)
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's
