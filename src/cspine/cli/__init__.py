@@ -5,6 +5,7 @@ Every command imports what it needs when it runs, so that ``cspine --help`` is q
 
 from cspine.cli import (
     ablate,
+    acceptance,
     calibrate,
     deidentify,
     demo,
@@ -31,7 +32,7 @@ __all__ = ["app", "main"]
 
 _COMMANDS = (
     inspect, localize, _compile, synth, insert, describe, split, train, evaluate, robustness, ablate, predict, run,
-    serve, calibrate, monitor, submit, deidentify, weights, demo,
+    serve, acceptance, calibrate, monitor, submit, deidentify, weights, demo,
 )  # fmt: skip
 _ORDER = [module.__name__.rpartition(".")[2] for module in _COMMANDS]
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))  # as one would use them

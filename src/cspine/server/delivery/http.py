@@ -76,9 +76,25 @@ def post(
     DeliveryError
         The destination cannot be reached, redirects, refuses our credentials or is overloaded.
     """
+    return _request(session, destination, "POST", url, data=data, headers=dict(headers))
+
+
+def get(session: requests.Session, destination: DestinationSettings, url: str) -> tuple[int, bytes]:
+    """Ask for JSON and return status and body; raises `DeliveryError` as `post` does."""
+    headers = {"Accept": "application/dicom+json, application/json;q=0.9"}
+    return _request(session, destination, "GET", url, headers=headers)
+
+
+def _request(
+    session: requests.Session,
+    destination: DestinationSettings,
+    method: str,
+    url: str,
+    **options: Any,  # noqa: ANN401
+) -> tuple[int, bytes]:
     try:
-        with session.post(
-            url, data, headers=dict(headers), timeout=destination.timeout_s, allow_redirects=False, stream=True
+        with session.request(
+            method, url, timeout=destination.timeout_s, allow_redirects=False, stream=True, **options
         ) as answer:
             body = answer.raw.read(MAX_ANSWER_BYTES, decode_content=True)
             status = answer.status_code
