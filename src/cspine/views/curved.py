@@ -4,6 +4,7 @@ The midline stays the midline in a rotated or tilted neck.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -53,19 +54,24 @@ def compile_curved(volume: "highdicom.Volume", centerline: SpineCenterline, sett
     hu_kij, first_column = _sagittal_block(volume, columns.min(), columns.max())
     origin[:, 2] -= first_column
 
-    def curved_plane(offset_mm: float) -> Floats:
-        total = np.zeros((len(z), len(posterior)), np.float32)
+    def curved_rows(plane: tuple[float, slice]) -> Floats:
+        offset_mm, rows = plane
+        total = np.zeros((len(z[rows]), len(posterior)), np.float32)
         hu = np.empty_like(total)
         for slab_offset in slab.tolist():
-            row = origin + (offset_mm + slab_offset) * left
-            index = [row[:, axis, None] + back[:, axis, None] * posterior[None, :] for axis in (0, 2, 1)]
+            row = origin[rows] + (offset_mm + slab_offset) * left[rows]
+            index = [row[:, axis, None] + back[rows, axis, None] * posterior[None, :] for axis in (0, 2, 1)]
             scipy.ndimage.map_coordinates(hu_kij, index, output=hu, order=1, mode="constant", cval=AIR_HU)
             total += hu
-        count = settings.pixels
-        return np.asarray(total.reshape(count, -1, count, len(posterior) // count).mean(axis=(1, 3)) / len(slab))
+        cells = total.reshape(-1, n_down, settings.pixels, len(posterior) // settings.pixels)
+        return np.asarray(cells.mean(axis=(1, 3)) / len(slab))
 
+    n_down = len(z) // settings.pixels
+    middle = n_down * (settings.pixels // 2)
+    halves = list(product(settings.offsets_mm.tolist(), (slice(middle), slice(middle, None))))
     with ThreadPoolExecutor(default_workers()) as threads:
-        hu = np.stack(list(threads.map(curved_plane, settings.offsets_mm.tolist())))
+        hu = np.concatenate(list(threads.map(curved_rows, halves)))
+    hu = hu.reshape(len(settings.offsets_mm), settings.pixels, settings.pixels)
     center = centerline.center_lps_mm
     return SagittalSet(
         images=to_gray(hu, settings.window),

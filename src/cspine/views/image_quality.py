@@ -1,12 +1,14 @@
 """Image-quality problems that keep a vertebra from being assessed: metal in or beside it, patient motion through it."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import scipy
 
+from cspine.core.processors import default_workers
 from cspine.core.typing import Complexes, Floats, Floats32, HounsfieldUnits
 from cspine.spine.boxes import box_corners
 from cspine.spine.spine_map import Vertebra
@@ -89,7 +91,10 @@ def metal_mm3(volume: "highdicom.Volume", vertebra: Vertebra) -> float:
     first = np.clip(np.floor(index.min(axis=1)).astype(int), 0, volume.spatial_shape)
     last = np.clip(np.ceil(index.max(axis=1)).astype(int) + 1, 0, volume.spatial_shape)
     region = volume.array[first[0] : last[0], first[1] : last[1], first[2] : last[2]]
-    metal_index = np.argwhere(region >= METAL_HU) + first
+    is_metal = region >= METAL_HU
+    if not is_metal.any():  # usual, and found out faster than where there is none
+        return 0.0
+    metal_index = np.argwhere(is_metal) + first
     to_frame = np.linalg.inv(to_index)
     frame_mm = metal_index @ to_frame[:3, :3].T + to_frame[:3, 3]
     is_inside = np.all((frame_mm >= low) & (frame_mm <= high), axis=1)
@@ -119,10 +124,12 @@ def detect_motion_lps_mm(volume: "highdicom.Volume", *, z_range_mm: tuple[float,
     slices = slices[(z > z_range_mm[0] - beyond_mm) & (z < z_range_mm[1] + beyond_mm)]
     if len(slices) < _MIN_SLICES:
         return np.empty(0)
-    outlines = (_body_outline(volume.array[k, :: stride[0], :: stride[1]]) for k in slices.tolist())
+    planes = [volume.array[k, :: stride[0], :: stride[1]] for k in slices.tolist()]
     pixel_mm = np.array([volume.spacing[1] * stride[0], volume.spacing[2] * stride[1]])
-    transforms = ((scipy.fft.rfft2(outline), outline.shape) for outline in outlines)
-    displacement_mm = np.stack([_displacement(a, b, shape) for (a, shape), (b, _) in pairwise(transforms)]) * pixel_mm
+    with ThreadPoolExecutor(default_workers()) as threads:
+        transforms = list(threads.map(lambda plane: scipy.fft.rfft2(_body_outline(plane)), planes))
+    shape = planes[0].shape
+    displacement_mm = np.stack([_displacement(a, b, shape) for a, b in pairwise(transforms)]) * pixel_mm
     trend_mm = scipy.ndimage.median_filter(displacement_mm, size=(_TREND_SLICES, 1), mode="nearest")
     has_moved = np.hypot(*(displacement_mm - trend_mm).T) > MAX_STEP_MM
     between = (slices[:-1] + slices[1:])[has_moved] / 2

@@ -103,20 +103,40 @@ def _segmented_slices(source: SourceImages, mask: Mask) -> tuple[list[Dataset], 
     """Return the slices in which the mask is not empty, with their part of the mask; a multi-frame file as a whole."""
     if source.is_multi_frame:
         return list(source.datasets), mask
-    indices = np.flatnonzero(mask.any(axis=(1, 2)))
-    return [source.datasets[index] for index in indices.tolist()], mask[indices]
+    indices = np.flatnonzero(mask.reshape(len(mask), -1).max(axis=1, initial=0))
+    if not len(indices):
+        return [], mask[:0]
+    first, last = int(indices[0]), int(indices[-1])
+    is_run = len(indices) == last - first + 1
+    cropped = mask[first : last + 1] if is_run else mask[indices]  # a part of the mask is no copy of it
+    return [source.datasets[index] for index in indices.tolist()], cropped
 
 
 def _levels(mask: Mask) -> list[Level]:
     """Return the vertebrae that a mask holds."""
-    return [level for level in VERTEBRAE if (mask == SEGMENT_NUMBERS[level]).any()]
+    labels = mask[_occupied(mask)]
+    return [level for level in VERTEBRAE if (labels == SEGMENT_NUMBERS[level]).any()]
 
 
 def _renumber(mask: Mask, levels: Sequence[Level]) -> Mask:
     """Return the mask with the number of its segment, counted from 1, in place of the number of each vertebra."""
+    numbers = [SEGMENT_NUMBERS[level] for level in levels]
+    if numbers == list(range(1, len(levels) + 1)):
+        return mask
     number_of_value = np.zeros(256, np.uint8)
-    number_of_value[[SEGMENT_NUMBERS[level] for level in levels]] = range(1, len(levels) + 1)
-    return np.asarray(number_of_value[mask], np.uint8)
+    number_of_value[numbers] = range(1, len(levels) + 1)
+    renumbered, box = np.zeros(mask.shape, np.uint8), _occupied(mask)
+    renumbered[box] = number_of_value[mask[box]]
+    return renumbered
+
+
+def _occupied(mask: Mask) -> tuple[slice, slice, slice]:
+    """Return the rows and columns, of all slices, beyond which a mask is empty: a small part of it."""
+    any_slice = mask.max(axis=0, initial=0)
+    rows, columns = (np.flatnonzero(any_slice.max(axis=axis, initial=0)) for axis in (1, 0))
+    if not len(rows):
+        return slice(None), slice(0), slice(0)
+    return slice(None), slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _describe_background_last(segmentation: Segmentation) -> None:

@@ -8,12 +8,14 @@ is a node of the lattice, where the maximum would otherwise be flattened.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from cspine.classification.saliency import EvidenceField
+from cspine.core.processors import default_workers
 from cspine.core.typing import Floats, Floats32
 from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.geometry import Stack
@@ -169,7 +171,9 @@ def saliency_lattices(
     nodes_lps_mm : mapping of str to (3,)
         The point of the strongest evidence of each level that has one.
     """
-    return {level: SliceLattice.of_field(field, stack, nodes_lps_mm.get(level)) for level, field in fields.items()}
+    with ThreadPoolExecutor(default_workers()) as threads:
+        grids = threads.map(lambda level: SliceLattice.of_field(fields[level], stack, nodes_lps_mm.get(level)), fields)
+        return dict(zip(fields, grids, strict=True))
 
 
 def pixels_within(
