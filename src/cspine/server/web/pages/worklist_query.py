@@ -1,11 +1,11 @@
 """Which studies the worklist shows, and in which order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from cspine.reports.priority import WorklistRow, prioritize
@@ -28,8 +28,8 @@ PERIODS: Final[dict[str, int]] = {"1 day": 1, "7 days": 7, "30 days": 30, "all":
 """Periods of arrival, in days; 0 for all."""
 
 PAGE_SIZE: Final = 50
-_MAX_STUDIES: Final = 20_000
-"""Of more studies the newest are ordered; the page says so."""
+_PROBLEMS: Final = (JobState.NOT_ASSESSABLE, JobState.FAILED, JobState.CANCELED)
+"""States of studies that nobody has judged, and nobody will."""
 
 _REASONS: Final = (
     "suspicious",
@@ -89,7 +89,7 @@ class StudyEntry:
             return 0
         if self.urgency:
             return len(URGENCIES) - self.urgency
-        if self.state in {JobState.NOT_ASSESSABLE, JobState.FAILED, JobState.CANCELED}:
+        if self.state in _PROBLEMS:
             return 3
         return 5 if self.state == JobState.DONE else 4
 
@@ -117,8 +117,6 @@ class WorklistPage:
         Number of studies on all pages.
     n_suspicious : int
         How many of them are suspicious.
-    is_cut : bool
-        Whether there are more studies than are ordered.
     """
 
     rows: Sequence[WorklistRow[StudyEntry]]
@@ -127,7 +125,6 @@ class WorklistPage:
     reviewed: set[int]
     count: int
     n_suspicious: int
-    is_cut: bool
 
     @property
     def n_pages(self) -> int:
@@ -136,56 +133,75 @@ class WorklistPage:
 
 
 def read_worklist(session: Session, wanted: WorklistFilter, *, max_wait_min: float, now: datetime) -> WorklistPage:
-    """Return one page of the worklist: the most urgent first, with a limit on the time that any study waits."""
-    entries = [_entry(values) for values in session.execute(_statement(wanted, now))]
-    rows = prioritize(entries, max_wait_min=max_wait_min, now=now.timestamp())
-    shown = rows[(wanted.page - 1) * PAGE_SIZE : wanted.page * PAGE_SIZE]
-    numbers = [row.result.study_id for row in shown]
-    studies = {study.id: study for study in session.scalars(select(Study).where(Study.id.in_(numbers)))}
-    current = select(Job).where(Job.study_id.in_(numbers), Job.is_current)
+    """Return one page of the worklist: the most urgent first, with a limit on the time that any study waits.
+
+    The database orders all studies as `cspine.reports.priority.prioritize` does, so that those of one page alone are
+    read; `prioritize` itself then gives their ranks and reasons.
+    """
+    count, n_suspicious = session.execute(
+        _filtered(select(func.count(), func.count().filter(Job.is_suspicious)), wanted, now)
+    ).one()
+    first = (wanted.page - 1) * PAGE_SIZE
+    order = _order(now - timedelta(minutes=max_wait_min))
+    narrow = _filtered(select(Study.id), wanted, now).order_by(*order).offset(first).limit(PAGE_SIZE)
+    wide = select(Study, Job).outerjoin(Job, and_(Job.study_id == Study.id, Job.is_current))
+    numbers = list(session.scalars(narrow))  # without the texts, which would be sorted with them
+    shown = [(study, job) for study, job in session.execute(wide.where(Study.id.in_(numbers)))]
+    entries = [_entry(study, job) for study, job in shown]
     reviewed = select(Job.study_id).join(Review).where(Job.study_id.in_(numbers), Job.is_current)
+    rows = prioritize(entries, max_wait_min=max_wait_min, now=now.timestamp())
     return WorklistPage(
-        rows=[row for row in shown if row.result.study_id in studies],
-        studies=studies,
-        jobs={job.study_id: job for job in session.scalars(current)},
+        rows=[replace(row, rank=first + row.rank) for row in rows],
+        studies={study.id: study for study, _ in shown},
+        jobs={study.id: job for study, job in shown if job is not None},
         reviewed=set(session.scalars(reviewed)),
-        count=len(entries),
-        n_suspicious=sum(entry.is_suspicious for entry in entries),
-        is_cut=len(entries) >= _MAX_STUDIES,
+        count=count,
+        n_suspicious=n_suspicious,
     )
 
 
-def _entry(values: Any) -> StudyEntry:  # noqa: ANN401 - a row of `_statement`
-    number, uid, received_at, urgency, state, probability, is_suspicious = values
+def _entry(study: Study, job: Job | None) -> StudyEntry:
+    probability = job.patient_probability if job is not None else None
     return StudyEntry(
-        number, uid, received_at.timestamp(), urgency, state or "", -1.0 if probability is None else probability,
-        bool(is_suspicious),
-    )  # fmt: skip
+        study.id,
+        study.study_instance_uid,
+        study.received_at.timestamp(),
+        study.urgency,
+        str(job.state) if job is not None else "",
+        -1.0 if probability is None else probability,
+        job is not None and job.is_suspicious,
+    )
 
 
-def _statement(wanted: WorklistFilter, now: datetime) -> Select[Any]:
-    columns: list[Any] = [
-        Study.id, Study.study_instance_uid, Study.received_at, Study.urgency, Job.state, Job.patient_probability,
-        Job.is_suspicious,
-    ]  # fmt: skip
-    statement: Select[Any] = select(*columns).outerjoin(Job, and_(Job.study_id == Study.id, Job.is_current))
+def _filtered(columns: Select[Any], wanted: WorklistFilter, now: datetime) -> Select[Any]:
+    statement = columns.select_from(Study).outerjoin(Job, and_(Job.study_id == Study.id, Job.is_current))
     if wanted.days:
         statement = statement.where(Study.received_at > now - timedelta(days=wanted.days))
     if (condition := _view_condition(wanted.view)) is not None:
         statement = statement.where(condition)
-    if wanted.search:
-        statement = statement.where(_search_condition(wanted.search))
-    return statement.order_by(Study.received_at.desc()).limit(_MAX_STUDIES)
+    return statement.where(_search_condition(wanted.search)) if wanted.search else statement
+
+
+def _order(overdue_before: datetime) -> list[Any]:
+    """Return the order of `prioritize` for the database: overdue, `StudyEntry.priority_group`, probability."""
+    group = case(
+        (Job.is_suspicious, 0),
+        (Study.urgency > 0, len(URGENCIES) - Study.urgency),
+        (Job.state.in_(_PROBLEMS), 3),
+        (Job.state == JobState.DONE, 5),
+        else_=4,
+    )
+    is_overdue = case((Study.received_at < overdue_before, 0), else_=1)
+    return [is_overdue, group, func.coalesce(Job.patient_probability, -1.0).desc(), Study.study_instance_uid, Study.id]
 
 
 def _view_condition(view: View) -> ColumnElement[bool] | None:
     is_reviewed = exists().where(Review.job_id == Job.id)
-    problems = [JobState.NOT_ASSESSABLE, JobState.FAILED, JobState.CANCELED]
     conditions: dict[View, ColumnElement[bool]] = {
         "unread": ~is_reviewed,
         "suspicious": Job.is_suspicious.is_(True),
         "open": or_(Job.id.is_(None), Job.state.in_([JobState.COMPLETE, JobState.RUNNING])),
-        "problems": Job.state.in_(problems),
+        "problems": Job.state.in_(_PROBLEMS),
         "reviewed": is_reviewed,
     }
     return conditions.get(view)
