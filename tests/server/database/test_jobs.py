@@ -1,6 +1,7 @@
 """Jobs and deliveries: claimed once, kept by leases, ended once, whatever happens to processes and clocks."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -275,6 +276,18 @@ def test_cancel_and_rerun(database: Database) -> None:
         assert rerun_study(session, study, now=NOW) is not None
         study.originals_removed_at = NOW
         assert rerun_study(session, study, now=NOW) is None
+
+
+def test_a_result_whose_commit_was_not_confirmed_is_recorded_once(database: Database) -> None:
+    receive(database)
+    complete(database)
+    job = claimed(database)
+
+    assert finish(database, job)
+    assert finish(database, job)  # the database was killed after the commit, and the worker asks again
+    assert not finish(database, job, replace(DONE, result_folder="results/a/1-c"))
+    with database.reading() as session:
+        assert len(session.scalars(select(Delivery)).all()) == 1
 
 
 def test_each_destination_that_wants_a_result_has_it_once(database: Database) -> None:

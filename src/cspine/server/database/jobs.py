@@ -116,11 +116,13 @@ def finish_job(
     Returns
     -------
     bool
-        False where the lease is another's, or where the study has a later job: the result is then discarded.
+        False where the lease is another's, or where the study has a later job: the result is then discarded. True also
+        where an earlier call has ended the job so, and the connection broke before the commit was confirmed.
     """
     job = _leased(session, job_id, token)
     if job is None:
-        return False
+        ended = session.get(Job, job_id)
+        return ended is not None and bool(ended.result_folder) and ended.result_folder == outcome.result_folder
     if not job.is_current:
         _end(job, JobOutcome(JobState.CANCELED), now)
         return False
@@ -154,7 +156,9 @@ def postpone_job(
 def release_job(session: Session, job_id: int, token: str, *, now: datetime) -> None:
     """Let a job wait for another worker at once; the attempt does not count."""
     job = _leased(session, job_id, token)
-    if job is not None:
+    if job is not None and not job.is_current:
+        _end(job, JobOutcome(JobState.CANCELED), now)
+    elif job is not None:
         job.state = JobState.COMPLETE
         job.attempts -= 1
         job.lease_token, job.lease_until = "", None
