@@ -1,4 +1,4 @@
-"""Fill the tables of docs/benchmarks.md and docs/real-ct.md from the run folders of benchmarks.
+"""Fill the tables of docs/benchmarks.md, docs/real-ct.md and docs/reliability.md from the run folders of benchmarks.
 
 Every benchmark saves its tables below its ``--work`` folder as ``tables/NAME.md``. In a page, each table stands
 between ``<!-- table NAME -->`` and ``<!-- end -->``. Tables found anywhere below the run folder are replaced; the
@@ -20,7 +20,7 @@ from cspine.reports.evaluation.sections import Table
 
 _DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGE: Final = _DOCS / "benchmarks.md"
-PAGES: Final = (PAGE, _DOCS / "real-ct.md")
+PAGES: Final = (PAGE, _DOCS / "real-ct.md", _DOCS / "reliability.md")
 """Pages with tables; every table has a place in one of them."""
 
 TABLES_FOLDER: Final = "tables"

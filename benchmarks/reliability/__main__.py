@@ -17,16 +17,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support.orthanc import free_port
 from tests.support.postgresql import running_postgresql
 
 from benchmarks.reliability.run import DatabaseServer, Plan, run_crash_test
 from benchmarks.reliability.server import ServerUnderTest
+from benchmarks.tables import save_table
 from cspine.core.files import write_json
+from cspine.reports.evaluation.sections import Table
 
 
 def main() -> None:
@@ -76,7 +79,28 @@ def main() -> None:
         )
     write_json(arguments.out / "crash-test.json", result)
     print(json.dumps(result, indent=2))
+    save_table(arguments.out, f"crash-test-{arguments.database}", table_of(result))
     sys.exit(0 if result["verdict"]["is_good"] else 1)
+
+
+def table_of(result: Mapping[str, Any]) -> Table:
+    """Return load, faults and verdict as a table."""
+    verdict, plan = result["verdict"], result["plan"]
+    lost = ("lost_objects", "unanswered", "unnamed", "undelivered", "not_held")
+    rows = [
+        ("studies, of up to objects each", f"{verdict['n_studies']}, {plan['n_objects']}"),
+        ("seconds", f"{result['seconds']['all']:.0f}"),
+        *((f"fault: {name}", str(count)) for name, count in result["faults"].items()),
+        *((f"senders: {name}", str(count)) for name, count in result["senders"].items()),
+        ("destination: objects refused", str(result["refused by the destination"])),
+        ("acknowledged objects", str(verdict["n_objects"])),
+        *((f"answers: {name.replace('_', ' ')}", str(count)) for name, count in verdict["states"].items()),
+        ("earlier answers that late objects superseded", str(verdict["n_superseded"])),
+        ("answers that the destination holds", str(verdict["n_deliveries"])),
+        ("objects that it got again, and holds once", str(verdict["n_repeats"])),
+        *((f"**{name.replace('_', ' ')}**", f"**{len(verdict[name])}**") for name in lost),
+    ]
+    return Table(("measure", "number"), tuple(rows))
 
 
 @contextmanager
