@@ -160,6 +160,11 @@ class IntakeSettings(Settings):
     """What is accepted, and when a study is complete."""
 
     quiet_s: float = Field(60.0, ge=0.0, description="A study is complete this long after its last object, s.")
+    at_once: tuple[str, ...] = Field(
+        (),
+        description="Senders whose studies are complete when their association is released or their request ends: "
+        "calling AE titles, `http:` and the user's name, or `*`.",
+    )
     max_object_mb: float = Field(1_024.0, gt=0.0, description="Largest object, MB.")
     max_study_gb: float = Field(8.0, gt=0.0, description="Largest study, GB.")
     max_study_objects: int = Field(20_000, ge=1, description="Most objects of a study.")

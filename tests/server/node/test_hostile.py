@@ -6,6 +6,7 @@ import threading
 import time
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,8 +128,12 @@ def test_requests_without_waiting_for_responses_end_the_association(tmp_path: Pa
     release = threading.Event()
 
     class Slow:
-        def receive(self, *_: Any, **__: Any) -> None:
+        def receive(self, *_: Any, **__: Any) -> Any:
             release.wait(5)
+            return SimpleNamespace(key="a")
+
+        def complete(self, *_: Any, **__: Any) -> None:
+            pass
 
     with running_node(tmp_path, receiver=Slow()) as running:
         association = running.associate([context_of(one)])

@@ -1,15 +1,18 @@
 """C-STORE and C-ECHO: what is acknowledged is in the spool, and what is not gets a status that says why."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
-from pydicom.uid import UID
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from sqlalchemy import select
 from tests.support.codecs import SYNTAXES, Syntax
 from tests.support.dicom import make_hu, write_enhanced
-from tests.support.node import read_slices, running_node
+from tests.support.node import RunningNode, read_slices, running_node
 
+from cspine.server.database.tables import Study
 from cspine.server.errors import RejectedObject, SpoolError
 from cspine.server.node.storage import MISMATCH, NOT_UNDERSTOOD, OUT_OF_RESOURCES, TOO_LARGE
 
@@ -164,3 +167,26 @@ def test_uids_of_command_and_data_set_have_to_agree(tmp_path: Path) -> None:
 
         assert status == MISMATCH
         assert running.stored() == set()
+
+
+def test_a_released_association_completes_its_studies_where_the_settings_say_so(tmp_path: Path) -> None:
+    slices = read_slices(tmp_path / "series", 2)
+    with running_node(tmp_path, intake={"at_once": ["*"], "quiet_s": 3600.0}) as running:
+        aborted = running.associate([(CTImageStorage, ExplicitVRLittleEndian)])
+        assert aborted.send_c_store(slices[0]).Status == 0x0000
+        aborted.abort()
+        assert is_open(running)
+
+        released = running.associate([(CTImageStorage, ExplicitVRLittleEndian)])
+        assert released.send_c_store(slices[1]).Status == 0x0000
+        released.release()
+        end = time.monotonic() + 10.0
+        while is_open(running) and time.monotonic() < end:
+            time.sleep(0.05)
+
+        assert not is_open(running)
+
+
+def is_open(running: RunningNode) -> bool:
+    with running.parts.database.reading() as session:
+        return session.scalars(select(Study)).one().is_open

@@ -65,7 +65,12 @@ class Node:
             self._listener = Listener(
                 entity,
                 (node.host, node.port),
-                {evt.EVT_C_ECHO: _echo, evt.EVT_C_STORE: storage.handle, evt.EVT_N_ACTION: self._commitment.handle},
+                {
+                    evt.EVT_C_ECHO: _echo,
+                    evt.EVT_C_STORE: storage.handle,
+                    evt.EVT_N_ACTION: self._commitment.handle,
+                    evt.EVT_RELEASED: storage.end,
+                },
                 access=self.access,
                 limits=limits,
                 ssl_context=server_context(node.tls) if node.tls is not None else None,

@@ -1,8 +1,10 @@
 """C-STORE: an object is acknowledged after it is durable and recorded, and never before."""
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
 from pydicom.dataset import Dataset
 from pynetdicom.events import Event
@@ -11,6 +13,7 @@ from cspine.core.errors import CspineError
 from cspine.server.errors import RejectedObject, RejectReason, SpoolError
 from cspine.server.node.association import NodeAssociation
 from cspine.server.node.incoming import IncomingObject, ObjectTooLargeError
+from cspine.server.spool.receive import ReceivedObject
 
 SUCCESS: Final = 0x0000
 OUT_OF_RESOURCES: Final = 0xA700
@@ -37,8 +40,11 @@ class ObjectReceiver(Protocol):
 
     def receive(
         self, path: Path, *, source: str, sop_class_uid: str | None = None, sop_instance_uid: str | None = None
-    ) -> Any:  # noqa: ANN401 - what it returns is not looked at
+    ) -> ReceivedObject:
         """Return once the object is durable and recorded; raise `RejectedObject` or `SpoolError`."""
+
+    def complete(self, keys: Collection[str], *, source: str) -> None:
+        """Take note that a sender has sent all of some studies."""
 
 
 class StorageService:
@@ -52,6 +58,13 @@ class StorageService:
 
     def __init__(self, receiver: ObjectReceiver) -> None:
         self._receiver = receiver
+        self._keys: WeakKeyDictionary[NodeAssociation, set[str]] = WeakKeyDictionary()
+
+    def end(self, event: Event) -> None:
+        """Take note that an association was released: its studies may be complete. One that is aborted says nothing."""
+        association = event.assoc
+        if isinstance(association, NodeAssociation) and (keys := self._keys.pop(association, None)):
+            self._receiver.complete(keys, source=association.calling)
 
     def handle(self, event: Event) -> Dataset:
         """Return the status of an object: success only where it was taken into the spool."""
@@ -75,7 +88,7 @@ class StorageService:
         if incoming.failure is not None or incoming.path is None:
             return _status(NOT_UNDERSTOOD, "the object's UIDs are not usable")
         try:
-            self._receiver.receive(
+            received = self._receiver.receive(
                 incoming.path,
                 source=association.calling,
                 sop_class_uid=str(request.AffectedSOPClassUID),
@@ -88,6 +101,7 @@ class StorageService:
         except Exception as error:  # noqa: BLE001 - an object that is not stored is never acknowledged
             _LOGGER.warning("an object could not be stored (%s)", type(error).__name__)
             return _status(OUT_OF_RESOURCES, f"the object could not be stored ({type(error).__name__})")
+        self._keys.setdefault(association, set()).add(received.key)
         return _status(SUCCESS)
 
 

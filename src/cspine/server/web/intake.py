@@ -122,6 +122,11 @@ class ArrivingObject:
         return Outcome(sop_class, sop_instance, received)
 
 
+def complete_studies(context: WebContext, outcomes: Iterable[Outcome], *, source: str) -> None:
+    """Take note that a request has ended, with which its studies may be complete."""
+    Receiver(context.settings, context.database, context.spool).complete(keys_of(outcomes), source=source)
+
+
 def storage_error(error: Exception) -> HttpError:
     """Return the answer where the disk or the database failed: 507 where space is missing, 503 otherwise."""
     is_full = isinstance(error, DiskFullError) or isinstance(error.__cause__, DiskFullError) or "full" in str(error)

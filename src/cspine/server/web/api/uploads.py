@@ -14,7 +14,7 @@ from cspine.dicom.files.archive import DAMAGE_ERRORS, Archive, find_packing, ope
 from cspine.dicom.files.limits import ArchiveLimits, Budget, LimitExceededError
 from cspine.server.web.context import WebContext
 from cspine.server.web.errors import HttpError
-from cspine.server.web.intake import ArrivingObject, Outcome, keys_of, storage_error
+from cspine.server.web.intake import ArrivingObject, Outcome, complete_studies, keys_of, storage_error
 from cspine.server.web.security.access import Context, Uploader
 
 router = APIRouter(prefix="/api", tags=["uploads"])
@@ -51,6 +51,7 @@ async def upload(request: Request, context: Context, identity: Uploader) -> Uplo
         path.unlink(missing_ok=True)
     for key in keys_of(outcomes):
         context.audit.record_access(identity.name, "study.receive", key)
+    await run_in_threadpool(complete_studies, context, outcomes, source=f"http:{identity.name}")
     answer = UploadAnswer(
         stored=sum(each.received is not None and each.received.is_new for each in outcomes),
         repeated=sum(each.received is not None and not each.received.is_new for each in outcomes),

@@ -14,7 +14,7 @@ from cspine.server.web.dicomweb.media_types import DICOM, DICOM_JSON, MULTIPART,
 from cspine.server.web.dicomweb.metadata import encode
 from cspine.server.web.dicomweb.multipart import PartEnd, PartHead, read_parts
 from cspine.server.web.errors import HttpError
-from cspine.server.web.intake import ArrivingObject, Outcome, keys_of
+from cspine.server.web.intake import ArrivingObject, Outcome, complete_studies, keys_of
 from cspine.server.web.records import check_uid
 from cspine.server.web.security.access import Context, Uploader
 from cspine.server.web.security.identity import Identity
@@ -70,6 +70,8 @@ async def _store(request: Request, context: WebContext, identity: Identity, stud
         raise HttpError(400, "the message has no parts; send one for each object")
     for key in keys_of(outcomes):
         context.audit.record_access(identity.name, "study.receive", key)
+    if failure is None:
+        await run_in_threadpool(complete_studies, context, outcomes, source=f"http:{identity.name}")
     status = _status(outcomes)
     headers = failure.headers if failure is not None else None
     return Response(encode(_answer(request, outcomes)), status, headers, DICOM_JSON)
