@@ -14,6 +14,7 @@ from cspine.core.progress import Progress, silent
 from cspine.core.typing import Grays
 from cspine.dicom.files.broken_copies import find_broken_copies
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM, exceeds_mm
+from cspine.spine.bone_crop import BoneCrop
 from cspine.spine.bone_trace import trace_spine
 from cspine.spine.centerline import SpineCenterline
 from cspine.spine.spine_map import SpineMap
@@ -151,6 +152,8 @@ def compile_study(
         raise AssertionError("the volume has no provenance")
     n_lost_files = len(plan.lost_files) + len(find_broken_copies(volume, plan.series))
     images = replace(compile_volume(volume, compiler), n_lost_files=n_lost_files)
+    if images.spine is not None and images.spine.label_map is not None and plan.grid.is_stack:
+        images = replace(images, bone=BoneCrop.of(volume, images.spine.label_map))
     label_warnings: tuple[str, ...] = ()
     if label_source is not None:
         from cspine.views.fracture_labels import label_cells  # noqa: PLC0415 - not needed to predict

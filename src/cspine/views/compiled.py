@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cspine.core.typing import Grays
+from cspine.spine.bone_crop import BoneCrop
 from cspine.spine.spine_map import SpineMap
 from cspine.views.level_views import LevelViews
 from cspine.views.sagittal import SagittalSet
@@ -41,6 +42,8 @@ class CompiledVolume:
         `cspine.views.image_quality.image_quality_problems`.
     n_lost_files : int
         Files of the study that most likely held slices and could not be read.
+    bone : BoneCrop or None
+        The scan around the vertebrae, plane for slice; None where slices were resampled, or nothing was localized.
     """
 
     spine: SpineMap | None
@@ -50,6 +53,7 @@ class CompiledVolume:
     fracture_cells: Mapping[str, Grays] | None = None
     image_quality_problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     n_lost_files: int = 0
+    bone: BoneCrop | None = field(default=None, repr=False)
 
     @cached_property
     def sagittal(self) -> SagittalSet:

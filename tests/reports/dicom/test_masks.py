@@ -1,5 +1,6 @@
 """Masks on the voxels of the original slices, for any geometry, and their round trip through DICOM segmentations."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,21 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from scipy import ndimage
 from tests.support.dciodvfy import DCIODVFY, errors_of
 from tests.support.dicom import make_hu, write_enhanced, write_series
 from tests.support.phantom import predict_case, write_phantom
 
-from cspine.dicom import discover, select_series
+from cspine.dicom import discover, load_volume, select_series
+from cspine.dicom.read_planes import read_slice
 from cspine.dicom.series import Series
 from cspine.localization.coarse import coarse_affine
 from cspine.reports.dicom.derived_series import SegmentationType
-from cspine.reports.dicom.masks import slice_affine, vertebra_mask
+from cspine.reports.dicom.masks import BonePlanes, slice_affine, vertebra_mask
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.segmentation import segment_vertebrae
 from cspine.reports.dicom.source_images import source_images
+from cspine.spine.bone_crop import BoneCrop
 from cspine.spine.spine_map import VertebraLabelMap
 
 HU = make_hu()
@@ -155,6 +159,57 @@ def test_a_segmentation_refers_to_the_frames_of_a_multi_frame_file(context: Repo
     for position, frame in _frames(written, 1):
         pixels[_nearest(positions, position)] = frame
     np.testing.assert_array_equal(pixels, mask == 3)
+
+
+def bone_of(series: Series, label_map: VertebraLabelMap) -> BonePlanes:
+    volume = load_volume(series)
+    crop = BoneCrop.of(volume, label_map)
+    assert crop is not None
+    headers = (series.headers[index] for index in series.stack.order)
+    return BonePlanes(crop, {(header.sop_instance_uid, header.frame): k for k, header in enumerate(headers)})
+
+
+@pytest.mark.parametrize("geometry", ["axial", "descending", "feet first"])
+def test_a_mask_follows_the_bone_within_what_the_localizer_segments(geometry: str, tmp_path: Path) -> None:
+    series = write_and_select(tmp_path, **GEOMETRIES[geometry])
+    label_map, source = label_map_within(series), source_images(series)
+    hu = np.stack([read_slice(header) for header in source.headers if header is not None])
+    unsure = replace(label_map, probability=0.6 * label_map.probability)
+
+    plain, surely, possibly = (
+        vertebra_mask(each, source.headers, series.stack, bone) > 0
+        for each, bone in (
+            (label_map, None),
+            (label_map, bone_of(series, label_map)),
+            (unsure, bone_of(series, label_map)),
+        )
+    )
+
+    assert (hu[plain] == 40).any()
+    assert (hu[plain] == 600).any()
+    assert (surely & ~plain & (hu >= 600)).any()  # bone at the border, where the localizer is in doubt
+    inside = ndimage.binary_erosion(plain, iterations=2)
+    assert surely[inside].all()  # marrow stays
+    bone = ndimage.binary_erosion(hu >= 600, np.ones((1, 3, 3)))
+    soft = ndimage.binary_erosion(hu < 600, np.ones((1, 3, 3)))
+    assert possibly[inside & bone].all()
+    assert not possibly[soft].any()
+
+
+def test_without_the_scan_of_a_slice_its_mask_is_the_localizers(tmp_path: Path) -> None:
+    series = write_and_select(tmp_path)
+    label_map, source = label_map_within(series), source_images(series)
+    bone = bone_of(series, label_map)
+
+    without = vertebra_mask(label_map, source.headers, series.stack, replace(bone, index={}))
+
+    np.testing.assert_array_equal(without, vertebra_mask(label_map, source.headers, series.stack))
+    assert bone.crop.plane(-1, slice(5), slice(5)) is None
+    _, height, width = bone.crop.hu.shape
+    _, row, column = bone.crop.first
+    assert bone.crop.plane(bone.crop.first[0], slice(row, row + height), slice(column, column + width)) is not None
+    assert bone.crop.plane(bone.crop.first[0], slice(row - 1, row + 3), slice(column, column + width)) is None
+    assert BoneCrop.of(load_volume(series), replace(label_map, probability=0.0 * label_map.probability)) is None
 
 
 def test_an_empty_mask_has_no_segmentation(context: ReportContext, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from cspine.dicom.codec.header import suppress_pydicom_warnings
 from cspine.reports.dicom.capture import secondary_captures
 from cspine.reports.dicom.derived_series import SegmentationType
 from cspine.reports.dicom.key_objects import key_object_selection
-from cspine.reports.dicom.masks import evidence_mask, vertebra_mask
+from cspine.reports.dicom.masks import BonePlanes, evidence_mask, vertebra_mask
 from cspine.reports.dicom.measurements import has_place
 from cspine.reports.dicom.not_assessable import not_assessable_report
 from cspine.reports.dicom.presentation import presentation_states
@@ -143,7 +143,7 @@ def _masks(
     spine = compiled.images.spine
     if spine is None or spine.label_map is None:
         return {}
-    mask = vertebra_mask(spine.label_map, source.headers, compiled.stack)
+    mask = vertebra_mask(spine.label_map, source.headers, compiled.stack, BonePlanes.of(compiled))
     return {VERTEBRAE_FILE: segment_vertebrae(context, source, mask, encoding)}
 
 

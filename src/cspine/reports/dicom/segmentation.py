@@ -55,7 +55,7 @@ def segment_vertebrae(
         segmentation_type=SegmentationTypeValues.BINARY if is_binary else SegmentationTypeValues.LABELMAP,
         transfer_syntax_uid=ExplicitVRLittleEndian if is_binary else JPEGLSLossless,
         content_label="VERTEBRAE",
-        content_description="Vertebrae, localized in voxels of 3 mm",
+        content_description="Vertebrae, localized in voxels of 3 mm, by attenuation",
         **context.series_attributes(derived_series.VERTEBRAE, variant=encoding),
     )
     if not is_binary:
