@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cspine.core.errors import InputError
+from cspine.phantom.body.settings import BODY_DOMAINS, BodySettings
+from cspine.phantom.disorders.settings import DisorderSettings
 
 if TYPE_CHECKING:
     from cspine.core.progress import Progress
@@ -17,6 +19,25 @@ NEVER_TRAINED_ON: Final = ("pt_83", "pt_88")
 
 MAX_VALIDATION: Final = 24
 """Phantoms of the validation set."""
+
+HARD_SCANS: Final = BodySettings(
+    kinds={
+        "head": 0.12,
+        "head to C2": 0.09,
+        "head to C3": 0.08,
+        "head to C4": 0.07,
+        "neck": 0.10,
+        "head and neck": 0.10,
+        "neck cut above": 0.10,
+        "neck cut below": 0.08,
+        "C5 and below": 0.08,
+        "C3 to C6": 0.08,
+        "chest": 0.03,
+        "chest from C7": 0.07,
+    },
+    disorders=DisorderSettings(child=0.3),
+)
+"""Source phantoms with more of the scans in which vertebrae were missed: children, and those that end in the neck."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +52,19 @@ class BodySample:
         How many are drawn.
     is_fine : bool
         Whether they are samples of the frame network.
+    is_hard : bool
+        Whether they are drawn from `HARD_SCANS`.
     """
 
     seed: int
     studies: int
     is_fine: bool = False
+    is_hard: bool = False
+
+    @property
+    def settings(self) -> BodySettings:
+        """Distributions that they are drawn from."""
+        return HARD_SCANS if self.is_hard else BODY_DOMAINS["source"]
 
     @property
     def folder(self) -> str:
@@ -45,6 +74,10 @@ class BodySample:
 
 COARSE: Final = (BodySample(1101, 353), BodySample(1103, 700))
 FINE: Final = (BodySample(1102, 477, is_fine=True), BodySample(1104, 500, is_fine=True))
+HARD_COARSE: Final = BodySample(1107, 600, is_hard=True)
+HARD_FINE: Final = BodySample(1108, 300, is_fine=True, is_hard=True)
+PHANTOMS: Final = (*COARSE, *FINE, HARD_COARSE, HARD_FINE)
+"""All that are drawn."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +131,22 @@ STAGES: Final[dict[str, LocalizerStage]] = {
         init="frames-1",
         real_repeat=15,
     ),
+    "vertebrae-3": LocalizerStage(
+        "vertebrae",
+        (HARD_COARSE,),
+        {"epochs": 4, "batch_size": 2, "learning_rate": 8e-4, "seed": 13, "warm_up": 0.02, "ema_decay": 0.998},
+        init="vertebrae-2",
+        real_repeat=10,
+    ),
+    "frames-3": LocalizerStage(
+        "frames",
+        (HARD_FINE,),
+        {"epochs": 4, "batch_size": 2, "learning_rate": 8e-4, "seed": 33, "warm_up": 0.02, "ema_decay": 0.998},
+        init="frames-2",
+        real_repeat=7,
+    ),
 }
-"""The second stages see real scans as often as phantoms; the region network finds necks without them."""
+"""The second and third stages see real scans, too; the region network finds necks without them."""
 
 
 def train_stage(

@@ -136,22 +136,21 @@ def make_localizer(work: Path, real: Path) -> None:
     real : Path
         Folder of real CT.
     """
-    from cspine.phantom.body.settings import BODY_DOMAINS
     from cspine.training.localizer.examples import write_phantom_set
     from cspine.training.localizer.networks import NETWORKS
     from scripts.export_localizer import export_networks, last_stage
-    from scripts.localizer_stages import COARSE, FINE, NETWORK_FILE, NEVER_TRAINED_ON, train_stage
+    from scripts.localizer_stages import COARSE, NETWORK_FILE, NEVER_TRAINED_ON, PHANTOMS, train_stage
     from scripts.localizer_stages import STAGES as LOCALIZER_STAGES
     from scripts.make_real_samples import write_real_samples
     from scripts.make_templates import write_templates
 
     progress, data = log_progress(work / "localizer.log"), work / "localizer"
-    for sample in (*COARSE, *FINE):
+    for sample in PHANTOMS:
         write_phantom_set(
             data / sample.folder,
             studies=sample.studies,
             seed=sample.seed,
-            settings=BODY_DOMAINS["source"],
+            settings=sample.settings,
             is_fine=sample.is_fine,
             workers=default_workers(),
             progress=progress,
@@ -241,15 +240,17 @@ def ship_folds(work: Path, real: Path, init_weights: Path, recipe: dict[str, Any
     from scripts import level_folds
     from scripts.calibrate_folds import calibrate_folds
 
-    names = [level_folds.ALL, *level_folds.FOLDS]
-    level_folds.train_folds(work, real, names, init_weights)
+    level_folds.train_folds(work, real, [*level_folds.FOLDS], init_weights)
     weights = calibrate_folds(work)
     last = {
         **level_folds.recipe(),
         "localizer_sha256": Localizer.load().weights.sha256,
         "generator": GENERATOR,
         "initial_weights_sha256": file_sha256(init_weights),
-        "seconds_of_training": save_curves(work / level_folds.ALL, f"levels-{len(STAGES) + 1}"),
+        "seconds_of_training": {
+            fold: save_curves(work / fold, f"levels-{len(STAGES) + len(level_folds.ROUNDS)}-{fold}")
+            for fold in level_folds.FOLDS
+        },
     }
     ship(weights, work / level_folds.LOG_FILE, "levels", recipe | {"last_stage": last})
 

@@ -37,7 +37,7 @@ def draw_scans(count: int, seed: int, *, false_below: bool = False) -> list[Labe
 
 
 def test_a_fit_on_a_network_that_is_too_certain_calibrates_the_confidence() -> None:
-    start = LevelAssignmentSettings()
+    start = LevelAssignmentSettings(temperature=2.5)
     train, held_out = draw_scans(18, seed=1), draw_scans(60, seed=2)
 
     fitted = fit_level_assignment(train, start, max_evaluations=30)
@@ -61,7 +61,7 @@ def test_distances_are_measured_and_others_scaled() -> None:
 
 
 def test_evidence_that_no_scan_has_keeps_its_numbers() -> None:
-    start = LevelAssignmentSettings()
+    start = LevelAssignmentSettings(temperature=2.5)
 
     fitted = fit_level_assignment(draw_scans(6, seed=1), start, max_evaluations=20)
 
@@ -78,7 +78,7 @@ def test_the_skull_is_fitted_where_it_was_seen() -> None:
         parts, anchors = scan.detections, AnchorEvidence(np.array([0.0, 0.0, 30.0]))
         seen = Detections(parts.class_probabilities, parts.frames, parts.log_odds, None, anchors)
         scans.append(LabeledScan(seen, scan.levels))
-    start = LevelAssignmentSettings()
+    start = LevelAssignmentSettings(temperature=2.5)
 
     fitted = fit_level_assignment(scans, start, max_evaluations=160)
 

@@ -49,7 +49,7 @@ _ELASTIC_SD_MM: Final = 1.2
 _KNOT_MM: Final = 30.0
 """Largest standard deviation of the displacement of the knots of elastic deformations, and their distance."""
 
-_CUT_PROBABILITY: Final = 0.2
+_CUT_PROBABILITY: Final = 0.35
 _POSITION_WEIGHT: Final = 4.0
 _POSITION_BETA: Final = 0.1
 """Error in cm from which on the loss of a position is linear."""

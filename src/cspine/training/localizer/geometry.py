@@ -29,7 +29,7 @@ _RIGID_PROBABILITY: Final = 0.35
 _INVERSION_STEPS: Final = 4
 """Fixed-point iterations by which a deformation is inverted; displacements change slowly over their own length."""
 
-_TRUNCATION_PROBABILITIES: Final = (0.7, 0.22, 0.08)
+_TRUNCATION_PROBABILITIES: Final = (0.5, 0.35, 0.15)
 """Probabilities that 0, 1 and 2 ends of the scan are cut off along k, in addition to where the scan ends."""
 
 _NARROW_PROBABILITY: Final = 0.2
