@@ -11,6 +11,7 @@ from tests.support.server import ServerParts, make_parts, write_objects
 from cspine.server.database.engine import utc_now
 from cspine.server.database.jobs import JobOutcome
 from cspine.server.database.tables import Delivery, Job, JobState, Study
+from cspine.server.judging import keeper as keeper_module
 from cspine.server.judging.keeper import Keeper
 from cspine.server.judging.predict_task import AttemptError, PredictTask
 from cspine.server.judging.predictor import CanceledError, Predictor
@@ -170,10 +171,57 @@ def test_a_study_whose_objects_were_removed_fails_by_name(tmp_path: Path) -> Non
     receive(parts, write_objects(tmp_path / "in", 1))
     for path in parts.spool.study_folders()[0].iterdir():
         path.unlink()
+    with parts.database.session() as session:
+        for study in session.scalars(select(Study)):
+            study.originals_removed_at = utc_now()
 
     with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
 
     assert (job_of(parts).state, job_of(parts).code) == (JobState.FAILED, "removed")
+
+
+def test_a_study_is_not_judged_where_the_spool_shows_a_part_of_it(tmp_path: Path) -> None:
+    parts = make(tmp_path)
+    paths = write_objects(tmp_path / "in", 2)
+    receive(parts, paths)
+    files = sorted(parts.spool.study_folders()[0].iterdir())
+    content = files[0].read_bytes()
+    files[0].unlink()
+    worker = with_answer(parts, JobOutcome(JobState.DONE))
+
+    worker.judge_next()
+    assert (job_of(parts).state, job_of(parts).attempts) == (JobState.COMPLETE, 1)
+    assert "1 of the study's 2 objects" in job_of(parts).error
+
+    files[0].write_bytes(content)
+    worker.judge_next()
+    assert job_of(parts).state == JobState.DONE
+
+
+def test_a_worker_claims_nothing_where_the_spool_is_not_mounted(tmp_path: Path) -> None:
+    parts = make(tmp_path)
+    receive(parts, write_objects(tmp_path / "in", 1))
+    parts.spool.folder.joinpath("studies").rename(tmp_path / "away")
+
+    assert not with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    assert (job_of(parts).state, job_of(parts).attempts) == (JobState.COMPLETE, 0)
+
+
+def test_studies_are_completed_where_the_spool_cannot_be_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = make(tmp_path)
+    parts.receive(write_objects(tmp_path / "in", 1)[0])
+    stop = Stop()
+
+    def fail(*_: object) -> None:
+        stop.set()
+        raise OSError("Stale file handle")
+
+    monkeypatch.setattr(keeper_module, "reconcile_studies", fail)
+    Keeper(parts.settings, parts.database, parts.spool).run(stop)
+
+    assert job_of(parts).state == JobState.COMPLETE
 
 
 @pytest.mark.slow

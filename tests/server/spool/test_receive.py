@@ -1,19 +1,32 @@
 """Objects come into the spool once, durable and recorded, or not at all."""
 
+import errno
+import shutil
+import stat
+import tracemalloc
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from sqlalchemy import select
 from tests.support.dicom import STUDY_UID
 from tests.support.server import ServerParts, make_parts, write_objects
 
 from cspine.server.database import studies as study_records
+from cspine.server.database.engine import utc_now
 from cspine.server.database.tables import Study
 from cspine.server.errors import RejectedObject, SpoolError
+from cspine.server.settings import RetentionSettings
+from cspine.server.spool import headers
 from cspine.server.spool import receive as receive_module
+from cspine.server.spool import reconcile as reconcile_module
 from cspine.server.spool.folders import Spool, object_name, storage_key
+from cspine.server.spool.receive import count_objects
 from cspine.server.spool.reconcile import reconcile_studies
+from cspine.server.spool.retention import apply_retention
 
 KEY = storage_key(STUDY_UID, "somebody")
 
@@ -164,6 +177,125 @@ def test_an_object_whose_record_failed_is_recorded_when_it_is_sent_again(
     assert (study_of(parts).n_objects, study_of(parts).is_open) == (1, True)
 
 
+@pytest.mark.parametrize("is_sent_again", [True, False])
+def test_a_replacement_of_the_same_size_whose_record_failed_opens_the_study_again(
+    parts: ServerParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_sent_again: bool
+) -> None:
+    def describe(dataset: Dataset, text: str) -> None:
+        dataset.StudyDescription = text
+
+    first, second = (
+        write_objects(tmp_path / text, 1, change=lambda dataset, text=text: describe(dataset, text))[0]
+        for text in ("one", "two")
+    )
+    assert first.stat().st_size == second.stat().st_size
+    parts.receive(first)
+    with parts.database.session() as session:
+        assert study_records.complete_studies(session, quiet_s=-1.0, now=utc_now())
+
+    def fail(*_: object, **__: object) -> None:
+        raise SpoolError("the database was killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(receive_module, "record_object", fail)
+        with pytest.raises(SpoolError):
+            parts.receive(second)
+    assert not study_of(parts).is_open
+
+    if is_sent_again:
+        parts.receive(second)
+    else:
+        assert reconcile_studies(parts.database, parts.spool) == 1
+
+    assert (study_of(parts).n_objects, study_of(parts).is_open) == (1, True)
+    assert study_of(parts).n_bytes == second.stat().st_size
+
+
+def test_what_is_sent_again_is_not_removed_while_the_rest_comes(parts: ServerParts, tmp_path: Path) -> None:
+    paths = write_objects(tmp_path / "in", 2)
+    for path in paths:
+        parts.receive(path)
+    with parts.database.session() as session:
+        for study in session.scalars(select(Study)):
+            study.last_received_at, study.is_open = utc_now() - timedelta(days=8), False
+
+    parts.receive(paths[0])
+    apply_retention(parts.database, parts.spool, RetentionSettings(), now=utc_now())
+
+    assert study_of(parts).originals_removed_at is None
+    assert len(list(parts.spool.study_folder(KEY).iterdir())) == 2
+
+
+def test_a_repeat_that_retention_removes_at_that_moment_is_not_acknowledged(
+    parts: ServerParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_objects(tmp_path / "in", 1)[0]
+    parts.receive(path)
+
+    def count_and_remove(folder: Path) -> tuple[int, int]:
+        counts = count_objects(folder)
+        shutil.rmtree(folder)
+        return counts
+
+    monkeypatch.setattr(receive_module, "count_objects", count_and_remove)
+    with pytest.raises(SpoolError, match="being removed"):
+        parts.receive(path)
+
+
+def test_an_error_of_the_disk_is_not_the_objects(
+    parts: ServerParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(headers, "dcmread", fail)
+    with pytest.raises(SpoolError):
+        parts.receive(write_objects(tmp_path / "in", 1)[0])
+
+
+def test_of_a_deflated_object_the_beginning_alone_is_inflated(parts: ServerParts, tmp_path: Path) -> None:
+    path = write_objects(tmp_path / "in", 1)[0]
+    dataset = dcmread(path)
+    dataset.PixelData = bytes(2**28)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    bomb = tmp_path / "bomb.dcm"
+    dataset.save_as(bomb, enforce_file_format=True)
+    del dataset
+    assert bomb.stat().st_size < 2**20
+
+    tracemalloc.start()
+    received = parts.receive(bomb)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert received.header.study_instance_uid == STUDY_UID
+    assert peak < 2**25
+
+
+def test_a_folder_that_cannot_be_read_delays_no_other_study(
+    parts: ServerParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, study in enumerate(("1.2.3", "1.2.4")):
+        parts.receive(write_objects(tmp_path / str(number), 1, study=study)[0])
+    bad = parts.spool.study_folders()[0]
+    with parts.database.session() as session:
+        for study in session.scalars(select(Study)):
+            study.n_objects = 7
+
+    def count(folder: Path) -> tuple[int, int]:
+        if folder == bad:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return count_objects(folder)
+
+    monkeypatch.setattr(reconcile_module, "count_objects", count)
+
+    assert reconcile_studies(parts.database, parts.spool) == 1
+
+
+def test_nobody_else_may_enter_the_spool(parts: ServerParts) -> None:
+    assert stat.S_IMODE(parts.spool.folder.stat().st_mode) == 0o700
+
+
 def test_an_object_whose_record_is_missing_is_found_at_the_next_start(parts: ServerParts, tmp_path: Path) -> None:
     paths = write_objects(tmp_path / "in", 3)
     for path in paths[:2]:
@@ -187,6 +319,23 @@ def test_a_study_without_any_record_is_found_at_the_next_start(parts: ServerPart
 
     assert reconcile_studies(parts.database, parts.spool) == 1
     assert study_of(parts).key == KEY
+
+
+def test_studies_of_some_senders_are_complete_at_once_and_open_again_for_a_late_object(tmp_path: Path) -> None:
+    parts = make_parts(tmp_path, intake={"at_once": ["MODALITY"]})
+    paths = write_objects(tmp_path / "in", 3)
+    for path in paths[:2]:
+        parts.receive(path)
+
+    parts.receiver.complete([KEY], source="ANOTHER")
+    assert study_of(parts).is_open
+    parts.receiver.complete([KEY], source="MODALITY")
+    assert not study_of(parts).is_open
+    parts.receive(paths[2])
+
+    study = study_of(parts)
+    assert study.is_open
+    assert (study.job_generation, study.received_generation) == (2, 3)
 
 
 def test_keys_that_are_none_name_no_folder(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ DATABASE_FILE: Final = "cspine.sqlite"
 
 _BUSY_TIMEOUT_S: Final = 30.0
 _READS: Final = "cspine_reads"
+_DURABLE: Final = "cspine_durable"
 
 
 class Database:
@@ -63,6 +64,7 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_immediate)
         self._readers = self.engine.execution_options(**{_READS: True})
+        self._durable = self.engine.execution_options(**{_DURABLE: True})
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @classmethod
@@ -73,13 +75,18 @@ class Database:
         return cls(url, password=read_secret(storage.database_password))
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
+    def session(self, *, is_durable: bool = False) -> Iterator[Session]:
         """Yield a session: one transaction, committed where the block succeeds and rolled back where it raises.
 
         SQLite's transactions begin with the lock for writing, so that what is read in one does not change until it is
         written.
+
+        Parameters
+        ----------
+        is_durable : bool
+            Whether a power failure after the block must not undo it, in SQLite, too.
         """
-        with self._sessions() as session, session.begin():
+        with self._sessions(bind=self._durable if is_durable else self.engine) as session, session.begin():
             yield session
 
     @contextmanager
@@ -135,5 +142,9 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 -
 
 
 def _begin_immediate(connection: Any) -> None:  # noqa: ANN401 - SQLAlchemy's connection
-    is_reader = connection.get_execution_options().get(_READS, False)
-    connection.exec_driver_sql("BEGIN" if is_reader else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get(_READS, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get(_DURABLE, False) else 'NORMAL'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,6 +15,8 @@ from cspine.server.spool.headers import ObjectHeader
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=2)
 """A time further in the future than this was written before the clock was set back, and does not count."""
+
+_BATCH: Final = 100
 
 
 def find_study(session: Session, key: str, *, lock: bool = False) -> Study | None:
@@ -55,10 +58,14 @@ def record_object(
     return study
 
 
-def record_replacement(study: Study, *, n_bytes: int, now: datetime) -> None:
-    """Record that an object of a study was replaced by another one with the same UID."""
-    study.n_bytes += n_bytes
-    open_study(study, now)
+def withdraw_object(study: Study, *, n_bytes: int) -> None:
+    """Record that an object is about to be replaced: it counts no more, and the other one not yet.
+
+    Where the process is killed before it records the other one, the counts differ from the folder's, and `recount`
+    opens the study again, also where both objects are of one size.
+    """
+    study.n_objects -= 1
+    study.n_bytes -= n_bytes
 
 
 def recount(study: Study, *, n_objects: int, n_bytes: int, now: datetime) -> bool:
@@ -89,7 +96,7 @@ def reconcile_study(
 
 
 def complete_studies(session: Session, *, quiet_s: float, now: datetime) -> list[Job]:
-    """Make a job for each open study that received nothing for the quiet time.
+    """Make a job for each open study that received nothing for the quiet time; at most 100 at a time.
 
     A job of the same study that waits is canceled, since the new one covers it; one that runs goes on, and its result
     is discarded.
@@ -101,7 +108,13 @@ def complete_studies(session: Session, *, quiet_s: float, now: datetime) -> list
     """
     last = Study.last_received_at
     is_due = or_(last <= now - timedelta(seconds=quiet_s), last > now + CLOCK_TOLERANCE)
-    query = select(Study).where(Study.is_open, is_due).order_by(last).with_for_update(skip_locked=True)
+    query = select(Study).where(Study.is_open, is_due).order_by(last).limit(_BATCH).with_for_update(skip_locked=True)
+    return [add_job(session, study, now) for study in session.scalars(query)]
+
+
+def complete_at_once(session: Session, keys: Collection[str], now: datetime) -> list[Job]:
+    """Make a job for each open study of some keys, without the quiet time; a later object opens its study again."""
+    query = select(Study).where(Study.is_open, Study.key.in_(sorted(keys))).order_by(Study.id).with_for_update()
     return [add_job(session, study, now) for study in session.scalars(query)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,6 +17,7 @@ from cspine.server.database.studies import complete_studies
 from cspine.server.processes import ProcessBeat, Stop
 from cspine.server.settings import ServerSettings
 from cspine.server.spool.folders import Spool
+from cspine.server.spool.receive import count_anew
 from cspine.server.spool.reconcile import reconcile_studies, remove_remains
 from cspine.server.spool.retention import apply_retention
 
@@ -46,18 +48,11 @@ class Keeper:
         """Look for complete studies twice a second until stopped."""
         is_reconciled = False
         while not stop.is_set():
-            try:
-                if not is_reconciled:
-                    reconcile_studies(self._database, self._spool)
-                    is_reconciled = True
-                self.complete()
-                if time.monotonic() - self._tidied >= _TIDY_S:
-                    self.tidy()
-                    self._tidied = time.monotonic()
-            except SQLAlchemyError as error:
-                _LOGGER.warning("the database failed (%s); trying again", type(error).__name__)
-            except (CspineError, OSError) as error:
-                _LOGGER.warning("the spool failed (%s); trying again", type(error).__name__)
+            if not is_reconciled:
+                is_reconciled = _succeeds(lambda: reconcile_studies(self._database, self._spool))
+            _succeeds(self.complete)
+            if time.monotonic() - self._tidied >= _TIDY_S and _succeeds(self.tidy):
+                self._tidied = time.monotonic()
             if beat is not None:
                 beat.beat()
             stop.wait(_TICK_S)
@@ -66,6 +61,7 @@ class Keeper:
         """Make a job of each complete study, and return their number."""
         with self._database.session() as session:
             jobs = complete_studies(session, quiet_s=self._settings.intake.quiet_s, now=utc_now())
+            count_anew(self._spool, jobs)
         if jobs:
             _LOGGER.info("%d studies are complete", len(jobs))
         return len(jobs)
@@ -82,3 +78,16 @@ class Keeper:
                 record_audit(session, "server", "retention.apply", detail=detail, now=now)
         if n_remains:
             _LOGGER.info("%d remains of killed processes were removed", n_remains)
+
+
+def _succeeds(step: Callable[[], object]) -> bool:
+    """Take a step and return whether it succeeded; one that fails keeps none of the others from being taken."""
+    try:
+        step()
+    except SQLAlchemyError as error:
+        _LOGGER.warning("the database failed (%s); trying again", type(error).__name__)
+    except (CspineError, OSError) as error:
+        _LOGGER.warning("the spool failed (%s); trying again", type(error).__name__)
+    else:
+        return True
+    return False

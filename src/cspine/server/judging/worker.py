@@ -24,7 +24,7 @@ from cspine.server.database.jobs import (
     renew_lease,
 )
 from cspine.server.database.tables import Job, JobState
-from cspine.server.judging.predict_task import PredictTask
+from cspine.server.judging.predict_task import AttemptError, PredictTask
 from cspine.server.judging.predictor import CanceledError, Predictor
 from cspine.server.processes import Stop
 from cspine.server.settings import DestinationSettings, ServerSettings
@@ -77,6 +77,9 @@ class Worker:
 
     def judge_next(self, stop: Stop | None = None) -> bool:
         """Judge the next study that waits; return False where none does."""
+        if not self._spool.is_there:
+            _LOGGER.warning("the spool is not there; mount its file system")
+            return False
         with self._database.session() as session:
             job = claim_job(
                 session,
@@ -87,13 +90,15 @@ class Worker:
             )
             if job is None:
                 return False
-            key = job.study.key
+            key, n_objects = job.study.key, job.study.n_objects
+            if job.study.originals_removed_at is not None:
+                n_objects = 0
             earlier = previous_answer(session, job)
             earlier_folder = self._spool.absolute(earlier.result_folder) / _DICOM if earlier is not None else None
         folder = self._spool.job_folder(job.id, job.lease_token)
         begin = time.monotonic()
         try:
-            outcome = self._predict(job, key, folder, earlier_folder, stop)
+            outcome = self._predict(job, key, n_objects, folder, earlier_folder, stop)
             self._finish(job, key, folder, outcome)
             _LOGGER.info("job %d: %s after %.1f s", job.id, outcome.state, time.monotonic() - begin)
         except CanceledError:
@@ -105,13 +110,18 @@ class Worker:
             remove(folder)
         return True
 
-    def _predict(self, job: Job, key: str, folder: Path, earlier: Path | None, stop: Stop | None) -> JobOutcome:
+    def _predict(
+        self, job: Job, key: str, n_objects: int, folder: Path, earlier: Path | None, stop: Stop | None
+    ) -> JobOutcome:
         task = PredictTask(
             folder / _OBJECTS, folder / _RESULT, earlier if earlier is not None and earlier.is_dir() else None
         )
         with output_errors(folder):
             folder.mkdir(parents=True, mode=0o700)
-        if link_objects(self._spool.study_folder(key), task.objects) == 0:
+        n_linked = link_objects(self._spool.study_folder(key), task.objects)
+        if n_linked < n_objects:  # a network's file system that is not mounted, or shows what was there before
+            raise AttemptError(f"{n_linked} of the study's {n_objects} objects are in the spool; check its file system")
+        if n_linked == 0:
             return JobOutcome(
                 JobState.FAILED, code="removed", error="the study's objects were removed", remedy="send the study again"
             )

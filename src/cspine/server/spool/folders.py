@@ -53,9 +53,14 @@ class Spool:
         OutputError
         """
         with output_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database in it holds names of patients
             for name in (_INCOMING, _STUDIES, _JOBS, _RESULTS):
                 (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folders are there; they are not where a network's file system is not mounted."""
+        return (self.folder / _STUDIES).is_dir()
 
     def incoming(self, suffix: str = OBJECT_SUFFIX) -> Path:
         """Return a new, empty, private file for what is being received.

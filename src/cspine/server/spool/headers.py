@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.filereader import _read_file_meta_info, read_dataset, read_preamble
+from pydicom.tag import Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from cspine.core.text import sanitize_text
 from cspine.server.database.tables import MAX_TEXT
-from cspine.server.errors import RejectedObject
+from cspine.server.errors import RejectedObject, SpoolError
 
 CT_SOP_CLASSES: Final = {
     "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
@@ -26,6 +33,13 @@ _TAGS: Final = (
 )  # fmt: skip
 
 _MAX_UID_LENGTH: Final = 64
+_MAX_DEFLATED_BYTES: Final = 2**20
+_MAX_INFLATED_BYTES: Final = 2**22
+_LAST_TAG: Final = 0x0020000E
+"""SeriesInstanceUID, the last element that is read."""
+
+_DAMAGE: Final = {None, errno.EINVAL, errno.EOVERFLOW}
+"""Numbers of errors to which a file's content leads, and not the disk."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +67,14 @@ def read_object_header(path: Path) -> ObjectHeader:
     ------
     RejectedObject
         The file is not DICOM, holds no CT image, or has no UIDs.
+    SpoolError
+        The disk or the memory failed, which says nothing about the file.
     """
     try:
-        dataset = dcmread(path, specific_tags=list(_TAGS), stop_before_pixels=True)
+        dataset = read_elements(path, _TAGS)
     except Exception as error:  # pydicom raises whatever a damaged file leads it to
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in _DAMAGE):
+            raise SpoolError(f"an object cannot be read back ({type(error).__name__})") from error
         raise RejectedObject("not-dicom", f"is not readable DICOM ({type(error).__name__})") from error
     values = {name: _text(dataset, name) for name in _TAGS}
     meta = getattr(dataset, "file_meta", Dataset())  # research data leave out what the file's meta information holds
@@ -81,6 +99,30 @@ def read_object_header(path: Path) -> ObjectHeader:
         study_time=values["StudyTime"][:16],
         study_description=values["StudyDescription"],
     )
+
+
+def read_elements(path: Path, names: Sequence[str]) -> Dataset:
+    """Return elements of a file by keyword, none of them beyond SeriesInstanceUID; raises whatever pydicom does.
+
+    Of deflated files the beginning alone is inflated: pydicom inflates the whole, which may be a thousand times as
+    large as the file.
+    """
+    with path.open("rb") as file:
+        if read_preamble(file, force=True) is not None:
+            meta = _read_file_meta_info(file)
+            if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+                inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+                start = inflater.decompress(file.read(_MAX_DEFLATED_BYTES), _MAX_INFLATED_BYTES)
+                dataset = read_dataset(
+                    BytesIO(start),
+                    is_implicit_VR=False,
+                    is_little_endian=True,
+                    stop_when=lambda tag, *_: tag > _LAST_TAG,
+                    specific_tags=[Tag(name) for name in names],
+                )
+                dataset.file_meta = meta
+                return dataset
+    return dcmread(path, specific_tags=list(names), stop_before_pixels=True)
 
 
 def _text(dataset: Dataset, name: str) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import filecmp
+import logging
 import os
 import threading
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -15,12 +18,14 @@ from sqlalchemy.orm import Session
 from cspine.core.errors import OutputError
 from cspine.core.files import output_errors
 from cspine.server.database.engine import Database, utc_now
-from cspine.server.database.studies import find_study, record_object, record_replacement, recount
-from cspine.server.database.tables import Study
+from cspine.server.database.studies import complete_at_once, find_study, record_object, recount, withdraw_object
+from cspine.server.database.tables import Job, Study
 from cspine.server.errors import RejectedObject, SpoolError
 from cspine.server.settings import URGENCIES, ServerSettings
 from cspine.server.spool.folders import OBJECT_SUFFIX, Spool, storage_key, sync_folder
 from cspine.server.spool.headers import ObjectHeader, read_object_header
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 _LOCKS = tuple(threading.Lock() for _ in range(64))
 """The threads of a process receive one object of a study at a time; which lock, the study's key decides."""
@@ -103,42 +108,75 @@ class Receiver:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
+    def complete(self, keys: Collection[str], *, source: str) -> None:
+        """Complete studies at once where the settings say so of their sender, who has sent all of them.
+
+        Where the database fails, the studies are complete after the quiet time.
+        """
+        if not keys or not {source, "*"} & set(self._settings.intake.at_once):
+            return
+        try:
+            with self._database.session() as session:
+                count_anew(self._spool, complete_at_once(session, keys, utc_now()))
+        except (SQLAlchemyError, OSError) as error:
+            _LOGGER.warning("studies could not be completed at once (%s)", type(error).__name__)
+
     def _place(self, path: Path, key: str, header: ObjectHeader, source: str) -> ReceivedObject:
-        self._check_size(path, key)
+        size = self._check_object(path)
         target = self._spool.object_file(key, header.sop_instance_uid)
         old_size = target.stat().st_size if target.exists() else None
         if old_size is not None and filecmp.cmp(path, target, shallow=False):
-            return ReceivedObject(key, header, self._record_repeat(key, header, source))
-        size = path.stat().st_size
-        _move_durably(path, target)
-        with self._database.session() as session:
-            study = find_study(session, key, lock=True) if old_size is not None else None
-            if study is not None and old_size is not None:
-                record_replacement(study, n_bytes=size - old_size, now=utc_now())
-            else:
+            is_new = self._record_repeat(key, header, source)
+        else:
+            self._check_study(key, size)
+            if old_size is not None:
+                self._withdraw(key, old_size)
+            _move_durably(path, target)
+            with self._database.session() as session:
                 self._record(session, key, header, source, n_bytes=size)
+            is_new = True
         if not target.exists():  # retention removed the study's earlier objects at this moment, and this one with them
             raise SpoolError("the study's objects were being removed")
-        return ReceivedObject(key, header, is_new=True)
+        return ReceivedObject(key, header, is_new)
+
+    def _withdraw(self, key: str, n_bytes: int) -> None:
+        """Record that an object will be replaced, on the disk before its file is."""
+        with self._database.session(is_durable=True) as session:
+            study = find_study(session, key, lock=True)
+            if study is not None:
+                withdraw_object(study, n_bytes=n_bytes)
 
     def _record_repeat(self, key: str, header: ObjectHeader, source: str) -> bool:
-        """Count the objects of a study anew: an earlier attempt may have ended between moving and recording."""
+        """Count the objects of a study anew: an earlier attempt may have ended between moving and recording.
+
+        The time counts for retention, too, which would otherwise remove what was acknowledged while its sender sends
+        the rest; an open study does not wait for longer.
+        """
         n_objects, n_bytes = count_objects(self._spool.study_folder(key))
+        now = utc_now()
         with self._database.session() as session:
             study = find_study(session, key, lock=True) or self._record(session, key, header, source, n_bytes=0)
-            return recount(study, n_objects=n_objects, n_bytes=n_bytes, now=utc_now())
+            if not study.is_open:
+                study.last_received_at = now
+            return recount(study, n_objects=n_objects, n_bytes=n_bytes, now=now)
 
     def _record(self, session: Session, key: str, header: ObjectHeader, source: str, *, n_bytes: int) -> Study:
         urgency = URGENCIES.index(self._settings.intake.urgency_of(source, header.study_description))
         return record_object(session, key, header, n_bytes=n_bytes, source=source, urgency=urgency, now=utc_now())
 
-    def _check_size(self, path: Path, key: str) -> None:
+    def _check_object(self, path: Path) -> int:
+        """Return the size of an object that is not too large, where there is space."""
         intake = self._settings.intake
         size = path.stat().st_size
         if size > intake.max_object_mb * 1e6:
             raise RejectedObject("too-large", f"is larger than {intake.max_object_mb:g} MB, the limit of an object")
         if self._spool.free_bytes < self._settings.storage.min_free_gb * 1e9:
             raise SpoolError("the disk of the spool is almost full; free some space")
+        return size
+
+    def _check_study(self, key: str, size: int) -> None:
+        """Reject an object with which its study would be too large."""
+        intake = self._settings.intake
         with self._database.reading() as session:
             study = find_study(session, key)
             n_objects, n_bytes = (study.n_objects, study.n_bytes) if study is not None else (0, 0)
@@ -153,6 +191,17 @@ def count_objects(folder: Path) -> tuple[int, int]:
     """Return the number of objects in a study's folder, and their size in bytes."""
     sizes = [path.stat().st_size for path in folder.glob(f"*{OBJECT_SUFFIX}")]
     return len(sizes), sum(sizes)
+
+
+def count_anew(spool: Spool, jobs: Sequence[Job]) -> None:
+    """Correct the counts of studies that have become complete by their folders.
+
+    A worker thus knows how many objects it has to find: a network's file system may show another machine fewer.
+    """
+    for job in jobs:
+        n_objects, n_bytes = count_objects(spool.study_folder(job.study.key))
+        if n_objects:
+            job.study.n_objects, job.study.n_bytes = n_objects, n_bytes
 
 
 def _move_durably(path: Path, target: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Final
 
 from sqlalchemy import select
 
+from cspine.core.errors import CspineError
 from cspine.server.database.engine import Database, utc_now
 from cspine.server.database.studies import reconcile_study
 from cspine.server.database.tables import Job, JobState, Study
-from cspine.server.errors import RejectedObject
 from cspine.server.spool.folders import OBJECT_SUFFIX, Spool
 from cspine.server.spool.headers import read_object_header
 from cspine.server.spool.receive import count_objects
@@ -33,36 +33,43 @@ def reconcile_studies(database: Database, spool: Spool) -> int:
     """
     n_changed = 0
     for folder in spool.study_folders():
-        n_objects, n_bytes = count_objects(folder)
-        with database.reading() as session:
-            counts = session.execute(select(Study.n_objects, Study.n_bytes).where(Study.key == folder.name)).first()
-        if n_objects == 0 or (counts is not None and tuple(counts) == (n_objects, n_bytes)):
-            continue
-        with suppress(RejectedObject):
-            header = read_object_header(next(folder.glob(f"*{OBJECT_SUFFIX}")))
-            with database.session() as session:
-                n_changed += reconcile_study(
-                    session, folder.name, header, n_objects=n_objects, n_bytes=n_bytes, now=utc_now()
-                )
+        try:
+            n_changed += _reconcile_folder(database, folder)
+        except (CspineError, OSError) as error:  # one damaged folder delays no other study
+            _LOGGER.warning("study %s: its folder cannot be read (%s)", folder.name, type(error).__name__)
     if n_changed:
         _LOGGER.warning("%d studies have other objects than recorded, and are judged again", n_changed)
     return n_changed
 
 
+def _reconcile_folder(database: Database, folder: Path) -> bool:
+    n_objects, n_bytes = count_objects(folder)
+    with database.reading() as session:
+        counts = session.execute(select(Study.n_objects, Study.n_bytes).where(Study.key == folder.name)).first()
+    first = next(folder.glob(f"*{OBJECT_SUFFIX}"), None)
+    if first is None or (counts is not None and tuple(counts) == (n_objects, n_bytes)):
+        return False
+    header = read_object_header(first)
+    with database.session() as session:
+        return reconcile_study(session, folder.name, header, n_objects=n_objects, n_bytes=n_bytes, now=utc_now())
+
+
 def remove_remains(database: Database, spool: Spool) -> int:
     """Remove what killed processes left: unfinished files, folders of attempts, results of nobody; return their number.
 
-    Files that may still be written are left alone: those younger than an hour, and those of running jobs.
+    Files that may still be written are left alone: those younger than an hour, and those of running jobs. Folders are
+    listed before the records are read, so that a job that ends meanwhile is among these.
     """
+    attempts, results = spool.job_folders(), spool.result_folders()
     with database.reading() as session:
         rows = session.execute(select(Job.id, Job.lease_token, Job.state, Job.result_folder)).all()
     running = {f"{row.id}-{row.lease_token}" for row in rows if row.state == JobState.RUNNING}
     recorded = {row.result_folder for row in rows}
     remains = [path for path in spool.incoming_files() if _is_stale(path)]
-    remains += [path for path in spool.job_folders() if path.name not in running and _is_stale(path)]
+    remains += [path for path in attempts if path.name not in running and _is_stale(path)]
     remains += [
         path
-        for path in spool.result_folders()
+        for path in results
         if path.name not in running and spool.relative(path) not in recorded and _is_stale(path)
     ]
     for path in remains:

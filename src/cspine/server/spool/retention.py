@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -18,6 +19,9 @@ from cspine.server.spool.folders import Spool
 from cspine.server.spool.reconcile import remove
 
 _Record = TypeVar("_Record")
+
+_BATCH: Final = 20
+"""Studies and results that one transaction removes."""
 
 _UNFINISHED: Final = (JobState.COMPLETE, JobState.RUNNING)
 
@@ -35,8 +39,18 @@ def apply_retention(database: Database, spool: Spool, settings: RetentionSetting
     """Remove what is older or larger in sum than the settings say.
 
     Objects of a study that is open, waits or is being judged stay, and so do results that are still to be delivered.
-    The records of the database stay: the study is listed, without its objects.
+    The records of the database stay: the study is listed, without its objects. Each transaction removes a few, since
+    nobody else can write to SQLite meanwhile.
     """
+    total = Removed()
+    while True:
+        removed = _remove_some(database, spool, settings, now)
+        total = Removed(*(map(sum, zip(astuple(total), astuple(removed), strict=True))))
+        if removed.n_originals < _BATCH and removed.n_results < _BATCH:
+            return total
+
+
+def _remove_some(database: Database, spool: Spool, settings: RetentionSettings, now: datetime) -> Removed:
     with database.session() as session:
         originals = _originals_to_remove(session, settings, now)
         for study in originals:
@@ -65,7 +79,7 @@ def _originals_to_remove(session: Session, settings: RetentionSettings, now: dat
         .with_for_update(skip_locked=True)
     )
     pairs = [(study, study.last_received_at, study.n_bytes) for study in session.scalars(query)]
-    return list(_excess(pairs, settings.originals_days, settings.originals_gb, now))
+    return list(islice(_excess(pairs, settings.originals_days, settings.originals_gb, now), _BATCH))
 
 
 def _results_to_remove(session: Session, spool: Spool, settings: RetentionSettings, now: datetime) -> list[Job]:
@@ -83,7 +97,7 @@ def _results_to_remove(session: Session, spool: Spool, settings: RetentionSettin
     jobs = list(session.scalars(query))
     sizes = [_size(spool.absolute(job.result_folder)) if settings.results_gb is not None else 0 for job in jobs]
     triples = [(job, job.finished_at or job.created_at, size) for job, size in zip(jobs, sizes, strict=True)]
-    return list(_excess(triples, settings.results_days, settings.results_gb, now))
+    return list(islice(_excess(triples, settings.results_days, settings.results_gb, now), _BATCH))
 
 
 def _excess(
