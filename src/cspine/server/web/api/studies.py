@@ -9,6 +9,7 @@ from starlette.responses import FileResponse, Response
 
 from cspine.core.errors import OutputError
 from cspine.server.check import check_server
+from cspine.server.database.reviewed_labels import reviewed_labels_csv
 from cspine.server.database.tables import Delivery, Job, Review, Study
 from cspine.server.web.api import actions
 from cspine.server.web.api.models import (
@@ -154,6 +155,15 @@ def list_reviews(context: Context, _: Reader, after: After = 0, limit: Limit = 1
     statement = select(Review).where(Review.id > after).order_by(Review.id).limit(limit)
     with context.database.reading() as session:
         return [ReviewAnswer.of(review) for review in session.scalars(statement)]
+
+
+@router.get("/reviews.csv", response_class=Response)
+def list_labels(context: Context, identity: Reader) -> Response:
+    """Return labels of the studies that were reviewed as a whole, as `cspine evaluate --reference` reads them."""
+    with context.database.reading() as session:
+        text = reviewed_labels_csv(session)
+    context.audit.record_access(identity.name, "reviews.export", "")
+    return Response(text, media_type="text/csv")
 
 
 @router.get("/deliveries")
