@@ -155,6 +155,28 @@ def test_a_stopped_worker_gives_its_job_back(tmp_path: Path) -> None:
     assert (job_of(parts).state, job_of(parts).attempts) == (JobState.COMPLETE, 0)
 
 
+def test_the_link_of_a_study_leads_to_its_current_answer(tmp_path: Path) -> None:
+    parts = make(tmp_path)
+    paths = write_objects(tmp_path / "in", 2)
+    receive(parts, paths[:1])
+    with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    first = parts.spool.absolute(job_of(parts).result_folder)
+    (link,) = parts.spool.current_links()
+    assert link.resolve() == first.resolve()
+
+    receive(parts, paths[1:])
+    with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    second = parts.spool.absolute(job_of(parts).result_folder)
+    assert link.resolve() == second.resolve() != first.resolve()
+
+    link.unlink()
+    stale = link.with_name("ab")
+    stale.symlink_to("nowhere")
+    Keeper(parts.settings, parts.database, parts.spool).tidy()
+    assert parts.spool.current_links() == [link]
+    assert link.resolve() == second.resolve()
+
+
 def test_silent_mode_judges_and_sends_nothing(tmp_path: Path) -> None:
     parts = make_parts(tmp_path, storage={"silent": True}, intake={"quiet_s": 0.0}, destinations=[DESTINATION])
     receive(parts, write_objects(tmp_path / "in", 1))

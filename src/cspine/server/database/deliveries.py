@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
@@ -16,18 +16,21 @@ from cspine.server.settings import DestinationSettings
 
 MAX_BACKOFF_S: Final = 3600.0
 
+FailureKind = Literal["passing", "permanent", "unreachable"]
+"""Whether a delivery that failed may succeed later, can never, or found nobody there."""
+
 _MAX_ERROR: Final = 500
 
 
 def create_deliveries(
     session: Session, job: Job, destinations: Sequence[DestinationSettings], *, now: datetime
 ) -> list[Delivery]:
-    """Put the result of a job into the queues of the destinations that want it, or that hold an earlier one.
+    """Put the result of a job into the queues of the destinations that want it, or that were to get an earlier one.
 
-    Where a suspicious result went, the one that supersedes it goes, too, whatever the destination's rule.
+    Where a suspicious result went, the one that supersedes it goes, too, whatever the destination's rule. So it does
+    where the suspicious one still waits: that one is taken out of the queue, and a part of it may have arrived.
     """
-    sent = (DeliveryState.SENT, DeliveryState.SENDING)
-    query = select(Delivery.destination).join(Job).where(Job.study_id == job.study_id, Delivery.state.in_(sent))
+    query = select(Delivery.destination).join(Job).where(Job.study_id == job.study_id)
     corrected = set(session.scalars(query))
     deliveries = [
         Delivery(job=job, destination=each.name, created_at=now, not_before=now, postponed_at=now)
@@ -100,6 +103,25 @@ def supersede_delivery(session: Session, delivery: Delivery) -> bool:
     return True
 
 
+def superseded_folders(session: Session, delivery: Delivery) -> list[str]:
+    """Return the folders of the study's earlier results that did not go to the destination.
+
+    Rejection notes in them are of results before those, which the destination may hold.
+    """
+    query = (
+        select(Job.result_folder)
+        .join(Delivery)
+        .where(
+            Job.study_id == delivery.job.study_id,
+            Job.id < delivery.job_id,
+            Job.result_folder != "",
+            Delivery.destination == delivery.destination,
+            Delivery.state == DeliveryState.SUPERSEDED,
+        )
+    )
+    return list(session.scalars(query.order_by(Job.id)))
+
+
 def finish_delivery(session: Session, delivery_id: int, token: str, *, now: datetime) -> bool:
     """Record that a delivery has arrived; return False where its lease is another's."""
     delivery = _leased(session, delivery_id, token)
@@ -118,18 +140,23 @@ def postpone_delivery(
     destination: DestinationSettings,
     *,
     now: datetime,
-    is_permanent: bool = False,
+    failure: FailureKind = "passing",
 ) -> bool:
-    """Let a delivery that failed wait for its next attempt; give it up after the last. Return whether it waits."""
+    """Let a delivery that failed wait for its next attempt; give it up after the last. Return whether it waits.
+
+    Attempts at a destination that cannot be reached do not count: it is waited for, and the order stays.
+    """
     delivery = _leased(session, delivery_id, token)
     if delivery is None:
         return False
     delivery.error = error[:_MAX_ERROR]
     delivery.lease_token, delivery.lease_until = "", None
-    if is_permanent or delivery.attempts >= destination.max_attempts:
+    if failure == "unreachable":
+        delivery.attempts -= 1
+    if failure == "permanent" or delivery.attempts >= destination.max_attempts:
         delivery.state = DeliveryState.FAILED
         return False
-    wait_s = min(destination.backoff_s * 2 ** min(delivery.attempts - 1, 30), MAX_BACKOFF_S)
+    wait_s = min(destination.backoff_s * 2 ** min(max(delivery.attempts - 1, 0), 30), MAX_BACKOFF_S)
     wait_s *= 0.75 + secrets.randbelow(500) / 1000.0  # deliveries that failed together do not come back together
     delivery.state, delivery.postponed_at = DeliveryState.WAITING, now
     delivery.not_before = now + timedelta(seconds=wait_s)

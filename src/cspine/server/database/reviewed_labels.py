@@ -22,9 +22,9 @@ def reviewed_labels(session: Session) -> Iterator[dict[str, str | int]]:
     """Yield the labels of each study whose current answer was reviewed as a whole.
 
     A level that a reader accepts has the label of what the server says of it, suspicious or not; one that is rejected
-    has the other. The last verdict on a level counts; an unsure one is none. A level that lies outside the scan has label
-    0. Accepting the patient without a suspicious level reviews all levels. Studies with a level that nobody reviewed
-    are left out: whether it is fractured is not known.
+    has the other. The last verdict on a level counts; an unsure one is none. A level outside the scan has label 0.
+    Accepting the patient without a suspicious level reviews all levels. Studies with a level that nobody reviewed are
+    left out: whether it is fractured is not known.
     """
     query = (
         select(Job)
@@ -39,7 +39,7 @@ def reviewed_labels(session: Session) -> Iterator[dict[str, str | int]]:
 
 
 def reviewed_labels_csv(session: Session) -> str:
-    """Return `reviewed_labels` as CSV, as `cspine evaluate --reference` reads it."""
+    """Return `reviewed_labels` as CSV, as `cspine evaluate --truth` reads it."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -55,7 +55,7 @@ def _labels(job: Job) -> dict[str, int] | None:
     if is_negative and verdicts.get(OVERALL) == "accept":
         verdicts = dict.fromkeys(VERTEBRAE, "accept") | verdicts
     labels = {level: _label(answers.get(level, {}), verdicts.get(level)) for level in VERTEBRAE}
-    known = {level: label for level, label in labels.items() if label is not None}
+    known = {str(level): label for level, label in labels.items() if label is not None}
     return known if len(known) == len(labels) else None
 
 

@@ -16,6 +16,7 @@ from cspine.server.database.processes import forget_processes
 from cspine.server.database.studies import complete_studies
 from cspine.server.processes import ProcessBeat, Stop
 from cspine.server.settings import ServerSettings
+from cspine.server.spool.current import refresh_links
 from cspine.server.spool.folders import Spool
 from cspine.server.spool.receive import count_anew
 from cspine.server.spool.reconcile import reconcile_studies, remove_remains
@@ -71,6 +72,7 @@ class Keeper:
         now = utc_now()
         removed = apply_retention(self._database, self._spool, self._settings.retention, now=now)
         n_remains = remove_remains(self._database, self._spool)
+        refresh_links(self._database, self._spool)
         with self._database.session() as session:
             forget_processes(session, now=now)
             if removed.n_originals or removed.n_results:

@@ -28,6 +28,7 @@ from cspine.server.judging.predict_task import AttemptError, PredictTask
 from cspine.server.judging.predictor import CanceledError, Predictor
 from cspine.server.processes import Stop
 from cspine.server.settings import DestinationSettings, ServerSettings
+from cspine.server.spool.current import link_current
 from cspine.server.spool.folders import Spool, sync_tree
 from cspine.server.spool.reconcile import remove
 from cspine.server.spool.snapshot import link_objects
@@ -140,6 +141,8 @@ class Worker:
         if not is_recorded:
             _LOGGER.info("job %d: its result is discarded, since the job is another's", job.id)
             remove(target)
+        elif outcome.result_folder:
+            link_current(self._spool, key, outcome.result_folder)
 
     def _record(self, job: Job, outcome: JobOutcome) -> bool:
         with self._database.session() as session:

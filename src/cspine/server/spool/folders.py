@@ -12,7 +12,7 @@ from typing import Final
 from cspine.core.errors import OutputError
 from cspine.core.files import output_errors
 
-_INCOMING, _STUDIES, _JOBS, _RESULTS = "incoming", "studies", "jobs", "results"
+_INCOMING, _STUDIES, _JOBS, _RESULTS, _CURRENT = "incoming", "studies", "jobs", "results", "current"
 
 OBJECT_SUFFIX: Final = ".dcm"
 
@@ -54,7 +54,7 @@ class Spool:
         """
         with output_errors(self.folder):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database in it holds names of patients
-            for name in (_INCOMING, _STUDIES, _JOBS, _RESULTS):
+            for name in (_INCOMING, _STUDIES, _JOBS, _RESULTS, _CURRENT):
                 (self.folder / name).mkdir(mode=0o700, exist_ok=True)
 
     @property
@@ -104,6 +104,15 @@ class Spool:
         return sorted(
             path for study in (self.folder / _RESULTS).iterdir() if study.is_dir() for path in study.iterdir()
         )
+
+    def current_link(self, key: str) -> Path:
+        """Return the link to the current answer of a study."""
+        return self.folder / _CURRENT / _checked(key)
+
+    def current_links(self) -> list[Path]:
+        """Return all links to current answers."""
+        folder = self.folder / _CURRENT
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.exists() else []
 
     def relative(self, path: Path) -> str:
         """Return a path below the spool as the database holds it."""

@@ -159,7 +159,7 @@ def list_reviews(context: Context, _: Reader, after: After = 0, limit: Limit = 1
 
 @router.get("/reviews.csv", response_class=Response)
 def list_labels(context: Context, identity: Reader) -> Response:
-    """Return labels of the studies that were reviewed as a whole, as `cspine evaluate --reference` reads them."""
+    """Return labels of the studies that were reviewed as a whole, as `cspine evaluate --truth` reads them."""
     with context.database.reading() as session:
         text = reviewed_labels_csv(session)
     context.audit.record_access(identity.name, "reviews.export", "")
