@@ -12,6 +12,9 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "pydicom": (3, 0, 2),  # path traversal by ReferencedFileID of a DICOMDIR
     "pynetdicom": (3, 0, 4),  # path traversal by the SOPInstanceUID of a C-STORE request
+    "requests": (2, 32, 4),  # credentials sent to another host
+    "python-multipart": (0, 0, 18),  # resource use by malformed forms
+    "starlette": (0, 49, 1),  # resource use by forms and ranges
     "monai": (1, 6),  # code execution by loading bundles and checkpoints
     "pillow": (11,),
     "jinja2": (3, 1),
