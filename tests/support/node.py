@@ -47,7 +47,8 @@ class RunningNode:
         for uid, syntax in contexts or [("1.2.840.10008.1.1", "1.2.840.10008.1.2")]:
             entity.add_requested_context(uid, syntax)
         called = options.pop("called", self.parts.settings.node.ae_title)
-        return entity.associate("127.0.0.1", self.port, ae_title=called, **options)
+        port = options.pop("port", self.port)
+        return entity.associate("127.0.0.1", port, ae_title=called, **options)
 
     def send(self, datasets: Sequence[Dataset], **options: Any) -> list[int]:
         """Send objects over one association and return the status of each."""
