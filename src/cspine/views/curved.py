@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _BODIES_ANTERIOR_MM: Final = (10.0, 12.0, 14.0, 16.0, 18.0)
 """Distances in front of the canal's center at which the coronal plane averages the vertebral bodies."""
 
+_SLICES_PER_COPY: Final = 8
+"""Slices that a thread copies at a time."""
+
 
 def compile_curved(volume: "highdicom.Volume", centerline: SpineCenterline, settings: SagittalSettings) -> SagittalSet:
     """Reformat a volume to curved sagittal images along the spine.
@@ -60,8 +63,15 @@ def compile_curved(volume: "highdicom.Volume", centerline: SpineCenterline, sett
         hu = np.empty_like(total)
         for slab_offset in slab.tolist():
             row = origin[rows] + (offset_mm + slab_offset) * left[rows]
-            index = [row[:, axis, None] + back[rows, axis, None] * posterior[None, :] for axis in (0, 2, 1)]
-            scipy.ndimage.map_coordinates(hu_kij, index, output=hu, order=1, mode="constant", cval=AIR_HU)
+            height = row[:, :1] + back[rows, :1] * posterior[[0, -1]]
+            scanned = np.flatnonzero((height.max(axis=1) >= 0.0) & (height.min(axis=1) <= len(hu_kij) - 1))
+            hu[:] = AIR_HU
+            if len(scanned):
+                inner = slice(int(scanned[0]), int(scanned[-1]) + 1)
+                index = [
+                    row[inner, axis, None] + back[rows][inner, axis, None] * posterior[None, :] for axis in (0, 2, 1)
+                ]
+                scipy.ndimage.map_coordinates(hu_kij, index, output=hu[inner], order=1, mode="constant", cval=AIR_HU)
             total += hu
         cells = total.reshape(-1, n_down, settings.pixels, len(posterior) // settings.pixels)
         return np.asarray(cells.mean(axis=(1, 3)) / len(slab))
@@ -92,7 +102,15 @@ def _sagittal_block(volume: "highdicom.Volume", low: float, high: float) -> tupl
     n_columns = volume.array.shape[2]
     first = int(np.clip(low - 1, 0, n_columns - 1))
     stop = int(np.clip(high + 3, first + 1, n_columns))
-    return np.ascontiguousarray(volume.array[:, :, first:stop].transpose(0, 2, 1)), first
+    columns = volume.array[:, :, first:stop].transpose(0, 2, 1)
+    block = np.empty(columns.shape, columns.dtype)
+
+    def copy(start: int) -> None:
+        block[start : start + _SLICES_PER_COPY] = columns[start : start + _SLICES_PER_COPY]
+
+    with ThreadPoolExecutor(default_workers()) as threads:
+        list(threads.map(copy, range(0, len(block), _SLICES_PER_COPY)))
+    return block, first
 
 
 def coronal_image(
