@@ -22,6 +22,7 @@ from cspine.datasets.reference_standard import read_reference_standard
 from cspine.localization.localizer import Localizer
 from cspine.metrics.scores import auc
 from cspine.models.metadata import LevelsMetadata
+from cspine.training.levels.dataset import list_cases
 from cspine.training.levels.train import train_levels
 from cspine.views.level_views import LevelViews
 
@@ -60,6 +61,16 @@ def test_interrupted_run_resumes_to_the_same_weights(tmp_path: Path, exports: di
     expected = exports[complete.weights].state
     for name, value in exports[resumed.weights].state.items():
         assert torch.equal(value, expected[name]), name
+
+
+def test_a_run_over_other_pixels_is_not_resumed(tmp_path: Path) -> None:
+    dataset = make_level_dataset(tmp_path / "data", 12)
+    train_levels(dataset, tmp_path / "run", ONE_EPOCH)
+    (path, *_), other = list_cases(dataset)[0].mosaics.values(), list_cases(dataset)[1]
+    path.write_bytes(next(iter(other.mosaics.values())).read_bytes())
+
+    with pytest.raises(OutputTakenError):
+        train_levels(dataset, tmp_path / "run", ONE_EPOCH)
 
 
 def test_each_fold_has_a_network_and_all_share_a_calibration(tmp_path: Path) -> None:

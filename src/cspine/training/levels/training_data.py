@@ -1,7 +1,10 @@
 """Training data of the level network: labeled cases, auxiliary cases, and pretrained weights."""
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 from cspine.core.anatomy import VERTEBRAE, Level
 from cspine.core.errors import LabelError
@@ -174,15 +177,27 @@ class LevelTrainingData:
         is_pretrained_on_phantoms = not self.pretrained or self.pretrained.metadata.phantom_only
         return self.dataset.is_phantom and self.auxiliary_is_phantom and is_pretrained_on_phantoms
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """Hash of studies, labels and how views were compiled."""
-        labels = [[[case.study, *case.truth] for case in cases] for cases in (self.cases, self.auxiliary)]
-        return digest([self.dataset.settings.hash, self.dataset.localizer_sha256, *labels])[:16]
+        """Hash of studies, labels, views with the cells of their fractures, and how views were compiled."""
+        parts = [[_content(case) for case in cases] for cases in (self.cases, self.auxiliary)]
+        return digest([self.dataset.settings.hash, self.dataset.localizer_sha256, *parts])[:16]
 
     @property
     def _all_cases(self) -> tuple[CaseFiles, ...]:
         return (*self.cases, *self.auxiliary)
+
+
+def _content(case: CaseFiles) -> list[object]:
+    """Return what a case teaches: labels, and hashes of its files."""
+    files = [*sorted(case.mosaics.items()), *sorted(case.cells.items())]
+    types = sorted((level, [*names]) for level, names in case.fracture_types.items())
+    return [case.study, *case.truth, types, [[level, _file_hash(path)] for level, path in files]]
+
+
+def _file_hash(path: Path) -> str:
+    """Return the hash of a file; nothing where there is none, which is reported where it is read."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _auxiliary_cases(
