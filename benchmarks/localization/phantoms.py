@@ -30,9 +30,8 @@ DEVELOPMENT_SEED: Final = 18_001
 """For looking at results while the localizer is made, as often as needed; nothing that it shows is reported."""
 
 HIDDEN_SEED: Final = 18_003
-"""For the evaluation of the finished localizer, once, with `HIDDEN_SCANS` scans, or the first of them that there is time
-for. Later localizers take a seed of their own, since the results of this one are known; 18,002 was that of the
-localizer before."""
+"""For the evaluation of the finished localizer, once, with `HIDDEN_SCANS` scans, or the first of them that time allows.
+Later localizers take a seed of their own, since the results of this one are known; 18,002 was the one before."""
 
 HIDDEN_SCANS: Final = 400
 

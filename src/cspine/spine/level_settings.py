@@ -38,7 +38,8 @@ class LevelAssignmentSettings(BaseModel):
 
     The defaults are those of the shipped localizer. Weight, skip and cap were chosen by likelihood among a few values
     each, on 70 phantoms of the source domain and 31 real scans by networks trained without them; the distance of the
-    skull is the median there. The temperature was chosen among three by the calibration error on 40 other phantoms. `cspine.training.localizer.fit_level_assignment` fits other numbers.
+    skull is the median there. The temperature was chosen among three by the calibration error on 40 other phantoms.
+    `cspine.training.localizer.fit_level_assignment` fits other numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
