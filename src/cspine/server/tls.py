@@ -24,8 +24,9 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
 def client_context(settings: TlsSettings) -> ssl.SSLContext:
     """Return the context of a connection to a peer, whose certificate is verified.
 
-    Its name is not compared with the host: nodes of DICOM are configured by address, and their certificates are the
-    site's own, so that the authority is what is trusted (PS3.15, B.12 leaves the name to the site).
+    With an authority its name is not compared with the host: nodes of DICOM are configured by address, and their
+    certificates are the site's own, so that the authority is what is trusted (PS3.15, B.12 leaves the name to the
+    site). Without one it is compared, since anybody has a certificate of the public authorities.
 
     Raises
     ------
@@ -33,7 +34,7 @@ def client_context(settings: TlsSettings) -> ssl.SSLContext:
         A file is missing or holds no certificate or key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
+    context.check_hostname = settings.authority is None
     _load(context, settings)
     if settings.authority is None:
         context.load_default_certs()

@@ -16,6 +16,8 @@ from cspine.core.files import read_json
 from cspine.server.database.tables import DeliveryState
 from cspine.server.delivery.fhir import as_transaction
 from cspine.server.delivery.http import is_refused_address
+from cspine.server.delivery.mail import compose
+from cspine.server.delivery.outgoing import OutgoingResult
 from cspine.server.delivery.sender import Queue
 from cspine.server.delivery.webhook import IDEMPOTENCY, SIGNATURE, TIMESTAMP, sign
 from cspine.server.settings import DestinationSettings
@@ -216,6 +218,35 @@ def test_mail_of_a_suspicious_study(parts: ServerParts, result: Path) -> None:
     assert b"C6" not in mail
     assert RESEARCH_USE_ONLY.encode() in mail.replace(b"=\r\n", b"")
     assert b"ecret" not in mail
+
+
+def test_a_mail_that_a_recipient_does_not_get_is_not_taken_for_sent(
+    parts: ServerParts, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = {"off-call@hospital.example": (550, b"no such user")}
+    monkeypatch.setattr(smtplib.SMTP, "send_message", lambda *_, **__: refused)
+    with mail_sink() as (port, _):
+        there = destination(
+            "mail", host="127.0.0.1", port=port, sender="a@b.example",
+            recipients=["c@d.example", "off-call@hospital.example"], starttls=False,
+        )  # fmt: skip
+        add_job(parts, [there], result)
+        send_all(parts, there)
+
+    assert deliveries(parts)[0].state == DeliveryState.FAILED
+    assert "1 of 2 recipients" in deliveries(parts)[0].error
+
+
+def test_a_mail_says_nothing_reassuring_of_a_study_that_cannot_be_assessed_any_more() -> None:
+    there = destination("mail", host="h", port=25, sender="a@b.example", recipients=["c@d.example"])
+    summary = {
+        "study": "ab", "state": "not_assessable", "is_suspicious": False, "patient_probability": None, "levels": [],
+    }  # fmt: skip
+
+    text = compose(there, OutgoingResult(Path(), "ab-2", summary)).get_content()
+
+    assert "not suspicious" not in text
+    assert "cannot be assessed any more" in text
 
 
 def test_mail_is_not_sent_in_the_clear_where_the_server_has_no_starttls(parts: ServerParts, result: Path) -> None:

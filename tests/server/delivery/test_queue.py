@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from tests.support.delivery import add_job, deliveries
-from tests.support.server import ServerParts, make_parts
+from tests.support.server import ServerParts, make_parts, write_objects
 
 from cspine.core.errors import InputError
+from cspine.reports.dicom.objects import REJECTION_PREFIX
 from cspine.server.database.deliveries import claim_delivery
 from cspine.server.database.engine import utc_now
-from cspine.server.database.tables import Delivery, DeliveryState, Job
+from cspine.server.database.tables import Delivery, DeliveryState, Job, JobState
 from cspine.server.delivery.outgoing import DeliveryError, OutgoingResult
 from cspine.server.delivery.sender import Queue, run_sender
 from cspine.server.settings import DestinationSettings
@@ -128,6 +130,48 @@ def test_a_correction_goes_where_the_suspicious_result_went(parts: ServerParts, 
         pass
 
     assert len(send.sent) == 2
+
+
+def test_a_suspicious_result_that_waits_is_not_taken_out_without_the_later_one(
+    parts: ServerParts, result: Path
+) -> None:
+    there = THERE.model_copy(update={"send": "suspicious"})
+    send = Recorder()
+    add_job(parts, [there], result, study="1.2.3")
+    second = add_job(parts, [there], result, study="1.2.3", is_suspicious=False, state=JobState.NOT_ASSESSABLE)
+    here = queue(parts, send, there)
+    while here.send_next():
+        pass
+
+    assert [int(key.rpartition("-")[2]) for key in send.sent] == [second]
+
+
+def test_rejection_notes_of_a_result_that_did_not_go_go_with_the_later_one(
+    parts: ServerParts, result: Path, tmp_path: Path
+) -> None:
+    (result / "dicom").mkdir()
+    note = write_objects(tmp_path / "note", 1)[0]
+    (result / "dicom" / f"{REJECTION_PREFIX}1.dcm").write_bytes(note.read_bytes())
+    add_job(parts, [THERE], result, study="1.2.3")
+    (result / "dicom" / f"{REJECTION_PREFIX}1.dcm").unlink()
+    add_job(parts, [THERE], result, study="1.2.3")
+    sent: list[str] = []
+    here = queue(parts, lambda _, outgoing: sent.extend(each.sop_instance_uid for each in outgoing.objects()))
+    while here.send_next():
+        pass
+
+    assert sent == [str(dcmread(note).SOPInstanceUID)]
+
+
+def test_a_destination_that_cannot_be_reached_is_waited_for(parts: ServerParts, result: Path) -> None:
+    there = THERE.model_copy(update={"max_attempts": 2})
+    add_job(parts, [there], result)
+    send = Recorder(*[DeliveryError("away", is_unreachable=True)] * 3)
+    here = queue(parts, send, there)
+    for _ in range(4):
+        assert here.send_next()
+
+    assert deliveries(parts)[0].state == DeliveryState.SENT
 
 
 def test_a_sender_that_was_killed_is_replaced_after_its_lease(parts: ServerParts, result: Path) -> None:

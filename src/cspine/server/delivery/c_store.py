@@ -153,7 +153,7 @@ def _store(association: Association, payload: Any) -> None:  # noqa: ANN401 - a 
     status = association.send_c_store(payload)
     code = getattr(status, "Status", None)
     if code is None:
-        raise DeliveryError("the association ended before an object was acknowledged", is_unreachable=True)
+        raise DeliveryError("the association ended before an object was acknowledged")
     if code != 0x0000 and code & 0xF000 != _WARNINGS:
         raise DeliveryError(f"an object was refused with status 0x{code:04X}")
 

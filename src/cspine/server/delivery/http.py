@@ -10,6 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, SSLError
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
 from cspine.server.delivery.outgoing import DeliveryError
@@ -100,27 +101,38 @@ def _request(
             status = answer.status_code
     except requests.RequestException as error:
         raise DeliveryError(
-            f"the destination cannot be reached ({_kind(error)})", is_unreachable=True
+            f"the destination cannot be reached ({_kind(error)})", is_unreachable=_is_away(error)
         ) from None  # its text may quote the URL with a token
     except OSError as error:
-        raise DeliveryError(f"the connection failed ({type(error).__name__})", is_unreachable=True) from None
+        raise DeliveryError(f"the connection failed ({type(error).__name__})") from None
     if 300 <= status < 400:
         raise DeliveryError(f"the destination redirects ({status}), which is not followed; set the new URL")
     if status in {_UNAUTHORIZED, _FORBIDDEN}:
         raise DeliveryError(f"the destination refuses our credentials ({status}); check token or password")
     if status >= _SERVER_ERROR or status in {_TOO_MANY, _TIMEOUT}:
-        raise DeliveryError(f"the destination answers {status}", is_unreachable=status != _SERVER_ERROR)
+        raise DeliveryError(
+            f"the destination answers {status}", is_unreachable=status != _SERVER_ERROR, is_answered=True
+        )
     return status, bytes(body)
 
 
 def _kind(error: BaseException) -> str:
+    if any(isinstance(each, _RefusedAddressError) for each in _causes(error)):
+        return "its name leads to a link-local or metadata address"
+    return type(error).__name__
+
+
+def _is_away(error: BaseException) -> bool:
+    """Return whether there was no connection, for which no result is the reason."""
+    return any(isinstance(each, (NewConnectionError, ConnectTimeoutError, SSLError)) for each in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, _RefusedAddressError):
-            return "its name leads to a link-local or metadata address"
+        yield cause
         reason = getattr(cause, "reason", None)
         cause = reason if isinstance(reason, BaseException) else cause.__cause__ or cause.__context__
-    return type(error).__name__
 
 
 class _RefusedAddressError(OSError):

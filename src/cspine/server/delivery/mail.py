@@ -3,10 +3,15 @@
 import smtplib
 import ssl
 from email.message import EmailMessage
+from typing import Any, Final
 
 from cspine.core.anatomy import RESEARCH_USE_ONLY
+from cspine.server.database.tables import JobState
 from cspine.server.delivery.outgoing import DeliveryError, OutgoingResult
 from cspine.server.settings import DestinationSettings, read_secret
+
+_PERMANENT: Final = 500
+"""First status of an answer that no later attempt changes."""
 
 
 def send_by_mail(destination: DestinationSettings, result: OutgoingResult) -> None:
@@ -15,7 +20,7 @@ def send_by_mail(destination: DestinationSettings, result: OutgoingResult) -> No
     Raises
     ------
     DeliveryError
-        The mail server cannot be reached, or refuses the mail.
+        The mail server cannot be reached, or refuses the mail, or some of its recipients: the others have it then.
     InputError
         The password cannot be read.
     """
@@ -27,11 +32,20 @@ def send_by_mail(destination: DestinationSettings, result: OutgoingResult) -> No
                 server.starttls(context=ssl.create_default_context())
             if destination.username is not None:
                 server.login(destination.username, password or "")
-            server.send_message(compose(destination, result))
+            refused = server.send_message(compose(destination, result))
     except smtplib.SMTPResponseException as error:
         raise DeliveryError(f"the mail server answers {error.smtp_code}") from None
     except (smtplib.SMTPException, OSError) as error:
-        raise DeliveryError(f"the mail server cannot be used ({type(error).__name__})", is_unreachable=True) from None
+        raise DeliveryError(
+            f"the mail server cannot be used ({type(error).__name__})",
+            is_unreachable=True,
+            is_answered=isinstance(error, smtplib.SMTPException),
+        ) from None
+    if refused:
+        raise DeliveryError(
+            f"the mail server refuses {len(refused)} of {len(destination.recipients)} recipients; correct them",
+            is_permanent=all(code >= _PERMANENT for code, _ in refused.values()),
+        )
 
 
 def compose(destination: DestinationSettings, result: OutgoingResult) -> EmailMessage:
@@ -39,7 +53,6 @@ def compose(destination: DestinationSettings, result: OutgoingResult) -> EmailMe
     summary = result.summary
     levels = [each for each in summary["levels"] if each.get("is_suspicious")]
     lines = [f"  {each['label']}: {_percent(each['probability'])}" for each in levels]
-    probability = _percent(summary["patient_probability"])
     message = EmailMessage()
     is_suspicious = summary["is_suspicious"]
     message["Subject"] = (
@@ -52,9 +65,7 @@ def compose(destination: DestinationSettings, result: OutgoingResult) -> EmailMe
     message.set_content(
         "\n".join(
             [
-                f"Study {summary['study']} is suspicious of a cervical spine fracture ({probability})."
-                if is_suspicious
-                else f"Study {summary['study']} is not suspicious any more: a later result supersedes the earlier one.",
+                _sentence(summary),
                 *(["Levels:", *lines] if lines else []),
                 "Find it in the worklist by this key.",
                 "",
@@ -63,6 +74,18 @@ def compose(destination: DestinationSettings, result: OutgoingResult) -> EmailMe
         )
     )
     return message
+
+
+def _sentence(summary: dict[str, Any]) -> str:
+    study = f"Study {summary['study']}"
+    if summary["is_suspicious"]:
+        return f"{study} is suspicious of a cervical spine fracture ({_percent(summary['patient_probability'])})."
+    if summary["state"] == JobState.NOT_ASSESSABLE:
+        return (
+            f"{study} changed, and cannot be assessed any more. This does not say that the earlier, suspicious result "
+            "was wrong."
+        )
+    return f"{study} is not suspicious any more: a later result supersedes the earlier one."
 
 
 def _percent(probability: float | None) -> str:

@@ -24,12 +24,17 @@ class DeliveryError(Exception):
         Whether another attempt would meet the same.
     is_unreachable : bool
         Whether the destination cannot be reached at all, so that its whole queue waits.
+    is_answered : bool
+        Whether it said so itself, for which the result may be the reason: the attempt counts.
     """
 
-    def __init__(self, message: str, *, is_permanent: bool = False, is_unreachable: bool = False) -> None:
+    def __init__(
+        self, message: str, *, is_permanent: bool = False, is_unreachable: bool = False, is_answered: bool = False
+    ) -> None:
         super().__init__(message)
         self.is_permanent = is_permanent
         self.is_unreachable = is_unreachable
+        self.is_answered = is_answered
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,15 @@ class OutgoingResult:
         What webhooks and mails tell: neither name nor PatientID.
     keep_lease : callable
         Called between the steps of a delivery; raises `LostLeaseError` where it is another's.
+    superseded : tuple of Path
+        Earlier results that did not go; their rejection notes go with this one.
     """
 
     folder: Path
     key: str
     summary: dict[str, Any]
     keep_lease: Callable[[], None] = lambda: None
+    superseded: tuple[Path, ...] = ()
 
     def objects(self, *, reports_only: bool = False) -> list[OutgoingObject]:
         """Return the DICOM objects: the report first, rejection notes last.
@@ -74,7 +82,10 @@ class OutgoingResult:
         files = complete_files(self.folder / DICOM_FOLDER, "*.dcm")
         if reports_only:
             files = [path for path in files if path.name == REPORT_FILE or _is_rejection(path)]
-        return [_read(path) for path in sorted(files, key=_order)]
+        for folder in self.superseded:
+            files += [path for path in complete_files(folder / DICOM_FOLDER, "*.dcm") if _is_rejection(path)]
+        objects = [_read(path) for path in sorted(files, key=_order)]
+        return list({each.sop_instance_uid: each for each in objects}.values())
 
     @property
     def fhir_file(self) -> Path:

@@ -13,11 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from cspine.core.errors import CspineError
 from cspine.core.logging import quiet_logger
 from cspine.server.database.deliveries import (
+    FailureKind,
     claim_delivery,
     finish_delivery,
     postpone_delivery,
     renew_delivery,
     supersede_delivery,
+    superseded_folders,
 )
 from cspine.server.database.engine import Database, utc_now
 from cspine.server.database.tables import Delivery, DeliveryState, Job
@@ -88,7 +90,7 @@ class Queue:
                 _LOGGER.info("delivery %d to %s: a later result goes instead", delivery.id, self._destination.name)
                 return True
             lease = _Lease(self._database, delivery, self._lease_s, self._stop)
-            result = self._result(delivery.job, lease)
+            result = self._result(delivery.job, lease, superseded_folders(session, delivery))
         begin = time.monotonic()
         try:
             if result is None:
@@ -115,18 +117,22 @@ class Queue:
         with self._database.reading() as session:
             return session.scalar(query.limit(1)) is not None
 
-    def _result(self, job: Job, lease: "_Lease") -> OutgoingResult | None:
+    def _result(self, job: Job, lease: "_Lease", superseded: list[str]) -> OutgoingResult | None:
         if not job.result_folder or job.results_removed_at is not None:
             return None
         folder: Path = self._spool.absolute(job.result_folder)
         if not folder.is_dir():
             return None
-        return OutgoingResult(folder, f"{job.study.key}-{job.id}", summarize(job), lease.keep)
+        earlier = tuple(self._spool.absolute(each) for each in superseded)
+        return OutgoingResult(folder, f"{job.study.key}-{job.id}", summarize(job), lease.keep, earlier)
 
     def _postpone(self, delivery: Delivery, error: Exception) -> None:
         name = self._destination.name
-        is_permanent = isinstance(error, DeliveryError) and error.is_permanent
-        if isinstance(error, DeliveryError) and error.is_unreachable:
+        failure: FailureKind = "passing"
+        if isinstance(error, DeliveryError) and error.is_permanent:
+            failure = "permanent"
+        elif isinstance(error, DeliveryError) and error.is_unreachable:
+            failure = "passing" if error.is_answered else "unreachable"
             self._pause_s = min(max(2 * self._pause_s, _MIN_PAUSE_S), _MAX_PAUSE_S)
         with self._database.session() as session:
             is_waiting = postpone_delivery(
@@ -136,7 +142,7 @@ class Queue:
                 str(error),
                 self._destination,
                 now=utc_now(),
-                is_permanent=is_permanent,
+                failure=failure,
             )
         outcome = "waits for its next attempt" if is_waiting else "is given up"
         _LOGGER.warning("delivery %d to %s %s: %s", delivery.id, name, outcome, error)
