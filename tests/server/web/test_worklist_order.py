@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.server import ServerParts, make_parts
 
-from cspine.reports.priority import prioritize
+from cspine.reports.priority import WorklistRow, prioritize
 from cspine.server.database.tables import Job, JobState, Study
 from cspine.server.web.pages.worklist_query import PAGE_SIZE, StudyEntry, WorklistFilter, read_worklist
 
@@ -79,7 +79,7 @@ def test_pages_are_slices_of_the_prioritized_list(parts: ServerParts) -> None:
     add_studies(parts, 230)
     expected = prioritize(entries_of(parts), max_wait_min=MAX_WAIT_MIN, now=NOW.timestamp())
 
-    rows = []
+    rows: list[WorklistRow[StudyEntry]] = []
     with parts.database.reading() as session:
         for page in range(1, 6):
             wanted = WorklistFilter("all", days=0, page=page)

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 
 from cspine import __version__
@@ -67,6 +67,7 @@ def create_app(settings: ServerSettings, database: Database, spool: Spool) -> Fa
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(SQLAlchemyError, _answer_database_error)
+    app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_failure)
     return app
 
@@ -147,6 +148,10 @@ async def _answer_database_error(request: Request, error: Exception) -> Response
     _LOGGER.error("the database failed (%s)", type(error).__name__)
     sentence = "the database does not answer; try again, and see the log where it lasts"
     return await _answer_http_error(request, HttpError(503, sentence, headers={"Retry-After": "5"}))
+
+
+async def _answer_nobody(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # the client is gone
 
 
 async def _answer_failure(request: Request, error: Exception) -> Response:

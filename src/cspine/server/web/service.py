@@ -109,7 +109,7 @@ def make_server(web: WebSettings, app: FastAPI) -> uvicorn.Server:
 
 
 class _ForwardedLog(logging.Handler):
-    """Forwards warnings and errors of uvicorn to our log; of an exception its type alone: its text may name people."""
+    """Forwards errors of uvicorn to our log; of an exception its type alone, since its text may name people."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Forward a record."""
@@ -121,4 +121,7 @@ def _forward_log() -> None:
     logger = logging.getLogger("uvicorn")
     logger.propagate = False
     if not any(isinstance(handler, _ForwardedLog) for handler in logger.handlers):
-        logger.addHandler(_ForwardedLog(logging.WARNING))
+        logger.addHandler(_ForwardedLog(logging.ERROR))
+    parser = logging.getLogger("python_multipart")  # tells every malformed message, which anyone can send
+    parser.propagate = False
+    parser.addHandler(logging.NullHandler())

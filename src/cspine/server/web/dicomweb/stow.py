@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from cspine.server.web.context import WebContext
@@ -59,8 +58,6 @@ async def _store(request: Request, context: WebContext, identity: Identity, stud
     failure: HttpError | None = None
     try:
         await _receive_parts(request, context, identity, study, outcomes)
-    except ClientDisconnect:  # nobody is there to be answered
-        return Response(status_code=400)
     except HttpError as error:
         if not any(each.received for each in outcomes) or error.status_code < 500:
             raise

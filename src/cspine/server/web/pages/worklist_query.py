@@ -132,21 +132,25 @@ class WorklistPage:
         return max((self.count + PAGE_SIZE - 1) // PAGE_SIZE, 1)
 
 
+_COUNTS: Final[list[Any]] = [func.count(), func.count().filter(Job.is_suspicious)]
+
+
 def read_worklist(session: Session, wanted: WorklistFilter, *, max_wait_min: float, now: datetime) -> WorklistPage:
     """Return one page of the worklist: the most urgent first, with a limit on the time that any study waits.
 
     The database orders all studies as `cspine.reports.priority.prioritize` does, so that those of one page alone are
     read; `prioritize` itself then gives their ranks and reasons.
     """
-    count, n_suspicious = session.execute(
-        _filtered(select(func.count(), func.count().filter(Job.is_suspicious)), wanted, now)
-    ).one()
+    counts: Select[Any] = select(*_COUNTS)
+    count, n_suspicious = session.execute(_filtered(counts, wanted, now)).one()
     first = (wanted.page - 1) * PAGE_SIZE
     order = _order(now - timedelta(minutes=max_wait_min))
     narrow = _filtered(select(Study.id), wanted, now).order_by(*order).offset(first).limit(PAGE_SIZE)
     wide = select(Study, Job).outerjoin(Job, and_(Job.study_id == Study.id, Job.is_current))
     numbers = list(session.scalars(narrow))  # without the texts, which would be sorted with them
-    shown = [(study, job) for study, job in session.execute(wide.where(Study.id.in_(numbers)))]
+    shown: list[tuple[Study, Job | None]] = [
+        (study, job) for study, job in session.execute(wide.where(Study.id.in_(numbers)))
+    ]
     entries = [_entry(study, job) for study, job in shown]
     reviewed = select(Job.study_id).join(Review).where(Job.study_id.in_(numbers), Job.is_current)
     rows = prioritize(entries, max_wait_min=max_wait_min, now=now.timestamp())
