@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from cspine.core.errors import CspineError, InputError
 from cspine.server.database.engine import Database
+from cspine.server.database.migrate import REVISION
 from cspine.server.settings import LOOPBACK, DestinationSettings, ServerSettings, read_secret
 from cspine.server.spool.folders import Spool
 
@@ -84,11 +87,20 @@ def _check_spool(settings: ServerSettings) -> str:
 
 def _check_database(settings: ServerSettings) -> str:
     database = Database.open(settings)
+    name = database.engine.url.render_as_string(hide_password=True)
     try:
-        database.upgrade()
-        return f"{database.engine.url.render_as_string(hide_password=True)} is of this version"
+        revision = database.revision()
+    except SQLAlchemyError as error:
+        raise InputError(f"{name}: cannot be used ({type(error).__name__}); check URL, user and password") from error
     finally:
         database.close()
+    if revision is None:
+        return f"{name} is empty; its tables are made at the start"
+    if revision > REVISION:
+        raise InputError(f"{name}: is of a later version of cspine; upgrade cspine")
+    if revision < REVISION:
+        return f"{name} is of an earlier version, and changed at the start"
+    return f"{name} is of this version"
 
 
 def _check_weights(settings: ServerSettings) -> str:

@@ -112,11 +112,15 @@ class Database:
 
     def is_current(self) -> bool:
         """Return whether the tables are those of this version."""
-        with self.engine.connect() as connection:
+        return self.revision() == REVISION
+
+    def revision(self) -> str | None:
+        """Return the version of the tables; None where there are none. Nothing is changed, and writing is tried."""
+        with self.engine.begin() as connection:
             if not inspect(connection).has_table("alembic_version"):
-                return False
-            revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-        return revision == REVISION
+                return None
+            revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+            return revision
 
     def close(self) -> None:
         """Close all connections."""
