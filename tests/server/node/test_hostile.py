@@ -123,6 +123,19 @@ def test_truncated_objects_are_not_acknowledged(tmp_path: Path) -> None:
         assert running.stored() == set()
 
 
+def test_a_request_without_its_number_is_not_served_and_leaves_no_file(tmp_path: Path) -> None:
+    (one,) = read_slices(tmp_path / "series", 1)
+    command = store_command(one)
+    number = command.index(b"\0\0\x10\x01")  # (0000,0110), MessageID, with length and value
+    with running_node(tmp_path) as running:
+        association = running.associate([context_of(one)])
+        send_fragments(association, b"\x03" + command[:number] + command[number + 10 :], b"\x02data")
+        wait_for_the_end(running)
+
+        assert running.spool.incoming_files() == []
+        association.abort()
+
+
 def test_requests_without_waiting_for_responses_end_the_association(tmp_path: Path) -> None:
     (one,) = read_slices(tmp_path / "series", 1)
     release = threading.Event()

@@ -24,7 +24,7 @@ from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.transport import AssociationSocket
 
 from cspine.server.node.access import Access
-from cspine.server.node.messages import StreamingMessages
+from cspine.server.node.messages import StreamingMessages, discard_object
 
 if TYPE_CHECKING:
     from pynetdicom.ae import ApplicationEntity
@@ -212,15 +212,15 @@ class NodeAssociation(Association):
             return
         context = self._accepted_cx.get(context_id)
         uid = getattr(message, "AffectedSOPClassUID", None) or getattr(message, "RequestedSOPClassUID", None)
-        if context is None or not isinstance(message, (C_ECHO, C_STORE, N_ACTION)) or uid != context.abstract_syntax:
-            _LOGGER.warning("an association from %s is aborted (a request outside its context)", self.address)
-            self.messages.discard()
-            incoming = getattr(message, "_dataset_path", None)
-            if incoming is not None:
-                incoming.discard()
-            self.abort()
-            return
-        super()._serve_request(message, context_id)
+        is_service = isinstance(message, (C_ECHO, C_STORE, N_ACTION)) and message.is_valid_request
+        try:
+            if is_service and context is not None and uid == context.abstract_syntax:
+                super()._serve_request(message, context_id)
+            else:
+                _LOGGER.warning("an association from %s is aborted (a request outside its context)", self.address)
+                self.abort()
+        finally:
+            discard_object(message)
 
     def send_report(self, class_uid: str, instance_uid: str, event_type: int, information: Dataset) -> bool:
         """Send an N-EVENT-REPORT and return whether the peer took it.

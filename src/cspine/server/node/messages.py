@@ -58,6 +58,8 @@ class StreamingMessages(DIMSEServiceProvider):
         self._n_command_bytes = 0
         self._n_data_bytes = 0
         self._sending = threading.Lock()
+        self._receiving = threading.Lock()
+        self._has_ended = False
 
     def send_msg(self, primitive: Any, context_id: int) -> None:  # noqa: ANN401 - any message
         """Send a message as a whole: a response and a report come from two threads."""
@@ -70,24 +72,27 @@ class StreamingMessages(DIMSEServiceProvider):
         Raises
         ------
         ProtocolError
-            Fragments are out of order, or a bound is exceeded.
+            Fragments are out of order, a bound is exceeded, or the association has ended.
         """
-        for context_id, fragment in primitive.presentation_data_value_list:
-            if not fragment:
-                raise ProtocolError("a fragment without a message control header")
-            if self._object is None:
-                self._receive_in_memory(context_id, fragment)
-            else:
-                self._receive_object(self._object, context_id, fragment)
+        with self._receiving:
+            if self._has_ended:
+                raise ProtocolError("data after the end of the association")
+            for context_id, fragment in primitive.presentation_data_value_list:
+                if not fragment:
+                    raise ProtocolError("a fragment without a message control header")
+                if self._object is None:
+                    self._receive_in_memory(context_id, fragment)
+                else:
+                    self._receive_object(self._object, context_id, fragment)
 
     def discard(self) -> None:
-        """Remove the files of objects that were not handled: the association has ended."""
-        if self._object is not None:
-            self._object.discard()
-        while not self.msg_queue.empty():
-            incoming = getattr(self.msg_queue.get()[1], "_dataset_path", None)
-            if isinstance(incoming, IncomingObject):
-                incoming.discard()
+        """Remove the files of objects that were not handled, and receive nothing more: the association has ended."""
+        with self._receiving:
+            self._has_ended = True
+            if self._object is not None:
+                self._object.discard()
+            while not self.msg_queue.empty():
+                discard_object(self.msg_queue.get()[1])
 
     def _receive_in_memory(self, context_id: int, fragment: bytes) -> None:
         is_command = bool(fragment[0] & _COMMAND)
@@ -147,3 +152,10 @@ class StreamingMessages(DIMSEServiceProvider):
         if self.message is None:  # complete
             self._context_id = None
             self._n_command_bytes = self._n_data_bytes = 0
+
+
+def discard_object(message: object) -> None:
+    """Remove the file of the object that a request brought; without effect on one that was moved to its place."""
+    incoming = getattr(message, "_dataset_path", None)
+    if isinstance(incoming, IncomingObject):
+        incoming.discard()
