@@ -2,8 +2,8 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from tests.support.phantom import as_suspicious, predict_case, write_phantom
@@ -11,14 +11,14 @@ from tests.support.phantom import as_suspicious, predict_case, write_phantom
 from cspine.core.errors import InputError
 from cspine.server.acceptance.answers import Answer, LevelAnswer, read_findings, read_report
 from cspine.server.acceptance.run import AcceptanceSettings, Arrival, compare, run_acceptance
-from cspine.server.acceptance.study import AcceptanceStudy, ExpectedFracture, _address
+from cspine.server.acceptance.study import AcceptanceStudy, ExpectedFracture, _address, _expected
 
 STUDY = AcceptanceStudy(
     [],
     "1.2.3",
     (
-        ExpectedFracture("C4", "body compression", 0.95, (0.0, 0.0, 100.0)),
-        ExpectedFracture("C5", "transverse process", 0.5, (0.0, 0.0, 80.0)),
+        ExpectedFracture("C4", "body compression", 0.95, np.array([[0.0, 0.0, 100.0], [30.0, 0.0, 100.0]])),
+        ExpectedFracture("C5", "transverse process", 0.5, np.array([[0.0, 0.0, 80.0]])),
     ),
 )
 
@@ -32,7 +32,7 @@ def answer(*levels: tuple[str, bool, tuple[float, float, float] | None]) -> Arri
     ("arrival", "message"),
     [
         (answer(("C4", True, (3.0, 0.0, 104.0))), "found"),
-        (answer(("C4", True, (3.0, 0.0, 104.0)), ("C7", True, None)), "found"),
+        (answer(("C4", True, (33.0, 0.0, 104.0)), ("C7", True, None)), "found"),  # on its other side
         (answer(("C4", False, (0.0, 0.0, 100.0))), "no obvious fracture was found"),
         (answer(("C5", True, (0.0, 0.0, 80.0))), "no obvious fracture was found"),
         (answer(("C4", True, (0.0, 0.0, 140.0))), "40 mm from the fracture"),
@@ -43,14 +43,14 @@ def answer(*levels: tuple[str, bool, tuple[float, float, float] | None]) -> Arri
     ],
 )
 def test_what_counts_as_right(arrival: Arrival, message: str) -> None:
-    report = compare("server", STUDY, arrival, 15.0)
+    report = compare("server", STUDY, arrival, 10.0)
 
     assert message in report.message
     assert report.is_good == (message == "found")
 
 
 def test_false_alarms_are_listed() -> None:
-    report = compare("server", STUDY, answer(("C4", True, (0.0, 0.0, 100.0)), ("C7", True, None)), 15.0)
+    report = compare("server", STUDY, answer(("C4", True, (0.0, 0.0, 100.0)), ("C7", True, None)), 10.0)
 
     assert report.false_alarms == ["C7"]
     assert [row["level"] for row in report.levels] == ["C4", "C5"]
@@ -77,18 +77,20 @@ def test_report_and_findings_say_the_same(tmp_path: Path) -> None:
 
 
 def test_every_run_is_another_study_of_nobody(tmp_path: Path) -> None:
-    truth: dict[str, Any] = {
-        "fractures": [
-            {"level": "C5", "fracture_type": "facet", "visibility": 0.6, "center_lps_mm": [0, 0, 0]},
-            {"level": "C4", "fracture_type": "body", "visibility": 0.95, "center_lps_mm": [1, 2, 3]},
-        ]
-    }
+    records = [
+        {"level": "C5", "fracture_type": "facet", "visibility": 0.6, "mask_value": 5},
+        {"level": "C4", "fracture_type": "body", "visibility": 0.95, "mask_value": 4},
+    ]
+    mask = np.zeros((4, 4, 4), np.uint8)
+    mask[1, 2, 3], mask[0, 0, 0] = 4, 5
+    fractures = _expected(records, mask, np.diag([2.0, 3.0, 4.0, 1.0]))
     made = write_phantom(tmp_path / "made")
-    one, other = (_address(made, tmp_path / run, run, truth) for run in ("a", "b"))
+    one, other = (_address(made, tmp_path / run, run, fractures) for run in ("a", "b"))
 
     assert one.study_uid != other.study_uid
     assert len(one.files) == len(list(made.iterdir()))
     assert [each.level for each in one.fractures] == ["C4", "C5"]
+    assert one.fractures[0].distance_mm((2.0, 6.0, 13.0)) == pytest.approx(1.0)
     datasets = [pydicom.dcmread(path, stop_before_pixels=True) for path in one.files]
     assert len({each.SOPInstanceUID for each in datasets}) == len(one.files)
     assert {str(each.PatientName) for each in datasets} == {"ACCEPTANCE^TEST"}

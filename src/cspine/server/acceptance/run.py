@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from pydantic import Field
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -47,7 +46,7 @@ class AcceptanceSettings(Settings):
     vertebrae: Path | None = Field(None, description="Segmentation of that scan, in the localizer's place.")
     seed: int = Field(0, ge=0, description="Seed of the virtual fracture.")
     timeout_s: float = Field(900.0, gt=0.0, description="Longest time from the last object to the answer.")
-    max_distance_mm: float = Field(15.0, gt=0.0, description="Largest distance of the evidence from the fracture.")
+    max_distance_mm: float = Field(10.0, gt=0.0, description="Largest distance of the evidence from the fracture.")
 
 
 @dataclass(frozen=True)
@@ -165,7 +164,7 @@ def compare(source: str, study: AcceptanceStudy, arrival: Arrival, max_distance_
 
 def _row(fracture: ExpectedFracture, found: LevelAnswer | None) -> dict[str, Any]:
     point = found.point_lps_mm if found is not None else None
-    distance = float(np.linalg.norm(np.subtract(point, fracture.center_lps_mm))) if point is not None else None
+    distance = fracture.distance_mm(point) if point is not None else None
     return {
         "level": fracture.level,
         "fracture_type": fracture.fracture_type,

@@ -1,19 +1,22 @@
 """The study that an acceptance test sends: a phantom, or the site's own intact scan with a virtual fracture."""
 
-import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 
 from cspine.core.errors import InputError
 from cspine.core.files import complete_files, output_errors, read_json
 from cspine.core.identifiers import derived_uid
+from cspine.core.typing import Floats, Labels
 from cspine.dicom.codec.header import suppress_pydicom_warnings
+from cspine.dicom.nifti.files import nibabel_module
+from cspine.dicom.study_collection import FRACTURES_FOLDER, IMAGE_FOLDERS
 
 PATIENT_ID: Final = "CSPINE-ACCEPTANCE"
 PATIENT_NAME: Final = "ACCEPTANCE^TEST"
@@ -26,7 +29,7 @@ PHANTOM_INDEX: Final = 4
 MIN_VISIBILITY: Final = 0.9
 """Least visibility of a virtual fracture: obvious."""
 
-_LOGGER: Final = logging.getLogger(__name__)
+_MAX_POINTS: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,18 @@ class ExpectedFracture:
         Vertebra and type.
     visibility : float
         From 0 to 1; 0.9 is obvious.
-    center_lps_mm : tuple of float
-        Where it is.
+    points_lps_mm : (n, 3)
+        Voxels of it: a fracture of both sides has no center.
     """
 
     level: str
     fracture_type: str
     visibility: float
-    center_lps_mm: tuple[float, float, float]
+    points_lps_mm: Floats
+
+    def distance_mm(self, point_lps_mm: Sequence[float]) -> float:
+        """Return the distance of a point from the fracture."""
+        return float(np.linalg.norm(self.points_lps_mm - np.asarray(point_lps_mm), axis=1).min())
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,8 @@ def make_phantom(work: Path, run: str) -> AcceptanceStudy:
     options = WriteOptions(upward=True, full_header=True, compressed=False)
     with output_errors(work):
         write_slices(study, Identity(PHANTOM_SEED, PHANTOM_INDEX), work / "made", options)
-    return _address(work / "made", work / "sent", run, study.truth)
+    fractures = _expected(study.truth["fractures"], study.fracture_mask, study.affine_lps)
+    return _address(work / "made", work / "sent", run, fractures)
 
 
 def make_virtual(scan: Path, work: Path, run: str, *, seed: int = 0, vertebrae: Path | None = None) -> AcceptanceStudy:
@@ -121,14 +129,15 @@ def make_virtual(scan: Path, work: Path, run: str, *, seed: int = 0, vertebrae: 
     settings = InsertionSettings(min_visibility=MIN_VISIBILITY, vertebrae_per_study={1: 1.0})
     data = work / "virtual"
     insert_fractures(scan, data, settings, seed=seed, with_intact=False, vertebrae=vertebrae)
-    for folder in sorted((data / "train_images").iterdir()):
+    for folder in sorted((data / IMAGE_FOLDERS[0]).iterdir()):
         truth = read_json(truth_path(data, folder.name))
         if truth["kind"] == "fracture" and truth["fractures"]:
-            return _address(folder, work / "sent", run, truth)
+            mask, affine_lps = _read_mask(data / FRACTURES_FOLDER / f"{folder.name}.nii.gz")
+            return _address(folder, work / "sent", run, _expected(truth["fractures"], mask, affine_lps))
     raise InputError(f"{scan}: no virtual fracture could be inserted; choose another scan, or another --seed")
 
 
-def _address(made: Path, out: Path, run: str, truth: dict[str, Any]) -> AcceptanceStudy:
+def _address(made: Path, out: Path, run: str, fractures: tuple[ExpectedFracture, ...]) -> AcceptanceStudy:
     """Write slices with new UIDs, as of no patient."""
     out.mkdir(parents=True)
     now = datetime.now().astimezone()
@@ -151,17 +160,21 @@ def _address(made: Path, out: Path, run: str, truth: dict[str, Any]) -> Acceptan
             with output_errors(out):
                 dataset.save_as(out / path.name)
         files.append(out / path.name)
-    return AcceptanceStudy(files, study_uid, _expected(truth["fractures"]))
+    return AcceptanceStudy(files, study_uid, fractures)
 
 
-def _expected(records: Iterable[dict[str, Any]]) -> tuple[ExpectedFracture, ...]:
-    fractures = [
-        ExpectedFracture(
-            level=record["level"],
-            fracture_type=record["fracture_type"],
-            visibility=record["visibility"],
-            center_lps_mm=tuple(record["center_lps_mm"]),
-        )
-        for record in records
-    ]
+def _expected(records: Iterable[dict[str, Any]], mask: Labels, affine_lps: Floats) -> tuple[ExpectedFracture, ...]:
+    """Return fractures with their voxels, the most visible first."""
+    fractures = []
+    for record in records:
+        voxels = np.argwhere(mask == record["mask_value"])
+        voxels = voxels[:: len(voxels) // _MAX_POINTS + 1]
+        points = voxels @ affine_lps[:3, :3].T + affine_lps[:3, 3]
+        fractures.append(ExpectedFracture(record["level"], record["fracture_type"], record["visibility"], points))
     return tuple(sorted(fractures, key=lambda each: -each.visibility))
+
+
+def _read_mask(path: Path) -> tuple[Labels, Floats]:
+    """Return a label map of a virtual study with its affine in LPS."""
+    image = nibabel_module().load(path)
+    return np.asanyarray(image.dataobj), np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(image.affine)
