@@ -18,6 +18,7 @@ from cspine.cli.application import (
 from cspine.cli.options import WORKERS, Json, Localizer, Vertebrae, VertebraeLabels, Workers
 from cspine.core.errors import InputError
 from cspine.core.extras import require_extra
+from cspine.core.text import counted
 
 if TYPE_CHECKING:
     from cspine.insertion.settings import InsertionSettings
@@ -42,10 +43,16 @@ def insert_command(
     ] = None,
     min_visibility: Annotated[
         float,
-        typer.Option("--min-visibility", min=0.0, max=0.99, help="0.5: no occult fractures; 0.75: clear ones only."),
+        typer.Option(
+            "--min-visibility",
+            min=0.0,
+            max=0.99,
+            help="Least visibility; 0.5: none is occult, 0.75: all are clear.",
+        ),
     ] = 0.0,
     intact: Annotated[
-        bool, typer.Option("--intact/--no-intact", help="Whether each scan is written unchanged, too.")
+        bool,
+        typer.Option("--intact/--no-intact", help="Whether each scan is also written as it is: intact."),
     ] = True,
     localizer: Localizer = None,
     vertebrae: Vertebrae = None,
@@ -79,8 +86,8 @@ def insert_command(
         print_json(vars(summary))
     else:
         say(
-            f"{summary.studies} studies, {summary.fractured} with virtual fractures, {summary.shams} shams, "
-            f"{summary.intact} unchanged: {out}"
+            f"{counted(summary.studies, 'study', 'studies')}, {summary.fractured} with virtual fractures, "
+            f"{counted(summary.shams, 'sham', 'shams')}, {summary.intact} intact: {out}"
         )
         for name, reason in summary.failed:
             say_error(f"study {name}: {reason}")

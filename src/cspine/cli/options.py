@@ -25,7 +25,8 @@ OperatingPoints = Annotated[
     str | None,
     typer.Option(
         "--operating-points",
-        help="A site's operating points: a file of cspine calibrate, or `weights` for those of the weights.",
+        help="Thresholds of what is suspicious: a file that cspine calibrate wrote, or the word weights for "
+        "those that the weights bring.",
         show_default="CSPINE_OPERATING_POINTS, or weights",
     ),
 ]

@@ -12,8 +12,16 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "fhir": ("fhir",),
     "deidentify": ("dicomanonymizer",),
     "serve": (
-        "alembic", "dicomweb_client", "fastapi", "prometheus_client", "pynetdicom", "python_multipart",
-        "requests", "sqlalchemy", "starlette", "uvicorn",
+        "alembic",
+        "dicomweb_client",
+        "fastapi",
+        "prometheus_client",
+        "pynetdicom",
+        "python_multipart",
+        "requests",
+        "sqlalchemy",
+        "starlette",
+        "uvicorn",
     ),
     "postgresql": ("pg8000",),
 }
@@ -28,7 +36,7 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     """Return the error that says which extra to install; None where the module belongs to none.
 
     >>> str(missing_extra(ModuleNotFoundError(name="torch")))
-    'torch is not installed; run: pip install "cspine[train]"'
+    'torch is not installed; run: pip install "cspine[train]" (in a checkout: pip install --editable ".[train]")'
     """
     module = (error.name or "").partition(".")[0]
     extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
@@ -49,4 +57,7 @@ def require_extra(extra: str) -> None:
 
 
 def _sentence(module: str, extra: str) -> str:
-    return f'{module} is not installed; run: pip install "cspine[{extra}]"'
+    return (
+        f'{module} is not installed; run: pip install "cspine[{extra}]" (in a checkout: pip install --editable '
+        f'".[{extra}]")'
+    )

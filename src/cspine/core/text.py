@@ -27,3 +27,12 @@ def _printable(letter: str) -> str:
         return letter
     is_byte = 0xDC80 <= ord(letter) <= 0xDCFF  # the surrogates by which Python keeps such a byte, PEP 383
     return f"\\x{ord(letter) - 0xDC00:02x}" if is_byte else "?"
+
+
+def counted(count: int, singular: str, plural: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "study", "studies"), counted(0, "sham", "shams")
+    ('1 study', '0 shams')
+    """
+    return f"{count} {singular if count == 1 else plural}"

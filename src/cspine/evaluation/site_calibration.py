@@ -10,6 +10,7 @@ import numpy.typing as npt
 from cspine.core.anatomy import OVERALL, VERTEBRAE
 from cspine.core.errors import LabelError
 from cspine.core.files import plain_json
+from cspine.core.text import counted
 from cspine.core.typing import Bools, Floats
 from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.site_scans import SiteScans
@@ -272,9 +273,10 @@ def _cases(
     """Return the cases of a target with their resamples, the first of which are the data themselves."""
     if n_intact < MIN_INTACT_PATIENTS or len(np.unique(patients)) < MIN_INTACT_PATIENTS:
         raise LabelError(
-            f"{scans.name}: holds about {n_intact:.0f} intact patients with an assessable scan, too few to place a "
-            f"point of {TRIAGE_SPECIFICITY:.0%} specificity; give {MIN_INTACT_PATIENTS} at least, or "
-            f"{scans_needed(HALF_WIDTHS[1])} to know it within {100 * HALF_WIDTHS[1]:.0f} percentage points"
+            f"{scans.name}: holds about {counted(round(n_intact), 'intact patient', 'intact patients')} with an "
+            f"assessable scan, too few to place a point of {TRIAGE_SPECIFICITY:.0%} specificity; give "
+            f"{MIN_INTACT_PATIENTS} at least, or {scans_needed(HALF_WIDTHS[1])} to know it within "
+            f"{100 * HALF_WIDTHS[1]:.0f} percentage points"
         )
     resamples = patient_weights(patients, n_resamples=n_resamples)
     weights = np.vstack([np.ones(len(probability), np.int32), resamples])

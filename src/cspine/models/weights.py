@@ -85,7 +85,7 @@ def load_weights(metadata_type: type[MetadataT], path: Path | None = None, *, th
     metadata_type : type
         Metadata of the network that is expected.
     path : Path, optional
-        An ONNX file written by ``cspine train``; the embedded phantom-trained weights where omitted.
+        An ONNX file written by ``cspine train``; the embedded weights where omitted.
     threads : int
         Threads of ONNX Runtime; as many as this process may use where 0.
 

@@ -75,8 +75,8 @@ class Detector:
         Parameters
         ----------
         *weights : str or Path
-            ONNX files, or names of registered weights (`cspine weights` lists them); the embedded phantom-trained
-            ``levels`` where omitted. The probabilities of several level classifiers are averaged (an ensemble).
+            ONNX files, or names of registered weights (`cspine weights` lists them); the embedded ``levels``
+            where omitted. The probabilities of several level classifiers are averaged (an ensemble).
         localizer : str, optional
             A localizer's name or ONNX file; the one that the classifier was trained with where omitted.
         tta : bool

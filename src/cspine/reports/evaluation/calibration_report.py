@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cspine.core.anatomy import OVERALL, VERTEBRAE
+from cspine.core.text import counted
 from cspine.core.typing import Floats
 from cspine.evaluation.site_calibration import SiteCalibration, TargetCalibration
 from cspine.evaluation.site_scans import SiteScans
@@ -132,7 +133,8 @@ def _percent(interval: Interval) -> str:
 
 def _scans_sentence(result: SiteCalibration) -> str:
     kind = "stated to be intact" if result.is_intact else f"unlabelled, of {100 * result.prevalence:g} % prevalence"
-    return f"{result.n_scans} scans of {result.n_patients} patients, {kind}."
+    scans, patients = counted(result.n_scans, "scan", "scans"), counted(result.n_patients, "patient", "patients")
+    return f"{scans} of {patients}, {kind}."
 
 
 def _prevalence_sentence(result: SiteCalibration) -> str:
