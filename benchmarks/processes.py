@@ -41,9 +41,10 @@ def measure_process(*command: str, environment: Mapping[str, str] | None = None)
     *command : str
         Program and arguments; its output is discarded.
     environment : mapping of str to str, optional
-        Variables that are set in addition to those of this process.
+        Variables that are set in addition to those of this process. Python may write bytecode, as `pip` does when it
+        installs a package: a source tree without it takes 0.2 s longer to import.
     """
-    variables = os.environ | dict(environment or {})
+    variables = os.environ | {"PYTHONDONTWRITEBYTECODE": ""} | dict(environment or {})
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=variables)
     _, status, usage = os.wait4(process.pid, 0)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from cspine.core.processors import default_workers
 from cspine.core.typing import Floats, Floats32, HounsfieldUnits, Indices
@@ -68,15 +69,19 @@ def _plane_means(planes: HounsfieldUnits, factors: Indices, steps: Indices) -> F
     (rows, columns), (row_step, column_step) = factors.tolist(), steps.tolist()
     height, width = planes.shape[1:]
     n_rows, n_columns = -(-height // rows), -(-width // columns)
-    first_rows = np.minimum(np.arange(n_rows) * rows, height - 1)
     summed = np.zeros((n_rows, width), np.int32)
     for offset in range(0, rows, row_step):
-        at = np.minimum(first_rows + offset, height - 1)
         for plane in planes:
-            summed += plane[at]
-    first_columns = np.arange(n_columns) * columns
-    total = np.zeros((n_rows, n_columns), np.int32)
+            _add_every(summed, plane, rows, offset)
+    total = np.zeros((n_columns, n_rows), np.int32)
     for offset in range(0, columns, column_step):
-        total += summed[:, np.minimum(first_columns + offset, width - 1)]
+        _add_every(total, summed.T, columns, offset)
     n_samples = len(planes) * len(range(0, rows, row_step)) * len(range(0, columns, column_step))
-    return np.asarray(total / np.float32(n_samples), np.float32)
+    return np.asarray(total.T / np.float32(n_samples), np.float32)
+
+
+def _add_every(total: npt.NDArray[np.int32], values: npt.NDArray[np.integer], step: int, offset: int) -> None:
+    """Add every `step`-th of values along their first axis, from an offset on; the last one where they end before."""
+    every = values[offset::step]
+    total[: len(every)] += every
+    total[len(every) :] += values[-1]

@@ -26,6 +26,7 @@ false orientation 0.25 to 0.48, thoracic and lumbar vertebrae 0.12 to 0.40, vert
 """
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -34,6 +35,7 @@ import numpy as np
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.findings import NotAssessable
+from cspine.core.processors import default_workers
 from cspine.core.typing import Floats
 from cspine.localization.cascade.assembly import LOWEST_TEMPLATE, LocalizedScan
 from cspine.localization.cascade.crops import CROP_MM
@@ -301,23 +303,30 @@ def _compare_shape(
     spine_map: SpineMap, coarse: CoarseVolume, templates: Mapping[str, OccupancyTemplate], *, has_margin: bool
 ) -> _Shape:
     """Return how well vertebrae agree with the templates; the margin to upside-down ones takes most of the time."""
-    agreements, margins, total = [], [], 0.0
-    for vertebra in spine_map.scanned_vertebrae:
-        is_known = vertebra.level in templates
+    known = [vertebra.level in templates for vertebra in spine_map.scanned_vertebrae]
+
+    def compare(vertebra: Vertebra) -> tuple[float | None, float | None]:
         template = templates.get(vertebra.level, templates.get(LOWEST_TEMPLATE))
         if template is None:
-            continue
+            return None, None
         agreement = template.agreement(vertebra.frame_lps, coarse.sample)
-        if agreement is not None:
-            total += agreement
-            agreements += [agreement] * is_known
-        if not (has_margin and is_known):
-            continue
-        upright = template.best_agreement(vertebra.frame_lps, coarse.sample, _SHIFTS_MM)
-        turned = template.best_agreement(vertebra.frame_lps @ np.diag([1.0, 1.0, -1.0, 1.0]), coarse.sample, _SHIFTS_MM)
-        if upright is not None and turned is not None:
-            margins.append(upright - turned)
-    return _Shape(np.array(agreements), total, float(np.mean(margins)) if margins else float("nan"))
+        if not has_margin or vertebra.level not in templates:
+            return agreement, None
+        upright, turned = (
+            template.best_agreement(frame, coarse.sample, _SHIFTS_MM)
+            for frame in (vertebra.frame_lps, vertebra.frame_lps @ np.diag([1.0, 1.0, -1.0, 1.0]))
+        )
+        return agreement, None if upright is None or turned is None else upright - turned
+
+    with ThreadPoolExecutor(default_workers()) as threads:
+        compared = list(threads.map(compare, spine_map.scanned_vertebrae))
+    agreements = [agreement for (agreement, _), is_known in zip(compared, known, strict=True) if is_known]
+    margins = [margin for _, margin in compared if margin is not None]
+    return _Shape(
+        np.array([agreement for agreement in agreements if agreement is not None]),
+        sum(agreement for agreement, _ in compared if agreement is not None),
+        float(np.mean(margins)) if margins else float("nan"),
+    )
 
 
 def _lost_neighbor(spine_map: SpineMap) -> str | None:

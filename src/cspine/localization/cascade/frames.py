@@ -1,12 +1,14 @@
 """Correction of frames: each vertebra is looked at once more, in a crop of finer voxels along its own axes."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import scipy
 
+from cspine.core.processors import default_workers
 from cspine.core.typing import Bools, Floats, Floats32
 from cspine.dicom.hounsfield import AIR_HU
 from cspine.localization.cascade.crops import CROP_CLASSES, CROP_SHAPE, crop_affine
@@ -82,16 +84,22 @@ def refine_frames(frames: Floats, scan: Scan, run_network: RunNetwork) -> Refine
     run_network : callable
         The frame network.
     """
-    probabilities, voxels = run_network(np.stack([crop_input(frame, scan) for frame in frames]))
+    probabilities, voxels = run_network(_crop_inputs(frames, scan))
     moved = np.stack([_fit(frame, each) for frame, each in zip(frames, voxels, strict=True)])
     far = np.flatnonzero(np.linalg.norm(moved[:, :3, 3] - frames[:, :3, 3], axis=1) > _REPEAT_MM)
     if len(far):
-        again, voxels = run_network(np.stack([crop_input(moved[number], scan) for number in far.tolist()]))
+        again, voxels = run_network(_crop_inputs(moved[far], scan))
         probabilities = probabilities.copy()
         for number, row, each in zip(far.tolist(), again, voxels, strict=True):
             probabilities[number] = row
             moved[number] = _fit(moved[number], each)
     return RefinedFrames(moved, np.asarray(probabilities, np.float64))
+
+
+def _crop_inputs(frames: Floats, scan: Scan) -> Floats32:
+    """Return the frame network's input for several vertebrae, (n, 2, k, j, i)."""
+    with ThreadPoolExecutor(default_workers()) as threads:
+        return np.stack(list(threads.map(lambda frame: crop_input(frame, scan), frames)))
 
 
 def crop_input(frame: Floats, scan: Scan) -> Floats32:
