@@ -145,7 +145,7 @@ def _day(day: str, jobs: Sequence[Any]) -> DayCount:
     return DayCount(
         day,
         len(jobs),
-        sum(job.is_suspicious for job in jobs),
+        sum(job.is_suspicious and JobState(job.state).is_answer for job in jobs),
         sum(job.state == JobState.NOT_ASSESSABLE for job in jobs),
         sum(job.state == JobState.FAILED for job in jobs),
         minutes[len(minutes) // 2] if minutes else None,
@@ -160,7 +160,11 @@ def _drift(jobs: Sequence[Any], now: datetime) -> list[Fraction]:
 
 
 def _is(job: Any, name: str) -> bool:  # noqa: ANN401 - a row
-    return bool(job.is_suspicious) if name == "suspicious" else job.state == name.replace(" ", "_")
+    return (
+        bool(job.is_suspicious and JobState(job.state).is_answer)
+        if name == "suspicious"
+        else job.state == name.replace(" ", "_")
+    )
 
 
 def _interval(values: Sequence[bool]) -> tuple[float, float, float] | None:

@@ -18,6 +18,10 @@ _MAX_SENDERS: Final = 4096
 _MAX_SILENCE_S: Final = 60.0
 """A body that does not arrive for so long is given up."""
 
+_VIEWER_PATHS: Final = ("/dicom-web/", "/viewer/")
+_FRAME_COST: Final = 0.05
+"""Part of a request that those of viewers count as, which read a study frame by frame: a thousand in some seconds."""
+
 _GB: Final = 10**9
 
 
@@ -27,31 +31,31 @@ class RateLimit:
     Parameters
     ----------
     per_minute : int
-        Requests of one sender in a minute; a tenth of a minute's requests, but at least ten, may come at once.
+        Requests of one sender in a minute, all of which, but at least ten, may come at once.
 
     Examples
     --------
-    >>> limit = RateLimit(60)
+    >>> limit = RateLimit(10)
     >>> [limit.wait_s("somebody", now=0.0) for _ in range(10)] == [0.0] * 10
     True
-    >>> limit.wait_s("somebody", now=0.0), limit.wait_s("somebody else", now=0.0), limit.wait_s("somebody", now=1.0)
-    (1.0, 0.0, 0.0)
+    >>> limit.wait_s("somebody", now=0.0), limit.wait_s("somebody else", now=0.0), limit.wait_s("somebody", now=6.0)
+    (6.0, 0.0, 0.0)
     """
 
     def __init__(self, per_minute: int) -> None:
-        self._per_s, self._size = per_minute / 60.0, max(per_minute / 10.0, 10.0)
+        self._per_s, self._size = per_minute / 60.0, max(float(per_minute), 10.0)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def wait_s(self, sender: str, *, now: float | None = None) -> float:
-        """Count a request; return 0, or after how many seconds the sender may try again."""
+    def wait_s(self, sender: str, *, cost: float = 1.0, now: float | None = None) -> float:
+        """Count a request, or a part of one; return 0, or after how many seconds the sender may try again."""
         now = time.monotonic() if now is None else now
         level, since = self._buckets.pop(sender, (self._size, now))
         level = min(level + (now - since) * self._per_s, self._size)
-        is_allowed = level >= 1.0
-        self._buckets[sender] = (level - 1.0 if is_allowed else level, now)
+        is_allowed = level >= cost
+        self._buckets[sender] = (level - cost if is_allowed else level, now)
         if len(self._buckets) > _MAX_SENDERS:
             self._buckets.popitem(last=False)  # the one that was silent for longest
-        return 0.0 if is_allowed else (1.0 - level) / self._per_s
+        return 0.0 if is_allowed else (cost - level) / self._per_s
 
 
 class RequestLimits:
@@ -90,7 +94,8 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        wait_s = self._rate.wait_s(self._sender_of(connection))
+        is_frame = scope["method"] == "GET" and scope["path"].startswith(_VIEWER_PATHS)
+        wait_s = self._rate.wait_s(self._sender_of(connection), cost=_FRAME_COST if is_frame else 1.0)
         if wait_s:
             headers = {"Retry-After": str(int(wait_s) + 1)}
             error = HttpError(429, "too many requests; try again later", headers=headers)
