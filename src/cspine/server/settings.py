@@ -215,7 +215,7 @@ class DestinationSettings(Settings):
     recipients: tuple[str, ...] = Field((), description="Addresses that mails go to.")
     starttls: bool = Field(True, description="Whether the mail server's connection is encrypted by STARTTLS.")
     timeout_s: float = Field(60.0, gt=0.0, description="Timeout of a connection or answer, s.")
-    max_attempts: int = Field(50, ge=1, description="Attempts before a delivery fails.")
+    max_attempts: int = Field(50, ge=1, description="Attempts that it refuses before a delivery fails.")
     backoff_s: float = Field(10.0, ge=0.0, description="Wait before the second attempt; doubles up to an hour, s.")
 
     _NEEDS: Final = {

@@ -290,6 +290,26 @@ def test_a_result_whose_commit_was_not_confirmed_is_recorded_once(database: Data
         assert len(session.scalars(select(Delivery)).all()) == 1
 
 
+def test_a_suspicious_study_stays_so_until_there_is_another_answer(database: Database) -> None:
+    def is_suspicious() -> bool:
+        with database.reading() as session:
+            return session.scalars(select(Job).where(Job.is_current)).one().is_suspicious
+
+    receive(database)
+    complete(database)
+    finish(database, claimed(database), replace(DONE, is_suspicious=True))
+    receive(database, at=40.0)
+    complete(database, at=60.0)
+    assert is_suspicious()
+    finish(database, claimed(database, at=60.0), JobOutcome(JobState.FAILED, code="failed"))
+    assert is_suspicious()
+
+    receive(database, at=80.0)
+    complete(database, at=100.0)
+    finish(database, claimed(database, at=100.0))
+    assert not is_suspicious()
+
+
 def test_each_destination_that_wants_a_result_has_it_once(database: Database) -> None:
     receive(database)
     complete(database)

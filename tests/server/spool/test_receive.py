@@ -270,6 +270,8 @@ def test_of_a_deflated_object_the_beginning_alone_is_inflated(parts: ServerParts
 
     assert received.header.study_instance_uid == STUDY_UID
     assert peak < 2**25
+    with pytest.raises(RejectedObject, match="the limit of an object"):
+        make_parts(tmp_path / "small", intake={"max_object_mb": 200.0}).receive(bomb)
 
 
 def test_a_folder_that_cannot_be_read_delays_no_other_study(

@@ -218,7 +218,8 @@ def _end(job: Job, outcome: JobOutcome, now: datetime) -> None:
     job.finished_at = now
     job.code, job.error, job.remedy = outcome.code, outcome.error, outcome.remedy
     job.patient_probability = outcome.patient_probability
-    job.is_suspicious = outcome.is_suspicious
+    if outcome.state.is_answer:  # otherwise the answer before is the last one
+        job.is_suspicious = outcome.is_suspicious
     job.levels = outcome.levels
     job.result_folder = outcome.result_folder
 

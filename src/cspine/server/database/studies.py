@@ -119,7 +119,12 @@ def complete_at_once(session: Session, keys: Collection[str], now: datetime) -> 
 
 
 def add_job(session: Session, study: Study, now: datetime) -> Job:
-    """Return a new job of a study, which takes the place of its earlier ones."""
+    """Return a new job of a study, which takes the place of its earlier ones.
+
+    A study whose last answer was suspicious keeps its place in the worklist until the new job has an answer.
+    """
+    current = select(Job.is_suspicious).where(Job.study_id == study.id, Job.is_current)
+    is_suspicious = bool(session.scalar(current.limit(1)))
     earlier = update(Job).where(Job.study_id == study.id, Job.is_current)
     session.execute(earlier.values(is_current=False))
     waiting = update(Job).where(Job.study_id == study.id, Job.state == JobState.COMPLETE)
@@ -130,6 +135,7 @@ def add_job(session: Session, study: Study, now: datetime) -> Job:
         study=study,
         generation=study.received_generation,
         priority=study.urgency,
+        is_suspicious=is_suspicious,
         created_at=now,
         not_before=now,
         postponed_at=now,

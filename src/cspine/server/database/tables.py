@@ -159,6 +159,8 @@ class Job(Base):
     remedy: Mapped[str] = mapped_column(Text, default="")
     patient_probability: Mapped[float | None] = mapped_column(Float, default=None)
     is_suspicious: Mapped[bool] = mapped_column(default=False)
+    """Of this answer; where the job has none, of the study's answer before."""
+
     levels: Mapped[list[Any]] = mapped_column(default=list)
     """One ``{"level", "label", "probability", "is_suspicious", "coverage"}`` for each of C1 to C7."""
 

@@ -125,6 +125,25 @@ def read_elements(path: Path, names: Sequence[str]) -> Dataset:
     return dcmread(path, specific_tags=list(names), stop_before_pixels=True)
 
 
+def is_inflated_larger(path: Path, max_bytes: int) -> bool:
+    """Return whether the data set of a deflated file is larger than a limit; it is inflated in parts, up to there."""
+    with path.open("rb") as file:
+        if read_preamble(file, force=True) is None:
+            return False
+        if _read_file_meta_info(file).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return False
+        inflater, n_bytes = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while not inflater.eof and n_bytes <= max_bytes:
+            part = inflater.unconsumed_tail or file.read(_MAX_DEFLATED_BYTES)
+            if not part:
+                break
+            try:
+                n_bytes += len(inflater.decompress(part, _MAX_INFLATED_BYTES))
+            except zlib.error:  # damaged, as its judgement will tell
+                break
+    return n_bytes > max_bytes
+
+
 def _text(dataset: Dataset, name: str) -> str:
     try:
         value: Any = dataset.get(name)

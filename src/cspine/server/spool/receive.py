@@ -23,7 +23,7 @@ from cspine.server.database.tables import Job, Study
 from cspine.server.errors import RejectedObject, SpoolError
 from cspine.server.settings import URGENCIES, ServerSettings
 from cspine.server.spool.folders import OBJECT_SUFFIX, Spool, storage_key, sync_folder
-from cspine.server.spool.headers import ObjectHeader, read_object_header
+from cspine.server.spool.headers import ObjectHeader, is_inflated_larger, read_object_header
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -168,7 +168,8 @@ class Receiver:
         """Return the size of an object that is not too large, where there is space."""
         intake = self._settings.intake
         size = path.stat().st_size
-        if size > intake.max_object_mb * 1e6:
+        max_bytes = round(intake.max_object_mb * 1e6)
+        if size > max_bytes or is_inflated_larger(path, max_bytes):
             raise RejectedObject("too-large", f"is larger than {intake.max_object_mb:g} MB, the limit of an object")
         if self._spool.free_bytes < self._settings.storage.min_free_gb * 1e9:
             raise SpoolError("the disk of the spool is almost full; free some space")
