@@ -25,8 +25,10 @@ quick: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-# Every release of the viewers that results are looked at with, and the newest, from the npm registry (some minutes for each).
+# Every release of the viewers that results are looked at with, and the newest, from the npm registry, and dcmqi in
+# WebAssembly (some minutes for each).
 nightly: .venv/.dev
+	$(PIP) install "itkwasm-dicom-wasi==7.6.4"
 	$(BIN)/python -m pytest -m nightly
 
 check: lint types test

@@ -110,6 +110,8 @@ def dicom_objects(case_result: CaseResult, options: DicomOptions = DicomOptions(
     written = {name: dataset for name, dataset in objects.items() if dataset is not None}
     for dataset in written.values():
         copy_issuer(source.first, dataset)
+        if "ContentLabel" in dataset and "ContentCreatorName" not in dataset:  # type 2, and left out by highdicom
+            dataset.ContentCreatorName = ""
     return written
 
 
