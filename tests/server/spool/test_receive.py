@@ -181,13 +181,13 @@ def test_an_object_whose_record_failed_is_recorded_when_it_is_sent_again(
 def test_a_replacement_of_the_same_size_whose_record_failed_opens_the_study_again(
     parts: ServerParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_sent_again: bool
 ) -> None:
-    def describe(dataset: Dataset, text: str) -> None:
-        dataset.StudyDescription = text
+    def described(text: str) -> Path:
+        def describe(dataset: Dataset) -> None:
+            dataset.StudyDescription = text
 
-    first, second = (
-        write_objects(tmp_path / text, 1, change=lambda dataset, text=text: describe(dataset, text))[0]
-        for text in ("one", "two")
-    )
+        return write_objects(tmp_path / text, 1, change=describe)[0]
+
+    first, second = described("one"), described("two")
     assert first.stat().st_size == second.stat().st_size
     parts.receive(first)
     with parts.database.session() as session:
@@ -277,8 +277,8 @@ def test_of_a_deflated_object_the_beginning_alone_is_inflated(parts: ServerParts
 def test_a_folder_that_cannot_be_read_delays_no_other_study(
     parts: ServerParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number, study in enumerate(("1.2.3", "1.2.4")):
-        parts.receive(write_objects(tmp_path / str(number), 1, study=study)[0])
+    for uid in ("1.2.3", "1.2.4"):
+        parts.receive(write_objects(tmp_path / uid, 1, study=uid)[0])
     bad = parts.spool.study_folders()[0]
     with parts.database.session() as session:
         for study in session.scalars(select(Study)):
