@@ -2,6 +2,7 @@
 
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ def test_mutated_messages_end_nothing_and_are_not_acknowledged_unless_stored(tmp
     with running_node(tmp_path, node={"timeout_s": 2.0}) as running:
         sessions = record_sessions(running, tmp_path / "valid")
         n_threads = threading.active_count()
-        for _ in range(60):
-            run_session(running.port, mutate(chance.choice(sessions), chance), tally)
+        mutated = [mutate(chance.choice(sessions), chance) for _ in range(60)]
+        with ThreadPoolExecutor(4) as clients:  # as many as one address may have
+            list(clients.map(lambda session: run_session(running.port, session, tally), mutated))
         check(running, tally, tmp_path / "valid", n_threads)
 
     assert tally.answered > 30  # the mutations are mild enough to get somewhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from cspine.core.errors import CspineError, InputError
+from cspine.core.logging import quiet_logger
 from cspine.server.database.engine import Database
 from cspine.server.database.migrate import REVISION
 from cspine.server.settings import LOOPBACK, DestinationSettings, ServerSettings, read_secret
@@ -149,6 +151,8 @@ def _check_destination(destination: DestinationSettings) -> str:
 
     for reference in (destination.password, destination.token, destination.secret):
         read_secret(reference)
+    if destination.kind == "dicom":
+        return _check_node(destination)
     url = urlsplit(destination.url or "")
     host = destination.host or url.hostname or ""
     port = destination.port or url.port or (443 if url.scheme == "https" else 80)
@@ -159,6 +163,20 @@ def _check_destination(destination: DestinationSettings) -> str:
             f"{host}:{port}: does not answer ({error.strerror or type(error).__name__}); results will wait for it"
         ) from error
     return f"{host}:{port} answers"
+
+
+def _check_node(destination: DestinationSettings) -> str:
+    """Ask a node by C-ECHO, which shows that it knows our AE title, too."""
+    from cspine.server.delivery.c_store import verify  # noqa: PLC0415
+    from cspine.server.delivery.outgoing import DeliveryError  # noqa: PLC0415
+
+    node = f"{destination.ae_title} at {destination.host}:{destination.port}"
+    try:
+        with quiet_logger("pynetdicom", logging.CRITICAL + 1):
+            verify(destination.model_copy(update={"timeout_s": _TIMEOUT_S}))
+    except DeliveryError as error:
+        raise InputError(f"{node}: {error}; results will wait for it") from error
+    return f"{node} answers C-ECHO"
 
 
 def _exposure(settings: ServerSettings) -> Check:
