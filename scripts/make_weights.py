@@ -240,17 +240,15 @@ def ship_folds(work: Path, real: Path, init_weights: Path, recipe: dict[str, Any
     from scripts import level_folds
     from scripts.calibrate_folds import calibrate_folds
 
-    level_folds.train_folds(work, real, [*level_folds.FOLDS], init_weights)
+    names = [level_folds.ALL, *level_folds.FOLDS]
+    level_folds.train_folds(work, real, names, init_weights)
     weights = calibrate_folds(work)
     last = {
         **level_folds.recipe(),
         "localizer_sha256": Localizer.load().weights.sha256,
         "generator": GENERATOR,
         "initial_weights_sha256": file_sha256(init_weights),
-        "seconds_of_training": {
-            fold: save_curves(work / fold, f"levels-{len(STAGES) + len(level_folds.ROUNDS)}-{fold}")
-            for fold in level_folds.FOLDS
-        },
+        "seconds_of_training": save_curves(work / level_folds.ALL, f"levels-{len(STAGES) + 1}"),
     }
     ship(weights, work / level_folds.LOG_FILE, "levels", recipe | {"last_stage": last})
 
