@@ -23,10 +23,13 @@ SLOW = (
     "cli",
     "fuzz",
     "reports/dicom",
+    "server/acceptance",
+    "server/delivery",
+    "server/node",
     "test_documentation.py",
     "pipelines/test_ablate.py",
 )
-"""Below tests/: what trains, renders phantoms, starts programs or runs whole commands."""
+"""Below tests/: what trains, renders phantoms, starts programs and servers, or runs whole commands."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
