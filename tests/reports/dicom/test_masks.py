@@ -212,6 +212,26 @@ def test_without_the_scan_of_a_slice_its_mask_is_the_localizers(tmp_path: Path) 
     assert BoneCrop.of(load_volume(series), replace(label_map, probability=0.0 * label_map.probability)) is None
 
 
+def test_a_segmentation_leaves_out_empty_slices_between_others(context: ReportContext, tmp_path: Path) -> None:
+    series = write_and_select(tmp_path / "ct")
+    source = source_images(series)
+    mask = vertebra_mask(label_map_within(series), source.headers, series.stack)
+    middle = int(np.median(np.flatnonzero(mask.any(axis=(1, 2)))))
+    mask[middle] = 0
+
+    written = segment_vertebrae(context, source, mask)
+
+    positions = [np.array(each.ImagePositionPatient, float) for each in source.datasets]
+    pixels = np.zeros(mask.shape, bool)
+    shown = []
+    for position, frame in _frames(written, 1):
+        shown.append(_nearest(positions, position))
+        pixels[shown[-1]] = frame
+    assert shown
+    assert middle not in shown
+    np.testing.assert_array_equal(pixels, mask == 3)
+
+
 def test_an_empty_mask_has_no_segmentation(context: ReportContext, tmp_path: Path) -> None:
     series = write_and_select(tmp_path / "ct")
     source = source_images(series)
