@@ -90,7 +90,8 @@ def test_other_voxels_of_the_same_image_give_about_the_same(spacing_mm: float) -
     index = np.meshgrid(k, np.arange(51), np.arange(51), indexing="ij")
     smooth = ndimage.gaussian_filter(texture(60), (1.5, 0, 0))
     broken = with_gap(smooth, 150)
-    fine = Twins(*(ndimage.map_coordinates(each, index, np.float32, order=1) for each in (broken, smooth)), coarse)
+    seen, intact = (ndimage.map_coordinates(each, index, np.float32, order=1) for each in (broken, smooth))
+    fine = Twins(seen, intact, coarse)
 
     assert conspicuity(fine, site(surface())) == pytest.approx(
         conspicuity(Twins(broken, smooth, GRID), site(surface())), rel=0.15

@@ -26,10 +26,10 @@ from cspine.datasets.stratified_split import split_patients
 from cspine.metrics.rsna2022 import POSITIVE_FACTOR, best_constants
 from cspine.models.metadata import LevelsMetadata
 from cspine.training.curves import draw_curves
-from cspine.training.export import export_onnx
+from cspine.training.export import StateDict, export_onnx
 from cspine.training.levels.calibration import calibration_metadata, predict_cases
 from cspine.training.levels.dataset import CaseFiles
-from cspine.training.levels.initialization import StateDict, load_pretrained
+from cspine.training.levels.initialization import load_pretrained
 from cspine.training.levels.network import LevelNetwork
 from cspine.training.levels.onnx_graph import level_graph
 from cspine.training.levels.patch_pretraining import FracturePatchNetwork, FracturePatchTask
