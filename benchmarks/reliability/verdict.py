@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pydicom import dcmread
 from sqlalchemy import func, or_, select
@@ -13,6 +13,8 @@ from sqlalchemy import func, or_, select
 from cspine.server.database.engine import Database
 from cspine.server.database.tables import Delivery, DeliveryState, Job, JobState, Study
 from cspine.server.spool.folders import Spool, object_name
+
+MAX_FAILED_FRACTION: Final = 0.05
 
 
 @dataclass
@@ -50,7 +52,12 @@ class Verdict:
 
     @property
     def is_good(self) -> bool:
-        """Whether every acknowledged object has exactly one answer, which every destination holds."""
+        """Whether every acknowledged object has exactly one answer, which every destination holds.
+
+        A failure with a name is an answer; more than one study in twenty that fails is no good server.
+        """
+        if self.states.get(JobState.FAILED, 0) > MAX_FAILED_FRACTION * max(self.n_studies, 20):
+            return False
         return not (self.lost_objects or self.unanswered or self.unnamed or self.undelivered or self.not_held)
 
     def as_json(self) -> dict[str, Any]:

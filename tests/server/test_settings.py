@@ -121,7 +121,7 @@ def test_secrets_come_from_files_or_the_environment(tmp_path: Path, monkeypatch:
     assert read_secret("env:CSPINE_TEST_SECRET") == "of the environment"
     with pytest.raises(InputError, match="is not set"):
         read_secret("env:CSPINE_NO_SUCH_SECRET")
-    with pytest.raises(InputError, match="holds no secret"):
+    with pytest.raises(InputError, match="never hold the secret itself"):
         read_secret("none.txt", tmp_path)
 
 

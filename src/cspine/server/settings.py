@@ -239,7 +239,9 @@ class DestinationSettings(Settings):
 class RetentionSettings(Settings):
     """How long what is kept; null for ever."""
 
-    originals_days: float | None = Field(7.0, gt=0.0, description="Received objects, days after the result.")
+    originals_days: float | None = Field(
+        7.0, gt=0.0, description="Received objects, days after the last one of their study."
+    )
     originals_gb: float | None = Field(200.0, gt=0.0, description="Received objects; the oldest judged go first, GB.")
     results_days: float | None = Field(90.0, gt=0.0, description="Results, days.")
     results_gb: float | None = Field(50.0, gt=0.0, description="Results; the oldest go first, GB.")
@@ -321,7 +323,10 @@ def read_secret(reference: str | None, folder: Path | None = None) -> str | None
     try:
         return path.read_text(encoding="utf-8").splitlines()[0].strip()
     except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise InputError(f"{path}: holds no secret; write it into the first line") from error
+        raise InputError(
+            "the file of a secret cannot be read, or is empty; settings of secrets name a file with the secret in its "
+            "first line, or `env:NAME`, and never hold the secret itself"
+        ) from error
 
 
 def _resolved(value: Any, folder: Path) -> Any:  # noqa: ANN401 - settings and what they hold

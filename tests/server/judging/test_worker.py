@@ -8,9 +8,10 @@ from sqlalchemy import select
 from tests.support.phantom import write_phantom
 from tests.support.server import ServerParts, make_parts, write_objects
 
+from cspine.core.errors import DiskFullError
 from cspine.server.database.engine import utc_now
 from cspine.server.database.jobs import JobOutcome
-from cspine.server.database.tables import Delivery, Job, JobState, Study
+from cspine.server.database.tables import Delivery, DeliveryState, Job, JobState, Study
 from cspine.server.judging import keeper as keeper_module
 from cspine.server.judging.keeper import Keeper
 from cspine.server.judging.predict_task import AttemptError, PredictTask
@@ -122,6 +123,34 @@ def test_a_failed_attempt_is_repeated_and_ends_as_a_named_failure(tmp_path: Path
     assert "it broke" in job.error
     assert not parts.spool.job_folders()
     assert not parts.spool.result_folders()
+
+
+def test_a_full_disk_uses_up_no_attempt(tmp_path: Path) -> None:
+    parts = make(tmp_path)
+    receive(parts, write_objects(tmp_path / "in", 1))
+    worker = with_answer(parts, DiskFullError("no space is left"))
+
+    for _ in range(5):
+        worker.judge_next()
+
+    assert (job_of(parts).state, job_of(parts).attempts) == (JobState.COMPLETE, 0)
+
+
+def test_what_waits_for_a_destination_that_is_gone_is_given_up(tmp_path: Path) -> None:
+    parts = make(tmp_path)
+    receive(parts, write_objects(tmp_path / "in", 1))
+    with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    without = parts.settings.model_copy(update={"destinations": ()})
+
+    Keeper(parts.settings, parts.database, parts.spool).tidy()
+    with parts.database.reading() as session:
+        assert session.scalars(select(Delivery.state)).all() == [DeliveryState.WAITING]
+    Keeper(without, parts.database, parts.spool).tidy()
+
+    with parts.database.reading() as session:
+        delivery = session.scalars(select(Delivery)).one()
+    assert delivery.state == DeliveryState.FAILED
+    assert "not configured" in delivery.error
 
 
 def test_a_result_whose_job_is_anothers_leaves_nothing(tmp_path: Path) -> None:

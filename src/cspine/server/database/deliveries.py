@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -20,6 +20,7 @@ FailureKind = Literal["passing", "permanent", "unreachable"]
 """Whether a delivery that failed may succeed later, can never, or found nobody there."""
 
 _MAX_ERROR: Final = 500
+_NOT_CONFIGURED: Final = "the destination is not configured any more; add it under its name, and send again"
 
 
 def create_deliveries(
@@ -168,8 +169,26 @@ def retry_delivery(session: Session, delivery_id: int, *, now: datetime) -> bool
     delivery = session.get(Delivery, delivery_id, with_for_update=True)
     if delivery is None or delivery.state != DeliveryState.FAILED:
         return False
-    delivery.state, delivery.attempts, delivery.not_before = DeliveryState.WAITING, 0, now
+    delivery.state, delivery.attempts = DeliveryState.WAITING, 0
+    delivery.not_before = delivery.postponed_at = now
     return True
+
+
+def close_deliveries(session: Session, destinations: Collection[str]) -> int:
+    """Give up what waits for destinations that are configured no more; return the number.
+
+    Nobody would send it, and it would keep its results from retention. A destination that comes back under its name can
+    be sent to again (`retry_delivery`).
+    """
+    query = (
+        select(Delivery)
+        .where(Delivery.destination.not_in(sorted(destinations)), Delivery.state == DeliveryState.WAITING)
+        .with_for_update(skip_locked=True)
+    )
+    deliveries = list(session.scalars(query))
+    for delivery in deliveries:
+        delivery.state, delivery.error = DeliveryState.FAILED, _NOT_CONFIGURED
+    return len(deliveries)
 
 
 def _leased(session: Session, delivery_id: int, token: str) -> Delivery | None:

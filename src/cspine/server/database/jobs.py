@@ -153,8 +153,8 @@ def postpone_job(
     return True
 
 
-def release_job(session: Session, job_id: int, token: str, *, now: datetime) -> None:
-    """Let a job wait for another worker at once; the attempt does not count."""
+def release_job(session: Session, job_id: int, token: str, *, now: datetime, wait_s: float = 0.0) -> None:
+    """Let a job wait for another worker, at once or after some seconds; the attempt does not count."""
     job = _leased(session, job_id, token)
     if job is not None and not job.is_current:
         _end(job, JobOutcome(JobState.CANCELED), now)
@@ -162,7 +162,7 @@ def release_job(session: Session, job_id: int, token: str, *, now: datetime) -> 
         job.state = JobState.COMPLETE
         job.attempts -= 1
         job.lease_token, job.lease_until = "", None
-        job.not_before = now
+        job.not_before, job.postponed_at = now + timedelta(seconds=wait_s), now
 
 
 def cancel_job(job: Job, *, now: datetime) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cspine.core.errors import CspineError
 from cspine.server.database.audit import record_audit
+from cspine.server.database.deliveries import close_deliveries
 from cspine.server.database.engine import Database, utc_now
 from cspine.server.database.processes import forget_processes
 from cspine.server.database.studies import complete_studies
@@ -75,9 +76,12 @@ class Keeper:
         refresh_links(self._database, self._spool)
         with self._database.session() as session:
             forget_processes(session, now=now)
+            n_closed = close_deliveries(session, {each.name for each in self._settings.destinations})
             if removed.n_originals or removed.n_results:
                 detail = f"{removed.n_originals} studies' objects, {removed.n_results} results"
                 record_audit(session, "server", "retention.apply", detail=detail, now=now)
+        if n_closed:
+            _LOGGER.warning("%d deliveries are given up, since their destinations are not configured", n_closed)
         if n_remains:
             _LOGGER.info("%d remains of killed processes were removed", n_remains)
 

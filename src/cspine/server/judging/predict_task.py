@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cspine.core.errors import CspineError, InputError
+from cspine.core.errors import CspineError, DiskFullError, InputError
 from cspine.core.logging import configure_logging, logging_options
 from cspine.core.not_assessable import FAILED, remedy_of
 from cspine.server.database.jobs import JobOutcome
@@ -95,12 +95,14 @@ def serve_tasks(connection: Connection, settings: JudgingSettings, log: dict[str
         except (EOFError, OSError):
             return
         try:
-            answer: JobOutcome | str = predict_task(task, settings)
+            answer: JobOutcome | CspineError = predict_task(task, settings)
+        except DiskFullError as error:  # no fault of the study
+            answer = DiskFullError(str(error))
         except CspineError as error:
-            answer = str(error)
+            answer = AttemptError(str(error))
         except Exception as error:  # a worker survives whatever a study does
             _LOGGER.exception("a prediction failed")
-            answer = f"the prediction failed ({type(error).__name__})"
+            answer = AttemptError(f"the prediction failed ({type(error).__name__})")
         try:
             connection.send(answer)
         except OSError:  # the worker is gone, and its job will be another's

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Final
 
+from cspine.core.errors import CspineError
 from cspine.server.database.jobs import JobOutcome
 from cspine.server.judging.predict_task import AttemptError, PredictTask, log_options, serve_tasks
 from cspine.server.settings import JudgingSettings
@@ -61,6 +62,8 @@ class Predictor:
         ------
         AttemptError
             The attempt failed: the process died, took too long or reported an error.
+        DiskFullError
+            No space is left for the results.
         CanceledError
             The task is no longer wanted.
         """
@@ -86,8 +89,8 @@ class Predictor:
             raise AttemptError(
                 "the process of the prediction died: out of memory, or a crash in native code"
             ) from error
-        if isinstance(answer, str):
-            raise AttemptError(answer)
+        if isinstance(answer, CspineError):
+            raise answer
         outcome: JobOutcome = answer
         return outcome
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from cspine.core.errors import CspineError
+from cspine.core.errors import CspineError, DiskFullError
 from cspine.core.files import output_errors
 from cspine.server.database.engine import Database, utc_now
 from cspine.server.database.jobs import (
@@ -105,6 +105,8 @@ class Worker:
         except CanceledError:
             _LOGGER.info("job %d: given up, since it was canceled, or the worker stops", job.id)
             self._give_back(job, stop)
+        except DiskFullError:
+            self._wait_for_space(job)
         except CspineError as error:
             self._postpone(job, str(error))
         finally:
@@ -156,6 +158,12 @@ class Worker:
         _LOGGER.warning("job %d: attempt %d failed", job.id, job.attempts)
         with self._database.session() as session:
             postpone_job(session, job.id, job.lease_token, error, self._settings.judging, now=utc_now())
+
+    def _wait_for_space(self, job: Job) -> None:
+        """Let a job wait; a full disk is no fault of the study, and uses up none of its attempts."""
+        _LOGGER.warning("job %d: waits, since the disk is full", job.id)
+        with self._database.session() as session:
+            release_job(session, job.id, job.lease_token, now=utc_now(), wait_s=self._settings.judging.backoff_s)
 
     def _give_back(self, job: Job, stop: Stop | None) -> None:
         """Let the job wait at once, without an attempt less, where this worker stops."""
