@@ -190,8 +190,8 @@ def test_a_mask_follows_the_bone_within_what_the_localizer_segments(geometry: st
     assert (surely & ~plain & (hu >= 600)).any()  # bone at the border, where the localizer is in doubt
     inside = ndimage.binary_erosion(plain, iterations=2)
     assert surely[inside].all()  # marrow stays
-    bone = ndimage.binary_erosion(hu >= 600, np.ones((1, 3, 3)))
-    soft = ndimage.binary_erosion(hu < 600, np.ones((1, 3, 3)))
+    bone = ndimage.binary_erosion(hu >= 600, np.ones((1, 3, 3), np.bool_))
+    soft = ndimage.binary_erosion(hu < 600, np.ones((1, 3, 3), np.bool_))
     assert possibly[inside & bone].all()
     assert not possibly[soft].any()
 
