@@ -230,7 +230,7 @@ def test_tls_with_certificates_of_both_sides(parts: ServerParts, result: Path, t
         add_job(parts, [there], result)
         Queue(there, parts.database, parts.spool).send_next()
 
-    assert "structured reports" in deliveries(parts)[0].error  # associated, but it is a node for CT alone
+    assert "does not accept" in deliveries(parts)[0].error  # associated, but it is a node for CT alone
 
 
 def test_a_long_delivery_keeps_its_lease(parts: ServerParts, result: Path) -> None:
