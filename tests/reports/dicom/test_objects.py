@@ -19,7 +19,7 @@ from cspine.classification.result import CaseResult
 from cspine.core.anatomy import COLORS, RESEARCH_USE_ONLY, SEGMENT_NUMBERS, SNOMED_CODES, VERTEBRAE
 from cspine.core.errors import DicomError
 from cspine.core.findings import ViewEvidence
-from cspine.reports.dicom.masks import vertebra_mask
+from cspine.reports.dicom.masks import BonePlanes, vertebra_mask
 from cspine.reports.dicom.objects import DicomOptions, dicom_objects, write_dicom
 from cspine.reports.dicom.source_images import source_images, valid_values
 from cspine.reports.fhir import fhir_bundle
@@ -69,7 +69,7 @@ def test_the_segmentation_holds_the_vertebrae(case_result: CaseResult, written: 
     assert compiled.images.spine.label_map is not None
     source = source_images(compiled.series)
     uids = [dataset.SOPInstanceUID for dataset in source.datasets]
-    mask = vertebra_mask(compiled.images.spine.label_map, source.headers, compiled.stack)
+    mask = vertebra_mask(compiled.images.spine.label_map, source.headers, compiled.stack, BonePlanes.of(compiled))
 
     bones = hd.seg.segread(written["vertebrae.dcm"].filename)
 
@@ -283,6 +283,19 @@ def test_slices_of_one_uid_are_not_referred_to(tmp_path: Path) -> None:
     resources = [entry.resource for entry in fhir_bundle(case_result).entry or ()]
     assert not [resource for resource in resources if resource.__class__.__name__ == "ImagingSelection"]
     assert "1.2.3.4" not in render_report(case_result)
+
+
+def test_frames_with_gaps_between_them_state_the_spacing_of_the_slices(written: dict[str, Dataset]) -> None:
+    for dataset in written.values():
+        for groups in dataset.get("SharedFunctionalGroupsSequence") or ():
+            assert dataset.ContentCreatorName == ""
+            (measures,) = groups.PixelMeasuresSequence
+            positions = sorted(
+                float(frame.PlanePositionSequence[0].ImagePositionPatient[2])
+                for frame in dataset.PerFrameFunctionalGroupsSequence
+            )
+            steps = np.diff(np.unique(np.round(positions, 3)))
+            assert measures.SpacingBetweenSlices == pytest.approx(steps.min(), abs=1e-3)
 
 
 def test_the_issuer_of_the_patients_id_is_copied_to_every_object(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.valuerep import DSfloat
 
 from cspine.classification.result import CaseResult
 from cspine.core.errors import DicomError
@@ -110,9 +111,24 @@ def dicom_objects(case_result: CaseResult, options: DicomOptions = DicomOptions(
     written = {name: dataset for name, dataset in objects.items() if dataset is not None}
     for dataset in written.values():
         copy_issuer(source.first, dataset)
-        if "ContentLabel" in dataset and "ContentCreatorName" not in dataset:  # type 2, and left out by highdicom
-            dataset.ContentCreatorName = ""
+        _complete_multi_frame(dataset, compiled)
     return written
+
+
+def _complete_multi_frame(dataset: Dataset, compiled: CompiledStudy | None) -> None:
+    """Add what highdicom leaves out of segmentations and maps, and readers need.
+
+    ContentCreatorName is of type 2. Where some slices have no frame, highdicom omits the spacing of the slices, and
+    dcmqi, which 3D Slicer reads by, takes their thickness for it.
+    """
+    if "ContentLabel" in dataset and "ContentCreatorName" not in dataset:
+        dataset.ContentCreatorName = ""
+    if compiled is None or not compiled.stack.is_even:
+        return
+    for groups in dataset.get("SharedFunctionalGroupsSequence") or ():
+        for measures in groups.get("PixelMeasuresSequence") or ():
+            if "SpacingBetweenSlices" not in measures:
+                measures.SpacingBetweenSlices = DSfloat(compiled.stack.spacing_mm, auto_format=True)
 
 
 def write_dicom(case_result: CaseResult, folder: Path, options: DicomOptions = DicomOptions()) -> list[Path]:
