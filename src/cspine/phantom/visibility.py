@@ -14,7 +14,7 @@ _GRADE_LIMITS: Final[tuple[tuple[float, VisibilityGrade], ...]] = ((0.5, "occult
 
 _CONSPICUITY_SCALE: Final = 0.81
 _CONSPICUITY_POWER: Final = 1.22
-"""They put the limits of grades at conspicuities of 0.6, 1.06 and 1.6: by eye, on 60 virtual fractures in three necks,
+"""They put the limits of grades at conspicuities of 0.6, 1.06 and 1.6: by eye, on 37 virtual fractures in two necks,
 before any network was evaluated on them."""
 
 _GAP_HU: Final = 40.0
