@@ -25,7 +25,7 @@ Mask = npt.NDArray[np.uint8]
 _MIN_BONE_PROBABILITY: Final = 0.5
 
 _NEUTRAL_HU: Final = 200
-"""Attenuation that speaks neither for bone nor against it: trabecular bone has about as much, discs and muscles less."""
+"""Attenuation that speaks neither for bone nor against it: trabecular bone has about as much, soft tissue less."""
 
 _HU_PER_LOGIT: Final = 50
 _MAX_LOGIT: Final = 3
