@@ -1,5 +1,6 @@
 """DICOMweb with peers of others: dicomweb-client sends and reads, Orthanc sends by its plugin."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,10 +61,10 @@ def test_orthanc_sends_by_stow(server: WebServer, tmp_path: Path) -> None:
     with running_orthanc(tmp_path / "orthanc") as orthanc:
         orthanc.store(paths)
         peer = {"Url": f"{server.url}/dicom-web/", "HttpHeaders": {"Authorization": f"Bearer {OPERATOR}"}}
-        requests.put(f"{orthanc.url}/dicom-web/servers/cspine", json=peer, timeout=10).raise_for_status()
+        requests.put(f"{orthanc.url}/dicom-web/servers/cspine", data=json.dumps(peer), timeout=10).raise_for_status()
         (study,) = requests.get(f"{orthanc.url}/studies", timeout=10).json()
         wanted = {"Resources": [study], "Synchronous": True}
-        sent = requests.post(f"{orthanc.url}/dicom-web/servers/cspine/stow", json=wanted, timeout=60)
+        sent = requests.post(f"{orthanc.url}/dicom-web/servers/cspine/stow", data=json.dumps(wanted), timeout=60)
         sent.raise_for_status()
 
     stored = {pydicom.dcmread(path).SOPInstanceUID for path in server.parts.spool.folder.glob("studies/*/*.dcm")}
