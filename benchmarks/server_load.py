@@ -1,8 +1,8 @@
 """Load of the server: studies per hour beside `predict` in batch, reception beside dcmtk's storescp, and memory.
 
-- *Judging*: the same studies, judged by `cspine predict --dicom --fhir` in one batch and by one worker of the server.
+- *Prediction*: the same studies, predicted by `cspine predict --dicom --fhir` in one batch and by one worker of the server.
 - *Reception*: four associations send the studies to dcmtk's ``storescp``, to the idle node, and to the node while a
-  worker judges. All run on this machine, so that the network is memory.
+  worker predicts. All run on this machine, so that the network is memory.
 - *Memory* of every process while many small studies come in, and the time to the first connection after a start.
 
 Run: ``python -m benchmarks.server_load --work DIR [--studies 4] [--small 500]``; Debian's dcmtk is needed.
@@ -53,7 +53,7 @@ def main() -> None:
     series = prepare_series(options.work, "uncompressed")
     studies = [write_copy(series, options.work / "studies" / str(number), number) for number in range(options.studies)]
     result: dict[str, Any] = {
-        "judging": measure_judging(options.work, studies),
+        "prediction": measure_prediction(options.work, studies),
         "reception": measure_reception(options.work, studies),
     }
     if options.small:
@@ -77,7 +77,7 @@ def write_copy(source: Path, folder: Path, number: int) -> Path:
     return folder
 
 
-def measure_judging(work: Path, studies: list[Path]) -> dict[str, float]:
+def measure_prediction(work: Path, studies: list[Path]) -> dict[str, float]:
     """Return seconds of one study, in a batch of `predict` and by a worker, without the start of either.
 
     The start is taken out by two batches, of all studies and of one; the worker's time is that from the first to the
@@ -89,7 +89,7 @@ def measure_judging(work: Path, studies: list[Path]) -> dict[str, float]:
     batch = [sys.executable, "-m", "cspine", "predict", "--dicom", "--fhir", "--workers", "1"]
     first = measure_process(*batch, str(studies[0]), "--out", str(one)).seconds
     every = measure_process(*batch, str(studies[0].parent), "--out", str(many)).seconds
-    server = new_server(work / "judging", workers=0)
+    server = new_server(work / "prediction", workers=0)
     with running(server):
         send_all(server.dicom_port, studies)
         database, _ = server.open()
@@ -110,7 +110,7 @@ def measure_judging(work: Path, studies: list[Path]) -> dict[str, float]:
 
 
 def measure_reception(work: Path, studies: list[Path]) -> dict[str, float]:
-    """Return megabytes per second of four associations to storescp, to the idle node, and to the node that judges."""
+    """Return megabytes per second of four associations to storescp, to the idle node, and to one beside a worker."""
     size_mb = sum(path.stat().st_size for study in studies for path in study.iterdir()) / 1e6
     rates: dict[str, float] = {}
     port, folder = free_port(), work / "storescp"
@@ -122,7 +122,7 @@ def measure_reception(work: Path, studies: list[Path]) -> dict[str, float]:
     finally:
         peer.terminate()
         peer.wait()
-    for name, workers in (("node, idle", 0), ("node, judging", 1)):
+    for name, workers in (("node, idle", 0), ("node beside a worker", 1)):
         times = []
         for _ in range(3):
             server = new_server(work / "reception", workers=workers)
@@ -159,10 +159,10 @@ def measure_memory(work: Path, n_studies: int) -> dict[str, Any]:
 
 def table_of(result: dict[str, Any]) -> Table:
     """Return everything as a table."""
-    judging, reception = result["judging"], result["reception"]
+    prediction, reception = result["prediction"], result["reception"]
     rows = [
-        ["seconds per study: worker / batch of predict", f"{judging['worker']:.2f} / {judging['batch']:.2f}"],
-        ["ratio (at most 1.15)", f"{judging['worker'] / judging['batch']:.2f}"],
+        ["seconds per study: worker / batch of predict", f"{prediction['worker']:.2f} / {prediction['batch']:.2f}"],
+        ["ratio (at most 1.15)", f"{prediction['worker'] / prediction['batch']:.2f}"],
         *([f"reception, MB/s: {name}", f"{rate:.1f}"] for name, rate in reception.items()),
     ]
     if memory := result.get("memory"):

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from benchmarks.reliability.archive import Archive
 from benchmarks.reliability.senders import Ledger, Modality, make_study
 from benchmarks.reliability.server import ServerUnderTest
-from benchmarks.reliability.verdict import is_idle, judge
+from benchmarks.reliability.verdict import is_idle, verify
 
 _JUMPS_S: Final = (0.0, 3600.0, -3600.0, 86_400.0, -86_400.0, 30.0, -30.0)
 
@@ -106,7 +106,7 @@ def run_crash_test(
         _drain(server, plan.drain_s, say)
         opened, spool = server.open()
         try:
-            verdict = judge(opened, spool, ledger.acknowledged, archive.received)
+            verdict = verify(opened, spool, ledger.acknowledged, archive.received)
         finally:
             opened.close()
     return {

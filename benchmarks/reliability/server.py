@@ -54,7 +54,7 @@ requests_per_minute = 100000
 [intake]
 quiet_s = {quiet_s}
 
-[judging]
+[prediction]
 fhir = false
 lease_s = 5
 backoff_s = 0.5

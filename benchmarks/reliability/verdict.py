@@ -76,7 +76,7 @@ def is_idle(database: Database) -> bool:
     return not n_open and not n_jobs and not n_deliveries
 
 
-def judge(database: Database, spool: Spool, acknowledged: Mapping[str, set[str]], received: Counter[str]) -> Verdict:
+def verify(database: Database, spool: Spool, acknowledged: Mapping[str, set[str]], received: Counter[str]) -> Verdict:
     """Compare what senders were told with the spool, the database and the destination.
 
     Parameters
@@ -96,7 +96,7 @@ def judge(database: Database, spool: Spool, acknowledged: Mapping[str, set[str]]
             if len(studies) != 1:
                 verdict.unanswered.append(f"{uid}: {len(studies)} records")
                 continue
-            _judge_study(studies[0], instances, spool, received, verdict, states)
+            _verify_study(studies[0], instances, spool, received, verdict, states)
         verdict.n_superseded = (
             session.scalar(
                 select(func.count())
@@ -110,7 +110,7 @@ def judge(database: Database, spool: Spool, acknowledged: Mapping[str, set[str]]
     return verdict
 
 
-def _judge_study(
+def _verify_study(
     study: Study, instances: set[str], spool: Spool, received: Counter[str], verdict: Verdict, states: Counter[str]
 ) -> None:
     uid = study.study_instance_uid
@@ -128,10 +128,10 @@ def _judge_study(
         if not (job.error and job.remedy):
             verdict.unnamed.append(uid)
     else:
-        _judge_delivery(job, uid, spool, received, verdict)
+        _verify_delivery(job, uid, spool, received, verdict)
 
 
-def _judge_delivery(job: Job, uid: str, spool: Spool, received: Counter[str], verdict: Verdict) -> None:
+def _verify_delivery(job: Job, uid: str, spool: Spool, received: Counter[str], verdict: Verdict) -> None:
     sent = [each for each in job.deliveries if each.state == DeliveryState.SENT]
     if len(sent) != 1 or len(job.deliveries) != 1:
         verdict.undelivered.append(f"{uid}: {[each.state for each in job.deliveries]}")

@@ -1,4 +1,4 @@
-"""`cspine acceptance` through the whole way: node, judgement, Orthanc as the archive."""
+"""`cspine acceptance` through the whole way: node, prediction, Orthanc as the archive."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ port = {web}
 [intake]
 quiet_s = 1.0
 
-[judging]
+[prediction]
 fhir = false
 
 [[destinations]]

@@ -1,4 +1,4 @@
-"""``cspine serve``: studies come in by DICOM or HTTP, are judged, and their results go out."""
+"""``cspine serve``: studies come in by DICOM or HTTP, are predicted, and their results go out."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,7 +30,7 @@ def serve_command(
 ) -> int:
     """Run a server: a DICOM node, an HTTP interface with a worklist, workers, and the sending of results.
 
-    Studies that arrive by C-STORE, STOW-RS or upload are judged when they are complete. SIGTERM or Ctrl-C stops it;
+    Studies that arrive by C-STORE, STOW-RS or upload are predicted when they are complete. SIGTERM or Ctrl-C stops it;
     what it has acknowledged is kept.
     """
     require_extra("serve")

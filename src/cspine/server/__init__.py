@@ -1,4 +1,4 @@
-"""The server: studies come in by DICOM or HTTP, are judged, and their results go out.
+"""The server: studies come in by DICOM or HTTP, are predicted, and their results go out.
 
 Research use only, not a medical device.
 """

@@ -108,7 +108,7 @@ def _check_database(settings: ServerSettings) -> str:
 def _check_weights(settings: ServerSettings) -> str:
     from cspine.pipelines.predict import Detector  # noqa: PLC0415 - loads the networks' runtime
 
-    detector = Detector.load(*settings.judging.weights, operating_points=settings.judging.operating_points)
+    detector = Detector.load(*settings.prediction.weights, operating_points=settings.prediction.operating_points)
     identity = detector.classifier.identity
     return f"{identity.name} ({identity.sha256[:12]})"
 

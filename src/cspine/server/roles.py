@@ -59,13 +59,13 @@ def run_role(role: ProcessRole, settings: ServerSettings, *, number: int = 1) ->
 
 
 def _keep(settings: ServerSettings, database: Database, spool: Spool, stop: Stop, beat: ProcessBeat) -> None:
-    from cspine.server.judging.keeper import Keeper  # noqa: PLC0415 - each process loads its own part alone
+    from cspine.server.prediction.keeper import Keeper  # noqa: PLC0415 - each process loads its own part alone
 
     Keeper(settings, database, spool).run(stop, beat)
 
 
 def _work(settings: ServerSettings, database: Database, spool: Spool, stop: Stop, beat: ProcessBeat) -> None:
-    from cspine.server.judging.worker import Worker  # noqa: PLC0415
+    from cspine.server.prediction.worker import Worker  # noqa: PLC0415
 
     beat.keep(stop)
     Worker(settings, database, spool, beat.name).run(stop)

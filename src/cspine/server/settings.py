@@ -42,8 +42,8 @@ class StorageSettings(Settings):
         None, description="URL of the database (sqlite or postgresql+pg8000); SQLite in the spool folder where null."
     )
     database_password: str | None = Field(None, description=_REFERENCE)
-    workers: int = Field(1, ge=0, le=64, description="Processes on this machine that judge studies.")
-    silent: bool = Field(False, description="Silent mode: studies are judged and kept, and nothing leaves.")
+    workers: int = Field(1, ge=0, le=64, description="Processes on this machine that predict studies.")
+    silent: bool = Field(False, description="Silent mode: studies are predicted and kept, and nothing leaves.")
     min_free_gb: float = Field(2.0, ge=0.0, description="Below this free space no object is accepted, GB.")
 
 
@@ -178,8 +178,8 @@ class IntakeSettings(Settings):
         return "routine"
 
 
-class JudgingSettings(Settings):
-    """How studies are judged."""
+class PredictionSettings(Settings):
+    """How studies are predicted."""
 
     weights: tuple[str, ...] = Field((), description="Weights as of `cspine predict --weights`.")
     operating_points: str | None = Field(None, description="As of `cspine predict --operating-points`.")
@@ -242,7 +242,9 @@ class RetentionSettings(Settings):
     originals_days: float | None = Field(
         7.0, gt=0.0, description="Received objects, days after the last one of their study."
     )
-    originals_gb: float | None = Field(200.0, gt=0.0, description="Received objects; the oldest judged go first, GB.")
+    originals_gb: float | None = Field(
+        200.0, gt=0.0, description="Received objects; the oldest with a result go first, GB."
+    )
     results_days: float | None = Field(90.0, gt=0.0, description="Results, days.")
     results_gb: float | None = Field(50.0, gt=0.0, description="Results; the oldest go first, GB.")
     audit_days: float | None = Field(730.0, gt=0.0, description="Audit log, days.")
@@ -255,7 +257,7 @@ class ServerSettings(Settings):
     node: NodeSettings = NodeSettings()
     web: WebSettings = WebSettings()
     intake: IntakeSettings = IntakeSettings()
-    judging: JudgingSettings = JudgingSettings()
+    prediction: PredictionSettings = PredictionSettings()
     destinations: tuple[DestinationSettings, ...] = ()
     retention: RetentionSettings = RetentionSettings()
 

@@ -30,11 +30,11 @@ from cspine.server.database.jobs import (
 from cspine.server.database.migrate import DatabaseError
 from cspine.server.database.studies import complete_studies, record_object
 from cspine.server.database.tables import Delivery, DeliveryState, Job, JobState, Study
-from cspine.server.settings import DestinationSettings, JudgingSettings
+from cspine.server.settings import DestinationSettings, PredictionSettings
 from cspine.server.spool.headers import ObjectHeader
 
 NOW = utc_now()
-SETTINGS = JudgingSettings(lease_s=60.0, max_attempts=2, backoff_s=30.0)
+SETTINGS = PredictionSettings(lease_s=60.0, max_attempts=2, backoff_s=30.0)
 PACS = DestinationSettings(name="pacs", kind="webhook", url="http://pacs", max_attempts=2, backoff_s=10.0)
 SUSPICIOUS = DestinationSettings(name="phone", kind="webhook", url="http://phone", send="suspicious")
 DONE = JobOutcome(JobState.DONE, patient_probability=0.2, result_folder="results/a/1-b")

@@ -130,7 +130,7 @@ def test_headers_cannot_bring_markup_into_any_page(server: WebServer, tmp_path: 
 
 
 def test_the_worklist_is_in_the_order_of_urgency(server: WebServer, tmp_path: Path) -> None:
-    expected = ["suspicious", "stat by request", "no answer", "not judged yet", "not suspicious"]
+    expected = ["suspicious", "stat by request", "no answer", "not predicted yet", "not suspicious"]
     keys = {}
     for number, reason in enumerate(reversed(expected)):
 
@@ -152,8 +152,8 @@ def test_the_worklist_is_in_the_order_of_urgency(server: WebServer, tmp_path: Pa
     assert order() == expected
     assert order("?view=suspicious") == ["suspicious"]
     assert order("?view=problems") == ["no answer"]
-    assert order("?view=open") == ["stat by request", "not judged yet"]
-    assert order("?q=not") == ["not judged yet", "not suspicious"]
+    assert order("?view=open") == ["stat by request", "not predicted yet"]
+    assert order("?q=not") == ["not predicted yet", "not suspicious"]
     assert order("?q=%25") == []
     with database.session() as session:  # who waits for too long comes first
         study = session.scalars(select(Study).where(Study.key == keys["not suspicious"])).one()

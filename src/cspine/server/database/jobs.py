@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from cspine.server.database.deliveries import MAX_BACKOFF_S, create_deliveries
 from cspine.server.database.studies import CLOCK_TOLERANCE, add_job
 from cspine.server.database.tables import Job, JobState, Study
-from cspine.server.settings import DestinationSettings, JudgingSettings
+from cspine.server.settings import DestinationSettings, PredictionSettings
 
 _OVERDUE_PRIORITY = 99
 
@@ -49,7 +49,7 @@ class JobOutcome:
 
 
 def claim_job(
-    session: Session, owner: str, settings: JudgingSettings, *, now: datetime, max_wait_min: float
+    session: Session, owner: str, settings: PredictionSettings, *, now: datetime, max_wait_min: float
 ) -> Job | None:
     """Return the next job with a new lease; None where nothing waits.
 
@@ -62,7 +62,7 @@ def claim_job(
         The transaction; the job is the caller's after its commit.
     owner : str
         Name of the worker's process.
-    settings : JudgingSettings
+    settings : PredictionSettings
         Length of the lease and number of attempts.
     now : datetime
         The time.
@@ -133,7 +133,7 @@ def finish_job(
 
 
 def postpone_job(
-    session: Session, job_id: int, token: str, error: str, settings: JudgingSettings, *, now: datetime
+    session: Session, job_id: int, token: str, error: str, settings: PredictionSettings, *, now: datetime
 ) -> bool:
     """Let a job whose attempt failed wait for the next one; end it where it was the last. Return whether it waits."""
     job = _leased(session, job_id, token)

@@ -126,7 +126,7 @@ class Study(Base):
 
 
 class Job(Base):
-    """One judgement of a study: the last one that is not canceled is its answer."""
+    """One prediction of a study: the last one that is not canceled is its answer."""
 
     __tablename__ = "job"
     __table_args__ = (

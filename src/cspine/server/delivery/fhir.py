@@ -27,7 +27,7 @@ def send_by_fhir(destination: DestinationSettings, result: OutgoingResult) -> No
     try:
         bundle = read_json(result.fhir_file)
     except InputError:
-        raise DeliveryError("the result holds no FHIR bundle; set judging.fhir", is_permanent=True) from None
+        raise DeliveryError("the result holds no FHIR bundle; set prediction.fhir", is_permanent=True) from None
     result.keep_lease()
     body = json.dumps(as_transaction(bundle)).encode()
     headers = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}

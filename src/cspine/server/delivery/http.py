@@ -70,7 +70,7 @@ def post(
     data: Any,  # noqa: ANN401 - bytes, or an iterator of them
     headers: Mapping[str, str],
 ) -> tuple[int, bytes]:
-    """Send a request and return status and body; statuses of failure are for the caller to judge.
+    """Send a request and return status and body; statuses of failure are for the caller to handle.
 
     Raises
     ------

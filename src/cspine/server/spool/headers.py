@@ -139,7 +139,7 @@ def is_inflated_larger(path: Path, max_bytes: int) -> bool:
                 break
             try:
                 n_bytes += len(inflater.decompress(part, _MAX_INFLATED_BYTES))
-            except zlib.error:  # damaged, as its judgement will tell
+            except zlib.error:  # damaged, as its prediction will tell
                 break
     return n_bytes > max_bytes
 

@@ -38,7 +38,7 @@ def reconcile_studies(database: Database, spool: Spool) -> int:
         except (CspineError, OSError) as error:  # one damaged folder delays no other study
             _LOGGER.warning("study %s: its folder cannot be read (%s)", folder.name, type(error).__name__)
     if n_changed:
-        _LOGGER.warning("%d studies have other objects than recorded, and are judged again", n_changed)
+        _LOGGER.warning("%d studies have other objects than recorded, and are predicted again", n_changed)
     return n_changed
 
 

@@ -38,7 +38,7 @@ class Removed:
 def apply_retention(database: Database, spool: Spool, settings: RetentionSettings, *, now: datetime) -> Removed:
     """Remove what is older or larger in sum than the settings say.
 
-    Objects of a study that is open, waits or is being judged stay, and so do results that are still to be delivered.
+    Objects of a study that is open, waits or is being predicted stay, and so do results that are still to be delivered.
     The records of the database stay: the study is listed, without its objects. Each transaction removes a few, since
     nobody else can write to SQLite meanwhile.
     """

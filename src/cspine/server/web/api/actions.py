@@ -18,7 +18,7 @@ from cspine.server.web.security.identity import Identity
 
 
 def rerun(context: WebContext, identity: Identity, key: str) -> tuple[Job, str]:
-    """Let a study be judged again; return the new job and the study's key.
+    """Let a study be predicted again; return the new job and the study's key.
 
     Raises
     ------

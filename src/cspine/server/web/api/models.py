@@ -14,7 +14,7 @@ class _Model(BaseModel):
 
 
 class JobAnswer(_Model):
-    """One judgement of a study."""
+    """One prediction of a study."""
 
     id: int
     study: str = Field(description="Key of the study.")

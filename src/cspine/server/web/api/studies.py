@@ -63,7 +63,7 @@ def show_study(key: Key, context: Context, identity: Reader) -> StudyAnswer:
 
 @router.post("/studies/{key}/rerun", status_code=201)
 def rerun_study(key: Key, context: Context, identity: OperatorChange) -> JobAnswer:
-    """Judge a study again."""
+    """Predict a study again."""
     return JobAnswer.of(*actions.rerun(context, identity, key))
 
 

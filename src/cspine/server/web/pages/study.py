@@ -103,7 +103,7 @@ def _store_reviews(context: WebContext, identity: Identity, job_id: int, sent: l
 
 @router.post("/studies/{key}/rerun")
 def rerun(key: Key, context: Context, identity: OperatorForm) -> Response:
-    """Judge a study again."""
+    """Predict a study again."""
     actions.rerun(context, identity, key)
     return RedirectResponse(f"/studies/{key}", 303)
 

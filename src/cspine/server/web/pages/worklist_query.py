@@ -29,14 +29,14 @@ PERIODS: Final[dict[str, int]] = {"1 day": 1, "7 days": 7, "30 days": 30, "all":
 
 PAGE_SIZE: Final = 50
 _PROBLEMS: Final = (JobState.NOT_ASSESSABLE, JobState.FAILED, JobState.CANCELED)
-"""States of studies that nobody has judged, and nobody will."""
+"""States of studies that have no prediction, and will have none."""
 
 _REASONS: Final = (
     "suspicious",
     "stat by request",
     "urgent by request",
     "no answer",
-    "not judged yet",
+    "not predicted yet",
     "not suspicious",
 )
 """Priority reason of each group, the first group first."""

@@ -24,8 +24,8 @@ from cspine.server.database.jobs import (
     renew_lease,
 )
 from cspine.server.database.tables import Job, JobState
-from cspine.server.judging.predict_task import AttemptError, PredictTask
-from cspine.server.judging.predictor import CanceledError, Predictor
+from cspine.server.prediction.predict_task import AttemptError, PredictTask
+from cspine.server.prediction.predictor import CanceledError, Predictor
 from cspine.server.processes import Stop
 from cspine.server.settings import DestinationSettings, ServerSettings
 from cspine.server.spool.current import link_current
@@ -43,7 +43,7 @@ _OBJECTS, _RESULT, _DICOM = "objects", "result", "dicom"
 
 
 class Worker:
-    """Judges studies until it is stopped.
+    """Predicts studies until it is stopped.
 
     Parameters
     ----------
@@ -59,15 +59,15 @@ class Worker:
 
     def __init__(self, settings: ServerSettings, database: Database, spool: Spool, name: str) -> None:
         self._settings, self._database, self._spool, self._name = settings, database, spool, name
-        self._predictor = Predictor(settings.judging)
+        self._predictor = Predictor(settings.prediction)
 
     def run(self, stop: Stop) -> None:
-        """Judge one study after the other; a study that is being judged when it is stopped waits for another worker."""
+        """Predict one study after the other; one that is not done when it is stopped waits for another worker."""
         self._predictor.start()
         try:
             while not stop.is_set():
                 try:
-                    is_idle = not self.judge_next(stop)
+                    is_idle = not self.predict_next(stop)
                 except SQLAlchemyError as error:
                     _LOGGER.warning("the database failed (%s); trying again", type(error).__name__)
                     is_idle = not stop.wait(_DATABASE_PAUSE_S)
@@ -76,8 +76,8 @@ class Worker:
         finally:
             self._predictor.end()
 
-    def judge_next(self, stop: Stop | None = None) -> bool:
-        """Judge the next study that waits; return False where none does."""
+    def predict_next(self, stop: Stop | None = None) -> bool:
+        """Predict the next study that waits; return False where none does."""
         if not self._spool.is_there:
             _LOGGER.warning("the spool is not there; mount its file system")
             return False
@@ -85,7 +85,7 @@ class Worker:
             job = claim_job(
                 session,
                 self._name,
-                self._settings.judging,
+                self._settings.prediction,
                 now=utc_now(),
                 max_wait_min=self._settings.web.max_wait_min,
             )
@@ -128,7 +128,7 @@ class Worker:
             return JobOutcome(
                 JobState.FAILED, code="removed", error="the study's objects were removed", remedy="send the study again"
             )
-        lease = _Lease(self._database, job, self._settings.judging.lease_s)
+        lease = _Lease(self._database, job, self._settings.prediction.lease_s)
         return self._predictor.predict(task, lambda: lease.keep() and not (stop is not None and stop.is_set()))
 
     def _finish(self, job: Job, key: str, folder: Path, outcome: JobOutcome) -> None:
@@ -157,13 +157,13 @@ class Worker:
     def _postpone(self, job: Job, error: str) -> None:
         _LOGGER.warning("job %d: attempt %d failed", job.id, job.attempts)
         with self._database.session() as session:
-            postpone_job(session, job.id, job.lease_token, error, self._settings.judging, now=utc_now())
+            postpone_job(session, job.id, job.lease_token, error, self._settings.prediction, now=utc_now())
 
     def _wait_for_space(self, job: Job) -> None:
         """Let a job wait; a full disk is no fault of the study, and uses up none of its attempts."""
         _LOGGER.warning("job %d: waits, since the disk is full", job.id)
         with self._database.session() as session:
-            release_job(session, job.id, job.lease_token, now=utc_now(), wait_s=self._settings.judging.backoff_s)
+            release_job(session, job.id, job.lease_token, now=utc_now(), wait_s=self._settings.prediction.backoff_s)
 
     def _give_back(self, job: Job, stop: Stop | None) -> None:
         """Let the job wait at once, without an attempt less, where this worker stops."""
@@ -173,7 +173,7 @@ class Worker:
 
 
 class _Lease:
-    """Keeps a job's lease while it is judged, and notices where it is lost."""
+    """Keeps a job's lease while it is predicted, and notices where it is lost."""
 
     def __init__(self, database: Database, job: Job, lease_s: float) -> None:
         self._database, self._job, self._lease_s = database, job, lease_s

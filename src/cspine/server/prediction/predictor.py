@@ -11,8 +11,8 @@ from typing import Final
 
 from cspine.core.errors import CspineError
 from cspine.server.database.jobs import JobOutcome
-from cspine.server.judging.predict_task import AttemptError, PredictTask, log_options, serve_tasks
-from cspine.server.settings import JudgingSettings
+from cspine.server.prediction.predict_task import AttemptError, PredictTask, log_options, serve_tasks
+from cspine.server.settings import PredictionSettings
 
 _TICK_S: Final = 0.5
 _END_S: Final = 5.0
@@ -27,11 +27,11 @@ class Predictor:
 
     Parameters
     ----------
-    settings : JudgingSettings
+    settings : PredictionSettings
         Weights and time limit.
     """
 
-    def __init__(self, settings: JudgingSettings) -> None:
+    def __init__(self, settings: PredictionSettings) -> None:
         self._settings = settings
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None

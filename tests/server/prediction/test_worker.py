@@ -12,21 +12,21 @@ from cspine.core.errors import DiskFullError
 from cspine.server.database.engine import utc_now
 from cspine.server.database.jobs import JobOutcome
 from cspine.server.database.tables import Delivery, DeliveryState, Job, JobState, Study
-from cspine.server.judging import keeper as keeper_module
-from cspine.server.judging.keeper import Keeper
-from cspine.server.judging.predict_task import AttemptError, PredictTask
-from cspine.server.judging.predictor import CanceledError, Predictor
-from cspine.server.judging.worker import Worker
+from cspine.server.prediction import keeper as keeper_module
+from cspine.server.prediction.keeper import Keeper
+from cspine.server.prediction.predict_task import AttemptError, PredictTask
+from cspine.server.prediction.predictor import CanceledError, Predictor
+from cspine.server.prediction.worker import Worker
 from cspine.server.processes import Stop
-from cspine.server.settings import JudgingSettings
+from cspine.server.settings import PredictionSettings
 from cspine.server.spool.reconcile import remove_remains
 
 DESTINATION = {"name": "pacs", "kind": "webhook", "url": "http://pacs"}
 
 
 def make(folder: Path, **settings: object) -> ServerParts:
-    judging = {"backoff_s": 0.0, "max_attempts": 2, **settings}
-    return make_parts(folder, intake={"quiet_s": 0.0}, judging=judging, destinations=[DESTINATION])
+    prediction = {"backoff_s": 0.0, "max_attempts": 2, **settings}
+    return make_parts(folder, intake={"quiet_s": 0.0}, prediction=prediction, destinations=[DESTINATION])
 
 
 def receive(parts: ServerParts, paths: list[Path]) -> None:
@@ -48,7 +48,7 @@ class FakePredictor(Predictor):
     """A predictor that does what a test says, in this process."""
 
     def __init__(self, answer: JobOutcome | Exception) -> None:
-        super().__init__(JudgingSettings())
+        super().__init__(PredictionSettings())
         self.answer = answer
 
     def start(self) -> None:
@@ -77,8 +77,8 @@ def test_a_study_ends_in_results_a_record_and_a_delivery(tmp_path: Path) -> None
     worker = worker_of(parts)
 
     try:
-        assert worker.judge_next()
-        assert not worker.judge_next()
+        assert worker.predict_next()
+        assert not worker.predict_next()
     finally:
         worker._predictor.end()
 
@@ -100,7 +100,7 @@ def test_a_study_that_is_not_assessable_has_an_answer_with_objects(tmp_path: Pat
     worker = worker_of(parts)
 
     try:
-        worker.judge_next()
+        worker.predict_next()
     finally:
         worker._predictor.end()
 
@@ -116,7 +116,7 @@ def test_a_failed_attempt_is_repeated_and_ends_as_a_named_failure(tmp_path: Path
     receive(parts, write_objects(tmp_path / "in", 1))
     worker = with_answer(parts, AttemptError("it broke"))
 
-    assert [worker.judge_next() for _ in range(3)] == [True, True, False]
+    assert [worker.predict_next() for _ in range(3)] == [True, True, False]
 
     job = job_of(parts)
     assert (job.state, job.attempts) == (JobState.FAILED, 2)
@@ -131,7 +131,7 @@ def test_a_full_disk_uses_up_no_attempt(tmp_path: Path) -> None:
     worker = with_answer(parts, DiskFullError("no space is left"))
 
     for _ in range(5):
-        worker.judge_next()
+        worker.predict_next()
 
     assert (job_of(parts).state, job_of(parts).attempts) == (JobState.COMPLETE, 0)
 
@@ -139,7 +139,7 @@ def test_a_full_disk_uses_up_no_attempt(tmp_path: Path) -> None:
 def test_what_waits_for_a_destination_that_is_gone_is_given_up(tmp_path: Path) -> None:
     parts = make(tmp_path)
     receive(parts, write_objects(tmp_path / "in", 1))
-    with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    with_answer(parts, JobOutcome(JobState.DONE)).predict_next()
     without = parts.settings.model_copy(update={"destinations": ()})
 
     Keeper(parts.settings, parts.database, parts.spool).tidy()
@@ -167,7 +167,7 @@ def test_a_result_whose_job_is_anothers_leaves_nothing(tmp_path: Path) -> None:
         return original(job, outcome)
 
     worker._record = lose_lease  # type: ignore[method-assign]
-    worker.judge_next()
+    worker.predict_next()
 
     assert job_of(parts).state == JobState.RUNNING
     assert not parts.spool.result_folders()
@@ -179,7 +179,7 @@ def test_a_stopped_worker_gives_its_job_back(tmp_path: Path) -> None:
     stop = Stop()
     stop.set()
 
-    with_answer(parts, CanceledError()).judge_next(stop)
+    with_answer(parts, CanceledError()).predict_next(stop)
 
     assert (job_of(parts).state, job_of(parts).attempts) == (JobState.COMPLETE, 0)
 
@@ -188,13 +188,13 @@ def test_the_link_of_a_study_leads_to_its_current_answer(tmp_path: Path) -> None
     parts = make(tmp_path)
     paths = write_objects(tmp_path / "in", 2)
     receive(parts, paths[:1])
-    with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    with_answer(parts, JobOutcome(JobState.DONE)).predict_next()
     first = parts.spool.absolute(job_of(parts).result_folder)
     (link,) = parts.spool.current_links()
     assert link.resolve() == first.resolve()
 
     receive(parts, paths[1:])
-    with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    with_answer(parts, JobOutcome(JobState.DONE)).predict_next()
     second = parts.spool.absolute(job_of(parts).result_folder)
     assert link.resolve() == second.resolve() != first.resolve()
 
@@ -206,11 +206,11 @@ def test_the_link_of_a_study_leads_to_its_current_answer(tmp_path: Path) -> None
     assert link.resolve() == second.resolve()
 
 
-def test_silent_mode_judges_and_sends_nothing(tmp_path: Path) -> None:
+def test_silent_mode_predicts_and_sends_nothing(tmp_path: Path) -> None:
     parts = make_parts(tmp_path, storage={"silent": True}, intake={"quiet_s": 0.0}, destinations=[DESTINATION])
     receive(parts, write_objects(tmp_path / "in", 1))
 
-    with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    with_answer(parts, JobOutcome(JobState.DONE)).predict_next()
 
     assert job_of(parts).state == JobState.DONE
     with parts.database.reading() as session:
@@ -226,12 +226,12 @@ def test_a_study_whose_objects_were_removed_fails_by_name(tmp_path: Path) -> Non
         for study in session.scalars(select(Study)):
             study.originals_removed_at = utc_now()
 
-    with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    with_answer(parts, JobOutcome(JobState.DONE)).predict_next()
 
     assert (job_of(parts).state, job_of(parts).code) == (JobState.FAILED, "removed")
 
 
-def test_a_study_is_not_judged_where_the_spool_shows_a_part_of_it(tmp_path: Path) -> None:
+def test_a_study_is_not_predicted_where_the_spool_shows_a_part_of_it(tmp_path: Path) -> None:
     parts = make(tmp_path)
     paths = write_objects(tmp_path / "in", 2)
     receive(parts, paths)
@@ -240,12 +240,12 @@ def test_a_study_is_not_judged_where_the_spool_shows_a_part_of_it(tmp_path: Path
     files[0].unlink()
     worker = with_answer(parts, JobOutcome(JobState.DONE))
 
-    worker.judge_next()
+    worker.predict_next()
     assert (job_of(parts).state, job_of(parts).attempts) == (JobState.COMPLETE, 1)
     assert "1 of the study's 2 objects" in job_of(parts).error
 
     files[0].write_bytes(content)
-    worker.judge_next()
+    worker.predict_next()
     assert job_of(parts).state == JobState.DONE
 
 
@@ -254,7 +254,7 @@ def test_a_worker_claims_nothing_where_the_spool_is_not_mounted(tmp_path: Path) 
     receive(parts, write_objects(tmp_path / "in", 1))
     parts.spool.folder.joinpath("studies").rename(tmp_path / "away")
 
-    assert not with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    assert not with_answer(parts, JobOutcome(JobState.DONE)).predict_next()
     assert (job_of(parts).state, job_of(parts).attempts) == (JobState.COMPLETE, 0)
 
 
@@ -277,7 +277,7 @@ def test_studies_are_completed_where_the_spool_cannot_be_compared(
 
 @pytest.mark.slow
 def test_a_prediction_that_dies_or_never_ends_fails_its_attempt_alone(tmp_path: Path) -> None:
-    predictor = Predictor(JudgingSettings(timeout_s=0.01))
+    predictor = Predictor(PredictionSettings(timeout_s=0.01))
     task = PredictTask(tmp_path / "none", tmp_path / "out")
 
     with pytest.raises(AttemptError, match="took longer"):
@@ -286,7 +286,7 @@ def test_a_prediction_that_dies_or_never_ends_fails_its_attempt_alone(tmp_path: 
     assert predictor._process is not None
     predictor._process.kill()
     predictor._process.join()
-    predictor._settings = JudgingSettings()
+    predictor._settings = PredictionSettings()
     outcome = predictor.predict(task, lambda: True)  # started anew
     predictor.end()
 
@@ -304,7 +304,7 @@ def test_retention_removes_what_is_old_and_keeps_what_is_needed(tmp_path: Path) 
     keeper = Keeper(parts.settings, parts.database, parts.spool)
     keeper.tidy()
     assert parts.spool.study_folders()
-    with_answer(parts, JobOutcome(JobState.DONE)).judge_next()
+    with_answer(parts, JobOutcome(JobState.DONE)).predict_next()
     with parts.database.session() as session:
         for study in session.scalars(select(Study)):
             study.last_received_at = utc_now() - timedelta(days=1.5)

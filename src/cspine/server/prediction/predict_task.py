@@ -14,7 +14,7 @@ from cspine.core.logging import configure_logging, logging_options
 from cspine.core.not_assessable import FAILED, remedy_of
 from cspine.server.database.jobs import JobOutcome
 from cspine.server.database.tables import JobState
-from cspine.server.settings import JudgingSettings
+from cspine.server.settings import PredictionSettings
 
 if TYPE_CHECKING:
     from cspine.core.findings import Findings
@@ -46,7 +46,7 @@ class PredictTask:
     supersedes: Path | None = None
 
 
-def predict_task(task: PredictTask, settings: JudgingSettings) -> JobOutcome:
+def predict_task(task: PredictTask, settings: PredictionSettings) -> JobOutcome:
     """Predict one study, write its results, and return what the database holds of them.
 
     Raises
@@ -84,7 +84,7 @@ def predict_task(task: PredictTask, settings: JudgingSettings) -> JobOutcome:
     return _outcome(results[0])
 
 
-def serve_tasks(connection: Connection, settings: JudgingSettings, log: dict[str, bool] | None) -> None:
+def serve_tasks(connection: Connection, settings: PredictionSettings, log: dict[str, bool] | None) -> None:
     """Predict what comes through a connection until it is closed: the main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the worker ends this process
     if log is not None:
