@@ -1,6 +1,6 @@
 """Load of the server: studies per hour beside `predict` in batch, reception beside dcmtk's storescp, and memory.
 
-- *Prediction*: the same studies, predicted by `cspine predict --dicom --fhir` in one batch and by one worker of the server.
+- *Prediction*: the same studies by `cspine predict --dicom --fhir` in one batch and by one worker of the server.
 - *Reception*: four associations send the studies to dcmtk's ``storescp``, to the idle node, and to the node while a
   worker predicts. All run on this machine, so that the network is memory.
 - *Memory* of every process while many small studies come in, and the time to the first connection after a start.
