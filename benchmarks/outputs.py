@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="measurements, of which the median is reported")
     parser.add_argument("--before", type=Path, help="source tree of the earlier version")
     parser.add_argument("--work", type=Path, required=True, help="run folder")
+    parser.add_argument("--table", default="outputs", help="name of the table")
     options = parser.parse_args()
     from benchmarks.imaging import prepare_series  # not at the top: see benchmarks.processes
 
@@ -58,7 +59,7 @@ def main() -> None:
                     costs[version][name].append(cost)
                     sys.stderr.write(f"{version}: {name}: {cost.seconds:.2f} s, processor {cost.cpu_seconds:.2f} s\n")
                     sizes[version] = sizes_mb(folder / "dicom")
-    show(options.work, costs, sizes)
+    show(options.work, options.table, costs, sizes)
 
 
 def sizes_mb(folder: Path) -> dict[str, float]:
@@ -74,7 +75,7 @@ def sizes_mb(folder: Path) -> dict[str, float]:
     return sizes
 
 
-def show(work: Path, costs: Mapping[str, Costs], sizes: Mapping[str, Mapping[str, float]]) -> None:
+def show(work: Path, table: str, costs: Mapping[str, Costs], sizes: Mapping[str, Mapping[str, float]]) -> None:
     """Save the table: each measure now, before, and the earlier as a multiple of the present one."""
     from benchmarks.tables import save_table
     from cspine.reports.evaluation.sections import Table
@@ -89,7 +90,7 @@ def show(work: Path, costs: Mapping[str, Costs], sizes: Mapping[str, Mapping[str
             row += [_format(before), f"{median(ratios):.2f}" if ratios else ""]
         rows.append(tuple(row))
     header = ("measure", "target", *costs, *(("before / now",) if "before" in costs else ()))
-    save_table(work, "outputs", Table(header, tuple(rows)))
+    save_table(work, table, Table(header, tuple(rows)))
 
 
 def _measures(costs: Costs, sizes: Mapping[str, float]) -> Iterator[tuple[str, list[float]]]:
