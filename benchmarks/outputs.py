@@ -39,7 +39,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="measurements, of which the median is reported")
     parser.add_argument("--before", type=Path, help="source tree of the earlier version")
     parser.add_argument("--work", type=Path, required=True, help="run folder")
-    parser.add_argument("--table", default="outputs", help="name of the table")
+    tables = ("outputs", "outputs-0-1")
+    parser.add_argument("--table", default=tables[0], choices=tables, help="the second is that beside 0.1")
     options = parser.parse_args()
     from benchmarks.imaging import prepare_series  # not at the top: see benchmarks.processes
 
