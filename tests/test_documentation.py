@@ -204,7 +204,9 @@ def test_commands_and_python_run_as_shown(working_folder: Path) -> None:
                     run_command(shortened(arguments), page)
 
     run = {name for arguments in done if isinstance(arguments, list) for name in arguments}
-    assert run >= {command.name for command in app.registered_commands}
+    assert run >= {command.name for command in app.registered_commands} - {
+        "acceptance"
+    }  # needs a server: test_acceptance
     assert (working_folder / "submission.csv").read_text(encoding="utf-8").startswith("row_id,fractured\n")
     assert (working_folder / "result" / "worklist.csv").is_file()
     assert "not clinical accuracy" in (working_folder / "evaluation" / "evaluation.md").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -137,6 +138,9 @@ class Modality(threading.Thread):
         return dict(missing)
 
     def _send_dicom(self, batch: dict[str, bytes]) -> list[str]:
+        if not self._is_reachable():  # pynetdicom leaks a socket for each refused connection
+            self._ledger.count("associations refused")
+            return []
         entity = AE("MODALITY")
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
         entity.connection_timeout = 5.0
@@ -165,6 +169,13 @@ class Modality(threading.Thread):
         if _is_established(association):
             association.release()
         return acknowledged
+
+    def _is_reachable(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._server.dicom_port), timeout=5.0).close()
+        except OSError:
+            return False
+        return True
 
     def _send_http(self, batch: dict[str, bytes]) -> list[str]:
         parts = []

@@ -18,6 +18,7 @@ from tests.support.delivery import add_job, deliveries, write_result
 from tests.support.node import make_certificates, running_node
 from tests.support.orthanc import Server, needs_orthanc, running_orthanc
 from tests.support.server import ServerParts, make_parts
+from tests.support.sockets import collect_sockets  # noqa: F401 - a fixture
 
 from cspine.server.database.engine import utc_now
 from cspine.server.database.tables import Delivery, DeliveryState

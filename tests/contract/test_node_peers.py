@@ -13,6 +13,7 @@ import requests
 from tests.support.codecs import SYNTAXES
 from tests.support.node import make_certificates, read_slices, running_node
 from tests.support.orthanc import Server, needs_orthanc, running_orthanc
+from tests.support.sockets import collect_sockets  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # pynetdicom's sockets
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.fuzz.node_target import Tally, acknowledged, check, mutate, record_sessions, run_session
 from tests.support.node import running_node
+from tests.support.sockets import collect_sockets  # noqa: F401 - a fixture
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -23,7 +24,7 @@ def test_mutated_messages_end_nothing_and_are_not_acknowledged_unless_stored(tmp
             list(clients.map(lambda session: run_session(running.port, session, tally), mutated))
         check(running, tally, tmp_path / "valid", n_threads)
 
-    assert tally.answered > 30  # the mutations are mild enough to get somewhere
+    assert tally.answered > 10  # the mutations are mild enough to get somewhere
     assert tally.acknowledged
 
 

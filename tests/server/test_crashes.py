@@ -7,6 +7,7 @@ from benchmarks.reliability.run import Plan, run_crash_test
 from benchmarks.reliability.server import ServerUnderTest
 from tests.support.orthanc import free_port
 from tests.support.postgresql import needs_postgresql, running_postgresql
+from tests.support.sockets import collect_sockets  # noqa: F401 - a fixture
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.node import RunningNode, make_certificates, read_slices, running_node
 from tests.support.server import make_parts
+from tests.support.sockets import collect_sockets  # noqa: F401 - a fixture
 
 from cspine.core.errors import InputError
 from cspine.server.check import check_server

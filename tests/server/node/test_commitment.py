@@ -11,6 +11,7 @@ from pydicom import Dataset
 from pynetdicom import AE, evt
 from sqlalchemy import func, select
 from tests.support.node import RunningNode, read_slices, running_node
+from tests.support.sockets import collect_sockets  # noqa: F401 - a fixture
 
 from cspine.server.database.tables import Commitment
 from cspine.server.node.commitment import INSTANCE, CommitmentService, find_failures

@@ -14,6 +14,7 @@ from pydicom import Dataset
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 from tests.support.node import RunningNode, read_slices, running_node
+from tests.support.sockets import collect_sockets  # noqa: F401 - a fixture
 
 from cspine.server.node.association import close_socket
 from cspine.server.node.messages import MAX_COMMAND_BYTES

@@ -51,7 +51,7 @@ def sign(key: str, timestamp: str, body: bytes) -> str:
     Examples
     --------
     >>> sign("key", "0", b"{}")[:15]
-    'sha256=be12b1da'
+    'sha256=7314351d'
     """
     digest = hmac.new(key.encode(), timestamp.encode() + b"." + body, hashlib.sha256)
     return f"sha256={digest.hexdigest()}"
