@@ -58,10 +58,10 @@ class MediaRange:
 def parse_media_types(header: str) -> list[MediaRange]:
     """Return the types of an Accept or Content-Type header, the most wanted first.
 
-    >>> [(each.name, each.parameters) for each in parse_media_types('multipart/related; type="application/dicom"')]
-    [('multipart/related', {'type': 'application/dicom'})]
-    >>> [each.name for each in parse_media_types("image/png;q=0.5, image/jpeg, */*;q=0")]
-    ['image/jpeg', 'image/png']
+    >>> parse_media_types('multipart/related; type="application/dicom"')[0].parameters
+    {'type': 'application/dicom'}
+    >>> tuple(each.name for each in parse_media_types("image/png;q=0.5, image/jpeg, */*;q=0"))
+    ('image/jpeg', 'image/png')
     """
     ranges = []
     for parts in _split(header[:_MAX_HEADER_LENGTH]):
