@@ -98,7 +98,7 @@ def table_of(result: Mapping[str, Any]) -> Table:
         ("earlier answers that late objects superseded", str(verdict["n_superseded"])),
         ("answers that the destination holds", str(verdict["n_deliveries"])),
         ("objects that it got again, and holds once", str(verdict["n_repeats"])),
-        *((f"**{name.replace('_', ' ')}**", f"**{len(verdict[name])}**") for name in lost),
+        *((f"verdict: {name.replace('_', ' ')}", str(len(verdict[name]))) for name in lost),
     ]
     return Table(("measure", "number"), tuple(rows))
 
