@@ -115,7 +115,8 @@ def measure_reception(work: Path, studies: list[Path]) -> dict[str, float]:
     rates: dict[str, float] = {}
     port, folder = free_port(), work / "storescp"
     folder.mkdir(exist_ok=True)
-    peer = subprocess.Popen([str(STORE_SCP), "--fork", "-od", str(folder), str(port)])
+    command = [str(STORE_SCP), "--fork", "-od", str(folder), str(port)]
+    peer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for_port(port)
         rates["storescp"] = median(size_mb / send_all(port, studies, "ANY-SCP") for _ in range(3))
