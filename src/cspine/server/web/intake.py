@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from pydicom import dcmread
-
 from cspine.core.errors import DiskFullError, OutputError
 from cspine.core.files import output_errors
 from cspine.server.errors import RejectedObject, RejectReason, SpoolError
+from cspine.server.spool.headers import read_elements
 from cspine.server.spool.receive import ReceivedObject, Receiver
 from cspine.server.web.context import WebContext
 from cspine.server.web.errors import HttpError
@@ -142,11 +141,9 @@ def keys_of(outcomes: Iterable[Outcome]) -> list[str]:
 
 def _uids(path: Path) -> tuple[str, str, str]:
     """Return the UIDs of class, object and study; empty where they cannot be read."""
+    names = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")
     try:
-        dataset = dcmread(
-            path, specific_tags=["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"], stop_before_pixels=True
-        )
-        names = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")
+        dataset = read_elements(path, names)
         return tuple(str(dataset.get(name) or "").strip()[:64] for name in names)  # type: ignore[return-value]
     except Exception:  # noqa: BLE001 - the receiver tells why it is not accepted
         return "", "", ""

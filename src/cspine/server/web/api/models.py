@@ -103,7 +103,7 @@ class DeliveryAnswer(_Model):
     id: int
     job: int
     destination: str
-    state: str = Field(description="waiting, sending, sent or failed.")
+    state: str = Field(description="waiting, sending, sent, failed or superseded.")
     attempts: int
     created_at: datetime
     sent_at: datetime | None
