@@ -29,7 +29,8 @@ from benchmarks.imaging import prepare_series
 from benchmarks.processes import measure_process
 from benchmarks.reliability.archive import Archive
 from benchmarks.reliability.senders import Ledger, Modality, make_study
-from benchmarks.reliability.server import ServerUnderTest
+from benchmarks.reliability.server import ServerUnderTest, is_listening
+from benchmarks.reliability.verdict import is_idle
 from benchmarks.tables import save_table
 from cspine.core.files import write_json
 from cspine.reports.evaluation.sections import Table
@@ -118,7 +119,7 @@ def measure_reception(work: Path, studies: list[Path]) -> dict[str, float]:
     command = [str(STORE_SCP), "--fork", "-od", str(folder), str(port)]
     peer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for_port(port)
+        wait_for(lambda: is_listening(port), 30.0)
         rates["storescp"] = median(size_mb / send_all(port, studies, "ANY-SCP") for _ in range(3))
     finally:
         peer.terminate()
@@ -152,7 +153,7 @@ def measure_memory(work: Path, n_studies: int) -> dict[str, Any]:
             for modality in modalities:
                 modality.join()
             database, _ = server.open()
-            wait_for(lambda database=database: _n_unfinished(database) == 0, limit_s=3600.0)  # type: ignore[misc]
+            wait_for(lambda database=database: is_idle(database), limit_s=3600.0)  # type: ignore[misc]
             database.close()
             samples.append(resident_mb(server))
     return {"start_s": seconds, "early": samples[0], "late": samples[1], "studies": n_studies}
@@ -246,29 +247,9 @@ def wait_for(is_true: Callable[[], bool], limit_s: float = 900.0) -> None:
         time.sleep(0.05)
 
 
-def wait_for_port(port: int) -> None:
-    """Wait until a port accepts connections."""
-    import socket
-
-    def is_open() -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
-        except OSError:
-            return False
-        return True
-
-    wait_for(is_open, 30.0)
-
-
 def _count(database: Any, state: JobState) -> int:
     with database.reading() as session:
         return int(session.scalar(select(func.count()).select_from(Job).where(Job.state == state)) or 0)
-
-
-def _n_unfinished(database: Any) -> int:
-    from benchmarks.reliability.verdict import is_idle
-
-    return 0 if is_idle(database) else 1
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 from pynetdicom.association import Association
 
-from benchmarks.reliability.server import ServerUnderTest
+from benchmarks.reliability.server import ServerUnderTest, is_listening
 
 _SUCCESS: Final = 0x0000
 _TIMEOUT_S: Final = 20.0
@@ -138,7 +137,7 @@ class Modality(threading.Thread):
         return dict(missing)
 
     def _send_dicom(self, batch: dict[str, bytes]) -> list[str]:
-        if not self._is_reachable():  # pynetdicom leaks a socket for each refused connection
+        if not is_listening(self._server.dicom_port):  # pynetdicom leaks a socket for each refused connection
             self._ledger.count("associations refused")
             return []
         entity = AE("MODALITY")
@@ -169,13 +168,6 @@ class Modality(threading.Thread):
         if _is_established(association):
             association.release()
         return acknowledged
-
-    def _is_reachable(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self._server.dicom_port), timeout=5.0).close()
-        except OSError:
-            return False
-        return True
 
     def _send_http(self, batch: dict[str, bytes]) -> list[str]:
         parts = []

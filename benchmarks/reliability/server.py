@@ -154,16 +154,10 @@ class ServerUnderTest:
         """
         end = time.monotonic() + limit_s
         for port in (self.dicom_port, self.http_port):
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
-                    break
-                except OSError:
-                    if time.monotonic() > end:
-                        raise TimeoutError(
-                            f"the server does not answer after {limit_s:g} s; see {self.folder}/log"
-                        ) from None
-                    time.sleep(0.1)
+            while not is_listening(port):
+                if time.monotonic() > end:
+                    raise TimeoutError(f"the server does not answer after {limit_s:g} s; see {self.folder}/log")
+                time.sleep(0.1)
 
     def stop(self) -> None:
         """Ask it to stop, as systemd does; end it where it does not."""
@@ -208,6 +202,15 @@ class ServerUnderTest:
         """Return its database and spool, to look at."""
         settings = load_server_settings(self.configuration)
         return Database.open(settings), Spool(settings.storage.spool)
+
+
+def is_listening(port: int) -> bool:
+    """Return whether a program on this machine accepts connections at a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def _kill(pid: int) -> bool:
