@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from cspine.server.database.engine import utc_now
@@ -20,6 +20,14 @@ _Days = Annotated[int, Query(ge=0, le=36_500)]
 _PageNumber = Annotated[int, Query(ge=1, le=100_000)]
 
 
+def _wanted(view: _Text = "unread", days: _Days = 7, q: _Text = "", page: _PageNumber = 1) -> WorklistFilter:
+    return WorklistFilter.of(view, days, q, page)
+
+
+Wanted = Annotated[WorklistFilter, Depends(_wanted)]
+"""What the query of an address asks for."""
+
+
 @router.get("/")
 def go_to_worklist() -> Response:
     """Lead to the worklist."""
@@ -31,13 +39,9 @@ def show_worklist(
     request: Request,
     context: Context,
     identity: Reader,
-    view: _Text = "unread",
-    days: _Days = 7,
-    q: _Text = "",
-    page: _PageNumber = 1,
+    wanted: Wanted,
 ) -> Response:
     """Return the worklist."""
-    wanted = WorklistFilter.of(view, days, q, page)
     return render_page(
         request, "worklist.html", identity=identity, views=VIEWS, periods=PERIODS, **_values(context, wanted)
     )
@@ -48,13 +52,9 @@ def show_rows(
     request: Request,
     context: Context,
     identity: Reader,
-    view: _Text = "unread",
-    days: _Days = 7,
-    q: _Text = "",
-    page: _PageNumber = 1,
+    wanted: Wanted,
 ) -> Response:
     """Return the rows alone, by which the page keeps itself up to date; 304 where they are the same."""
-    wanted = WorklistFilter.of(view, days, q, page)
     response = _render_rows(request, context, identity, wanted)
     tag = f'"{digest_of(bytes(response.body))}"'
     if request.headers.get("if-none-match") == tag:
