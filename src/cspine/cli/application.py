@@ -31,6 +31,7 @@ from cspine.core.errors import (
     is_memory_error,
 )
 from cspine.core.extras import missing_extra
+from cspine.core.garbage import collect_less_often
 from cspine.core.logging import configure_logging, logging_options
 from cspine.core.processors import cpu_quota, default_workers, limit_native_threads
 from cspine.core.progress import Progress, silent
@@ -47,10 +48,6 @@ TERMINATED: Final = 143
 
 DEBUG: Final = "CSPINE_DEBUG"
 """Environment variable; where it is set, unexpected errors keep their traceback."""
-
-_GARBAGE_THRESHOLDS: Final = (20_000, 10, 10)
-"""Of Python's cyclic garbage collector. Imports, DICOM objects and the tables of their libraries are a million objects
-that live to the end of a command; the usual thresholds look through them for a tenth of its time."""
 
 P = ParamSpec("P")
 
@@ -106,7 +103,7 @@ def _terminate(*_: object) -> None:
 def run_application() -> None:
     """Run the command line on standard streams of any kind, within the processors of the container."""
     prepare_streams()
-    gc.set_threshold(*_GARBAGE_THRESHOLDS)
+    collect_less_often()
     signal.signal(signal.SIGTERM, _terminate)  # it removes temporary files and ends the workers
     if cpu_quota() is not None:
         limit_native_threads(default_workers())  # BLAS and OpenMP know of the machine's processors only

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from cspine.core.errors import CspineError, OutputError
+from cspine.core.garbage import collect_less_often
 from cspine.core.logging import configure_logging, logging_options
 from cspine.core.processors import take_share
 from cspine.core.progress import Progress, silent
@@ -325,6 +326,7 @@ def _follow_parent(options: dict[str, bool] | None, n_workers: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_worker)
     take_share(n_workers)
+    collect_less_often()
     if options is not None:  # a worker logs as its parent does
         configure_logging(verbose=options["verbose"], json_lines=options["json_lines"])
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cspine.core.errors import CspineError, DiskFullError, InputError
+from cspine.core.garbage import collect_less_often
 from cspine.core.logging import configure_logging, logging_options
 from cspine.core.not_assessable import FAILED, remedy_of
 from cspine.server.database.jobs import JobOutcome
@@ -87,6 +88,7 @@ def predict_task(task: PredictTask, settings: PredictionSettings) -> JobOutcome:
 def serve_tasks(connection: Connection, settings: PredictionSettings, log: dict[str, bool] | None) -> None:
     """Predict what comes through a connection until it is closed: the main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the worker ends this process
+    collect_less_often()
     if log is not None:
         configure_logging(verbose=log["verbose"], json_lines=log["json_lines"])
     while True:
