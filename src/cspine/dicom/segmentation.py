@@ -50,9 +50,28 @@ def load_segmentation(path: str | Path, volume: highdicom.Volume, *, is_whole: b
     """
     path = Path(path)
     affine_lps, labels = read_label_map(path)
+    return lay_on_volume(path.name, affine_lps, labels, volume, is_whole=is_whole)
+
+
+def lay_on_volume(
+    name: str, affine_lps: Floats, labels: Labels, volume: highdicom.Volume, *, is_whole: bool = False
+) -> Labels:
+    """Resample a label map to a volume's voxels by nearest neighbor.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file, for messages.
+    affine_lps : (4, 4)
+        From ``[k, j, i, 1]`` of the label map to LPS mm.
+    labels : (k, j, i) uint8
+        The labels on voxels of their own.
+    volume, is_whole
+        As of `load_segmentation`, which returns and raises the same.
+    """
     to_labels = (np.linalg.inv(affine_lps) @ volume.affine).astype(np.float64)
     if not _overlaps(to_labels, volume.spatial_shape, labels.shape):
-        raise LabelError(f"{path.name}: lies outside the volume it is laid on; check that it belongs to this study")
+        raise LabelError(f"{name}: lies outside the volume it is laid on; check that it belongs to this study")
     result = np.zeros(volume.spatial_shape, np.uint8)
     if _is_aligned(to_labels):
         _sample_aligned(labels, to_labels, result)
@@ -63,7 +82,7 @@ def load_segmentation(path: str | Path, volume: highdicom.Volume, *, is_whole: b
         n_labeled, n_inside = np.count_nonzero(labels), np.count_nonzero(result) * scale
         if n_inside < _MIN_FRACTION_INSIDE * n_labeled:
             raise LabelError(
-                f"{path.name}: {100 * (1 - n_inside / n_labeled):.0f} % of its labels lie outside the study; check "
+                f"{name}: {100 * (1 - n_inside / n_labeled):.0f} % of its labels lie outside the study; check "
                 "that its affine is that of the study"
             )
     return result

@@ -26,6 +26,9 @@ BOXES_FILE: Final = "train_bounding_boxes.csv"
 FRACTURES_FOLDER: Final = "fractures"
 """Folder of fracture label maps, which the phantom writes beside the challenge's layout."""
 
+SEGMENTATIONS_FOLDER: Final = "segmentations"
+"""The challenge's folder of label maps of vertebrae, some of its studies'."""
+
 TRUTH_FOLDER: Final = "truth"
 """Folder of a phantom data set, synthesized or compiled, with one JSON of reference data per study."""
 
