@@ -11,7 +11,7 @@ from tests.support.segmentations import labels, phantom, write_ct, write_nifti
 from cspine.core.errors import InputError, SourceError
 from cspine.datasets.compiled import CompiledDataset
 from cspine.pipelines.compile import compile_dataset
-from cspine.pipelines.localize_batch import localize_batch
+from cspine.pipelines.localize_batch import LocalizeSettings, localize_batch
 from cspine.pipelines.predict_batch import PredictSettings, predict_batch
 from cspine.views.level_views import LevelViewSettings
 from cspine.views.settings import CompileSettings
@@ -40,7 +40,9 @@ def test_findings_name_the_segmentation(data: Path) -> None:
 
 
 def test_localize_writes_the_frames_of_the_masks(data: Path, tmp_path: Path) -> None:
-    (spine,) = localize_batch(data / "studies", tmp_path, vertebrae=data / "masks" / f"{STUDY_UID}.nii.gz")
+    (spine,) = localize_batch(
+        data / "studies", tmp_path, LocalizeSettings(vertebrae=str(data / "masks" / f"{STUDY_UID}.nii.gz"))
+    )
 
     assert spine.weights.name == "segmentation"
     assert (tmp_path / "spine.png").is_file()

@@ -16,6 +16,8 @@ from cspine.localization.compiler import Compiler
 from cspine.localization.localizer import Localizer
 from cspine.metrics.rsna2022 import remove_positive_weight
 from cspine.models.metadata import BaselineMetadata
+from cspine.models.onnx_runtime import Session
+from cspine.models.providers import ProviderName
 from cspine.models.weights import Weights, load_weights
 from cspine.views.compiled import CompiledStudy, CompiledVolume
 from cspine.views.resize import downscale
@@ -39,12 +41,12 @@ class Baseline:
     weights: Weights[BaselineMetadata]
 
     @classmethod
-    def load(cls, path: Path | None = None) -> "Baseline":
+    def load(cls, path: Path | None = None, *, provider: ProviderName | None = None) -> "Baseline":
         """Load a baseline.
 
         Parameters and errors are those of `cspine.models.weights.load_weights`.
         """
-        weights = load_weights(BaselineMetadata, path)
+        weights = load_weights(BaselineMetadata, path, provider=provider)
         size = weights.metadata.image_size
         weights.require(weights.input_shape[1:] == (1, size, size) and weights.metadata.targets == TARGETS, path)
         return cls(weights)
@@ -53,6 +55,11 @@ class Baseline:
     def identity(self) -> WeightsIdentity:
         """What findings record of the weights."""
         return self.weights.identity
+
+    @property
+    def session(self) -> Session:
+        """The session that runs the network."""
+        return self.weights.session
 
     @property
     def metadata(self) -> BaselineMetadata:

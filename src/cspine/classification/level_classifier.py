@@ -26,7 +26,9 @@ from cspine.localization.localizer import Localizer
 from cspine.metrics.calibration import calibrate_cases
 from cspine.metrics.rsna2022 import remove_positive_weight
 from cspine.models.metadata import LevelsMetadata
+from cspine.models.onnx_runtime import Session
 from cspine.models.operating_points import OperatingPointsFile
+from cspine.models.providers import ProviderName
 from cspine.models.weights import load_weights
 from cspine.views.compiled import CompiledStudy, CompiledVolume
 from cspine.views.level_views import CHANNELS, PLANES, LevelViews, view_geometry, view_indices
@@ -79,7 +81,13 @@ class LevelClassifier:
     points_file: OperatingPointsFile | None = None
 
     @classmethod
-    def load(cls, *paths: Path | None, localizer: Localizer | None = None, tta: bool = False) -> "LevelClassifier":
+    def load(
+        cls,
+        *paths: Path | None,
+        localizer: Localizer | None = None,
+        tta: bool = False,
+        provider: ProviderName | None = None,
+    ) -> "LevelClassifier":
         """Load a network, or an ensemble.
 
         Parameters
@@ -91,15 +99,23 @@ class LevelClassifier:
             embedded one.
         tta : bool
             Whether to use test-time augmentation by the left-right flip.
+        provider : str, optional
+            The execution provider, as of `cspine.models.providers.requested_provider`.
 
         Raises
         ------
         WeightsError
             A file cannot be used, or the networks cannot be averaged.
         """
-        members = tuple(load_weights(LevelsMetadata, path) for path in paths or (None,))
+        members = tuple(load_weights(LevelsMetadata, path, provider=provider) for path in paths or (None,))
         require_ensemble(members, paths or (None,))
-        return cls(members, localizer or find_localizer(members[0].metadata.localizer_sha256), tta)
+        localizer = localizer or find_localizer(members[0].metadata.localizer_sha256, provider)
+        return cls(members, localizer, tta)
+
+    @property
+    def session(self) -> Session:
+        """The session that runs the network; of an ensemble, the first member."""
+        return self.members[0].session
 
     @property
     def metadata(self) -> LevelsMetadata:

@@ -8,6 +8,7 @@ from cspine.classification.level_classifier import LevelClassifier
 from cspine.core.errors import WeightsError
 from cspine.localization.loading import load_localizer
 from cspine.models.operating_points import OF_WEIGHTS, OperatingPointsFile
+from cspine.models.providers import ProviderName
 from cspine.models.registry import resolve_weights
 
 
@@ -16,6 +17,7 @@ def load_classifier(
     localizer: str | None = None,
     tta: bool = False,
     points_file: OperatingPointsFile | None = None,
+    provider: ProviderName | None = None,
 ) -> Baseline | LevelClassifier:
     """Load a classifier; several weights make an ensemble.
 
@@ -29,6 +31,8 @@ def load_classifier(
         Whether level networks use test-time augmentation by the left-right flip.
     points_file : OperatingPointsFile, optional
         Operating points and recalibration in place of those of level networks.
+    provider : str, optional
+        The execution provider, as of `cspine.models.providers.requested_provider`.
 
     Raises
     ------
@@ -50,8 +54,9 @@ def load_classifier(
             raise WeightsError(
                 f"{points_file.path}: {weights[0]} has no calibrated probabilities; use --operating-points {OF_WEIGHTS}"
             )
-        return Baseline.load(paths[0])
-    classifier = LevelClassifier.load(*paths, localizer=load_localizer(localizer) if localizer else None, tta=tta)
+        return Baseline.load(paths[0], provider=provider)
+    own = load_localizer(localizer, provider=provider) if localizer else None
+    classifier = LevelClassifier.load(*paths, localizer=own, tta=tta, provider=provider)
     if points_file is not None:
         points_file.require(classifier.identity.sha256)
     return replace(classifier, points_file=points_file)

@@ -9,6 +9,7 @@ from cspine.core.anatomy import Level
 from cspine.core.findings import CalibrationIdentity, PatientFinding, VertebraFinding, ViewEvidence, WeightsIdentity
 from cspine.core.typing import Floats32, Grays
 from cspine.localization.compiler import Compiler
+from cspine.models.onnx_runtime import Session
 from cspine.views.compiled import CompiledStudy
 
 
@@ -84,6 +85,10 @@ class Classifier(Protocol):
     @property
     def identity(self) -> WeightsIdentity:
         """What findings record of its weights."""
+
+    @property
+    def session(self) -> Session:
+        """The session that runs it; of an ensemble, that of the first member."""
 
     @property
     def calibration(self) -> CalibrationIdentity | None:

@@ -14,7 +14,7 @@ from cspine.cli.application import (
     say,
     say_research_only,
 )
-from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, SeriesUid, Strict, Vertebrae, VertebraeLabels
+from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, Provider, SeriesUid, Strict, Vertebrae, VertebraeLabels
 from cspine.cli.tables import make_table, print_not_assessable, print_table, print_text, print_warnings
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def localize_command(
     localizer: Localizer = None,
     vertebrae: Vertebrae = None,
     vertebrae_labels: VertebraeLabels = "auto",
+    provider: Provider = None,
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     strict: Strict = False,
@@ -44,16 +45,19 @@ def localize_command(
     no cervical vertebra has an answer, too: why, and what would help.
     """
     from cspine.dicom.loading import LoadPolicy
-    from cspine.pipelines.localize_batch import localize_batch
+    from cspine.pipelines.localize_batch import LocalizeSettings, localize_batch
 
     with progress_bar() as progress:
         policy = LoadPolicy(series_uid=series, max_gap_mm=max_gap_mm)
         spines = localize_batch(
             path,
             out_dir,
-            localizer=localizer,
-            vertebrae=vertebrae,
-            vertebrae_labels=vertebrae_labels,
+            LocalizeSettings(
+                localizer=localizer,
+                provider=provider,
+                vertebrae=str(vertebrae) if vertebrae else None,
+                vertebrae_labels=vertebrae_labels,
+            ),
             policy=policy,
             progress=progress,
         )

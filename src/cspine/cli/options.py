@@ -1,15 +1,20 @@
 """Options that several commands share."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from cspine.cli.application import say, say_error
 from cspine.core.errors import InputError
+from cspine.core.execution.execution import Execution
+from cspine.core.execution.shards import ALL, SHARD, Shard
 from cspine.core.extras import FhirRelease
 from cspine.core.processors import default_workers
 from cspine.dicom.limits import MAX_GAP_MM
+from cspine.models.providers import ProviderName
 from cspine.reports.dicom.derived_series import SegmentationType
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text.")]
@@ -54,6 +59,19 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="End with exit code 1 where a study is not assessable, instead of 0.")
 ]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Number of processes.", show_default="all processors")]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        envvar=SHARD,
+        help="Only the i-th of n parts of the studies, as i/n, or all; then join them by cspine merge.",
+        show_default="the task of a Slurm array or an indexed job of Kubernetes, or all",
+    ),
+]
+DaskOption = Annotated[
+    str | None,
+    typer.Option("--dask", help="Address of a Dask scheduler, such as tcp://host:8786, or local."),
+]
 MaxGap = Annotated[
     float, typer.Option("--max-gap-mm", min=0.1, help="Largest gap between slices that is interpolated, in mm.")
 ]
@@ -64,6 +82,14 @@ SeriesUid = Annotated[
 Localizer = Annotated[
     str | None,
     typer.Option("--localizer", help="Name or ONNX file of a localizer; the embedded one if omitted."),
+]
+Provider = Annotated[
+    ProviderName | None,
+    typer.Option(
+        "--provider",
+        help="Execution provider of ONNX Runtime that runs the networks; auto: the first that is installed.",
+        show_default="CSPINE_PROVIDER, or cpu",
+    ),
 ]
 Vertebrae = Annotated[
     Path | None,
@@ -83,6 +109,39 @@ MAX_VIEWS = 30
 
 WORKERS = default_workers()
 MAX_GAP = MAX_GAP_MM
+
+
+def execution(workers: int, shard: str | None, dask: str | None) -> Execution:
+    """Return how a command is executed, by its options or by the variables of a job array.
+
+    Parameters
+    ----------
+    workers : int
+        Number of processes.
+    shard : str or None
+        ``i/n``, or ``all``; where None, what the environment says.
+    dask : str or None
+        Address of a Dask scheduler, or ``local``.
+
+    Raises
+    ------
+    InputError
+        The shard or the address is none, or the environment does not say how many shards there are.
+    MissingExtraError
+        As by `cspine.core.execution.execution.Execution`.
+    """
+    if shard is not None:
+        return Execution(workers, None if shard.strip() == ALL else Shard.parse(shard), dask)
+    part = Shard.from_environment(os.environ)
+    if part is not None:
+        say_error(f"shard {part}, as the job array says; --shard all is for all studies")
+    return Execution(workers, part, dask)
+
+
+def say_shard(how: Execution, out: Path) -> None:
+    """Say what joins the shards, where a command ran one of them."""
+    if how.shard is not None:
+        say(f"shard {how.shard} is done; when all are:  cspine merge {out}")
 
 
 def check_used(context: typer.Context, belonging: Mapping[str, tuple[bool, Sequence[str]]]) -> None:

@@ -25,6 +25,7 @@ from cspine.cli.options import (
     Localizer,
     MaxGap,
     OperatingPoints,
+    Provider,
     Release,
     Seg,
     SeriesUid,
@@ -60,6 +61,7 @@ def predict_command(
         bool, typer.Option("--tta", help="Test-time augmentation: average with the left-right flipped views.")
     ] = False,
     operating_points: OperatingPoints = None,
+    provider: Provider = None,
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
     dicom: Annotated[
@@ -100,6 +102,7 @@ def predict_command(
         vertebrae_labels=vertebrae_labels,
         tta=tta,
         operating_points=operating_points,
+        provider=provider,
         series_uid=series,
         max_gap_mm=max_gap_mm,
         dicom=dicom,

@@ -258,6 +258,9 @@ class WeightsIdentity(_Part):
         bool,
         Field(description="Whether all fractures that they were trained on were those of phantoms, or virtual ones."),
     ] = False
+    execution_provider: Annotated[
+        str | None, Field(description="Provider of ONNX Runtime that ran them, such as `CPUExecutionProvider`.")
+    ] = None
 
 
 class Threshold(_Part):
@@ -357,10 +360,7 @@ class Acquisition(_Part):
 class Findings(_Part):
     """The findings of one study."""
 
-    schema_version: Annotated[
-        Literal["3.0"],
-        Field(description="Version of this schema."),
-    ] = SCHEMA_VERSION
+    schema_version: Annotated[Literal["3.0"], Field(description="Version of this schema.")] = SCHEMA_VERSION
     statement: Literal["Research use only. Not a medical device. Not for diagnosis."] = RESEARCH_USE_ONLY
     study_instance_uid: str
     series_instance_uid: Annotated[str | None, Field(description="The series that was read.")] = None

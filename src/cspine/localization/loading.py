@@ -2,16 +2,19 @@
 
 from cspine.core.errors import WeightsError
 from cspine.localization.localizer import Localizer
+from cspine.models.providers import ProviderName
 from cspine.models.registry import embedded_sha256, installed_files, resolve_weights
 
 
-def load_localizer(weights: str | None = None) -> Localizer:
+def load_localizer(weights: str | None = None, *, provider: ProviderName | None = None) -> Localizer:
     """Load a localizer.
 
     Parameters
     ----------
     weights : str, optional
         A name of registered weights, or the path of an ONNX file; the embedded localizer where omitted.
+    provider : str, optional
+        The execution provider, as of `cspine.models.providers.requested_provider`.
 
     Raises
     ------
@@ -19,17 +22,17 @@ def load_localizer(weights: str | None = None) -> Localizer:
         The weights cannot be used, or are those of another network.
     """
     if weights is None:
-        return Localizer.load()
+        return Localizer.load(provider=provider)
     network, path = resolve_weights(weights)
     if network != "localizer":
         raise WeightsError(f"{weights}: holds the network {network}; name a localizer")
-    return Localizer.load(path)
+    return Localizer.load(path, provider=provider)
 
 
-def find_localizer(sha256: str) -> Localizer:
+def find_localizer(sha256: str, provider: ProviderName | None = None) -> Localizer:
     """Return the registered localizer whose file has a SHA-256; the embedded one where none has it."""
     if embedded_sha256().get("localizer.onnx") != sha256:
         for path, recorded in installed_files():
             if recorded == sha256:
-                return load_localizer(str(path))
-    return Localizer.load()
+                return load_localizer(str(path), provider=provider)
+    return Localizer.load(provider=provider)

@@ -32,6 +32,7 @@ from cspine.localization.plausibility import check_plausibility
 from cspine.localization.scan import Scan
 from cspine.models.memory import freed_memory_released
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
+from cspine.models.providers import ProviderName
 from cspine.models.weights import Weights, load_weights
 from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate
@@ -54,21 +55,24 @@ class Localizer:
         The loaded weights of the networks, with their metadata.
     path : Path or None
         Their file; None for the embedded weights. A process that receives a pickled localizer loads it from there.
+    provider : str or None
+        The execution provider that was asked for, as of `cspine.models.providers.requested_provider`.
     """
 
     weights: Weights[LocalizerMetadata] = field(repr=False)
     path: Path | None
+    provider: ProviderName | None = None
 
     @classmethod
-    def load(cls, path: Path | None = None) -> "Localizer":
+    def load(cls, path: Path | None = None, *, provider: ProviderName | None = None) -> "Localizer":
         """Load a localizer.
 
         Parameters and errors are those of `cspine.models.weights.load_weights`.
         """
-        weights = load_weights(LocalizerMetadata, path)
+        weights = load_weights(LocalizerMetadata, path, provider=provider)
         is_coarse = (weights.metadata.spacing_mm, weights.metadata.padding) == (COARSE_MM, PADDING)
         weights.require(is_coarse and LocalizerNetworks(weights).fits, path)
-        return cls(weights, path)
+        return cls(weights, path, provider)
 
     @property
     def sha256(self) -> str:
@@ -80,9 +84,11 @@ class Localizer:
         """What findings record of the weights."""
         return self.weights.identity
 
-    def __reduce__(self) -> "tuple[Callable[[Path | None], Localizer], tuple[Path | None]]":
+    def __reduce__(
+        self,
+    ) -> "tuple[Callable[[Path | None, ProviderName | None], Localizer], tuple[Path | None, ProviderName | None]]":
         """Pickle as the path of the weights."""
-        return (_load_cached, (self.path,))
+        return (_load_cached, (self.path, self.provider))
 
     @freed_memory_released()
     def __call__(self, volume: "highdicom.Volume") -> SpineMap:
@@ -148,5 +154,5 @@ class Localizer:
 
 
 @cache
-def _load_cached(path: Path | None) -> Localizer:
-    return Localizer.load(path)
+def _load_cached(path: Path | None, provider: ProviderName | None) -> Localizer:
+    return Localizer.load(path, provider=provider)

@@ -218,4 +218,4 @@ def _network(path: Path) -> str:
 
 
 def _load(network: str, path: Path | None) -> Weights[ModelMetadata]:
-    return load_weights(METADATA_TYPES[network], path)
+    return load_weights(METADATA_TYPES[network], path, provider="cpu")

@@ -16,6 +16,7 @@ from cspine.core.errors import WeightsError
 from cspine.core.findings import WeightsIdentity
 from cspine.models.metadata import METADATA_KEY, ModelMetadata
 from cspine.models.onnx_runtime import Session
+from cspine.models.providers import ProviderName
 
 MetadataT = TypeVar("MetadataT", bound=ModelMetadata)
 
@@ -51,6 +52,7 @@ class Weights(Generic[MetadataT]):
             trained_on=metadata.trained_on,
             phantom_only=metadata.phantom_only,
             synthetic_only=metadata.synthetic_only,
+            execution_provider=self.session.execution_provider,
         )
 
     @property
@@ -77,7 +79,13 @@ class Weights(Generic[MetadataT]):
             raise WeightsError(f"{path or self.metadata.name}: its network does not fit its metadata; get it again")
 
 
-def load_weights(metadata_type: type[MetadataT], path: Path | None = None, *, threads: int = 0) -> Weights[MetadataT]:
+def load_weights(
+    metadata_type: type[MetadataT],
+    path: Path | None = None,
+    *,
+    threads: int = 0,
+    provider: ProviderName | None = None,
+) -> Weights[MetadataT]:
     """Load weights from a file, or the embedded ones.
 
     Parameters
@@ -88,14 +96,18 @@ def load_weights(metadata_type: type[MetadataT], path: Path | None = None, *, th
         An ONNX file written by ``cspine train``; the embedded weights where omitted.
     threads : int
         Threads of ONNX Runtime; as many as this process may use where 0.
+    provider : str, optional
+        The execution provider, as of `cspine.models.providers.requested_provider`.
 
     Raises
     ------
+    InputError
+        The installed ONNX Runtime has no such execution provider.
     WeightsError
         The file is missing, damaged, not written by cspine, written by cspine 0.1, or holds another network.
     """
     name, data = read_weights(metadata_type, path)
-    session = Session(data, name, threads)
+    session = Session(data, name, threads, provider)
     return Weights(_metadata(metadata_type, session, name), hashlib.sha256(data).hexdigest(), session)
 
 
@@ -115,7 +127,7 @@ def network_name(path: Path) -> str:
     WeightsError
         The file is missing, damaged or not written by cspine.
     """
-    metadata = _metadata_json(Session(read_file(path, str(path)), str(path), 1), str(path))
+    metadata = _metadata_json(Session(read_file(path, str(path)), str(path), 1, "cpu"), str(path))
     return str(metadata.get("name")) if isinstance(metadata, dict) else ""
 
 

@@ -20,6 +20,7 @@ from cspine.dicom.limits import MAX_GAP_MM
 from cspine.dicom.study_collection import SourceFingerprint, StudySource
 from cspine.localization.segmented.numbering import Numbering
 from cspine.localization.segmented.study_files import SegmentationFiles
+from cspine.models.providers import ProviderName
 from cspine.reports.dicom.derived_series import SegmentationType
 from cspine.reports.html import write_report
 from cspine.reports.images.thumbnail import draw_thumbnail
@@ -62,6 +63,9 @@ class PredictSettings(Settings):
     tta: bool = Field(False, description="Whether test-time augmentation (left-right flip) is used.")
     operating_points: str | None = Field(
         None, description="File of operating points, or `weights` for those of the weights; the site's where null."
+    )
+    provider: ProviderName | None = Field(
+        None, description="Execution provider of ONNX Runtime; that of the environment, or the CPU, where null."
     )
     series_uid: str | None = Field(None, description="Read the series with this UID instead of the best one.")
     max_gap_mm: float = Field(MAX_GAP_MM, gt=0.0, description="Largest gap between slices that is interpolated, mm.")

@@ -20,6 +20,7 @@ from cspine.dicom.loading import LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import StudySource
 from cspine.localization.coarse import load_thinned
 from cspine.localization.compiler import VolumeLocalizer
+from cspine.localization.localizer import Localizer
 from cspine.localization.result import LocalizationResult
 from cspine.localization.series_choice import choose_series
 from cspine.spine.spine_map import SpineMap, Vertebra
@@ -66,7 +67,8 @@ def localize_study(
         spine_map.require_cervical()
     except (NotAssessableError, InputError) as error:
         not_assessable, spine_map = not_assessable_from(error), SpineMap(())
-    identity = localizer.identity
+    identity, session = localizer.identity, localizer.weights.session if isinstance(localizer, Localizer) else None
+    fallback = session.fallback_warning if session else ()
     spine = Spine(
         study_instance_uid=uid,
         series_instance_uid=plan.series.series_instance_uid if plan else None,
@@ -75,7 +77,7 @@ def localize_study(
         coverage={} if not_assessable else {level: spine_map.coverage(level) for level in VERTEBRAE},
         not_found=() if not_assessable else spine_map.not_found,
         canal_lps_mm=tuple(_point(point) for point in spine_map.canal()),
-        warnings=(*synthetic_data_warning(identity), *spine_map.doubts, *spine_map.warnings, *warnings),
+        warnings=(*synthetic_data_warning(identity), *spine_map.doubts, *spine_map.warnings, *warnings, *fallback),
         not_assessable=not_assessable,
         software=SoftwareIdentity(version=cspine.__version__),
         weights=identity,

@@ -31,6 +31,7 @@ from cspine.localization.localizer import Localizer
 from cspine.localization.series_choice import choose_series
 from cspine.models.memory import freed_memory_released
 from cspine.models.operating_points import find_operating_points
+from cspine.models.providers import ProviderName
 from cspine.models.registry import DEFAULT
 from cspine.views.compiled import CompiledStudy
 
@@ -69,6 +70,7 @@ class Detector:
         localizer: str | None = None,
         tta: bool = False,
         operating_points: str | Path | None = None,
+        provider: ProviderName | None = None,
     ) -> Self:
         """Load weights and make a detector.
 
@@ -85,6 +87,9 @@ class Detector:
         operating_points : str or Path, optional
             A file of operating points, such as that of `cspine calibrate`, or ``"weights"`` for those of the weights;
             where omitted, the file that ``$CSPINE_OPERATING_POINTS`` names, or else those of the weights.
+        provider : str, optional
+            Execution provider of ONNX Runtime: ``cpu``, ``cuda``, ``directml``, ``coreml``, ``openvino``, or ``auto``
+            for the first of them that is there; where omitted, what ``$CSPINE_PROVIDER`` names, or else the CPU.
 
         Returns
         -------
@@ -92,13 +97,16 @@ class Detector:
 
         Raises
         ------
+        InputError
+            The installed ONNX Runtime has no such execution provider.
         WeightsError
             The weights cannot be used, or the operating points are for others.
         LabelError
             The file holds no operating points.
         """
         file = find_operating_points(operating_points)
-        return cls(load_classifier(*(weights or (DEFAULT,)), localizer=localizer, tta=tta, points_file=file))
+        names = weights or (DEFAULT,)
+        return cls(load_classifier(*names, localizer=localizer, tta=tta, points_file=file, provider=provider))
 
     @property
     def tta(self) -> bool:
@@ -146,7 +154,7 @@ class Detector:
         """
         from cspine.dicom.study_collection import open_collection  # noqa: PLC0415 - loading needs no DICOM
 
-        studies = open_collection(Path(path), progress=progress).studies
+        studies = open_collection(path, progress=progress).studies
         if len(studies) > 1:
             raise SourceError(f"{path}: holds {len(studies)} studies; give the folder of one, or use predict_all")
         files = _open_segmentations(vertebrae, vertebrae_labels, 1)
@@ -163,7 +171,7 @@ class Detector:
         """Predict every study at a path, one after the other; parameters and errors are those of `predict`."""
         from cspine.dicom.study_collection import open_collection  # noqa: PLC0415 - loading needs no DICOM
 
-        studies = open_collection(Path(path), progress=progress).studies
+        studies = open_collection(path, progress=progress).studies
         files = _open_segmentations(vertebrae, vertebrae_labels, len(studies))
         for source in studies:
             yield self.predict_case(source, vertebrae=files, progress=progress)
@@ -268,7 +276,8 @@ class Detector:
         )
 
     def _weights_warning(self) -> tuple[str, ...]:
-        return synthetic_data_warning(self.classifier.identity, self.localizer)
+        synthetic = synthetic_data_warning(self.classifier.identity, self.localizer)
+        return (*synthetic, *self.classifier.session.fallback_warning)
 
 
 def _open_segmentations(path: str | Path | None, numbering: str, n_studies: int) -> SegmentationFiles | None:

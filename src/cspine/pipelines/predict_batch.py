@@ -16,9 +16,11 @@ from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import FAILED
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.models.operating_points import site_operating_points
+from cspine.models.providers import CPU, ProviderName, requested_provider
 from cspine.pipelines.case_folder import CaseFolder, PredictSettings, write_lines
 from cspine.pipelines.predict import Detector
 from cspine.reports.worklist import MAX_WAIT_MIN, StudyResult, prioritize, worklist_csv, worklist_page
@@ -89,7 +91,7 @@ def predict_batch(
     OutputTakenError, DiskFullError, OutputError
         As by `cspine.core.jobs.ResumableJob.open`.
     """
-    path, out = Path(path), Path(out)
+    path, out = as_path(path), as_path(out)
     if settings.operating_points is None:  # read once, for all processes
         settings = settings.model_copy(update={"operating_points": site_operating_points()})
     if settings.fhir:
@@ -152,6 +154,7 @@ def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *
         "weights": detector.classifier.identity.sha256,
         "localizer": detector.localizer.sha256 if detector.localizer else None,
         **_operating_points_of(detector),
+        **_provider_of(detector),
         **settings.model_dump(mode="json", include={"tta", "dicom", "fhir"}),
         **({"segmentation_type": settings.segmentation_type} if settings.dicom else {}),
         **({"fhir_release": settings.fhir_release} if settings.fhir else {}),
@@ -182,16 +185,28 @@ def _operating_points_of(detector: Detector) -> dict[str, str]:
     return {"operating_points": sha256} if sha256 is not None else {}
 
 
+def _provider_of(detector: Detector) -> dict[str, str]:
+    """Return the execution provider; nothing where it is the CPU's."""
+    name = detector.classifier.identity.execution_provider
+    return {"provider": name} if name and name != CPU else {}
+
+
 def _detector(settings: PredictSettings) -> Detector:
     """Return the detector, which is loaded once in each process."""
-    return _load_detector(settings.weights, settings.localizer, settings.operating_points, tta=settings.tta)
+    provider = requested_provider(settings.provider)
+    return _load_detector(settings.weights, settings.localizer, settings.operating_points, provider, tta=settings.tta)
 
 
 @lru_cache(maxsize=1)
 def _load_detector(
-    weights: tuple[str, ...], localizer: str | None, operating_points: str | None, *, tta: bool
+    weights: tuple[str, ...],
+    localizer: str | None,
+    operating_points: str | None,
+    provider: ProviderName,
+    *,
+    tta: bool,
 ) -> Detector:
-    return Detector.load(*weights, localizer=localizer, tta=tta, operating_points=operating_points)
+    return Detector.load(*weights, localizer=localizer, tta=tta, operating_points=operating_points, provider=provider)
 
 
 def _predict_many(

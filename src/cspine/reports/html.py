@@ -208,6 +208,8 @@ def _provenance(findings: Findings) -> dict[str, str]:
         rows["Assumed prevalence"] = f"{100 * calibration.prevalence:.1f} % of patients have a fracture"
         rows["Operating points"] = _operating_points_source(calibration)
     rows["Test-time augmentation (left-right flip)"] = "yes" if findings.test_time_augmentation else "no"
+    if findings.weights.execution_provider is not None:
+        rows["Networks ran on"] = findings.weights.execution_provider
     rows["Schema of findings.json"] = findings.schema_version
     return rows
 

@@ -108,9 +108,12 @@ def _check_database(settings: ServerSettings) -> str:
 def _check_weights(settings: ServerSettings) -> str:
     from cspine.pipelines.predict import Detector  # noqa: PLC0415 - loads the networks' runtime
 
-    detector = Detector.load(*settings.prediction.weights, operating_points=settings.prediction.operating_points)
+    prediction = settings.prediction
+    detector = Detector.load(
+        *prediction.weights, operating_points=prediction.operating_points, provider=prediction.provider
+    )
     identity = detector.classifier.identity
-    return f"{identity.name} ({identity.sha256[:12]})"
+    return f"{identity.name} ({identity.sha256[:12]}), run by {identity.execution_provider}"
 
 
 def _check_port(host: str, port: int) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from cspine.core.errors import InputError
 from cspine.core.extras import FhirRelease
 from cspine.core.settings import Settings
+from cspine.models.providers import ProviderName
 
 AeTitle = Annotated[str, Field(pattern=r"^[ -\[\]-~]{1,16}$")]
 """An application entity title: 1 to 16 printable characters without a backslash (PS3.5, table 6.2-1, AE)."""
@@ -183,6 +184,9 @@ class PredictionSettings(Settings):
 
     weights: tuple[str, ...] = Field((), description="Weights as of `cspine predict --weights`.")
     operating_points: str | None = Field(None, description="As of `cspine predict --operating-points`.")
+    provider: ProviderName | None = Field(
+        None, description="As of `cspine predict --provider`; `$CSPINE_PROVIDER`, or the CPU, where it is left out."
+    )
     tta: bool = Field(False, description="Whether test-time augmentation is used.")
     fhir: bool = Field(True, description="Whether a FHIR bundle is made.")
     fhir_release: FhirRelease = Field("R5", description="Release of FHIR.")

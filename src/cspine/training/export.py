@@ -171,7 +171,7 @@ def _check_outputs(graph: Graph, metadata: ModelMetadata, path: Path) -> None:
         expected = _half_precision_network(graph.network)(*graph.example)
     expected = expected if isinstance(expected, tuple) else (expected,)
     inputs = {name: value.numpy() for name, value in zip(graph.inputs, graph.example, strict=True)}
-    outputs = load_weights(type(metadata), path).session.run(list(graph.outputs), inputs)
+    outputs = load_weights(type(metadata), path, provider="cpu").session.run(list(graph.outputs), inputs)
     with np.errstate(invalid="ignore"):  # weights beyond half precision are infinite
         difference = max(float(np.abs(a - b.numpy()).max()) for a, b in zip(outputs, expected, strict=True))
     if not difference <= _TOLERANCE:  # also if it is not a number

@@ -68,6 +68,7 @@ def predict_task(task: PredictTask, settings: PredictionSettings) -> JobOutcome:
                 weights=settings.weights,
                 tta=settings.tta,
                 operating_points=settings.operating_points,
+                provider=settings.provider,
                 dicom=True,
                 fhir=settings.fhir,
                 fhir_release=settings.fhir_release,

@@ -90,7 +90,7 @@ def load_pretrained(weights: str | Path) -> PretrainedWeights:
     network, path = resolve_weights(weights)
     if network != LEVELS:
         raise WeightsError(f"{weights}: holds the network {network}; name weights of {LEVELS}")
-    loaded = load_weights(LevelsMetadata, path)
+    loaded = load_weights(LevelsMetadata, path, provider="cpu")
     try:
         state = read_parameters(read_weights(LevelsMetadata, path)[1], _NETWORK_PREFIX)
     except (DecodeError, ValueError) as error:
