@@ -36,6 +36,9 @@ ONLY_IN = {
     "uvicorn": {"server"},
     "fhir": {"reports"},
     "dicomanonymizer": {"deidentify"},
+    "obstore": {"core"},
+    "distributed": {"core"},
+    "submitit": {"pipelines"},
 }
 """Heavy or single-purpose libraries, and the only room that may import each."""
 

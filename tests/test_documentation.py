@@ -223,7 +223,7 @@ def test_every_page_of_get_started_and_how_to_is_run() -> None:
 def test_every_command_has_help_and_an_example() -> None:
     names = [command.name for command in app.registered_commands]
     assert names == [
-        "inspect", "localize", "compile", "synth", "insert", "describe", "split", "train", "evaluate",
+        "inspect", "localize", "compile", "synth", "insert", "merge", "describe", "split", "train", "evaluate",
         "robustness", "ablate", "predict", "run", "serve", "acceptance", "calibrate", "monitor", "submit", "deidentify",
         "weights", "demo",
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from cspine.cli import (
     insert,
     inspect,
     localize,
+    merge,
     monitor,
     predict,
     robustness,
@@ -31,8 +32,8 @@ from cspine.cli.application import app, run_application
 __all__ = ["app", "main"]
 
 _COMMANDS = (
-    inspect, localize, _compile, synth, insert, describe, split, train, evaluate, robustness, ablate, predict, run,
-    serve, acceptance, calibrate, monitor, submit, deidentify, weights, demo,
+    inspect, localize, _compile, synth, insert, merge, describe, split, train, evaluate, robustness, ablate, predict,
+    run, serve, acceptance, calibrate, monitor, submit, deidentify, weights, demo,
 )  # fmt: skip
 _ORDER = [module.__name__.rpartition(".")[2] for module in _COMMANDS]
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))  # as one would use them

@@ -19,12 +19,16 @@ from cspine.cli.application import (
 from cspine.cli.options import (
     MAX_GAP,
     WORKERS,
+    DaskOption,
     Json,
     Localizer,
     MaxGap,
+    ShardOption,
     Vertebrae,
     VertebraeLabels,
     Workers,
+    execution,
+    say_shard,
     three_counts,
 )
 from cspine.core.errors import InputError
@@ -32,6 +36,7 @@ from cspine.core.extras import require_extra
 
 if TYPE_CHECKING:
     require_extra("evaluate")
+    from cspine.core.execution.execution import Execution
     from cspine.pipelines.compile import CompileSummary
     from cspine.views.settings import CompileSettings
 
@@ -62,6 +67,8 @@ def compile_command(
         typer.Option("--series", help="Read the series with this UID instead of its study's best; may be repeated."),
     ] = None,
     workers: Workers = WORKERS,
+    shard: ShardOption = None,
+    dask: DaskOption = None,
     max_gap_mm: MaxGap = MAX_GAP,
     as_json: Json = False,
 ) -> int:
@@ -73,6 +80,7 @@ def compile_command(
     """
     from cspine.pipelines.compile import compile_dataset
 
+    how = execution(workers, shard, dask)
     settings = _settings(count, views, straight=straight, levels=levels)
     with progress_bar() as progress:
         summary = compile_dataset(
@@ -84,13 +92,13 @@ def compile_command(
             vertebrae_labels=vertebrae_labels,
             series_uids=series or (),
             max_gap_mm=max_gap_mm,
-            workers=workers,
+            workers=how,
             progress=progress,
         )
     if as_json:
         print_json({**vars(summary), "compression_ratio": summary.compression_ratio})
     else:
-        _show(summary, out)
+        _show(summary, how, out)
     return exit_code(complete=not summary.failed)
 
 
@@ -109,7 +117,7 @@ def _settings(count: int, views: str | None, *, straight: bool, levels: bool) ->
     return CompileSettings(sagittal=sagittal, levels=level_views)
 
 
-def _show(summary: "CompileSummary", folder: Path) -> None:
+def _show(summary: "CompileSummary", how: "Execution", folder: Path) -> None:
     done = summary.compiled + summary.resumed
     before = f" ({summary.resumed} of them by an earlier run)" if summary.resumed else ""
     say(f"{done} studies compiled{before}, {len(summary.failed)} failed: {folder}")
@@ -127,4 +135,5 @@ def _show(summary: "CompileSummary", folder: Path) -> None:
         say_error(f"study {uid}: {reason}")
     if len(summary.failed) > _MAX_SHOWN:
         say_error(f"and {len(summary.failed) - _MAX_SHOWN} more; studies.parquet holds every reason")
+    say_shard(how, folder)
     say_research_only()

@@ -4,11 +4,13 @@ import errno
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import uuid4
 
 from cspine.core.errors import CspineError, DiskFullError, InputError, LabelError, OutputError
 
@@ -80,6 +82,53 @@ def atomic_path(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`, and move it into place when the block succeeds.
+
+    A folder that is there is replaced. Where two processes write the same one at the same time, such as a job that was
+    taken for dead and its restart, the last one wins.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder to write. Those above it are created if missing.
+
+    Yields
+    ------
+    Path
+        An empty folder to write into; removed if the block raises.
+
+    Raises
+    ------
+    DiskFullError, OutputError
+        As by `atomic_path`.
+    """
+    part = folder.with_name(f".{folder.name}.{uuid4().hex[:12]}.part")
+    try:
+        with output_errors(folder):
+            part.mkdir(parents=True)
+            yield part
+            while not _moved(part, folder):
+                discarded = folder.with_name(f".{folder.name}.{uuid4().hex[:12]}.part")
+                with suppress(FileNotFoundError):  # another process was quicker
+                    folder.rename(discarded)
+                shutil.rmtree(discarded, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _moved(part: Path, folder: Path) -> bool:
+    """Move a folder into place; return False where one is there that is not empty."""
+    try:
+        part.rename(folder)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST} or (os.name == "nt" and folder.is_dir()):
+            return False
+        raise
+    return True
+
+
 def complete_files(folder: Path, pattern: str) -> list[Path]:
     """Return the complete files of a folder that match a pattern, sorted.
 
@@ -126,6 +175,36 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
     """Write `value` to `path` atomically as indented JSON; raises as `atomic_path` does."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_new_json(path: Path, value: Any) -> bool:  # noqa: ANN401 - anything JSON can hold
+    """Write `value` to `path` as `write_json` does, unless the file is there; of many processes, one writes it.
+
+    Returns
+    -------
+    bool
+        Whether this call wrote it.
+
+    Raises
+    ------
+    DiskFullError, OutputError
+        As by `atomic_path`.
+    """
+    part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            os.link(part, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without links
+            if path.exists():
+                return False
+            part.replace(path)  # raises where the file could not be written
+        finally:
+            part.unlink(missing_ok=True)
+    return True
 
 
 def plain_json(value: Any) -> Any:  # noqa: ANN401 - anything JSON can hold

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cspine.core.errors import OutputTakenError
-from cspine.core.files import read_json, write_json
+from cspine.core.files import read_json, write_new_json
 
 _MAX_DIFFERENCES: Final = 3
 """Differences that a message names."""
@@ -49,6 +49,9 @@ class ResumableJob:
     def open(self) -> bool:
         """Take the folder for this job: a new one, or one where the same job began.
 
+        Any number of processes, on any number of machines, may open the same folder at the same time: one of them
+        writes the marker, and the others find it.
+
         Returns
         -------
         bool
@@ -62,15 +65,16 @@ class ResumableJob:
             The folder cannot be written.
         """
         path = self.folder / self.marker
-        if path.is_file():
-            self._check_identity(read_json(path))
-            return True
-        if self.folder.exists() and not self.folder.is_dir():
-            raise OutputTakenError(f"{self.folder}: is a file, not a folder; choose another --out")
-        if self.folder.is_dir() and any(not entry.name.startswith(".") for entry in self.folder.iterdir()):
-            raise OutputTakenError(f"{self.folder}: holds files of something else; choose another --out")
-        write_json(path, self.identity)
-        return False
+        if not path.is_file():
+            if self.folder.exists() and not self.folder.is_dir():
+                raise OutputTakenError(f"{self.folder}: is a file, not a folder; choose another --out")
+            is_empty = not self.folder.is_dir() or all(entry.name.startswith(".") for entry in self.folder.iterdir())
+            if is_empty and write_new_json(path, self.identity):
+                return False
+            if not path.is_file():  # looked at again: another process may have begun the job in between
+                raise OutputTakenError(f"{self.folder}: holds files of something else; choose another --out")
+        self._check_identity(read_json(path))
+        return True
 
     def _check_identity(self, recorded: Any) -> None:  # noqa: ANN401 - whatever the file holds
         if recorded == self.identity:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from cspine.core.errors import CspineError, OutputError
+from cspine.core.execution.execution import Execution, Workers
 from cspine.core.garbage import collect_less_often
 from cspine.core.logging import configure_logging, logging_options
 from cspine.core.processors import take_share
@@ -68,7 +69,7 @@ def parallel_map(
     items: Sequence[Item],
     *,
     is_done: Callable[[Item], bool] | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     stage: str = "studies",
     progress: Progress = silent,
 ) -> Iterator[Outcome[Item, Value]]:
@@ -82,9 +83,10 @@ def parallel_map(
         The items; at most ``2 * workers`` are in progress at any time, which bounds memory.
     is_done : callable, optional
         Whether an earlier run finished an item, which is then left out.
-    workers : int
+    workers : int or Execution
         Number of processes; 1 runs in this process, and so does a system that refuses processes. They share the
-        processors that this process may use.
+        processors that this process may use. An `Execution` may name a Dask scheduler in their place; its shard is the
+        caller's matter, who knows what identifies an item.
     stage : str
         Name of the stage whose items `progress` counts.
     progress : Progress
@@ -101,12 +103,15 @@ def parallel_map(
     OutputError
         An item's output cannot be written, for example on a full disk; this ends the map.
     WorkerStartError
-        The function or the items are those of a script that calls this at its import, or that is no file.
+        The function or the items are those of a script that calls this at its import, or that is no file; or Dask
+        workers have another version of cspine.
+    SchedulerError
+        The Dask scheduler cannot be reached, or went away.
     """
     if is_done is not None:
         items = [item for item in items if not is_done(item)]
     progress(stage, 0, len(items))
-    outcomes = _in_this_process(function, items) if workers <= 1 else _in_processes(function, items, workers)
+    outcomes = _outcomes(function, items, Execution.of(workers))
     for done, outcome in enumerate(outcomes, start=1):
         if isinstance(outcome.error, OutputError):
             raise outcome.error
@@ -114,7 +119,19 @@ def parallel_map(
         yield outcome
 
 
-def _attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
+def _outcomes(
+    function: Callable[[Item], Value], items: Sequence[Item], execution: Execution
+) -> Iterator[Outcome[Item, Value]]:
+    if execution.scheduler is not None:
+        from cspine.core.execution.dask_engine import dask_outcomes  # noqa: PLC0415 - an extra, and it imports this
+
+        return dask_outcomes(function, items, execution)
+    if execution.workers <= 1:
+        return _in_this_process(function, items)
+    return _in_processes(function, items, execution.workers)
+
+
+def attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
     """Call the function and catch its error."""
     try:
         return Outcome(item, value=function(item))
@@ -124,7 +141,7 @@ def _attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Val
 
 def _in_this_process(function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Outcome[Item, Value]]:
     for item in items:
-        yield _attempt(function, item)
+        yield attempt(function, item)
 
 
 def _in_processes(
@@ -159,7 +176,7 @@ def _until_broken(
         pool.start()
         while waiting or running:
             while waiting and len(running) < 2 * pool.size:
-                running[pool.submit(_attempt, function, waiting[-1])] = waiting[-1]
+                running[pool.submit(attempt, function, waiting[-1])] = waiting[-1]
                 waiting.pop()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 outcome = future.result()

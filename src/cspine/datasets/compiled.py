@@ -28,7 +28,8 @@ from PIL import Image
 
 from cspine.core.anatomy import TARGETS
 from cspine.core.errors import InputError, SourceError
-from cspine.core.files import atomic_path, complete_files, read_json, write_bytes, write_json
+from cspine.core.execution.shard_records import SHARDS_FOLDER
+from cspine.core.files import atomic_folder, atomic_path, complete_files, read_json, write_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.text import sanitize_text
 from cspine.core.typing import Grays
@@ -95,13 +96,18 @@ class CompiledDataset:
             "phantom": is_phantom,
         }
         ResumableJob(folder, MARKER, identity).open()
-        for unfinished in (folder / "images").glob(".*.part"):
-            shutil.rmtree(unfinished)
         return cls(folder, settings, is_phantom, localizer_sha256)
 
     @classmethod
-    def open(cls, folder: Path) -> "CompiledDataset":
-        """Open a finished data set.
+    def open(cls, folder: Path, *, is_finished: bool = True) -> "CompiledDataset":
+        """Open a data set.
+
+        Parameters
+        ----------
+        folder : Path
+            Root folder of the data set.
+        is_finished : bool
+            Whether it must have its tables; without, its records can be merged.
 
         Raises
         ------
@@ -115,8 +121,11 @@ class CompiledDataset:
         identity = read_json(folder / MARKER)
         if not isinstance(identity, dict) or identity.get("format") != FORMAT:
             raise SourceError(f"{folder}: was compiled by cspine 0.1 or another version; compile it again")
-        if not (folder / "manifest.parquet").is_file():
-            raise SourceError(f"{folder}: is not finished; run the same `cspine compile` again")
+        if is_finished and not (folder / "manifest.parquet").is_file():
+            remedy = (
+                f"`cspine merge {folder}`" if (folder / SHARDS_FOLDER).is_dir() else "the same `cspine compile` again"
+            )
+            raise SourceError(f"{folder}: is not finished; run {remedy}")
         settings = CompileSettings.model_validate(identity["settings"])
         return cls(folder, settings, bool(identity["phantom"]), identity["localizer_sha256"])
 
@@ -133,6 +142,10 @@ class CompiledDataset:
             return None
         record: dict[str, Any] = read_json(path)
         return record
+
+    def recorded_keys(self) -> set[str]:
+        """Return the keys of all studies that have a record, by one listing of the folder."""
+        return {path.stem for path in complete_files(self.folder / "records", "*.json")}
 
     def write_study(self, key: str, files: Mapping[str, bytes], record: dict[str, Any]) -> None:
         """Write the images of a study, and then its record.
@@ -151,28 +164,28 @@ class CompiledDataset:
         DiskFullError, OutputError
             The study cannot be written.
         """
-        final = self.folder / "images" / key
-        part = final.with_name(f".{key}.part")
-        for folder in (final, part):
-            if folder.exists():
-                shutil.rmtree(folder)
-        for name, data in files.items():
-            write_bytes(part / name, data)
-        part.replace(final)
+        with atomic_folder(self.folder / "images" / key) as part:
+            for name, data in files.items():
+                (part / name).write_bytes(data)
         self.write_record(key, record)
 
     def write_record(self, key: str, record: dict[str, Any]) -> None:
         """Write the record of a study; raises as `write_study`."""
         write_json(self.folder / "records" / f"{key}.json", record)
 
-    def finish(self, labels: pd.DataFrame | None) -> None:
+    def finish(self, labels: pd.DataFrame | None, *, is_partial: bool = False) -> None:
         """Write the three tables from the records.
 
         Parameters
         ----------
         labels : DataFrame or None
             Labels, indexed by StudyInstanceUID, columns `TARGETS`.
+        is_partial : bool
+            Whether other processes may still be writing studies; what killed ones left is then kept.
         """
+        if not is_partial:
+            for unfinished in (self.folder / "images").glob(".*.part"):
+                shutil.rmtree(unfinished, ignore_errors=True)
         records = [read_json(path) for path in complete_files(self.folder / "records", "*.json")]
         images, levels = (
             [{**_common(record), **row} for record in records for row in record.get(part, [])] for part in _PARTS

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from glob import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +12,12 @@ import pandas as pd
 from cspine import __version__
 from cspine.core.columns import STUDY
 from cspine.core.errors import OUT_OF_MEMORY, CspineError, SourceError, is_memory_error
+from cspine.core.execution.execution import Execution, Workers
+from cspine.core.execution.shard_records import ShardRecord
 from cspine.core.identifiers import pseudonym, study_key
 from cspine.core.parallel import Outcome, parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.compiled_files import image_files
 from cspine.datasets.rsna2022_labels import match_labels, read_boxes, read_labels
@@ -50,7 +52,7 @@ class CompileSummary:
     bytes_in, bytes_out : int
         Size of the files read and of the images written.
     seconds_per_study : float or None
-        Median time of one process; None where nothing was compiled.
+        Median time of one process in this run; None where this run compiled nothing.
     skipped : tuple of (str, str)
         Name and reason of every file that was left out.
     """
@@ -100,7 +102,7 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     vertebrae_labels: str = "auto",
     series_uids: Collection[str] = (),
     max_gap_mm: float = MAX_GAP_MM,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Progress = silent,
 ) -> CompileSummary:
     """Compile every study at a path to small images: JPEGs, and Parquet tables with the labels.
@@ -137,7 +139,7 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     LabelError, OutputTakenError, DiskFullError, OutputError
         As of `compile_collection`.
     """
-    collection = open_collection(Path(path), progress=progress)
+    collection = open_collection(path, progress=progress)
     files = None
     if vertebrae is not None:
         files = SegmentationFiles.open(vertebrae, vertebrae_labels, n_studies=len(collection.studies))
@@ -145,7 +147,7 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     compiler = Compiler(settings, load_localizer(localizer) if needs_localizer else None, segmentations=files)
     return compile_collection(
         collection,
-        Path(out),
+        as_path(out),
         compiler,
         series_uids=series_uids,
         max_gap_mm=max_gap_mm,
@@ -161,7 +163,7 @@ def compile_collection(
     *,
     series_uids: Collection[str] = (),
     max_gap_mm: float = MAX_GAP_MM,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Progress = silent,
 ) -> CompileSummary:
     """Compile every study of a collection into a data set.
@@ -181,8 +183,9 @@ def compile_collection(
         SeriesInstanceUIDs to be read instead of the best series of their studies.
     max_gap_mm : float
         Largest gap between slices that is interpolated, in mm, where gaps are uneven.
-    workers : int
-        Number of processes that work in parallel.
+    workers : int or Execution
+        Number of processes that work in parallel, or how the studies are spread. A shard compiles its studies and
+        writes no tables; `cspine.pipelines.merge.merge_shards` writes them.
     progress : Progress
         Called with the number of studies finished.
 
@@ -207,10 +210,12 @@ def compile_collection(
         origin += "".join(f" --{name.replace('_', '-')} {value}" for name, value in compiler.segmentations.job.items())
     dataset = compiler.create_dataset(out, source=origin, is_phantom=collection.is_phantom)
     sources, without_labels = _sources(collection, labels)
-    boxes = _boxes(collection)
+    execution = Execution.of(workers)
+    shard = ShardRecord.begin(out, execution.shard, [source.study_instance_uid for source in sources])
+    label_sources = _label_sources(collection)
     tasks = [
-        _Task(source, dataset, frozenset(series_uids), max_gap_mm, compiler, _label_source(collection, boxes, source))
-        for source in sources
+        _Task(source, dataset, frozenset(series_uids), max_gap_mm, compiler, label_sources.get(_uid_of(source)))
+        for source in execution.select(sources, _uid_of)
     ]
     records = {task.key: task.record() for task in tasks}
     n_resumed = sum(_is_done(record) for record in records.values())
@@ -220,8 +225,12 @@ def compile_collection(
     )
     for outcome in outcomes:
         records[outcome.item.key] = _record_of(outcome)
-    dataset.finish(labels)
-    _check_series_read(series_uids, records.values())
+    if shard is None:
+        dataset.finish(labels)
+        check_series_read(series_uids, [record["series_instance_uid"] for record in records.values() if record])
+    else:
+        labels_path = str(collection.labels_path.resolve()) if collection.labels_path else None
+        shard.finish(out, {"labels": labels_path, "series_uids": sorted(series_uids)})
     skipped = tuple((file.name, file.reason) for file in collection.skipped)
     return replace(_summary(list(records.values()), n_resumed, without_labels), skipped=skipped)
 
@@ -236,29 +245,25 @@ def _sources(collection: StudyCollection, labels: pd.DataFrame | None) -> tuple[
     return sources, len(match.studies_without_labels)
 
 
-def _boxes(collection: StudyCollection) -> dict[str, BoxLabelSource]:
-    """Return each study's bounding boxes of fractures; none where masks of fractures, which say more, are there."""
-    if collection.boxes_path is None or collection.fractures_path is not None:
+def _uid_of(source: StudySource) -> str:
+    return source.study_instance_uid
+
+
+def _label_sources(collection: StudyCollection) -> dict[str, FractureLabelSource]:
+    """Return what gives the fractured voxels of each study: masks where they are there, which say more than boxes."""
+    if collection.fractures_path is not None:
+        masks = sorted(collection.fractures_path.glob("*.nii*"), reverse=True)
+        return {path.name.partition(".nii")[0]: MaskLabelSource(path) for path in masks}
+    if collection.boxes_path is None:
         return {}
     return {
         str(uid): BoxLabelSource.of(str(uid), rows) for uid, rows in read_boxes(collection.boxes_path).groupby(STUDY)
     }
 
 
-def _label_source(
-    collection: StudyCollection, boxes: dict[str, BoxLabelSource], source: StudySource
-) -> FractureLabelSource | None:
-    """Return what gives the fractured voxels of a study, or None where nothing does."""
-    uid = source.study_instance_uid
-    if collection.fractures_path is None:
-        return boxes.get(uid)
-    mask = next(collection.fractures_path.glob(f"{escape(uid)}.nii*"), None)
-    return MaskLabelSource(mask) if mask else None
-
-
-def _check_series_read(series_uids: Collection[str], records: Iterable[dict[str, Any] | None]) -> None:
-    read = {record["series_instance_uid"] for record in records if record}
-    missing = sorted(set(series_uids) - read)
+def check_series_read(requested: Collection[str], read: Iterable[str | None]) -> None:
+    """Check that every requested series was read by a study; raises SourceError where one was not."""
+    missing = sorted(set(requested) - set(read))
     if missing:
         raise SourceError(f"series {missing[0]}: was requested but read by no study; `cspine inspect` lists the series")
 
@@ -289,7 +294,7 @@ def _compile_one(task: _Task) -> dict[str, Any]:
     record = {
         "study_instance_uid": uid,
         "series_instance_uid": compiled.series.series_instance_uid,
-        "patient": pseudonym(study.patient_id, uid),
+        "patient": task.source.patient or pseudonym(study.patient_id, uid),
         "status": "compiled",
         "reason": None,
         "warnings": list(compiled.warnings),
@@ -297,12 +302,12 @@ def _compile_one(task: _Task) -> dict[str, Any]:
         "vertebrae_sha256": compiler.localizer.sha256 if compiler.segmentations and compiler.localizer else None,
         **_geometry(compiled),
         "bytes_out": sum(len(data) for data in files.values()),
-        "seconds": time.perf_counter() - started,
         "software": __version__,
         **rows,
     }
     task.dataset.write_study(task.key, files, record)
-    return {name: value for name, value in record.items() if name not in rows}
+    seconds = time.perf_counter() - started  # not in the record: the same studies give the same files
+    return {**{name: value for name, value in record.items() if name not in rows}, "seconds": seconds}
 
 
 def _geometry(compiled: CompiledStudy) -> dict[str, Any]:
@@ -354,7 +359,7 @@ def error_sentence(error: Exception) -> str:
 def _summary(records: list[dict[str, Any] | None], resumed: int, without_labels: int) -> CompileSummary:
     done = [record for record in records if record is not None and _is_done(record)]
     failed = [record for record in records if record is not None and not _is_done(record)]
-    seconds = pd.Series([record["seconds"] for record in done], dtype=float)
+    seconds = pd.Series([record["seconds"] for record in done if "seconds" in record], dtype=float)
     return CompileSummary(
         compiled=len(done) - resumed,
         resumed=resumed,
