@@ -24,6 +24,8 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
         "uvicorn",
     ),
     "postgresql": ("pg8000",),
+    "dask": ("distributed",),
+    "slurm": ("submitit",),
 }
 """Name of an extra to the top-level modules that only it brings."""
 
