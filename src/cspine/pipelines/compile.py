@@ -17,7 +17,6 @@ from cspine.core.execution.shard_records import ShardRecord
 from cspine.core.identifiers import pseudonym, study_key
 from cspine.core.parallel import Outcome, parallel_map
 from cspine.core.progress import Progress, silent
-from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.compiled_files import image_files
 from cspine.datasets.rsna2022_labels import match_labels, read_boxes, read_labels
@@ -147,7 +146,7 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     compiler = Compiler(settings, load_localizer(localizer) if needs_localizer else None, segmentations=files)
     return compile_collection(
         collection,
-        as_path(out),
+        Path(out),
         compiler,
         series_uids=series_uids,
         max_gap_mm=max_gap_mm,
