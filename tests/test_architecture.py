@@ -14,8 +14,8 @@ SOURCE = Path(cspine.__file__).parent
 
 ROOMS = [
     "core", "dicom", "spine", "views", "phantom", "insertion", "metrics", "datasets", "deidentify", "models",
-    "localization", "classification", "plots", "training", "evaluation", "experiments", "reports", "pipelines",
-    "server", "cli", "__main__",
+    "localization", "importing", "classification", "plots", "training", "evaluation", "experiments", "reports",
+    "pipelines", "server", "cli", "__main__",
 ]  # fmt: skip
 """From bottom to top: a room imports those before it, and no other."""
 

@@ -23,6 +23,7 @@ from cspine.datasets.phantom_records import (
     scan_table,
 )
 from cspine.datasets.rsna2022_labels import read_boxes, read_labels, refuse_rows
+from cspine.dicom.files.manifest import is_imported, read_manifest
 from cspine.dicom.study_collection import BOXES_FILE, FRACTURES_FOLDER, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
 
 _MAX_CATEGORIES: Final = 24
@@ -148,13 +149,21 @@ def _from_challenge(path: Path, boxes: Path | None) -> ReferenceStandard:
     return ReferenceStandard(
         labels_path.name,
         labels,
-        pd.Series(labels.index, index=labels.index, name="patient"),
+        _patients(folder, labels) if path.is_dir() else pd.Series(labels.index, index=labels.index, name="patient"),
         fracture_table(records),
         _read_lesions(path, folder, boxes, labels),
         scan_table(records),
         (folder / PHANTOM_MARKER).is_file(),
         mimic_table(records, labels.index),
     )
+
+
+def _patients(folder: Path, labels: pd.DataFrame) -> "pd.Series[str]":
+    """Return the patient of each study: by the manifest of an imported data set, otherwise the study itself."""
+    studies = pd.Series(labels.index, index=labels.index, name="patient")
+    if not is_imported(folder):
+        return studies
+    return studies.map({entry.study: entry.patient for entry in read_manifest(folder)}).fillna(studies)
 
 
 def _read_lesions(path: Path, folder: Path, boxes: Path | None, labels: pd.DataFrame) -> LesionReference | None:

@@ -13,6 +13,7 @@ from cspine.core.text import sanitize_text
 from cspine.dicom.discovery import discover, discover_files, list_images
 from cspine.dicom.files.listing import list_folder
 from cspine.dicom.series import SkippedFile, Study
+from cspine.dicom.files.manifest import is_imported, read_manifest
 
 LABELS_FILE: Final = "train.csv"
 """The challenge's table of labels, one row per study."""
@@ -54,7 +55,7 @@ class SourceFingerprint:
 
 @dataclass(frozen=True)
 class StudySource:
-    """A study that can be opened: a folder of the challenge's layout, or one whose headers are already read.
+    """A study that can be opened: of the challenge's layout or a manifest, or one whose headers are already read.
 
     Attributes
     ----------
@@ -62,15 +63,18 @@ class StudySource:
         From the folder's name, or from the headers; of a further patient whose images carry the same UID, with a
         number after it.
     folder : Path or None
-        Folder of the study's files; None where `study` is given.
+        Folder of the study's files, or its only file; None where `study` is given.
     study : Study or None
         The headers, where they are already read.
     """
+    patient : str or None
+        Pseudonym of the patient, where a data set's manifest has it; otherwise the headers tell.
 
     study_instance_uid: str
     folder: Path | None = None
     study: Study | None = None
 
+    patient: str | None = None
     def fingerprint(self) -> SourceFingerprint:
         """Return the present state of the study's files; each file's status is read once."""
         states, newest = [], 0.0
@@ -89,6 +93,8 @@ class StudySource:
         """Return the study's files, also those that links lead to; of an archive, the archive."""
         if self.folder is not None:
             try:
+            if self.folder.is_file():
+                return {self.folder}
                 return {file.container for file in list_folder(self.folder)}
             except SourceError:  # opening the study reports it
                 return set()
@@ -162,8 +168,9 @@ def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollecti
 
     Parameters
     ----------
-    path : Path
-        The challenge's root (with train_images/), or a file, folder or archive with any number of studies.
+    path : str or Path
+        The challenge's root (with train_images/), or a file, folder or archive with any number of studies; on the disk,
+        or in a store by its URL.
     progress : Progress
         Called with the number of headers read, where they have to be read.
 
@@ -179,6 +186,8 @@ def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollecti
     is_phantom = (path / PHANTOM_MARKER).is_file()
     for name in IMAGE_FOLDERS:
         if (path / name).is_dir():
+    if is_imported(path):
+        return _open_imported(path, is_phantom=is_phantom)
             return _open_challenge(path, name, is_phantom=is_phantom)
     if (path / LABELS_FILE).is_file():
         raise SourceError(f"{path}: has {LABELS_FILE} but no {IMAGE_FOLDERS[0]}/ beside it; unpack the images there")
@@ -207,7 +216,24 @@ def _open_challenge(path: Path, name: str, *, is_phantom: bool) -> StudyCollecti
         raise SourceError(f"{images}: holds no study folders; unpack the challenge's images there")
     studies = tuple(StudySource(sanitize_text(folder.name), folder=folder) for folder in folders)
     labels, boxes, fractures = path / LABELS_FILE, path / BOXES_FILE, path / FRACTURES_FOLDER
-    if name != IMAGE_FOLDERS[0] or not labels.is_file():
+    if not labels.is_file():
+    if name != IMAGE_FOLDERS[0]:
+        return StudyCollection(path, studies, None, is_phantom, skipped=skipped)
+    return _with_tables(path, studies, skipped, is_phantom=is_phantom)
+
+
+def _open_imported(path: Path, *, is_phantom: bool) -> StudyCollection:
+    """Open an imported data set by its manifest."""
+    studies = tuple(StudySource(each.study, folder=each.images, patient=each.patient) for each in read_manifest(path))
+    if not studies:
+        raise SourceError(f"{path}: holds no studies; import a data set that has some")
+    return _with_tables(path, studies, (), is_phantom=is_phantom)
+
+
+def _with_tables(
+    path: Path, studies: tuple[StudySource, ...], skipped: tuple[SkippedFile, ...], *, is_phantom: bool
+) -> StudyCollection:
+    """Return the studies with the labels that lie in the root, and what belongs to them."""
         return StudyCollection(path, studies, None, is_phantom, skipped=skipped)
     return StudyCollection(
         path,

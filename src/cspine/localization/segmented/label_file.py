@@ -138,7 +138,7 @@ def _separate(
     name: str, affine: Floats, labels: Labels, numbering: Numbering, *, is_cropped: bool = False
 ) -> SpineSegmentation:
     """Return the vertebrae of a label map with numbers; `is_cropped` as of `_masks`."""
-    centroids = _centroids(affine, labels)
+    centroids = value_centroids(affine, labels)
     if not centroids:
         raise LabelError(f"{name}: is empty; give a segmentation of the cervical spine")
     levels, warnings = number_levels(name, centroids, numbering)
@@ -146,8 +146,21 @@ def _separate(
     return SpineSegmentation(name, segmentation.masks, None, (*warnings, *segmentation.warnings))
 
 
-def _centroids(affine: Floats, labels: Labels) -> dict[int, Floats]:
-    """Return the median position of the voxels of each value, (3,) LPS mm; stray voxels do not move it."""
+def value_centroids(affine: Floats, labels: Labels) -> dict[int, Floats]:
+    """Return the median position of the voxels of each value of a label map; stray voxels do not move it.
+
+    Parameters
+    ----------
+    affine : (4, 4)
+        From ``[k, j, i, 1]`` to LPS mm.
+    labels : (k, j, i) uint8
+        The label map.
+
+    Returns
+    -------
+    dict
+        Value, without 0, to (3,) LPS mm.
+    """
     centroids = {}
     boxes: Sequence[tuple[slice, ...] | None] = ndimage.find_objects(labels)
     for value, box in enumerate(boxes, start=1):

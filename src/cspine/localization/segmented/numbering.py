@@ -31,6 +31,9 @@ _VERSE: Final = {
 }
 """VerSe and CTSpine1K; the challenge's numbers are the same down to T12."""
 
+TRUTH_NUMBERS: Final = {level: number for number, level in _VERSE.items()}
+"""Values of imported label maps, by level: the challenge's numbers, and VerSe's below them."""
+
 _TOTAL_SEGMENTATOR: Final = {
     51 - number: level for number, level in enumerate((*VERTEBRAE, *ALL_LEVELS[7:19], *ALL_LEVELS[20:25], "S1"), 1)
 }

@@ -1,0 +1,75 @@
+"""The cases of a data set in any layout."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cspine.core.errors import InputError, SourceError
+from cspine.importing.case import FoundCases
+from cspine.importing.data_source import Layout
+from cspine.importing.layouts import ctspine1k, hdn, nifti, rsna, totalsegmentator, verse
+from cspine.localization.segmented.study_files import SegmentationFiles
+
+
+@dataclass(frozen=True)
+class AddedLabels:
+    """Masks and labels that do not lie within a data set.
+
+    Attributes
+    ----------
+    vertebrae : Path or None
+        Folder of masks of vertebrae, named after the studies.
+    vertebrae_labels : str
+        Their numbering, as of `cspine.localization.segmented.numbering.NUMBERINGS`.
+    fractures : Path or None
+        Folder of masks of fractures, named after the studies.
+    labels : Path or None
+        Table of labels in the form of the challenge's ``train.csv``.
+    """
+
+    vertebrae: Path | None = None
+    vertebrae_labels: str = "auto"
+    fractures: Path | None = None
+    labels: Path | None = None
+
+
+def find_cases(layout: Layout, source: Path, added: AddedLabels) -> FoundCases:
+    """Return the cases of a data set.
+
+    Parameters
+    ----------
+    layout : str
+        Layout of the data set.
+    source : Path
+        Its root.
+    added : AddedLabels
+        Masks and labels from elsewhere.
+
+    Raises
+    ------
+    SourceError
+        There is no such data set.
+    InputError
+        The layout takes no masks or labels from elsewhere.
+    LabelError
+        Tables are damaged.
+    """
+    if not source.is_dir():
+        raise SourceError(f"{source}: is no folder; give that of the unpacked data set")
+    given = {"--vertebrae": added.vertebrae, "--fractures": added.fractures, "--labels": added.labels}
+    allowed = {"hdn": {"--vertebrae"}, "nifti": set(given)}.get(layout, set())
+    if idle := [option for option, path in given.items() if path is not None and option not in allowed]:
+        raise InputError(f"{idle[0]}: is not for the layout {layout}, which has its own; leave it out")
+    if layout in {"hdn", "nifti"}:
+        masks = added.vertebrae or (nifti.mask_folder(source) if layout == "nifti" else None)
+        vertebrae = SegmentationFiles.open(masks, added.vertebrae_labels) if masks else None
+        if layout == "hdn":
+            return hdn.find_cases(source, vertebrae)
+        fractures = SegmentationFiles.open(added.fractures) if added.fractures else None
+        return nifti.find_cases(source, vertebrae, fractures, added.labels)
+    finders = {
+        "rsna": rsna.find_cases,
+        "verse": verse.find_cases,
+        "ctspine1k": ctspine1k.find_cases,
+        "totalsegmentator": totalsegmentator.find_cases,
+    }
+    return finders[layout](source)

@@ -1,0 +1,56 @@
+"""The layout of CTSpine1K.
+
+::
+
+    rawdata/volumes/COLONOG/1.3.6.1.4.1.9328.50.4.0004.nii.gz
+    rawdata/labels/COLONOG/1.3.6.1.4.1.9328.50.4.0004_seg.nii.gz
+"""
+
+from pathlib import Path
+
+from cspine.core.errors import SourceError
+from cspine.core.text import counted
+from cspine.importing.case import Case, FoundCases
+from cspine.importing.layouts.names import stem, study_names
+
+
+def find_cases(source: Path) -> FoundCases:
+    """Return the scans of CTSpine1K that have a mask.
+
+    Parameters
+    ----------
+    source : Path
+        Folder that holds ``volumes/`` and ``labels/``, or holds ``rawdata/`` with both.
+
+    Raises
+    ------
+    SourceError
+        It holds no such folders.
+    """
+    root = next(
+        (path for path in (source, source / "rawdata", source / "raw_data") if (path / "labels").is_dir()), None
+    )
+    if root is None or not (root / "volumes").is_dir():
+        raise SourceError(f"{source}: holds no volumes/ and labels/; give the unpacked CTSpine1K")
+    masks = sorted((root / "labels").rglob("*_seg.nii*"))
+    pairs, lacking = [], []
+    for mask in masks:
+        place = mask.parent.relative_to(root / "labels")
+        name = stem(mask).removesuffix("_seg")
+        scans = [root / "volumes" / place / f"{name}{ending}" for ending in (".nii.gz", ".nii")]
+        scan = next((path for path in scans if path.is_file()), None)
+        if scan is None:
+            lacking.append(mask.name)
+        else:
+            pairs.append((name, place / name, scan, mask))
+    if not pairs:
+        raise SourceError(f"{source}: none of its {len(masks)} masks has a scan of its name in volumes/; unpack both")
+    studies = study_names("ctspine1k", [(name, place) for name, place, _, _ in pairs])
+    cases = tuple(
+        Case(study, name, scan, subject=place.as_posix(), masks=mask, numbering="ctspine1k")
+        for study, (name, place, scan, mask) in zip(studies, pairs, strict=True)
+    )
+    warnings = []
+    if lacking:
+        warnings.append(f"{counted(len(lacking), 'mask has', 'masks have')} no scan in volumes/ (first: {lacking[0]})")
+    return FoundCases(cases, tuple(warnings))
