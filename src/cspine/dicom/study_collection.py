@@ -12,8 +12,8 @@ from cspine.core.settings import digest
 from cspine.core.text import sanitize_text
 from cspine.dicom.discovery import discover, discover_files, list_images
 from cspine.dicom.files.listing import list_folder
-from cspine.dicom.series import SkippedFile, Study
 from cspine.dicom.files.manifest import is_imported, read_manifest
+from cspine.dicom.series import SkippedFile, Study
 
 LABELS_FILE: Final = "train.csv"
 """The challenge's table of labels, one row per study."""
@@ -66,15 +66,15 @@ class StudySource:
         Folder of the study's files, or its only file; None where `study` is given.
     study : Study or None
         The headers, where they are already read.
-    """
     patient : str or None
         Pseudonym of the patient, where a data set's manifest has it; otherwise the headers tell.
+    """
 
     study_instance_uid: str
     folder: Path | None = None
     study: Study | None = None
-
     patient: str | None = None
+
     def fingerprint(self) -> SourceFingerprint:
         """Return the present state of the study's files; each file's status is read once."""
         states, newest = [], 0.0
@@ -92,9 +92,9 @@ class StudySource:
     def _paths(self) -> set[Path]:
         """Return the study's files, also those that links lead to; of an archive, the archive."""
         if self.folder is not None:
-            try:
             if self.folder.is_file():
                 return {self.folder}
+            try:
                 return {file.container for file in list_folder(self.folder)}
             except SourceError:  # opening the study reports it
                 return set()
@@ -168,9 +168,9 @@ def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollecti
 
     Parameters
     ----------
-    path : str or Path
-        The challenge's root (with train_images/), or a file, folder or archive with any number of studies; on the disk,
-        or in a store by its URL.
+    path : Path
+        The challenge's root (with train_images/), a data set of `cspine import`, or a file, folder or archive with any
+        number of studies.
     progress : Progress
         Called with the number of headers read, where they have to be read.
 
@@ -184,10 +184,10 @@ def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollecti
         There are no studies.
     """
     is_phantom = (path / PHANTOM_MARKER).is_file()
-    for name in IMAGE_FOLDERS:
-        if (path / name).is_dir():
     if is_imported(path):
         return _open_imported(path, is_phantom=is_phantom)
+    for name in IMAGE_FOLDERS:
+        if (path / name).is_dir():
             return _open_challenge(path, name, is_phantom=is_phantom)
     if (path / LABELS_FILE).is_file():
         raise SourceError(f"{path}: has {LABELS_FILE} but no {IMAGE_FOLDERS[0]}/ beside it; unpack the images there")
@@ -215,8 +215,6 @@ def _open_challenge(path: Path, name: str, *, is_phantom: bool) -> StudyCollecti
     if not folders:
         raise SourceError(f"{images}: holds no study folders; unpack the challenge's images there")
     studies = tuple(StudySource(sanitize_text(folder.name), folder=folder) for folder in folders)
-    labels, boxes, fractures = path / LABELS_FILE, path / BOXES_FILE, path / FRACTURES_FOLDER
-    if not labels.is_file():
     if name != IMAGE_FOLDERS[0]:
         return StudyCollection(path, studies, None, is_phantom, skipped=skipped)
     return _with_tables(path, studies, skipped, is_phantom=is_phantom)
@@ -234,6 +232,8 @@ def _with_tables(
     path: Path, studies: tuple[StudySource, ...], skipped: tuple[SkippedFile, ...], *, is_phantom: bool
 ) -> StudyCollection:
     """Return the studies with the labels that lie in the root, and what belongs to them."""
+    labels, boxes, fractures = path / LABELS_FILE, path / BOXES_FILE, path / FRACTURES_FOLDER
+    if not labels.is_file():
         return StudyCollection(path, studies, None, is_phantom, skipped=skipped)
     return StudyCollection(
         path,
