@@ -138,7 +138,7 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     LabelError, OutputTakenError, DiskFullError, OutputError
         As of `compile_collection`.
     """
-    collection = open_collection(path, progress=progress)
+    collection = open_collection(Path(path), progress=progress)
     files = None
     if vertebrae is not None:
         files = SegmentationFiles.open(vertebrae, vertebrae_labels, n_studies=len(collection.studies))

@@ -16,7 +16,6 @@ from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import FAILED
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
-from cspine.core.storage.locations import as_path
 from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.models.operating_points import site_operating_points
@@ -91,7 +90,7 @@ def predict_batch(
     OutputTakenError, DiskFullError, OutputError
         As by `cspine.core.jobs.ResumableJob.open`.
     """
-    path, out = as_path(path), as_path(out)
+    path, out = Path(path), Path(out)
     if settings.operating_points is None:  # read once, for all processes
         settings = settings.model_copy(update={"operating_points": site_operating_points()})
     if settings.fhir:
