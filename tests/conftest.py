@@ -10,6 +10,7 @@ import pytest
 
 from cspine.core.anatomy import TARGETS
 from tests.support.challenge import challenge  # noqa: F401 - a fixture
+from tests.support.object_store import object_store  # noqa: F401 - a fixture
 
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 

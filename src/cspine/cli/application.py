@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Final, ParamSpec
 
 import typer
@@ -35,6 +36,7 @@ from cspine.core.garbage import collect_less_often
 from cspine.core.logging import configure_logging, logging_options
 from cspine.core.processors import cpu_quota, default_workers, limit_native_threads
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.core.text import sanitize_text
 
 DONE: Final = 0
@@ -118,11 +120,19 @@ def run_application() -> None:
 
 
 def handle_errors(command: Callable[P, int | None]) -> Callable[P, None]:
-    """Make a command return an exit code and report an error as one sentence instead of a traceback."""
+    """Make a command return an exit code and report an error as one sentence instead of a traceback.
+
+    Its paths may be URLs of a store: ``s3://bucket/folder`` arrives as the path ``s3:/bucket/folder``.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
+            for name, value in kwargs.items():
+                if isinstance(value, Path):
+                    kwargs[name] = as_path(value)
+                elif isinstance(value, list) and value and isinstance(value[0], Path):
+                    kwargs[name] = [as_path(path) for path in value]
             code = command(*args, **kwargs) or DONE
             with writing_output():
                 sys.stdout.flush()

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 from cspine.core.errors import CspineError, DiskFullError, InputError, LabelError, OutputError
+from cspine.core.storage.read_ahead import replace_folder
+from cspine.core.storage.remote_path import RemotePath
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -45,6 +47,8 @@ _OPEN_ELSEWHERE: Final = 32
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move it into place when the block succeeds.
 
+    An object of a store is written to a temporary file of the disk, and stored by one request.
+
     Parameters
     ----------
     path : Path
@@ -62,6 +66,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     OutputError
         The file cannot be written for another reason.
     """
+    if isinstance(path, RemotePath):
+        with tempfile.TemporaryDirectory(prefix="cspine-") as folder:
+            part = Path(folder) / f"part{path.suffix}"
+            with output_errors(path):
+                yield part
+            path.upload(part)
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".part{path.suffix}")
@@ -87,7 +98,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, and move it into place when the block succeeds.
 
     A folder that is there is replaced. Where two processes write the same one at the same time, such as a job that was
-    taken for dead and its restart, the last one wins.
+    taken for dead and its restart, the last one wins. In a store its objects appear one by one, so that the caller
+    writes last what says that they are complete.
 
     Parameters
     ----------
@@ -104,6 +116,12 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     DiskFullError, OutputError
         As by `atomic_path`.
     """
+    if isinstance(folder, RemotePath):
+        with tempfile.TemporaryDirectory(prefix="cspine-") as name:
+            with output_errors(folder):
+                yield Path(name)
+            replace_folder(folder, {path.name: path.read_bytes() for path in Path(name).iterdir()})
+        return
     part = folder.with_name(f".{folder.name}.{uuid4().hex[:12]}.part")
     try:
         with output_errors(folder):
@@ -160,6 +178,9 @@ def output_errors(path: Path) -> Iterator[None]:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path` atomically; raises as `atomic_path` does."""
+    if isinstance(path, RemotePath):
+        path.write_bytes(data)
+        return
     with atomic_path(path) as part:
         part.write_bytes(data)
 
@@ -190,6 +211,8 @@ def write_new_json(path: Path, value: Any) -> bool:  # noqa: ANN401 - anything J
     DiskFullError, OutputError
         As by `atomic_path`.
     """
+    if isinstance(path, RemotePath):
+        return path.write_new((json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
     part = path.with_name(f".{path.name}.{uuid4().hex[:12]}.part")
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,6 +248,8 @@ def append_line(path: Path, line: str) -> None:
     ------
     DiskFullError, OutputError
     """
+    if isinstance(path, RemotePath):
+        raise OutputError(f"{path}: a store cannot append to an object; use a folder on this machine")
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)

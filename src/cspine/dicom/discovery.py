@@ -9,8 +9,11 @@ from typing import Final, TypeAlias
 
 from cspine.core.errors import InputError, SourceError
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
+from cspine.core.storage.read_ahead import READ_AHEAD
 from cspine.dicom.codec.header import MULTI_FRAME_CT, SliceHeader, read_header, suppress_pydicom_warnings
 from cspine.dicom.codec.multiframe import frame_headers
+from cspine.dicom.codec.read_elements import READ_BYTES
 from cspine.dicom.dicomdir import MEDIA_DIRECTORY, find_missing, is_dicomdir, list_referenced_files
 from cspine.dicom.files.limits import LimitExceededError
 from cspine.dicom.files.listing import list_files
@@ -48,7 +51,7 @@ def discover(path: str | Path, *, progress: Progress = silent) -> Discovery:
     Parameters
     ----------
     path : str or Path
-        A file (DICOM, DICOMDIR or NIfTI), a folder of any depth, or a zip.
+        A file (DICOM, DICOMDIR or NIfTI), a folder of any depth, or a zip; on the disk, or in a store by its URL.
     progress : Progress
         Called with the number of files read.
 
@@ -64,7 +67,7 @@ def discover(path: str | Path, *, progress: Progress = silent) -> Discovery:
     ArchiveError
         A zip is unsafe or damaged.
     """
-    path = Path(path)
+    path = as_path(path)
     return discover_files(list_images(path), origin=str(path), progress=progress)
 
 
@@ -117,7 +120,8 @@ def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[Sli
     unread: list[UnreadFile] = []
     done = 0
     progress("headers", done, len(files))
-    with suppress_pydicom_warnings():
+    heads = [file.container for file in files if not file.is_packed]
+    with suppress_pydicom_warnings(), READ_AHEAD.reading(heads, READ_BYTES[0]):
         for batch, outcomes in _read_batches(files):
             for file, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, InputError):

@@ -12,6 +12,7 @@ import numpy as np
 from cspine.core.errors import InputError
 from cspine.core.processors import default_workers
 from cspine.core.progress import Progress
+from cspine.core.storage.read_ahead import READ_AHEAD
 from cspine.core.typing import HounsfieldUnits
 from cspine.dicom.codec.decode import decode_into
 from cspine.dicom.codec.frames import FrameCache
@@ -99,7 +100,9 @@ def read_planes(
 
     work, size = (read_stored, _SLICES_PER_BATCH) if grid.is_stack else (read_resampled, _RESAMPLED_PLANES_PER_BATCH)
     progress("decode", 0, len(planes))
-    with suppress_pydicom_warnings(), ThreadPoolExecutor(default_workers()) as threads:
+    files = [headers[index].file for index in _required_slices(grid, planes) if headers[index].frames == 1]
+    ahead = READ_AHEAD.reading(file.container for file in files if not file.is_packed)
+    with ahead, suppress_pydicom_warnings(), ThreadPoolExecutor(default_workers()) as threads:
         batches = list(_batches(len(planes), size))
         jobs = [threads.submit(work, batch) for batch in batches]
         try:
@@ -110,6 +113,15 @@ def read_planes(
             threads.shutdown(wait=False, cancel_futures=True)
             raise
     return DecodedPlanes(array, _digest(checksums))
+
+
+def _required_slices(grid: Grid, planes: range) -> list[int]:
+    """Return the slices that planes are made of, in the order in which they are decoded."""
+    if grid.is_stack:
+        return list(planes)
+    lower, weight = grid.lower_slice[planes], grid.upper_weight[planes]
+    both = zip(lower, lower + (weight > 0.0), strict=True)
+    return list(dict.fromkeys(int(index) for pair in both for index in pair))
 
 
 def read_slice(header: SliceHeader) -> HounsfieldUnits:

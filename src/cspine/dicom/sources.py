@@ -1,7 +1,7 @@
-"""Sources of DICOM files: a file, a folder of any depth, or an archive that is read in place.
+"""Sources of DICOM files: a file, a folder of any depth, an archive that is read in place, or objects of a store.
 
 Archives are never unpacked to the disk. `SourceFile` is the only class that opens files, so that no other module
-depends on whether a file lies in a folder, in a zip, or in a compressed tar.
+depends on whether a file lies in a folder, in a zip, in a compressed tar, or in a bucket.
 """
 
 import io
@@ -9,12 +9,15 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import FileIO
+from io import FileIO, RawIOBase
 from pathlib import Path
 from threading import RLock
 from typing import IO, Final, cast
 
 from cspine.core.errors import ArchiveError, SourceError
+from cspine.core.storage.read_ahead import READ_AHEAD
+from cspine.core.storage.remote_path import RemotePath
+from cspine.core.storage.stream import RemoteStream
 from cspine.dicom.files.archive import (
     DAMAGE_ERRORS,
     Archive,
@@ -39,7 +42,7 @@ class SourceFile:
     Attributes
     ----------
     container : Path
-        The file itself, or the archive on disk that holds it.
+        The file itself, or the archive on disk that holds it; either may be an object of a store.
     member : str or None
         Name inside the archive; None for a file on disk.
     name : str
@@ -64,6 +67,11 @@ class SourceFile:
         """Whether it has no random access, because it lies in an archive or is compressed."""
         return self.member is not None or self.packing is not None
 
+    @property
+    def is_read_once(self) -> bool:
+        """Whether its parts are better read at once: it has no random access, or each part is a request."""
+        return self.is_packed or isinstance(self.container, RemotePath)
+
     def read(self, limit: int | None = None) -> bytes:
         """Return the content, or its first `limit` bytes.
 
@@ -84,8 +92,10 @@ class SourceFile:
             The archive is damaged, or the member is longer than the archive declares.
         """
         if not self.is_packed:
+            if (ahead := self._read_ahead(limit)) is not None:
+                return ahead
             with self._open_file() as stream:
-                return stream.readall() if limit is None else stream.read(limit)
+                return (stream.readall() if limit is None else stream.read(limit)) or b""
         try:
             with self._open_packed() as packed:
                 data = packed.read(self.size + 1 if limit is None else min(limit, self.size + 1))
@@ -123,19 +133,34 @@ class SourceFile:
             data = self.read(offset + len(buffer))[offset:]
             buffer[: len(data)] = data
             return len(data)
+        if (ahead := self._read_ahead(None)) is not None:
+            data = ahead[offset : offset + len(buffer)]
+            buffer[: len(data)] = data
+            return len(data)
         with self._open_file() as stream:
             stream.seek(offset)
             filled = 0
             while filled < len(buffer):
-                count = stream.readinto(buffer[filled:])
+                count: int = stream.readinto(buffer[filled:])
                 if not count:
                     break
                 filled += count
             return filled
 
-    def _open_on_disk(self) -> FileIO:
-        """Open a file on disk; the only place that does, so that other storage can be added here."""
+    def _read_ahead(self, limit: int | None) -> bytes | None:
+        """Return what was fetched of an object before it is read; None for a file on disk."""
+        if not isinstance(self.container, RemotePath):
+            return None
         try:
+            return READ_AHEAD.take(self.container, limit)
+        except FileNotFoundError as error:
+            raise SourceError(f"{self.name}: is not there; copy it again") from error
+
+    def _open_on_disk(self) -> RawIOBase:
+        """Open a file on disk, or an object; the only place that does."""
+        try:
+            if isinstance(self.container, RemotePath):
+                return RemoteStream(self.container)
             return FileIO(self.container)
         except FileNotFoundError as error:
             raise SourceError(f"{self.name}: is not there; copy it again") from error
@@ -146,10 +171,12 @@ class SourceFile:
         return SourceError(f"{self.name}: cannot be read ({error.strerror}); check its permissions")
 
     @contextmanager
-    def _open_file(self) -> Iterator[FileIO]:
+    def _open_file(self) -> Iterator[RawIOBase]:
         with self._open_on_disk() as stream:
             try:
                 yield stream
+            except FileNotFoundError as error:
+                raise SourceError(f"{self.name}: is not there; copy it again") from error
             except OSError as error:
                 raise self._unreadable(error) from error
 
@@ -168,7 +195,8 @@ class SourceFile:
     def _open_seekable(self, budget: Budget) -> IO[bytes]:
         """Open the stored content with random access; of a member, a copy that is bounded by the budget."""
         if self.archive is None:
-            return cast("IO[bytes]", io.BufferedReader(self._open_on_disk()))
+            block = RemoteStream.BLOCK_BYTES if isinstance(self.container, RemotePath) else io.DEFAULT_BUFFER_SIZE
+            return cast("IO[bytes]", io.BufferedReader(self._open_on_disk(), block))
         archive = _ARCHIVES.opened(self.archive)
         with archive.open(self.member or "") as stream:
             return spool(stream, budget)
@@ -237,7 +265,7 @@ class UnreadableFile(SourceFile):
     problem: str = ""
     is_lost: bool | None = None
 
-    def _open_on_disk(self) -> FileIO:
+    def _open_on_disk(self) -> RawIOBase:
         raise SourceError(f"{self.name}: {self.problem}")
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from cspine.core.errors import SourceError
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import digest
+from cspine.core.storage.locations import as_path
 from cspine.core.text import sanitize_text
 from cspine.dicom.discovery import discover, discover_files, list_images
 from cspine.dicom.files.listing import list_folder
@@ -163,14 +164,14 @@ class StudyCollection:
     skipped: tuple[SkippedFile, ...] = ()
 
 
-def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollection:
+def open_collection(path: str | Path, *, progress: Progress = silent) -> StudyCollection:
     """Find the studies at a path: by folder names in the challenge's layout, otherwise by headers.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         The challenge's root (with train_images/), a data set of `cspine import`, or a file, folder or archive with any
-        number of studies.
+        number of studies; on the disk, or in a store by its URL.
     progress : Progress
         Called with the number of headers read, where they have to be read.
 
@@ -183,6 +184,7 @@ def open_collection(path: Path, *, progress: Progress = silent) -> StudyCollecti
     SourceError
         There are no studies.
     """
+    path = as_path(path)
     is_phantom = (path / PHANTOM_MARKER).is_file()
     if is_imported(path):
         return _open_imported(path, is_phantom=is_phantom)

@@ -17,6 +17,7 @@ from cspine.core.execution.shard_records import ShardRecord
 from cspine.core.identifiers import pseudonym, study_key
 from cspine.core.parallel import Outcome, parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.compiled_files import image_files
 from cspine.datasets.rsna2022_labels import match_labels, read_boxes, read_labels
@@ -138,7 +139,7 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     LabelError, OutputTakenError, DiskFullError, OutputError
         As of `compile_collection`.
     """
-    collection = open_collection(Path(path), progress=progress)
+    collection = open_collection(path, progress=progress)
     files = None
     if vertebrae is not None:
         files = SegmentationFiles.open(vertebrae, vertebrae_labels, n_studies=len(collection.studies))
@@ -146,7 +147,7 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     compiler = Compiler(settings, load_localizer(localizer) if needs_localizer else None, segmentations=files)
     return compile_collection(
         collection,
-        Path(out),
+        as_path(out),
         compiler,
         series_uids=series_uids,
         max_gap_mm=max_gap_mm,

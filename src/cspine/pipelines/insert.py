@@ -15,6 +15,7 @@ from cspine.core.identifiers import pseudonym
 from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
 from cspine.dicom.loading import LoadPlan, LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import StudySource, open_collection
@@ -147,7 +148,7 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    path, out = Path(path), Path(out)
+    path, out = as_path(path), as_path(out)
     if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
         raise InputError(f"{out}: lies within {path}, so its images would be read again; choose another --out")
     sources = open_collection(path, progress=progress).studies

@@ -102,8 +102,8 @@ def _fill(header: SliceHeader, stored: _Stored, offset: int, cache: FrameCache) 
         raise DecodeError(
             f"{name}: its pixels are encapsulated, which its transfer syntax contradicts; export it again"
         )
-    is_frame_in_zip = header.frames > 1 and header.file.is_packed  # which is read from its beginning
-    if header.pixel_data_offset is None or is_frame_in_zip:
+    is_read_once = header.frames > 1 and header.file.is_read_once
+    if header.pixel_data_offset is None or is_read_once:
         data = cache.get(header, read_pixel_data)
         declared = len(data)
         available = min(required, declared)

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from cspine.core.errors import ArchiveError, SourceError
+from cspine.core.storage.remote_path import RemotePath
 from cspine.core.text import sanitize_text
 from cspine.dicom.files.archive import DAMAGE_ERRORS
 from cspine.dicom.files.formats import PACKED_ENDINGS
@@ -47,6 +48,8 @@ def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[So
         raise SourceError(f"{path}: there is no such file or folder; check the path")
     if not path.is_file():
         raise SourceError(f"{path}: is neither a file nor a folder; give a DICOM file, a folder or an archive")
+    if isinstance(path, RemotePath):
+        path = path.with_info(path.info())
     file = SourceFile(path, None, sanitize_text(path.name), path.stat().st_size)
     files = _unpack(file, Budget(limits, str(path), file.size), prefix="", depth=1)
     if not files:
@@ -57,7 +60,8 @@ def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[So
 def list_folder(folder: Path) -> list[SourceFile]:
     """List the files in a folder of any depth, without looking into archives.
 
-    Links to folders are followed, each folder once; a link that points nowhere is an `UnreadableFile`.
+    Links to folders are followed, each folder once; a link that points nowhere is an `UnreadableFile`. Of a store, the
+    objects below a name are listed in one sweep.
 
     Parameters
     ----------
@@ -69,6 +73,12 @@ def list_folder(folder: Path) -> list[SourceFile]:
     SourceError
         The folder cannot be listed.
     """
+    if isinstance(folder, RemotePath):
+        return [
+            SourceFile(path, None, sanitize_text(name), path.stat().st_size)
+            for name, path in folder.walk_objects()
+            if not any(part.startswith(".") for part in name.split("/")) and not name.endswith("/")
+        ]
     walk = _Walk(os.path.join(folder, ""))  # noqa: PTH118 - strings are faster, and a study has a thousand files
     walk.run()
     return sorted(walk.files, key=lambda file: file.name)

@@ -1,0 +1,1 @@
+"""Files that lie elsewhere: in a bucket, or behind a URL."""

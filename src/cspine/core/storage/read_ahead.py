@@ -1,0 +1,161 @@
+"""Read ahead: the next objects of a store are fetched by threads while the present ones are decoded and computed.
+
+A store answers after tens of milliseconds, a disk after a tenth of one. Requests that overlap hide that latency.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from cspine.core.storage.remote_path import RemotePath
+
+N_REQUESTS: Final = 32
+"""Requests that are under way at the same time."""
+
+_MAX_AHEAD: Final = 64
+"""Objects that are fetched, or being fetched, before they are read; 32 MB of CT slices."""
+
+_MAX_AHEAD_BYTES: Final = 96 * 2**20
+"""Bytes of them, so that large objects do not fill the memory."""
+
+_Key = tuple[str, int | None]
+
+
+class ReadAhead:
+    """Objects that are fetched before they are read, each of them once.
+
+    Only as many are under way as the limits allow; reading one starts the next. An object that is read out of turn is
+    fetched by its reader.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[RemotePath, int | None]] = deque()
+        self._fetched: dict[_Key, tuple[int, Future[bytes]]] = {}
+        self._n_bytes = 0
+        self._threads: ThreadPoolExecutor | None = None
+
+    @contextmanager
+    def reading(self, paths: Iterable[Path], stop: int | None = None) -> Iterator[None]:
+        """Fetch objects in the block, in the order in which they will be read.
+
+        Parameters
+        ----------
+        paths : iterable of Path
+            The objects; paths of the disk are left out, since the system reads ahead there.
+        stop : int, optional
+            Number of first bytes of each that are wanted; all where omitted.
+        """
+        wanted = [(path, stop) for path in dict.fromkeys(paths) if isinstance(path, RemotePath)]
+        if not wanted:
+            yield
+            return
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(N_REQUESTS, thread_name_prefix="read-ahead")
+            self._waiting.extend(wanted)
+            self._start()
+        try:
+            yield
+        finally:
+            self._drop({(str(path), stop) for path, _ in wanted})
+
+    def take(self, path: RemotePath, stop: int | None) -> bytes | None:
+        """Return an object that was fetched, or None; waits for one that is being fetched.
+
+        Parameters
+        ----------
+        path : RemotePath
+            The object.
+        stop : int or None
+            As it was announced.
+
+        Raises
+        ------
+        SourceError, FileNotFoundError
+            It could not be fetched.
+        """
+        with self._lock:
+            if not self._fetched:
+                return None
+            size, future = self._fetched.pop((str(path), stop), (0, None))
+            if future is None:
+                return None
+        try:
+            return future.result()
+        finally:
+            with self._lock:
+                self._n_bytes -= size
+                self._start()
+
+    def _start(self) -> None:
+        """Start requests until a limit is reached; the lock is held."""
+        while self._waiting and len(self._fetched) < _MAX_AHEAD and self._threads is not None:
+            path, stop = self._waiting[0]
+            size = (info.size if (info := path.known_info) else 0) if stop is None else stop
+            if self._fetched and self._n_bytes + size > _MAX_AHEAD_BYTES:
+                return
+            self._waiting.popleft()
+            if (str(path), stop) not in self._fetched:
+                self._n_bytes += size
+                self._fetched[str(path), stop] = size, self._threads.submit(_fetch, path, stop)
+
+    def _drop(self, keys: set[_Key]) -> None:
+        with self._lock:
+            self._waiting = deque(each for each in self._waiting if (str(each[0]), each[1]) not in keys)
+            for key in keys & self._fetched.keys():
+                size, future = self._fetched.pop(key)
+                future.cancel()
+                self._n_bytes -= size
+
+
+def _fetch(path: RemotePath, stop: int | None) -> bytes:
+    info = path.known_info
+    if stop is not None and info is not None:
+        stop = min(stop, info.size)
+        return path.read_range(0, stop) if stop else b""
+    return path.read_range(0, stop)
+
+
+READ_AHEAD: Final = ReadAhead()
+"""That of this process."""
+
+
+def read_many(paths: Sequence[Path]) -> Iterator[bytes]:
+    """Yield the contents of files in their order; objects of a store are fetched ahead.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files of the disk, or objects.
+    """
+    with READ_AHEAD.reading(paths):
+        for path in paths:
+            data = READ_AHEAD.take(path, None) if isinstance(path, RemotePath) else None
+            yield path.read_bytes() if data is None else data
+
+
+def replace_folder(folder: RemotePath, files: dict[str, bytes]) -> None:
+    """Store objects as the whole content of a folder, by requests that overlap.
+
+    Parameters
+    ----------
+    folder : RemotePath
+        The folder.
+    files : dict of str to bytes
+        Name to content.
+
+    Raises
+    ------
+    OutputError
+        The store refuses.
+    """
+    stale = [path for path in folder.iterdir() if path.name not in files]
+    with ThreadPoolExecutor(N_REQUESTS) as threads:
+        list(threads.map(partial(RemotePath.unlink, missing_ok=True), stale))
+        list(threads.map(lambda name: (folder / name).write_bytes(files[name]), files))

@@ -1,0 +1,198 @@
+"""Paths in a store: what they parse, list, read and write, and which errors they raise."""
+
+import os
+import pickle
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from tests.support.object_store import BUCKET, ObjectStore
+
+from cspine.core.errors import InputError, OutputError, OutputTakenError, SourceError
+from cspine.core.files import append_line, atomic_folder, atomic_path, read_json, write_json, write_new_json
+from cspine.core.jobs import ResumableJob
+from cspine.core.storage.locations import as_path, is_remote, refuse_remote
+from cspine.core.storage.read_ahead import READ_AHEAD, read_many
+from cspine.core.storage.remote_path import RemotePath
+from cspine.core.storage.store import forget_stores
+
+
+@pytest.fixture
+def memory() -> RemotePath:
+    """An empty bucket in memory."""
+    forget_stores()
+    path = as_path("memory://bucket/folder")
+    assert isinstance(path, RemotePath)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("s3://b/x//y/", "s3://b/x/y"),
+        ("S3://b/x", "s3://b/x"),
+        ("gcs://b", "gs://b"),
+        ("abfs://c/x", "az://c/x"),
+        ("https://host:8443/a.zip", "https://host:8443/a.zip"),
+        ("http://127.0.0.1:9000/a.zip", "http://127.0.0.1:9000/a.zip"),
+    ],
+)
+def test_urls_are_paths_of_a_store(url: str, expected: str) -> None:
+    path = as_path(url)
+
+    assert is_remote(path)
+    assert str(path) == str(as_path(Path(url))) == str(pickle.loads(pickle.dumps(path))) == expected
+    assert str(path / "1" / "a.dcm") == f"{expected}/1/a.dcm"
+    assert str((path / "1").relative_to(path)) == "1"
+
+
+@pytest.mark.parametrize("text", ["studies/1", "/data", "C:/data", "C:\\data", "a:b", "file:///data"])
+def test_other_locations_lie_on_the_disk(text: str) -> None:
+    assert not is_remote(as_path(text))
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("ftp://host/x", "is not read"),
+        ("file+ssh://host/x", "is not read"),
+        ("http://host.example/x", "is not read"),
+        ("s3://user:secret@bucket/x", "environment"),
+        ("https://host/x?X-Amz-Signature=secret", "environment"),
+        ("s3:///x", "names no bucket"),
+        ("s3://bucket/../x", "has . or .."),
+        ("https://[bad/x", "is not valid"),
+    ],
+)
+def test_other_urls_are_refused_without_their_secrets(url: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence) as caught:
+        as_path(url)
+
+    assert "secret" not in str(caught.value).replace("may be a secret", "")
+
+
+def test_what_needs_the_disk_says_so(memory: RemotePath) -> None:
+    with pytest.raises(SourceError, match="has to be a file on this machine"):
+        os.stat(memory)  # noqa: PTH116 - as a library does
+    with pytest.raises(InputError, match="--run memory://bucket/folder: has to be a folder on this machine"):
+        refuse_remote("--run", None, Path("x"), memory)
+    with pytest.raises(OutputError, match="cannot append"):
+        append_line(memory / "log", "line")
+    with pytest.raises(OutputError, match="written as a whole"):
+        (memory / "log").open("a")
+
+
+def test_objects_are_listed_read_and_written(memory: RemotePath) -> None:
+    (memory / "a" / "1.txt").write_text("one")
+    with (memory / "2.bin").open("wb") as stream:
+        stream.write(b"0123456789")
+
+    assert sorted(str(path) for path in memory.iterdir()) == [str(memory / "2.bin"), str(memory / "a")]
+    assert [path.is_dir() for path in sorted(memory.iterdir())] == [False, True]
+    assert [name for name, _ in memory.walk_objects()] == ["2.bin", "a/1.txt"]
+    assert [path.name for path in memory.glob("*.bin")] == ["2.bin"]
+    assert (memory.is_dir(), memory.is_file(), (memory / "b").exists()) == (True, False, False)
+    assert (memory / "2.bin").stat().st_size == 10
+    with (memory / "2.bin").open("rb") as stream:
+        stream.seek(-3, 2)
+        assert stream.read() == b"789"
+    assert (memory / "a/1.txt").open().read() == "one"
+    with pytest.raises(FileNotFoundError):
+        (memory / "3").read_bytes()
+    (memory / "2.bin").unlink()
+    assert not (memory / "2.bin").exists()
+
+
+def test_a_block_that_fails_stores_nothing(memory: RemotePath) -> None:
+    with suppress(ZeroDivisionError), atomic_path(memory / "x.txt") as part:
+        part.write_text("half")
+        _ = 1 / 0
+    with suppress(ZeroDivisionError), (memory / "y.txt").open("w") as stream:
+        stream.write("half")
+        _ = 1 / 0
+
+    assert not memory.exists()
+
+
+def test_a_folder_is_replaced_as_a_whole(memory: RemotePath) -> None:
+    for names in (["1", "2"], ["2", "3"]):
+        with atomic_folder(memory) as part:
+            for name in names:
+                (part / name).write_text(name)
+
+    assert [name for name, _ in memory.walk_objects()] == ["2", "3"]
+
+
+def test_a_marker_is_written_once_and_a_job_is_resumed(memory: RemotePath) -> None:
+    assert write_new_json(memory / "m.json", 1)
+    assert not write_new_json(memory / "m.json", 2)
+    assert read_json(memory / "m.json") == 1
+
+    job = ResumableJob(memory / "job", "job.json", {"seed": 1})
+    assert [job.open(), job.open()] == [False, True]
+    with pytest.raises(OutputTakenError, match="was begun with another seed"):
+        ResumableJob(memory / "job", "job.json", {"seed": 2}).open()
+    write_json(memory / "other" / "x.json", 1)
+    with pytest.raises(OutputTakenError, match="files of something else"):
+        ResumableJob(memory / "other", "job.json", {}).open()
+
+
+def test_objects_are_fetched_ahead_in_their_order(object_store: ObjectStore) -> None:
+    folder = as_path(f"s3://{BUCKET}/many")
+    assert isinstance(folder, RemotePath)
+    names = [f"{number:03d}" for number in range(100)]
+    for name in names:
+        (folder / name).write_text(name)
+    object_store.latency_s, object_store.most_at_once = 0.02, 0
+    object_store.requests.clear()
+
+    contents = list(read_many([folder / name for name in names]))
+
+    assert contents == [name.encode() for name in names]
+    assert len(object_store.requests) == 100
+    assert 8 < object_store.most_at_once <= 32
+
+
+def test_what_was_fetched_and_not_read_is_dropped(memory: RemotePath) -> None:
+    for name in "ab":
+        (memory / name).write_text(name)
+
+    with READ_AHEAD.reading([memory / "a", memory / "b"]):
+        assert READ_AHEAD.take(memory / "a", None) == b"a"
+        assert READ_AHEAD.take(memory / "a", None) is None
+
+    assert READ_AHEAD.take(memory / "b", None) is None
+
+
+@pytest.mark.usefixtures("object_store")
+def test_what_is_missing_is_said_in_one_sentence() -> None:
+    sentence = r"s3://no-such-bucket/x.*: there is no such bucket; check its name"
+
+    assert not as_path(f"s3://{BUCKET}/x").exists()
+    with pytest.raises(SourceError, match=sentence):
+        as_path("s3://no-such-bucket/x").exists()
+    with pytest.raises(OutputError, match=sentence):
+        as_path("s3://no-such-bucket/x/y").write_bytes(b"1")
+
+
+def test_refused_credentials_are_said_without_quoting_them(
+    object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    object_store.answers = lambda method, path: 403  # noqa: ARG005
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
+    forget_stores()
+
+    with pytest.raises(SourceError, match=r"s3://hospital/x: .*credentials") as caught:
+        as_path(f"s3://{BUCKET}/x").exists()
+
+    assert not any(secret in str(caught.value) for secret in ("another-secret", "test-key"))
+    assert caught.value.__cause__ is None
+
+
+def test_a_server_that_fails_for_a_moment_is_asked_again(object_store: ObjectStore) -> None:
+    path = as_path(f"s3://{BUCKET}/x")
+    path.write_bytes(b"1")
+    failures = iter([503, 503])
+    object_store.answers = lambda method, path: next(failures, None)  # noqa: ARG005
+
+    assert path.read_bytes() == b"1"
