@@ -12,6 +12,7 @@ from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import Settings
+from cspine.core.storage.locations import as_path
 from cspine.dicom.loading import LoadPolicy
 from cspine.dicom.study_collection import open_collection
 from cspine.localization.loading import load_localizer
@@ -76,7 +77,7 @@ def localize_batch(
     SourceError, ArchiveError, WeightsError, OutputTakenError, DiskFullError, OutputError
         As by `cspine.pipelines.predict_batch.predict_batch`.
     """
-    path, folder = Path(path), None if out is None else Path(out)
+    path, folder = as_path(path), None if out is None else as_path(out)
     studies = open_collection(path, progress=progress).studies
     network = load_localizer(settings.localizer, provider=settings.provider)
     files = settings.open_segmentations(len(studies))

@@ -16,6 +16,7 @@ from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import FAILED
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.models.operating_points import site_operating_points
@@ -90,7 +91,7 @@ def predict_batch(
     OutputTakenError, DiskFullError, OutputError
         As by `cspine.core.jobs.ResumableJob.open`.
     """
-    path, out = Path(path), Path(out)
+    path, out = as_path(path), as_path(out)
     if settings.operating_points is None:  # read once, for all processes
         settings = settings.model_copy(update={"operating_points": site_operating_points()})
     if settings.fhir:
