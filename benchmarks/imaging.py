@@ -171,13 +171,13 @@ def _resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
-def _memory_disk() -> str | None:
+def memory_disk() -> str | None:
     """Return the folder of the memory disk, or None where there is none."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _measure_dcm2niix(folder: Path) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(dir=_memory_disk()) as out:
+    with tempfile.TemporaryDirectory(dir=memory_disk()) as out:
         command = ["dcm2niix", "-b", "n", "-z", "n", "-o", out, "-f", "x", str(folder)]
         subprocess.run(command, check=True, capture_output=True)
         started = time.perf_counter()
@@ -288,7 +288,7 @@ def _dicom2nifti(folder: Path) -> Callable[[], Any]:
     import dicom2nifti
 
     def run() -> Any:
-        with tempfile.TemporaryDirectory(dir=_memory_disk()) as out:
+        with tempfile.TemporaryDirectory(dir=memory_disk()) as out:
             return dicom2nifti.dicom_series_to_nifti(str(folder), f"{out}/x.nii", reorient_nifti=False)
 
     return run

@@ -228,14 +228,21 @@ def send_all(port: int, studies: list[Path], ae_title: str = "CSPINE") -> float:
 
 
 def resident_mb(server: ServerUnderTest) -> dict[str, float]:
-    """Return the resident memory of each role, MB."""
+    """Return the resident memory of each role, and of the process in which a worker predicts, MB."""
     found = {}
     for role in ("keeper", "node", "web", "sender", "worker"):
         for pid in server.processes(role)[:1]:
-            status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-            kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
-            found[role] = int(kilobytes) * 1024 / 1e6
+            found[role] = _resident_mb(pid)
+            if role == "worker":
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+                found["predictor"] = max((_resident_mb(int(child)) for child in children), default=0.0)
     return found
+
+
+def _resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(kilobytes) * 1024 / 1e6
 
 
 def wait_for(is_true: Callable[[], bool], limit_s: float = 900.0) -> None:
