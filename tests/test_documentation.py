@@ -59,7 +59,7 @@ ADDED = {
 }
 """Options that are added to a command."""
 
-PARALLEL = {"synth", "insert", "compile", "predict", "run", "robustness", "ablate", "deidentify"}
+PARALLEL = {"import", "synth", "insert", "compile", "predict", "run", "robustness", "ablate", "deidentify"}
 """Commands that are run in this process alone: starting others takes longer than such small studies."""
 
 SMALLER = {
@@ -223,9 +223,9 @@ def test_every_page_of_get_started_and_how_to_is_run() -> None:
 def test_every_command_has_help_and_an_example() -> None:
     names = [command.name for command in app.registered_commands]
     assert names == [
-        "inspect", "localize", "compile", "synth", "insert", "merge", "describe", "split", "train", "evaluate",
-        "robustness", "ablate", "predict", "run", "serve", "acceptance", "calibrate", "monitor", "submit", "deidentify",
-        "weights", "demo",
+        "inspect", "localize", "import", "duplicates", "compile", "synth", "insert", "merge", "describe", "split",
+        "train", "evaluate", "robustness", "ablate", "predict", "run", "serve", "acceptance", "calibrate", "monitor",
+        "submit", "deidentify", "weights", "demo",
     ]  # fmt: skip
     for name in names:
         result = CliRunner().invoke(app, [str(name), "--help"])

@@ -69,7 +69,9 @@ def test_rsna(tmp_path: Path) -> None:
     assert not reference.labels.loc["1.2.3.2"].any()
     assert len(rows(tmp_path / "out" / "train_bounding_boxes.csv")) == 1
     assert not (tmp_path / "out" / "train_images").exists()
-    assert record(tmp_path / "out", "1.2.3.1")["content_sha256"] != record(tmp_path / "out", "1.2.3.2")["content_sha256"]
+    assert (
+        record(tmp_path / "out", "1.2.3.1")["content_sha256"] != record(tmp_path / "out", "1.2.3.2")["content_sha256"]
+    )
 
 
 def test_verse(tmp_path: Path) -> None:

@@ -147,8 +147,20 @@ def write_hdn(folder: Path) -> Nexus:
 def write_dicom(folder: Path, crop: Crop, study: str, *, upward: bool = False) -> Path:
     """Write a phantom as one file for each slice."""
     origin: Floats = crop.affine_lps[:3, 3]
+
+    def change(dataset: Dataset, _: int) -> Dataset:
+        dataset.PatientID = f"patient of {study}"
+        return dataset
+
     write_series(
-        folder, crop.hu, spacing=(SPACING_MM,) * 3, origin=origin.tolist(), study=study, series=f"{study}.1", upward=upward
+        folder,
+        crop.hu,
+        spacing=(SPACING_MM,) * 3,
+        origin=origin.tolist(),
+        study=study,
+        series=f"{study}.1",
+        upward=upward,
+        change=change,
     )
     return folder
 

@@ -10,7 +10,9 @@ from cspine.cli import (
     deidentify,
     demo,
     describe,
+    duplicates,
     evaluate,
+    import_,
     insert,
     inspect,
     localize,
@@ -32,10 +34,10 @@ from cspine.cli.application import app, run_application
 __all__ = ["app", "main"]
 
 _COMMANDS = (
-    inspect, localize, _compile, synth, insert, merge, describe, split, train, evaluate, robustness, ablate, predict,
-    run, serve, acceptance, calibrate, monitor, submit, deidentify, weights, demo,
+    inspect, localize, import_, duplicates, _compile, synth, insert, merge, describe, split, train, evaluate,
+    robustness, ablate, predict, run, serve, acceptance, calibrate, monitor, submit, deidentify, weights, demo,
 )  # fmt: skip
-_ORDER = [module.__name__.rpartition(".")[2] for module in _COMMANDS]
+_ORDER = [module.__name__.rpartition(".")[2].strip("_") for module in _COMMANDS]
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))  # as one would use them
 
 

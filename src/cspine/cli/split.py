@@ -16,21 +16,35 @@ _EPILOG = "Example:  cspine split --truth rsna/train.csv --out split.json"
 @app.command("split", epilog=_EPILOG)
 @handle_errors
 def split_command(
-    truth: Annotated[
-        Path, typer.Option("--truth", help="Reference standard: train.csv, a folder with it, or a compiled data set.")
-    ],
     out: Annotated[Path, typer.Option("--out", help="The JSON to write; a split in it is never replaced.")],
+    truth: Annotated[
+        Path | None,
+        typer.Option("--truth", help="Reference standard: train.csv, a folder with it, or a compiled data set."),
+    ] = None,
+    sets: Annotated[
+        list[Path] | None,
+        typer.Option("--sets", help="In place of --truth: an imported data set; repeat it for each of several."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random generator.")] = 0,
     fractions: Annotated[
         str, typer.Option("--fractions", help="Fractions of patients in train, validation, test and holdout.")
     ] = "0.6,0.15,0.1,0.15",
     as_json: Json = False,
 ) -> None:
-    """Split studies by patient into train, validation, test and holdout, stratified over all labels, and lock them."""
-    from cspine.datasets.locked_split import HOLDOUT, PARTS
-    from cspine.pipelines.split import split_studies
+    """Split studies by patient into train, validation, test and holdout, stratified over all labels, and lock them.
 
-    summary = split_studies(truth, out, _parse_fractions(fractions, PARTS), seed=seed)
+    Across imported data sets (--sets), patients whose scans are in several of them are one patient.
+    """
+    from cspine.datasets.locked_split import HOLDOUT, PARTS
+    from cspine.pipelines.split import split_sets, split_studies
+
+    parsed = _parse_fractions(fractions, PARTS)
+    if truth is not None and not sets:
+        summary = split_studies(truth, out, parsed, seed=seed)
+    elif sets and truth is None:
+        summary = split_sets(sets, out, parsed, seed=seed)
+    else:
+        raise InputError("--truth, --sets: give one of them, --truth of one data set or --sets of imported ones")
     if as_json:
         print_json(summary.to_json())
         return

@@ -10,9 +10,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cspine.core.anatomy import TARGETS
+from cspine.core.columns import STUDY
 from cspine.core.errors import LabelError, OutputTakenError
 from cspine.core.files import read_model, write_text
 from cspine.core.settings import digest
+from cspine.datasets.duplicates import find_duplicates, group_patients
+from cspine.datasets.imported import ImportedSet
 from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.datasets.stratified_split import split_patients
 
@@ -38,6 +41,8 @@ class LockedSplit(BaseModel):
         Fraction of patients in each part.
     labels_sha256 : str
         Hash of the labels that were split; other labels need a split of their own.
+    sets : dict of str to str
+        Of a split across data sets: name of each to the hash of its labels. Empty of one data set.
     parts : dict of str to tuple of str
         Part to StudyInstanceUIDs, sorted.
     sha256 : str
@@ -50,6 +55,7 @@ class LockedSplit(BaseModel):
     seed: Annotated[int, Field(ge=0)]
     fractions: dict[str, float]
     labels_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sets: dict[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
     parts: dict[str, tuple[str, ...]]
     sha256: str = ""
 
@@ -63,7 +69,7 @@ class LockedSplit(BaseModel):
     @property
     def digest(self) -> str:
         """Hash of all other fields, which `sha256` must equal."""
-        return digest(self.model_dump(mode="json", exclude={"sha256"}))
+        return digest(self.model_dump(mode="json", exclude={"sha256"} if self.sets else {"sha256", "sets"}))
 
     def studies(self, part: str) -> tuple[str, ...]:
         """Return the studies of a part; raises LabelError where there is no such part, or it is empty."""
@@ -123,18 +129,71 @@ def make_split(reference: ReferenceStandard, fractions: Mapping[str, float], *, 
         As by `cspine.datasets.stratified_split.split_patients`.
     """
     part_of = split_patients(reference.labels[list(TARGETS)], reference.patients, fractions, seed=seed)
+    return _lock(part_of, fractions, seed, hash_labels(reference.labels), {})
+
+
+def make_joint_split(sets: Sequence[ImportedSet], fractions: Mapping[str, float], *, seed: int) -> LockedSplit:
+    """Split the studies of several data sets, so that no patient and no scan is in two parts of any of them.
+
+    Patients who have a scan in common are one patient (`cspine.datasets.duplicates.group_patients`). All eight targets
+    and the data sets are evenly distributed; a target that is not known counts as 0.
+
+    Parameters
+    ----------
+    sets : sequence of ImportedSet
+        The data sets, in an order that decides nothing.
+    fractions, seed
+        As of `make_split`.
+
+    Raises
+    ------
+    LabelError
+        A study has other labels in another data set; or as of `make_split`.
+    """
+    sets = sorted(sets, key=lambda each: each.name)
+    if repeated := {each.name for each in sets if sum(one.name == each.name for one in sets) > 1}:
+        raise LabelError(f"{min(repeated)}: is the name of several of the data sets; rename a folder")
+    records = [record for each in sets for record in each.records]
+    duplicates = find_duplicates(records)
+    for each in duplicates:
+        if each.evidence == "same study" and each.labels_differ:
+            raise LabelError(f"study {each.first.study}: has other labels in another data set; correct one of them")
+    patients = group_patients(records, duplicates)
+    rows: dict[str, dict[str, int]] = {}
+    patient_of: dict[str, str] = {}
+    for record in records:
+        row = rows.setdefault(record.study, dict.fromkeys([*TARGETS, *(each.name for each in sets)], 0))
+        row |= {Path(record.data_set).name: 1} | (record.targets or {})
+        patient_of[record.study] = patients[record.data_set, record.study]
+    table = pd.DataFrame.from_dict(rows, orient="index").sort_index()
+    part_of = split_patients(table, pd.Series(patient_of).reindex(table.index), fractions, seed=seed)
+    hashes = {each.name: hash_labels(each.labels) for each in sets}
+    return _lock(part_of, fractions, seed, hash_labels(table), hashes)
+
+
+def _lock(
+    part_of: "pd.Series[str]", fractions: Mapping[str, float], seed: int, labels_sha256: str, sets: dict[str, str]
+) -> LockedSplit:
+    """Return a split with its hash."""
     split = LockedSplit(
         seed=seed,
         fractions=dict(fractions),
-        labels_sha256=hash_labels(reference),
+        labels_sha256=labels_sha256,
+        sets=sets,
         parts={part: tuple(sorted(map(str, part_of.index[part_of == part]))) for part in fractions},
     )
     return split.model_copy(update={"sha256": split.digest})
 
 
-def hash_labels(reference: ReferenceStandard) -> str:
-    """Return the SHA-256 of studies and labels, independent of their order."""
-    table = reference.labels[list(TARGETS)].astype(int).sort_index()
+def hash_labels(labels: pd.DataFrame) -> str:
+    """Return the SHA-256 of studies and labels, independent of their order.
+
+    Parameters
+    ----------
+    labels : DataFrame
+        Labels of 0 or 1, indexed by StudyInstanceUID, columns `TARGETS`.
+    """
+    table = labels[list(TARGETS)].astype(int).sort_index().rename_axis(STUDY)
     return hashlib.sha256(table.to_csv(lineterminator="\n").encode()).hexdigest()
 
 
@@ -150,7 +209,8 @@ def write_split(split: LockedSplit, path: Path) -> None:
         if is_same:
             return
         raise OutputTakenError(f"{path}: holds another split, which is locked; choose another --out")
-    write_text(path, json.dumps(split.model_dump(mode="json"), indent=1) + "\n")
+    content = split.model_dump(mode="json", exclude=None if split.sets else {"sets"})
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_split(path: Path) -> LockedSplit:
@@ -179,7 +239,9 @@ def select_part(reference: ReferenceStandard, split: LockedSplit, part: str) -> 
     LabelError
         The labels are not those that were split, or the part is empty.
     """
-    if hash_labels(reference) != split.labels_sha256:
+    if hash_labels(reference.labels) not in {split.labels_sha256, *split.sets.values()}:
         raise LabelError(f"{reference.name}: are not the labels that were split; give those, or make a new split")
     members = reference.labels.index[reference.labels.index.isin(split.studies(part))]
+    if members.empty:
+        raise LabelError(f"{reference.name}: none of its studies is in the split's part '{part}'; choose another part")
     return reference.select(members)

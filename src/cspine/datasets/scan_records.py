@@ -8,7 +8,7 @@ from typing import Any, Final
 from cspine.core.errors import LabelError
 from cspine.core.files import read_json
 from cspine.core.identifiers import study_key
-from cspine.dicom.files.manifest import read_manifest
+from cspine.dicom.files.manifest import is_imported, read_manifest
 
 RECORDS_FOLDER: Final = "records"
 """Folder of an imported data set with one JSON for each study."""
@@ -58,6 +58,8 @@ def read_scan_records(folder: Path) -> tuple[ScanRecord, ...]:
     LabelError
         The folder is no imported data set, is not finished, or a record is damaged.
     """
+    if not is_imported(folder):
+        raise LabelError(f"{folder}: is no data set of cspine import; import it first")
     name = str(folder.resolve())
     return tuple(
         scan_record(name, read_json(folder / RECORDS_FOLDER / f"{study_key(entry.study)}.json"))

@@ -7,6 +7,9 @@ from cspine.core.settings import Settings
 Layout = Literal["rsna", "verse", "ctspine1k", "totalsegmentator", "hdn", "nifti"]
 LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
 
+ImageMode = Literal["refer", "link", "copy"]
+"""What becomes of the images: they stay where they lie, or are linked or copied into the data set."""
+
 CutVertebrae = Literal["labeled", "unlabeled", "unknown"]
 """What becomes of vertebrae that the border of a scan cuts off: a level without voxels is then absent, or not known."""
 

@@ -4,7 +4,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +19,11 @@ from cspine.dicom.nifti.write import write_label_map
 from cspine.dicom.series import Study
 from cspine.dicom.study_collection import FRACTURES_FOLDER, IMAGE_FOLDERS, SEGMENTATIONS_FOLDER, StudySource
 from cspine.importing.case import Case
-from cspine.importing.data_source import Layout
+from cspine.importing.data_source import ImageMode, Layout
 from cspine.importing.fractures import read_fractures, targets_of
 from cspine.importing.masks import check_bodies, describe_vertebrae, read_body_centroids, read_vertebrae
 from cspine.importing.scan_hash import SCAN_HASH, canonical, hash_scan
 from cspine.models.memory import freed_memory_released
-
-ImageMode = Literal["refer", "link", "copy"]
-"""What becomes of the images: they stay where they lie, or are linked or copied into the data set."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import Field
 from cspine.classification.baseline import Baseline
 from cspine.classification.level_classifier import LevelClassifier
 from cspine.classification.loading import load_classifier
-from cspine.classification.predict_dataset import predict_dataset
+from cspine.classification.predict_dataset import Classified, predict_dataset
 from cspine.core.anatomy import OVERALL, TARGETS
 from cspine.core.errors import InputError, LabelError
 from cspine.core.files import write_json, write_text
@@ -155,6 +155,7 @@ def evaluate_run(
     out: str | Path | None = None,
     settings: EvaluateSettings | None = None,
     *,
+    classified: Classified | None = None,
     progress: Progress = silent,
 ) -> EvaluationReport:
     """Evaluate the weights of a training run on a compiled data set.
@@ -172,6 +173,9 @@ def evaluate_run(
         Folder of the report, as of `write_evaluation`; ``evaluation-DATA`` in the run's folder if omitted.
     settings : EvaluateSettings, optional
         Operating points and split.
+    classified : (DataFrame, DataFrame or None), optional
+        What `cspine.classification.predict_dataset.predict_dataset` returned for all studies, by the same weights;
+        shards have classified them.
     progress : Progress
         Called with the number of classified studies, then of evaluated models.
 
@@ -198,7 +202,9 @@ def evaluate_run(
         read_operating_points(settings.operating_points)
     classifier, dataset = load_classifier(run / WEIGHTS_FILE), CompiledDataset.open(data)
     reference = read_reference_standard(data, subgroups=settings.subgroups)
-    model = _predict(classifier, dataset, reference, f"{classifier.metadata.name}, {run.resolve().name}", progress)
+    name = f"{classifier.metadata.name}, {run.resolve().name}"
+    classified = classified or predict_dataset(dataset, classifier, progress=progress)
+    model = _predictions(classifier, reference, name, classified)
     inputs = _Inputs(
         reference,
         [model],
@@ -207,7 +213,7 @@ def evaluate_run(
         read_training_studies(run),
         _constant_baselines(classifier.metadata),
     )
-    report = _evaluate(inputs, out or run / f"evaluation-{data.resolve().name}", settings, progress)
+    report = _evaluate(inputs, out or default_folder(run, data), settings, progress)
     failures = worst_failures(report.result.reference, report.result.cases[model.name])
     card = model_card(classifier.metadata, classifier.identity.sha256, report.result, failures)
     write_text(run / MODEL_CARD_FILE, card)
@@ -311,7 +317,7 @@ def _job(
     identity = {
         "kind": "evaluation",
         "models": {model.name: hash_predictions(model) for model in models},
-        "labels_sha256": hash_labels(reference),
+        "labels_sha256": hash_labels(reference.labels),
         "part": part,
         "operating_points": digest([evaluation.operating_points_of(model).model_dump(mode="json") for model in models]),
         "n_resamples": evaluation.n_resamples,
@@ -319,15 +325,16 @@ def _job(
     return ResumableJob(out, MARKER, identity)
 
 
-def _predict(
-    classifier: Baseline | LevelClassifier,
-    dataset: CompiledDataset,
-    reference: ReferenceStandard,
-    name: str,
-    progress: Progress,
+def default_folder(run: Path, data: Path) -> Path:
+    """Return the folder of the report of a run on a data set."""
+    return run / f"evaluation-{data.resolve().name}"
+
+
+def _predictions(
+    classifier: Baseline | LevelClassifier, reference: ReferenceStandard, name: str, classified: Classified
 ) -> Predictions:
     """Return the predictions of weights for a compiled data set; labeled studies without images are not assessable."""
-    probability, marks = predict_dataset(dataset, classifier, progress=progress)
+    probability, marks = classified
     missing = {str(study): "not compiled" for study in reference.labels.index if study not in probability.index}
     points = operating_points_of_weights(classifier.metadata)
     phantom_only = classifier.metadata.phantom_only

@@ -24,8 +24,8 @@ from cspine.dicom.files.manifest import IMPORT_MARKER, PATH, PATIENT, write_mani
 from cspine.dicom.study_collection import BOXES_FILE, LABELS_FILE, PHANTOM_MARKER
 from cspine.importing.case import FoundCases
 from cspine.importing.cases import AddedLabels, find_cases
-from cspine.importing.data_source import DataSource, Layout
-from cspine.importing.import_case import ImageMode, ImportTask, import_case
+from cspine.importing.data_source import DataSource, ImageMode, Layout
+from cspine.importing.import_case import ImportTask, import_case
 from cspine.importing.scan_hash import SCAN_HASH
 from cspine.pipelines.compile import error_sentence
 

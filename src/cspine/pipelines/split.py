@@ -1,12 +1,15 @@
 """Splitting of a reference standard into locked parts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from cspine.core.anatomy import TARGETS
-from cspine.datasets.locked_split import FRACTIONS, LockedSplit, make_split, write_split
+from cspine.datasets.imported import ImportedSet
+from cspine.datasets.locked_split import FRACTIONS, LockedSplit, make_joint_split, make_split, write_split
 from cspine.datasets.reference_standard import read_reference_standard
 
 
@@ -59,10 +62,41 @@ def split_studies(
     OutputTakenError
         The file holds another split.
     """
-    reference, out = Path(reference), Path(out)
-    standard = read_reference_standard(reference)
+    standard = read_reference_standard(Path(reference))
     split = make_split(standard, fractions, seed=seed)
-    write_split(split, out)
-    counts = {part: standard.labels.loc[list(studies), list(TARGETS)].sum() for part, studies in split.parts.items()}
-    n_fractured = {part: {target: int(counts[part][target]) for target in TARGETS} for part in split.parts}
-    return SplitSummary(out, split, n_fractured)
+    write_split(split, Path(out))
+    return SplitSummary(Path(out), split, _count(split, standard.labels))
+
+
+def split_sets(
+    sets: Sequence[str | Path], out: str | Path, fractions: Mapping[str, float] = FRACTIONS, *, seed: int = 0
+) -> SplitSummary:
+    """Split the studies of several imported data sets, so that no patient and no scan is in two parts, and lock it.
+
+    Parameters
+    ----------
+    sets : sequence of str or Path
+        Data sets of `cspine import`.
+    out : str or Path
+        The JSON file to write. A different split in it is never replaced.
+    fractions, seed
+        As of `cspine.datasets.locked_split.make_split`.
+
+    Raises
+    ------
+    LabelError
+        A folder is no imported data set, a study has different labels in two of them, or the fractions do not sum to 1.
+    OutputTakenError
+        The file holds another split.
+    """
+    imported = [ImportedSet.open(Path(folder)) for folder in sets]
+    split = make_joint_split(imported, fractions, seed=seed)
+    write_split(split, Path(out))
+    labels = pd.concat([each.labels for each in imported])
+    return SplitSummary(Path(out), split, _count(split, labels[~labels.index.duplicated()]))
+
+
+def _count(split: LockedSplit, labels: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return the number of positive studies per part and target, of those with labels."""
+    sums = {part: labels.loc[labels.index.isin(studies), list(TARGETS)].sum() for part, studies in split.parts.items()}
+    return {part: {target: int(sums[part][target]) for target in TARGETS} for part in split.parts}
