@@ -12,11 +12,15 @@ from cspine.classification.saliency import strongest_point
 from cspine.core.anatomy import TARGETS, VERTEBRAE, Level
 from cspine.core.columns import MARK_COLUMNS, STUDY
 from cspine.core.errors import SourceError
+from cspine.core.execution.shards import Shard
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats
 from cspine.datasets.compiled import CompiledDataset
 from cspine.views.bridged_gaps import BridgedGaps
 from cspine.views.level_views import LevelViews, split_mosaic
+
+Classified = tuple[pd.DataFrame, pd.DataFrame | None]
+"""Probabilities of studies, and the points with the greatest saliency of their vertebrae."""
 
 
 def classify_dataset(
@@ -51,11 +55,15 @@ def classify_dataset(
 
 
 def predict_dataset(
-    dataset: CompiledDataset, classifier: Baseline | LevelClassifier, *, progress: Progress = silent
-) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    dataset: CompiledDataset,
+    classifier: Baseline | LevelClassifier,
+    *,
+    shard: Shard | None = None,
+    progress: Progress = silent,
+) -> Classified:
     """Return the probabilities of `classify_dataset`, and the point with the greatest saliency of each vertebra.
 
-    Parameters and errors are those of `classify_dataset`.
+    Parameters and errors are those of `classify_dataset`; of a shard, only its studies are classified.
 
     Returns
     -------
@@ -72,6 +80,8 @@ def predict_dataset(
             f"{dataset.folder}: was compiled with settings {dataset.settings.hash}, but the weights were trained with "
             f"{classifier.metadata.images.hash}; compile it again with the same settings"
         )
+    if shard is not None:
+        manifest = manifest[manifest["study_instance_uid"].map(lambda uid: shard.has(str(uid))).astype(bool)]
     marks: list[tuple[Any, ...]] | None = None
     if isinstance(classifier, Baseline):
         rows = dict(_predict_images(dataset, classifier, manifest, progress))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cspine.cli.application import app, handle_errors, print_json, progress_bar, say, say_error, say_research_only
-from cspine.cli.options import Json
+from cspine.cli.options import Json, ShardOption, execution, say_shard
 from cspine.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,12 +63,13 @@ def evaluate_command(
     subgroups: Subgroups = None,
     gallery_data: GalleryData = None,
     bootstrap_samples: BootstrapSamples = 2000,
+    shard: ShardOption = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate models against a reference standard.
 
     The report holds discrimination, calibration, operating points, lesion localization, subgroups and comparisons of
-    models, with 95 % confidence intervals.
+    models, with 95 % confidence intervals. With --shard, a run's weights classify only a part of the studies.
     """
     from cspine.pipelines.evaluate import PAGE_FILE, EvaluateSettings, evaluate_predictions, evaluate_run
 
@@ -83,12 +84,20 @@ def evaluate_command(
     )
     if (run is None) != (data is None) or (run is None) == (not predictions):
         raise InputError("give --truth and --predictions, or --run and --data")
+    if shard is not None and run is None:
+        raise InputError("--shard: predictions are evaluated by one calculation over all studies; leave it out")
     with progress_bar() as progress:
         if run is not None and data is not None:
             if truth is not None or boxes is not None:
                 raise InputError("--run is evaluated by the labels of --data; give neither --truth nor --boxes")
             if gallery_data is not None:
                 raise InputError("--gallery-data: the images of a run are those of --data; leave it out")
+            how = execution(1, shard, None)
+            if how.shard is not None:
+                from cspine.pipelines.cluster.classify import classify_shard
+
+                say_shard(how, classify_shard(run, data, how.shard, out, settings, progress=progress))
+                return
             report = evaluate_run(run, data, out, settings, progress=progress)
         elif truth is None or out is None or not predictions:
             raise InputError("--predictions needs --truth as the reference standard, and --out for the report")

@@ -15,7 +15,18 @@ from cspine.cli.application import (
     say_error,
     say_research_only,
 )
-from cspine.cli.options import WORKERS, Json, Localizer, Vertebrae, VertebraeLabels, Workers
+from cspine.cli.options import (
+    WORKERS,
+    DaskOption,
+    Json,
+    Localizer,
+    ShardOption,
+    Vertebrae,
+    VertebraeLabels,
+    Workers,
+    execution,
+    say_shard,
+)
 from cspine.core.errors import InputError
 from cspine.core.extras import require_extra
 from cspine.core.text import counted
@@ -58,6 +69,8 @@ def insert_command(
     vertebrae: Vertebrae = None,
     vertebrae_labels: VertebraeLabels = "auto",
     workers: Workers = WORKERS,
+    shard: ShardOption = None,
+    dask: DaskOption = None,
     as_json: Json = False,
 ) -> int:
     """Insert virtual fractures into intact CT, and shams in the same places, in the challenge's layout.
@@ -68,6 +81,7 @@ def insert_command(
     require_extra("evaluate")
     from cspine.pipelines.insert import insert_fractures
 
+    how = execution(workers, shard, dask)
     with progress_bar() as progress:
         summary = insert_fractures(
             path,
@@ -79,7 +93,7 @@ def insert_command(
             localizer=localizer,
             vertebrae=vertebrae,
             vertebrae_labels=vertebrae_labels,
-            workers=workers,
+            workers=how,
             progress=progress,
         )
     if as_json:
@@ -91,7 +105,8 @@ def insert_command(
         )
         for name, reason in summary.failed:
             say_error(f"study {name}: {reason}")
-        say(f"Next:  cspine compile {out} --out {out}-compiled")
+        if not say_shard(how, out):
+            say(f"Next:  cspine compile {out} --out {out}-compiled")
     say_research_only()
     return exit_code(complete=not summary.failed)
 

@@ -14,7 +14,23 @@ from cspine.cli.application import (
     say,
     say_research_only,
 )
-from cspine.cli.options import MAX_GAP, Json, Localizer, MaxGap, Provider, SeriesUid, Strict, Vertebrae, VertebraeLabels
+from cspine.cli.options import (
+    MAX_GAP,
+    WORKERS,
+    DaskOption,
+    Json,
+    Localizer,
+    MaxGap,
+    Provider,
+    SeriesUid,
+    ShardOption,
+    Strict,
+    Vertebrae,
+    VertebraeLabels,
+    Workers,
+    execution,
+    say_shard,
+)
 from cspine.cli.tables import make_table, print_not_assessable, print_table, print_text, print_warnings
 
 if TYPE_CHECKING:
@@ -36,17 +52,22 @@ def localize_command(
     provider: Provider = None,
     series: SeriesUid = None,
     max_gap_mm: MaxGap = MAX_GAP,
+    workers: Workers = WORKERS,
+    shard: ShardOption = None,
+    dask: DaskOption = None,
     strict: Strict = False,
     as_json: Json = False,
 ) -> int:
     """Localize C1 to C7 and the vertebrae below: position, scanned fraction, confidence of the level.
 
     Only as many slices are decoded as the 3 mm volume of the localizer needs. A study that cannot be read or shows
-    no cervical vertebra has an answer, too: why, and what would help.
+    no cervical vertebra has an answer, too: why, and what would help. An interrupted run is resumed by the same
+    command.
     """
     from cspine.dicom.loading import LoadPolicy
-    from cspine.pipelines.localize_batch import LocalizeSettings, localize_batch
+    from cspine.pipelines.localize_batch import LocalizeSettings, is_failed, localize_batch
 
+    how = execution(workers, shard, dask)
     with progress_bar() as progress:
         policy = LoadPolicy(series_uid=series, max_gap_mm=max_gap_mm)
         spines = localize_batch(
@@ -59,6 +80,7 @@ def localize_command(
                 vertebrae_labels=vertebrae_labels,
             ),
             policy=policy,
+            workers=how,
             progress=progress,
         )
     if as_json:
@@ -69,10 +91,11 @@ def localize_command(
         if len(spines) > 1:
             n_not_assessable = sum(spine.not_assessable is not None for spine in spines)
             say(f"{len(spines)} studies, {n_not_assessable} not assessable")
-        if out_dir is not None:
+        if out_dir is not None and not say_shard(how, out_dir):
             say(f"written: {out_dir}")
     say_research_only()
-    return exit_code(complete=not strict or all(spine.not_assessable is None for spine in spines))
+    is_wrong = is_failed if not strict else lambda spine: spine.not_assessable is not None
+    return exit_code(complete=not any(map(is_wrong, spines)))
 
 
 def _show(spine: "Spine") -> None:

@@ -138,10 +138,12 @@ def execution(workers: int, shard: str | None, dask: str | None) -> Execution:
     return Execution(workers, part, dask)
 
 
-def say_shard(how: Execution, out: Path) -> None:
-    """Say what joins the shards, where a command ran one of them."""
-    if how.shard is not None:
-        say(f"shard {how.shard} is done; when all are:  cspine merge {out}")
+def say_shard(how: Execution, out: Path | None) -> bool:
+    """Say what joins the shards, where a command ran one of them; return whether it did."""
+    if how.shard is None:
+        return False
+    say(f"shard {how.shard} is done; when all are:  cspine merge {out}")
+    return True
 
 
 def check_used(context: typer.Context, belonging: Mapping[str, tuple[bool, Sequence[str]]]) -> None:

@@ -20,6 +20,7 @@ from cspine.cli.application import (
 from cspine.cli.options import (
     MAX_GAP,
     WORKERS,
+    DaskOption,
     Fhir,
     Json,
     Localizer,
@@ -29,6 +30,7 @@ from cspine.cli.options import (
     Release,
     Seg,
     SeriesUid,
+    ShardOption,
     Strict,
     Supersedes,
     Vertebrae,
@@ -36,11 +38,14 @@ from cspine.cli.options import (
     WeightsOption,
     Workers,
     check_used,
+    execution,
+    say_shard,
 )
 from cspine.cli.streams import can_show
 from cspine.cli.tables import make_table, print_not_assessable, print_table, print_text, print_warnings
 
 if TYPE_CHECKING:
+    from cspine.core.execution.execution import Execution
     from cspine.core.findings import Findings
     from cspine.reports.worklist import StudyResult
 
@@ -73,6 +78,8 @@ def predict_command(
     fhir: Fhir = False,
     fhir_release: Release = "R5",
     workers: Workers = WORKERS,
+    shard: ShardOption = None,
+    dask: DaskOption = None,
     max_wait_min: Annotated[
         float,
         typer.Option("--max-wait-min", min=0.0, help="Studies that waited longer come first in the worklist, minutes."),
@@ -111,16 +118,20 @@ def predict_command(
         fhir=fhir,
         fhir_release=fhir_release,
     )
+    how = execution(workers, shard, dask)
     with progress_bar() as progress:
-        results = predict_batch(path, out_dir, settings, workers=workers, max_wait_min=max_wait_min, progress=progress)
-    _show_results(results, out_dir, as_json=as_json)
+        results = predict_batch(path, out_dir, settings, workers=how, max_wait_min=max_wait_min, progress=progress)
+    _show_results(results, how, out_dir, as_json=as_json)
     return exit_code(complete=is_complete(results, strict=strict))
 
 
-def _show_results(results: "Sequence[StudyResult]", out_dir: Path, *, as_json: bool) -> None:
+def _show_results(results: "Sequence[StudyResult]", how: "Execution", out_dir: Path, *, as_json: bool) -> None:
     """Print findings, or a summary of those of many studies, and on standard error what could not be written."""
     if as_json:
         print_json([result.findings.model_dump(mode="json") for result in results])
+    elif how.shard is not None:
+        show_summary(results)
+        say_shard(how, out_dir)
     elif len(results) == 1:
         show_findings(results[0].findings)
         say(f"report: {out_dir / 'report.html'}")

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from cspine.cli.application import app, handle_errors, print_json, progress_bar, say
-from cspine.cli.options import WORKERS, Json, Workers
+from cspine.cli.options import WORKERS, DaskOption, Json, ShardOption, Workers, execution, say_shard
 from cspine.core.extras import require_extra
+from cspine.core.text import counted
 
 _EPILOG = "Example:  cspine synth --out phantom --studies 20 --seed 1"
 
@@ -31,6 +32,8 @@ def synth_command(
         Domain, typer.Option("--domain", help="shifted: other scanners, patients and fractures, for evaluation only.")
     ] = Domain.source,
     workers: Workers = WORKERS,
+    shard: ShardOption = None,
+    dask: DaskOption = None,
     as_json: Json = False,
 ) -> None:
     """Synthesize phantom studies in the challenge's layout: DICOM, labels, bounding boxes, segmentations.
@@ -40,11 +43,13 @@ def synth_command(
     require_extra("evaluate")
     from cspine.phantom import DOMAINS, synthesize
 
+    how = execution(workers, shard, dask)
     with progress_bar() as progress:
         settings = DOMAINS[domain.value].model_copy(update={"matrix": matrix})
-        summary = synthesize(out, studies=studies, seed=seed, settings=settings, workers=workers, progress=progress)
+        summary = synthesize(out, studies=studies, seed=seed, settings=settings, workers=how, progress=progress)
     if as_json:
         print_json(vars(summary))
     else:
-        say(f"{studies} phantom studies: {out}")
-        say(f"Next:  cspine compile {out} --out {out}-compiled")
+        say(f"{counted(summary.studies, 'phantom study', 'phantom studies')}: {out}")
+        if not say_shard(how, out):
+            say(f"Next:  cspine compile {out} --out {out}-compiled")

@@ -136,6 +136,15 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def remove_unfinished(*folders: Path) -> None:
+    """Remove what killed processes left of `atomic_path` and `atomic_folder` where nobody writes any more."""
+    for part in (part for folder in folders for part in folder.glob(".*.part*")):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
 def _moved(part: Path, folder: Path) -> bool:
     """Move a folder into place; return False where one is there that is not empty."""
     try:

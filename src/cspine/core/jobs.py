@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cspine.core.errors import OutputTakenError
+from cspine.core.execution.shard_records import SHARDS_FOLDER
 from cspine.core.files import read_json, write_new_json
 
 _MAX_DIFFERENCES: Final = 3
@@ -68,13 +69,18 @@ class ResumableJob:
         if not path.is_file():
             if self.folder.exists() and not self.folder.is_dir():
                 raise OutputTakenError(f"{self.folder}: is a file, not a folder; choose another --out")
-            is_empty = not self.folder.is_dir() or all(entry.name.startswith(".") for entry in self.folder.iterdir())
-            if is_empty and write_new_json(path, self.identity):
+            if self._is_free() and write_new_json(path, self.identity):
                 return False
             if not path.is_file():  # looked at again: another process may have begun the job in between
                 raise OutputTakenError(f"{self.folder}: holds files of something else; choose another --out")
         self._check_identity(read_json(path))
         return True
+
+    def _is_free(self) -> bool:
+        """Return whether nothing is in the folder but hidden files, and what shards of the job have recorded."""
+        return not self.folder.is_dir() or all(
+            entry.name.startswith(".") or entry.name == SHARDS_FOLDER for entry in self.folder.iterdir()
+        )
 
     def _check_identity(self, recorded: Any) -> None:  # noqa: ANN401 - whatever the file holds
         if recorded == self.identity:

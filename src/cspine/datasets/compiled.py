@@ -14,7 +14,6 @@
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from PIL import Image
 from cspine.core.anatomy import TARGETS
 from cspine.core.errors import InputError, SourceError
 from cspine.core.execution.shard_records import SHARDS_FOLDER
-from cspine.core.files import atomic_folder, atomic_path, complete_files, read_json, write_json
+from cspine.core.files import atomic_folder, atomic_path, complete_files, read_json, remove_unfinished, write_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.text import sanitize_text
 from cspine.core.typing import Grays
@@ -184,8 +183,7 @@ class CompiledDataset:
             Whether other processes may still be writing studies; what killed ones left is then kept.
         """
         if not is_partial:
-            for unfinished in (self.folder / "images").glob(".*.part"):
-                shutil.rmtree(unfinished, ignore_errors=True)
+            remove_unfinished(self.folder, self.folder / "images", self.folder / "records")
         records = [read_json(path) for path in complete_files(self.folder / "records", "*.json")]
         images, levels = (
             [{**_common(record), **row} for record in records for row in record.get(part, [])] for part in _PARTS

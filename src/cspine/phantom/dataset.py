@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cspine.core.files import read_json
+from cspine.core.execution.execution import Execution, Workers
+from cspine.core.execution.shard_records import ShardRecord
+from cspine.core.files import complete_files, read_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
-from cspine.dicom.study_collection import PHANTOM_MARKER
-from cspine.phantom.rsna_files import truth_path, write_study_files, write_tables
+from cspine.dicom.study_collection import PHANTOM_MARKER, TRUTH_FOLDER
+from cspine.phantom.rsna_files import count_fractured, truth_path, write_study_files, write_tables
 from cspine.phantom.scanner.dicom import Identity, draw_write_options
 from cspine.phantom.settings import GENERATOR, PhantomSettings, random_stream
 from cspine.phantom.study import render_study
@@ -63,6 +65,10 @@ class _Task:
     def identity(self) -> Identity:
         return Identity(self.seed, self.index, self.settings.domain)
 
+    @property
+    def study_uid(self) -> str:
+        return self.identity.study_uid
+
 
 def synthesize(
     out: str | Path,
@@ -70,7 +76,7 @@ def synthesize(
     studies: int,
     seed: int,
     settings: PhantomSettings | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Progress = silent,
 ) -> SynthSummary:
     """Write a phantom data set; an interrupted call is resumed.
@@ -85,14 +91,16 @@ def synthesize(
         The same seed gives the same studies.
     settings : PhantomSettings, optional
         Distributions to draw from; the source domain by default.
-    workers : int
-        Number of processes; the studies do not depend on it.
+    workers : int or Execution
+        Number of processes, or how the studies are spread; they do not depend on it. A shard writes its studies and no
+        tables; `cspine.pipelines.cluster.merge.merge_shards` writes them.
     progress : Progress
         Called with the number of studies written.
 
     Returns
     -------
     SynthSummary
+        Of a shard, only its own studies are counted.
 
     Raises
     ------
@@ -112,18 +120,25 @@ def synthesize(
         "settings": settings.model_dump(mode="json"),
     }
     ResumableJob(out, PHANTOM_MARKER, identity).open()
+    execution = Execution.of(workers)
     tasks = [_Task(out, seed, index, settings) for index in range(studies)]
+    shard = ShardRecord.begin(out, execution.shard, [task.study_uid for task in tasks])
+    tasks = execution.select(tasks, lambda task: task.study_uid)
+    written = {path.stem for path in complete_files(out / TRUTH_FOLDER, "*.json")}
+    outcomes = parallel_map(
+        _write_study, tasks, is_done=lambda task: task.study_uid in written, workers=workers, progress=progress
+    )
     made_now = 0
-    for outcome in parallel_map(_write_study, tasks, is_done=_is_written, workers=workers, progress=progress):
+    for outcome in outcomes:
         outcome.get()
         made_now += 1
-    truths = [read_json(truth_path(out, task.identity.study_uid)) for task in tasks]
-    n_fractured = write_tables(truths, out)
-    return SynthSummary(studies, made_now, n_fractured, sum(int(truth["bytes"]) for truth in truths))
-
-
-def _is_written(task: _Task) -> bool:
-    return truth_path(task.out, task.identity.study_uid).is_file()
+    truths = [read_json(truth_path(out, task.study_uid)) for task in tasks]
+    if shard is not None:
+        shard.finish(out, {})
+        n_fractured = count_fractured(truths)
+    else:
+        n_fractured = write_tables(truths, out)
+    return SynthSummary(len(tasks), made_now, n_fractured, sum(int(truth["bytes"]) for truth in truths))
 
 
 def _write_study(task: _Task) -> None:

@@ -1,6 +1,5 @@
 """Files of a study with exact truth, in the layout of the RSNA 2022 challenge."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from scipy import ndimage
 
 from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.columns import BOX_COLUMNS, STUDY
-from cspine.core.files import output_errors, write_json, write_text
+from cspine.core.files import atomic_folder, remove_unfinished, write_json, write_text
 from cspine.dicom.nifti.write import write_label_map
 from cspine.dicom.study_collection import (
     BOXES_FILE,
@@ -46,13 +45,8 @@ def write_study_files(study: PhantomStudy, identity: StudyIdentity, options: Wri
     """
     uid = identity.study_uid
     images = out / IMAGE_FOLDERS[0] / uid
-    part = images.with_name(f".{images.name}.part")
-    with output_errors(images):
-        for folder in (part, images):
-            if folder.exists():
-                shutil.rmtree(folder)
+    with atomic_folder(images) as part:
         write_slices(study, identity, part, options)
-        part.replace(images)
     write_label_map(out / SEGMENTATIONS_FOLDER / f"{uid}.nii", study.labels, study.affine_lps)
     if study.fracture_mask.any():
         write_label_map(out / FRACTURES_FOLDER / f"{uid}.nii.gz", study.fracture_mask, study.affine_lps)
@@ -65,13 +59,31 @@ def write_study_files(study: PhantomStudy, identity: StudyIdentity, options: Wri
     write_json(truth_path(out, uid), truth)
 
 
-def write_tables(truths: Sequence[dict[str, Any]], out: Path) -> int:
-    """Write labels and bounding boxes of all studies; return how many have a fracture."""
+def write_tables(truths: Sequence[dict[str, Any]], out: Path, *, is_partial: bool = False) -> int:
+    """Write labels and bounding boxes of all studies; return how many have a fracture.
+
+    Parameters
+    ----------
+    truths : sequence of dict
+        Truth of each study.
+    out : Path
+        Root of the data set.
+    is_partial : bool
+        Whether other processes may still be writing studies; what killed ones left is then kept.
+    """
+    if not is_partial:
+        names = (IMAGE_FOLDERS[0], SEGMENTATIONS_FOLDER, FRACTURES_FOLDER, TRUTH_FOLDER)
+        remove_unfinished(out, *(out / name for name in names))
     labels = pd.DataFrame([_label_row(truth) for truth in truths], columns=[STUDY, *TARGETS])
     boxes = pd.DataFrame([box for truth in truths for box in truth["boxes"]], columns=[STUDY, *BOX_COLUMNS])
     write_text(out / LABELS_FILE, labels.to_csv(index=False, lineterminator="\n"))
     write_text(out / BOXES_FILE, boxes.to_csv(index=False, lineterminator="\n"))
-    return int(labels[OVERALL].sum())
+    return count_fractured(truths)
+
+
+def count_fractured(truths: Sequence[dict[str, Any]]) -> int:
+    """Return how many of the studies have a fracture."""
+    return sum(_label_row(truth)[OVERALL] for truth in truths)
 
 
 def _label_row(truth: dict[str, Any]) -> dict[str, Any]:

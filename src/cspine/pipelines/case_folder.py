@@ -155,14 +155,7 @@ class CaseFolder:
 
     def result(self, findings: Findings) -> StudyResult:
         """Return the study's row of the worklist, from its findings and from what lies in the folder."""
-        failed = self.folder / FAILED_OUTPUTS_FILE
-        return StudyResult(
-            findings,
-            "" if self.is_single else self.folder.name,
-            self.arrival_time_s(),
-            has_thumbnail=(self.folder / THUMBNAIL_FILE).is_file(),
-            failed_outputs=tuple(failed.read_text(encoding="utf-8").splitlines()) if failed.is_file() else (),
-        )
+        return _result(self.folder, findings, self.arrival_time_s(), is_single=self.is_single)
 
     def arrival_time_s(self) -> float:
         """Return when the study arrived, in seconds since 1970.
@@ -174,11 +167,7 @@ class CaseFolder:
 
     def _read_source_record(self) -> dict[str, Any]:
         """Return what an earlier run recorded of the study's files."""
-        try:
-            recorded: dict[str, Any] = json.loads((self.folder / SOURCE_FILE).read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return recorded
+        return _read_source_record(self.folder)
 
     def _writers(self) -> list[tuple[str, Writer]]:
         """Return the optional outputs that were requested; their libraries are imported only here."""
@@ -198,6 +187,40 @@ class CaseFolder:
             release = self.settings.fhir_release
             writers.append(("FHIR bundle", lambda result, folder: write_fhir(result, folder / FHIR_FILE, release)))
         return writers
+
+
+def read_result(folder: Path) -> StudyResult | None:
+    """Return the result that a run wrote into a study's folder, as it is; None where there is none.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder below that of a prediction of many studies.
+    """
+    try:
+        findings = Findings.model_validate_json((folder / FINDINGS_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return _result(folder, findings, float(_read_source_record(folder).get("arrived", time.time())), is_single=False)
+
+
+def _result(folder: Path, findings: Findings, arrival_time_s: float, *, is_single: bool) -> StudyResult:
+    failed = folder / FAILED_OUTPUTS_FILE
+    return StudyResult(
+        findings,
+        "" if is_single else folder.name,
+        arrival_time_s,
+        has_thumbnail=(folder / THUMBNAIL_FILE).is_file(),
+        failed_outputs=tuple(failed.read_text(encoding="utf-8").splitlines()) if failed.is_file() else (),
+    )
+
+
+def _read_source_record(folder: Path) -> dict[str, Any]:
+    try:
+        recorded: dict[str, Any] = json.loads((folder / SOURCE_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return recorded
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Insert: intact scans in, a data set of virtual fractures and shams with exact truth out."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import Final
 import numpy as np
 
 from cspine.core.errors import InputError, SourceError
-from cspine.core.files import read_json, write_json
+from cspine.core.execution.execution import Execution, Workers
+from cspine.core.execution.shard_records import ShardRecord
+from cspine.core.files import complete_files, read_json, write_json
 from cspine.core.identifiers import pseudonym
 from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
@@ -28,13 +30,16 @@ from cspine.localization.loading import load_localizer
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.localization.series_choice import choose_series
 from cspine.models.memory import freed_memory_released
-from cspine.phantom.rsna_files import truth_path, write_study_files, write_tables
+from cspine.phantom.rsna_files import count_fractured, truth_path, write_study_files, write_tables
 from cspine.phantom.scanner.dicom import WriteOptions
 from cspine.phantom.study import PhantomStudy
 from cspine.pipelines.compile import error_sentence
 
 MARKER: Final = "insertion.json"
 """File by which a data set of virtual fractures is recognized."""
+
+SCANS_FOLDER: Final = "scans"
+"""Folder of the records of the scans that virtual fractures were inserted into."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -77,8 +82,7 @@ class _Task:
 
     @cached_property
     def record_path(self) -> Path:
-        """Written last: the UIDs of the scan's virtual studies."""
-        return self.out / "scans" / f"{pseudonym(None, self.source.study_instance_uid)}.json"
+        return record_path(self.out, self.source.study_instance_uid)
 
     def plan(self) -> Iterator[tuple[int, Kind]]:
         """Yield number and kind of each virtual study."""
@@ -100,7 +104,7 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
     localizer: str | None = None,
     vertebrae: str | Path | None = None,
     vertebrae_labels: str = "auto",
-    workers: int = 1,
+    workers: Workers = 1,
     progress: Progress = silent,
 ) -> InsertionSummary:
     """Write a data set of virtual fractures in intact scans; an interrupted call is resumed.
@@ -126,14 +130,16 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
     vertebrae, vertebrae_labels : str or Path, str
         As of `cspine.localization.segmented.study_files.SegmentationFiles.open`: segmentations take the localizer's
         place.
-    workers : int
-        Number of processes; the studies do not depend on it.
+    workers : int or Execution
+        Number of processes, or how the scans are spread; the studies do not depend on it. A shard writes the studies
+        of its scans and no tables; `cspine.pipelines.cluster.merge.merge_shards` writes them.
     progress : Progress
         Called with the number of scans finished.
 
     Returns
     -------
     InsertionSummary
+        Of a shard, only its own studies are counted.
 
     Raises
     ------
@@ -165,24 +171,75 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
         "settings": settings.model_dump(mode="json"),
     }
     ResumableJob(out, MARKER, identity).open()
-    tasks = [_Task(source, out, seed, copies, with_intact, settings, network, files) for source in sources]
+    execution = Execution.of(workers)
+    shard = ShardRecord.begin(out, execution.shard, [source.study_instance_uid for source in sources])
+    tasks = [
+        _Task(source, out, seed, copies, with_intact, settings, network, files)
+        for source in execution.select(sources, lambda source: source.study_instance_uid)
+    ]
+    made = {path.name for path in complete_files(out / SCANS_FOLDER, "*.json")}
+    outcomes = parallel_map(
+        _insert, tasks, is_done=lambda task: task.record_path.name in made, workers=workers, progress=progress
+    )
     failed = []
-    for outcome in parallel_map(_insert, tasks, is_done=_is_done, workers=workers, progress=progress):
+    for outcome in outcomes:
         if outcome.error is not None:
-            if len(tasks) == 1:
+            if len(sources) == 1:
                 raise outcome.error
             failed.append((outcome.item.source.study_instance_uid, error_sentence(outcome.error)))
-    uids = [uid for task in tasks if _is_done(task) for uid in read_json(task.record_path)["studies"]]
-    if not uids:
-        raise SourceError(f"{path}: no scan can be used, first {failed[0][0]}: {failed[0][1]}")
+    if shard is not None:
+        shard.finish(out, {"failed": failed})
+    uids = [task.source.study_instance_uid for task in tasks]
+    return summarize_insertion(out, uids, tuple(failed), is_shard=shard is not None)
+
+
+def summarize_insertion(
+    out: Path,
+    scans: Sequence[str],
+    failed: tuple[tuple[str, str], ...],
+    *,
+    is_shard: bool = False,
+    is_partial: bool = False,
+) -> InsertionSummary:
+    """Count the virtual studies of scans, and write the tables of the data set unless they are those of a shard.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the data set.
+    scans : sequence of str
+        StudyInstanceUIDs of the scans, in their order.
+    failed : tuple of (str, str)
+        Name and reason of every scan that could not be used.
+    is_shard : bool
+        Whether the scans are only those of a shard.
+    is_partial : bool
+        Whether shards may still be running.
+
+    Raises
+    ------
+    SourceError
+        No scan can be used.
+    DiskFullError, OutputError
+        `out` cannot be written.
+    """
+    made = {path.name for path in complete_files(out / SCANS_FOLDER, "*.json")}
+    records = [record_path(out, uid) for uid in scans]
+    uids = [uid for path in records if path.name in made for uid in read_json(path)["studies"]]
     truths = [read_json(truth_path(out, uid)) for uid in uids]
-    n_fractured = write_tables(truths, out)
+    if is_shard:
+        n_fractured = count_fractured(truths)
+    elif uids:
+        n_fractured = write_tables(truths, out, is_partial=is_partial)
+    else:
+        raise SourceError(f"{out}: no scan can be used, first {failed[0][0]}: {failed[0][1]}")
     kinds = [truth["kind"] for truth in truths]
-    return InsertionSummary(len(uids), n_fractured, kinds.count("sham"), kinds.count("intact"), tuple(failed))
+    return InsertionSummary(len(uids), n_fractured, kinds.count("sham"), kinds.count("intact"), failed)
 
 
-def _is_done(task: _Task) -> bool:
-    return task.record_path.is_file()
+def record_path(out: Path, uid: str) -> Path:
+    """Return the path of a scan's record, which is written last: the UIDs of the scan's virtual studies."""
+    return out / SCANS_FOLDER / f"{pseudonym(None, uid)}.json"
 
 
 @freed_memory_released()

@@ -1,30 +1,45 @@
 """Localize a batch: the vertebrae of one study in a folder, or of many in a folder each."""
 
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from pydantic import Field
 
-from cspine.core.errors import memory_errors
-from cspine.core.files import write_text
-from cspine.core.findings import Spine
+import cspine
+from cspine.core.errors import CspineError, memory_errors
+from cspine.core.execution.execution import Execution, Workers
+from cspine.core.execution.shard_records import ShardRecord
+from cspine.core.files import write_json, write_text
+from cspine.core.findings import NotAssessable, SoftwareIdentity, Spine
 from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
+from cspine.core.not_assessable import FAILED
+from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
-from cspine.core.settings import Settings
+from cspine.core.settings import Settings, digest
 from cspine.core.storage.locations import as_path
 from cspine.dicom.loading import LoadPolicy
-from cspine.dicom.study_collection import open_collection
+from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.loading import load_localizer
+from cspine.localization.localizer import Localizer
 from cspine.localization.segmented.numbering import Numbering
 from cspine.localization.segmented.study_files import SegmentationFiles
+from cspine.models.memory import freed_memory_released
 from cspine.models.providers import ProviderName
+from cspine.pipelines.case_folder import SOURCE_FILE
 from cspine.pipelines.localize import localize_study
 from cspine.reports.images.spine_picture import write_spine_picture
 
 SPINE_FILE: Final = "spine.json"
 PICTURE_FILE: Final = "spine.png"
 MARKER: Final = "localize.json"
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 class LocalizeSettings(Settings):
@@ -50,9 +65,12 @@ def localize_batch(
     settings: LocalizeSettings = LocalizeSettings(),  # noqa: B008 - immutable
     *,
     policy: LoadPolicy = LoadPolicy(),  # noqa: B008 - immutable
+    workers: Workers = 1,
     progress: Progress = silent,
 ) -> list[Spine]:
     """Localize the vertebrae of every study at a path, and write them where a folder is given.
+
+    An interrupted run is resumed by the same call.
 
     Parameters
     ----------
@@ -64,13 +82,15 @@ def localize_batch(
         What localizes, and where it runs.
     policy : LoadPolicy
         Which series is read, and within which limits.
+    workers : int or Execution
+        Number of processes, or how the studies are spread.
     progress
         As of `cspine.pipelines.predict_batch.predict_batch`.
 
     Returns
     -------
     list of Spine
-        One per study; those that are not assessable are included.
+        One per study, those that are not assessable or that crashed included; of a shard, those of its studies.
 
     Raises
     ------
@@ -81,22 +101,112 @@ def localize_batch(
     studies = open_collection(path, progress=progress).studies
     network = load_localizer(settings.localizer, provider=settings.provider)
     files = settings.open_segmentations(len(studies))
+    execution, shard = Execution.of(workers), None
     if folder is not None:
-        identity = {"kind": "localize", "path": str(path.resolve()), "weights": network.sha256}
+        identity = {
+            "kind": "localize",
+            "software": cspine.__version__.partition("+")[0],  # a commit more is no other job
+            "path": str(path.resolve()),
+            "weights": network.sha256,
+        }
         identity |= files.job if files else {}
         ResumableJob(folder, MARKER, identity).open()
-    is_single, spines = len(studies) == 1, []
-    for done, source in enumerate(studies):
-        if not is_single:
-            progress("studies", done, len(studies))
-        with memory_errors(f"study {source.study_instance_uid}"):
-            finder = files.of_study(source.study_instance_uid) if files else network
-            result = localize_study(source, finder, policy, progress=progress if is_single else silent)
-        spines.append(result.spine)
-        if folder is not None:
-            case_folder = folder if is_single else folder / study_key(source.study_instance_uid)
-            write_text(case_folder / SPINE_FILE, result.spine.model_dump_json(indent=2) + "\n")
-            write_spine_picture(result, case_folder / PICTURE_FILE)
-    if not is_single:
-        progress("studies", len(studies), len(studies))
+        shard = ShardRecord.begin(folder, execution.shard, [source.study_instance_uid for source in studies])
+    tasks = [
+        _Task(source, folder, network, files, policy, is_single=len(studies) == 1)
+        for source in execution.select(studies, lambda source: source.study_instance_uid)
+    ]
+    if len(studies) == 1:
+        spines = [task.read() or _localize(task, progress) for task in tasks]
+    else:
+        spines = _localize_many(tasks, execution, progress)
+    if shard is not None and folder is not None:
+        reasons = [(spine.study_instance_uid, spine.not_assessable) for spine in spines if is_failed(spine)]
+        failed = [(uid, reason.reason) for uid, reason in reasons if reason is not None]
+        shard.finish(folder, {"is_single": len(studies) == 1, "failed": failed})
     return spines
+
+
+def is_failed(spine: Spine) -> bool:
+    """Return whether the localization of a study crashed, which is no answer: the next run tries it again."""
+    return spine.not_assessable is not None and spine.not_assessable.code == FAILED
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a worker needs to localize one study."""
+
+    source: StudySource
+    out: Path | None
+    network: Localizer
+    files: SegmentationFiles | None
+    policy: LoadPolicy
+    is_single: bool
+
+    @property
+    def folder(self) -> Path | None:
+        """The study's folder; None where nothing is written."""
+        if self.out is None or self.is_single:
+            return self.out
+        return self.out / study_key(self.source.study_instance_uid)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of what the result depends on beside the weights: the files, and how they are read."""
+        uid = self.source.study_instance_uid
+        parts: list[object] = [self.source.fingerprint().digest, self.policy.series_uid, self.policy.max_gap_mm]
+        return digest([*parts, self.files.fingerprint(uid)] if self.files else parts)
+
+    def read(self) -> Spine | None:
+        """Return what an earlier run wrote; None if it is incomplete, or of other files."""
+        if self.folder is None:
+            return None
+        try:
+            if json.loads((self.folder / SOURCE_FILE).read_bytes()) != {"job": self.key}:
+                return None
+            return Spine.model_validate_json((self.folder / SPINE_FILE).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+
+def _localize_many(tasks: Sequence[_Task], execution: Execution, progress: Progress) -> list[Spine]:
+    """Return the spines in the order of the tasks: those of an earlier run, and those that are localized now."""
+    spines = {task.source.study_instance_uid: task.read() for task in tasks}
+    outcomes = parallel_map(
+        _localize,
+        tasks,
+        is_done=lambda task: spines[task.source.study_instance_uid] is not None,
+        workers=execution,
+        progress=progress,
+    )
+    for outcome in outcomes:
+        task = outcome.item
+        spine = outcome.value if outcome.error is None else _failed_spine(task, outcome.error)
+        spines[task.source.study_instance_uid] = spine
+    return [spine for spine in spines.values() if spine is not None]
+
+
+@freed_memory_released()
+def _localize(task: _Task, progress: Progress = silent) -> Spine:
+    """Localize one study and write it; the spine comes last, so that its presence means that it is complete."""
+    uid = task.source.study_instance_uid
+    with memory_errors(f"study {uid}"):
+        finder = task.files.of_study(uid) if task.files else task.network
+        result = localize_study(task.source, finder, task.policy, progress=progress)
+        if task.folder is not None:
+            write_spine_picture(result, task.folder / PICTURE_FILE)
+            write_json(task.folder / SOURCE_FILE, {"job": task.key})
+            write_text(task.folder / SPINE_FILE, result.spine.model_dump_json(indent=2) + "\n")
+    return result.spine
+
+
+def _failed_spine(task: _Task, error: Exception) -> Spine:
+    """Return the spine of a study whose localization crashed; nothing is written, so that the next run tries again."""
+    _LOGGER.warning("the localization of a study failed (%s)", type(error).__name__)
+    reason = str(error) if isinstance(error, CspineError) else f"the localization failed ({type(error).__name__})"
+    return Spine(
+        study_instance_uid=task.source.study_instance_uid,
+        not_assessable=NotAssessable(code=FAILED, reason=f"{reason}; run again, and report it if it persists"),
+        software=SoftwareIdentity(version=cspine.__version__),
+        weights=task.network.identity,
+    )

@@ -4,10 +4,12 @@ import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cspine
 from cspine.core.errors import CspineError, InputError, memory_errors
+from cspine.core.execution.execution import Execution, Workers
+from cspine.core.execution.shard_records import ShardRecord
 from cspine.core.extras import require_extra
 from cspine.core.files import write_text
 from cspine.core.findings import SCHEMA_VERSION
@@ -28,7 +30,7 @@ from cspine.reports.worklist import MAX_WAIT_MIN, StudyResult, prioritize, workl
 if TYPE_CHECKING:
     from cspine.reports.dicom.superseded import EarlierObjects
 
-__all__ = ["PredictSettings", "is_complete", "predict_batch"]
+__all__ = ["PredictSettings", "is_complete", "predict_batch", "write_worklist"]
 
 SKIPPED_FILES_FILE: Final = "skipped-files.txt"
 """Files that belong to no study, each with the reason."""
@@ -45,7 +47,7 @@ def predict_batch(
     out: str | Path,
     settings: PredictSettings = PredictSettings(),  # noqa: B008 - immutable
     *,
-    workers: int = 1,
+    workers: Workers = 1,
     max_wait_min: float | None = MAX_WAIT_MIN,
     earlier: Sequence[Path] = (),
     progress: Progress = silent,
@@ -61,9 +63,11 @@ def predict_batch(
         each has a folder of its own, beside ``worklist.csv`` and ``worklist.html``.
     settings : PredictSettings
         How studies are predicted, and what is written of each.
-    workers : int
-        Number of processes for many studies. They share the processors, and ONNX Runtime's sums depend on its number of
-        threads: probabilities differ by about 1e-6 from those of one process.
+    workers : int or Execution
+        Number of processes for many studies, or how these are spread. A shard predicts its studies and writes no
+        worklist; `cspine.pipelines.cluster.merge.merge_shards` writes it. Processes share the processors, and ONNX
+        Runtime's sums depend on its number of threads: where that is not fixed by ``OMP_NUM_THREADS``, probabilities
+        differ by about 1e-6 from those of one process.
     max_wait_min : float, optional
         Studies that have waited for longer, in minutes, come first in the worklist; None for never.
     earlier : sequence of Path
@@ -74,7 +78,8 @@ def predict_batch(
     Returns
     -------
     list of StudyResult
-        One per study, in the worklist's order; studies that are not assessable or that crashed are included.
+        One per study, in the worklist's order; studies that are not assessable or that crashed are included. Of a
+        shard, those of its studies.
 
     Raises
     ------
@@ -104,6 +109,8 @@ def predict_batch(
         raise InputError(f"{settings.vertebrae}: the weights do not localize vertebrae; leave out --vertebrae")
     is_single = len(collection.studies) == 1
     _job(path, out, settings, detector, is_single=is_single).open()
+    execution = Execution.of(workers)
+    shard = ShardRecord.begin(out, execution.shard, [source.study_instance_uid for source in collection.studies])
     known = _read_earlier(settings, earlier)
     cases = [
         CaseFolder(
@@ -114,16 +121,40 @@ def predict_batch(
             is_single=is_single,
             earlier=known.get(_instance_uid(source)),
         )
-        for source in collection.studies
+        for source in execution.select(collection.studies, lambda source: source.study_instance_uid)
     ]
     if is_single:
-        return [cases[0].read() or _predict(detector, cases[0], progress)]
-    write_lines(out / SKIPPED_FILES_FILE, [f"{file.name}: {file.reason}" for file in collection.skipped])
-    results = _predict_many(detector, cases, workers, progress)
+        results = [case.read() or _predict(detector, case, progress) for case in cases]
+    else:
+        write_lines(out / SKIPPED_FILES_FILE, [f"{file.name}: {file.reason}" for file in collection.skipped])
+        results = _predict_many(detector, cases, execution, progress)
+    if shard is not None:
+        options = {"is_single": is_single, "skipped": len(collection.skipped), "max_wait_min": max_wait_min}
+        shard.finish(out, {**options, **_crashes(results)})
+    elif not is_single:
+        return write_worklist(out, results, max_wait_min=max_wait_min, skipped=len(collection.skipped))
+    return results
+
+
+def write_worklist(
+    out: Path, results: Sequence[StudyResult], *, max_wait_min: float | None, skipped: int
+) -> list[StudyResult]:
+    """Write ``worklist.csv`` and ``worklist.html``, and return the results in their order.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the prediction.
+    results : sequence of StudyResult
+        One per study, in any order.
+    max_wait_min : float or None
+        As of `predict_batch`.
+    skipped : int
+        Number of files that belong to no study.
+    """
     rows = prioritize(results, max_wait_min=max_wait_min)
     write_text(out / WORKLIST_FILE, worklist_csv(rows))
-    page = worklist_page(rows, max_wait_min=max_wait_min, skipped=len(collection.skipped))
-    write_text(out / WORKLIST_PAGE, page)
+    write_text(out / WORKLIST_PAGE, worklist_page(rows, max_wait_min=max_wait_min, skipped=skipped))
     return [row.result for row in rows]
 
 
@@ -142,6 +173,20 @@ def is_complete(results: Sequence[StudyResult], *, strict: bool = False) -> bool
         result.failed_outputs or ((reason := result.findings.not_assessable) and (strict or reason.code == FAILED))
         for result in results
     )
+
+
+def _crashes(results: Sequence[StudyResult]) -> dict[str, Any]:
+    """Return, for the merge, the results of studies whose prediction crashed: of these nothing is written."""
+    crashed, failed = [], []
+    for result in results:
+        findings = result.findings
+        if (reason := findings.not_assessable) and reason.code == FAILED:
+            uid = findings.study_instance_uid
+            failed.append([uid, reason.reason])
+            crashed.append(
+                {"study": uid, "findings": findings.model_dump(mode="json"), "arrived": result.arrival_time_s}
+            )
+    return {"failed": failed, "crashed": crashed}
 
 
 def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *, is_single: bool) -> ResumableJob:
@@ -210,7 +255,7 @@ def _load_detector(
 
 
 def _predict_many(
-    detector: Detector, cases: Sequence[CaseFolder], workers: int, progress: Progress
+    detector: Detector, cases: Sequence[CaseFolder], execution: Execution, progress: Progress
 ) -> list[StudyResult]:
     """Return every study's result: what an earlier run wrote, or what is predicted and written now."""
     recorded = {case.folder: case.read() for case in cases}
@@ -220,7 +265,7 @@ def _predict_many(
         _predict_in_worker,
         cases,
         is_done=lambda case: recorded[case.folder] is not None,
-        workers=workers,
+        workers=execution,
         progress=progress,
     )
     results.extend(

@@ -152,7 +152,7 @@ def write_slices(study: PhantomStudy, identity: StudyIdentity, folder: Path, opt
     options : WriteOptions
         Order, header and compression of the files.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     dataset = _minimal_dataset(study, identity)
     if options.full_header:
         _add_full_header(dataset, study, identity)
