@@ -47,10 +47,7 @@ def make_studies(work: Path, n_studies: int) -> Path:
         rows.append({**labels[base.name], "StudyInstanceUID": uid})
         if sys.stderr.isatty():
             sys.stderr.write(f"\rstudies: {number + 1} of {n_studies}")
-    with (folder / "train.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    _write_labels(folder, rows)
     done.write_text(str(n_studies), encoding="ascii")
     return folder
 
@@ -61,8 +58,17 @@ def subset(folder: Path, n_studies: int, out: Path) -> Path:
     (out / "train_images").mkdir(parents=True)
     for study in sorted((folder / "train_images").iterdir())[:n_studies]:
         (out / "train_images" / study.name).symlink_to(study.resolve())
-    shutil.copy(folder / "train.csv", out)
+    names = {study.name for study in (out / "train_images").iterdir()}
+    with (folder / "train.csv").open(encoding="utf-8", newline="") as file:
+        _write_labels(out, [row for row in csv.DictReader(file) if row["StudyInstanceUID"] in names])
     return out
+
+
+def _write_labels(folder: Path, rows: list[dict[str, str]]) -> None:
+    with (folder / "train.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _render_bases(folder: Path) -> tuple[list[Path], dict[str, dict[str, str]]]:

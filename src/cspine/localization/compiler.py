@@ -121,7 +121,12 @@ PARALLEL_PLANES = Compiler(CompileSettings(spine_aligned=False, levels=None))
 
 
 def compile_study(
-    plan: LoadPlan, compiler: Compiler, *, label_source: FractureLabelSource | None = None, progress: Progress = silent
+    plan: LoadPlan,
+    compiler: Compiler,
+    *,
+    label_source: FractureLabelSource | None = None,
+    keeps_bone: bool = False,
+    progress: Progress = silent,
 ) -> CompiledStudy:
     """Load a study's selected series and compile it.
 
@@ -133,6 +138,8 @@ def compile_study(
         Which images are made, and the localizer.
     label_source : FractureLabelSource, optional
         Returns the fracture labels of the volume.
+    keeps_bone : bool
+        Whether the scan around the vertebrae is kept, which masks of the vertebrae are drawn on.
     progress : Progress
         Called with the number of slices decoded.
 
@@ -152,7 +159,7 @@ def compile_study(
         raise AssertionError("the volume has no provenance")
     n_lost_files = len(plan.lost_files) + len(find_broken_copies(volume, plan.series))
     images = replace(compile_volume(volume, compiler), n_lost_files=n_lost_files)
-    if images.spine is not None and images.spine.label_map is not None and plan.grid.is_stack:
+    if keeps_bone and images.spine is not None and images.spine.label_map is not None and plan.grid.is_stack:
         images = replace(images, bone=BoneCrop.of(volume, images.spine.label_map))
     label_warnings: tuple[str, ...] = ()
     if label_source is not None:

@@ -215,7 +215,9 @@ class Detector:
             uid = study.study_instance_uid
             plan = open_series(study, LoadPolicy(series_uid, max_gap_mm, MAX_SLICE_SPACING_MM))
             plan = choose_series(plan, compiler.localizer)
-            plan, compiled = read_first(plan, lambda plan: compile_study(plan, compiler, progress=progress))
+            plan, compiled = read_first(
+                plan, lambda plan: compile_study(plan, compiler, keeps_bone=True, progress=progress)
+            )
         except (NotAssessableError, InputError) as error:
             reason = not_assessable_from(error)
             _LOGGER.info("a study is not assessable: %s", reason.code)

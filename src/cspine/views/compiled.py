@@ -43,7 +43,8 @@ class CompiledVolume:
     n_lost_files : int
         Files of the study that most likely held slices and could not be read.
     bone : BoneCrop or None
-        The scan around the vertebrae, plane for slice; None where slices were resampled, or nothing was localized.
+        The scan around the vertebrae, plane for slice; None where it was not asked for, where slices were resampled, or
+        where nothing was localized.
     """
 
     spine: SpineMap | None

@@ -57,7 +57,7 @@ def compile_curved(volume: "highdicom.Volume", centerline: SpineCenterline, sett
     hu_kij, first_column = _sagittal_block(volume, columns.min(), columns.max())
     origin[:, 2] -= first_column
 
-    def curved_rows(plane: tuple[float, slice]) -> Floats:
+    def curved_rows(plane: tuple[float, slice]) -> Grays:
         offset_mm, rows = plane
         total = np.zeros((len(z[rows]), len(posterior)), np.float32)
         hu = np.empty_like(total)
@@ -74,17 +74,16 @@ def compile_curved(volume: "highdicom.Volume", centerline: SpineCenterline, sett
                 scipy.ndimage.map_coordinates(hu_kij, index, output=hu[inner], order=1, mode="constant", cval=AIR_HU)
             total += hu
         cells = total.reshape(-1, n_down, settings.pixels, len(posterior) // settings.pixels)
-        return np.asarray(cells.mean(axis=(1, 3)) / len(slab))
+        return to_gray(cells.mean(axis=(1, 3)) / len(slab), settings.window)
 
     n_down = len(z) // settings.pixels
     middle = n_down * (settings.pixels // 2)
     halves = list(product(settings.offsets_mm.tolist(), (slice(middle), slice(middle, None))))
     with ThreadPoolExecutor(default_workers()) as threads:
-        hu = np.concatenate(list(threads.map(curved_rows, halves)))
-    hu = hu.reshape(len(settings.offsets_mm), settings.pixels, settings.pixels)
+        images = np.concatenate(list(threads.map(curved_rows, halves)))
     center = centerline.center_lps_mm
     return SagittalSet(
-        images=to_gray(hu, settings.window),
+        images=images.reshape(len(settings.offsets_mm), settings.pixels, settings.pixels),
         x_lps_mm=center[0] + settings.offsets_mm,
         offsets_mm=settings.offsets_mm,
         top_z_mm=float(grid.top_z_mm),
