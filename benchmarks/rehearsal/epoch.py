@@ -61,7 +61,8 @@ def main() -> None:
     assert dataset.settings.levels is not None
     task = LevelTask(cases, cases, (), dataset.settings.levels, fracture_types_of(cases), settings)
     _load(task, cases[:1], settings)  # imports
-    compiled_s = [_load(task, [case], settings)[1] for case in cases]
+    read_s = [_load(task, [case], settings, seed=None)[1] for case in cases]
+    loaded_s = [_load(task, [case], settings)[1] for case in cases]
     network = LevelNetwork(len(fracture_types_of(cases)), half_mm=dataset.settings.levels.half_mm)
     step_s = [
         _step(task, network, _load(task, cases[k : k + settings.batch_size], settings)[0])
@@ -71,7 +72,8 @@ def main() -> None:
         *(_from_dicom(options.data, dataset, task, case, settings) for case in cases), strict=True
     )
     result = {
-        "compiled_s": statistics.median(compiled_s),
+        "compiled_s": statistics.median(read_s),
+        "augmentation_s": statistics.median(loaded_s) - statistics.median(read_s),
         "dicom_s": statistics.median(dicom_s),
         "localization_s": statistics.median(localized_s),
         "step_s": statistics.median(step_s) / settings.batch_size,
@@ -79,10 +81,12 @@ def main() -> None:
     sys.stdout.write(json.dumps(result) + "\n")
 
 
-def _load(task: LevelTask, cases: Sequence[CaseFiles], settings: LevelTrainSettings) -> tuple[list[Any], float]:
-    """Return cases as a training step takes them, and the seconds."""
+def _load(
+    task: LevelTask, cases: Sequence[CaseFiles], settings: LevelTrainSettings, seed: int | None = _SEED
+) -> tuple[list[Any], float]:
+    """Return cases as a training step takes them, without augmentation where there is no seed, and the seconds."""
     begin = time.perf_counter()
-    data = LevelDataset(cases, task.views, fracture_types_of(task.train), settings.train_views, _SEED)
+    data = LevelDataset(cases, task.views, fracture_types_of(task.train), settings.train_views, seed)
     items = [data[k] for k in range(len(cases))]
     return items, time.perf_counter() - begin
 
@@ -113,7 +117,7 @@ def _from_dicom(
             for name, content in files.items():
                 (Path(out) / name).write_bytes(content)
             mosaics = {row["level"]: Path(out) / Path(row["path"]).name for row in rows["levels"]}
-            _load(task, [replace(case, mosaics=mosaics)], settings)
+            _load(task, [replace(case, mosaics=mosaics)], settings, seed=None)
             seconds.append(time.perf_counter() - begin)
     return seconds[0] - seconds[1], seconds[1]
 
