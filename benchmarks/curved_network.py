@@ -17,12 +17,13 @@ from torch.utils.data import Dataset
 from cspine.core.anatomy import TARGETS
 from cspine.core.typing import Floats32, Grays
 from cspine.datasets.compiled import CompiledDataset
+from cspine.training.devices import open_fabric
 from cspine.training.levels.initialization import PretrainedWeights, load_pretrained
 from cspine.training.levels.network import LevelNetwork, ViewEncoder
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.losses import challenge_log_loss
 from cspine.training.task import ALL_DATA, VAL_LOSS, Batch, DataShard, Loader, load_batches
-from cspine.training.trainer import fit, open_fabric, open_run
+from cspine.training.trainer import fit, open_run
 
 N_IMAGES = 9
 

@@ -41,7 +41,7 @@ from cspine.localization.compiler import PARALLEL_PLANES, Compiler
 from cspine.localization.localizer import Localizer
 from cspine.phantom import DOMAINS, PhantomSettings
 from cspine.phantom.scanner.dicom import Identity
-from cspine.pipelines.ablate import AblationSettings, bytes_per_study, train_and_predict
+from cspine.pipelines.experiments.ablate import AblationSettings, bytes_per_study, train_and_predict
 from cspine.reports.evaluation.sections import Table, format_interval
 from cspine.training.curves import CURVES_FILE
 from cspine.training.levels.phantom_dataset import write_phantom_datasets

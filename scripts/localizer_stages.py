@@ -185,10 +185,11 @@ def train_stage(
     from torch import nn
 
     from cspine.training.curves import draw_curves
+    from cspine.training.devices import open_fabric
     from cspine.training.localizer.networks import NETWORKS
     from cspine.training.localizer.train import split_samples
     from cspine.training.settings import TrainerSettings
-    from cspine.training.trainer import fit, open_fabric
+    from cspine.training.trainer import fit
 
     stage, run = STAGES[name], out / name
     recipe, settings = NETWORKS[stage.network], TrainerSettings(**stage.settings, workers=0)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from cspine.cli import app
 from cspine.core.errors import InputError
 from cspine.phantom import PhantomSettings, synthesize
-from cspine.pipelines.ablate import AblationSettings, ablate
+from cspine.pipelines.experiments.ablate import AblationSettings, ablate
 
 SMALL = PhantomSettings(matrix=64, prevalence=0.5, slice_spacing_mm=(2.4, 2.5), truncated_fraction=0.0)
 N_TRAIN = 8
@@ -80,3 +80,36 @@ def test_views_of_vertebrae_are_compiled_once_for_all_numbers(data: Path, tmp_pa
     assert ablation.reference == 1
     assert sorted(path.name for path in (tmp_path / "out").glob("t*")) == ["test-6", "train-6"]
     assert ablation.rows[0].bytes_per_study == pytest.approx(ablation.rows[1].bytes_per_study / 6)
+
+
+def test_learning_curve_trains_on_nested_fractions_and_is_resumed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    command = ("ablate", "--train", data / "train", "--test", data / "test", "--views", "1", "--epochs", 1)
+    command = (*command, "--train-fraction", ".5,1", "--repeats", 1, "--out", out, "--workers", 1)
+
+    result = run(*command)
+
+    assert result.exit_code == 0, result.stderr
+    assert "training patients the AUC changes by" in result.stdout
+    points = json.loads((out / "result.json").read_text())["points"]
+    assert [point["fraction"] for point in points] == [0.5, 1.0]
+    assert points[0]["n_patients"] < points[1]["n_patients"] < N_TRAIN
+    assert len(points[0]["levels_repeats"]) == 1
+    assert points[1]["patients_difference"] is None
+    assert sorted(path.name for path in out.glob("run-*")) == ["run-0.5-seed-0", "run-1-seed-0"]
+    page = (out / "learning-curve.html").read_text()
+    assert "not clinical accuracy" in page
+    assert (out / "learning-curve.png").stat().st_size > 10_000
+    monkeypatch.setattr("cspine.training.baseline.train.export_onnx", lambda *_: None)  # the networks are exported
+    assert json.loads(run(*command, "--json").stdout)["points"] == points
+
+
+def test_impossible_fractions_are_refused(data: Path, tmp_path: Path) -> None:
+    command = ("ablate", "--train", data / "train", "--test", data / "test", "--out", tmp_path / "out")
+    for fractions, words in (("0,1", "above 0 and up to 1"), ("2", "up to 1"), ("x", "such as .1,.2,.5,1")):
+        result = run(*command, "--train-fraction", fractions)
+        assert (result.exit_code, words in result.stderr.replace("\n", " ")) == (2, True), result.stderr
+    assert "one number of views" in run(*command, "--train-fraction", "1", "--views", "1,3").stderr
+    assert "--repeats: has no effect without --train-fraction" in run(*command, "--repeats", 2).stderr

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from cspine.training.devices import open_fabric
 from cspine.training.settings import TrainerSettings
 from cspine.training.task import ALL_DATA, VAL_LOSS, Batch, DataShard, Loader
-from cspine.training.trainer import fit, open_fabric
+from cspine.training.trainer import fit
 
 
 class ShiftedTask:

@@ -17,13 +17,13 @@ from cspine.dicom.study_collection import PHANTOM_MARKER
 from cspine.phantom.body.settings import BODY_DOMAINS
 from cspine.training.baseline.settings import BaselineTrainSettings
 from cspine.training.baseline.train import train_baseline
+from cspine.training.devices import open_fabric
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.train import train_levels
 from cspine.training.localizer.examples import write_phantom_set, write_segmented_set
 from cspine.training.localizer.train import LocalizerSamples, train_localizer
 from cspine.training.settings import TrainerSettings
 from cspine.training.summary import TrainingSummary
-from cspine.training.trainer import open_fabric
 
 _PHANTOM_SEED: Final = 7_000
 _N_PHANTOMS: Final = 600

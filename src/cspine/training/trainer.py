@@ -5,9 +5,7 @@ epochs with mixed precision, gradient accumulation, an exponential moving averag
 on the validation set, early stopping, and a checkpoint after each epoch from which an interrupted run is resumed.
 """
 
-import logging
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +20,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cspine.core.errors import InputError
 from cspine.core.jobs import ResumableJob
-from cspine.core.logging import quiet_logger
 from cspine.core.progress import Progress, silent
 from cspine.training.checkpoint import load_checkpoint, save_checkpoint
 from cspine.training.curves import write_curves
@@ -60,28 +57,6 @@ class TrainingResult:
         return self.curve[self.best_epoch - 1][VAL_LOSS]
 
 
-def open_fabric(settings: TrainerSettings) -> Fabric:
-    """Set up the devices: one processor or GPU, or one per process that torchrun has started.
-
-    Without torchrun a single device is used, on a machine with several GPUs too.
-
-    Parameters
-    ----------
-    settings : TrainerSettings
-        Hyperparameters, of which only the precision is used here.
-    """
-    precision: Any = settings.precision  # Fabric's own literal type
-    with quiet_logger("lightning_fabric", logging.WARNING):  # its INFO records announce the precision
-        fabric = Fabric(
-            accelerator="auto",
-            devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
-            num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-            precision=precision,
-        )
-        fabric.launch()
-    return fabric
-
-
 def open_run(fabric: Fabric, out: Path, identity: dict[str, Any]) -> None:
     """Take a run's folder, once for all processes; raises as `cspine.core.jobs.ResumableJob.open` does."""
     with fabric.rank_zero_first():
@@ -103,7 +78,7 @@ def fit(
     Parameters
     ----------
     fabric : Fabric
-        Devices and precision, from `open_fabric`.
+        Devices and precision, from `cspine.training.devices.open_fabric`.
     build_network : callable
         Returns a new network with initial weights.
     task : TrainingTask

@@ -20,9 +20,10 @@ from cspine.training.baseline.network import BaselineCNN
 from cspine.training.baseline.settings import BaselineTrainSettings
 from cspine.training.baseline.task import BaselineTask
 from cspine.training.curves import draw_curves
+from cspine.training.devices import open_fabric
 from cspine.training.export import Graph, export_onnx
 from cspine.training.summary import TrainingSummary
-from cspine.training.trainer import fit, open_fabric, open_run
+from cspine.training.trainer import fit, open_run
 
 
 def train_baseline(

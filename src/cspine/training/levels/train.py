@@ -26,6 +26,7 @@ from cspine.datasets.stratified_split import split_patients
 from cspine.metrics.rsna2022 import POSITIVE_FACTOR, best_constants
 from cspine.models.metadata import LevelsMetadata
 from cspine.training.curves import draw_curves
+from cspine.training.devices import open_fabric
 from cspine.training.export import StateDict, export_onnx
 from cspine.training.levels.calibration import calibration_metadata, predict_cases
 from cspine.training.levels.dataset import CaseFiles
@@ -37,7 +38,7 @@ from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.task import LevelTask
 from cspine.training.levels.training_data import LevelTrainingData
 from cspine.training.summary import TrainingSummary
-from cspine.training.trainer import TrainingResult, fit, open_fabric, open_run
+from cspine.training.trainer import TrainingResult, fit, open_run
 
 PRETRAINING_FOLDER: Final = "pretraining"
 """Folder in a run's folder: patch pretraining of the encoder."""

@@ -27,12 +27,13 @@ from cspine.models.metadata import COARSE_MM, LocalizerMetadata
 from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate, mean_occupancy_template
 from cspine.training.curves import draw_curves
+from cspine.training.devices import open_fabric
 from cspine.training.export import Graph, export_onnx
 from cspine.training.localizer.examples import FRAMED_LEVELS, LocalizerSample
 from cspine.training.localizer.examples import MARKER as SET_MARKER
 from cspine.training.localizer.networks import NETWORKS, NetworkName
 from cspine.training.settings import TrainerSettings
-from cspine.training.trainer import TrainingResult, fit, open_fabric, open_run
+from cspine.training.trainer import TrainingResult, fit, open_run
 
 _VALIDATION_STRIDE: Final = 12
 """Every twelfth sample goes to the validation set."""
@@ -115,7 +116,7 @@ def train_localizer(
     settings : TrainerSettings
         Hyperparameters of optimization, batches and data.
     fabric : Fabric, optional
-        Devices, if `cspine.training.trainer.open_fabric` was called before.
+        Devices, if `cspine.training.devices.open_fabric` was called before.
     progress
         As of `cspine.training.trainer.fit`.
 

@@ -16,6 +16,7 @@ from cspine.core.files import plain_json, write_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
 from cspine.datasets.compiled import CompiledDataset
+from cspine.datasets.locked_split import LockedSplit
 from cspine.datasets.reference_standard import ReferenceStandard, read_reference_standard
 from cspine.dicom.study_collection import StudyCollection, open_collection
 from cspine.evaluation.evaluate import EvaluationSettings, evaluate
@@ -133,10 +134,7 @@ def ablate(
     limit = MAX_VIEWS[settings.network]
     if not views or min(views) < 1 or max(views) > limit or len(set(views)) != len(views):
         raise InputError(f"--views {', '.join(map(str, views))}: takes different numbers from 1 to {limit}")
-    train, test = (open_collection(path, progress=progress) for path in (train_path, test_path))
-    common = _studies(train) & _studies(test)
-    if common:
-        raise InputError(f"{test_path}: holds {len(common)} studies that are trained on; give other studies")
+    train, test = open_train_and_test(train_path, test_path, progress)
     identity = {
         "kind": "ablation",
         "network": settings.network,
@@ -149,16 +147,27 @@ def ablate(
     models, costs = [], {}
     for count in views:
         compiled = count if settings.network == "baseline-cnn" else max(views)  # views of vertebrae: compiled once
-        datasets = _compile((train, test), out, compiled, settings, progress)
+        datasets = compile_for_views((train, test), out, compiled, settings, progress)
         predictions, costs[count] = train_and_predict(datasets, out, count, settings, progress)
         models.append(predictions)
     reference = read_reference_standard(datasets[1].folder)  # the same for any number of views
-    models = [_with_unpredicted(model, reference) for model in models]
+    models = [with_unpredicted(model, reference) for model in models]
     evaluation = evaluate(reference, models, EvaluationSettings(seed=settings.seed), progress=progress)
     return _write(summarize_ablation(settings.network, views, evaluation, costs), out)
 
 
-def _with_unpredicted(model: Predictions, reference: ReferenceStandard) -> Predictions:
+def open_train_and_test(
+    train_path: Path, test_path: Path, progress: Progress
+) -> tuple[StudyCollection, StudyCollection]:
+    """Open the studies to train on and those to evaluate on; raises InputError where a study is among both."""
+    train, test = (open_collection(path, progress=progress) for path in (train_path, test_path))
+    common = _studies(train) & _studies(test)
+    if common:
+        raise InputError(f"{test_path}: holds {len(common)} studies that are trained on; give other studies")
+    return train, test
+
+
+def with_unpredicted(model: Predictions, reference: ReferenceStandard) -> Predictions:
     """Return predictions with the studies that have no images as not assessable: they are evaluated too."""
     missing = reference.labels.index.difference(model.probability.index)
     return replace(model, not_assessable={str(study): "not compiled" for study in missing})
@@ -183,14 +192,33 @@ def _write(ablation: Ablation, out: Path) -> AblationRun:
     return AblationRun(ablation, summary, report)
 
 
-def _compile(
+def compile_for_views(
     collections: tuple[StudyCollection, StudyCollection],
     out: Path,
     count: int,
     settings: AblationSettings,
     progress: Progress,
 ) -> tuple[CompiledDataset, CompiledDataset]:
-    """Compile training and test studies with a number of images, or of views of each vertebra."""
+    """Compile training and test studies with a number of images, or of views of each vertebra.
+
+    Parameters
+    ----------
+    collections : (StudyCollection, StudyCollection)
+        Studies to train on and to evaluate on.
+    out : Path
+        Gets the data sets ``train-COUNT`` and ``test-COUNT``.
+    count : int
+        Sagittal images (`baseline-cnn`), or views of each vertebra (`levels`).
+    settings : AblationSettings
+        Network and number of processes.
+    progress : Progress
+        Reports compiling.
+
+    Raises
+    ------
+    LabelError
+        A folder has no labels.
+    """
     compiler = _compiler(settings.network, count)
     folders = out / f"train-{count}", out / f"test-{count}"
     for collection, folder in zip(collections, folders, strict=True):
@@ -238,7 +266,7 @@ def train_and_predict(
         Cost of the network.
     """
     run, (train, test) = out / f"run-{count}", datasets
-    classifier = _train(train, run, count, settings, progress)
+    classifier = train_with_views(train, run, count, settings, progress)
     started = time.perf_counter()
     probability = classify_dataset(test, classifier, progress=progress)
     seconds = (time.perf_counter() - started) / max(len(probability), 1)
@@ -247,13 +275,35 @@ def train_and_predict(
     return predictions, AblationCost(bytes_per_study(test, count, settings.network), epoch, seconds)
 
 
-def _train(
-    dataset: CompiledDataset, run: Path, count: int, settings: AblationSettings, progress: Progress
+def train_with_views(
+    dataset: CompiledDataset,
+    run: Path,
+    count: int,
+    settings: AblationSettings,
+    progress: Progress,
+    *,
+    split: LockedSplit | None = None,
 ) -> Baseline | LevelClassifier:
-    """Train a network, unless an earlier run did."""
+    """Train a network, unless an earlier run did.
+
+    Parameters
+    ----------
+    dataset : CompiledDataset
+        Training studies, compiled for the network.
+    run : Path
+        The run's folder.
+    count : int
+        Sagittal images (`baseline-cnn`), or views of each vertebra (`levels`).
+    settings : AblationSettings
+        Network, epochs and seed.
+    progress : Progress
+        Reports training.
+    split : LockedSplit, optional
+        Which studies train and which validate; drawn at random where omitted.
+    """
     if settings.network == "baseline-cnn":
         hyperparameters = BaselineTrainSettings(seed=settings.seed, epochs=settings.epochs)
-        baseline = train_baseline(dataset, run, hyperparameters, progress=progress)
+        baseline = train_baseline(dataset, run, hyperparameters, split=split, progress=progress)
         if baseline is None:
             raise InputError(_NO_TORCHRUN)
         return Baseline.load(*baseline.weights)
@@ -264,7 +314,7 @@ def _train(
         seed=settings.seed, epochs=settings.epochs, pretrain_epochs=0, train_views=views, eval_views=views
     )
     encoder = export_encoder(load_pretrained("levels"), run.parent, compiled, seed=settings.seed)
-    summary = train_levels(dataset, run, levels, init_weights=encoder, progress=progress)
+    summary = train_levels(dataset, run, levels, init_weights=encoder, split=split, progress=progress)
     if summary is None:
         raise InputError(_NO_TORCHRUN)
     return LevelClassifier.load(*summary.weights)

@@ -1,0 +1,211 @@
+"""Learning curves: the performance of one network against the number of patients that it was trained on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from cspine.core.anatomy import OVERALL, TARGETS
+from cspine.core.errors import LabelError
+from cspine.core.typing import Floats
+from cspine.datasets.locked_split import TRAIN, VALIDATION, LockedSplit, hash_labels
+from cspine.datasets.reference_standard import ReferenceStandard
+from cspine.datasets.stratified_split import split_patients
+from cspine.evaluation.cases import LEVELS, Cases
+from cspine.metrics.bootstrap import N_RESAMPLES, Interval, bootstrap_auc, patient_weights, percentile_interval
+from cspine.metrics.scores import auc
+
+VALIDATION_FRACTION: Final = 0.2
+"""Fraction of patients that select the epoch: the same ones for every fraction of the others."""
+
+_UNUSED: Final = "unused"
+"""Part of patients that a fraction leaves out of training."""
+
+
+@dataclass(frozen=True)
+class LearningCurvePoint:
+    """Performance of the networks that were trained on one fraction of the patients.
+
+    Attributes
+    ----------
+    fraction : float
+        Fraction of the training patients.
+    n_patients, n_studies : int
+        Patients and studies of the training set, in the first repeat.
+    patients, levels : Interval
+        Areas under the ROC curve over patients and over vertebrae, means over the repeats.
+    patients_difference, levels_difference : Interval or None
+        Area minus that of the largest fraction; None for the largest.
+    patients_repeats, levels_repeats : tuple of float
+        Area of each repeat.
+    """
+
+    fraction: float
+    n_patients: int
+    n_studies: int
+    patients: Interval
+    levels: Interval
+    patients_difference: Interval | None
+    levels_difference: Interval | None
+    patients_repeats: tuple[float, ...]
+    levels_repeats: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """A learning curve.
+
+    Attributes
+    ----------
+    network : str
+        The network that was trained.
+    views : int
+        Sagittal images of a study, or views of each vertebra.
+    n_repeats : int
+        Trainings with each fraction, each with a seed and a nested sequence of subsets of its own.
+    points : tuple of LearningCurvePoint
+        One per fraction, ascending.
+    n_test_studies, n_test_patients : int
+        What the networks were evaluated on.
+    is_phantom : bool
+        Whether all of that are phantoms.
+    """
+
+    network: str
+    views: int
+    n_repeats: int
+    points: tuple[LearningCurvePoint, ...]
+    n_test_studies: int
+    n_test_patients: int
+    is_phantom: bool
+
+
+def nested_splits(reference: ReferenceStandard, fractions: Sequence[float], *, seed: int) -> dict[float, LockedSplit]:
+    """Return a split for each fraction: the patients of a smaller one are among those of each larger one.
+
+    `VALIDATION_FRACTION` of the patients validate, the same for all fractions. Of the others each fraction is drawn
+    from the next larger one, stratified over all eight targets.
+
+    Parameters
+    ----------
+    reference : ReferenceStandard
+        Labels and patients of the training studies.
+    fractions : sequence of float
+        Fractions of the patients that do not validate, in (0, 1].
+    seed : int
+        Seed of the draws.
+
+    Raises
+    ------
+    LabelError
+        A fraction has no patients.
+    """
+    labels, patients = reference.labels[list(TARGETS)], reference.patients
+    parts = {TRAIN: 1.0 - VALIDATION_FRACTION, VALIDATION: VALIDATION_FRACTION}
+    part_of = split_patients(labels, patients, parts, seed=seed)
+    studies, larger, splits = part_of.index[part_of == TRAIN], 1.0, {}
+    for fraction in sorted(fractions, reverse=True):
+        if fraction < larger:
+            share = fraction / larger
+            chosen = split_patients(
+                labels.loc[studies], patients.loc[studies], {TRAIN: share, _UNUSED: 1.0 - share}, seed=seed
+            )
+            studies, larger = chosen.index[chosen == TRAIN], fraction
+        if studies.empty:
+            raise LabelError(f"--train-fraction {fraction:g}: leaves no patient to train on; give a larger one")
+        chosen_studies = set(map(str, studies))
+        members: dict[str, list[str]] = {TRAIN: [], VALIDATION: [], _UNUSED: []}
+        for study, part in part_of.items():
+            name = str(study)
+            members[VALIDATION if part == VALIDATION else TRAIN if name in chosen_studies else _UNUSED].append(name)
+        split = LockedSplit(
+            seed=seed,
+            fractions={TRAIN: fraction * parts[TRAIN], VALIDATION: VALIDATION_FRACTION},
+            labels_sha256=hash_labels(reference),
+            parts={part: tuple(sorted(each)) for part, each in members.items()},
+        )
+        splits[fraction] = split.model_copy(update={"sha256": split.digest})
+    return splits
+
+
+@dataclass(frozen=True)
+class _Areas:
+    """Areas under the ROC curve of the repeats of one fraction, (repeats,), and in each resample."""
+
+    values: Floats
+    resampled: Floats
+
+
+def summarize_target(
+    cases: Mapping[float, Sequence[Cases]], *, seed: int, n_resamples: int = N_RESAMPLES
+) -> dict[float, tuple[Interval, Interval | None, tuple[float, ...]]]:
+    """Return the area of each fraction, its difference to the largest fraction, and the area of each repeat.
+
+    The bootstrap resamples the patients of the test set and, with replacement, the repeats, so that the intervals hold
+    the variation of both. Fractions are resampled alike, so that differences are paired.
+
+    Parameters
+    ----------
+    cases : mapping of float to sequence of Cases
+        Fraction to the cases of one target, one per repeat.
+    seed : int
+        Seed of the bootstrap.
+    n_resamples : int
+        Number of resamples.
+    """
+    first = next(iter(cases.values()))
+    n_patients, n_repeats = int(first[0].patients.max()) + 1, len(first)
+    counts = patient_weights(np.arange(n_patients), n_resamples=n_resamples, seed=seed)
+    repeats = np.random.default_rng(seed).integers(n_repeats, size=(n_repeats, n_resamples))
+    areas = {}
+    for fraction, of_repeats in cases.items():
+        ranked = [each.ranked() for each in of_repeats]
+        values = np.array([auc(each.truth, each.probability) for each in ranked])
+        each_resampled = np.array(
+            [bootstrap_auc(each.truth, each.probability, counts[:, each.patients]) for each in ranked]
+        )
+        areas[fraction] = _Areas(values, np.take_along_axis(each_resampled, repeats, axis=0).mean(axis=0))
+    largest = areas[max(areas)]
+    summary = {}
+    for fraction, area in areas.items():
+        interval = percentile_interval(float(area.values.mean()), area.resampled)
+        difference = None
+        if area is not largest:
+            value = float(area.values.mean() - largest.values.mean())
+            difference = percentile_interval(value, area.resampled - largest.resampled)
+        summary[fraction] = interval, difference, tuple(area.values.tolist())
+    return summary
+
+
+def summarize_points(
+    cases: Mapping[float, Sequence[Mapping[str, Cases]]], sizes: Mapping[float, tuple[int, int]], *, seed: int
+) -> tuple[LearningCurvePoint, ...]:
+    """Return the points of a learning curve.
+
+    Parameters
+    ----------
+    cases : mapping of float to sequence of mapping of str to Cases
+        Fraction to the cases by target, one mapping per repeat.
+    sizes : mapping of float to (int, int)
+        Patients and studies of each training set.
+    seed : int
+        Seed of the bootstrap.
+    """
+    patients, levels = (
+        summarize_target({fraction: [each[target] for each in of] for fraction, of in cases.items()}, seed=seed)
+        for target in (OVERALL, LEVELS)
+    )
+    return tuple(
+        LearningCurvePoint(
+            fraction,
+            *sizes[fraction],
+            patients[fraction][0],
+            levels[fraction][0],
+            patients[fraction][1],
+            levels[fraction][1],
+            patients[fraction][2],
+            levels[fraction][2],
+        )
+        for fraction in sorted(cases)
+    )

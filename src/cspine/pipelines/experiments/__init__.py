@@ -1,0 +1,1 @@
+"""Experiments on training: ablation of views, learning curves, search over settings."""
