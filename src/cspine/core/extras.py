@@ -11,9 +11,10 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "train": ("torch", "monai", "lightning_fabric", "onnx", "onnxscript", "lightning_utilities"),
     "fhir": ("fhir",),
     "deidentify": ("dicomanonymizer",),
-    "dicomweb": ("dicomweb_client", "requests"),
+    "dicomweb": ("requests",),
     "serve": (
         "alembic",
+        "dicomweb_client",
         "fastapi",
         "prometheus_client",
         "pynetdicom",

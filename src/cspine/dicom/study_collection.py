@@ -9,8 +9,10 @@ from typing import Final
 from cspine.core.errors import SourceError
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import digest
-from cspine.core.storage.locations import as_path
+from cspine.core.storage.locations import as_path, is_archive
+from cspine.core.storage.remote_path import RemotePath
 from cspine.core.text import sanitize_text
+from cspine.dicom.dicomweb.archive import find_studies, list_series, study_uid_of
 from cspine.dicom.discovery import discover, discover_files, list_images
 from cspine.dicom.files.listing import list_folder
 from cspine.dicom.files.manifest import is_imported, read_manifest
@@ -78,6 +80,8 @@ class StudySource:
 
     def fingerprint(self) -> SourceFingerprint:
         """Return the present state of the study's files; each file's status is read once."""
+        if isinstance(self.folder, RemotePath) and is_archive(self.folder):
+            return SourceFingerprint(digest([list(series) for series in list_series(self.folder)]), 0.0)
         states, newest = [], 0.0
         for path in sorted(self._paths()):
             if path.exists():
@@ -185,6 +189,9 @@ def open_collection(path: str | Path, *, progress: Progress = silent) -> StudyCo
         There are no studies.
     """
     path = as_path(path)
+    if isinstance(path, RemotePath) and is_archive(path):
+        found = sorted({study_uid_of(study): study for study in find_studies(path)}.items())
+        return StudyCollection(path, tuple(StudySource(uid, folder=study) for uid, study in found), None, False)
     is_phantom = (path / PHANTOM_MARKER).is_file()
     if is_imported(path):
         return _open_imported(path, is_phantom=is_phantom)

@@ -16,6 +16,9 @@ from cspine.core.storage.remote_path import RemotePath
 PROTOCOLS: Final = ("s3", "gs", "az", "https")
 """Protocols of stores that are used; ``http`` is for this machine only, ``memory`` for tests."""
 
+ARCHIVE_PROTOCOLS: Final = ("dicomweb+https", "dicomweb+http")
+"""Protocols of DICOMweb archives."""
+
 _ALIASES: Final = {"gcs": "gs", "abfs": "az", "abfss": "az", "s3a": "s3"}
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/{1,2}(.*)", re.DOTALL)
 
@@ -26,8 +29,8 @@ def as_path(location: str | Path) -> Path:
     Parameters
     ----------
     location : str or Path
-        A path, or a URL: ``s3://bucket/folder``, ``gs://bucket/folder``, ``az://container/folder`` or
-        ``https://host/study.zip``.
+        A path, or a URL: ``s3://bucket/folder``, ``gs://bucket/folder``, ``az://container/folder``,
+        ``https://host/study.zip``, or of a DICOMweb archive ``dicomweb+https://host/dicom-web/studies/UID``.
 
     Raises
     ------
@@ -57,6 +60,11 @@ def as_path(location: str | Path) -> Path:
 def is_remote(path: Path) -> bool:
     """Return whether a path lies in a store."""
     return isinstance(path, RemotePath)
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether a path is a DICOMweb archive, or a study in one."""
+    return isinstance(path, RemotePath) and path.parts[0].removesuffix(":") in ARCHIVE_PROTOCOLS
 
 
 def refuse_remote(option: str, *paths: Path | None) -> None:
@@ -91,6 +99,8 @@ def _check(url: str) -> None:
         raise InputError(
             f"{parts.scheme}://...@{host}: holds a user or a password; give credentials by environment variables"
         )
+    if parts.scheme in ARCHIVE_PROTOCOLS and host and not parts.fragment:
+        return  # its query is a search
     if parts.query or parts.fragment:
         raise InputError(
             f"{parts.scheme}://{host}{parts.path}: has a query, which may be a secret and would be logged; give the "
@@ -98,7 +108,8 @@ def _check(url: str) -> None:
         )
     is_local_http = parts.scheme == "http" and _is_loopback(host)
     if parts.scheme not in {*PROTOCOLS, "memory"} and not is_local_http:
-        raise InputError(f"{url}: {parts.scheme}:// is not read; use {', '.join(f'{name}://' for name in PROTOCOLS)}")
+        known = ", ".join(f"{name}://" for name in (*PROTOCOLS, ARCHIVE_PROTOCOLS[0]))
+        raise InputError(f"{url}: {parts.scheme}:// is not read; use {known}")
     if not host:
         raise InputError(f"{url}: names no bucket or host; write it as {parts.scheme}://bucket/folder")
     if any(part in {".", ".."} for part in parts.path.split("/")):

@@ -72,7 +72,8 @@ class RemotePath(Path, PurePosixPath):
         return self
 
     @property
-    def _store(self) -> Store:
+    def store(self) -> Store:
+        """The bucket, host or archive that it lies in."""
         return open_store(self.parts[0].removesuffix(":"), self.parts[1])
 
     @property
@@ -106,7 +107,7 @@ class RemotePath(Path, PurePosixPath):
         if self._info is not None or self._is_folder:
             return self._info
         with storage_errors(str(self)):
-            return self._store.info(self._key)
+            return self.store.info(self._key)
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - as of Path
         """Return size and modification time; the inode is a hash of the object's entity tag."""
@@ -135,7 +136,7 @@ class RemotePath(Path, PurePosixPath):
         if self._info is not None or self._is_folder:
             return self._is_folder
         with storage_errors(str(self)):
-            return self._store.has_objects_below(self._key)
+            return self.store.has_objects_below(self._key)
 
     def is_symlink(self) -> bool:
         """Return False."""
@@ -144,7 +145,7 @@ class RemotePath(Path, PurePosixPath):
     def iterdir(self) -> Iterator["RemotePath"]:  # type: ignore[override]
         """Yield the objects and folders of a folder, in any order."""
         with storage_errors(str(self)):
-            names = self._store.list_folder(self._key)
+            names = self.store.list_folder(self._key)
         for name, info in names:
             yield _restore(str(self / name), info, is_folder=info is None)
 
@@ -157,7 +158,7 @@ class RemotePath(Path, PurePosixPath):
             The name below the folder, and the path; sorted by name.
         """
         with storage_errors(str(self)):
-            found = self._store.list_below(self._key)
+            found = self.store.list_below(self._key)
         return [(name, (self / name).with_info(info)) for name, info in found]
 
     def glob(self, pattern: str, **_: Any) -> Iterator["RemotePath"]:  # type: ignore[override]  # noqa: ANN401
@@ -199,7 +200,7 @@ class RemotePath(Path, PurePosixPath):
             The store cannot be reached, or refuses.
         """
         with storage_errors(str(self)):
-            return self._store.read(self._key, start, stop)
+            return self.store.read(self._key, start, stop)
 
     def read_bytes(self) -> bytes:
         """Return the content of the object."""
@@ -213,7 +214,7 @@ class RemotePath(Path, PurePosixPath):
         """Store an object by one request."""
         content = bytes(data)
         with storage_errors(str(self), writing=True):
-            self._store.write(self._key, content)
+            self.store.write(self._key, content)
         return len(content)
 
     def write_text(
@@ -240,7 +241,7 @@ class RemotePath(Path, PurePosixPath):
             Whether this call stored it.
         """
         with storage_errors(str(self), writing=True):
-            return self._store.write(self._key, data, is_new=True)
+            return self.store.write(self._key, data, is_new=True)
 
     def upload(self, file: Path) -> None:
         """Store a file of the disk as an object, which appears when it is complete.
@@ -251,7 +252,7 @@ class RemotePath(Path, PurePosixPath):
             A file on the disk.
         """
         with storage_errors(str(self), writing=True):
-            self._store.write(self._key, file)
+            self.store.write(self._key, file)
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
         """Do nothing: folders exist with their objects."""
@@ -260,7 +261,7 @@ class RemotePath(Path, PurePosixPath):
         """Remove the object."""
         with storage_errors(str(self), writing=True):
             try:
-                self._store.remove(self._key)
+                self.store.remove(self._key)
             except FileNotFoundError:
                 if not missing_ok:
                     raise

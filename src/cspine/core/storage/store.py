@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cspine.core.errors import CspineError, OutputError, SourceError
 from cspine.core.extras import require_extra
@@ -49,7 +49,32 @@ class ObjectInfo:
     tag: str = ""
 
 
-class Store:
+class Store(Protocol):
+    """What the objects of a store are read and written by."""
+
+    def info(self, name: str) -> ObjectInfo | None:
+        """Return size and time of an object; None where there is none."""
+
+    def has_objects_below(self, name: str) -> bool:
+        """Return whether there are objects below a name."""
+
+    def list_folder(self, name: str) -> list[tuple[str, ObjectInfo | None]]:
+        """Return the names in a folder; without information those that are folders."""
+
+    def list_below(self, name: str) -> list[tuple[str, ObjectInfo]]:
+        """Return the names of all objects below a folder, sorted."""
+
+    def read(self, name: str, start: int, stop: int | None) -> bytes:
+        """Return a range of an object's bytes; all where `start` is 0 and `stop` None."""
+
+    def write(self, name: str, data: bytes | Path, *, is_new: bool = False) -> bool:
+        """Store bytes or a file as an object; return False where it has to be new and is there."""
+
+    def remove(self, name: str) -> None:
+        """Remove an object."""
+
+
+class Bucket:
     """One bucket, or one host.
 
     Parameters
@@ -150,11 +175,15 @@ def open_store(protocol: str, bucket: str) -> Store:
 
 @lru_cache(maxsize=16)
 def _open_store(protocol: str, bucket: str) -> Store:
+    if protocol.startswith("dicomweb+"):
+        from cspine.core.storage.dicomweb import DicomwebStore  # noqa: PLC0415 - it needs this module
+
+        return DicomwebStore(protocol, bucket)
     require_extra("remote")
     from obstore.store import MemoryStore, from_url  # noqa: PLC0415 - optional
 
     if protocol == "memory":
-        return Store(MemoryStore(), has_listing=True)
+        return Bucket(MemoryStore(), has_listing=True)
     is_allowed = os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true"}
     is_http = protocol == "http" or (protocol == "s3" and is_allowed)  # http is for this machine alone
     _LOGGER.info("opened a store by %s", protocol)
@@ -163,7 +192,7 @@ def _open_store(protocol: str, bucket: str) -> Store:
         client_options={"timeout": _TIMEOUT, "connect_timeout": _CONNECT_TIMEOUT, "allow_http": is_http},
         retry_config={"max_retries": _MAX_RETRIES, "retry_timeout": _RETRY_TIMEOUT},
     )
-    return Store(store, has_listing=protocol not in {"http", "https"})
+    return Bucket(store, has_listing=protocol not in {"http", "https"})
 
 
 def forget_stores() -> None:

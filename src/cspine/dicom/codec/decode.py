@@ -16,6 +16,8 @@ from cspine.dicom.codec.header import SliceHeader
 from cspine.dicom.codec.pixel_format import PixelFormat
 from cspine.dicom.codec.pixels import PixelRegion, swap_bytes, to_hu
 from cspine.dicom.codec.rle import decode_rle
+from cspine.dicom.dicomweb.described_file import DescribedFile
+from cspine.dicom.dicomweb.fetched_header import fetched_header
 from cspine.dicom.nifti.values import read_nifti_array, write_nifti_hu
 
 _MAX_PADDING_BYTES: Final = 1024
@@ -45,6 +47,9 @@ def decode_into(header: SliceHeader, region: PixelRegion, out: HounsfieldUnits, 
         The pixels are missing, truncated, damaged or of an unsupported format, or do not match the header; the message
         names the file and the codec.
     """
+    if isinstance(header.file, DescribedFile):
+        file_header = cache.get(header, fetched_header)
+        header = replace(file_header, frame=header.frame, pixel_format=header.pixel_format)
     if header.transfer_syntax_uid == NIFTI:
         write_nifti_hu(cache.get(header, lambda header: read_nifti_array(header.file)), header, region, out)
         return

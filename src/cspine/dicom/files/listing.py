@@ -5,8 +5,10 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from cspine.core.errors import ArchiveError, SourceError
+from cspine.core.storage.locations import is_archive
 from cspine.core.storage.remote_path import RemotePath
 from cspine.core.text import sanitize_text
+from cspine.dicom.dicomweb.archive import find_studies, list_instances
 from cspine.dicom.files.archive import DAMAGE_ERRORS
 from cspine.dicom.files.formats import PACKED_ENDINGS
 from cspine.dicom.files.limits import DEFAULT_LIMITS, MAX_ARCHIVE_DEPTH, ArchiveLimits, Budget, LimitExceededError
@@ -39,6 +41,8 @@ def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[So
     ArchiveError
         `path` is an archive, and unsafe or damaged.
     """
+    if isinstance(path, RemotePath) and is_archive(path):
+        return [file for study in find_studies(path) for file in list_instances(study)]
     if path.is_dir():
         files = [unpacked for file in list_folder(path) for unpacked in _unpack_or_name(file, limits)]
         if not files:

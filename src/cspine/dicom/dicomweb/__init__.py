@@ -1,0 +1,1 @@
+"""Studies of a DICOMweb archive: found by QIDO-RS, described by their metadata, fetched by WADO-RS."""

@@ -1,0 +1,57 @@
+"""The header of a fetched instance, which has to be the one that the archive's metadata described."""
+
+from dataclasses import replace
+
+from cspine.core.errors import DicomError
+from cspine.dicom.codec.header import SliceHeader, read_header
+from cspine.dicom.dicomweb.described_file import DescribedFile
+
+
+def fetched_header(header: SliceHeader) -> SliceHeader:
+    """Return the header with the file itself, where it is known by an archive's metadata only; others as they are.
+
+    Parameters
+    ----------
+    header : SliceHeader
+        Header of a frame.
+
+    Returns
+    -------
+    SliceHeader
+        The same attributes, with the fetched file and the place and encoding of its pixels.
+
+    Raises
+    ------
+    DicomError
+        The archive sent another image than its metadata describe.
+    SourceError
+        The archive does not send it.
+    """
+    if not isinstance(header.file, DescribedFile):
+        return header
+    file = header.file.fetch()
+    actual = read_header(file)
+    if _image(actual) != _image(header) or (header.frames == 1 and _place(actual) != _place(header)):
+        raise DicomError(
+            f"{file.name}: the archive sent another image than its metadata describe; have the study stored again"
+        )
+    return replace(
+        header,
+        file=file,
+        transfer_syntax_uid=actual.transfer_syntax_uid,
+        pixel_data_offset=actual.pixel_data_offset,
+        pixel_data_length=actual.pixel_data_length,
+    )
+
+
+def _image(header: SliceHeader) -> tuple[object, ...]:
+    """Return what identifies an image and describes its pixels."""
+    pixels = header.pixel_format
+    return (
+        header.study_instance_uid, header.series_instance_uid, header.sop_instance_uid, header.rows, header.columns,
+        header.frames, header.samples_per_pixel, pixels.bits_allocated, pixels.bits_stored, pixels.signed,
+    )  # fmt: skip
+
+
+def _place(header: SliceHeader) -> tuple[object, ...]:
+    return header.position_mm, header.orientation, header.pixel_spacing_mm
