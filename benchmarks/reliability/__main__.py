@@ -86,7 +86,7 @@ def main() -> None:
 def table_of(result: Mapping[str, Any]) -> Table:
     """Return load, faults and verdict as a table."""
     verdict, plan = result["verdict"], result["plan"]
-    lost = ("lost_objects", "unanswered", "unnamed", "undelivered", "not_held")
+    lost = ("lost_objects", "unanswered", "unnamed", "not_covered", "undelivered", "not_held")
     rows = [
         ("studies, of up to objects each", f"{verdict['n_studies']}, {plan['n_objects']}"),
         ("seconds", f"{result['seconds']['all']:.0f}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from pydicom import dcmread
@@ -33,9 +34,10 @@ class Verdict:
         Deliveries of current answers that arrived.
     n_repeats : int
         Objects that the destination got more than once, and holds once.
-    lost_objects, unanswered, unnamed, undelivered, not_held : list of str
+    lost_objects, unanswered, unnamed, not_covered, undelivered, not_held : list of str
         Acknowledged objects that are gone; studies without exactly one final answer of their last change; failures
-        without a sentence; answers that a destination lacks by our records; objects that it lacks by its own.
+        without a sentence; acknowledged objects that the report does not list as its evidence; answers that a
+        destination lacks by our records; objects that it lacks by its own.
     """
 
     n_studies: int = 0
@@ -47,6 +49,7 @@ class Verdict:
     lost_objects: list[str] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
     unnamed: list[str] = field(default_factory=list)
+    not_covered: list[str] = field(default_factory=list)
     undelivered: list[str] = field(default_factory=list)
     not_held: list[str] = field(default_factory=list)
 
@@ -58,7 +61,15 @@ class Verdict:
         """
         if self.states.get(JobState.FAILED, 0) > MAX_FAILED_FRACTION * max(self.n_studies, 20):
             return False
-        return not (self.lost_objects or self.unanswered or self.unnamed or self.undelivered or self.not_held)
+        missing = (
+            self.lost_objects,
+            self.unanswered,
+            self.unnamed,
+            self.not_covered,
+            self.undelivered,
+            self.not_held,
+        )
+        return not any(missing)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON holds it."""
@@ -128,7 +139,16 @@ def _verify_study(
         if not (job.error and job.remedy):
             verdict.unnamed.append(uid)
     else:
+        missing = instances - _evidence(spool.absolute(job.result_folder) / "dicom" / "report.dcm")
+        verdict.not_covered += [f"{uid}/{each}" for each in sorted(missing)]
         _verify_delivery(job, uid, spool, received, verdict)
+
+
+def _evidence(report: Path) -> set[str]:
+    """Return the SOP instance UIDs of the objects that a report was made from (PS3.3 C.17.2.3)."""
+    studies = dcmread(report).CurrentRequestedProcedureEvidenceSequence
+    series = (each for study in studies for each in study.ReferencedSeriesSequence)
+    return {str(item.ReferencedSOPInstanceUID) for each in series for item in each.ReferencedSOPSequence}
 
 
 def _verify_delivery(job: Job, uid: str, spool: Spool, received: Counter[str], verdict: Verdict) -> None:
