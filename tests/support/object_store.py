@@ -92,7 +92,7 @@ def running_object_store(patch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
     store = ObjectStore()
     application = store.wrap(moto.DomainDispatcherApplication(moto.create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     store.url = f"http://127.0.0.1:{server.server_port}"
     for name, value in {

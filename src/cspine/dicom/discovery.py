@@ -15,6 +15,7 @@ from cspine.dicom.codec.header import MULTI_FRAME_CT, SliceHeader, read_header, 
 from cspine.dicom.codec.multiframe import frame_headers
 from cspine.dicom.codec.read_elements import READ_BYTES
 from cspine.dicom.dicomdir import MEDIA_DIRECTORY, find_missing, is_dicomdir, list_referenced_files
+from cspine.dicom.dicomweb.described_file import DescribedFile
 from cspine.dicom.files.limits import LimitExceededError
 from cspine.dicom.files.listing import list_files
 from cspine.dicom.grouping.group import group_headers
@@ -120,7 +121,7 @@ def _read_all(files: Sequence[SourceFile], progress: Progress) -> tuple[list[Sli
     unread: list[UnreadFile] = []
     done = 0
     progress("headers", done, len(files))
-    heads = [file.container for file in files if not file.is_packed]
+    heads = [file.container for file in files if not file.is_packed and not isinstance(file, DescribedFile)]
     with suppress_pydicom_warnings(), READ_AHEAD.reading(heads, READ_BYTES[0]):
         for batch, outcomes in _read_batches(files):
             for file, outcome in zip(batch, outcomes, strict=True):

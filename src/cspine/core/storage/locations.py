@@ -99,6 +99,8 @@ def _check(url: str) -> None:
         raise InputError(
             f"{parts.scheme}://...@{host}: holds a user or a password; give credentials by environment variables"
         )
+    if any(part in {".", ".."} for part in parts.path.split("/")):
+        raise InputError(f"{parts.scheme}://{host}{parts.path}: has . or .. in it; write the whole URL")
     if parts.scheme in ARCHIVE_PROTOCOLS and host and not parts.fragment:
         return  # its query is a search
     if parts.query or parts.fragment:
@@ -112,8 +114,6 @@ def _check(url: str) -> None:
         raise InputError(f"{url}: {parts.scheme}:// is not read; use {known}")
     if not host:
         raise InputError(f"{url}: names no bucket or host; write it as {parts.scheme}://bucket/folder")
-    if any(part in {".", ".."} for part in parts.path.split("/")):
-        raise InputError(f"{url}: has . or .. in it; write the whole URL")
 
 
 def _is_loopback(host: str) -> bool:
