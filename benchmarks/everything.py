@@ -30,6 +30,7 @@ RUNS: Final[dict[str, Sequence[str]]] = {
     "benchmarks.compiled_vs_dicom": (),
     "benchmarks.compile_memory": ("--data", "{runs}/baseline/train"),
     "benchmarks.startup": ("--install",),
+    "benchmarks.rehearsal": (),
     STAGES: (
         "--data", "{weights}/levels-data-2005", "--run", "{weights}/levels-3", "--tta", "--weights",
         "stage 2={weights}/levels-2/weights.onnx", "stage 3 (shipped)={weights}/levels-3/weights.onnx",

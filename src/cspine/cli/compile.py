@@ -132,7 +132,7 @@ def _show(summary: "CompileSummary", how: "Execution", folder: Path) -> None:
         name, reason = summary.skipped[0]
         say_error(f"{len(summary.skipped)} files were skipped, first: {name}: {reason}")
     for uid, reason in summary.failed[:_MAX_SHOWN]:
-        say_error(f"study {uid}: {reason}")
+        say_error(f"study {uid}: {reason.removeprefix(f'study {uid}: ')}")
     if len(summary.failed) > _MAX_SHOWN:
         say_error(f"and {len(summary.failed) - _MAX_SHOWN} more; studies.parquet holds every reason")
     say_shard(how, folder)

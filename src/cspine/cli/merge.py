@@ -39,7 +39,7 @@ def merge_command(
         if summary.missing:
             say_error(f"{len(summary.missing)} of {summary.shards} shards are missing")
         for uid, reason in summary.failed[:_MAX_SHOWN]:
-            say_error(f"study {uid}: {reason}")
+            say_error(f"study {uid}: {reason.removeprefix(f'study {uid}: ')}")
         if len(summary.failed) > _MAX_SHOWN:
             say_error(f"and {len(summary.failed) - _MAX_SHOWN} more")
     say_research_only()
