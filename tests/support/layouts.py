@@ -11,12 +11,14 @@ import pydicom
 from highdicom.seg import Segmentation, SegmentDescription
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1
 
 from cspine.core.anatomy import OVERALL, SEGMENT_NUMBERS, TARGETS, VERTEBRAE
 from cspine.core.typing import Floats, Labels
 from cspine.phantom import Crop, PhantomSettings, render_coarse
 from cspine.phantom.disorders.settings import NO_DISORDERS
 from cspine.phantom.mimics.settings import NO_MIMICS
+from tests.support.codecs import SYNTAXES
 from tests.support.dicom import write_enhanced, write_series
 from tests.support.segmentations import LEVELS, RAS, SPACING_MM, renumbered, write_nifti
 from tests.support.segmentations import phantom as intact
@@ -186,13 +188,7 @@ def write_rsna(folder: Path, studies: dict[str, Crop]) -> Path:
     """Write the challenge's layout: masks stored sagittally, one box twice."""
     for uid, crop in studies.items():
         write_dicom(folder / "train_images" / uid, crop, uid, upward=uid.endswith("1"))
-        (folder / "segmentations").mkdir(exist_ok=True)
-        mask = folder / "segmentations" / f"{uid}.nii"
-        write_nifti(mask, truth(crop), crop.affine_lps, order=(2, 0, 1), signs=(1, -1, 1))
-    write_labels(folder / "train.csv", {uid: fractured_levels(crop) for uid, crop in studies.items()})
-    boxes = [f"{uid},10.0,12.0,8.0,6.0,5" for uid, crop in studies.items() if fractured_levels(crop)]
-    lines = ["StudyInstanceUID,x,y,width,height,slice_number", *boxes, *boxes]
-    (folder / "train_bounding_boxes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_labels_and_masks(folder, studies)
     return folder
 
 
@@ -204,3 +200,57 @@ def write_oblique(path: Path, array: Labels, affine_lps: Floats, angle_deg: floa
     affine = turn @ affine_lps[:, [2, 1, 0, 3]]
     nib.save(nib.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), RAS @ affine), path)
     return path
+
+
+def write_odd_challenge(folder: Path, count: int = 20) -> Path:
+    """Write a challenge of small studies with the oddities of the real one, from two phantoms.
+
+    Of every five studies one runs upward, one is compressed as JPEG Lossless, one lacks a slice, one has 768 x 768 and
+    one 512 x 519 pixels. Boxes are repeated, and masks are stored sagittally.
+    """
+    crops = {f"1.2.9.{number}": (fractured(), intact())[number % 2] for number in range(count)}
+    write_labels_and_masks(folder, crops)
+    for number, (uid, crop) in enumerate(crops.items()):
+        _write_odd_study(folder / "train_images" / uid, crop, uid, number % 5)
+    for uid in ("1.2.10.1", "1.2.10.2"):
+        _write_odd_study(folder / "test_images" / uid, fractured(), uid, 0)
+    return folder
+
+
+def _write_odd_study(folder: Path, crop: Crop, uid: str, oddity: int) -> None:
+    """Write one study; `oddity` is one of 0 to 4, in the order of `write_odd_challenge`."""
+    hu, side = crop.hu[::2], SPACING_MM
+    shape = {3: (768, 768), 4: (512, 519)}.get(oddity)
+    spacing = (1.0 if oddity == 2 else 2 * side, side, side)  # as thin as the challenge's: a lost slice is bridged
+    if shape is not None:
+        rows, columns = (np.arange(n) * old // n for n, old in zip(shape, hu.shape[1:], strict=True))
+        hu = np.ascontiguousarray(hu[::2][:, rows][:, :, columns])
+        pixel = side * crop.hu.shape[1] / shape[0]
+        spacing = (4 * SPACING_MM, pixel, pixel)
+    syntax, encode = ExplicitVRLittleEndian, None
+    if oddity == 1:
+        syntax, encode = JPEGLosslessSV1, next(each.encode for each in SYNTAXES if each.uid == JPEGLosslessSV1)
+
+    def change(dataset: Dataset, _: int) -> Dataset:
+        del dataset.PatientID, dataset.PatientName  # the challenge's headers hold no patient
+        return dataset
+
+    origin: Floats = crop.affine_lps[:3, 3]
+    paths = write_series(
+        folder, hu, spacing=spacing, origin=origin.tolist(), study=uid, series=f"{uid}.1", upward=oddity == 0,
+        syntax=syntax, encode=encode, change=change,
+    )  # fmt: skip
+    if oddity == 2:
+        paths[len(paths) // 2].unlink()
+
+
+def write_labels_and_masks(folder: Path, studies: dict[str, Crop]) -> None:
+    """Write the challenge's tables, and its masks as sagittal slices."""
+    (folder / "segmentations").mkdir(parents=True, exist_ok=True)
+    for uid, crop in studies.items():
+        mask = folder / "segmentations" / f"{uid}.nii"
+        write_nifti(mask, truth(crop), crop.affine_lps, order=(2, 0, 1), signs=(1, -1, 1))
+    write_labels(folder / "train.csv", {uid: fractured_levels(crop) for uid, crop in studies.items()})
+    boxes = [f"{uid},10.0,12.0,8.0,6.0,5" for uid, crop in studies.items() if fractured_levels(crop)]
+    lines = ["StudyInstanceUID,x,y,width,height,slice_number", *boxes, *boxes]
+    (folder / "train_bounding_boxes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
