@@ -14,7 +14,7 @@
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,10 +28,20 @@ from PIL import Image
 from cspine.core.anatomy import TARGETS
 from cspine.core.errors import InputError, SourceError
 from cspine.core.execution.shard_records import SHARDS_FOLDER
-from cspine.core.files import atomic_folder, atomic_path, complete_files, read_json, remove_unfinished, write_json
+from cspine.core.files import atomic_folder, read_json, remove_unfinished, write_text
 from cspine.core.jobs import ResumableJob
-from cspine.core.text import sanitize_text
 from cspine.core.typing import Grays
+from cspine.datasets.compiled_tables import (
+    LEVELS_FILE,
+    MANIFEST_FILE,
+    RECORDS_FOLDER,
+    STUDIES_FILE,
+    RecordHeads,
+    are_tables_of,
+    read_heads,
+    record_paths,
+    write_tables,
+)
 from cspine.views.resize import downscale
 from cspine.views.settings import CompileSettings
 
@@ -120,7 +130,7 @@ class CompiledDataset:
         identity = read_json(folder / MARKER)
         if not isinstance(identity, dict) or identity.get("format") != FORMAT:
             raise SourceError(f"{folder}: was compiled by cspine 0.1 or another version; compile it again")
-        if is_finished and not (folder / "manifest.parquet").is_file():
+        if is_finished and not (folder / MANIFEST_FILE).is_file():
             remedy = (
                 f"`cspine merge {folder}`" if (folder / SHARDS_FOLDER).is_dir() else "the same `cspine compile` again"
             )
@@ -136,7 +146,7 @@ class CompiledDataset:
         key : str
             Key of the study, as returned by `cspine.core.identifiers.study_key`.
         """
-        path = self.folder / "records" / f"{key}.json"
+        path = self.folder / RECORDS_FOLDER / f"{key}.json"
         if not path.is_file():
             return None
         record: dict[str, Any] = read_json(path)
@@ -144,7 +154,15 @@ class CompiledDataset:
 
     def recorded_keys(self) -> set[str]:
         """Return the keys of all studies that have a record, by one listing of the folder."""
-        return {path.stem for path in complete_files(self.folder / "records", "*.json")}
+        return set(record_paths(self.folder))
+
+    def read_heads(self, labels: pd.DataFrame | None, keys: Collection[str] | None = None) -> RecordHeads:
+        """Return the records of studies without their rows; as of `cspine.datasets.compiled_tables.read_heads`."""
+        return read_heads(self.folder, labels, keys)
+
+    def is_finished(self, heads: RecordHeads) -> bool:
+        """Return whether the tables are those of all records and labels that `read_heads` has read."""
+        return are_tables_of(self.folder, heads.digest)
 
     def write_study(self, key: str, files: Mapping[str, bytes], record: dict[str, Any]) -> None:
         """Write the images of a study, and then its record.
@@ -170,7 +188,7 @@ class CompiledDataset:
 
     def write_record(self, key: str, record: dict[str, Any]) -> None:
         """Write the record of a study; raises as `write_study`."""
-        write_json(self.folder / "records" / f"{key}.json", record)
+        write_text(self.folder / RECORDS_FOLDER / f"{key}.json", json.dumps(record, allow_nan=False) + "\n")
 
     def finish(self, labels: pd.DataFrame | None, *, is_partial: bool = False) -> None:
         """Write the three tables from the records.
@@ -183,36 +201,21 @@ class CompiledDataset:
             Whether other processes may still be writing studies; what killed ones left is then kept.
         """
         if not is_partial:
-            remove_unfinished(self.folder, self.folder / "images", self.folder / "records")
-        records = [read_json(path) for path in complete_files(self.folder / "records", "*.json")]
-        images, levels = (
-            [{**_common(record), **row} for record in records for row in record.get(part, [])] for part in _PARTS
-        )
-        studies = [{name: _cell(value) for name, value in record.items() if name not in _PARTS} for record in records]
-        self._write_table("studies.parquet", _with_labels(pd.DataFrame(studies), labels))
-        self._write_table("levels.parquet", _with_labels(pd.DataFrame(levels, columns=_LEVEL_COLUMNS), labels))
-        self._write_table("manifest.parquet", _with_labels(pd.DataFrame(images, columns=_IMAGE_COLUMNS), labels))
-
-    def _write_table(self, name: str, table: pd.DataFrame) -> None:
-        arrow = pa.Table.from_pandas(table, preserve_index=False)
-        metadata = {
-            "cspine": json.dumps({"settings": self.settings.model_dump(mode="json"), "hash": self.settings.hash})
-        }
-        arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **metadata})
-        with atomic_path(self.folder / name) as part, part.open("wb") as file:
-            pq.write_table(arrow, file)  # pyarrow takes names in UTF-8 only
+            remove_unfinished(self.folder, self.folder / "images", self.folder / RECORDS_FOLDER)
+        settings = {"settings": self.settings.model_dump(mode="json"), "hash": self.settings.hash}
+        write_tables(self.folder, labels, {"cspine": json.dumps(settings)})
 
     def manifest(self) -> pd.DataFrame:
         """Return one row per sagittal image; labels are nullable integers."""
-        return self._read_table("manifest.parquet")
+        return self._read_table(MANIFEST_FILE)
 
     def levels(self) -> pd.DataFrame:
         """Return one row per study and localized vertebra."""
-        return self._read_table("levels.parquet")
+        return self._read_table(LEVELS_FILE)
 
     def studies(self) -> pd.DataFrame:
         """Return one row per study."""
-        return self._read_table("studies.parquet")
+        return self._read_table(STUDIES_FILE)
 
     def _read_table(self, name: str) -> pd.DataFrame:
         path = self.folder / name
@@ -250,34 +253,3 @@ class CompiledDataset:
                 return downscale(np.asarray(image.convert("L")), size)
         except (OSError, SyntaxError) as error:
             raise InputError(f"{path}: cannot be read as JPEG; delete its record and compile again") from error
-
-
-_IMAGE_COLUMNS: Final = [
-    "study_instance_uid", "series_instance_uid", "patient", "image", "path", "x_lps_mm", "offset_mm", "top_z_mm",
-    "front_y_mm", "pixel_mm", "bytes",
-]  # fmt: skip
-
-
-_LEVEL_COLUMNS: Final = [
-    "study_instance_uid", "series_instance_uid", "patient", "level", "path", "cells_path", "scanned_fraction",
-    "confidence", "image_quality_problems", "centroid_lps_mm", "fracture_types", "box_lps",
-    "bridged_gaps", "bytes",
-]  # fmt: skip
-
-_PARTS: Final = ("images", "levels")
-
-
-def _common(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: record[name] for name in ("study_instance_uid", "series_instance_uid", "patient")}
-
-
-def _cell(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return a value as a table can hold it: text, such as a reason that names a file, in characters that print."""
-    return sanitize_text(value) if isinstance(value, str) else value
-
-
-def _with_labels(table: pd.DataFrame, labels: pd.DataFrame | None) -> pd.DataFrame:
-    for target in TARGETS:
-        known = labels[target] if labels is not None else pd.Series(dtype="Int8")
-        table[target] = table["study_instance_uid"].map(known).astype("Int8")
-    return table

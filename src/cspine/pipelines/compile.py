@@ -87,10 +87,6 @@ class _Task:
     def key(self) -> str:
         return study_key(self.source.study_instance_uid)
 
-    def record(self) -> dict[str, Any] | None:
-        """Return what became of the study in an earlier run, or None."""
-        return self.dataset.record(self.key)
-
 
 def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     path: str | Path,
@@ -217,16 +213,19 @@ def compile_collection(
         _Task(source, dataset, frozenset(series_uids), max_gap_mm, compiler, label_sources.get(_uid_of(source)))
         for source in execution.select(sources, _uid_of)
     ]
-    records = {task.key: task.record() for task in tasks}
+    heads = dataset.read_heads(labels, None if shard is None else [task.key for task in tasks])
+    records = {task.key: heads.records.get(task.key) for task in tasks}
     n_resumed = sum(_is_done(record) for record in records.values())
     _LOGGER.info("%d studies, %d of them compiled by an earlier run", len(tasks), n_resumed)
     outcomes = parallel_map(
         _compile_one, tasks, is_done=lambda task: _is_done(records[task.key]), workers=workers, progress=progress
     )
+    is_changed = False
     for outcome in outcomes:
-        records[outcome.item.key] = _record_of(outcome)
+        records[outcome.item.key], is_changed = _record_of(outcome), True
     if shard is None:
-        dataset.finish(labels)
+        if is_changed or not dataset.is_finished(heads):
+            dataset.finish(labels)
         check_series_read(series_uids, [record["series_instance_uid"] for record in records.values() if record])
     else:
         labels_path = str(collection.labels_path.resolve()) if collection.labels_path else None
