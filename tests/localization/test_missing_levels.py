@@ -1,13 +1,15 @@
 """A level that lies within the scan and was not found is not taken for one outside of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cspine.core.typing import Bools, Floats
-from cspine.localization.missing_levels import find_missing_levels
+from cspine.localization.missing_levels import find_missing_levels, is_incomplete
 from cspine.spine.level_settings import expected_distance_mm
 from cspine.spine.occupancy_template import IsInside
-from cspine.spine.spine_map import Vertebra
+from cspine.spine.spine_map import SpineMap, Vertebra
 
 LEVELS = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "T1", "T2")
 
@@ -105,3 +107,26 @@ def test_the_volume_of_an_oblique_scan_decides() -> None:
 
     assert find_missing_levels(chosen(vertebrae, "C3 C4 C5 C6"), is_inside) == ()
     assert find_missing_levels(chosen(vertebrae, "C3 C4 C5"), is_inside) == ("C6",)
+
+
+@pytest.mark.parametrize(
+    ("names", "incomplete"),
+    [
+        ("C1 C2 C3 C4 C5 C6 C7 T1 T2", False),
+        ("C1 C2 C3 C4 C5 C6 C7", True),
+        ("C2 C3 C4 C5 C6 C7 T1", True),
+        ("C1 C2 C4 C5 C6 C7 T1", True),
+        ("T1 T2", False),
+    ],
+)
+def test_a_neck_is_complete_from_c1_to_t1(names: str, incomplete: bool) -> None:
+    vertebrae = chosen(spine(), names)
+
+    assert is_incomplete(SpineMap(tuple(vertebrae))) == incomplete
+
+
+def test_a_neck_whose_first_vertebra_is_cut_off_is_incomplete() -> None:
+    first, *others = chosen(spine(), "C1 C2 C3 C4 C5 C6 C7 T1")
+
+    assert is_incomplete(SpineMap((replace(first, scanned_fraction=0.5), *others)))
+    assert not is_incomplete(SpineMap(()))

@@ -17,7 +17,12 @@ from cspine.localization.cascade.crops import CROP_CLASSES
 from cspine.localization.cascade.frames import RefinedFrames
 from cspine.localization.coarse import CoarseVolume
 from cspine.localization.localizer import Localizer
-from cspine.localization.plausibility import check_plausibility
+from cspine.localization.plausibility import (
+    MIN_AGREEMENT_BELOW_SKULL,
+    MIN_RECOGNIZED_AGREEMENT,
+    check_plausibility,
+    mean_agreement,
+)
 from cspine.localization.scan import Scan
 from cspine.spine.level_settings import expected_distance_mm
 from cspine.spine.spine_map import LEVEL_UNCERTAIN, SpineMap, Vertebra
@@ -234,6 +239,21 @@ def test_c1_and_c2_below_the_skull_are_a_sequence() -> None:
     few = f"{LEVEL_UNCERTAIN}: fewer than 3 vertebrae were found"
     assert few not in with_skull.doubts
     assert few in without.doubts
+
+
+def test_recognized_vertebrae_below_the_skull_may_be_fainter() -> None:
+    spine = column(("C1", "C2"))
+    coarse = render(spine)
+    noise = np.random.default_rng(0).normal(0.0, 380.0, coarse.hu.shape)
+    coarse = replace(coarse, hu=(coarse.hu * 0.3 + noise).astype(np.int16))
+    above = np.stack(np.meshgrid([-6.0, 0.0, 6.0], [0.0, 6.0, 12.0], np.arange(80.0, 110.0, 3.0)), axis=-1)
+    scan = Scan(coarse.hu, coarse.affine_lps)
+    below_skull = LocalizedScan(spine, coarse, recognized(spine, 0.9, above.reshape(-1, 3)))
+
+    assert MIN_AGREEMENT_BELOW_SKULL < mean_agreement(below_skull, TEMPLATES) < MIN_RECOGNIZED_AGREEMENT
+    assert check_plausibility(below_skull, scan, TEMPLATES, None).implausible is None
+    for other in (recognized(spine, 0.9), recognized(spine, 0.6, above.reshape(-1, 3))):
+        assert check_plausibility(LocalizedScan(spine, coarse, other), scan, TEMPLATES, None).implausible is not None
 
 
 @pytest.mark.parametrize("size", [0.6, 0.4])

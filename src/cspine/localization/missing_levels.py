@@ -5,6 +5,7 @@ beyond the outermost one along its own axis, at the mean distance of the levels 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -13,9 +14,9 @@ from cspine.core.anatomy import VERTEBRAE, Level
 from cspine.core.typing import Floats
 from cspine.localization.level_assignment import relative_size
 from cspine.localization.level_evidence import HALF_BODY_MM
-from cspine.spine.level_settings import expected_distance_mm
+from cspine.spine.level_settings import LEVELS, expected_distance_mm
 from cspine.spine.occupancy_template import IsInside
-from cspine.spine.spine_map import Vertebra
+from cspine.spine.spine_map import SpineMap, Vertebra
 
 _SIZE_RANGE: Final = (0.67, 1.5)
 """Patient sizes that are plausible, as factors of an adult's distances: a child of two years, and a giant."""
@@ -56,6 +57,17 @@ def find_missing_levels(vertebrae: Sequence[Vertebra], is_inside: IsInside) -> t
         if is_inside(_expected_body(nearest, level, size)).all():
             missing.append(level)
     return tuple(missing)
+
+
+def is_incomplete(spine_map: SpineMap) -> bool:
+    """Return whether a cervical spine was scanned that is not whole from C1 to T1, or lacks a level between others."""
+    vertebrae = spine_map.scanned_vertebrae
+    if not vertebrae or vertebrae[0].level not in VERTEBRAE:
+        return False
+    first, last = vertebrae[0], vertebrae[-1]
+    numbers = [LEVELS.index(vertebra.level) for vertebra in vertebrae if vertebra.level in LEVELS]
+    is_whole = first.level == VERTEBRAE[0] and first.coverage == "complete" and last.level not in VERTEBRAE
+    return not is_whole or any(below - above > 1 for above, below in pairwise(numbers))
 
 
 def _expected_body(nearest: Vertebra, level: Level, size: float) -> Floats:

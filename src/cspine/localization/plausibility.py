@@ -50,9 +50,9 @@ from cspine.spine.spine_map import LEVEL_UNCERTAIN, SpineMap, Vertebra
 MIN_AGREEMENT: Final = 0.28
 """Mean agreement below which the bones are not those of a cervical spine."""
 
-MIN_RECOGNIZED_AGREEMENT: Final = 0.18
+MIN_RECOGNIZED_AGREEMENT, MIN_AGREEMENT_BELOW_SKULL = 0.18, 0.1
 """The same where the frame network recognizes all vertebrae (`cspine.localization.recognition`): in osteoporosis of low
-bone contrast the agreement of true necks falls to 0.25."""
+bone contrast the agreement of true necks falls to 0.25, and of C1 and C2 alone, below the skull, to 0.13."""
 
 MIN_CERTAIN_AGREEMENT: Final = 0.38
 """Mean agreement below which the levels are doubtful."""
@@ -181,6 +181,13 @@ def check_plausibility(
     return _check(localized, scan.scaled(localized.scale), templates, localize).scaled(1.0 / localized.scale)
 
 
+def mean_agreement(localized: LocalizedScan, templates: Mapping[str, OccupancyTemplate]) -> float:
+    """Return the mean agreement of the vertebrae from C1 to T2 with their templates; nan where none was compared."""
+    if localized.coarse is None or not localized.spine_map.vertebrae:
+        return float("nan")
+    return _compare_shape(localized.spine_map, localized.coarse, templates, has_margin=False).mean
+
+
 def _check(
     localized: LocalizedScan,
     scan: Scan,
@@ -229,7 +236,7 @@ def _check_map(
 ) -> tuple[NotAssessable | None, list[str]]:
     """Return why a map with cervical vertebrae cannot be true, or None, and what makes it doubtful."""
     doubts, spine_map = [], localized.spine_map
-    if shape.mean < (MIN_RECOGNIZED_AGREEMENT if is_recognized else MIN_AGREEMENT):
+    if shape.mean < _least_agreement(localized, is_recognized=is_recognized):
         reason = (
             "bones were found that do not have the shape of cervical vertebrae (agreement with the mean vertebra "
             f"{shape.mean:.2f}, at least {MIN_AGREEMENT:.2f} is needed); send a scan of the cervical spine"
@@ -261,6 +268,13 @@ def _check_map(
     if _lacks_skull(spine_map, coarse):
         doubts.append("no skull lies above C1")
     return None, doubts
+
+
+def _least_agreement(localized: LocalizedScan, *, is_recognized: bool) -> float:
+    """Return the mean agreement below which the bones are not those of a cervical spine."""
+    if not is_recognized:
+        return MIN_AGREEMENT
+    return MIN_AGREEMENT_BELOW_SKULL if is_below_skull(localized) else MIN_RECOGNIZED_AGREEMENT
 
 
 def _check_orientation(

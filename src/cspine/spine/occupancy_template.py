@@ -28,6 +28,9 @@ IsInside = Callable[[Floats], Bools]
 CELL_MM: Final = 5.0
 """Side of a cell; a vertebra fills about a hundred."""
 
+_PARTS: Final = 2
+"""Parts of a cell along each axis that are inside or outside a region: a cell is as high as a third of a body."""
+
 _MIN_OCCUPANCY: Final = 0.1
 """Cells with a lower mean occupancy are left out: they are filled in few vertebrae only."""
 
@@ -106,10 +109,17 @@ class OccupancyTemplate(BaseModel):
         is_inside : callable
             Maps points, (n, 3) LPS mm, to whether each is inside.
         """
+        points_mm, occupancy = self._parts
+        inside = is_inside(points_mm @ frame_lps[:3, :3].T + frame_lps[:3, 3]).reshape(len(occupancy), -1)
+        return float(inside.mean(axis=1) @ occupancy / occupancy.sum())
+
+    @cached_property
+    def _parts(self) -> tuple[Floats, Floats]:
+        """Centers of the parts of all cells, (n `_PARTS`^3, 3) mm, and the occupancy of each cell, (n,)."""
         values = np.array(self.cells, np.float64)
-        centers_mm, occupancy = CELL_MM * (values[:, :3] + 0.5), values[:, 3]
-        lps = centers_mm @ frame_lps[:3, :3].T + frame_lps[:3, 3]
-        return float(occupancy[is_inside(lps)].sum() / occupancy.sum())
+        within = (np.arange(_PARTS) + 0.5) / _PARTS
+        parts = np.stack(np.meshgrid(within, within, within, indexing="ij"), axis=-1).reshape(-1, 3)
+        return CELL_MM * (values[:, None, :3] + parts).reshape(-1, 3), values[:, 3]
 
 
 def _correlations(hu: Floats, occupancy: Floats) -> Floats:

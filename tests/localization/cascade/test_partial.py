@@ -1,6 +1,7 @@
 """Vertebrae that the scan cuts off are placed with the help of their neighbors."""
 
 import numpy as np
+import pytest
 
 from cspine.core.typing import Floats
 from cspine.localization.cascade.partial import place_by_neighbors
@@ -19,37 +20,50 @@ def column(size: float = 1.0) -> Floats:
     return frames
 
 
-def test_a_vertebra_that_is_cut_off_moves_toward_its_place_below_the_neighbor() -> None:
+def test_a_vertebra_that_is_cut_off_and_placed_too_far_outward_moves_back_to_its_place() -> None:
     for size in (0.8, 1.2):
-        frames, true = column(size), column(size)
-        frames[2, :3, 3] += [0.0, 0.0, 6.0]
+        for at, outward in ((0, BEND[:, 2]), (2, -BEND[:, 2])):
+            frames, true = column(size), column(size)
+            frames[at, :3, 3] += 4.0 * outward
+            fractions = np.ones(3)
+            fractions[at] = 0.0
 
-        moved = place_by_neighbors(frames, LEVELS, np.array([1.0, 1.0, 0.0]))
+            moved = place_by_neighbors(frames, LEVELS, fractions)
 
-        np.testing.assert_array_equal(moved[:2], frames[:2])
-        np.testing.assert_allclose(moved[2, :3, 3] - true[2, :3, 3], [0.0, 0.0, 0.55 * 6.0], atol=1e-9)
-        np.testing.assert_array_equal(moved[2, :3, :3], frames[2, :3, :3])
+            others = np.arange(3) != at
+            np.testing.assert_array_equal(moved[others], frames[others])
+            np.testing.assert_allclose(moved[at, :3, 3], true[at, :3, 3], atol=0.2)
+            np.testing.assert_array_equal(moved[at, :3, :3], frames[at, :3, :3])
 
 
-def test_the_more_was_scanned_the_less_a_neighbor_helps() -> None:
+def test_the_more_was_scanned_the_less_a_frame_moves() -> None:
     frames = column()
     frames[0, :3, 3] += [3.0, 0.0, 0.0]
 
-    errors = [
-        np.linalg.norm(place_by_neighbors(frames, LEVELS, np.array([fraction, 1.0, 1.0]))[0, :3, 3])
-        for fraction in (0.0, 0.5, 0.97, 0.98)
+    moved = [
+        place_by_neighbors(frames, LEVELS, np.array([fraction, 1.0, 1.0]))[0, :3, 3] for fraction in (0.0, 0.2, 0.9)
     ]
+    across, along = [abs(float(origin[0])) for origin in moved], [-float(origin @ BEND[:, 2]) for origin in moved]
 
-    assert errors == sorted(errors)
-    assert errors[-1] == 3.0
+    assert across == sorted(across)
+    assert along[0] > along[1] == pytest.approx(along[2])
+    np.testing.assert_array_equal(place_by_neighbors(frames, LEVELS, np.array([0.98, 1.0, 1.0])), frames)
 
 
-def test_frames_stay_without_a_neighbor_a_number_or_agreement() -> None:
+def test_frames_stay_without_a_neighbor_or_a_number() -> None:
     frames = column()
     frames[2, :3, 3] += [0.0, 0.0, 6.0]
     cut = np.array([1.0, 1.0, 0.2])
 
     np.testing.assert_array_equal(place_by_neighbors(frames, LEVELS, np.array([0.4, 0.5, 0.2])), frames)
     np.testing.assert_array_equal(place_by_neighbors(frames, ("T", "T", "T"), cut), frames)
+    np.testing.assert_array_equal(place_by_neighbors(frames, LEVELS, np.array([1.0, 0.4, 1.0])), frames)
+
+
+def test_a_place_that_disagrees_by_far_does_not_move_a_frame_across_its_axis() -> None:
+    frames = column()
     frames[2, :3, 3] += [20.0, 0.0, 0.0]
-    np.testing.assert_array_equal(place_by_neighbors(frames, LEVELS, cut), frames)
+
+    way = place_by_neighbors(frames, LEVELS, np.array([1.0, 1.0, 0.2]))[2, :3, 3] - frames[2, :3, 3]
+
+    np.testing.assert_allclose(way, 0.6 * BEND[:, 2], atol=1e-9)
