@@ -22,6 +22,8 @@ SLOW = (
     "contract",
     "viewers",
     "cli",
+    "examples",
+    "importing",
     "fuzz",
     "reports/dicom",
     "server/acceptance",

@@ -139,7 +139,7 @@ def import_dataset(  # noqa: PLR0913 - the options of `cspine import`
     ):
         if outcome.error is not None:
             failed.append((outcome.item.case.name, error_sentence(outcome.error)))
-            _LOGGER.warning("study %s failed", outcome.item.case.study)
+            _LOGGER.info("study %s failed", outcome.item.case.study)
     records = [read_json(task.record_path) for task in tasks if task.record_path.is_file()]
     imported = [record for record in records if record["status"] == "imported"]
     mine = [scan_record(str(out.resolve()), record) for record in imported]
