@@ -38,12 +38,6 @@ body, the jaws in front and to the sides."""
 _MIN_SCANNED_MM3: Final = 700.0
 """Bone in the scan from which on a vertebra is not absent, whatever its frame says: 5 to 10 % of one."""
 
-_MIN_FRACTION_BY_FRAME: Final = 0.06
-"""Fraction inside the scan, by its frame, from which on it is not absent, either, though most of its voxels are taken
-for its neighbor's. Of 230 vertebrae that phantoms cut off, 11 are missing then, and 23 without it; 2 are named of which
-less than 0.02 was scanned, with it and without. From 0.03 on it would be 6 and 3; but C7 of vtk-head, in which a reader
-sees none, has 0.04 to 0.05."""
-
 _MAX_NONE: Final = 0.06
 _LITTLE: Final = 0.2
 """A cervical vertebra of which less than the second was scanned is absent where the frame network sees none with more
@@ -226,7 +220,7 @@ def _place(
     fractions = np.where(np.isnan(by_frame), by_voxels, np.where(is_cut, of_cut, by_frame))
     is_cervical = np.array([name in VERTEBRAE for name in sequence.names])
     is_none = candidates.refined.probabilities[sequence.members, 0] > _MAX_NONE
-    is_present = (by_frame >= _MIN_FRACTION_BY_FRAME) | (scanned_mm3 >= _MIN_SCANNED_MM3)
+    is_present = (by_frame >= MIN_PARTIAL_FRACTION) | (scanned_mm3 >= _MIN_SCANNED_MM3)
     is_present &= ~(is_cervical & is_none & (fractions < _LITTLE))
     named = np.where(
         is_present, np.maximum(fractions, MIN_PARTIAL_FRACTION), np.minimum(fractions, _MAX_ABSENT_FRACTION)
