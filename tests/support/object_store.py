@@ -89,6 +89,9 @@ def running_object_store(patch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
         def log(self, *_: Any, **__: Any) -> None:
             pass
 
+    from moto.backends import get_backend
+
+    get_backend("s3").reset()  # objects belong to the process
     store = ObjectStore()
     application = store.wrap(moto.DomainDispatcherApplication(moto.create_backend_app))
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)

@@ -249,7 +249,7 @@ class CompiledDataset:
 
     def _read_image(self, path: Path, size: int) -> Grays:
         try:
-            with Image.open(path) as image:
+            with path.open("rb") as file, Image.open(file) as image:
                 return downscale(np.asarray(image.convert("L")), size)
         except (OSError, SyntaxError) as error:
             raise InputError(f"{path}: cannot be read as JPEG; delete its record and compile again") from error

@@ -14,6 +14,7 @@ from cspine.core.files import atomic_path
 from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.deidentify.pixels import ImageContent, read_content, set_pixels
 from cspine.deidentify.profile import UIDS, ConfidentialityProfile
 from cspine.dicom.codec.dataset import looks_like_dicom, parse, parse_deflated
@@ -120,7 +121,7 @@ def deidentify(
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    path, out = Path(path), Path(out)
+    path, out = as_path(path), as_path(out)
     files = list_files(path)
     if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
         raise InputError(f"{out}: lies within {path}, so its images would be read again; choose another --out")

@@ -8,6 +8,7 @@ import highdicom
 import numpy as np
 
 from cspine.core.errors import InputError, LabelError
+from cspine.core.storage.locations import as_path
 from cspine.core.typing import Floats, Labels
 from cspine.dicom.codec.header import suppress_pydicom_warnings
 from cspine.dicom.nifti.files import open_nifti
@@ -48,7 +49,7 @@ def load_segmentation(path: str | Path, volume: highdicom.Volume, *, is_whole: b
         The file is damaged, holds values that are not labels, or does not overlap the volume; or the volume is whole
         and most labels lie outside of it.
     """
-    path = Path(path)
+    path = as_path(path)
     affine_lps, labels = read_label_map(path)
     return lay_on_volume(path.name, affine_lps, labels, volume, is_whole=is_whole)
 

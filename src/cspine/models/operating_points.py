@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cspine.core.errors import LabelError, WeightsError
 from cspine.core.files import read_model, write_json
 from cspine.core.findings import OperatingPointName, Probability, Threshold
+from cspine.core.storage.locations import as_path
 from cspine.core.typing import Floats
 from cspine.metrics.calibration import recalibrate
 from cspine.metrics.operating_points import POINT_CRITERIA
@@ -174,4 +175,4 @@ def find_operating_points(choice: str | Path | None) -> OperatingPointsFile | No
         The file cannot be read, or holds no operating points that predictions can use.
     """
     chosen = site_operating_points() if choice is None else str(choice)
-    return None if chosen == OF_WEIGHTS else OperatingPointsFile.read(Path(chosen))
+    return None if chosen == OF_WEIGHTS else OperatingPointsFile.read(as_path(chosen))

@@ -11,6 +11,7 @@ from typing import Final
 from cspine.core.errors import CspineError, OutputTakenError, WeightsError
 from cspine.core.files import complete_files, write_bytes
 from cspine.core.networks import NetworkName
+from cspine.core.storage.locations import as_path
 from cspine.models.metadata import BaselineMetadata, LevelsMetadata, LocalizerMetadata, ModelMetadata
 from cspine.models.weights import Weights, embedded_bytes, load_weights, network_name, read_file
 
@@ -111,7 +112,7 @@ def resolve_weights(weights: str | Path) -> tuple[str, Path | None]:
     name = str(weights)
     if name in EMBEDDED:
         return name, None
-    path = _installed(name) or Path(weights)
+    path = _installed(name) or as_path(weights)
     if _NAME.fullmatch(name) and not path.exists():
         raise WeightsError(f"{name}: is neither a file nor registered weights; `cspine weights` lists those")
     return _network(path), path
@@ -138,7 +139,7 @@ def install_weights(path: str | Path, name: str, sha256: str | None = None) -> R
     DiskFullError, OutputError
         The registry's folder cannot be written.
     """
-    path = Path(path)
+    path = as_path(path)
     if not _NAME.fullmatch(name) or name in EMBEDDED:
         allowed = "small letters, digits, dots and dashes"
         raise WeightsError(f"{name}: is not allowed as a name; use {allowed}, but none of {', '.join(EMBEDDED)}")

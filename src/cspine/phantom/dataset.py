@@ -22,6 +22,7 @@ from cspine.core.files import complete_files, read_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.dicom.study_collection import PHANTOM_MARKER, TRUTH_FOLDER
 from cspine.phantom.rsna_files import count_fractured, truth_path, write_study_files, write_tables
 from cspine.phantom.scanner.dicom import Identity, draw_write_options
@@ -109,7 +110,7 @@ def synthesize(
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    out = Path(out)
+    out = as_path(out)
     settings = settings or PhantomSettings()
     identity = {
         "format": _FORMAT,

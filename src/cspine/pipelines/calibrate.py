@@ -13,6 +13,7 @@ from cspine.core.findings import Findings
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import Settings
+from cspine.core.storage.locations import as_path
 from cspine.datasets.rsna2022_labels import read_table, refuse_rows
 from cspine.evaluation.findings_files import holds_findings, read_findings_files
 from cspine.evaluation.site_calibration import SiteCalibration, calibrate_site
@@ -101,7 +102,7 @@ def calibrate(
     OutputTakenError, DiskFullError, OutputError
         As by `cspine.core.jobs.ResumableJob.open`.
     """
-    path, out = Path(path), Path(out)
+    path, out = as_path(path), as_path(out)
     identity = {"kind": "calibration", "path": str(path.resolve()), **settings.model_dump(mode="json")}
     is_predicted = holds_findings(path)
     scans = _scans(path, read_findings_files(path).findings, settings) if is_predicted else None

@@ -16,6 +16,7 @@ from cspine.core.extras import FhirRelease
 from cspine.core.files import write_bytes, write_json, write_text
 from cspine.core.findings import Findings
 from cspine.core.settings import Settings, digest
+from cspine.core.storage.locations import as_path
 from cspine.dicom.limits import MAX_GAP_MM
 from cspine.dicom.study_collection import SourceFingerprint, StudySource
 from cspine.localization.segmented.numbering import Numbering
@@ -80,7 +81,7 @@ class PredictSettings(Settings):
     @property
     def segmentation_files(self) -> SegmentationFiles | None:
         """The segmentation that takes the localizer's place, or None."""
-        return SegmentationFiles(Path(self.vertebrae), self.vertebrae_labels) if self.vertebrae else None
+        return SegmentationFiles(as_path(self.vertebrae), self.vertebrae_labels) if self.vertebrae else None
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class CaseFolder:
         if (files := self.settings.segmentation_files) is not None:
             parts.append(files.fingerprint(self.source.study_instance_uid))
         if self.settings.supersedes is not None:  # rejection notes are made while the results are written
-            parts.append(str(Path(self.settings.supersedes).resolve()))
+            parts.append(str(as_path(self.settings.supersedes).resolve()))
         return digest(parts)
 
     def read(self) -> StudyResult | None:

@@ -19,6 +19,7 @@ from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
 from cspine.core.run_files import MODEL_CARD_FILE, WEIGHTS_FILE
 from cspine.core.settings import Settings, digest
+from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import HOLDOUT, TEST, LockedSplit, hash_labels, read_split, select_part
 from cspine.datasets.reference_standard import ReferenceStandard, read_reference_standard
@@ -135,9 +136,9 @@ def evaluate_predictions(
     -----
     An evaluation on the holdout part of a split is recorded beside the split, whether or not a report is written.
     """
-    reference = Path(reference)
-    out = None if out is None else Path(out)
-    files = [Path(each) for each in predictions]
+    reference = as_path(reference)
+    out = None if out is None else as_path(out)
+    files = [as_path(each) for each in predictions]
     settings = settings or EvaluateSettings()
     names = _distinct_names(files)
     models = [read_predictions(path, name=name) for path, name in zip(files, names, strict=True)]
@@ -194,8 +195,8 @@ def evaluate_run(
     DiskFullError, OutputError
         A folder cannot be written.
     """
-    run, data = Path(run), Path(data)
-    out = None if out is None else Path(out)
+    run, data = as_path(run), as_path(data)
+    out = None if out is None else as_path(out)
     settings = settings or EvaluateSettings()
     _read_split(settings)  # what is wrong with the request is reported before a data set is predicted
     if settings.operating_points:

@@ -16,6 +16,7 @@ from cspine.core.files import read_json, write_json, write_text
 from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.core.text import counted
 from cspine.datasets.duplicates import Duplicate, Key, find_duplicates, group_patients
 from cspine.datasets.rsna2022_labels import read_boxes
@@ -112,10 +113,10 @@ def import_dataset(  # noqa: PLR0913 - the options of `cspine import`
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    source, out = Path(source), Path(out)
+    source, out = as_path(source), as_path(out)
     if out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out}: lies within the data set; choose an --out outside of {source}")
-    earlier = [record for folder in beside for record in read_scan_records(Path(folder))]
+    earlier = [record for folder in beside for record in read_scan_records(as_path(folder))]
     found = find_cases(layout, source, added)
     identity = {
         "format": FORMAT,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from cspine.core.files import plain_json, write_json
 from cspine.core.jobs import ResumableJob
+from cspine.core.storage.locations import as_path
 from cspine.evaluation.drift import Shift, find_shifts
 from cspine.evaluation.holdout_access_log import hash_predictions
 from cspine.evaluation.predictions import Predictions, read_predictions
@@ -67,8 +68,8 @@ def monitor_findings(reference: str | Path, recent: str | Path, out: str | Path 
     DiskFullError, OutputError
         The output folder cannot be written.
     """
-    reference, recent = Path(reference), Path(recent)
-    out = None if out is None else Path(out)
+    reference, recent = as_path(reference), as_path(recent)
+    out = None if out is None else as_path(out)
     before, after = read_predictions(reference, name="reference"), read_predictions(recent, name="recent")
     shifts = find_shifts(before, after)
     warnings = tuple(f"{each.name}: {warning}" for each in (before, after) for warning in each.warnings)

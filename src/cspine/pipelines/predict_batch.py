@@ -210,7 +210,7 @@ def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *
 
 def _read_earlier(settings: PredictSettings, folders: Sequence[Path]) -> "dict[str, EarlierObjects]":
     """Read the earlier DICOM results once for all studies; return those of each, by StudyInstanceUID."""
-    folders = (*([Path(settings.supersedes)] if settings.supersedes else []), *folders)
+    folders = (*([as_path(settings.supersedes)] if settings.supersedes else []), *folders)
     if not folders or not settings.dicom:
         return {}
     from cspine.reports.dicom.superseded import EarlierObjects  # noqa: PLC0415 - only on request

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from cspine.core.files import plain_json, write_json, write_text
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.datasets.reference_standard import read_reference_standard
 from cspine.dicom.study_collection import open_collection
 from cspine.experiments.perturbations import PERTURBATIONS
@@ -67,7 +68,7 @@ def evaluate_robustness(
     InputError, WeightsError, OutputTakenError, DiskFullError, OutputError
         As by `cspine.experiments.perturbed_predictions.predict_perturbed`.
     """
-    path, out = Path(path), Path(out)
+    path, out = as_path(path), as_path(out)
     studies, reference = open_collection(path), read_reference_standard(path)
     names = tuple(perturbations or PERTURBATIONS)
     rows = predict_perturbed(studies, out, perturbations=names, weights=weights, workers=workers, progress=progress)

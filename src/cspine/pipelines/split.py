@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cspine.core.anatomy import TARGETS
+from cspine.core.storage.locations import as_path
 from cspine.datasets.imported import ImportedSet
 from cspine.datasets.locked_split import FRACTIONS, LockedSplit, make_joint_split, make_split, write_split
 from cspine.datasets.reference_standard import read_reference_standard
@@ -62,10 +63,10 @@ def split_studies(
     OutputTakenError
         The file holds another split.
     """
-    standard = read_reference_standard(Path(reference))
+    standard = read_reference_standard(as_path(reference))
     split = make_split(standard, fractions, seed=seed)
-    write_split(split, Path(out))
-    return SplitSummary(Path(out), split, _count(split, standard.labels))
+    write_split(split, as_path(out))
+    return SplitSummary(as_path(out), split, _count(split, standard.labels))
 
 
 def split_sets(
@@ -89,11 +90,11 @@ def split_sets(
     OutputTakenError
         The file holds another split.
     """
-    imported = [ImportedSet.open(Path(folder)) for folder in sets]
+    imported = [ImportedSet.open(as_path(folder)) for folder in sets]
     split = make_joint_split(imported, fractions, seed=seed)
-    write_split(split, Path(out))
+    write_split(split, as_path(out))
     labels = pd.concat([each.labels for each in imported])
-    return SplitSummary(Path(out), split, _count(split, labels[~labels.index.duplicated()]))
+    return SplitSummary(as_path(out), split, _count(split, labels[~labels.index.duplicated()]))
 
 
 def _count(split: LockedSplit, labels: pd.DataFrame) -> dict[str, dict[str, int]]:

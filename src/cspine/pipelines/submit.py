@@ -10,6 +10,7 @@ from cspine.classification.predict_dataset import classify_dataset
 from cspine.core.files import write_text
 from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
+from cspine.core.storage.locations import as_path
 from cspine.core.typing import Floats
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.submission import submission_table
@@ -85,7 +86,7 @@ def write_submission(
     DiskFullError, OutputError
         The file cannot be written.
     """
-    data, run, out = Path(data), Path(run), Path(out)
+    data, run, out = as_path(data), as_path(run), as_path(out)
     classifier = load_classifier(run / WEIGHTS_FILE)
     dataset = CompiledDataset.open(data)
     probability = classify_dataset(dataset, classifier, progress=progress)

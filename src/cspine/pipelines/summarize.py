@@ -9,6 +9,7 @@ import pandas as pd
 from cspine.core.anatomy import TARGETS
 from cspine.core.errors import LabelError
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import MARKER, CompiledDataset
 from cspine.datasets.rsna2022_labels import read_labels
 from cspine.datasets.summary import LabelSummary, summarize_geometry, summarize_labels
@@ -76,7 +77,7 @@ def summarize_dataset(data: str | Path, out: str | Path, *, progress: Progress =
     DiskFullError, OutputError
         A figure cannot be written.
     """
-    data, out = Path(data), Path(out)
+    data, out = as_path(data), as_path(out)
     tables = _read_compiled(data) if (data / MARKER).is_file() else _read_challenge(data, progress)
     labels = summarize_labels(tables.labels)
     figures = {

@@ -11,6 +11,7 @@ from cspine.core.networks import NetworkName
 from cspine.core.processors import default_workers
 from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
+from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import read_split
 from cspine.dicom.study_collection import PHANTOM_MARKER
@@ -73,7 +74,7 @@ def train_network(
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    return _RUNNERS[network](Path(data), Path(out), dict(options), progress)
+    return _RUNNERS[network](as_path(data), as_path(out), dict(options), progress)
 
 
 def _train_levels(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
@@ -83,9 +84,9 @@ def _train_levels(data: Path, out: Path, options: dict[str, Any], progress: Prog
         CompiledDataset.open(data),
         out,
         settings,
-        auxiliary_data=[CompiledDataset.open(Path(folder)) for folder in auxiliary or ()],
+        auxiliary_data=[CompiledDataset.open(as_path(folder)) for folder in auxiliary or ()],
         init_weights=init_weights,
-        split=read_split(Path(split)) if split else None,
+        split=read_split(as_path(split)) if split else None,
         progress=progress,
     )
 
@@ -128,7 +129,7 @@ def _write_localizer_samples(
 def _train_baseline(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
     split = options.pop("split", None)
     settings = _settings(BaselineTrainSettings, options)
-    locked = read_split(Path(split)) if split else None
+    locked = read_split(as_path(split)) if split else None
     return train_baseline(CompiledDataset.open(data), out, settings, split=locked, progress=progress)
 
 

@@ -51,7 +51,8 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # of the disk, or of a store
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(f"{path}: cannot be read ({type(error).__name__}); delete it to train from epoch 1") from error
     return state

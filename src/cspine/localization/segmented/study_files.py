@@ -12,6 +12,7 @@ from cspine.core.errors import InputError, LabelError, SourceError
 from cspine.core.findings import NotAssessable
 from cspine.core.identifiers import study_key
 from cspine.core.settings import digest
+from cspine.core.storage.locations import as_path
 from cspine.dicom.nifti.names import is_nifti_name
 from cspine.dicom.seg_file import seg_study_uid
 from cspine.localization.segmented.label_file import vertebra_files
@@ -61,7 +62,7 @@ class SegmentationFiles:
         InputError
             The numbering is none.
         """
-        path = Path(path)
+        path = as_path(path)
         if not path.exists():
             raise SourceError(f"{path}: does not exist; check --vertebrae")
         for name in NUMBERINGS:

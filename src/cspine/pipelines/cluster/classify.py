@@ -17,6 +17,7 @@ from cspine.core.files import plain_json, read_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
+from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
 from cspine.pipelines.evaluate import EvaluateSettings, EvaluationReport, default_folder, evaluate_run
 
@@ -58,8 +59,8 @@ def classify_shard(
     DiskFullError, OutputError
         The folder cannot be written.
     """
-    run, data = Path(run), Path(data)
-    folder = Path(out) if out is not None else default_folder(run, data)
+    run, data = as_path(run), as_path(data)
+    folder = as_path(out) if out is not None else default_folder(run, data)
     classifier, dataset = load_classifier(run / WEIGHTS_FILE), CompiledDataset.open(data)
     identity = {
         "kind": "evaluation in shards",

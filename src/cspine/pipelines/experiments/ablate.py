@@ -15,6 +15,7 @@ from cspine.core.errors import InputError, LabelError
 from cspine.core.files import plain_json, write_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import LockedSplit
 from cspine.datasets.reference_standard import ReferenceStandard, read_reference_standard
@@ -129,7 +130,7 @@ def ablate(
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    train_path, test_path, out = Path(train_path), Path(test_path), Path(out)
+    train_path, test_path, out = as_path(train_path), as_path(test_path), as_path(out)
     settings = settings or AblationSettings()
     limit = MAX_VIEWS[settings.network]
     if not views or min(views) < 1 or max(views) > limit or len(set(views)) != len(views):

@@ -10,6 +10,7 @@ from cspine.core.errors import InputError
 from cspine.core.files import plain_json, write_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import TRAIN, LockedSplit
 from cspine.datasets.reference_standard import ReferenceStandard, read_reference_standard
@@ -103,21 +104,21 @@ def run_learning_curve(
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    settings, out = settings or LearningCurveSettings(), Path(out)
+    settings, out = settings or LearningCurveSettings(), as_path(out)
     if not fractions or min(fractions) <= 0.0 or max(fractions) > 1.0 or len(set(fractions)) != len(fractions):
         given = ", ".join(f"{each:g}" for each in fractions)
         raise InputError(f"--train-fraction {given}: takes different fractions above 0 and up to 1, such as .1,.2,.5,1")
     if not 1 <= settings.views <= MAX_VIEWS[settings.network]:
         raise InputError(f"--views {settings.views}: takes a number from 1 to {MAX_VIEWS[settings.network]}")
-    collections = open_train_and_test(Path(train_path), Path(test_path), progress)
+    collections = open_train_and_test(as_path(train_path), as_path(test_path), progress)
     identity = {
         "kind": "learning curve",
         "network": settings.network,
         "epochs": settings.epochs,
         "seed": settings.seed,
         "views": settings.views,
-        "train": str(Path(train_path).resolve()),
-        "test": str(Path(test_path).resolve()),
+        "train": str(as_path(train_path).resolve()),
+        "test": str(as_path(test_path).resolve()),
     }
     ResumableJob(out, MARKER, identity).open()
     datasets = compile_for_views(collections, out, settings.views, settings, progress)
