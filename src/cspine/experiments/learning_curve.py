@@ -122,7 +122,7 @@ def nested_splits(reference: ReferenceStandard, fractions: Sequence[float], *, s
         split = LockedSplit(
             seed=seed,
             fractions={TRAIN: fraction * parts[TRAIN], VALIDATION: VALIDATION_FRACTION},
-            labels_sha256=hash_labels(reference),
+            labels_sha256=hash_labels(reference.labels),
             parts={part: tuple(sorted(each)) for part, each in members.items()},
         )
         splits[fraction] = split.model_copy(update={"sha256": split.digest})
