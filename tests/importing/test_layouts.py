@@ -21,6 +21,7 @@ from tests.support.layouts import (
     write_rsna,
     write_totalsegmentator,
     write_verse,
+    write_verse_challenge,
 )
 from tests.support.segmentations import LEVELS, write_nifti
 
@@ -62,6 +63,8 @@ def test_rsna(tmp_path: Path) -> None:
     assert (summary.imported, summary.with_labels, summary.with_vertebrae) == (2, 2, 2)
     for uid, crop in studies.items():
         assert np.array_equal(labels_of(tmp_path / "out", uid), truth(crop))
+    fractures = labels_of(tmp_path / "out", "1.2.3.1", "fractures")
+    assert np.array_equal(fractures, fractured().fracture_level_mask)
     reference = read_reference_standard(tmp_path / "out")
     assert reference.labels.loc["1.2.3.1"].drop("patient_overall").to_numpy().nonzero()[0].tolist() == [
         int(level[1]) - 1 for level in fractured_levels(fractured())
@@ -89,6 +92,19 @@ def test_verse(tmp_path: Path) -> None:
     marker = json.loads((tmp_path / "out" / "imported.json").read_text(encoding="utf-8"))
     assert marker["data_source"]["license"] == "CC BY-SA 4.0"
     assert marker["data_source"]["cut_vertebrae"] == "unlabeled"
+
+
+def test_files_of_the_verse_challenges(tmp_path: Path) -> None:
+    source = write_verse_challenge(tmp_path / "verse")
+
+    summary = run("verse", source, tmp_path / "out")
+
+    for part, name in (("train", "01_training"), ("test", "03_test")):
+        study = f"verse-{name}-verse004"
+        assert np.array_equal(labels_of(tmp_path / "out", study), truth(intact(), without=(CUT,)))
+        assert record(tmp_path / "out", study)["official_part"] == part
+    assert len({row["patient"] for row in rows(tmp_path / "out" / "manifest.csv")}) == 1
+    assert len(summary.duplicates) == 1
 
 
 def test_centroids_of_another_scan_are_refused(tmp_path: Path) -> None:
@@ -160,7 +176,7 @@ def test_hdn_without_vertebrae_has_fractures_of_unknown_levels(tmp_path: Path) -
 
 def test_hdn_without_any_mask_is_refused(tmp_path: Path) -> None:
     nexus = write_hdn(tmp_path / "hdn")
-    (nexus.folder / "positive" / "1_mask.dcm").unlink()
+    nexus.mask.unlink()
 
     with pytest.raises(LabelError, match="holds no DICOM segmentation, so that no scan would be fractured"):
         run("hdn", nexus.folder, tmp_path / "out")

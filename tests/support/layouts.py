@@ -89,6 +89,15 @@ def write_verse(folder: Path) -> Path:
     return folder
 
 
+def write_verse_challenge(folder: Path) -> Path:
+    """Write the files of the MICCAI challenges, of one scan in two of them."""
+    for part in ("01_training", "03_test"):
+        (folder / part).mkdir(parents=True)
+        write_nifti(folder / part / "verse004.nii.gz", intact().hu)
+        write_nifti(folder / part / "verse004_seg.nii.gz", truth(intact(), without=(CUT,)))
+    return folder
+
+
 def write_ctspine1k(folder: Path) -> Path:
     """Write CTSpine1K's folders; the cut vertebra is labeled, and a mask has no scan."""
     for name in ("volumes", "labels"):
@@ -130,19 +139,24 @@ class Nexus:
     fractured: str = "1.2.840.1.1"
     intact: str = "1.2.840.1.2"
 
+    @property
+    def mask(self) -> Path:
+        """The mask of fractures, beside the scans."""
+        return self.folder / "files" / "1_mask.dcm"
+
 
 def write_hdn(folder: Path) -> Nexus:
     """Write one multi-frame CT for each study, and a DICOM segmentation of the fractures."""
     nexus = Nexus(folder)
-    ct = _write_multiframe(folder / "positive" / "1.dcm", fractured(), nexus.fractured)
-    _write_multiframe(folder / "negative" / "2.dcm", intact(), nexus.intact)
+    ct = _write_multiframe(folder / "files" / "1.dcm", fractured(), nexus.fractured)
+    _write_multiframe(folder / "files" / "2.dcm", intact(), nexus.intact)
     mask = (fractured().fracture_level_mask > 0).astype(np.uint8)
     concept = CodedConcept("72704001", "SCT", "Fracture")
     description = SegmentDescription(
         1, "fracture", CodedConcept("49755003", "SCT", "Morphologically Altered Structure"), concept, "MANUAL"
     )
     Segmentation([pydicom.dcmread(ct)], mask, "BINARY", [description], "1.2.3.5", 1, "1.2.3.6", 1, "maker", "model",
-                 "1", "serial").save_as(folder / "positive" / "1_mask.dcm")  # fmt: skip
+                 "1", "serial").save_as(nexus.mask)  # fmt: skip
     return nexus
 
 
@@ -250,6 +264,9 @@ def write_labels_and_masks(folder: Path, studies: dict[str, Crop]) -> None:
     for uid, crop in studies.items():
         mask = folder / "segmentations" / f"{uid}.nii"
         write_nifti(mask, truth(crop), crop.affine_lps, order=(2, 0, 1), signs=(1, -1, 1))
+        if fractured_levels(crop):  # as phantoms and virtual fractures have them
+            (folder / "fractures").mkdir(exist_ok=True)
+            write_nifti(folder / "fractures" / f"{uid}.nii.gz", crop.fracture_level_mask, crop.affine_lps)
     write_labels(folder / "train.csv", {uid: fractured_levels(crop) for uid, crop in studies.items()})
     boxes = [f"{uid},10.0,12.0,8.0,6.0,5" for uid, crop in studies.items() if fractured_levels(crop)]
     lines = ["StudyInstanceUID,x,y,width,height,slice_number", *boxes, *boxes]

@@ -1,6 +1,5 @@
 """Import one study: its scan is hashed, its masks are laid on the scan, and its labels are recorded."""
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +134,8 @@ def _place_images(task: ImportTask) -> str:
     """Return the path of the images below the manifest's root, after they are linked or copied if that is wanted."""
     images = task.case.images.resolve()
     if task.images == "refer":
-        return Path(os.path.relpath(images, task.source.resolve())).as_posix()
+        source = task.source.resolve()
+        return (images.relative_to(source) if images.is_relative_to(source) else images).as_posix()
     folder = task.out / IMAGE_FOLDERS[0] / task.case.study
     place = folder if images.is_dir() else folder / images.name
     if not place.exists():
