@@ -222,7 +222,8 @@ def _from_compiled(path: Path) -> ReferenceStandard:
 def _add_subgroups(path: Path, reference: ReferenceStandard) -> pd.DataFrame:
     """Return the columns of a table of studies beside the known subgroups."""
     try:
-        table = pd.read_csv(path, dtype={STUDY: str})
+        with path.open("rb") as stream:
+            table = pd.read_csv(stream, dtype={STUDY: str})
     except (OSError, ValueError) as error:
         raise LabelError(f"{path}: is not a CSV table ({type(error).__name__}); get the file again") from error
     if STUDY not in table.columns or len(table.columns) < 2:

@@ -132,7 +132,8 @@ def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.
     """
     try:
         encoding, separator = _layout(path)
-        table = _without_row_numbers(pd.read_csv(path, dtype=str, encoding=encoding, sep=separator))
+        with path.open("rb") as stream:
+            table = _without_row_numbers(pd.read_csv(stream, dtype=str, encoding=encoding, sep=separator))
     except pd.errors.EmptyDataError as error:
         raise LabelError(f"{path}: is empty; get the file again") from error
     except OSError as error:

@@ -20,7 +20,10 @@ def read_training_studies(run: Path) -> frozenset[str]:
         Folder of the training run.
     """
     path = run / SPLIT_FILE
-    return frozenset(pd.read_csv(path, dtype=str)[STUDY]) if path.is_file() else frozenset()
+    if not path.is_file():
+        return frozenset()
+    with path.open("rb") as stream:
+        return frozenset(pd.read_csv(stream, dtype=str)[STUDY])
 
 
 def count_training_leaks(

@@ -204,7 +204,7 @@ def read_cells(path: Path, settings: LevelViewSettings) -> Grays:
     count = settings.pixels // CELL_PIXELS
     shape = (len(settings.planes), count, count)
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as file, Image.open(file) as image:
             cells = np.asarray(image.convert("L"))
     except (OSError, SyntaxError) as error:
         raise InputError(f"{path}: cannot be read as PNG; delete its record and compile again") from error

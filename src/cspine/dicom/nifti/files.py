@@ -56,9 +56,9 @@ def open_nifti(file: SourceFile) -> Any:  # noqa: ANN401 - nibabel has no types
     is_compressed = head.startswith(_GZIP_MAGIC)
     try:
         image_class = _image_class(is_second=_is_second(head, is_compressed=is_compressed))
-        if not file.is_packed and is_compressed == file.name.lower().endswith(".gz"):
+        if not file.is_read_once and is_compressed == file.name.lower().endswith(".gz"):
             image = image_class.from_filename(file.container)
-        else:  # in an archive, or with an ending that is not true
+        else:  # in an archive or a store, or with an ending that is not true
             stream: Any = io.BytesIO(file.read())
             image = image_class.from_stream(gzip.GzipFile(fileobj=stream) if is_compressed else stream)
     except Exception as error:  # nibabel raises errors of any type on damaged files
@@ -99,7 +99,7 @@ def _has_more_bytes(file: SourceFile, limit: int, *, is_compressed: bool) -> boo
     if not is_compressed:
         return file.size > limit
     tail = bytearray(4)  # the length before compression, modulo 4 GiB, unless the file is cut off or goes on
-    if file.is_packed or file.read_into(memoryview(tail), max(file.size - 4, 0)) < 4:
+    if file.is_read_once or file.read_into(memoryview(tail), max(file.size - 4, 0)) < 4:
         return False
     if limit > MAX_VOLUME_BYTES or int.from_bytes(tail, "little") <= limit:
         return False
