@@ -205,8 +205,9 @@ def test_commands_and_python_run_as_shown(working_folder: Path) -> None:
 
     run = {name for arguments in done if isinstance(arguments, list) for name in arguments}
     assert run >= {command.name for command in app.registered_commands} - {
-        "acceptance"
-    }  # needs a server: test_acceptance
+        "acceptance",  # needs a server: test_acceptance
+        "slurm",  # needs Slurm: test_slurm
+    }
     assert (working_folder / "submission.csv").read_text(encoding="utf-8").startswith("row_id,fractured\n")
     assert (working_folder / "result" / "worklist.csv").is_file()
     assert "not clinical accuracy" in (working_folder / "evaluation" / "evaluation.md").read_text(encoding="utf-8")
@@ -223,8 +224,8 @@ def test_every_page_of_get_started_and_how_to_is_run() -> None:
 def test_every_command_has_help_and_an_example() -> None:
     names = [command.name for command in app.registered_commands]
     assert names == [
-        "inspect", "localize", "import", "duplicates", "compile", "synth", "insert", "merge", "describe", "split",
-        "train", "evaluate", "robustness", "ablate", "predict", "run", "serve", "acceptance", "calibrate", "monitor",
+        "inspect", "localize", "import", "duplicates", "compile", "synth", "insert", "merge", "slurm", "describe",
+        "split", "train", "evaluate", "robustness", "ablate", "predict", "run", "serve", "acceptance", "calibrate", "monitor",
         "submit", "deidentify", "weights", "demo",
     ]  # fmt: skip
     for name in names:

@@ -22,6 +22,7 @@ from cspine.cli import (
     robustness,
     run,
     serve,
+    slurm,
     split,
     submit,
     synth,
@@ -34,7 +35,7 @@ from cspine.cli.application import app, run_application
 __all__ = ["app", "main"]
 
 _COMMANDS = (
-    inspect, localize, import_, duplicates, _compile, synth, insert, merge, describe, split, train, evaluate,
+    inspect, localize, import_, duplicates, _compile, synth, insert, merge, slurm, describe, split, train, evaluate,
     robustness, ablate, predict, run, serve, acceptance, calibrate, monitor, submit, deidentify, weights, demo,
 )  # fmt: skip
 _ORDER = [module.__name__.rpartition(".")[2].strip("_") for module in _COMMANDS]

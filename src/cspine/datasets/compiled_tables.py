@@ -157,7 +157,8 @@ def write_tables(folder: Path, labels: pd.DataFrame | None, metadata: Mapping[st
         writers: dict[str, Any] = {}
         for name, part in ((MANIFEST_FILE, "images"), (LEVELS_FILE, "levels")):
             file = stack.enter_context(stack.enter_context(atomic_path(folder / name)).open("wb"))
-            schema = _PARTS[part].with_metadata({**_pandas_metadata(_PARTS[part]), **metadata})
+            further: dict[Any, Any] = {**_pandas_metadata(_PARTS[part]), **metadata}  # keys are bytes or text
+            schema = _PARTS[part].with_metadata(further)
             writers[part] = stack.enter_context(pq.ParquetWriter(file, schema))
         for records in _chunks(list(record_paths(folder).values()), digest):
             for part, writer in writers.items():
@@ -218,7 +219,8 @@ def _write_studies(
 def _pandas_metadata(schema: pa.Schema) -> dict[bytes, bytes]:
     """Return the metadata by which pandas reads labels as nullable integers."""
     kinds = {pa.int8(): "Int8", pa.int64(): "int64", pa.float64(): "float64", _TEXT: "str"}
-    empty = pd.DataFrame({field.name: pd.Series(dtype=kinds.get(field.type, "object")) for field in schema})
+    columns: dict[str, Any] = {field.name: pd.Series(dtype=kinds.get(field.type, "object")) for field in schema}
+    empty = pd.DataFrame(columns)
     metadata: dict[bytes, bytes] | None = pa.Table.from_pandas(empty, schema, preserve_index=False).schema.metadata
     return metadata or {}
 
