@@ -30,15 +30,19 @@ WORKERS = int(os.environ.get("RSNA_WORKERS", str(os.cpu_count() or 1)))
 # %% [markdown]
 # ## Install without a network
 #
-# On a machine with a network, `pip wheel --wheel-dir cspine-wheels "cspine[evaluate]"` collects the wheels; upload
-# the folder as a Kaggle data set. Kaggle's image has PyTorch; add `onnx`, `onnxscript`, `monai` and
-# `lightning-fabric`, which training needs, to the command.
+# On a machine with a network and Kaggle's version of Python, in a checkout of cspine, collect the wheels, and upload
+# the folder as a Kaggle data set. PyTorch is Kaggle's own.
+#
+# ```
+# pip wheel --wheel-dir cspine-wheels ".[evaluate]" onnx onnxscript lightning-utilities
+# pip wheel --wheel-dir cspine-wheels --no-deps lightning-fabric monai
+# ```
 
 # %%
 if importlib.util.find_spec("cspine") is None:
-    names = ["cspine", "onnx", "onnxscript", "monai", "lightning-fabric"]
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(WHEELS), *names]
-    subprocess.run(install, check=True)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--find-links", str(WHEELS)]
+    subprocess.run([*install, "cspine[evaluate]", "onnx", "onnxscript", "lightning-utilities"], check=True)
+    subprocess.run([*install, "--no-deps", "lightning-fabric", "monai"], check=True)  # with the PyTorch there is
 
 import matplotlib.pyplot as plt
 import numpy as np

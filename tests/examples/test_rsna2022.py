@@ -16,7 +16,7 @@ def test_a_notebook_is_its_script_without_outputs(script: Path) -> None:
     notebook = json.loads(script.with_suffix(".ipynb").read_text(encoding="utf-8"))
 
     assert notebook == notebook_of(script.read_text(encoding="utf-8")), "run python -m scripts.make_notebooks"
-    nbformat.validate(nbformat.from_dict(notebook))
+    nbformat.validate(nbformat.from_dict(notebook))  # type: ignore[no-untyped-call]
 
 
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +26,7 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv(f"RSNA_{name}", str(value))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    notebook = nbformat.read(EXAMPLES / "rsna2022.ipynb", as_version=4)
+    notebook = nbformat.read(EXAMPLES / "rsna2022.ipynb", as_version=4)  # type: ignore[no-untyped-call]
 
     nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
 

@@ -11,7 +11,6 @@ from tests.support.layouts import (
     CUT,
     fractured,
     fractured_levels,
-    intact,
     truth,
     write_ctspine1k,
     write_dicom,
@@ -24,6 +23,7 @@ from tests.support.layouts import (
     write_verse_challenge,
 )
 from tests.support.segmentations import LEVELS, write_nifti
+from tests.support.segmentations import phantom as intact
 
 from cspine.core.errors import InputError, LabelError, SourceError
 from cspine.core.identifiers import study_key

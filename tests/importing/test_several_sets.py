@@ -8,12 +8,12 @@ import pytest
 from tests.support.layouts import (
     fractured,
     fractured_levels,
-    intact,
     write_ctspine1k,
     write_hdn,
     write_rsna,
     write_verse,
 )
+from tests.support.segmentations import phantom as intact
 from tests.support.segmentations import volume
 
 from cspine.core.anatomy import TARGETS

@@ -4,9 +4,11 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 import pydicom
 from highdicom.seg import Segmentation, SegmentDescription
 from highdicom.sr import CodedConcept
@@ -206,7 +208,7 @@ def write_rsna(folder: Path, studies: dict[str, Crop]) -> Path:
     return folder
 
 
-def write_oblique(path: Path, array: Labels, affine_lps: Floats, angle_deg: float) -> Path:
+def write_oblique(path: Path, array: npt.NDArray[Any], affine_lps: Floats, angle_deg: float) -> Path:
     """Write voxels with axes that are turned about the patient's left-right axis."""
     angle = np.deg2rad(angle_deg)
     turn = np.eye(4)

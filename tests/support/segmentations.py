@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 import pydicom
 from highdicom.seg import Segmentation, SegmentDescription
 from highdicom.sr import CodedConcept
@@ -61,7 +63,7 @@ def renumbered(numbers: Mapping[str, int]) -> Labels:
 
 def write_nifti(
     path: Path,
-    array: Labels,
+    array: npt.NDArray[Any],
     affine_lps: Floats | None = None,
     *,
     order: tuple[int, int, int] = (2, 1, 0),

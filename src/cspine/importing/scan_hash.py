@@ -31,7 +31,7 @@ class ScanHash:
     Attributes
     ----------
     content_sha256 : str
-        SHA-256 of all voxels.
+        SHA-256 of the volume's shape and of the hashes of all its planes.
     planes : tuple of str
         Hash of each axial plane with contrast, toward the head, 16 hex digits.
     """
@@ -57,7 +57,8 @@ def hash_scan(volume: highdicom.Volume) -> ScanHash:
     planes = []
     for plane in volume.array:
         clipped: HounsfieldUnits = np.ascontiguousarray(np.clip(plane, *_RANGE_HU), "<i2")
-        content.update(clipped.data)
+        digest = hashlib.blake2b(clipped.data, person=SCAN_HASH.encode()).digest()
+        content.update(digest)
         if int(np.ptp(clipped)) >= _MIN_CONTRAST_HU:
-            planes.append(hashlib.blake2b(clipped.data, digest_size=8, person=SCAN_HASH.encode()).hexdigest())
+            planes.append(digest[:8].hex())
     return ScanHash(content.hexdigest(), tuple(planes))
