@@ -29,6 +29,7 @@ from cspine.core.errors import (
     OutOfMemoryError,
     OutputError,
     OutputTakenError,
+    PreemptedError,
     is_memory_error,
 )
 from cspine.core.extras import missing_extra
@@ -47,6 +48,9 @@ INTERRUPTED: Final = 130
 
 TERMINATED: Final = 143
 """Exit code of a program that SIGTERM ended, as a container's end or a batch system sends it."""
+
+PREEMPTED: Final = 75
+"""EX_TEMPFAIL of sysexits.h: training was stopped by a signal and wrote a checkpoint; the same command continues."""
 
 DEBUG: Final = "CSPINE_DEBUG"
 """Environment variable; where it is set, unexpected errors keep their traceback."""
@@ -173,6 +177,8 @@ def exit_code(*, complete: bool) -> int:
 
 
 def _exit_code(error: CspineError) -> int:
+    if isinstance(error, PreemptedError):
+        return PREEMPTED
     if isinstance(error, (DiskFullError, NotAssessableError, OutOfMemoryError)):
         return SOME_FAILED
     if isinstance(error, OutputError) and not isinstance(error, OutputTakenError):

@@ -105,6 +105,10 @@ class OutOfMemoryError(CspineError):
     """The work takes more memory than there is."""
 
 
+class PreemptedError(CspineError):
+    """A signal announced that the machine is taken away, and a checkpoint was written; the same command continues."""
+
+
 class MissingExtraError(CspineError):
     """An optional part of cspine is not installed."""
 

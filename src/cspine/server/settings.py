@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cspine.core.errors import InputError
 from cspine.core.extras import FhirRelease
-from cspine.core.settings import Settings
+from cspine.core.settings import Settings, read_settings
 from cspine.models.providers import ProviderName
 
 AeTitle = Annotated[str, Field(pattern=r"^[ -\[\]-~]{1,16}$")]
@@ -285,20 +284,7 @@ def load_server_settings(path: Path | None) -> ServerSettings:
     """
     if path is None:
         return ServerSettings()
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not TOML ({error}); correct the line") from error
-    try:
-        settings = ServerSettings.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(
-            f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}; correct the setting"
-        ) from error
+    settings = read_settings(path, ServerSettings)
     resolved: ServerSettings = _resolved(settings, path.parent)
     return resolved
 

@@ -1,10 +1,13 @@
 """Hyperparameters that all networks have."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from cspine.core.settings import Settings
+
+PRECISIONS: Final = r"^(32-true|bf16-mixed|16-mixed)$"
+"""Pattern of the precisions: 32 bits, or a mixture with bfloat16 or half precision."""
 
 
 class TrainerSettings(Settings):
@@ -30,7 +33,7 @@ class TrainerSettings(Settings):
     selection: Literal["best", "last"] = Field(
         "best", description="Epoch whose weights are kept: of the lowest validation loss, or the last one."
     )
-    precision: str = Field("bf16-mixed", pattern=r"^(32-true|bf16-mixed)$", description="Lightning Fabric's precision.")
+    precision: str = Field("bf16-mixed", pattern=PRECISIONS, description="Lightning Fabric's precision.")
     workers: int = Field(1, ge=0, le=64, description="Processes that load examples; 0 loads in the main process.")
     seed: int = Field(0, ge=0, description="Seed of initial weights, order and augmentation.")
 

@@ -1,7 +1,8 @@
 """What the trainer is given: a training set, a validation set and a loss, behind one protocol."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import torch
@@ -15,6 +16,10 @@ Loader = DataLoader[Batch]
 
 VAL_LOSS: Final = "val_loss"
 """The validation metric by which the best epoch is selected: the lowest."""
+
+
+_PREFETCHED: Final = 4
+"""Batches that each loading process holds ready."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,42 @@ class TrainingTask(Protocol):
         """Return metrics of the outputs on the validation set, `VAL_LOSS` among them."""
 
 
+class _RemainingBatches:
+    """The batches of a sampler but the first ones, which are drawn and not loaded."""
+
+    def __init__(self, sampler: Iterable[list[int]], n_skipped: int, count: int) -> None:
+        self._sampler, self._n_skipped, self._count = sampler, n_skipped, count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return islice(iter(self._sampler), self._n_skipped, None)
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def skip_batches(loader: Loader, count: int) -> Loader:
+    """Return a loader without its first batches, in the same order; the examples of these are not loaded.
+
+    Parameters
+    ----------
+    loader : DataLoader
+        As of `load_batches`.
+    count : int
+        Number of batches to leave out.
+    """
+    if not count:
+        return loader
+    remaining: Any = _RemainingBatches(loader.batch_sampler or (), count, max(len(loader) - count, 0))
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=remaining,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        generator=loader.generator,
+        pin_memory=loader.pin_memory,
+    )
+
+
 def load_batches(
     data: Dataset[Batch],
     settings: TrainerSettings,
@@ -90,5 +131,7 @@ def load_batches(
         sampler=sampler,
         drop_last=drop_last,
         num_workers=settings.workers,
+        prefetch_factor=_PREFETCHED if settings.workers else None,
+        pin_memory=torch.cuda.is_available(),  # copied to the GPU while it computes
         generator=torch.Generator().manual_seed(seed),
     )

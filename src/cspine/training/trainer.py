@@ -2,7 +2,8 @@
 
 A network is described by a `cspine.training.task.TrainingTask`: training set, validation set and loss. `fit` runs the
 epochs with mixed precision, gradient accumulation, an exponential moving average of the weights (EMA), model selection
-on the validation set, early stopping, and a checkpoint after each epoch from which an interrupted run is resumed.
+on the validation set, and early stopping. A checkpoint is written after each epoch, and after the next step where a
+signal announces that the machine is taken away; an interrupted run is resumed from it.
 """
 
 import math
@@ -18,16 +19,21 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from cspine.core.errors import InputError
+from cspine.core.errors import InputError, PreemptedError
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
 from cspine.training.checkpoint import load_checkpoint, save_checkpoint
 from cspine.training.curves import write_curves
+from cspine.training.epoch_observers import MAIN_STAGE, notify_observers
+from cspine.training.preemption import StopRequest, signals_caught
 from cspine.training.settings import TrainerSettings
-from cspine.training.task import VAL_LOSS, Batch, DataShard, TrainingTask
+from cspine.training.task import VAL_LOSS, Batch, DataShard, Loader, TrainingTask, skip_batches
 
 MARKER: Final = "run.json"
 """File in a run's folder that records the run's identity: settings and data."""
+
+
+_PREEMPTED: Final = "stopped by a signal, a checkpoint is written; run the same command again to continue"
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def fit(
     out: Path,
     settings: TrainerSettings,
     *,
-    stage: str = "steps",
+    stage: str = MAIN_STAGE,
     progress: Progress = silent,
 ) -> TrainingResult | None:
     """Train a network; an interrupted run is resumed after its last finished epoch.
@@ -101,6 +107,8 @@ def fit(
     ------
     InputError
         The checkpoint is damaged, or the validation loss was NaN in every epoch.
+    PreemptedError
+        SIGTERM or SIGUSR1 arrived; a checkpoint was written.
     DiskFullError, OutputError
         `out` cannot be written.
     """
@@ -115,12 +123,18 @@ def fit(
     def report_steps(done: int, steps: int) -> None:
         progress(stage, run.epoch * steps + done, settings.epochs * steps)
 
-    while run.epoch < settings.epochs and not run.has_converged:
-        run.run_epoch(task, report_steps)
-        if fabric.is_global_zero:
-            save_checkpoint(out, run.state_dict())
-            write_curves(out, run.curve)
-        fabric.barrier()
+    with signals_caught() as stop:
+        while run.epoch < settings.epochs and not run.has_converged:
+            is_whole = run.run_epoch(task, report_steps, stop)
+            if fabric.is_global_zero:
+                save_checkpoint(out, run.state_dict())
+            if not is_whole:
+                fabric.barrier()
+                raise PreemptedError(f"{out}: {_PREEMPTED}")
+            if fabric.is_global_zero:
+                write_curves(out, run.curve)
+            fabric.barrier()
+            notify_observers(stage, run.curve)
     if run.epoch < settings.epochs:  # stopped early
         progress(stage, settings.epochs, settings.epochs)
     if not fabric.is_global_zero:
@@ -154,6 +168,7 @@ class _Run:
         self.epoch, self.best_epoch, self.best_loss = 0, 0, math.inf
         self.best_weights: dict[str, Any] = _copy_weights(network)
         self.curve: list[dict[str, float]] = []
+        self.partial: dict[str, Any] | None = None  # what an interrupted epoch has done so far
 
     @property
     def has_converged(self) -> bool:
@@ -172,6 +187,8 @@ class _Run:
             "best_loss": self.best_loss,
             "epoch": self.epoch,
             "curve": self.curve,
+            "partial": self.partial,
+            "precision": self.fabric.strategy.precision.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -182,14 +199,18 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.best_weights, self.curve = state["best_weights"], state["curve"]
         self.epoch, self.best_epoch, self.best_loss = state["epoch"], state["best_epoch"], state["best_loss"]
+        self.partial = state.get("partial")
+        if state.get("precision"):
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
 
-    def run_epoch(self, task: TrainingTask, report_steps: Callable[[int, int], None]) -> None:
-        """Train on each example once, and validate."""
+    def run_epoch(self, task: TrainingTask, report_steps: Callable[[int, int], None], stop: StopRequest) -> bool:
+        """Train on each example once, and validate; return False where a signal interrupted it."""
         started = time.perf_counter()
         torch.manual_seed((self.settings.seed * 100_003 + self.epoch) * 1_009 + self.fabric.global_rank)
         shard = DataShard(self.fabric.global_rank, self.fabric.world_size)
-        loader = self.fabric.setup_dataloaders(task.train_loader(self.epoch, shard), use_distributed_sampler=False)
-        train_loss = self._train(task, loader, report_steps)
+        train_loss = self._train(task, task.train_loader(self.epoch, shard), report_steps, stop)
+        if train_loss is None:
+            return False
         metrics = self.fabric.broadcast(self._validate(task) if self.fabric.is_global_zero else {})
         self.epoch += 1
         row = {"epoch": float(self.epoch), "train_loss": train_loss, **metrics}
@@ -199,25 +220,69 @@ class _Run:
         if is_kept or metrics[VAL_LOSS] < self.best_loss:
             self.best_loss, self.best_epoch = metrics[VAL_LOSS], self.epoch
             self.best_weights = _copy_weights(self._averaged_network())
+        return True
 
-    def _train(self, task: TrainingTask, loader: Any, report_steps: Callable[[int, int], None]) -> float:  # noqa: ANN401 - Fabric's wrapped loader
+    def _train(
+        self, task: TrainingTask, batches: Loader, report_steps: Callable[[int, int], None], stop: StopRequest
+    ) -> float | None:
+        """Return the mean loss of the epoch; None where a signal interrupted it, with `partial` to resume from."""
         self.model.train()
         if self.settings.batch_norm == "fixed":
             _fix_batch_norm(self.network)
-        total, count = 0.0, 0
-        last, accumulated = len(loader) - 1, self.settings.grad_accumulation_steps
-        for number, batch in enumerate(loader):
-            report_steps(number, len(loader))
+        n_steps, accumulated = len(batches), self.settings.grad_accumulation_steps
+        last, (first, total) = n_steps - 1, self._resume_epoch()
+        losses: list[torch.Tensor] = []  # on the device: reading each would have the CPU wait for the GPU
+        loader: Any = self.fabric.setup_dataloaders(skip_batches(batches, first), use_distributed_sampler=False)
+        for number, batch in enumerate(loader, first):
+            report_steps(number, n_steps)
             is_update = (number + 1) % accumulated == 0 or number == last
             n_batches = min(accumulated, last + 1 - number // accumulated * accumulated)  # the last may be fewer
             with self.fabric.no_backward_sync(self.model, enabled=not is_update):
                 loss = task.loss(self.model(*task.inputs(batch)), batch)
                 self.fabric.backward(loss / n_batches)
-            total, count = total + float(loss.detach()), count + 1
+            losses.append(loss.detach())
             if is_update:
-                self._step((self.epoch + (number + 1) / len(loader)) / self.settings.epochs)
-        report_steps(len(loader), len(loader))
-        return total / max(count, 1)
+                self._step((self.epoch + (number + 1) / n_steps) / self.settings.epochs)
+                if number != last and stop.is_made(self.fabric):
+                    self._interrupt_epoch(number + 1, sum(map(float, losses), total))
+                    return None
+        report_steps(n_steps, n_steps)
+        return sum(map(float, losses), total) / max(n_steps, 1)
+
+    def _resume_epoch(self) -> tuple[int, float]:
+        """Return the batches that an interrupted run of this epoch has trained on, and the sum of their losses.
+
+        With as many processes as before the rest of the epoch is the same as without the interruption. With another
+        number the batches are others, and the same fraction of them is left out.
+        """
+        if self.partial is None:
+            return 0, 0.0
+        partial, self.partial = self.partial, None
+        if partial["processes"] == self.fabric.world_size:
+            torch.set_rng_state(partial["random_state"][self.fabric.global_rank].clone())  # a view crashes
+            if self.fabric.device.type == "cuda":
+                torch.cuda.set_rng_state(
+                    partial["cuda_random_state"][self.fabric.global_rank].clone(), self.fabric.device
+                )
+            return partial["batches"], partial["loss_sum"]
+        scale = partial["processes"] / self.fabric.world_size
+        return int(partial["batches"] * scale), partial["loss_sum"] * scale
+
+    def _interrupt_epoch(self, n_batches: int, loss_sum: float) -> None:
+        """Keep what resuming in the middle of the epoch needs, of every process."""
+        self.partial = {
+            "processes": self.fabric.world_size,
+            "batches": n_batches,
+            "loss_sum": loss_sum,
+            "random_state": self._gather(torch.get_rng_state()),
+        }
+        if self.fabric.device.type == "cuda":
+            self.partial["cuda_random_state"] = self._gather(torch.cuda.get_rng_state(self.fabric.device))
+
+    def _gather(self, state: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of each process, (processes, n), on the CPU."""
+        gathered: Any = self.fabric.all_gather(self.fabric.to_device(state))  # one tensor, as its argument
+        return torch.as_tensor(gathered).reshape(self.fabric.world_size, -1).cpu()
 
     def _step(self, progress: float) -> None:
         """Update the weights; `progress` is the fraction of the run that is done."""

@@ -158,3 +158,24 @@ def test_locked_split_assigns_training_and_validation_set(tmp_path: Path, export
     assert metadata.trained_on.startswith(f"{len(split.studies('train'))} phantom cases")
     with pytest.raises(LabelError, match="leave --all-folds out"):
         train_levels(dataset, tmp_path / "other", ONE_EPOCH.model_copy(update={"fold": None}), split=split)
+
+
+def test_folds_trained_by_jobs_of_their_own_make_the_same_ensemble(tmp_path: Path, exports: dict[Path, Export]) -> None:
+    dataset = make_level_dataset(tmp_path / "data", 8)
+    settings = ONE_EPOCH.model_copy(update={"folds": 2, "fold": None})
+    train_levels(dataset, tmp_path / "whole", settings)
+
+    for fold in (1, 0):
+        job = train_levels(dataset, tmp_path / "jobs", settings.model_copy(update={"only_fold": fold}))
+        assert job is not None
+        assert job.weights == ()
+    assert not (tmp_path / "jobs" / "out-of-fold.csv").exists()
+    summary = train_levels(dataset, tmp_path / "jobs", settings)
+
+    assert summary is not None
+    assert summary.resumed_from == 1
+    assert sorted(path.name for path in exports) == ["weights-0.onnx"] * 2 + ["weights-1.onnx"] * 2
+    ours, theirs = ((tmp_path / name / "out-of-fold.csv").read_text() for name in ("jobs", "whole"))
+    assert ours == theirs
+    with pytest.raises(LabelError, match="fold 2 does not exist: 2 are counted from 0"):
+        train_levels(dataset, tmp_path / "other", settings.model_copy(update={"only_fold": 2}))

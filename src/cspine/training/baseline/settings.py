@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from cspine.training.settings import TrainerSettings
+from cspine.training.settings import PRECISIONS, TrainerSettings
 
 
 class BaselineTrainSettings(TrainerSettings):
@@ -21,7 +21,7 @@ class BaselineTrainSettings(TrainerSettings):
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0, description="Adam's learning rate.")
     ema_decay: float = Field(0.0, ge=0.0, lt=1.0, description="Decay of the weights' moving average; 0 for none.")
     max_grad_norm: float | None = Field(None, gt=0.0, description="Gradients are clipped to this norm; null: never.")
-    precision: str = Field("32-true", pattern=r"^(32-true|bf16-mixed)$", description="Lightning Fabric's precision.")
+    precision: str = Field("32-true", pattern=PRECISIONS, description="Lightning Fabric's precision.")
     workers: int = Field(0, ge=0, le=64, description="Processes that load images; 0, since they are in memory.")
     dropout: float = Field(0.3, ge=0.0, lt=1.0, description="Dropout rate of the dense layers.")
     augment: bool = Field(False, description="Whether training images are shifted, rotated and scaled at random.")

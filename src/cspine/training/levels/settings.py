@@ -45,6 +45,12 @@ class LevelTrainSettings(TrainerSettings):
     fold: int | None = Field(
         0, ge=0, description="The fold held out for validation and calibration; each in turn where null."
     )
+    only_fold: int | None = Field(
+        None,
+        ge=0,
+        exclude=True,  # any job of the ensemble is the same run
+        description="Of all folds, the one that this job trains; another call calibrates and exports all.",
+    )
     prevalence: float = Field(PREVALENCE, gt=0.0, lt=1.0, description="Fraction of fractured patients calibrated for.")
 
     def eval_views_of(self, views: LevelViewSettings) -> tuple[int, int, int]:
@@ -63,6 +69,13 @@ class LevelTrainSettings(TrainerSettings):
         """The settings of patch pretraining: more vertebrae per batch, since patches are small."""
         batch_size = _PRETRAINING_BATCH_FACTOR * self.batch_size
         return self.model_copy(update={"epochs": self.pretrain_epochs, "batch_size": batch_size})
+
+    @property
+    def folds_to_train(self) -> tuple[int, ...]:
+        """Folds that this job trains: the one held out, each in turn, or the only one of these."""
+        if self.fold is not None:
+            return (self.fold,)
+        return tuple(range(self.folds)) if self.only_fold is None else (self.only_fold,)
 
     @property
     def resampled_epochs(self) -> int:

@@ -106,8 +106,9 @@ def train_levels(
     InputError, DiskFullError, OutputError
         As by `cspine.training.trainer.fit`.
     """
-    if settings.fold is not None and settings.fold >= settings.folds:
-        raise LabelError(f"fold {settings.fold} does not exist: {settings.folds} are counted from 0; give a lower one")
+    fold = settings.only_fold if settings.fold is None else settings.fold
+    if fold is not None and fold >= settings.folds:
+        raise LabelError(f"fold {fold} does not exist: {settings.folds} are counted from 0; give a lower one")
     pretrained = load_pretrained(init_weights) if init_weights is not None else None
     data = LevelTrainingData.load(dataset, auxiliary_data, pretrained)
     if auxiliary_data and not settings.resampled_epochs and not settings.auxiliary_fraction:
@@ -123,7 +124,7 @@ def train_levels(
     fabric = open_fabric(settings)
     open_run(fabric, out, _identity(data, settings, split))
     results = []
-    for fold in range(settings.folds) if settings.fold is None else (settings.fold,):
+    for fold in settings.folds_to_train:
         task = _build_task(data, set(folds.index[folds == fold]), settings, fabric.world_size)
         folder = out if settings.fold is not None else out / f"fold-{fold}"
         fold_result = _train_fold(fabric, data, task, folder, settings, progress)
@@ -131,6 +132,9 @@ def train_levels(
             results.append(fold_result)
     if not results:
         return None
+    if settings.only_fold is not None:  # the call without it calibrates and exports the ensemble
+        last = results[-1].result
+        return TrainingSummary(len(last.curve), last.best_epoch, last.best_loss, last.resumed_from, ())
     write_text(out / SPLIT_FILE, folds.rename("fold").rename_axis(STUDY).to_csv(lineterminator="\n"))
     which = f"all {settings.folds} folds" if settings.fold is None else f"fold {settings.fold} of {settings.folds}"
     held_out = f"the part {VALIDATION} of the split {split.sha256[:12]}" if split else which
