@@ -209,12 +209,12 @@ pd.read_csv(submission.path).head(8)
 # | train `baseline-cnn`, one epoch without a GPU | 0.06 s | 2 min | 0.6 GB |
 # | evaluate | 7 s of processor time for 12 studies, mostly start | | 0.6 GB |
 #
-# Measured on two processors, on phantoms of 300 slices of 512 x 512 pixels (training the baseline: 24 smaller ones),
-# and multiplied. The commands and their tables are in the project's
-# [benchmarks](https://github.com/cspine/cspine/blob/main/docs/benchmarks.md) (`python -m benchmarks.rehearsal`,
-# `python -m benchmarks.compiled_vs_dicom`). **Nothing was measured on Kaggle.** Its machines have (2026; look it up)
-# four virtual processors, 30 GB of memory, 20 GB in `/kaggle/working` and 12 h: compiling fits if the input disk
-# delivers more than 10 MB/s, and takes 0.7 h only from 130 MB/s on. Compile in one session, save `compiled/` as a data
-# set, and train in another one with a GPU. Memory and disk are no limit.
+# Measured on two processors, on phantoms of 300 slices of 512 x 512 pixels (training the baseline: 24 smaller
+# ones), and multiplied. The commands and their tables are in the project's
+# [benchmarks](https://github.com/cspine/cspine/blob/main/docs/benchmarks.md#rehearsal-at-size) (`python -m
+# benchmarks.rehearsal`, `python -m benchmarks.compiled_vs_dicom`). **Nothing was measured on Kaggle.** Its machines
+# have (2026; look it up) four virtual processors, 30 GB of memory, 20 GB in `/kaggle/working` and 12 h: compiling
+# fits if the input disk delivers more than 10 MB/s, and takes 0.7 h only from 130 MB/s on. Compile in one session,
+# save `compiled/` as a data set, and train in another one with a GPU. Memory and disk are no limit.
 #
 # **Research use only. Not a medical device. Not for diagnosis.**

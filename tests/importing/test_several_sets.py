@@ -6,6 +6,7 @@ import highdicom
 import numpy as np
 import pytest
 from tests.support.layouts import (
+    CUT,
     fractured,
     fractured_levels,
     write_ctspine1k,
@@ -16,7 +17,7 @@ from tests.support.layouts import (
 from tests.support.segmentations import phantom as intact
 from tests.support.segmentations import volume
 
-from cspine.core.anatomy import TARGETS
+from cspine.core.anatomy import SEGMENT_NUMBERS, TARGETS
 from cspine.core.errors import LabelError
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.locked_split import read_split, select_part
@@ -27,6 +28,7 @@ from cspine.importing.scan_hash import canonical, hash_scan
 from cspine.pipelines.compile import compile_dataset
 from cspine.pipelines.import_dataset import import_dataset
 from cspine.pipelines.split import split_sets
+from cspine.training.localizer.examples import UNKNOWN_LABEL, LocalizerSample, write_segmented_set
 from cspine.views.sagittal import SagittalSettings
 from cspine.views.settings import CompileSettings
 
@@ -77,6 +79,19 @@ def test_masks_take_the_localizers_place(sets: dict[str, Path], tmp_path: Path) 
 
     levels = CompiledDataset.open(tmp_path / "compiled").levels()
     assert list(levels["level"]) == ["C1", "C2", "C3", "C4", "C5", "C6", "C7"]
+
+
+def test_a_localizer_is_trained_on_imported_masks(sets: dict[str, Path], tmp_path: Path) -> None:
+    labels = {}
+    for name in ("verse", "ctspine1k"):
+        (path,) = write_segmented_set(tmp_path / name, sets[name])
+        labels[name] = LocalizerSample.load(path).labels
+
+    assert set(range(1, 9)) < set(np.unique(labels["ctspine1k"]).tolist())
+    assert UNKNOWN_LABEL not in labels["ctspine1k"]
+    below = (labels["ctspine1k"] == SEGMENT_NUMBERS[CUT]) & (labels["verse"] != 0)
+    assert (labels["verse"][below] == UNKNOWN_LABEL).all()  # what VerSe leaves out is not background
+    assert below.any()
 
 
 def test_a_split_of_several_sets_selects_parts_of_each(sets: dict[str, Path], tmp_path: Path) -> None:

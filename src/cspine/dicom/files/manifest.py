@@ -44,6 +44,24 @@ def is_imported(folder: Path) -> bool:
     return (folder / IMPORT_MARKER).is_file()
 
 
+def knows_cut_vertebrae(folder: Path) -> bool:
+    """Return whether masks of a data set hold vertebrae that the border of a scan cuts off; True if not imported.
+
+    Parameters
+    ----------
+    folder : Path
+        Root of the data set.
+
+    Raises
+    ------
+    InputError
+        Its marker cannot be read.
+    """
+    if not is_imported(folder):
+        return True
+    return bool(read_json(folder / IMPORT_MARKER)["data_source"]["cut_vertebrae"] == "labeled")
+
+
 def read_manifest(folder: Path) -> tuple[ManifestEntry, ...]:
     """Return the studies of an imported data set.
 

@@ -16,6 +16,7 @@ from cspine.core.jobs import ResumableJob
 from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats, HounsfieldUnits, Indices, Labels
+from cspine.dicom.files.manifest import is_imported, knows_cut_vertebrae, read_manifest
 from cspine.dicom.loading import load_volume
 from cspine.dicom.segmentation import load_segmentation
 from cspine.localization.coarse import CoarseVolume
@@ -159,17 +160,22 @@ def _to_sample(rendered: RenderedBody, spacing_mm: float) -> LocalizerSample:
     return to_sample(coarse, rendered.labels, frames, knows_skull=True)
 
 
-def segmented_sample(study: Path, segmentation: Path, *, is_fine: bool = False) -> LocalizerSample:
+def segmented_sample(
+    study: Path, segmentation: Path, *, is_fine: bool = False, knows_cut: bool = True
+) -> LocalizerSample:
     """Resample a study and its segmentation, in the challenge's layout; frames are fitted to the masks.
 
     Parameters
     ----------
     study : Path
-        Folder of its DICOM files.
+        Folder of its DICOM files, or its NIfTI file.
     segmentation : Path
         NIfTI file of labels.
     is_fine : bool
         Whether it is a sample of the frame network, at `FINE_MM` about the vertebrae.
+    knows_cut : bool
+        Whether vertebrae that the border of the scan cuts off are labeled; otherwise what lies above and below the
+        labeled ones is unknown.
 
     Raises
     ------
@@ -191,7 +197,12 @@ def segmented_sample(study: Path, segmentation: Path, *, is_fine: bool = False) 
     inside = np.all((fine >= 0) & (fine < np.array(labels.shape)[:, None]), axis=0)
     resampled = np.zeros(index.shape[1], np.uint8)
     resampled[inside] = labels[tuple(fine[:, inside])]
-    return to_sample(coarse, resampled.reshape(coarse.hu.shape), frames)
+    sampled = resampled.reshape(coarse.hu.shape)
+    sampled[sampled > VERTEBRA_NUMBERS["L5"]] = UNKNOWN_LABEL  # L6 and T13 of imported masks have no class
+    planes = np.flatnonzero(sampled.any(axis=(1, 2)))
+    if not knows_cut and len(planes):
+        sampled[: planes[0]] = sampled[planes[-1] + 1 :] = UNKNOWN_LABEL
+    return to_sample(coarse, sampled, frames)
 
 
 def to_sample(
@@ -293,7 +304,7 @@ def write_segmented_set(
     out : Path
         Folder of the samples.
     root : Path
-        Folder with ``train_images`` and ``segmentations``.
+        Folder with ``train_images`` and ``segmentations``, or a data set of `cspine import`.
     is_fine : bool
         Whether they are samples of the frame network.
     workers, progress
@@ -309,11 +320,12 @@ def write_segmented_set(
     segmentations: Sequence[Path] = sorted((root / "segmentations").glob("*.nii*"))
     if not segmentations:
         raise SourceError(f"{root}: holds no segmentations/*.nii; a localizer is trained on segmented studies")
+    images = {each.study: each.images for each in read_manifest(root)} if is_imported(root) else {}
+    make = partial(segmented_sample, is_fine=is_fine, knows_cut=knows_cut_vertebrae(root))
     tasks = []
     for path in segmentations:
         uid = path.name.removesuffix(".gz").removesuffix(".nii")
-        make = partial(segmented_sample, is_fine=is_fine)
-        tasks.append(_SampleTask(out / f"{uid}.npz", make, (root / "train_images" / uid, path)))
+        tasks.append(_SampleTask(out / f"{uid}.npz", make, (images.get(uid, root / "train_images" / uid), path)))
     kind = "fine volumes" if is_fine else "coarse volumes"
     identity = {"format": 2, "kind": kind, "root": str(root.resolve())}
     return _write_samples(out, identity, tasks, workers, progress)
