@@ -88,6 +88,7 @@ def write_records(work: Path, folder: Path, count: int) -> None:
     old_uid = str(compiled.studies()["study_instance_uid"].iloc[0])
     record = (compiled.folder / "records" / f"{study_key(old_uid)}.json").read_text(encoding="utf-8")
     findings = next((template / "predicted").rglob("findings.json")).read_text(encoding="utf-8")
+    without_maps = json.dumps(_without_maps(json.loads(findings)))
     (folder / "compiled" / "records").mkdir(parents=True)
     for number, uid in enumerate(uids):
         (folder / "studies" / "train_images" / uid).mkdir()
@@ -95,8 +96,17 @@ def write_records(work: Path, folder: Path, count: int) -> None:
         (folder / "compiled" / "records" / f"{study_key(uid)}.json").write_text(renamed, encoding="utf-8")
         case = folder / "predicted" / study_key(uid)
         case.mkdir()
-        (case / "findings.json").write_text(findings.replace(old_uid, uid), encoding="utf-8")
-        write_json(case / "source.json", {"job": case_of(folder, uid).key, "arrived": 1e9 + number})
+        text = findings.replace(old_uid, uid)
+        (case / "findings.json").write_text(text, encoding="utf-8")
+        lean = {"findings": json.loads(without_maps.replace(old_uid, uid)), "findings_bytes": len(text)}
+        write_json(case / "source.json", {"job": case_of(folder, uid).key, "arrived": 1e9 + number, **lean})
+
+
+def _without_maps(findings: dict[str, Any]) -> dict[str, Any]:
+    for vertebra in findings["vertebrae"]:
+        for part in vertebra["evidence"]:
+            part["saliency_map"] = []
+    return findings
 
 
 def make_template(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,7 @@ from cspine.classification.result import CaseResult
 from cspine.core.errors import OUT_OF_MEMORY, InputError, OutputError, is_memory_error
 from cspine.core.extras import FhirRelease
 from cspine.core.files import write_bytes, write_json, write_text
-from cspine.core.findings import Findings
+from cspine.core.findings import Findings, ViewEvidence
 from cspine.core.settings import Settings, digest
 from cspine.core.storage.locations import as_path
 from cspine.dicom.limits import MAX_GAP_MM
@@ -123,12 +123,16 @@ class CaseFolder:
 
     def read(self) -> StudyResult | None:
         """Return what an earlier run wrote; None if it is incomplete, or would be predicted with other settings."""
-        try:
-            findings = Findings.model_validate_json((self.folder / FINDINGS_FILE).read_bytes())
-        except (OSError, ValidationError):
+        record = _read_source_record(self.folder)
+        if record.get("job") != self.key:
             return None
-        result = self.result(findings)
-        return None if result.failed_outputs or self._read_source_record().get("job") != self.key else result
+        findings = _read_findings(self.folder, record)
+        result = (
+            None
+            if findings is None
+            else _result(self.folder, findings, self._arrival_time_s(record), is_single=self.is_single)
+        )
+        return None if result is None or result.failed_outputs else result
 
     def write(self, case_result: CaseResult) -> StudyResult:
         """Write all outputs; the findings come last, so that their presence means that the study is complete.
@@ -149,26 +153,27 @@ class CaseFolder:
             if (sentence := _try_to_write(name, writer, case_result, self.folder)) is not None
         ]
         write_lines(self.folder / FAILED_OUTPUTS_FILE, failed)
-        write_json(self.folder / SOURCE_FILE, {"job": self.key, "arrived": self.arrival_time_s()})
+        arrived, findings = self.arrival_time_s(), case_result.findings
+        text = findings.model_dump_json(indent=2) + "\n"
+        record: dict[str, Any] = {"job": self.key, "arrived": arrived}
+        if not self.is_single:
+            record["findings_bytes"] = len(text.encode())
+            record["findings"] = _without_maps(findings).model_dump(mode="json")
+        write_json(self.folder / SOURCE_FILE, record)
         write_report(case_result, self.folder / REPORT_FILE)
-        write_text(self.folder / FINDINGS_FILE, case_result.findings.model_dump_json(indent=2) + "\n")
-        return self.result(case_result.findings)
-
-    def result(self, findings: Findings) -> StudyResult:
-        """Return the study's row of the worklist, from its findings and from what lies in the folder."""
-        return _result(self.folder, findings, self.arrival_time_s(), is_single=self.is_single)
+        write_text(self.folder / FINDINGS_FILE, text)
+        return _result(self.folder, findings, arrived, is_single=self.is_single)
 
     def arrival_time_s(self) -> float:
         """Return when the study arrived, in seconds since 1970.
 
         This is the modification time of its newest file, but never later than the first run that saw it.
         """
-        now = time.time()
-        return min(float(self._read_source_record().get("arrived", now)), self.fingerprint.modified_s or now, now)
+        return self._arrival_time_s(_read_source_record(self.folder))
 
-    def _read_source_record(self) -> dict[str, Any]:
-        """Return what an earlier run recorded of the study's files."""
-        return _read_source_record(self.folder)
+    def _arrival_time_s(self, record: Mapping[str, Any]) -> float:
+        now = time.time()
+        return min(float(record.get("arrived", now)), self.fingerprint.modified_s or now, now)
 
     def _writers(self) -> list[tuple[str, Writer]]:
         """Return the optional outputs that were requested; their libraries are imported only here."""
@@ -198,14 +203,27 @@ def read_result(folder: Path) -> StudyResult | None:
     folder : Path
         The study's folder below that of a prediction of many studies.
     """
+    record = _read_source_record(folder)
+    findings = _read_findings(folder, record)
+    if findings is None:
+        return None
+    return _result(folder, findings, float(record.get("arrived", time.time())), is_single=False)
+
+
+def _read_findings(folder: Path, record: Mapping[str, Any]) -> Findings | None:
+    """Return the findings that a run wrote; of one study of many, from its record, if the file is as it was written."""
+    path = folder / FINDINGS_FILE
     try:
-        findings = Findings.model_validate_json((folder / FINDINGS_FILE).read_bytes())
+        if "findings" in record and path.stat().st_size == record["findings_bytes"]:
+            return Findings.model_validate(record["findings"])
+        return Findings.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return _result(folder, findings, float(_read_source_record(folder).get("arrived", time.time())), is_single=False)
 
 
 def _result(folder: Path, findings: Findings, arrival_time_s: float, *, is_single: bool) -> StudyResult:
+    """Return the study's row of the worklist; of many studies, none keeps its maps in memory."""
+    findings = findings if is_single else _without_maps(findings)
     failed = folder / FAILED_OUTPUTS_FILE
     return StudyResult(
         findings,
@@ -214,6 +232,18 @@ def _result(folder: Path, findings: Findings, arrival_time_s: float, *, is_singl
         has_thumbnail=(folder / THUMBNAIL_FILE).is_file(),
         failed_outputs=tuple(failed.read_text(encoding="utf-8").splitlines()) if failed.is_file() else (),
     )
+
+
+def _without_maps(findings: Findings) -> Findings:
+    """Return findings without the maps of their evidence, which are most of their size."""
+    vertebrae = []
+    for vertebra in findings.vertebrae:
+        evidence = (
+            part.model_copy(update={"saliency_map": ()}) if isinstance(part, ViewEvidence) else part
+            for part in vertebra.evidence
+        )
+        vertebrae.append(vertebra.model_copy(update={"evidence": tuple(evidence)}))
+    return findings.model_copy(update={"vertebrae": tuple(vertebrae)})
 
 
 def _read_source_record(folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import cspine
 from cspine.core.errors import CspineError, InputError, memory_errors
 from cspine.core.execution.execution import Execution, Workers
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.execution.shard_records import ShardRecord
 from cspine.core.extras import require_extra
 from cspine.core.files import write_text
@@ -16,7 +17,6 @@ from cspine.core.findings import SCHEMA_VERSION
 from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import FAILED
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.storage.locations import as_path
 from cspine.dicom.study_collection import StudySource, open_collection
@@ -79,7 +79,8 @@ def predict_batch(
     -------
     list of StudyResult
         One per study, in the worklist's order; studies that are not assessable or that crashed are included. Of a
-        shard, those of its studies.
+        shard, those of its studies. Findings of many studies have no saliency maps, which would fill the memory;
+        ``findings.json`` has them.
 
     Raises
     ------
