@@ -1,9 +1,11 @@
 """Evidence on levels from outside the vertebrae: the skull base above the column."""
 
 import numpy as np
+import pytest
 
 from cspine.core.typing import Floats
-from cspine.localization.cascade.assembly import find_skull_base, tempered
+from cspine.localization.cascade.assembly import find_skull_base, state_fractions, tempered
+from cspine.spine.spine_map import coverage_of
 
 FRAME = np.eye(4)
 FRAME[:3, 3] = 10.0, -20.0, 100.0
@@ -52,3 +54,28 @@ def test_a_vertebra_that_is_cut_off_says_less_about_its_level() -> None:
     np.testing.assert_allclose(whole, probabilities[0])
     assert 1 / 3 < half[0] < 0.7
     np.testing.assert_allclose(outside, 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("by_frame", "by_voxels", "scanned_mm3", "is_unseen", "coverage"),
+    [
+        (1.0, 0.9, 9000.0, False, "complete"),
+        (1.0, 0.7, 9000.0, False, "partial"),
+        (0.9, 1.0, 9000.0, False, "partial"),
+        (0.05, 0.0, 200.0, False, "partial"),
+        (0.01, 0.0, 700.0, False, "partial"),
+        (0.04, 0.3, 690.0, False, "absent"),
+        (0.1, 0.1, 800.0, True, "absent"),
+        (0.5, 0.5, 4000.0, True, "partial"),
+        (np.nan, 0.5, 0.0, True, "partial"),
+        (np.nan, 1.0, 0.0, False, "complete"),
+    ],
+)
+def test_coverage_follows_from_the_frame_and_from_the_voxels(
+    by_frame: float, by_voxels: float, scanned_mm3: float, is_unseen: bool, coverage: str
+) -> None:
+    frame, voxels, volume = (np.array([value]) for value in (by_frame, by_voxels, scanned_mm3))
+
+    (fraction,) = state_fractions(frame, voxels, volume, np.array([is_unseen]))
+
+    assert coverage_of(fraction) == coverage

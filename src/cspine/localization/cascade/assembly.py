@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
-from cspine.core.typing import Floats
+from cspine.core.typing import Bools, Floats
 from cspine.localization.cascade.frames import RefinedFrames
 from cspine.localization.cascade.partial import place_by_neighbors
 from cspine.localization.cascade.vertebrae import VertebralVoxels
@@ -215,17 +215,32 @@ def _place(
     by_voxels, scanned_mm3 = _fractions_by_voxels(sequence, candidates)
     frames = place_by_neighbors(frames, sequence.names, np.where(np.isnan(by_frame), by_voxels, by_frame))
     by_frame = _fractions_by_frame(sequence, frames, scan, templates)
+    is_cervical = np.array([name in VERTEBRAE for name in sequence.names])
+    is_unseen = is_cervical & (candidates.refined.probabilities[sequence.members, 0] > _MAX_NONE)
+    return frames, state_fractions(by_frame, by_voxels, scanned_mm3, is_unseen)
+
+
+def state_fractions(by_frame: Floats, by_voxels: Floats, scanned_mm3: Floats, is_unseen: Bools) -> Floats:
+    """Return which fraction of each vertebra was scanned, (n,), from two measures of it.
+
+    Parameters
+    ----------
+    by_frame : (n,)
+        Fraction of its template inside the scan; nan without templates.
+    by_voxels : (n,)
+        Fraction of its voxels inside the scan.
+    scanned_mm3 : (n,)
+        Its bone volume there.
+    is_unseen : (n,) bool
+        Whether the frame network hardly sees a vertebra there; it is absent then unless enough of it was scanned.
+    """
     is_cut = (by_frame < MIN_COMPLETE_FRACTION) | (by_voxels < _MIN_COMPLETE_BY_VOXELS)
     of_cut = np.minimum((by_frame + by_voxels) / 2, _MAX_PARTIAL_FRACTION)
-    fractions = np.where(np.isnan(by_frame), by_voxels, np.where(is_cut, of_cut, by_frame))
-    is_cervical = np.array([name in VERTEBRAE for name in sequence.names])
-    is_none = candidates.refined.probabilities[sequence.members, 0] > _MAX_NONE
+    fractions = np.where(is_cut, of_cut, by_frame)
     is_present = (by_frame >= MIN_PARTIAL_FRACTION) | (scanned_mm3 >= _MIN_SCANNED_MM3)
-    is_present &= ~(is_cervical & is_none & (fractions < _LITTLE))
-    named = np.where(
-        is_present, np.maximum(fractions, MIN_PARTIAL_FRACTION), np.minimum(fractions, _MAX_ABSENT_FRACTION)
-    )
-    return frames, np.where(np.isnan(by_frame), fractions, named)
+    is_present &= ~(is_unseen & (fractions < _LITTLE))
+    named, absent = np.maximum(fractions, MIN_PARTIAL_FRACTION), np.minimum(fractions, _MAX_ABSENT_FRACTION)
+    return np.where(np.isnan(by_frame), by_voxels, np.where(is_present, named, absent))
 
 
 def _fractions_by_frame(
