@@ -32,7 +32,7 @@ quick: .venv/.dev
 # Every release of the viewers that results are looked at with, and the newest, from the npm registry, and dcmqi in
 # WebAssembly (some minutes for each).
 nightly: .venv/.dev
-	$(PIP) install "itkwasm-dicom-wasi==7.6.4"
+	$(PIP) install "itkwasm-dicom-wasi==7.6.4" "kubernetes-validate>=1.33"
 	$(BIN)/python -m pytest -m nightly
 
 check: lint types test

@@ -23,8 +23,8 @@ from benchmarks.localization.straight import straight_volume
 from benchmarks.localization.truth import read_truth
 from benchmarks.progress import log_progress
 
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import read_json, write_json
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress
 from cspine.core.typing import Floats
 from cspine.localization.cascade.assembly import to_detections

@@ -225,8 +225,8 @@ def test_every_command_has_help_and_an_example() -> None:
     names = [command.name for command in app.registered_commands]
     assert names == [
         "inspect", "localize", "import", "duplicates", "compile", "synth", "insert", "merge", "slurm", "describe",
-        "split", "train", "evaluate", "robustness", "ablate", "predict", "run", "serve", "acceptance", "calibrate", "monitor",
-        "submit", "deidentify", "weights", "demo",
+        "split", "train", "evaluate", "robustness", "ablate", "predict", "run", "serve", "acceptance", "calibrate",
+        "monitor", "submit", "deidentify", "weights", "demo",
     ]  # fmt: skip
     for name in names:
         result = CliRunner().invoke(app, [str(name), "--help"])

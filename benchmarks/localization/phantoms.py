@@ -12,9 +12,9 @@ from benchmarks.localization.prediction import Point, Prediction, as_point, pred
 from benchmarks.localization.scoring import CaseScore, score
 from benchmarks.localization.straight import straight_volume
 from benchmarks.localization.truth import ScanTruth, TrueVertebra
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import read_json, write_json
 from cspine.core.jobs import ResumableJob
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.localization.loading import load_localizer
 from cspine.phantom.body.render import render_body_volume

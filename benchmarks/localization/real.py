@@ -16,9 +16,9 @@ from benchmarks.localization.scoring import CaseScore, score
 from benchmarks.localization.truth import REFERENCE, ScanTruth, read_truth, truth_in
 from benchmarks.localization.variants import AS_IS, CUTS, FIELD_CROP, Variant
 from cspine.core.errors import InputError, NotAssessableError
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import read_json, write_json
 from cspine.core.jobs import ResumableJob
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.localization.compiler import VolumeLocalizer
 from cspine.localization.loading import load_localizer

@@ -17,10 +17,10 @@ from benchmarks.localization.variants import AS_IS
 from benchmarks.real_texture.run import NECKS, SEED, TextureRun
 from benchmarks.real_texture.variants import VARIANTS
 from cspine.core.errors import InputError, NotAssessableError
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import read_json, write_json
 from cspine.core.findings import WeightsIdentity
 from cspine.core.identifiers import pseudonym, study_key
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.datasets.compiled import CompiledDataset
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM, exceeds_mm

@@ -15,6 +15,7 @@ from pydicom.sr.codedict import codes
 
 from cspine.core.anatomy import CHALLENGE_POSITIVES, SNOMED_CODES, TARGETS, VERTEBRAE
 from cspine.core.errors import CspineError, DiskFullError, InputError, NotAssessableError
+from cspine.core.execution.parallel import WorkerDiedError, parallel_map
 from cspine.core.files import atomic_path, complete_files, read_json, write_bytes, write_json
 from cspine.core.findings import (
     Findings,
@@ -24,7 +25,6 @@ from cspine.core.findings import (
     VertebraFinding,
     WeightsIdentity,
 )
-from cspine.core.parallel import WorkerDiedError, parallel_map
 from cspine.core.settings import Settings
 
 WHO = {
@@ -175,7 +175,7 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
         "import os, time\n"
-        "from cspine.core.parallel import parallel_map\n"
+        "from cspine.core.execution.parallel import parallel_map\n"
         "def who(item):\n    time.sleep(0.2)\n    return os.getpid()\n"
         "if __name__ == '__main__':\n"
         "    for outcome in parallel_map(who, list(range(9)), workers=2):\n        print(outcome.get(), flush=True)\n"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cspine.core.errors import OutputTakenError
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.jobs import ResumableJob
-from cspine.core.parallel import parallel_map
 
 
 def _touch(path: Path) -> str:

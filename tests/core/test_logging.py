@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.logging import configure_logging
-from cspine.core.parallel import parallel_map
 
 LOGGER = logging.getLogger("cspine.example")
 

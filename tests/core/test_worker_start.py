@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from cspine.core import parallel
-from cspine.core.parallel import WorkerStartError, parallel_map
+from cspine.core.execution import parallel
+from cspine.core.execution.parallel import WorkerStartError, parallel_map
 
 PLAIN = """
 from math import sqrt
-from cspine.core.parallel import parallel_map
+from cspine.core.execution.parallel import parallel_map
 print(sorted(outcome.get() for outcome in parallel_map(sqrt, [1.0, 4.0, 9.0], workers=2)))
 """
 
 OWN = """
-from cspine.core.parallel import parallel_map
+from cspine.core.execution.parallel import parallel_map
 def double(item):
     return 2 * item
 print(sorted(outcome.get() for outcome in parallel_map(double, [1, 2, 3], workers=2)))

@@ -76,7 +76,7 @@ def compile_command(
 
     The sagittal images are curved along the spine, so that the midline stays the midline in a rotated or tilted neck;
     each vertebra also gets views along its own axes, in one mosaic. An interrupted run is resumed by the same command.
-    Exit code 1: a study could not be compiled.
+    Exit code 1: a study could not be compiled. Of a shard, cspine merge tells that.
     """
     from cspine.pipelines.compile import compile_dataset
 
@@ -99,7 +99,7 @@ def compile_command(
         print_json({**vars(summary), "compression_ratio": summary.compression_ratio})
     else:
         _show(summary, how, out)
-    return exit_code(complete=not summary.failed)
+    return exit_code(complete=how.shard is not None or not summary.failed)
 
 
 def _settings(count: int, views: str | None, *, straight: bool, levels: bool) -> "CompileSettings":

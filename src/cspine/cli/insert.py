@@ -32,7 +32,9 @@ from cspine.core.extras import require_extra
 from cspine.core.text import counted
 
 if TYPE_CHECKING:
+    from cspine.core.execution.execution import Execution
     from cspine.insertion.settings import InsertionSettings
+    from cspine.pipelines.insert import InsertionSummary
 
 _EPILOG = 'Example:  cspine insert necks/ --out virtual --copies 5 --levels C2,C5:3 --types "dens type II,lamina"'
 
@@ -99,16 +101,20 @@ def insert_command(
     if as_json:
         print_json(vars(summary))
     else:
-        say(
-            f"{counted(summary.studies, 'study', 'studies')}, {summary.fractured} with virtual fractures, "
-            f"{counted(summary.shams, 'sham', 'shams')}, {summary.intact} intact: {out}"
-        )
-        for name, reason in summary.failed:
-            say_error(f"study {name}: {reason}")
-        if not say_shard(how, out):
-            say(f"Next:  cspine compile {out} --out {out}-compiled")
+        _show(summary, how, out)
     say_research_only()
-    return exit_code(complete=not summary.failed)
+    return exit_code(complete=how.shard is not None or not summary.failed)
+
+
+def _show(summary: "InsertionSummary", how: "Execution", out: Path) -> None:
+    say(
+        f"{counted(summary.studies, 'study', 'studies')}, {summary.fractured} with virtual fractures, "
+        f"{counted(summary.shams, 'sham', 'shams')}, {summary.intact} intact: {out}"
+    )
+    for name, reason in summary.failed:
+        say_error(f"study {name}: {reason}")
+    if not say_shard(how, out):
+        say(f"Next:  cspine compile {out} --out {out}-compiled")
 
 
 def _settings(levels: str | None, types: str | None, min_visibility: float) -> "InsertionSettings":

@@ -64,7 +64,7 @@ ShardOption = Annotated[
     typer.Option(
         "--shard",
         envvar=SHARD,
-        help="Only the i-th of n parts of the studies, as i/n, or all; then join them by cspine merge.",
+        help="Only the i-th of n parts of the studies, as i/n, or all; cspine merge joins them, and tells what failed.",
         show_default="the task of a Slurm array or an indexed job of Kubernetes, or all",
     ),
 ]

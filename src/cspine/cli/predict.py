@@ -96,12 +96,7 @@ def predict_command(
     from cspine.pipelines.case_folder import PredictSettings
     from cspine.pipelines.predict_batch import is_complete, predict_batch
 
-    belonging = {
-        "--dicom": (dicom, ["--seg", "--supersedes"]),
-        "--fhir": (fhir, ["--fhir-release"]),
-        "--vertebrae": (vertebrae is not None, ["--vertebrae-labels"]),
-    }
-    check_used(context, belonging)
+    _check_used(context, dicom=dicom, fhir=fhir, vertebrae=vertebrae is not None)
     settings = PredictSettings(
         weights=tuple(weights or ()),
         localizer=localizer,
@@ -122,7 +117,17 @@ def predict_command(
     with progress_bar() as progress:
         results = predict_batch(path, out_dir, settings, workers=how, max_wait_min=max_wait_min, progress=progress)
     _show_results(results, how, out_dir, as_json=as_json)
-    return exit_code(complete=is_complete(results, strict=strict))
+    return exit_code(complete=how.shard is not None or is_complete(results, strict=strict))
+
+
+def _check_used(context: typer.Context, *, dicom: bool, fhir: bool, vertebrae: bool) -> None:
+    """Check that options belong to others that are given; raises as `cspine.cli.options.check_used`."""
+    belonging = {
+        "--dicom": (dicom, ["--seg", "--supersedes"]),
+        "--fhir": (fhir, ["--fhir-release"]),
+        "--vertebrae": (vertebrae, ["--vertebrae-labels"]),
+    }
+    check_used(context, belonging)
 
 
 def _show_results(results: "Sequence[StudyResult]", how: "Execution", out_dir: Path, *, as_json: bool) -> None:

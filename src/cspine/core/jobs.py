@@ -20,7 +20,7 @@ class ResumableJob:
     """A job that writes into one folder and can be interrupted at any time.
 
     Running the same job again completes it: a marker file in the folder records the job's identity, and
-    `cspine.core.parallel.parallel_map` leaves items as they are that an earlier run finished.
+    `cspine.core.execution.parallel.parallel_map` leaves items as they are that an earlier run finished.
 
     Attributes
     ----------

@@ -13,7 +13,7 @@ THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_T
 """Environment variables by which OpenMP, OpenBLAS, MKL and PyTorch are told their number of threads."""
 
 _WORKER_COUNT: list[int] = []
-"""In a worker process of `cspine.core.parallel`: how many of them there are; empty elsewhere."""
+"""In a worker process of `cspine.core.execution.parallel`: how many of them there are; empty elsewhere."""
 
 
 def default_workers(root: Path = Path("/")) -> int:

@@ -10,9 +10,9 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, DeflatedExplicitVRLittleEndian
 
 from cspine.core.errors import CspineError, DicomError, InputError, OutputError
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import atomic_path
 from cspine.core.jobs import ResumableJob
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.storage.locations import as_path
 from cspine.deidentify.pixels import ImageContent, read_content, set_pixels

@@ -17,11 +17,11 @@ from cspine.classification.loading import load_classifier
 from cspine.core.anatomy import TARGETS
 from cspine.core.columns import STUDY
 from cspine.core.errors import InputError, NotAssessableError, OutputError, WeightsError
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import plain_json, read_json, write_json
 from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import not_assessable_from
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
 from cspine.dicom.loading import LoadPlan, LoadPolicy, check_slice_spacing, open_series, read_first

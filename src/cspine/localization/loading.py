@@ -6,7 +6,7 @@ from cspine.models.providers import ProviderName
 from cspine.models.registry import embedded_sha256, installed_files, resolve_weights
 
 
-def load_localizer(weights: str | None = None, *, provider: ProviderName | None = None) -> Localizer:
+def load_localizer(weights: str | None = None, *, provider: ProviderName | None = None, threads: int = 0) -> Localizer:
     """Load a localizer.
 
     Parameters
@@ -15,6 +15,8 @@ def load_localizer(weights: str | None = None, *, provider: ProviderName | None 
         A name of registered weights, or the path of an ONNX file; the embedded localizer where omitted.
     provider : str, optional
         The execution provider, as of `cspine.models.providers.requested_provider`.
+    threads : int
+        Threads of an operator; as many as this process may use where 0. Sums depend on them in the last digits.
 
     Raises
     ------
@@ -22,11 +24,11 @@ def load_localizer(weights: str | None = None, *, provider: ProviderName | None 
         The weights cannot be used, or are those of another network.
     """
     if weights is None:
-        return Localizer.load(provider=provider)
+        return Localizer.load(provider=provider, threads=threads)
     network, path = resolve_weights(weights)
     if network != "localizer":
         raise WeightsError(f"{weights}: holds the network {network}; name a localizer")
-    return Localizer.load(path, provider=provider)
+    return Localizer.load(path, provider=provider, threads=threads)
 
 
 def find_localizer(sha256: str, provider: ProviderName | None = None) -> Localizer:

@@ -71,22 +71,25 @@ class Localizer:
         Their file; None for the embedded weights. A process that receives a pickled localizer loads it from there.
     provider : str or None
         The execution provider that was asked for, as of `cspine.models.providers.requested_provider`.
+    threads : int
+        Threads of an operator; as many as a process may use where 0.
     """
 
     weights: Weights[LocalizerMetadata] = field(repr=False)
     path: Path | None
     provider: ProviderName | None = None
+    threads: int = 0
 
     @classmethod
-    def load(cls, path: Path | None = None, *, provider: ProviderName | None = None) -> "Localizer":
+    def load(cls, path: Path | None = None, *, provider: ProviderName | None = None, threads: int = 0) -> "Localizer":
         """Load a localizer.
 
         Parameters and errors are those of `cspine.models.weights.load_weights`.
         """
-        weights = load_weights(LocalizerMetadata, path, provider=provider)
+        weights = load_weights(LocalizerMetadata, path, threads=threads, provider=provider)
         is_coarse = (weights.metadata.spacing_mm, weights.metadata.padding) == (COARSE_MM, PADDING)
         weights.require(is_coarse and LocalizerNetworks(weights).fits, path)
-        return cls(weights, path, provider)
+        return cls(weights, path, provider, threads)
 
     @property
     def sha256(self) -> str:
@@ -98,11 +101,9 @@ class Localizer:
         """What findings record of the weights."""
         return self.weights.identity
 
-    def __reduce__(
-        self,
-    ) -> "tuple[Callable[[Path | None, ProviderName | None], Localizer], tuple[Path | None, ProviderName | None]]":
+    def __reduce__(self) -> "tuple[Callable[..., Localizer], tuple[Path | None, ProviderName | None, int]]":
         """Pickle as the path of the weights."""
-        return (_load_cached, (self.path, self.provider))
+        return (_load_cached, (self.path, self.provider, self.threads))
 
     @freed_memory_released()
     def __call__(self, volume: "highdicom.Volume") -> SpineMap:
@@ -177,5 +178,5 @@ def _count_cervical(spine_map: SpineMap) -> int:
 
 
 @cache
-def _load_cached(path: Path | None, provider: ProviderName | None) -> Localizer:
-    return Localizer.load(path, provider=provider)
+def _load_cached(path: Path | None, provider: ProviderName | None, threads: int) -> Localizer:
+    return Localizer.load(path, provider=provider, threads=threads)

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Final
 
 from cspine.core.execution.execution import Execution, Workers
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.execution.shard_records import ShardRecord
 from cspine.core.files import complete_files, read_json
 from cspine.core.jobs import ResumableJob
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.storage.locations import as_path
 from cspine.dicom.study_collection import PHANTOM_MARKER, TRUTH_FOLDER

@@ -13,9 +13,9 @@ from cspine import __version__
 from cspine.core.columns import STUDY
 from cspine.core.errors import OUT_OF_MEMORY, CspineError, SourceError, is_memory_error
 from cspine.core.execution.execution import Execution, Workers
+from cspine.core.execution.parallel import Outcome, parallel_map
 from cspine.core.execution.shard_records import ShardRecord
 from cspine.core.identifiers import pseudonym, study_key
-from cspine.core.parallel import Outcome, parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
@@ -140,7 +140,8 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     if vertebrae is not None:
         files = SegmentationFiles.open(vertebrae, vertebrae_labels, n_studies=len(collection.studies))
     needs_localizer = settings.spine_aligned and files is None
-    compiler = Compiler(settings, load_localizer(localizer) if needs_localizer else None, segmentations=files)
+    network = load_localizer(localizer, threads=1) if needs_localizer else None  # sums depend on their number
+    compiler = Compiler(settings, network, segmentations=files)
     return compile_collection(
         collection,
         as_path(out),

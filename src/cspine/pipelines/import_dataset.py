@@ -12,9 +12,9 @@ import pandas as pd
 from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE
 from cspine.core.columns import BOX_COLUMNS, STUDY
 from cspine.core.errors import InputError
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import read_json, write_json, write_text
 from cspine.core.jobs import ResumableJob
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.storage.locations import as_path
 from cspine.core.text import counted

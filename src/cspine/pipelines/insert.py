@@ -11,11 +11,11 @@ import numpy as np
 
 from cspine.core.errors import InputError, SourceError
 from cspine.core.execution.execution import Execution, Workers
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.execution.shard_records import ShardRecord
 from cspine.core.files import complete_files, read_json, write_json
 from cspine.core.identifiers import pseudonym
 from cspine.core.jobs import ResumableJob
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.storage.locations import as_path
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
@@ -159,7 +159,7 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
         raise InputError(f"{out}: lies within {path}, so its images would be read again; choose another --out")
     sources = open_collection(path, progress=progress).studies
     files = SegmentationFiles.open(vertebrae, vertebrae_labels, n_studies=len(sources)) if vertebrae else None
-    network = None if files else load_localizer(localizer)
+    network = None if files else load_localizer(localizer, threads=1)  # sums depend on their number
     identity = {
         "format": FORMAT,
         "kind": "insertion",

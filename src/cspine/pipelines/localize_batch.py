@@ -13,13 +13,13 @@ from pydantic import Field
 import cspine
 from cspine.core.errors import CspineError, memory_errors
 from cspine.core.execution.execution import Execution, Workers
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.execution.shard_records import ShardRecord
 from cspine.core.files import write_json, write_text
 from cspine.core.findings import NotAssessable, SoftwareIdentity, Spine
 from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import FAILED
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import Settings, digest
 from cspine.core.storage.locations import as_path
@@ -99,7 +99,7 @@ def localize_batch(
     """
     path, folder = as_path(path), None if out is None else as_path(out)
     studies = open_collection(path, progress=progress).studies
-    network = load_localizer(settings.localizer, provider=settings.provider)
+    network = load_localizer(settings.localizer, provider=settings.provider, threads=0 if len(studies) == 1 else 1)
     files = settings.open_segmentations(len(studies))
     execution, shard = Execution.of(workers), None
     if folder is not None:

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 from cspine import __version__
 from cspine.core.errors import CspineError
 from cspine.core.execution.execution import LOCAL, Execution
+from cspine.core.execution.parallel import Outcome, WorkerDiedError, WorkerStartError, attempt
 from cspine.core.logging import quiet_logger
-from cspine.core.parallel import Outcome, WorkerDiedError, WorkerStartError, attempt
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -52,7 +52,7 @@ def dask_outcomes(
     Parameters
     ----------
     function, items
-        As of `cspine.core.parallel.parallel_map`.
+        As of `cspine.core.execution.parallel.parallel_map`.
     execution : Execution
         Has a scheduler.
 

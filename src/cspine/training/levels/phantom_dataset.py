@@ -8,8 +8,8 @@ from typing import Final
 import highdicom
 import numpy as np
 
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.identifiers import pseudonym, study_key
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats, HounsfieldUnits
 from cspine.datasets.compiled import CompiledDataset

@@ -11,9 +11,9 @@ import numpy as np
 
 from cspine.core.anatomy import VERTEBRA_NUMBERS
 from cspine.core.errors import NotAssessableError, SourceError
+from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import atomic_path
 from cspine.core.jobs import ResumableJob
-from cspine.core.parallel import parallel_map
 from cspine.core.progress import Progress, silent
 from cspine.core.typing import Floats, HounsfieldUnits, Indices, Labels
 from cspine.dicom.files.manifest import is_imported, knows_cut_vertebrae, read_manifest
