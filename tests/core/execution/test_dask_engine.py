@@ -13,7 +13,7 @@ from cspine.core.errors import CspineError, OutputError
 from cspine.core.execution import dask_engine
 from cspine.core.execution.dask_engine import SchedulerError
 from cspine.core.execution.execution import Execution
-from cspine.core.parallel import Outcome, WorkerDiedError, WorkerStartError, parallel_map
+from cspine.core.execution.parallel import Outcome, WorkerDiedError, WorkerStartError, parallel_map
 
 distributed = pytest.importorskip("distributed")
 
