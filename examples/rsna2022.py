@@ -31,7 +31,7 @@ WORKERS = int(os.environ.get("RSNA_WORKERS", str(os.cpu_count() or 1)))
 # ## Install without a network
 #
 # On a machine with a network and Kaggle's version of Python, in a checkout of cspine, collect the wheels, and upload
-# the folder as a Kaggle data set. PyTorch is Kaggle's own.
+# the folder (60 wheels, 250 MB) as a Kaggle data set. PyTorch is Kaggle's own.
 #
 # ```
 # pip wheel --wheel-dir cspine-wheels ".[evaluate]" onnx onnxscript lightning-utilities

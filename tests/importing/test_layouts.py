@@ -264,6 +264,13 @@ def test_images_are_linked_or_copied(tmp_path: Path, images: Any) -> None:
     assert sorted(path.name for path in placed.iterdir()) == sorted(path.name for path in source.iterdir())
 
 
+def test_nifti_needs_a_license(tmp_path: Path) -> None:
+    (tmp_path / "ours").mkdir()
+
+    with pytest.raises(InputError, match="of the layout nifti nobody else knows the license"):
+        import_dataset("nifti", tmp_path / "ours", tmp_path / "out")
+
+
 def test_an_interrupted_import_is_resumed(tmp_path: Path) -> None:
     source = write_rsna(tmp_path / "rsna", {"1.2.3.1": intact(), "1.2.3.2": fractured()})
     run("rsna", source, tmp_path / "out")

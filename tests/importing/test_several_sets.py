@@ -70,6 +70,10 @@ def test_imported_labels_are_those_of_the_compiled_data_set(sets: dict[str, Path
     reference = read_reference_standard(tmp_path / "compiled")
     labels = read_labels(sets["rsna"].parent / "a" / "train.csv")
     assert reference.labels.astype("int8").equals(labels.loc[reference.labels.index])
+    split_sets([sets["rsna"], sets["hdn"]], tmp_path / "split.json")
+    split = read_split(tmp_path / "split.json")
+    parts = [part for part, studies in split.parts.items() if set(studies) & set(reference.labels.index)]
+    assert sum(len(select_part(reference, split, part).labels) for part in parts) == 2
     imported = read_reference_standard(sets["rsna"])
     assert reference.patients.to_dict() == imported.patients.to_dict()
 

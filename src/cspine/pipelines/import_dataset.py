@@ -25,7 +25,7 @@ from cspine.dicom.files.manifest import IMPORT_MARKER, PATH, PATIENT, write_mani
 from cspine.dicom.study_collection import BOXES_FILE, LABELS_FILE, PHANTOM_MARKER
 from cspine.importing.case import FoundCases
 from cspine.importing.cases import AddedLabels, find_cases
-from cspine.importing.data_source import DataSource, ImageMode, Layout
+from cspine.importing.data_source import KNOWN_SOURCES, DataSource, ImageMode, Layout
 from cspine.importing.import_case import ImportTask, import_case
 from cspine.importing.scan_hash import SCAN_HASH
 from cspine.pipelines.compile import error_sentence
@@ -73,7 +73,7 @@ def import_dataset(  # noqa: PLR0913 - the options of `cspine import`
     layout: Layout,
     source: str | Path,
     out: str | Path,
-    data_source: DataSource,
+    data_source: DataSource | None = None,
     added: AddedLabels = AddedLabels(),  # noqa: B008 - immutable
     *,
     images: ImageMode = "refer",
@@ -91,8 +91,8 @@ def import_dataset(  # noqa: PLR0913 - the options of `cspine import`
         Its root.
     out : str or Path
         Folder for labels, masks and manifest.
-    data_source : DataSource
-        Name, license and citation.
+    data_source : DataSource, optional
+        Name, license and citation; needed of the layout ``nifti``, and known of the others.
     added : AddedLabels
         Masks and labels that do not lie within the data set.
     images : str
@@ -116,6 +116,9 @@ def import_dataset(  # noqa: PLR0913 - the options of `cspine import`
     source, out = as_path(source), as_path(out)
     if out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out}: lies within the data set; choose an --out outside of {source}")
+    data_source = data_source or KNOWN_SOURCES.get(layout)
+    if data_source is None:
+        raise InputError(f"{source}: of the layout {layout} nobody else knows the license; give a data_source")
     earlier = [record for folder in beside for record in read_scan_records(as_path(folder))]
     found = find_cases(layout, source, added)
     identity = {
