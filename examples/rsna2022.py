@@ -209,7 +209,7 @@ pd.read_csv(submission.path).head(8)
 # | train `baseline-cnn`, one epoch without a GPU | 0.06 s | 2 min | 0.6 GB |
 # | evaluate | 7 s of processor time for 12 studies, mostly start | | 0.6 GB |
 #
-# Measured on two processors, on phantoms of 300 slices of 512 x 512 pixels (training the baseline: 24 smaller
+# Measured on two processors, on 12 phantoms of 300 slices of 512 x 512 pixels (training the baseline: 24 smaller
 # ones), and multiplied. The commands and their tables are in the project's
 # [benchmarks](https://github.com/cspine/cspine/blob/main/docs/benchmarks.md#rehearsal-at-size) (`python -m
 # benchmarks.rehearsal`, `python -m benchmarks.compiled_vs_dicom`). **Nothing was measured on Kaggle.** Its machines

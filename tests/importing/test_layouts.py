@@ -264,6 +264,14 @@ def test_images_are_linked_or_copied(tmp_path: Path, images: Any) -> None:
     assert sorted(path.name for path in placed.iterdir()) == sorted(path.name for path in source.iterdir())
 
 
+def test_dicom_is_no_nifti(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "rsna" / "train_images" / "1.2.3", intact(), "1.2.3")
+
+    (failure,) = run("nifti", tmp_path / "rsna", tmp_path / "out").failed
+
+    assert failure == ("1.2.3", "1.2.3: is no single NIfTI file; export it as one")
+
+
 def test_nifti_needs_a_license(tmp_path: Path) -> None:
     (tmp_path / "ours").mkdir()
 

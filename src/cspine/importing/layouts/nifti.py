@@ -57,7 +57,7 @@ def find_cases(
             Case(
                 study,
                 uid,
-                next(iter(containers)),
+                next(iter(containers), source),
                 subject=uid,
                 masks=vertebrae.of_study(uid).path if vertebrae else None,
                 numbering=vertebrae.numbering if vertebrae else "auto",
