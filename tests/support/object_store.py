@@ -77,24 +77,30 @@ class ObjectStore:
         return counted
 
 
-@contextmanager
-def running_object_store(patch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
-    """Run an empty server with one bucket, which the environment names as that of S3."""
-    moto = pytest.importorskip("moto.server")
-    from werkzeug.serving import WSGIRequestHandler, make_server
+def quiet_handler() -> Any:
+    """Return the class that handles requests: it keeps connections, as the real server does, and logs nothing."""
+    from werkzeug.serving import WSGIRequestHandler
 
     class Quiet(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"  # connections are kept, as by the real one
+        protocol_version = "HTTP/1.1"
 
         def log(self, *_: Any, **__: Any) -> None:
             pass
 
+    return Quiet
+
+
+@contextmanager
+def running_object_store(patch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """Run an empty server with one bucket, which the environment names as that of S3."""
+    moto = pytest.importorskip("moto.server")
     from moto.backends import get_backend
+    from werkzeug.serving import make_server
 
     get_backend("s3").reset()  # objects belong to the process
     store = ObjectStore()
     application = store.wrap(moto.DomainDispatcherApplication(moto.create_backend_app))
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=quiet_handler())
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     store.url = f"http://127.0.0.1:{server.server_port}"

@@ -115,7 +115,8 @@ def read_predictions(path: Path, *, name: str | None = None) -> Predictions:
 
 def _header(path: Path) -> list[str]:
     try:
-        return [str(column) for column in pd.read_csv(path, nrows=0).columns]
+        with path.open("rb") as stream:
+            return [str(column) for column in pd.read_csv(stream, nrows=0).columns]
     except (OSError, ValueError):  # `read_table` reports it
         return []
 
