@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from cspine.cli import app
 from cspine.core.progress import Progress
+from cspine.pipelines import case_folder
 from cspine.pipelines import predict_batch as module
 from cspine.pipelines.case_folder import CaseFolder
 from cspine.pipelines.predict import Detector
@@ -124,6 +125,25 @@ def test_a_study_with_new_files_is_predicted_again(tmp_path: Path) -> None:
     n_slices = [result.findings.acquisition.slices for result in (incomplete, complete) if result.findings.acquisition]
     assert n_slices[0] is not None
     assert n_slices[1] == 99 > n_slices[0]
+
+
+def test_a_kill_before_the_new_answer_leaves_no_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices = write_series(tmp_path / "in", HU, spacing=(6.0, 3.0, 3.0), study="1.2.3.4", series="1.2.3.4.1")
+    predict_batch(tmp_path / "in", tmp_path / "out")
+    slices[-1].unlink()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(case_folder, "write_report", killed)
+        with pytest.raises(KeyboardInterrupt):
+            predict_batch(tmp_path / "in", tmp_path / "out")
+    between = (tmp_path / "out" / "findings.json").exists()
+    predict_batch(tmp_path / "in", tmp_path / "out")
+
+    assert not between
+    assert (tmp_path / "out" / "findings.json").is_file()
 
 
 def test_earlier_results_that_are_named_later_are_rejected_in_a_folder_that_was_complete(tmp_path: Path) -> None:

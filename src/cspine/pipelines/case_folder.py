@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from cspine.classification.result import CaseResult
 from cspine.core.errors import OUT_OF_MEMORY, InputError, OutputError, is_memory_error
 from cspine.core.extras import FhirRelease
-from cspine.core.files import write_bytes, write_json, write_text
+from cspine.core.files import output_errors, write_bytes, write_json, write_text
 from cspine.core.findings import Findings, ViewEvidence
 from cspine.core.settings import Settings, digest
 from cspine.core.storage.locations import as_path
@@ -159,6 +159,8 @@ class CaseFolder:
         if not self.is_single:
             record["findings_bytes"] = len(text.encode())
             record["findings"] = _without_maps(findings).model_dump(mode="json")
+        with output_errors(self.folder):  # an earlier answer must not stand beside the record of this one
+            (self.folder / FINDINGS_FILE).unlink(missing_ok=True)
         write_json(self.folder / SOURCE_FILE, record)
         write_report(case_result, self.folder / REPORT_FILE)
         write_text(self.folder / FINDINGS_FILE, text)

@@ -15,7 +15,7 @@ from cspine.core.errors import CspineError, memory_errors
 from cspine.core.execution.execution import Execution, Workers
 from cspine.core.execution.parallel import parallel_map
 from cspine.core.execution.shard_records import ShardRecord
-from cspine.core.files import write_json, write_text
+from cspine.core.files import output_errors, write_json, write_text
 from cspine.core.findings import NotAssessable, SoftwareIdentity, Spine
 from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
@@ -195,6 +195,8 @@ def _localize(task: _Task, progress: Progress = silent) -> Spine:
         result = localize_study(task.source, finder, task.policy, progress=progress)
         if task.folder is not None:
             write_spine_picture(result, task.folder / PICTURE_FILE)
+            with output_errors(task.folder):  # an earlier answer must not stand beside the record of this one
+                (task.folder / SPINE_FILE).unlink(missing_ok=True)
             write_json(task.folder / SOURCE_FILE, {"job": task.key})
             write_text(task.folder / SPINE_FILE, result.spine.model_dump_json(indent=2) + "\n")
     return result.spine
