@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from tests.support.shards import file_hashes
 from tests.support.views import make_level_dataset
 from typer.testing import CliRunner, Result
 
@@ -185,6 +186,11 @@ def test_run_is_evaluated_at_its_own_operating_points_with_a_model_card(tmp_path
     assert "Research use only" in card
     assert "## Limitations" in card
     assert "the results are optimistic" not in card
+    shared = ("--run", tmp_path / "run", "--data", tmp_path / "other", "--out", tmp_path / "shards")
+    for shard in ("2/3", "1/3", "3/3"):
+        assert run("evaluate", *shared, "--bootstrap-samples", 100, "--shard", shard).exit_code == 0
+    assert run("merge", tmp_path / "shards").exit_code == 0
+    assert file_hashes(tmp_path / "shards") == file_hashes(tmp_path / "run" / "evaluation-other")
     leaking = run("evaluate", "--run", tmp_path / "run", "--data", tmp_path / "data", "--bootstrap-samples", 100)
     assert "32 of these studies are of patients that the weights were trained on" in leaking.stderr
     for path in (tmp_path / "run" / "evaluation-data" / "evaluation.html", tmp_path / "run" / "weights.md"):
