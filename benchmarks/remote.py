@@ -65,7 +65,7 @@ def compare(work: Path, latency_ms: float, repeats: int) -> None:
         for source, runs in measured.items()
     }
     disk = medians["disk"]
-    rows = [
+    rows = tuple(
         (
             NAMES[source],
             f"{median['headers_s']:.1f}",
@@ -74,7 +74,7 @@ def compare(work: Path, latency_ms: float, repeats: int) -> None:
             f"{median['total_s'] / disk['total_s']:.2f}",
         )
         for source, median in medians.items()
-    ]
+    )
     print(
         f"{N_SLICES} slices of {N_PIXELS} x {N_PIXELS} pixels ({size_mb(folder):.0f} MB), {latency_ms:.0f} ms for each "
         f"request of the store, {os.cpu_count()} processors, medians of {repeats}"
@@ -95,20 +95,20 @@ def write_study(folder: Path) -> None:
     volume = load_volume(write_phantom(folder.with_name("phantom")))
     factors = np.array([N_SLICES, N_PIXELS, N_PIXELS]) / volume.array.shape
     hu = scipy.ndimage.zoom(volume.array, factors, order=1)
-    spacing = tuple(float(mm) for mm in np.array(volume.spacing) / factors)
-    write_series(folder, hu, spacing=spacing)
+    k_mm, j_mm, i_mm = (float(mm) for mm in np.array(volume.spacing) / factors)
+    write_series(folder, hu, spacing=(k_mm, j_mm, i_mm))
 
 
 def measure(work: Path, source: str) -> dict[str, float]:
     """Compile the study from one source in this process; return seconds."""
-    from cspine.core.storage.read_ahead import ReadAhead
+    from cspine.core.storage.read_ahead import READ_AHEAD
     from cspine.dicom.loading import open_series
     from cspine.localization.compiler import Compiler, compile_study
     from cspine.localization.loading import load_localizer
     from cspine.views.settings import CompileSettings
 
     if source == "store":
-        ReadAhead._start = lambda _: None  # type: ignore[method-assign]  # noqa: SLF001
+        READ_AHEAD.max_objects = 0
     compiler = Compiler(CompileSettings(), load_localizer(None))
     started = time.perf_counter()
     plan = open_series(str(work / "study") if source == "disk" else f"s3://{BUCKET}/study")

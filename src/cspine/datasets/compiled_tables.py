@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from cspine.core.anatomy import TARGETS
 from cspine.core.errors import InputError
 from cspine.core.files import atomic_path, complete_files
+from cspine.core.storage.read_ahead import READ_AHEAD
 from cspine.core.text import sanitize_text
 
 RECORDS_FOLDER: Final = "records"
@@ -107,14 +108,16 @@ def read_heads(folder: Path, labels: pd.DataFrame | None, keys: Collection[str] 
     paths, digest = record_paths(folder), _new_digest(labels)
     records: dict[str, Record] = {}
     wanted = paths.keys() if keys is None else set(keys)
-    for key in (key for key in paths if key in wanted):
-        data = _read(paths[key], digest)
-        rows = _ROWS.search(data)
-        try:
-            record: Record = json.loads(data[: rows.start()] + b"}" if rows else data)
-        except ValueError:
-            record = _parse(paths[key], data)
-        records[key] = {name: value for name, value in record.items() if name not in _PARTS}
+    chosen = {key: path for key, path in paths.items() if key in wanted}
+    with READ_AHEAD.reading(chosen.values()):
+        for key, path in chosen.items():
+            data = _read(path, digest)
+            rows = _ROWS.search(data)
+            try:
+                record: Record = json.loads(data[: rows.start()] + b"}" if rows else data)
+            except ValueError:
+                record = _parse(path, data)
+            records[key] = {name: value for name, value in record.items() if name not in _PARTS}
     return RecordHeads(records, digest.hexdigest())
 
 
@@ -170,8 +173,9 @@ def write_tables(folder: Path, labels: pd.DataFrame | None, metadata: Mapping[st
 
 
 def _chunks(paths: Sequence[Path], digest: "hashlib._Hash") -> Iterator[list[Record]]:
-    for start in range(0, max(len(paths), 1), _CHUNK):
-        yield [_parse(path, _read(path, digest)) for path in paths[start : start + _CHUNK]]
+    with READ_AHEAD.reading(paths):
+        for start in range(0, max(len(paths), 1), _CHUNK):
+            yield [_parse(path, _read(path, digest)) for path in paths[start : start + _CHUNK]]
 
 
 def _rows(records: Sequence[Record], part: str, label_of: Mapping[str, tuple[int | None, ...]]) -> pa.Table:
@@ -239,7 +243,7 @@ def _new_digest(labels: pd.DataFrame | None) -> "hashlib._Hash":
 
 def _read(path: Path, digest: "hashlib._Hash") -> bytes:
     try:
-        data = path.read_bytes()
+        data = READ_AHEAD.read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     digest.update(path.name.encode("utf-8", "surrogatepass"))

@@ -31,9 +31,15 @@ class ReadAhead:
 
     Only as many are under way as the limits allow; reading one starts the next. An object that is read out of turn is
     fetched by its reader.
+
+    Parameters
+    ----------
+    max_objects : int
+        Objects that are fetched, or being fetched, before they are read; 0 for none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_objects: int = _MAX_AHEAD) -> None:
+        self.max_objects = max_objects
         self._lock = threading.Lock()
         self._waiting: deque[tuple[RemotePath, int | None]] = deque()
         self._fetched: dict[_Key, tuple[int, Future[bytes]]] = {}
@@ -93,9 +99,25 @@ class ReadAhead:
                 self._n_bytes -= size
                 self._start()
 
+    def read_bytes(self, path: Path) -> bytes:
+        """Return the content of a file, or of an object, which may have been fetched ahead.
+
+        Parameters
+        ----------
+        path : Path
+            A file of the disk, or an object.
+
+        Raises
+        ------
+        OSError, SourceError
+            It cannot be read.
+        """
+        data = self.take(path, None) if isinstance(path, RemotePath) else None
+        return path.read_bytes() if data is None else data
+
     def _start(self) -> None:
         """Start requests until a limit is reached; the lock is held."""
-        while self._waiting and len(self._fetched) < _MAX_AHEAD and self._threads is not None:
+        while self._waiting and len(self._fetched) < self.max_objects and self._threads is not None:
             path, stop = self._waiting[0]
             size = (info.size if (info := path.known_info) else 0) if stop is None else stop
             if self._fetched and self._n_bytes + size > _MAX_AHEAD_BYTES:
@@ -136,8 +158,7 @@ def read_many(paths: Sequence[Path]) -> Iterator[bytes]:
     """
     with READ_AHEAD.reading(paths):
         for path in paths:
-            data = READ_AHEAD.take(path, None) if isinstance(path, RemotePath) else None
-            yield path.read_bytes() if data is None else data
+            yield READ_AHEAD.read_bytes(path)
 
 
 def replace_folder(folder: RemotePath, files: dict[str, bytes]) -> None:
