@@ -1,7 +1,9 @@
 """Parallel map on Dask: a real cluster of processes, of which some are killed."""
 
+import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,3 +149,53 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_without_workers_it_waits_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with distributed.LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+    ) as empty:
+        outcomes = parallel_map(_square, [1, 2], workers=Execution(scheduler=empty.scheduler_address))
+        late = threading.Timer(1.0, empty.scale, [1])
+        late.start()
+        with caplog.at_level(logging.WARNING, "cspine"):
+            values = sorted(each.get() for each in outcomes)
+        late.join()
+
+    assert values == [1, 4]
+    assert "the Dask scheduler has no workers; waiting for them" in caplog.text
+
+
+def test_an_interruption_cancels_what_has_not_begun(cluster: Any, tmp_path: Path) -> None:
+    items = [tmp_path / str(number) for number in range(40)]
+
+    def interrupt(_: str, done: int, __: int, /) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(parallel_map(_sleep, items, workers=Execution(scheduler=cluster.scheduler_address), progress=interrupt))
+
+    time.sleep(1.0)
+    assert len(list(tmp_path.iterdir())) <= 2 + 2 * 2
+    again = list(parallel_map(_square, [3], workers=Execution(scheduler=cluster.scheduler_address)))
+    assert [each.get() for each in again] == [9]
+
+
+def _sleep(path: Path) -> None:
+    path.touch()
+    time.sleep(0.1)
+
+
+def test_a_scheduler_that_goes_away_ends_the_map(tmp_path: Path) -> None:
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
+    )
+    items = [tmp_path / str(number) for number in range(1000)]
+
+    def close(_: str, done: int, __: int, /) -> None:
+        if done == 2:
+            cluster.close()
+
+    with pytest.raises(SchedulerError, match="the Dask scheduler is gone; start it and run the same command again"):
+        list(parallel_map(_sleep, items, workers=Execution(scheduler=cluster.scheduler_address), progress=close))

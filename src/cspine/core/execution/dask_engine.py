@@ -116,6 +116,8 @@ def _run(
     killed: list[Item],
 ) -> Iterator[Outcome[Item, Value]]:
     """Run the waiting items, the last first; those whose workers died are appended to `killed`."""
+    from distributed.client import ClosedClientError, FuturesCancelledError  # noqa: PLC0415 - an extra
+
     running: Running[Item] = {}
     watch = _Watch(client)
     try:
@@ -131,8 +133,11 @@ def _run(
                     killed.append(item)
                 else:
                     yield outcome
+    except (ClosedClientError, FuturesCancelledError):
+        running.clear()
+        raise SchedulerError(_GONE) from None
     finally:
-        if running:  # interrupted: what has not begun is not begun
+        if running and client.status == "running":  # interrupted: what has not begun is not begun
             client.cancel(list(running), force=True)
 
 
