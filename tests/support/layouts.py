@@ -201,9 +201,12 @@ def _write_multiframe(path: Path, crop: Crop, study: str) -> Path:
 
 
 def write_rsna(folder: Path, studies: dict[str, Crop]) -> Path:
-    """Write the challenge's layout: masks stored sagittally, one box twice."""
+    """Write the challenge's layout, with masks of fractures as phantoms and virtual fractures have them."""
+    (folder / "fractures").mkdir(parents=True)
     for uid, crop in studies.items():
         write_dicom(folder / "train_images" / uid, crop, uid, upward=uid.endswith("1"))
+        if fractured_levels(crop):
+            write_nifti(folder / "fractures" / f"{uid}.nii.gz", crop.fracture_level_mask, crop.affine_lps)
     write_labels_and_masks(folder, studies)
     return folder
 
@@ -266,9 +269,6 @@ def write_labels_and_masks(folder: Path, studies: dict[str, Crop]) -> None:
     for uid, crop in studies.items():
         mask = folder / "segmentations" / f"{uid}.nii"
         write_nifti(mask, truth(crop), crop.affine_lps, order=(2, 0, 1), signs=(1, -1, 1))
-        if fractured_levels(crop):  # as phantoms and virtual fractures have them
-            (folder / "fractures").mkdir(exist_ok=True)
-            write_nifti(folder / "fractures" / f"{uid}.nii.gz", crop.fracture_level_mask, crop.affine_lps)
     write_labels(folder / "train.csv", {uid: fractured_levels(crop) for uid, crop in studies.items()})
     boxes = [f"{uid},10.0,12.0,8.0,6.0,5" for uid, crop in studies.items() if fractured_levels(crop)]
     lines = ["StudyInstanceUID,x,y,width,height,slice_number", *boxes, *boxes]
