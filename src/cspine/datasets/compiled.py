@@ -11,6 +11,9 @@
       manifest.parquet    one row per sagittal image
       levels.parquet      one row per study and localized vertebra
       studies.parquet     one row per study; studies that could not be compiled have a reason
+      shards/             what each shard did, where the job had shards
+
+Files depend on studies and settings only: neither times nor the number of processes change them.
 """
 
 import json
@@ -47,7 +50,7 @@ from cspine.views.settings import CompileSettings
 
 MARKER: Final = "dataset.json"
 FORMAT: Final = 4
-"""Format of the data set: raised with every change of files or columns."""
+"""Format of the data set: raised where earlier ones can no longer be read."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,10 @@ class CompiledDataset:
         settings = CompileSettings.model_validate(identity["settings"])
         return cls(folder, settings, bool(identity["phantom"]), identity["localizer_sha256"])
 
+    def record_path(self, key: str) -> Path:
+        """Return the path of a study's record."""
+        return self.folder / RECORDS_FOLDER / f"{key}.json"
+
     def record(self, key: str) -> dict[str, Any] | None:
         """Return the record of a study that an earlier run finished, or None.
 
@@ -146,7 +153,7 @@ class CompiledDataset:
         key : str
             Key of the study, as returned by `cspine.core.identifiers.study_key`.
         """
-        path = self.folder / RECORDS_FOLDER / f"{key}.json"
+        path = self.record_path(key)
         if not path.is_file():
             return None
         record: dict[str, Any] = read_json(path)
@@ -188,7 +195,7 @@ class CompiledDataset:
 
     def write_record(self, key: str, record: dict[str, Any]) -> None:
         """Write the record of a study; raises as `write_study`."""
-        write_text(self.folder / RECORDS_FOLDER / f"{key}.json", json.dumps(record, allow_nan=False) + "\n")
+        write_text(self.record_path(key), json.dumps(record, allow_nan=False) + "\n")
 
     def finish(self, labels: pd.DataFrame | None, *, is_partial: bool = False) -> None:
         """Write the three tables from the records.
