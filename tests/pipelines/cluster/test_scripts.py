@@ -10,7 +10,7 @@ import typer.main
 from cspine.cli import app
 from cspine.core.errors import InputError
 from cspine.core.execution.shards import SHARD_COUNT, Shard
-from cspine.pipelines.cluster.slurm import SHARDED, submit_shards
+from cspine.pipelines.cluster.slurm import SHARDED, ClusterError, ShardedCommand, submit_shards
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 yaml: Any = pytest.importorskip("yaml")
@@ -88,3 +88,25 @@ def test_the_script_of_slurm_names_the_shard_by_its_options() -> None:
 def test_what_cannot_be_an_array_is_refused(arguments: list[str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         submit_shards(arguments, "out")
+
+
+def test_a_task_that_is_preempted_is_submitted_again_as_it_was() -> None:
+    pytest.importorskip("submitit")
+    command = ShardedCommand(("compile", "rsna", "--out", "compiled"))
+
+    again = command.checkpoint("--shard", "3/7")
+
+    assert (again.function, again.args) == (command, ("--shard", "3/7"))
+
+
+def test_a_task_that_does_not_come_to_its_end_fails() -> None:
+    with pytest.raises(ClusterError, match="cspine compile ended with exit code 2"):
+        ShardedCommand(("compile",))("--shard", "1/2")
+
+
+def test_without_slurm_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(ClusterError, match=r"Slurm takes no job \(.*\); submit from a node where sbatch works"):
+        submit_shards(["compile", "rsna"], tmp_path / "out", logs=tmp_path / "logs")
