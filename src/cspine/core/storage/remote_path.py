@@ -27,8 +27,8 @@ class RemotePath(Path, PurePosixPath):
         A URL that `cspine.core.storage.locations.as_path` checked, such as ``s3://bucket/folder``, and names below it.
     """
 
-    _info: ObjectInfo | None = None
-    _is_folder = False
+    _object_info: ObjectInfo | None = None
+    _is_known_folder = False
 
     def __str__(self) -> str:
         """Return the URL."""
@@ -41,7 +41,7 @@ class RemotePath(Path, PurePosixPath):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with what a listing said of the object, which saves a request for it."""
-        return _restore, (str(self), self._info, self._is_folder)
+        return _restore, (str(self), self._object_info, self._is_known_folder)
 
     def as_posix(self) -> str:
         """Return the URL."""
@@ -84,7 +84,7 @@ class RemotePath(Path, PurePosixPath):
     @property
     def known_info(self) -> ObjectInfo | None:
         """Size and time, as far as a listing said them; the store is not asked."""
-        return self._info
+        return self._object_info
 
     def with_info(self, info: ObjectInfo | None) -> "RemotePath":
         """Return the path with what a listing said of it.
@@ -96,7 +96,7 @@ class RemotePath(Path, PurePosixPath):
         """
         return _restore(str(self), info)
 
-    def info(self) -> ObjectInfo | None:  # Path of Python 3.14 has another
+    def find_object(self) -> ObjectInfo | None:
         """Return size and time of the object; None where there is no object of this name.
 
         Raises
@@ -104,14 +104,14 @@ class RemotePath(Path, PurePosixPath):
         SourceError
             The store cannot be reached, or refuses.
         """
-        if self._info is not None or self._is_folder:
-            return self._info
+        if self._object_info is not None or self._is_known_folder:
+            return self._object_info
         with storage_errors(str(self)):
             return self.store.info(self._key)
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - as of Path
         """Return size and modification time; the inode is a hash of the object's entity tag."""
-        info = self.info()
+        info = self.find_object()
         if info is None:
             if not self.is_dir():
                 raise FileNotFoundError(2, "No such object", str(self))
@@ -129,12 +129,12 @@ class RemotePath(Path, PurePosixPath):
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002 - as of Path
         """Return whether there is an object of this name."""
-        return self.info() is not None
+        return self.find_object() is not None
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:  # noqa: ARG002 - as of Path
         """Return whether there are objects below this name."""
-        if self._info is not None or self._is_folder:
-            return self._is_folder
+        if self._object_info is not None or self._is_known_folder:
+            return self._is_known_folder
         with storage_errors(str(self)):
             return self.store.has_objects_below(self._key)
 
@@ -318,5 +318,5 @@ class _TextUpload(io.TextIOWrapper):
 
 def _restore(url: str, info: ObjectInfo | None, is_folder: bool = False) -> RemotePath:
     path = RemotePath(url)
-    path._info, path._is_folder = info, is_folder  # noqa: SLF001 - its own
+    path._object_info, path._is_known_folder = info, is_folder  # noqa: SLF001 - its own
     return path

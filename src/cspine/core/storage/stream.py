@@ -22,7 +22,7 @@ class RemoteStream(io.RawIOBase):
     """Bytes that a buffered reader fetches at a time: archives are read in pieces, each of which would be a request."""
 
     def __init__(self, path: "RemotePath") -> None:
-        info = path.info()
+        info = path.find_object()
         if info is None:
             raise FileNotFoundError(2, "No such object", str(path))
         self._path, self._size, self._position = path, info.size, 0

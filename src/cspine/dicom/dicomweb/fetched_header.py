@@ -1,10 +1,14 @@
 """The header of a fetched instance, which has to be the one that the archive's metadata described."""
 
 from dataclasses import replace
+from typing import Final
 
 from cspine.core.errors import DicomError
 from cspine.dicom.codec.header import SliceHeader, read_header
 from cspine.dicom.dicomweb.described_file import DescribedFile
+
+_MAX_ROUNDING: Final = 1e-3
+"""Largest difference of a length in mm, or of a cosine, that comes from rounding by the archive."""
 
 
 def fetched_header(header: SliceHeader) -> SliceHeader:
@@ -31,7 +35,7 @@ def fetched_header(header: SliceHeader) -> SliceHeader:
         return header
     file = header.file.fetch()
     actual = read_header(file)
-    if _image(actual) != _image(header) or (header.frames == 1 and _place(actual) != _place(header)):
+    if _image(actual) != _image(header) or (header.frames == 1 and not _is_same_place(actual, header)):
         raise DicomError(
             f"{file.name}: the archive sent another image than its metadata describe; have the study stored again"
         )
@@ -53,5 +57,12 @@ def _image(header: SliceHeader) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _place(header: SliceHeader) -> tuple[object, ...]:
-    return header.position_mm, header.orientation, header.pixel_spacing_mm
+def _is_same_place(actual: SliceHeader, described: SliceHeader) -> bool:
+    """Return whether two headers place an image alike; metadata may be rounded."""
+    for name in ("position_mm", "orientation", "pixel_spacing_mm"):
+        one, other = getattr(actual, name), getattr(described, name)
+        if (one is None) != (other is None):
+            return False
+        if one is not None and any(abs(a - b) > _MAX_ROUNDING for a, b in zip(one, other, strict=True)):
+            return False
+    return True

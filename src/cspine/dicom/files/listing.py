@@ -53,7 +53,7 @@ def list_files(path: Path, *, limits: ArchiveLimits = DEFAULT_LIMITS) -> list[So
     if not path.is_file():
         raise SourceError(f"{path}: is neither a file nor a folder; give a DICOM file, a folder or an archive")
     if isinstance(path, RemotePath):
-        path = path.with_info(path.info())
+        path = path.with_info(path.find_object())
     file = SourceFile(path, None, sanitize_text(path.name), path.stat().st_size)
     files = _unpack(file, Budget(limits, str(path), file.size), prefix="", depth=1)
     if not files:
