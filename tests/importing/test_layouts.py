@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from tests.support.layouts import (
     CUT,
@@ -290,3 +291,30 @@ def test_an_interrupted_import_is_resumed(tmp_path: Path) -> None:
 
     assert (summary.imported, summary.resumed) == (2, 1)
     assert (tmp_path / "out" / "manifest.csv").read_bytes() == manifest
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_a_uid_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+    nexus = write_hdn(tmp_path / "hdn")
+    for path in (nexus.mask, nexus.folder / "files" / "1.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.StudyInstanceUID = "../../../evil"
+        dataset.save_as(path)
+
+    summary = run("hdn", nexus.folder, tmp_path / "a" / "b" / "out", images="copy")
+
+    assert summary.imported == 1
+    assert "has a UID that is no name of a file" in summary.failed[0][1]
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_names_that_are_one_on_the_disk_stay_apart(tmp_path: Path) -> None:
+    for number, name in enumerate(("scan 1", "scan-1", "SCAN+1"), start=1):
+        (tmp_path / "ours").mkdir(exist_ok=True)
+        write_nifti(tmp_path / "ours" / f"{name}.nii.gz", intact().hu[:, :, number:])
+
+    summary = run("nifti", tmp_path / "ours", tmp_path / "out")
+
+    assert (summary.imported, summary.failed) == (3, ())
+    studies = [row["StudyInstanceUID"] for row in rows(tmp_path / "out" / "manifest.csv")]
+    assert len({study.casefold() for study in studies}) == 3

@@ -11,6 +11,7 @@ from cspine.core.anatomy import OVERALL, VERTEBRAE
 from cspine.core.errors import LabelError
 from cspine.core.files import output_errors, write_json
 from cspine.core.identifiers import pseudonym, study_key
+from cspine.core.text import sanitize_text
 from cspine.core.typing import Labels
 from cspine.datasets.scan_records import RECORDS_FOLDER
 from cspine.dicom.loading import LoadPlan, open_series, read_first
@@ -20,6 +21,7 @@ from cspine.dicom.study_collection import FRACTURES_FOLDER, IMAGE_FOLDERS, SEGME
 from cspine.importing.case import Case
 from cspine.importing.data_source import ImageMode, Layout
 from cspine.importing.fractures import read_fractures, targets_of
+from cspine.importing.layouts.names import is_file_name
 from cspine.importing.masks import check_bodies, describe_vertebrae, read_body_centroids, read_vertebrae
 from cspine.importing.scan_hash import SCAN_HASH, canonical, hash_scan
 from cspine.models.memory import freed_memory_released
@@ -67,6 +69,8 @@ def import_case(task: ImportTask) -> dict[str, Any]:
     case = task.case
     if case.problem:
         raise LabelError(case.problem)
+    if not is_file_name(case.study):
+        raise LabelError(f"study {sanitize_text(case.study)}: has a UID that is no name of a file; correct its headers")
     study = StudySource(case.study, folder=case.images).open()
     plan, volume = read_first(open_series(study), LoadPlan.load)
     scan = canonical(volume)

@@ -45,7 +45,7 @@ def find_cases(source: Path) -> FoundCases:
             pairs.append((name, place / name, scan, mask))
     if not pairs:
         raise SourceError(f"{source}: none of its {len(masks)} masks has a scan of its name in volumes/; unpack both")
-    studies = study_names("ctspine1k", [(name, place) for name, place, _, _ in pairs])
+    studies = study_names("ctspine1k", [(name, place.parent / scan.name) for name, place, scan, _ in pairs])
     cases = tuple(
         Case(study, name, scan, subject=place.as_posix(), masks=mask, numbering="ctspine1k")
         for study, (name, place, scan, mask) in zip(studies, pairs, strict=True)

@@ -44,7 +44,7 @@ def find_cases(source: Path) -> FoundCases:
     scans = [path for path in by_name.values() if _key(path) in masks and path != masks[_key(path)]]
     scan_keys = {_key(path) for path in scans}
     orphans = [path.name for key, path in masks.items() if key not in scan_keys]
-    names = study_names("verse", [(_case(path), (path.parent / _case(path)).relative_to(source)) for path in scans])
+    names = study_names("verse", [(_case(path), path.relative_to(source)) for path in scans])
     cases = tuple(_to_case(name, path, masks[_key(path)], source) for name, path in zip(names, scans, strict=True))
     warnings = (f"{counted(len(orphans), 'mask has', 'masks have')} no scan (first: {orphans[0]})",) if orphans else ()
     if not cases:
