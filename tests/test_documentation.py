@@ -207,6 +207,7 @@ def test_commands_and_python_run_as_shown(working_folder: Path) -> None:
     assert run >= {command.name for command in app.registered_commands} - {
         "acceptance",  # needs a server: test_acceptance
         "slurm",  # needs Slurm: test_slurm
+        "tune",  # trains many networks: test_tune
     }
     assert (working_folder / "submission.csv").read_text(encoding="utf-8").startswith("row_id,fractured\n")
     assert (working_folder / "result" / "worklist.csv").is_file()
@@ -225,8 +226,8 @@ def test_every_command_has_help_and_an_example() -> None:
     names = [command.name for command in app.registered_commands]
     assert names == [
         "inspect", "localize", "import", "duplicates", "compile", "synth", "insert", "merge", "slurm", "describe",
-        "split", "train", "evaluate", "robustness", "ablate", "predict", "run", "serve", "acceptance", "calibrate",
-        "monitor", "submit", "deidentify", "weights", "demo",
+        "split", "train", "tune", "evaluate", "robustness", "ablate", "predict", "run", "serve", "acceptance",
+        "calibrate", "monitor", "submit", "deidentify", "weights", "demo",
     ]  # fmt: skip
     for name in names:
         result = CliRunner().invoke(app, [str(name), "--help"])
