@@ -24,6 +24,7 @@ ONLY_IN = {
     "monai": {"training"},
     "lightning_fabric": {"training"},
     "onnx": {"training"},
+    "optuna": {"experiments", "pipelines"},
     "onnxruntime": {"models"},
     "matplotlib": {"plots"},
     "typer": {"cli"},

@@ -27,6 +27,7 @@ from cspine.cli import (
     submit,
     synth,
     train,
+    tune,
     weights,
 )
 from cspine.cli import compile as _compile
@@ -35,8 +36,9 @@ from cspine.cli.application import app, run_application
 __all__ = ["app", "main"]
 
 _COMMANDS = (
-    inspect, localize, import_, duplicates, _compile, synth, insert, merge, slurm, describe, split, train, evaluate,
-    robustness, ablate, predict, run, serve, acceptance, calibrate, monitor, submit, deidentify, weights, demo,
+    inspect, localize, import_, duplicates, _compile, synth, insert, merge, slurm, describe, split, train, tune,
+    evaluate, robustness, ablate, predict, run, serve, acceptance, calibrate, monitor, submit, deidentify, weights,
+    demo,
 )  # fmt: skip
 _ORDER = [module.__name__.rpartition(".")[2].strip("_") for module in _COMMANDS]
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.name or ""))  # as one would use them

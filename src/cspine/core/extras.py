@@ -9,6 +9,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "nifti": ("nibabel",),
     "evaluate": ("pandas", "pyarrow", "sklearn", "matplotlib"),
     "train": ("torch", "monai", "lightning_fabric", "onnx", "onnxscript", "lightning_utilities"),
+    "tune": ("optuna",),
     "fhir": ("fhir",),
     "deidentify": ("dicomanonymizer",),
     "dicomweb": ("requests",),

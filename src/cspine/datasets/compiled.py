@@ -18,7 +18,7 @@ Files depend on studies and settings only: neither times nor the number of proce
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +73,7 @@ class CompiledDataset:
     settings: CompileSettings
     is_phantom: bool
     localizer_sha256: str | None = None
+    only_studies: frozenset[str] | None = None
 
     @classmethod
     def create(
@@ -144,6 +145,16 @@ class CompiledDataset:
     def record_path(self, key: str) -> Path:
         """Return the path of a study's record."""
         return self.folder / RECORDS_FOLDER / f"{key}.json"
+
+    def restrict(self, studies: Collection[str]) -> "CompiledDataset":
+        """Return the same data set, of whose tables only the rows of some studies are read.
+
+        Parameters
+        ----------
+        studies : collection of str
+            StudyInstanceUIDs.
+        """
+        return replace(self, only_studies=frozenset(studies))
 
     def record(self, key: str) -> dict[str, Any] | None:
         """Return the record of a study that an earlier run finished, or None.
@@ -225,10 +236,11 @@ class CompiledDataset:
         return self._read_table(STUDIES_FILE)
 
     def _read_table(self, name: str) -> pd.DataFrame:
-        path = self.folder / name
+        path, studies = self.folder / name, self.only_studies
+        chosen = None if studies is None else [("study_instance_uid", "in", sorted(studies))]
         try:
             with path.open("rb") as file:
-                table: pd.DataFrame = pq.read_table(file).to_pandas()
+                table: pd.DataFrame = pq.read_table(file, filters=chosen).to_pandas()
         except (OSError, pa.ArrowInvalid) as error:
             raise InputError(f"{path}: cannot be read ({type(error).__name__}); compile the data set again") from error
         return table.astype(dict.fromkeys(TARGETS, "Int8"))

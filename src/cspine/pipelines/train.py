@@ -33,7 +33,7 @@ _N_PHANTOMS: Final = 600
 
 def train_network(
     network: NetworkName,
-    data: str | Path,
+    data: str | Path | CompiledDataset,
     out: str | Path,
     *,
     progress: Progress = silent,
@@ -45,7 +45,7 @@ def train_network(
     ----------
     network : {'levels', 'localizer', 'baseline-cnn'}
         Network to train; the type of `data` depends on it.
-    data : str or Path
+    data : str, Path or CompiledDataset
         A compiled data set; of a localizer, the challenge's folder with ``train_images`` and ``segmentations``.
     out : str or Path
         The run's folder: checkpoint, learning curves, split, and in the end ``weights.onnx``.
@@ -74,14 +74,17 @@ def train_network(
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    return _RUNNERS[network](as_path(data), as_path(out), dict(options), progress)
+    source = data if isinstance(data, CompiledDataset) else as_path(data)
+    return _RUNNERS[network](source, as_path(out), dict(options), progress)
 
 
-def _train_levels(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
+def _train_levels(
+    data: Path | CompiledDataset, out: Path, options: dict[str, Any], progress: Progress
+) -> TrainingSummary | None:
     auxiliary, init_weights, split = (options.pop(name, None) for name in ("auxiliary_data", "init_weights", "split"))
     settings = _settings(LevelTrainSettings, options)
     return train_levels(
-        CompiledDataset.open(data),
+        _open(data),
         out,
         settings,
         auxiliary_data=[CompiledDataset.open(as_path(folder)) for folder in auxiliary or ()],
@@ -91,7 +94,11 @@ def _train_levels(data: Path, out: Path, options: dict[str, Any], progress: Prog
     )
 
 
-def _train_localizer(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
+def _train_localizer(
+    data: Path | CompiledDataset, out: Path, options: dict[str, Any], progress: Progress
+) -> TrainingSummary | None:
+    if isinstance(data, CompiledDataset):
+        raise InputError(f"{data.folder}: is compiled; a localizer is trained on a folder with segmentations")
     n_phantoms = options.pop("phantoms", _N_PHANTOMS)
     settings = _settings(TrainerSettings, options)
     fabric = open_fabric(settings)
@@ -126,11 +133,17 @@ def _write_localizer_samples(
     return [*segmented, *phantoms]
 
 
-def _train_baseline(data: Path, out: Path, options: dict[str, Any], progress: Progress) -> TrainingSummary | None:
+def _train_baseline(
+    data: Path | CompiledDataset, out: Path, options: dict[str, Any], progress: Progress
+) -> TrainingSummary | None:
     split = options.pop("split", None)
     settings = _settings(BaselineTrainSettings, options)
     locked = read_split(as_path(split)) if split else None
-    return train_baseline(CompiledDataset.open(data), out, settings, split=locked, progress=progress)
+    return train_baseline(_open(data), out, settings, split=locked, progress=progress)
+
+
+def _open(data: Path | CompiledDataset) -> CompiledDataset:
+    return data if isinstance(data, CompiledDataset) else CompiledDataset.open(data)
 
 
 def _settings(settings: type[Any], options: dict[str, Any]) -> Any:  # noqa: ANN401 - an instance of the class given
@@ -144,7 +157,7 @@ def _settings(settings: type[Any], options: dict[str, Any]) -> Any:  # noqa: ANN
         raise InputError(f"--{name}: {fact}; see cspine train --help") from error
 
 
-_Runner = Callable[[Path, Path, dict[str, Any], Progress], TrainingSummary | None]
+_Runner = Callable[[Path | CompiledDataset, Path, dict[str, Any], Progress], TrainingSummary | None]
 
 _RUNNERS: Final[dict[str, _Runner]] = {
     "levels": _train_levels,

@@ -1,0 +1,1 @@
+"""Search over training settings: the search space, the study that many workers share, and its outcome."""
