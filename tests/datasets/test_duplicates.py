@@ -98,3 +98,29 @@ def test_other_labels_of_one_study_are_refused() -> None:
 
     with pytest.raises(LabelError, match=r"study 1\.2: has other labels in another data set"):
         make_joint_split(sets, FRACTIONS, seed=0)
+
+
+def test_other_labels_of_one_study_with_the_same_voxels_are_refused() -> None:
+    sets = [
+        ImportedSet(Path(name), (make_record(name, "1.2", range(9), targets=targets),))
+        for name, targets in (("a", INTACT), ("b", FRACTURED))
+    ]
+
+    with pytest.raises(LabelError, match=r"study 1\.2: has other labels in another data set"):
+        make_joint_split(sets, FRACTIONS, seed=0)
+
+
+def test_two_scans_of_one_name_are_refused() -> None:
+    sets = [ImportedSet(Path(name), (make_record(name, "ours-001", targets=INTACT),)) for name in ("a", "b")]
+
+    with pytest.raises(LabelError, match=r"ours-001: is another scan in another data set; .* --name"):
+        make_joint_split(sets, FRACTIONS, seed=0)
+
+
+def test_many_records_of_one_scan_are_each_paired_with_the_first() -> None:
+    records = [make_record("a", str(number), range(10)) for number in range(60)]
+
+    duplicates = find_duplicates(records)
+
+    assert {(each.first.study, each.second.study) for each in duplicates} == {("0", str(n)) for n in range(1, 60)}
+    assert set(group_patients(records, duplicates).values()) == {"a:0"}

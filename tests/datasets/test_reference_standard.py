@@ -14,6 +14,7 @@ from cspine.core.anatomy import TARGETS, VERTEBRAE
 from cspine.core.errors import LabelError
 from cspine.datasets.lesion_reference import Mark
 from cspine.datasets.reference_standard import best_visibility, read_reference_standard
+from cspine.dicom.files.manifest import write_manifest
 
 
 def write_labels(folder: Path, rows: dict[str, list[int]]) -> Path:
@@ -48,6 +49,15 @@ def test_labels_alone_form_a_reference_standard(tmp_path: Path) -> None:
     assert reference.fractures is None
     assert not reference.is_phantom
     assert best_visibility(reference).to_numpy().tolist() == [[""] * 7] * 2
+
+
+def test_the_table_of_an_imported_data_set_has_the_patients_of_its_manifest(tmp_path: Path) -> None:
+    table = write_labels(tmp_path, TWO)
+    (tmp_path / "imported.json").write_text('{"images_root": "."}', encoding="utf-8")
+    rows = [{"StudyInstanceUID": study, "path": study, "patient": "p"} for study in TWO]
+    write_manifest(tmp_path, rows, list(rows[0]))
+
+    assert read_reference_standard(table).patients.tolist() == ["p", "p"]
 
 
 def test_boxes_locate_fractures(tmp_path: Path) -> None:

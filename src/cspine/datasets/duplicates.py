@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from cspine.datasets.scan_records import ScanRecord
 
 MIN_SHARED_PLANES: Final = 3
 """Scans that share as many planes, voxel by voxel, are of one acquisition: noise does not repeat."""
 
 _MAX_SCANS_OF_A_PLANE: Final = 50
-"""A plane in more scans is no scan's own, such as a test pattern."""
+"""A plane in more scans is no scan's own, such as a test pattern; of more records of one scan, each is paired with the
+first only."""
 
 Evidence = Literal["same study", "same voxels", "same planes"]
 
@@ -70,25 +74,38 @@ def find_duplicates(records: Sequence[ScanRecord]) -> tuple[Duplicate, ...]:
 
 
 def _pairs(records: Sequence[ScanRecord], key: Callable[[ScanRecord], str]) -> Iterable[tuple[int, int]]:
-    """Yield the positions of records with one key."""
+    """Yield the positions of records with one key: of few every pair, of many each with the first."""
     groups = defaultdict[str, list[int]](list)
     for position, record in enumerate(records):
         groups[key(record)].append(position)
     for group in groups.values():
-        yield from combinations(group, 2)
+        yield from (
+            combinations(group, 2) if len(group) <= _MAX_SCANS_OF_A_PLANE else ((group[0], one) for one in group[1:])
+        )
 
 
 def _shared_planes(records: Sequence[ScanRecord]) -> Counter[tuple[int, int]]:
     """Return how many planes each pair of records has in common, of pairs that have any."""
-    scans_of = defaultdict[str, list[int]](list)
-    for position, record in enumerate(records):
-        for plane in set(record.planes):
-            scans_of[f"{record.hash_name} {plane}"].append(position)
+    kinds = sorted({record.hash_name for record in records})
     shared = Counter[tuple[int, int]]()
-    for scans in scans_of.values():
-        if len(scans) <= _MAX_SCANS_OF_A_PLANE:
-            shared.update(combinations(scans, 2))
+    for kind in kinds:
+        scans = [position for position, record in enumerate(records) if record.hash_name == kind]
+        planes = [np.unique(_numbers(records[position].planes)) for position in scans]
+        keys = np.concatenate(planes)
+        owners = np.repeat(np.array(scans, np.int32), [len(each) for each in planes])
+        order = np.argsort(keys, kind="stable")  # a stable order keeps each plane's scans ascending
+        keys, owners = keys[order], owners[order]
+        starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if len(keys) else np.array([], np.intp)
+        ends = np.r_[starts[1:], len(keys)]
+        is_shared = (ends - starts > 1) & (ends - starts <= _MAX_SCANS_OF_A_PLANE)
+        for start, end in zip(starts[is_shared].tolist(), ends[is_shared].tolist(), strict=True):
+            shared.update(combinations(owners[start:end].tolist(), 2))
     return shared
+
+
+def _numbers(planes: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """Return the hashes of planes as numbers of 64 bits: a plane of 100,000 scans takes 12 bytes, as text 200."""
+    return np.array([int(plane, 16) for plane in planes], np.uint64)
 
 
 def group_patients(records: Sequence[ScanRecord], duplicates: Iterable[Duplicate]) -> dict[Key, str]:

@@ -13,10 +13,12 @@ from cspine.core.anatomy import TARGETS
 from cspine.core.columns import STUDY
 from cspine.core.errors import LabelError, OutputTakenError
 from cspine.core.files import read_model, write_text
+from cspine.core.identifiers import study_key
 from cspine.core.settings import digest
 from cspine.datasets.duplicates import find_duplicates, group_patients
 from cspine.datasets.imported import ImportedSet
 from cspine.datasets.reference_standard import ReferenceStandard
+from cspine.datasets.scan_records import ScanRecord
 from cspine.datasets.stratified_split import split_patients
 
 TRAIN: Final = "train"
@@ -148,16 +150,15 @@ def make_joint_split(sets: Sequence[ImportedSet], fractions: Mapping[str, float]
     Raises
     ------
     LabelError
-        A study has other labels in another data set; or as of `make_split`.
+        A study has other labels in another data set, a name in place of a UID is that of two scans; or as of
+        `make_split`.
     """
     sets = sorted(sets, key=lambda each: each.name)
     if repeated := {each.name for each in sets if sum(one.name == each.name for one in sets) > 1}:
         raise LabelError(f"{min(repeated)}: is the name of several of the data sets; rename a folder")
     records = [record for each in sets for record in each.records]
     duplicates = find_duplicates(records)
-    for each in duplicates:
-        if each.evidence == "same study" and each.labels_differ:
-            raise LabelError(f"study {each.first.study}: has other labels in another data set; correct one of them")
+    _check_one_truth(records)
     patients = group_patients(records, duplicates)
     rows: dict[str, dict[str, int]] = {}
     patient_of: dict[str, str] = {}
@@ -169,6 +170,21 @@ def make_joint_split(sets: Sequence[ImportedSet], fractions: Mapping[str, float]
     part_of = split_patients(table, pd.Series(patient_of).reindex(table.index), fractions, seed=seed)
     hashes = {each.name: hash_labels(each.labels) for each in sets}
     return _lock(part_of, fractions, seed, hash_labels(table), hashes)
+
+
+def _check_one_truth(records: Sequence[ScanRecord]) -> None:
+    """Raise LabelError where a study has other labels in another data set, or its name is that of another scan."""
+    first_of: dict[str, ScanRecord] = {}
+    known: dict[tuple[str, str], int] = {}
+    for record in records:
+        study, first = record.study, first_of.setdefault(record.study, record)
+        if any(known.setdefault((study, target), value) != value for target, value in (record.targets or {}).items()):
+            raise LabelError(f"study {study}: has other labels in another data set; correct one of them")
+        is_named = study_key(study) != study  # a UID may be that of several series
+        if is_named and first.hash_name == record.hash_name and first.content_sha256 != record.content_sha256:
+            raise LabelError(
+                f"study {study}: is another scan in another data set; leave one out, or import it with another --name"
+            )
 
 
 def _lock(

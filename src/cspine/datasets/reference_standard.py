@@ -149,7 +149,7 @@ def _from_challenge(path: Path, boxes: Path | None) -> ReferenceStandard:
     return ReferenceStandard(
         labels_path.name,
         labels,
-        _patients(folder, labels) if path.is_dir() else pd.Series(labels.index, index=labels.index, name="patient"),
+        _patients(folder, labels),
         fracture_table(records),
         _read_lesions(path, folder, boxes, labels),
         scan_table(records),
@@ -161,7 +161,7 @@ def _from_challenge(path: Path, boxes: Path | None) -> ReferenceStandard:
 def _patients(folder: Path, labels: pd.DataFrame) -> "pd.Series[str]":
     """Return the patient of each study: by the manifest of an imported data set, otherwise the study itself."""
     studies = pd.Series(labels.index, index=labels.index, name="patient")
-    if not is_imported(folder):
+    if not is_imported(folder):  # of a table beside a manifest, too
         return studies
     return studies.map({entry.study: entry.patient for entry in read_manifest(folder)}).fillna(studies)
 
