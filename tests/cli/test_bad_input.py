@@ -220,17 +220,17 @@ def test_a_full_disk_keeps_what_is_finished_and_the_next_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = rsna(tmp_path / "in", ["1.1", "1.2", "1.3"])
-    complete_files = 0
-    replace = Path.replace
+    n_files = 0
+    write_bytes = Path.write_bytes
 
-    def fills_up(self: Path, target: Path) -> Path:
-        nonlocal complete_files
-        complete_files += 1
-        if complete_files > 16:  # in the midst of the second study's images
+    def fills_up(self: Path, data: bytes) -> int:
+        nonlocal n_files
+        n_files += 1
+        if n_files > 12:  # in the midst of the second study's nine images
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return replace(self, target)
+        return write_bytes(self, data)
 
-    monkeypatch.setattr(Path, "replace", fills_up)
+    monkeypatch.setattr(Path, "write_bytes", fills_up)
     result = run("compile", root, "--straight", "--out", tmp_path / "out", "--workers", 1)
     monkeypatch.undo()
 
