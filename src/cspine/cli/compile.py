@@ -29,6 +29,7 @@ from cspine.cli.options import (
     Workers,
     execution,
     say_shard,
+    settled,
     three_counts,
 )
 from cspine.core.errors import InputError
@@ -95,6 +96,7 @@ def compile_command(
             workers=how,
             progress=progress,
         )
+    how = settled(how, out)
     if as_json:
         print_json({**vars(summary), "compression_ratio": summary.compression_ratio})
     else:

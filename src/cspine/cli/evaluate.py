@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cspine.cli.application import app, handle_errors, print_json, progress_bar, say, say_error, say_research_only
-from cspine.cli.options import Json, ShardOption, execution, say_shard
+from cspine.cli.options import Json, ShardOption, explicit_shard, say_shard
 from cspine.core.errors import InputError
+from cspine.core.execution.execution import Execution
 
 if TYPE_CHECKING:
     from cspine.evaluation.evaluate import EvaluationResult
@@ -92,7 +93,7 @@ def evaluate_command(
                 raise InputError("--run is evaluated by the labels of --data; give neither --truth nor --boxes")
             if gallery_data is not None:
                 raise InputError("--gallery-data: the images of a run are those of --data; leave it out")
-            how = execution(1, shard, None)
+            how = Execution(shard=explicit_shard(shard))
             if how.shard is not None:
                 from cspine.pipelines.cluster.classify import classify_shard
 

@@ -26,6 +26,7 @@ from cspine.cli.options import (
     Workers,
     execution,
     say_shard,
+    settled,
 )
 from cspine.core.errors import InputError
 from cspine.core.extras import require_extra
@@ -98,6 +99,7 @@ def insert_command(
             workers=how,
             progress=progress,
         )
+    how = settled(how, out)
     if as_json:
         print_json(vars(summary))
     else:

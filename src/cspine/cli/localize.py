@@ -30,6 +30,7 @@ from cspine.cli.options import (
     Workers,
     execution,
     say_shard,
+    settled,
 )
 from cspine.cli.tables import make_table, print_not_assessable, print_table, print_text, print_warnings
 
@@ -83,6 +84,7 @@ def localize_command(
             workers=how,
             progress=progress,
         )
+    how = settled(how, out_dir)
     if as_json:
         print_json([spine.model_dump(mode="json") for spine in spines])
     else:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,9 +11,11 @@ import typer
 from cspine.cli.application import say, say_error
 from cspine.core.errors import InputError
 from cspine.core.execution.execution import Execution
+from cspine.core.execution.shard_records import SHARDS_FOLDER
 from cspine.core.execution.shards import ALL, SHARD, Shard
 from cspine.core.extras import FhirRelease
 from cspine.core.processors import default_workers
+from cspine.core.storage.locations import as_path
 from cspine.dicom.limits import MAX_GAP_MM
 from cspine.models.providers import ProviderName
 from cspine.reports.dicom.derived_series import SegmentationType
@@ -65,7 +68,7 @@ ShardOption = Annotated[
         "--shard",
         envvar=SHARD,
         help="Only the i-th of n parts of the studies, as i/n, or all; cspine merge joins them, and tells what failed.",
-        show_default="the task of a Slurm array or an indexed job of Kubernetes, or all",
+        show_default="of several studies the task of a Slurm array or an indexed job of Kubernetes, or all",
     ),
 ]
 DaskOption = Annotated[
@@ -131,11 +134,26 @@ def execution(workers: int, shard: str | None, dask: str | None) -> Execution:
         As by `cspine.core.execution.execution.Execution`.
     """
     if shard is not None:
-        return Execution(workers, None if shard.strip() == ALL else Shard.parse(shard), dask)
+        return Execution(workers, explicit_shard(shard), dask)
     part = Shard.from_environment(os.environ)
     if part is not None:
-        say_error(f"shard {part}, as the job array says; --shard all is for all studies")
-    return Execution(workers, part, dask)
+        say_error(f"shard {part} of several studies, as the job array says; --shard all is for all studies")
+    return Execution(workers, part, dask, is_implied=part is not None)
+
+
+def explicit_shard(shard: str | None) -> Shard | None:
+    """Return the shard of the option, or of ``CSPINE_SHARD``; that of a job array does not count.
+
+    An evaluation often ends a task of an array that is something else, such as one training for each fold, and would
+    be divided unseen.
+    """
+    return None if shard is None or shard.strip() == ALL else Shard.parse(shard)
+
+
+def settled(how: Execution, out: Path | None) -> Execution:
+    """Return how a command was executed: an array's shard does not count where one study was not divided."""
+    is_divided = not how.is_implied or (out is not None and as_path(out).joinpath(SHARDS_FOLDER).is_dir())
+    return how if is_divided else replace(how, shard=None)
 
 
 def say_shard(how: Execution, out: Path | None) -> bool:

@@ -40,6 +40,7 @@ from cspine.cli.options import (
     check_used,
     execution,
     say_shard,
+    settled,
 )
 from cspine.cli.streams import can_show
 from cspine.cli.tables import make_table, print_not_assessable, print_table, print_text, print_warnings
@@ -116,6 +117,7 @@ def predict_command(
     how = execution(workers, shard, dask)
     with progress_bar() as progress:
         results = predict_batch(path, out_dir, settings, workers=how, max_wait_min=max_wait_min, progress=progress)
+    how = settled(how, out_dir)
     _show_results(results, how, out_dir, as_json=as_json)
     return exit_code(complete=how.shard is not None or is_complete(results, strict=strict))
 

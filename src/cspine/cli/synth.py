@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cspine.cli.application import app, handle_errors, print_json, progress_bar, say
-from cspine.cli.options import WORKERS, DaskOption, Json, ShardOption, Workers, execution, say_shard
+from cspine.cli.options import WORKERS, DaskOption, Json, ShardOption, Workers, execution, say_shard, settled
 from cspine.core.extras import require_extra
 from cspine.core.text import counted
 
@@ -47,6 +47,7 @@ def synth_command(
     with progress_bar() as progress:
         settings = DOMAINS[domain.value].model_copy(update={"matrix": matrix})
         summary = synthesize(out, studies=studies, seed=seed, settings=settings, workers=how, progress=progress)
+    how = settled(how, out)
     if as_json:
         print_json(vars(summary))
     else:

@@ -102,8 +102,8 @@ class Localizer:
         return self.weights.identity
 
     def __reduce__(self) -> "tuple[Callable[..., Localizer], tuple[Path | None, ProviderName | None, int]]":
-        """Pickle as the path of the weights."""
-        return (_load_cached, (self.path, self.provider, self.threads))
+        """Pickle as the path of the weights; another process may be in another folder."""
+        return (_load_cached, (self.path and self.path.absolute(), self.provider, self.threads))
 
     @freed_memory_released()
     def __call__(self, volume: "highdicom.Volume") -> SpineMap:

@@ -18,11 +18,10 @@ from typing import Final
 
 from cspine.core.execution.execution import Execution, Workers
 from cspine.core.execution.parallel import parallel_map
-from cspine.core.execution.shard_records import ShardRecord
+from cspine.core.execution.shard_records import ShardRecord, remove_records
 from cspine.core.files import complete_files, read_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
-from cspine.core.storage.locations import as_path
 from cspine.dicom.study_collection import PHANTOM_MARKER, TRUTH_FOLDER
 from cspine.phantom.rsna_files import count_fractured, truth_path, write_study_files, write_tables
 from cspine.phantom.scanner.dicom import Identity, draw_write_options
@@ -110,7 +109,8 @@ def synthesize(
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    out = as_path(out)
+    execution = Execution.of(workers).of_studies(studies)
+    out = execution.locate(out)
     settings = settings or PhantomSettings()
     identity = {
         "format": _FORMAT,
@@ -121,13 +121,17 @@ def synthesize(
         "settings": settings.model_dump(mode="json"),
     }
     ResumableJob(out, PHANTOM_MARKER, identity).open()
-    execution = Execution.of(workers)
     tasks = [_Task(out, seed, index, settings) for index in range(studies)]
     shard = ShardRecord.begin(out, execution.shard, [task.study_uid for task in tasks])
     tasks = execution.select(tasks, lambda task: task.study_uid)
     written = {path.stem for path in complete_files(out / TRUTH_FOLDER, "*.json")}
     outcomes = parallel_map(
-        _write_study, tasks, is_done=lambda task: task.study_uid in written, workers=workers, progress=progress
+        _write_study,
+        tasks,
+        is_done=lambda task: task.study_uid in written,
+        written=lambda task: truth_path(out, task.study_uid),
+        workers=execution,
+        progress=progress,
     )
     made_now = 0
     for outcome in outcomes:
@@ -135,10 +139,11 @@ def synthesize(
         made_now += 1
     truths = [read_json(truth_path(out, task.study_uid)) for task in tasks]
     if shard is not None:
-        shard.finish(out, {})
+        shard.finish(out)
         n_fractured = count_fractured(truths)
     else:
         n_fractured = write_tables(truths, out)
+        remove_records(out)
     return SynthSummary(len(tasks), made_now, n_fractured, sum(int(truth["bytes"]) for truth in truths))
 
 

@@ -197,6 +197,12 @@ class CaseFolder:
         return writers
 
 
+def recorded_key(folder: Path) -> str | None:
+    """Return the `CaseFolder.key` of what a run wrote into a study's folder; None where there is none."""
+    key = _read_source_record(folder).get("job")
+    return None if key is None else str(key)
+
+
 def read_result(folder: Path) -> StudyResult | None:
     """Return the result that a run wrote into a study's folder, as it is; None where there is none.
 

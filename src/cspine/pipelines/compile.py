@@ -14,10 +14,9 @@ from cspine.core.columns import STUDY
 from cspine.core.errors import OUT_OF_MEMORY, CspineError, SourceError, is_memory_error
 from cspine.core.execution.execution import Execution, Workers
 from cspine.core.execution.parallel import Outcome, parallel_map
-from cspine.core.execution.shard_records import ShardRecord
+from cspine.core.execution.shard_records import ShardRecord, remove_records
 from cspine.core.identifiers import pseudonym, study_key
 from cspine.core.progress import Progress, silent
-from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.compiled_files import image_files
 from cspine.datasets.rsna2022_labels import match_labels, read_boxes, read_labels
@@ -135,16 +134,17 @@ def compile_dataset(  # noqa: PLR0913 - the options of `cspine compile`
     LabelError, OutputTakenError, DiskFullError, OutputError
         As of `compile_collection`.
     """
-    collection = open_collection(path, progress=progress)
+    execution = Execution.of(workers)
+    collection = open_collection(execution.locate(path), progress=progress)
     files = None
     if vertebrae is not None:
-        files = SegmentationFiles.open(vertebrae, vertebrae_labels, n_studies=len(collection.studies))
+        files = SegmentationFiles.open(execution.locate(vertebrae), vertebrae_labels, n_studies=len(collection.studies))
     needs_localizer = settings.spine_aligned and files is None
     network = load_localizer(localizer, threads=1) if needs_localizer else None  # sums depend on their number
     compiler = Compiler(settings, network, segmentations=files)
     return compile_collection(
         collection,
-        as_path(out),
+        execution.locate(out),
         compiler,
         series_uids=series_uids,
         max_gap_mm=max_gap_mm,
@@ -207,8 +207,10 @@ def compile_collection(
         origin += "".join(f" --{name.replace('_', '-')} {value}" for name, value in compiler.segmentations.job.items())
     dataset = compiler.create_dataset(out, source=origin, is_phantom=collection.is_phantom)
     sources, without_labels = _sources(collection, labels)
-    execution = Execution.of(workers)
-    shard = ShardRecord.begin(out, execution.shard, [source.study_instance_uid for source in sources])
+    execution = Execution.of(workers).of_studies(len(sources))
+    labels_path = str(collection.labels_path.resolve()) if collection.labels_path else None
+    for_merge = {"labels": labels_path, "series_uids": sorted(series_uids)}
+    shard = ShardRecord.begin(out, execution.shard, map(_uid_of, sources), for_merge)
     label_sources = _label_sources(collection)
     tasks = [
         _Task(source, dataset, frozenset(series_uids), max_gap_mm, compiler, label_sources.get(_uid_of(source)))
@@ -219,7 +221,12 @@ def compile_collection(
     n_resumed = sum(_is_done(record) for record in records.values())
     _LOGGER.info("%d studies, %d of them compiled by an earlier run", len(tasks), n_resumed)
     outcomes = parallel_map(
-        _compile_one, tasks, is_done=lambda task: _is_done(records[task.key]), workers=workers, progress=progress
+        _compile_one,
+        tasks,
+        is_done=lambda task: _is_done(records[task.key]),
+        written=lambda task: task.dataset.record_path(task.key),
+        workers=execution,
+        progress=progress,
     )
     is_changed = False
     for outcome in outcomes:
@@ -227,10 +234,10 @@ def compile_collection(
     if shard is None:
         if is_changed or not dataset.is_finished(heads):
             dataset.finish(labels)
+        remove_records(out)
         check_series_read(series_uids, [record["series_instance_uid"] for record in records.values() if record])
     else:
-        labels_path = str(collection.labels_path.resolve()) if collection.labels_path else None
-        shard.finish(out, {"labels": labels_path, "series_uids": sorted(series_uids)})
+        shard.finish(out)
     skipped = tuple((file.name, file.reason) for file in collection.skipped)
     return replace(_summary(list(records.values()), n_resumed, without_labels), skipped=skipped)
 

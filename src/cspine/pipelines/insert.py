@@ -12,12 +12,11 @@ import numpy as np
 from cspine.core.errors import InputError, SourceError
 from cspine.core.execution.execution import Execution, Workers
 from cspine.core.execution.parallel import parallel_map
-from cspine.core.execution.shard_records import ShardRecord
+from cspine.core.execution.shard_records import ShardRecord, remove_records
 from cspine.core.files import complete_files, read_json, write_json
 from cspine.core.identifiers import pseudonym
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
-from cspine.core.storage.locations import as_path
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
 from cspine.dicom.loading import LoadPlan, LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import StudySource, open_collection
@@ -154,11 +153,14 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
     DiskFullError, OutputError
         `out` cannot be written.
     """
-    path, out = as_path(path), as_path(out)
+    execution = Execution.of(workers)
+    path, out = execution.locate(path), execution.locate(out)
     if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
         raise InputError(f"{out}: lies within {path}, so its images would be read again; choose another --out")
     sources = open_collection(path, progress=progress).studies
-    files = SegmentationFiles.open(vertebrae, vertebrae_labels, n_studies=len(sources)) if vertebrae else None
+    files = None
+    if vertebrae:
+        files = SegmentationFiles.open(execution.locate(vertebrae), vertebrae_labels, n_studies=len(sources))
     network = None if files else load_localizer(localizer, threads=1)  # sums depend on their number
     identity = {
         "format": FORMAT,
@@ -171,7 +173,7 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
         "settings": settings.model_dump(mode="json"),
     }
     ResumableJob(out, MARKER, identity).open()
-    execution = Execution.of(workers)
+    execution = execution.of_studies(len(sources))
     shard = ShardRecord.begin(out, execution.shard, [source.study_instance_uid for source in sources])
     tasks = [
         _Task(source, out, seed, copies, with_intact, settings, network, files)
@@ -179,7 +181,12 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
     ]
     made = {path.name for path in complete_files(out / SCANS_FOLDER, "*.json")}
     outcomes = parallel_map(
-        _insert, tasks, is_done=lambda task: task.record_path.name in made, workers=workers, progress=progress
+        _insert,
+        tasks,
+        is_done=lambda task: task.record_path.name in made,
+        written=lambda task: task.record_path,
+        workers=execution,
+        progress=progress,
     )
     failed = []
     for outcome in outcomes:
@@ -190,7 +197,10 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
     if shard is not None:
         shard.finish(out, {"failed": failed})
     uids = [task.source.study_instance_uid for task in tasks]
-    return summarize_insertion(out, uids, tuple(failed), is_shard=shard is not None)
+    summary = summarize_insertion(out, uids, tuple(failed), is_shard=shard is not None)
+    if shard is None:
+        remove_records(out)
+    return summary
 
 
 def summarize_insertion(

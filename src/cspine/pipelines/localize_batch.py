@@ -14,7 +14,7 @@ import cspine
 from cspine.core.errors import CspineError, memory_errors
 from cspine.core.execution.execution import Execution, Workers
 from cspine.core.execution.parallel import parallel_map
-from cspine.core.execution.shard_records import ShardRecord
+from cspine.core.execution.shard_records import ShardRecord, remove_records
 from cspine.core.files import output_errors, write_json, write_text
 from cspine.core.findings import NotAssessable, SoftwareIdentity, Spine
 from cspine.core.identifiers import study_key
@@ -22,7 +22,6 @@ from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import FAILED
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import Settings, digest
-from cspine.core.storage.locations import as_path
 from cspine.dicom.loading import LoadPolicy
 from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.loading import load_localizer
@@ -97,11 +96,14 @@ def localize_batch(
     SourceError, ArchiveError, WeightsError, OutputTakenError, DiskFullError, OutputError
         As by `cspine.pipelines.predict_batch.predict_batch`.
     """
-    path, folder = as_path(path), None if out is None else as_path(out)
+    execution, shard = Execution.of(workers), None
+    path, folder = execution.locate(path), None if out is None else execution.locate(out)
+    if settings.vertebrae is not None:
+        settings = settings.model_copy(update={"vertebrae": str(execution.locate(settings.vertebrae))})
     studies = open_collection(path, progress=progress).studies
     network = load_localizer(settings.localizer, provider=settings.provider, threads=0 if len(studies) == 1 else 1)
     files = settings.open_segmentations(len(studies))
-    execution, shard = Execution.of(workers), None
+    execution = execution.of_studies(len(studies))
     if folder is not None:
         identity = {
             "kind": "localize",
@@ -111,7 +113,8 @@ def localize_batch(
         }
         identity |= files.job if files else {}
         ResumableJob(folder, MARKER, identity).open()
-        shard = ShardRecord.begin(folder, execution.shard, [source.study_instance_uid for source in studies])
+        uids = [source.study_instance_uid for source in studies]
+        shard = ShardRecord.begin(folder, execution.shard, uids, {"is_single": len(studies) == 1})
     tasks = [
         _Task(source, folder, network, files, policy, is_single=len(studies) == 1)
         for source in execution.select(studies, lambda source: source.study_instance_uid)
@@ -123,7 +126,9 @@ def localize_batch(
     if shard is not None and folder is not None:
         reasons = [(spine.study_instance_uid, spine.not_assessable) for spine in spines if is_failed(spine)]
         failed = [(uid, reason.reason) for uid, reason in reasons if reason is not None]
-        shard.finish(folder, {"is_single": len(studies) == 1, "failed": failed})
+        shard.finish(folder, {"failed": failed})
+    elif folder is not None:
+        remove_records(folder)
     return spines
 
 
@@ -176,6 +181,7 @@ def _localize_many(tasks: Sequence[_Task], execution: Execution, progress: Progr
         _localize,
         tasks,
         is_done=lambda task: spines[task.source.study_instance_uid] is not None,
+        written=lambda task: task.folder / SPINE_FILE if task.folder else None,
         workers=execution,
         progress=progress,
     )

@@ -1,7 +1,7 @@
 """Predict a batch: findings and reports of one study in a folder, or of many in a folder each with a worklist."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +10,7 @@ import cspine
 from cspine.core.errors import CspineError, InputError, memory_errors
 from cspine.core.execution.execution import Execution, Workers
 from cspine.core.execution.parallel import parallel_map
-from cspine.core.execution.shard_records import ShardRecord
+from cspine.core.execution.shard_records import ShardRecord, remove_records
 from cspine.core.extras import require_extra
 from cspine.core.files import write_text
 from cspine.core.findings import SCHEMA_VERSION
@@ -21,9 +21,9 @@ from cspine.core.progress import Progress, silent
 from cspine.core.storage.locations import as_path
 from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.segmented.study_files import SegmentationFiles
-from cspine.models.operating_points import site_operating_points
+from cspine.models.operating_points import OF_WEIGHTS, site_operating_points
 from cspine.models.providers import CPU, ProviderName, requested_provider
-from cspine.pipelines.case_folder import CaseFolder, PredictSettings, write_lines
+from cspine.pipelines.case_folder import FINDINGS_FILE, CaseFolder, PredictSettings, write_lines
 from cspine.pipelines.predict import Detector
 from cspine.reports.worklist import MAX_WAIT_MIN, StudyResult, prioritize, worklist_csv, worklist_page
 
@@ -97,9 +97,8 @@ def predict_batch(
     OutputTakenError, DiskFullError, OutputError
         As by `cspine.core.jobs.ResumableJob.open`.
     """
-    path, out = as_path(path), as_path(out)
-    if settings.operating_points is None:  # read once, for all processes
-        settings = settings.model_copy(update={"operating_points": site_operating_points()})
+    execution = Execution.of(workers)
+    path, out, settings = execution.locate(path), execution.locate(out), _for_workers(settings, execution)
     if settings.fhir:
         require_extra("fhir")  # before the first study is read
     collection = open_collection(path, progress=progress)
@@ -110,8 +109,10 @@ def predict_batch(
         raise InputError(f"{settings.vertebrae}: the weights do not localize vertebrae; leave out --vertebrae")
     is_single = len(collection.studies) == 1
     _job(path, out, settings, detector, is_single=is_single).open()
-    execution = Execution.of(workers)
-    shard = ShardRecord.begin(out, execution.shard, [source.study_instance_uid for source in collection.studies])
+    execution = execution.of_studies(len(collection.studies))
+    for_merge = {"is_single": is_single, "skipped": len(collection.skipped), "max_wait_min": max_wait_min}
+    uids = [source.study_instance_uid for source in collection.studies]
+    shard = ShardRecord.begin(out, execution.shard, uids, for_merge)
     known = _read_earlier(settings, earlier)
     cases = [
         CaseFolder(
@@ -130,11 +131,27 @@ def predict_batch(
         write_lines(out / SKIPPED_FILES_FILE, [f"{file.name}: {file.reason}" for file in collection.skipped])
         results = _predict_many(detector, cases, execution, progress)
     if shard is not None:
-        options = {"is_single": is_single, "skipped": len(collection.skipped), "max_wait_min": max_wait_min}
-        shard.finish(out, {**options, **_crashes(results)})
-    elif not is_single:
-        return write_worklist(out, results, max_wait_min=max_wait_min, skipped=len(collection.skipped))
+        keys = {case.source.study_instance_uid: case.key for case in cases}
+        shard.finish(out, _crashes(results, keys))
+        return results
+    if not is_single:
+        results = write_worklist(out, results, max_wait_min=max_wait_min, skipped=len(collection.skipped))
+    remove_records(out)
     return results
+
+
+def _for_workers(settings: PredictSettings, execution: Execution) -> PredictSettings:
+    """Return settings that mean the same in all processes: the site's default, and paths as all of them see them."""
+    points = settings.operating_points or site_operating_points()
+    return settings.model_copy(
+        update={
+            "weights": tuple(map(execution.locate_name, settings.weights)),
+            "localizer": settings.localizer and execution.locate_name(settings.localizer),
+            "operating_points": points if points == OF_WEIGHTS else str(execution.locate(points)),
+            "vertebrae": settings.vertebrae and str(execution.locate(settings.vertebrae)),
+            "supersedes": settings.supersedes and str(execution.locate(settings.supersedes)),
+        }
+    )
 
 
 def write_worklist(
@@ -176,17 +193,19 @@ def is_complete(results: Sequence[StudyResult], *, strict: bool = False) -> bool
     )
 
 
-def _crashes(results: Sequence[StudyResult]) -> dict[str, Any]:
-    """Return, for the merge, the results of studies whose prediction crashed: of these nothing is written."""
+def _crashes(results: Sequence[StudyResult], keys: Mapping[str, str]) -> dict[str, Any]:
+    """Return, for the merge, the results of studies whose prediction crashed: of these nothing is written.
+
+    The key tells what an earlier run may have left in the study's folder from what a later one wrote there.
+    """
     crashed, failed = [], []
     for result in results:
         findings = result.findings
         if (reason := findings.not_assessable) and reason.code == FAILED:
             uid = findings.study_instance_uid
             failed.append([uid, reason.reason])
-            crashed.append(
-                {"study": uid, "findings": findings.model_dump(mode="json"), "arrived": result.arrival_time_s}
-            )
+            content = findings.model_dump(mode="json")
+            crashed.append({"study": uid, "job": keys[uid], "findings": content, "arrived": result.arrival_time_s})
     return {"failed": failed, "crashed": crashed}
 
 
@@ -266,6 +285,7 @@ def _predict_many(
         _predict_in_worker,
         cases,
         is_done=lambda case: recorded[case.folder] is not None,
+        written=lambda case: case.folder / FINDINGS_FILE,
         workers=execution,
         progress=progress,
     )

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from cspine.core.errors import CspineError, OutputError
-from cspine.core.execution import dask_engine
+from cspine.core.execution import dask_engine, parallel
 from cspine.core.execution.dask_engine import SchedulerError
 from cspine.core.execution.execution import Execution
-from cspine.core.execution.parallel import Outcome, WorkerDiedError, WorkerStartError, parallel_map
+from cspine.core.execution.parallel import Outcome, WorkerDiedError, WorkerError, WorkerStartError, parallel_map
 
 distributed = pytest.importorskip("distributed")
 
@@ -105,6 +105,53 @@ def test_few_items_are_in_flight(cluster: Any, monkeypatch: pytest.MonkeyPatch) 
     assert len(submitted) == 50
 
 
+def test_paths_mean_the_same_in_workers_of_other_folders(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the workers were started elsewhere
+    execution = Execution(scheduler=cluster.scheduler_address)
+    items = [execution.locate(name) for name in ("a", "b")]
+    options = {"written": lambda path: path, "workers": execution}
+
+    assert [each.error for each in parallel_map(_touch, items, **options)] == [None, None]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert execution.locate("s3://bucket/a").as_posix() == "s3://bucket/a"
+    assert execution.locate_name("a") == str(tmp_path / "a")
+    assert (execution.locate_name("levels"), Execution(2).locate("a")) == ("levels", Path("a"))
+
+    monkeypatch.setattr(parallel, "_SEEN_WITHIN_S", 0.0)
+    with pytest.raises(WorkerStartError, match="a Dask worker wrote c and it is not here; give folders that all share"):
+        list(parallel_map(_square, [1], written=lambda _: tmp_path / "c", workers=execution))
+
+
+def _touch(path: Path) -> None:
+    path.touch()
+
+
+class _TwoArgumentsError(Exception):
+    """An error that can be pickled, and not unpickled."""
+
+    def __init__(self, first: object, second: object) -> None:
+        super().__init__(f"{first}{second}")
+
+
+def _raise_unreadable(number: int) -> int:
+    if number == 3:
+        raise _TwoArgumentsError("a", "b")
+    return number
+
+
+@pytest.mark.parametrize("kind", ["processes", "dask"])
+def test_an_error_that_cannot_be_unpickled_costs_one_item(cluster: Any, kind: str) -> None:
+    execution = Execution(2) if kind == "processes" else Execution(scheduler=cluster.scheduler_address)
+
+    outcomes = {each.item: each for each in parallel_map(_raise_unreadable, range(6), workers=execution)}
+
+    assert [number for number, each in outcomes.items() if each.error] == [3]
+    assert isinstance(outcomes[3].error, WorkerError)
+    assert str(outcomes[3].error) == "unexpected _TwoArgumentsError in a worker process; please report it"
+
+
 def test_a_full_disk_ends_the_map(cluster: Any) -> None:
     with pytest.raises(OutputError, match="the disk is full"):
         list(parallel_map(_square, [-2, *range(100)], workers=Execution(scheduler=cluster.scheduler_address)))
@@ -139,6 +186,7 @@ def test_a_local_cluster_ends_with_the_map(tmp_path: Path) -> None:
 
 
 def _write_pid(path: Path) -> int:
+    assert distributed.get_worker().memory_manager.memory_limit is None, "a study may need more than a share"
     path.touch()
     return os.getpid()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cspine.core.errors import InputError, OutputTakenError
-from cspine.core.execution.shard_records import ShardRecord, ShardRecords
+from cspine.core.execution.shard_records import ShardRecord, ShardRecords, remove_records
 from cspine.core.execution.shards import Shard
 
 UIDS = [f"1.2.{number}" for number in range(10)]
@@ -40,12 +40,27 @@ def test_shards_that_never_began_or_did_not_end_are_missing(tmp_path: Path) -> N
         records.check_complete()
 
 
-def test_a_restart_keeps_what_the_shard_wrote_until_it_has_ended(tmp_path: Path) -> None:
+def test_a_shard_that_is_restarted_is_not_finished_and_keeps_what_it_found(tmp_path: Path) -> None:
     _run(tmp_path, 1, 1)
 
-    _run(tmp_path, 1, 1, ends=False)
+    ShardRecord.begin(tmp_path, Shard(1, 1), UIDS, {"labels": "train.csv"})
 
-    assert ShardRecords.open(tmp_path).missing == ()
+    records = ShardRecords.open(tmp_path)
+    assert records.missing == (1,), "a merge would remove what it is writing"
+    assert records.records[0].results == {"index": 1, "labels": "train.csv"}
+
+
+def test_records_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    _run(tmp_path, 1, 2)
+    (tmp_path / "shards" / "evaluate.json").touch()
+    remove_records(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*.json")] == ["evaluate.json"]
+
+    (tmp_path / "shards" / "evaluate.json").unlink()
+    _run(tmp_path, 1, 2)
+    remove_records(tmp_path)
+    remove_records(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_shards_that_saw_other_studies_are_named(tmp_path: Path) -> None:

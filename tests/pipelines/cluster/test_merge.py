@@ -1,5 +1,7 @@
 """Shards of every command, merged, are what a run without shards writes."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ from tests.support.shards import file_hashes
 from typer.testing import CliRunner
 
 from cspine.cli import app
+from cspine.cli.options import explicit_shard
 from cspine.core.errors import InputError
 from cspine.core.execution.execution import Execution
 from cspine.core.execution.shards import Shard
+from cspine.core.identifiers import study_key
 from cspine.phantom import PhantomSettings, synthesize
 from cspine.pipelines import predict_batch as predicting
 from cspine.pipelines.cluster.merge import merge_shards
@@ -78,6 +82,44 @@ def test_a_prediction_that_crashed_is_in_the_merged_worklist(
     assert merge_shards(tmp_path / "shards").failed == ()
 
 
+def test_an_answer_of_earlier_files_does_not_hide_a_crash(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection, out = tmp_path / "studies", tmp_path / "out"
+    shutil.copytree(studies, collection)
+    for each in SHARDS:
+        predict_batch(collection, out, workers=each)
+    assert merge_shards(out).failed == ()
+    for path in (collection / "1").iterdir():
+        os.utime(path, (1e9, 1e9))  # other files
+    with monkeypatch.context() as patch:
+        patch.setattr(predicting, "_predict", lambda *_: (_ for _ in ()).throw(RuntimeError("nonsense")))
+        for each in SHARDS:
+            predict_batch(collection, out, workers=each)
+
+    assert (out / study_key("1.2.1") / "findings.json").is_file(), "the earlier answer"
+    assert [uid for uid, _ in merge_shards(out).failed] == ["1.2.1"]
+    assert pd.read_csv(out / "worklist.csv").set_index("study_instance_uid").loc["1.2.1", "not_assessable"] == "failed"
+
+
+def test_a_damaged_answer_is_named_and_a_run_without_shards_is_not_undone(studies: Path, tmp_path: Path) -> None:
+    for each in SHARDS:
+        predict_batch(studies, tmp_path, workers=each)
+    findings = tmp_path / study_key("1.2.2") / "findings.json"
+    (findings.parent / "source.json").unlink()
+    findings.write_bytes(b"")
+
+    with pytest.raises(InputError, match=r"the results of 1 studies are damaged, first 1\.2\.2; run the shards again"):
+        merge_shards(tmp_path)
+    partial = merge_shards(tmp_path, partial=True)
+    assert (partial.studies, partial.failed) == (3, (("1.2.2", "its result is damaged; run the shard again"),))
+
+    predict_batch(studies, tmp_path)
+    with pytest.raises(InputError, match="holds no shards; run its command with --shard first"):
+        merge_shards(tmp_path)
+    assert len(_worklist(tmp_path)) == 4
+
+
 def test_localizations_are_the_same_and_resumed(studies: Path, tmp_path: Path) -> None:
     expected = localize_batch(studies, tmp_path / "one")
 
@@ -122,6 +164,22 @@ def test_the_command_line_names_the_shard_that_is_missing(studies: Path, tmp_pat
     assert "run it again, or merge what there is by --partial" in merge.stderr
     assert partial.exit_code == 1
     assert '"missing": [\n    2\n  ]' in partial.stdout
+
+
+def test_a_job_array_divides_neither_one_study_nor_an_evaluation(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ID": "2", "MIN": "1", "MAX": "5", "COUNT": "5"}.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    one = CliRunner().invoke(app, ["localize", str(studies / "0"), "--out", str(tmp_path / "one")])
+    many = CliRunner().invoke(app, ["localize", str(studies), "--out", str(tmp_path / "many"), "--workers", "1"])
+
+    assert not Shard(2, 5).has("1.2.0")
+    assert (tmp_path / "one" / "spine.json").is_file()
+    assert not (tmp_path / "one" / "shards").exists()
+    assert "is done; when all are" not in one.stdout
+    assert "shard 2/5 is done; when all are" in many.stdout
+    assert (explicit_shard(None), explicit_shard("all"), explicit_shard("2/5")) == (None, None, Shard(2, 5))
 
 
 def test_an_evaluation_of_predictions_has_no_shards(tmp_path: Path) -> None:

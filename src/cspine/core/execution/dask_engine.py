@@ -3,13 +3,13 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from cspine import __version__
 from cspine.core.errors import CspineError
 from cspine.core.execution.execution import LOCAL, Execution
-from cspine.core.execution.parallel import Outcome, WorkerDiedError, WorkerStartError, attempt
+from cspine.core.execution.parallel import Outcome, WorkerDiedError, WorkerError, WorkerStartError, attempt_in_worker
 from cspine.core.logging import quiet_logger
 
 Item = TypeVar("Item")
@@ -96,6 +96,7 @@ def _client(execution: Execution) -> Iterator[Any]:
                     n_workers=execution.workers,
                     threads_per_worker=1,
                     processes=True,
+                    memory_limit=0,  # a share of the memory for each would end those that need more at times
                     dashboard_address="127.0.0.1:0",
                     host="127.0.0.1",
                 )
@@ -116,8 +117,6 @@ def _run(
     killed: list[Item],
 ) -> Iterator[Outcome[Item, Value]]:
     """Run the waiting items, the last first; those whose workers died are appended to `killed`."""
-    from distributed.client import ClosedClientError, FuturesCancelledError  # noqa: PLC0415 - an extra
-
     running: Running[Item] = {}
     watch = _Watch(client)
     try:
@@ -133,12 +132,22 @@ def _run(
                     killed.append(item)
                 else:
                     yield outcome
-    except (ClosedClientError, FuturesCancelledError):
+    except _losses():
         running.clear()
         raise SchedulerError(_GONE) from None
     finally:
         if running and client.status == "running":  # interrupted: what has not begun is not begun
-            client.cancel(list(running), force=True)
+            with suppress(OSError, *_losses()):  # the scheduler may go away in between
+                client.cancel(list(running), force=True)
+
+
+def _losses() -> "tuple[type[BaseException], ...]":
+    """Return the errors by which distributed tells that the scheduler is gone, whatever was asked of it."""
+    from distributed import CancelledError  # noqa: PLC0415 - an extra
+    from distributed.client import ClosedClientError  # noqa: PLC0415
+    from distributed.comm import CommClosedError  # noqa: PLC0415
+
+    return CancelledError, CommClosedError, ClosedClientError
 
 
 class _Watch:
@@ -192,7 +201,14 @@ def _outcome(future: Any, item: Item) -> Outcome[Item, Any] | None:  # noqa: ANN
 
     if future.status in {"cancelled", "lost"}:
         raise SchedulerError(_GONE)
-    error = future.exception()
+    try:
+        error = future.exception()
+        value: Outcome[Item, Any] | None = future.result() if error is None else None
+    except _losses():
+        raise
+    except Exception as unread:  # noqa: BLE001 - whatever unpickling raises
+        kind = type(unread).__name__
+        return Outcome(item, error=WorkerError(f"what its Dask worker sent cannot be read ({kind}); please report it"))
     if isinstance(error, KilledWorker):
         return None
     if isinstance(error, (ImportError, AttributeError)):  # what a worker cannot unpickle; the item's errors are values
@@ -201,9 +217,8 @@ def _outcome(future: Any, item: Item) -> Outcome[Item, Any] | None:  # noqa: ANN
         ) from error
     if isinstance(error, WorkerStartError):
         raise error
-    if error is not None:  # what cannot be pickled
+    if value is None:  # what cannot be pickled
         return Outcome(item, error=error)
-    value: Outcome[Item, Any] = future.result()
     return Outcome(item, value.value, value.error)
 
 
@@ -213,5 +228,5 @@ def _attempt_in_worker(version: str, function: Callable[[Item], Value], item: It
         raise WorkerStartError(
             f"a Dask worker has cspine {__version__}, and this is {version}; install the same version where they run"
         )
-    outcome = attempt(function, item)
+    outcome = attempt_in_worker(function, item)
     return Outcome(None, outcome.value, outcome.error)

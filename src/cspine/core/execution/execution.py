@@ -1,12 +1,14 @@
 """How a job is executed: the number of processes, the shard, and the Dask scheduler."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final, TypeVar
 
 from cspine.core.errors import InputError
 from cspine.core.execution.shards import Shard
 from cspine.core.extras import require_extra
+from cspine.core.storage.locations import as_path, is_remote
 
 LOCAL: Final = "local"
 """In place of a scheduler's address: a cluster of processes on this machine, which ends with the job."""
@@ -32,6 +34,9 @@ class Execution:
     scheduler : str or None
         Address of a Dask scheduler, or ``local`` for a Dask cluster of `workers` processes on this machine; processes
         without Dask where None.
+    is_implied : bool
+        Whether nobody gave the shard, but the variables of a job array. The array may be something else, such as one
+        task for each site, so that such a shard divides only what has several studies.
 
     Raises
     ------
@@ -51,6 +56,7 @@ class Execution:
     workers: int = 1
     shard: Shard | None = None
     scheduler: str | None = None
+    is_implied: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.scheduler is None:
@@ -65,6 +71,23 @@ class Execution:
     def of(cls, workers: "int | Execution") -> "Execution":
         """Return an execution, from itself or from a number of processes."""
         return workers if isinstance(workers, Execution) else cls(workers)
+
+    def of_studies(self, count: int) -> "Execution":
+        """Return how a collection of so many studies is executed: one study is not divided by an implied shard."""
+        return replace(self, shard=None, is_implied=False) if self.is_implied and count <= 1 else self
+
+    def locate(self, location: str | Path) -> Path:
+        """Return a location as a path that means the same in all processes that do the work.
+
+        The workers of a Dask cluster run in folders of their own, so that a relative path would be another there.
+        Processes of this machine share its folder, and paths stay as they were given.
+        """
+        path = as_path(location)
+        return path if self.scheduler is None or is_remote(path) else path.absolute()
+
+    def locate_name(self, name: str) -> str:
+        """Return an option that is a file's path or a name, such as weights; a path is as by `locate`."""
+        return str(self.locate(name)) if as_path(name).exists() else name
 
     def select(self, items: Sequence[Item], key: Callable[[Item], str]) -> list[Item]:
         """Return the items that this job does: those of its shard, or all where it has none.

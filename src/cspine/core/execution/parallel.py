@@ -7,11 +7,13 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from cspine.core.errors import CspineError, OutputError
@@ -39,6 +41,10 @@ _MAIN_LOCK: Final = threading.Lock()
 
 class WorkerDiedError(CspineError):
     """The worker process of an item died: out of memory, or a crash in native code."""
+
+
+class WorkerError(CspineError):
+    """A worker raised an error that cannot be sent to this process."""
 
 
 class WorkerStartError(CspineError):
@@ -69,6 +75,7 @@ def parallel_map(
     items: Sequence[Item],
     *,
     is_done: Callable[[Item], bool] | None = None,
+    written: Callable[[Item], Path | None] | None = None,
     workers: Workers = 1,
     stage: str = "studies",
     progress: Progress = silent,
@@ -83,6 +90,9 @@ def parallel_map(
         The items; at most ``2 * workers`` are in progress at any time, which bounds memory.
     is_done : callable, optional
         Whether an earlier run finished an item, which is then left out.
+    written : callable, optional
+        The file that an item's worker leaves, None where it leaves none. Of Dask workers, which may be on machines
+        that have another folder at the same path, it is looked for.
     workers : int or Execution
         Number of processes; 1 runs in this process, and so does a system that refuses processes. They share the
         processors that this process may use. An `Execution` may name a Dask scheduler in their place; its shard is the
@@ -104,19 +114,39 @@ def parallel_map(
         An item's output cannot be written, for example on a full disk; this ends the map.
     WorkerStartError
         The function or the items are those of a script that calls this at its import, or that is no file; or Dask
-        workers have another version of cspine.
+        workers have another version of cspine or other weights, or write into another folder.
     SchedulerError
         The Dask scheduler cannot be reached, or went away.
     """
     if is_done is not None:
         items = [item for item in items if not is_done(item)]
     progress(stage, 0, len(items))
-    outcomes = _outcomes(function, items, Execution.of(workers))
+    execution = Execution.of(workers)
+    outcomes = _outcomes(function, items, execution)
     for done, outcome in enumerate(outcomes, start=1):
-        if isinstance(outcome.error, OutputError):
+        if isinstance(outcome.error, (OutputError, WorkerStartError)):
             raise outcome.error
+        if written is not None and execution.scheduler is not None and outcome.error is None:
+            _check_written(written(outcome.item))
         progress(stage, done, len(items))
         yield outcome
+
+
+def _check_written(path: Path | None) -> None:
+    """Check that what a worker of another machine wrote is seen here; raises WorkerStartError where it is not."""
+    deadline = time.monotonic() + _SEEN_WITHIN_S
+    while path is not None and not path.exists():
+        if time.monotonic() >= deadline:
+            raise WorkerStartError(
+                f"{path.parent}: a Dask worker wrote {path.name} and it is not here; give folders that all share"
+            )
+        time.sleep(_LOOK_AGAIN_S)
+
+
+_SEEN_WITHIN_S: Final = 90.0
+"""A file is seen on all machines after this time; NFS keeps the absence of one in mind for up to a minute."""
+
+_LOOK_AGAIN_S: Final = 0.5
 
 
 def _outcomes(
@@ -137,6 +167,22 @@ def attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Valu
         return Outcome(item, value=function(item))
     except Exception as error:  # noqa: BLE001 - one damaged study must not stop the others
         return Outcome(item, error=error)
+
+
+def attempt_in_worker(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
+    """Call the function and catch its error; a `WorkerError` stands for one that cannot be sent.
+
+    Errors of other libraries may be pickled and not unpickled: their arguments are not those of their constructor.
+    """
+    outcome = attempt(function, item)
+    if outcome.error is None:
+        return outcome
+    try:
+        pickle.loads(pickle.dumps(outcome.error))  # noqa: S301 - of this process
+    except Exception:  # noqa: BLE001 - whatever their code raises
+        kind = type(outcome.error).__name__
+        return Outcome(item, error=WorkerError(f"unexpected {kind} in a worker process; please report it"))
+    return outcome
 
 
 def _in_this_process(function: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Outcome[Item, Value]]:
@@ -176,7 +222,7 @@ def _until_broken(
         pool.start()
         while waiting or running:
             while waiting and len(running) < 2 * pool.size:
-                running[pool.submit(attempt, function, waiting[-1])] = waiting[-1]
+                running[pool.submit(attempt_in_worker, function, waiting[-1])] = waiting[-1]
                 waiting.pop()
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 outcome = future.result()

@@ -6,7 +6,8 @@
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from cspine.core.errors import InputError, OutputTakenError
 from cspine.core.execution.shards import Shard
 from cspine.core.files import complete_files, read_json, write_json
 from cspine.core.settings import digest
+from cspine.core.storage.locations import is_remote
 
 SHARDS_FOLDER: Final = "shards"
 
@@ -36,7 +38,8 @@ class ShardRecord:
     studies_sha256 : str
         Hash of the keys of all studies of the job: shards that saw other studies are not merged.
     results : dict
-        What the merge needs, as JSON can hold it; empty until the shard has ended.
+        What the merge needs, as JSON can hold it. What is known when the shard begins is there from then on, and what
+        an earlier run of the shard found until this one has ended.
     is_finished : bool
         Whether the shard has ended.
     """
@@ -49,8 +52,13 @@ class ShardRecord:
     is_finished: bool = False
 
     @classmethod
-    def begin(cls, folder: Path, shard: Shard | None, keys: Iterable[str]) -> "ShardRecord | None":
+    def begin(
+        cls, folder: Path, shard: Shard | None, keys: Iterable[str], results: Mapping[str, Any] | None = None
+    ) -> "ShardRecord | None":
         """Record that a shard begins; None where the job has no shards.
+
+        A shard that had ended is then no longer finished: a merge that took it for finished would remove what it is
+        writing.
 
         Parameters
         ----------
@@ -60,6 +68,8 @@ class ShardRecord:
             The shard that begins.
         keys : iterable of str
             What identifies the studies of the job, of all shards, in their order.
+        results : mapping, optional
+            What the merge needs and is known at the beginning.
 
         Raises
         ------
@@ -72,7 +82,6 @@ class ShardRecord:
             return None
         keys = list(keys)
         studies = {key: position for position, key in enumerate(keys) if shard.has(key)}
-        record = cls(shard, studies, len(keys), digest(sorted(keys)))
         for path in complete_files(folder / SHARDS_FOLDER, "*-of-*.json"):
             count = path.stem.rpartition("-of-")[2]
             if int(count) != shard.count:
@@ -80,18 +89,22 @@ class ShardRecord:
                     f"{folder}: was begun with {int(count)} shards, now {shard.count}; give --shard i/{int(count)}, or "
                     f"delete {SHARDS_FOLDER}/ in it to divide the rest anew"
                 )
-        if not record.path(folder).is_file():  # what an earlier run wrote stays until this one has ended
-            record._write(folder)
+        path = folder / SHARDS_FOLDER / shard.file_name
+        earlier: Mapping[str, Any] = {}
+        with suppress(InputError):  # there is none, or it is damaged and written anew
+            earlier = cls.read(path).results
+        record = cls(shard, studies, len(keys), digest(sorted(keys)), {**earlier, **(results or {})})
+        record._write(folder)
         return record
 
     def path(self, folder: Path) -> Path:
         """Return the path of the record in a job's folder."""
-        return folder / SHARDS_FOLDER / f"{self.shard.index:04d}-of-{self.shard.count:04d}.json"
+        return folder / SHARDS_FOLDER / self.shard.file_name
 
-    def finish(self, folder: Path, results: Mapping[str, Any]) -> None:
+    def finish(self, folder: Path, results: Mapping[str, Any] | None = None) -> None:
         """Record that the shard has ended; raises as `cspine.core.files.write_json`."""
-        ended = ShardRecord(self.shard, self.studies, self.n_studies, self.studies_sha256, results, is_finished=True)
-        ended._write(folder)
+        finished = replace(self, results={**self.results, **(results or {})}, is_finished=True)
+        finished._write(folder)  # noqa: SLF001 - of this class
 
     def _write(self, folder: Path) -> None:
         content = {
@@ -126,6 +139,19 @@ class ShardRecord:
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"{path}: is no record of a shard; delete it, and run the shard again") from error
+
+
+def remove_records(folder: Path) -> None:
+    """Remove what shards recorded of a job that a run without shards has finished.
+
+    A merge of what they recorded would leave out the studies that only that run saw.
+    """
+    paths = complete_files(folder / SHARDS_FOLDER, "*-of-*.json")
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if paths and not is_remote(folder):
+        with suppress(OSError):  # something else is in it
+            (folder / SHARDS_FOLDER).rmdir()
 
 
 @dataclass(frozen=True)

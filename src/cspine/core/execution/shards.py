@@ -60,6 +60,11 @@ class Shard:
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
+    @property
+    def file_name(self) -> str:
+        """Name of the shard's record."""
+        return f"{self.index:04d}-of-{self.count:04d}.json"
+
     @classmethod
     def parse(cls, text: str) -> "Shard":
         """Return the shard that is written as ``i/n``; i counts from 1.

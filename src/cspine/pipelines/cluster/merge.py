@@ -8,7 +8,7 @@ from typing import Final
 from cspine.core.errors import InputError, SourceError
 from cspine.core.execution.shard_records import SHARDS_FOLDER, ShardRecords
 from cspine.core.files import complete_files, read_json, remove_unfinished
-from cspine.core.findings import Findings
+from cspine.core.findings import Findings, Spine
 from cspine.core.identifiers import study_key
 from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import MARKER as COMPILED_MARKER
@@ -16,7 +16,7 @@ from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.rsna2022_labels import read_labels
 from cspine.dicom.study_collection import BOXES_FILE, LABELS_FILE, PHANTOM_MARKER, TRUTH_FOLDER
 from cspine.phantom.rsna_files import truth_path, write_tables
-from cspine.pipelines.case_folder import FINDINGS_FILE, read_result
+from cspine.pipelines.case_folder import FINDINGS_FILE, read_result, recorded_key
 from cspine.pipelines.compile import check_series_read
 from cspine.pipelines.insert import MARKER as INSERTION_MARKER
 from cspine.pipelines.insert import SCANS_FOLDER, record_path, summarize_insertion
@@ -107,7 +107,17 @@ def _check_results(records: ShardRecords, recorded: set[str]) -> None:
 
 def _failed(records: ShardRecords) -> Failures:
     """Return the studies that the shards recorded as failed."""
-    return tuple((uid, reason) for record in records.finished for uid, reason in record.results["failed"])
+    return tuple((uid, reason) for record in records.records for uid, reason in record.results.get("failed", ()))
+
+
+def _lost(records: ShardRecords, damaged: Sequence[str], partial: bool) -> Failures:
+    """Return studies whose result is gone or damaged as failed; raises InputError unless the merge is partial."""
+    if damaged and not partial:
+        raise InputError(
+            f"{records.folder}: the results of {len(damaged)} studies are damaged, first {damaged[0]}; run the shards "
+            "again"
+        )
+    return tuple((uid, "its result is damaged; run the shard again") for uid in damaged)
 
 
 def _compiled(out: Path, records: ShardRecords) -> set[str]:
@@ -117,12 +127,12 @@ def _compiled(out: Path, records: ShardRecords) -> set[str]:
 
 def _merge_compiled(out: Path, records: ShardRecords, partial: bool) -> tuple[int, Failures]:
     dataset = CompiledDataset.open(out, is_finished=False)
-    results = records.finished[0].results if records.finished else {}
+    results = next((record.results for record in records.records if "labels" in record.results), {})
     labels = read_labels(as_path(results["labels"])) if results.get("labels") else None
     dataset.finish(labels, is_partial=partial)
     studies = dataset.studies()
     if not partial:
-        check_series_read(results["series_uids"], studies["series_instance_uid"])
+        check_series_read(results.get("series_uids", ()), studies["series_instance_uid"])
     failed = studies[studies["status"] == "failed"]
     return len(studies), tuple(zip(failed["study_instance_uid"], failed["reason"], strict=True))
 
@@ -146,7 +156,9 @@ def _inserted(out: Path, records: ShardRecords) -> set[str]:
 def _merge_inserted(out: Path, records: ShardRecords, partial: bool) -> tuple[int, Failures]:
     if not partial:
         remove_unfinished(out / SCANS_FOLDER)
-    summary = summarize_insertion(out, records.studies, _failed(records), is_partial=partial)
+    made = _inserted(out, records)
+    failed = tuple(each for each in _failed(records) if each[0] not in made)
+    summary = summarize_insertion(out, records.studies, failed, is_partial=partial)
     return summary.studies, summary.failed
 
 
@@ -162,31 +174,49 @@ def _folders_with(name: str) -> Callable[[Path, ShardRecords], set[str]]:
 
 
 def _is_single(records: ShardRecords) -> bool:
-    return any(record.results.get("is_single") for record in records.finished)
+    return any(record.results.get("is_single") for record in records.records)
 
 
 def _merge_localized(out: Path, records: ShardRecords, partial: bool) -> tuple[int, Failures]:
-    del partial  # nothing is written
-    return len(_folders_with(SPINE_FILE)(out, records)), _failed(records)
+    recorded = _folders_with(SPINE_FILE)(out, records)
+    is_single = _is_single(records)
+    damaged = [
+        uid
+        for uid in records.studies
+        if uid in recorded and not _holds_spine(out if is_single else out / study_key(uid))
+    ]
+    return len(recorded) - len(damaged), (*_failed(records), *_lost(records, damaged, partial))
+
+
+def _holds_spine(folder: Path) -> bool:
+    try:
+        Spine.model_validate_json((folder / SPINE_FILE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _merge_predicted(out: Path, records: ShardRecords, partial: bool) -> tuple[int, Failures]:
-    del partial
     if _is_single(records):
         return len(records.studies), ()
-    results = [result for uid in records.studies if (result := read_result(out / study_key(uid))) is not None]
-    written = {result.folder for result in results}
-    crashed = [
-        StudyResult(Findings.model_validate(each["findings"]), "", each["arrived"])
-        for record in records.finished
-        for each in record.results["crashed"]
-        if study_key(each["study"]) not in written
-    ]
-    options = records.finished[-1].results if records.finished else {}
-    write_worklist(
-        out, [*results, *crashed], max_wait_min=options.get("max_wait_min"), skipped=options.get("skipped", 0)
-    )
-    return len(results) + len(crashed), _failed(records)
+    crashes = {each["study"]: each for record in records.records for each in record.results.get("crashed", ())}
+    ended = {uid for record in records.finished for uid in record.studies}
+    results, crashed, damaged = [], [], []
+    for uid in records.studies:
+        folder, crash = out / study_key(uid), crashes.get(uid)
+        # What an earlier run wrote of other files is no answer where the prediction of the present ones crashed.
+        result = read_result(folder) if crash is None or recorded_key(folder) == crash["job"] else None
+        if result is not None:
+            results.append(result)
+        elif crash is not None:
+            results.append(StudyResult(Findings.model_validate(crash["findings"]), "", crash["arrived"]))
+            crashed.append(uid)
+        elif uid in ended or (folder / FINDINGS_FILE).is_file():
+            damaged.append(uid)
+    lost = _lost(records, damaged, partial)
+    options = records.records[-1].results
+    write_worklist(out, results, max_wait_min=options.get("max_wait_min"), skipped=options.get("skipped", 0))
+    return len(results), (*(each for each in _failed(records) if each[0] in crashed), *lost)
 
 
 def _classified(_: Path, records: ShardRecords) -> set[str]:
