@@ -8,6 +8,7 @@ import typer
 from cspine.cli.application import app, handle_errors, print_json, say, say_research_only
 from cspine.cli.options import Json
 from cspine.core.extras import require_extra
+from cspine.core.storage.locations import as_path
 
 if TYPE_CHECKING:
     from cspine.datasets.duplicates import Duplicate
@@ -26,7 +27,7 @@ def duplicates_command(
     from cspine.datasets.duplicates import find_duplicates
     from cspine.datasets.scan_records import read_scan_records
 
-    records = [record for folder in sets for record in read_scan_records(folder)]
+    records = [record for folder in sets for record in read_scan_records(as_path(folder))]
     duplicates = [describe_duplicate(each) for each in find_duplicates(records)]
     if as_json:
         print_json({"studies": len(records), "duplicates": duplicates})

@@ -31,13 +31,15 @@ class LabelMatch:
     labels_without_studies: tuple[str, ...]
 
 
-def read_labels(path: Path) -> pd.DataFrame:
+def read_labels(path: Path, *, with_patients: bool = False) -> pd.DataFrame:
     """Read the challenge's train.csv.
 
     Parameters
     ----------
     path : Path
         A CSV with the columns StudyInstanceUID, patient_overall and C1 to C7.
+    with_patients : bool
+        Whether it may have a column ``patient``, too, which `read_patients` returns.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def read_labels(path: Path) -> pd.DataFrame:
         The file is missing, empty or no CSV, columns are missing or unknown, a study is repeated, a label is missing
         or not 0 or 1, or patient_overall contradicts the levels; with the count and the first offenders.
     """
-    table = read_table(path, (STUDY, *TARGETS))
+    table = read_table(path, (STUDY, *TARGETS), optional=("patient",) if with_patients else ())
     refuse_rows(path, table, table[STUDY].duplicated(), "repeat an earlier study; keep one row per study")
     refuse_rows(path, table, table[list(TARGETS)].isna().any(axis=1), "lack a label; fill it in or leave the study out")
     values = table[list(TARGETS)].apply(pd.to_numeric, errors="coerce")
@@ -59,6 +61,15 @@ def read_labels(path: Path) -> pd.DataFrame:
     refuse_rows(path, table, contradicts, f"have a {OVERALL} that is not the OR of C1 to C7; correct them")
     labels: pd.DataFrame = values.astype("int8").set_axis(pd.Index(table[STUDY], name=STUDY), axis="index")
     return labels
+
+
+def read_patients(path: Path) -> dict[str, str]:
+    """Return the column ``patient`` of a table of labels by study, where it has one; raises as `read_labels`."""
+    table = read_table(path, (STUDY, *TARGETS), optional=("patient",))
+    if "patient" not in table.columns:
+        return {}
+    known = table.dropna(subset=["patient"])
+    return dict(zip(known[STUDY].astype(str), known["patient"].astype(str), strict=True))
 
 
 def read_boxes(path: Path) -> pd.DataFrame:
@@ -111,7 +122,9 @@ def match_labels(labels: pd.DataFrame, studies: Collection[str]) -> LabelMatch:
     )
 
 
-def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.DataFrame:
+def read_table(
+    path: Path, columns: tuple[str, ...], *, key: str = STUDY, optional: tuple[str, ...] = ()
+) -> pd.DataFrame:
     """Read a table as text; callers convert numbers, so that 'True' is not read as 1.
 
     Spreadsheets write UTF-16, semicolons or tabs, and an unnamed column that counts the rows; all are read.
@@ -124,6 +137,8 @@ def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.
         The columns that it must have, and no others.
     key : str
         Column that no row may lack.
+    optional : tuple of str
+        Columns that it may have.
 
     Raises
     ------
@@ -143,7 +158,7 @@ def read_table(path: Path, columns: tuple[str, ...], *, key: str = STUDY) -> pd.
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise LabelError(f"{path}: lacks the columns {', '.join(missing)}; give the challenge's own file")
-    unknown = [str(column)[:64] for column in table.columns if column not in columns]
+    unknown = [str(column)[:64] for column in table.columns if column not in (*columns, *optional)]
     if unknown:
         raise LabelError(
             f"{path}: has {len(unknown)} unknown columns (first: {', '.join(unknown[:3])}); remove them, "

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cspine.core.errors import InputError, SourceError
+from cspine.core.storage.locations import as_path
 from cspine.importing.case import FoundCases
 from cspine.importing.data_source import Layout
 from cspine.importing.layouts import ctspine1k, hdn, nifti, rsna, totalsegmentator, verse
@@ -31,8 +32,14 @@ class AddedLabels:
     fractures: Path | None = None
     labels: Path | None = None
 
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The paths that are given, by option."""
+        given = {"--vertebrae": self.vertebrae, "--fractures": self.fractures, "--labels": self.labels}
+        return {option: as_path(path) for option, path in given.items() if path is not None}
 
-def find_cases(layout: Layout, source: Path, added: AddedLabels) -> FoundCases:
+
+def find_cases(layout: Layout, source: Path, added: AddedLabels, name: str) -> FoundCases:
     """Return the cases of a data set.
 
     Parameters
@@ -43,6 +50,8 @@ def find_cases(layout: Layout, source: Path, added: AddedLabels) -> FoundCases:
         Its root.
     added : AddedLabels
         Masks and labels from elsewhere.
+    name : str
+        Name of the data set, by which plain NIfTI files of one name are told apart.
 
     Raises
     ------
@@ -55,9 +64,8 @@ def find_cases(layout: Layout, source: Path, added: AddedLabels) -> FoundCases:
     """
     if not source.is_dir():
         raise SourceError(f"{source}: is no folder; give that of the unpacked data set")
-    given = {"--vertebrae": added.vertebrae, "--fractures": added.fractures, "--labels": added.labels}
-    allowed = {"hdn": {"--vertebrae"}, "nifti": set(given)}.get(layout, set())
-    if idle := [option for option, path in given.items() if path is not None and option not in allowed]:
+    allowed = {"hdn": {"--vertebrae"}, "nifti": {"--vertebrae", "--fractures", "--labels"}}.get(layout, set())
+    if idle := [option for option in added.paths if option not in allowed]:
         raise InputError(f"{idle[0]}: is not for the layout {layout}, which has its own; leave it out")
     if layout in {"hdn", "nifti"}:
         masks = added.vertebrae or (nifti.mask_folder(source) if layout == "nifti" else None)
@@ -65,7 +73,7 @@ def find_cases(layout: Layout, source: Path, added: AddedLabels) -> FoundCases:
         if layout == "hdn":
             return hdn.find_cases(source, vertebrae)
         fractures = SegmentationFiles.open(added.fractures) if added.fractures else None
-        return nifti.find_cases(source, vertebrae, fractures, added.labels)
+        return nifti.find_cases(name, source, vertebrae, fractures, added.labels)
     finders = {
         "rsna": rsna.find_cases,
         "verse": verse.find_cases,

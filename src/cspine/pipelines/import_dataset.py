@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,12 +17,12 @@ from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import read_json, write_json, write_text
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
-from cspine.core.storage.locations import as_path
+from cspine.core.storage.locations import as_path, refuse_remote
 from cspine.core.text import counted
 from cspine.datasets.duplicates import Duplicate, Key, find_duplicates, group_patients
 from cspine.datasets.rsna2022_labels import read_boxes
 from cspine.datasets.scan_records import read_scan_records, scan_record
-from cspine.dicom.files.manifest import IMPORT_MARKER, PATH, PATIENT, write_manifest
+from cspine.dicom.files.manifest import IMPORT_MARKER, MANIFEST_FILE, PATH, PATIENT, write_manifest
 from cspine.dicom.study_collection import BOXES_FILE, LABELS_FILE, PHANTOM_MARKER
 from cspine.importing.case import FoundCases
 from cspine.importing.cases import AddedLabels, find_cases
@@ -114,14 +115,53 @@ def import_dataset(  # noqa: PLR0913 - the options of `cspine import`
         `out` cannot be written.
     """
     source, out = as_path(source), as_path(out)
+    for option, path in {"source": source, "--out": out, **added.paths}.items():
+        refuse_remote(option, path)
     if out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out}: lies within the data set; choose an --out outside of {source}")
     data_source = data_source or KNOWN_SOURCES.get(layout)
     if data_source is None:
         raise InputError(f"{source}: of the layout {layout} nobody else knows the license; give a data_source")
     earlier = [record for folder in beside for record in read_scan_records(as_path(folder))]
-    found = find_cases(layout, source, added)
-    identity = {
+    found = find_cases(layout, source, added, data_source.name)
+    ResumableJob(out, IMPORT_MARKER, _identity(layout, source, data_source, added, images)).open()
+    if (source / PHANTOM_MARKER).is_file():
+        shutil.copyfile(source / PHANTOM_MARKER, out / PHANTOM_MARKER)
+    tasks = [ImportTask.of(case, layout, source, out, images) for case in found.cases]
+    earlier_ones = _read_records(tasks)
+    if len(earlier_ones) < len(tasks):
+        (out / MANIFEST_FILE).unlink(missing_ok=True)
+    failed = []
+    for outcome in parallel_map(
+        import_case, tasks, is_done=lambda task: task.case.study in earlier_ones, workers=workers, progress=progress
+    ):
+        if outcome.error is not None:
+            failed.append((outcome.item.case.name, error_sentence(outcome.error)))
+            _LOGGER.info("study %s failed", outcome.item.case.study)
+    records = list(_read_records(tasks).values())
+    imported = [record for record in records if record["status"] == "imported"]
+    mine = [scan_record(str(out.resolve()), record) for record in imported]
+    duplicates = find_duplicates([*earlier, *mine])
+    _adopt_patients(imported, tasks, group_patients([*earlier, *mine], duplicates), str(out.resolve()))
+    _write_tables(out, imported, found)
+    return ImportSummary(
+        imported=len(imported),
+        resumed=len(earlier_ones),
+        with_vertebrae=sum(bool(record["vertebrae"]) for record in imported),
+        with_labels=sum(_is_labeled(record) for record in imported),
+        with_unknown_levels=sum((record["targets"] or {}) == {OVERALL: 1} for record in imported),
+        left_out=tuple((record["case"], record["reason"]) for record in records if record["status"] != "imported"),
+        failed=tuple(failed),
+        duplicates=tuple(each for each in duplicates if each.second.data_set == str(out.resolve())),
+        warnings=found.warnings,
+    )
+
+
+def _identity(
+    layout: Layout, source: Path, data_source: DataSource, added: AddedLabels, images: ImageMode
+) -> dict[str, Any]:
+    """Return what tells an import from others, which the marker keeps."""
+    return {
         "format": FORMAT,
         "kind": "imported",
         "layout": layout,
@@ -132,35 +172,17 @@ def import_dataset(  # noqa: PLR0913 - the options of `cspine import`
         "added": {name: str(value) for name, value in vars(added).items() if value is not None},
         "hash": SCAN_HASH,
     }
-    ResumableJob(out, IMPORT_MARKER, identity).open()
-    if (source / PHANTOM_MARKER).is_file():
-        shutil.copyfile(source / PHANTOM_MARKER, out / PHANTOM_MARKER)
-    tasks = [ImportTask(case, layout, source, out, images) for case in found.cases]
-    n_resumed = sum(task.record_path.is_file() for task in tasks)
-    failed = []
-    for outcome in parallel_map(
-        import_case, tasks, is_done=lambda task: task.record_path.is_file(), workers=workers, progress=progress
-    ):
-        if outcome.error is not None:
-            failed.append((outcome.item.case.name, error_sentence(outcome.error)))
-            _LOGGER.info("study %s failed", outcome.item.case.study)
-    records = [read_json(task.record_path) for task in tasks if task.record_path.is_file()]
-    imported = [record for record in records if record["status"] == "imported"]
-    mine = [scan_record(str(out.resolve()), record) for record in imported]
-    duplicates = find_duplicates([*earlier, *mine])
-    _adopt_patients(imported, tasks, group_patients([*earlier, *mine], duplicates), str(out.resolve()))
-    _write_tables(out, imported, found)
-    return ImportSummary(
-        imported=len(imported),
-        resumed=n_resumed,
-        with_vertebrae=sum(bool(record["vertebrae"]) for record in imported),
-        with_labels=sum(_is_labeled(record) for record in imported),
-        with_unknown_levels=sum((record["targets"] or {}) == {OVERALL: 1} for record in imported),
-        left_out=tuple((record["case"], record["reason"]) for record in records if record["status"] != "imported"),
-        failed=tuple(failed),
-        duplicates=tuple(each for each in duplicates if each.second.data_set == str(out.resolve())),
-        warnings=found.warnings,
-    )
+
+
+def _read_records(tasks: Sequence[ImportTask]) -> dict[str, dict[str, Any]]:
+    """Return the records of studies that are imported, by study, of the present state of their files and labels."""
+    records = {}
+    for task in tasks:
+        with suppress(InputError):  # a damaged record is written again
+            record = read_json(task.record_path) if task.record_path.is_file() else {}
+            if record.get("fingerprint") == task.fingerprint:
+                records[task.case.study] = record
+    return records
 
 
 def _adopt_patients(
@@ -188,6 +210,8 @@ def _write_tables(out: Path, records: list[dict[str, Any]], found: FoundCases) -
         for record in sorted(records, key=lambda record: str(record["study"]))
         if _is_labeled(record)
     ]
+    for name in (LABELS_FILE, BOXES_FILE):
+        (out / name).unlink(missing_ok=True)
     if labels:
         table = pd.DataFrame(labels, columns=[STUDY, *TARGETS])
         write_text(out / LABELS_FILE, table.to_csv(index=False, lineterminator="\n"))

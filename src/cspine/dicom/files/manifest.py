@@ -85,7 +85,7 @@ def read_manifest(folder: Path) -> tuple[ManifestEntry, ...]:
         root = folder / str(marker["images_root"])
         rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
         return tuple(ManifestEntry(row[STUDY], root / row[PATH], row[PATIENT]) for row in rows)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise LabelError(f"{path}: is no manifest of cspine import ({type(error).__name__}); import again") from error
 
 

@@ -5,10 +5,14 @@ Names of files and folders do not count: headers say which segmentation is of wh
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Final
+
+import pydicom
 
 from cspine.core.anatomy import TARGETS
 from cspine.core.errors import LabelError, SourceError
 from cspine.core.text import counted
+from cspine.dicom.codec.header import suppress_pydicom_warnings
 from cspine.dicom.discovery import discover_files
 from cspine.dicom.files.listing import list_folder
 from cspine.dicom.seg_file import seg_study_uid
@@ -16,6 +20,9 @@ from cspine.dicom.series import Study
 from cspine.dicom.sources import SourceFile
 from cspine.importing.case import Case, FoundCases
 from cspine.localization.segmented.study_files import SegmentationFiles
+
+_HEAD: Final = 1024
+"""Bytes by which text is told from other files."""
 
 
 def find_cases(source: Path, vertebrae: SegmentationFiles | None) -> FoundCases:
@@ -28,10 +35,13 @@ def find_cases(source: Path, vertebrae: SegmentationFiles | None) -> FoundCases:
     vertebrae : SegmentationFiles or None
         Masks of vertebrae that somebody made of these scans, by which fractures get their levels.
 
+    Scans without a mask are intact only if every mask can be read and is of a scan that is here; otherwise their labels
+    are not known.
+
     Raises
     ------
     SourceError
-        There are no scans.
+        There are no scans, or one mask of vertebrae for several.
     LabelError
         There is no segmentation: every scan would be taken for intact.
     """
@@ -47,26 +57,57 @@ def find_cases(source: Path, vertebrae: SegmentationFiles | None) -> FoundCases:
     if not masks:
         raise LabelError(f"{source}: holds no DICOM segmentation, so that no scan would be fractured; get them, too")
     discovery = discover_files(images, origin=str(source))
+    if vertebrae:
+        vertebrae.check_count(len(discovery.studies))
     users = defaultdict[Path, set[str]](set)
     for study in discovery.studies:
         for path in _containers(study):
             users[path.parent].add(study.study_instance_uid)
-    cases = tuple(
-        _to_case(study, masks.get(study.study_instance_uid, []), users, vertebrae) for study in discovery.studies
-    )
-    known = {case.study for case in cases}
+    known = {study.study_instance_uid for study in discovery.studies}
     orphans = [paths[0].name for uid, paths in masks.items() if uid not in known]
+    used = {header.file.name for study in discovery.studies for series in study.series for header in series.headers}
+    lost = [file.name for file in images if file.name not in used and _may_be_mask(file)]
+    others = None if orphans or lost else dict.fromkeys(TARGETS, 0)
+    cases = tuple(
+        _to_case(study, masks.get(study.study_instance_uid, []), users, vertebrae, others)
+        for study in discovery.studies
+    )
     n_masked = sum(case.fractures is not None for case in cases)
-    warnings = [f"{n_masked} of {len(cases)} scans have a mask of fractures; the others are taken for intact"]
-    if orphans:
-        warnings.append(
-            f"{counted(len(orphans), 'mask is', 'masks are')} of no scan that is here (first: {orphans[0]})"
-        )
+    taken = "are taken for intact" if others else "have no labels: a mask may be among what follows"
+    warnings = [f"{n_masked} of {len(cases)} scans have a mask of fractures; the others {taken}"]
+    for names, what in (
+        (orphans, ("mask is of no scan that is here", "masks are of no scan that is here")),
+        (lost, ("file cannot be read and may be a mask", "files cannot be read and may be masks")),
+    ):
+        if names:
+            warnings.append(f"{counted(len(names), *what)} (first: {names[0]}); get the data set again")
     warnings += [f"{file.name}: {file.reason}" for file in discovery.skipped]
     return FoundCases(cases, tuple(warnings))
 
 
-def _to_case(study: Study, masks: list[Path], users: dict[Path, set[str]], vertebrae: SegmentationFiles | None) -> Case:
+def _may_be_mask(file: SourceFile) -> bool:
+    """Return whether a file is damaged, or of no known kind, so that it might have been a mask."""
+    path = file.container
+    if file.is_packed or path.name.upper() == "DICOMDIR":
+        return file.is_packed
+    try:
+        with suppress_pydicom_warnings():
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "StudyInstanceUID"])
+    except Exception:  # noqa: BLE001 - pydicom raises errors of any type on files that are no DICOM
+        head = file.read(_HEAD)
+        is_binary = not head or b"\0" in head
+        return path.suffix.lower() == ".dcm" or head[128:132] == b"DICM" or (is_binary and not path.suffix)
+    return not header.get("SOPClassUID") or not header.get("StudyInstanceUID")
+
+
+def _to_case(
+    study: Study,
+    masks: list[Path],
+    users: dict[Path, set[str]],
+    vertebrae: SegmentationFiles | None,
+    others: dict[str, int] | None,
+) -> Case:
+    """Return the case of a study; `others` are the labels of one without a mask."""
     uid, containers = study.study_instance_uid, _containers(study)
     folder = next(iter(containers)).parent
     problem = ""
@@ -79,7 +120,9 @@ def _to_case(study: Study, masks: list[Path], users: dict[Path, set[str]], verte
     if len(masks) > 1:
         problem = f"{masks[0].name}: study {uid} has {len(masks)} masks of fractures; leave one"
     found = vertebrae.of_study(uid).path if vertebrae else None
-    targets = None if masks else dict.fromkeys(TARGETS, 0)
+    if vertebrae and not problem:
+        problem = vertebrae.ambiguity(uid)
+    targets = None if masks else others
     return Case(
         uid, uid, images, masks=found, fractures=masks[0] if masks else None, targets=targets, problem=problem,
         numbering=vertebrae.numbering if vertebrae else "auto",

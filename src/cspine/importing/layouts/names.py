@@ -78,11 +78,11 @@ def official_part(path: Path) -> str:
 
     >>> official_part(Path("dataset-verse19training/rawdata/sub-1")), official_part(Path("03_test/sub-verse005"))
     ('train', 'test')
-    >>> official_part(Path("volumes/COLONOG"))
-    ''
+    >>> official_part(Path("volumes/COLONOG")), official_part(Path("latest/contest"))
+    ('', '')
     """
     for part in path.parts:
-        match = re.search(r"(train(?:ing)?|val(?:idation)?|test)$", part.lower())
+        match = re.search(r"(?:^|[^a-z])(train(?:ing)?|val(?:idation)?|test)$", part.lower())
         if match:
             return _PARTS[match[1]]
     return ""

@@ -71,11 +71,15 @@ class SegmentationFiles:
                 break
         else:
             raise InputError(f"{numbering}: is no numbering of vertebrae; choose {', '.join(NUMBERINGS)}")
-        if n_studies > 1 and files.is_single:
-            raise SourceError(
-                f"{path}: is one segmentation for {n_studies} studies; give a folder of files named by their UIDs"
-            )
+        files.check_count(n_studies)
         return files
+
+    def check_count(self, n_studies: int) -> None:
+        """Check that there may be a segmentation for each of so many studies; raises SourceError otherwise."""
+        if n_studies > 1 and self.is_single:
+            raise SourceError(
+                f"{self.path}: is one segmentation for {n_studies} studies; give a folder of files named by their UIDs"
+            )
 
     @property
     def job(self) -> dict[str, str]:
@@ -121,6 +125,11 @@ class SegmentationFiles:
                 return SegmentedVertebrae(files[0], self.numbering)
         reason = f"{self.path.name}: holds no segmentation of study {uids[0]}; add a file named by its UID"
         return SegmentedVertebrae(None, self.numbering, NotAssessable(code=MISSING_CODE, reason=reason))
+
+    def ambiguity(self, uid: str) -> str:
+        """Return the sentence about a study that has several segmentations; empty of others."""
+        problem = self.of_study(uid).problem
+        return problem.reason if problem is not None and problem.code == CODE else ""
 
     def fingerprint(self, uid: str) -> str:
         """Return a hash of the state of a study's file, or of its absence."""
