@@ -22,6 +22,9 @@ from benchmarks.processes import run_module
 from cspine.core.identifiers import study_key
 from cspine.reports.evaluation.sections import Table
 
+_MAX_LINKS: Final = 50_000
+"""Names of one file; ext4 allows 65,000."""
+
 STEPS: Final = (
     "list studies", "resume compile and write tables", "read tables", "split", "read findings", "write worklist",
 )  # fmt: skip
@@ -96,9 +99,11 @@ def write_records(work: Path, folder: Path, count: int) -> None:
         (folder / "compiled" / "records" / f"{study_key(uid)}.json").write_text(renamed, encoding="utf-8")
         case = folder / "predicted" / study_key(uid)
         case.mkdir()
-        text = findings.replace(old_uid, uid)
-        (case / "findings.json").write_text(text, encoding="utf-8")
-        lean = {"findings": json.loads(without_maps.replace(old_uid, uid)), "findings_bytes": len(text)}
+        if number % _MAX_LINKS == 0:  # a file of 100 kB for each would fill the disk; resuming asks for its size alone
+            shared = folder / f"findings-{number}.json"
+            shared.write_text(findings.replace(old_uid, uid), encoding="utf-8")
+        (case / "findings.json").hardlink_to(shared)
+        lean = {"findings": json.loads(without_maps.replace(old_uid, uid)), "findings_bytes": shared.stat().st_size}
         write_json(case / "source.json", {"job": case_of(folder, uid).key, "arrived": 1e9 + number, **lean})
 
 
