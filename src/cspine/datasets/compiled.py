@@ -16,6 +16,7 @@
 Files depend on studies and settings only: neither times nor the number of processes change them.
 """
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -77,7 +78,14 @@ class CompiledDataset:
 
     @classmethod
     def create(
-        cls, folder: Path, settings: CompileSettings, *, localizer_sha256: str | None, source: str, is_phantom: bool
+        cls,
+        folder: Path,
+        settings: CompileSettings,
+        *,
+        localizer_sha256: str | None,
+        source: str,
+        is_phantom: bool,
+        provider: Mapping[str, str] | None = None,
     ) -> "CompiledDataset":
         """Create a data set, or resume the one that the same job began.
 
@@ -93,6 +101,8 @@ class CompiledDataset:
             Where the studies come from, to recognize the same job.
         is_phantom : bool
             Whether all studies are phantoms.
+        provider : mapping, optional
+            What `cspine.models.providers.provider_of` says of the localizer.
 
         Raises
         ------
@@ -107,6 +117,7 @@ class CompiledDataset:
             "localizer_sha256": localizer_sha256,
             "source": source,
             "phantom": is_phantom,
+            **(provider or {}),
         }
         ResumableJob(folder, MARKER, identity).open()
         return cls(folder, settings, is_phantom, localizer_sha256)
@@ -222,6 +233,11 @@ class CompiledDataset:
             remove_unfinished(self.folder, self.folder / "images", self.folder / RECORDS_FOLDER)
         settings = {"settings": self.settings.model_dump(mode="json"), "hash": self.settings.hash}
         write_tables(self.folder, labels, {"cspine": json.dumps(settings)})
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the manifest's file, which holds a hash of all records and labels: other tables have another."""
+        return hashlib.sha256((self.folder / MANIFEST_FILE).read_bytes()).hexdigest()
 
     def manifest(self) -> pd.DataFrame:
         """Return one row per sagittal image; labels are nullable integers."""

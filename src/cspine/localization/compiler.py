@@ -14,6 +14,7 @@ from cspine.core.progress import Progress, silent
 from cspine.core.typing import Grays
 from cspine.dicom.files.broken_copies import find_broken_copies
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM, exceeds_mm
+from cspine.models.providers import provider_of
 from cspine.spine.bone_crop import BoneCrop
 from cspine.spine.bone_trace import trace_spine
 from cspine.spine.centerline import SpineCenterline
@@ -111,8 +112,14 @@ class Compiler:
 
         if self.inference_views is not None:
             raise ValueError("a data set holds all views; compile it with inference_views=None")
+        is_localized = self.localizer is not None and self.segmentations is None
         return CompiledDataset.create(
-            folder, self.settings, localizer_sha256=self.localizer_sha256, source=source, is_phantom=is_phantom
+            folder,
+            self.settings,
+            localizer_sha256=self.localizer_sha256,
+            source=source,
+            is_phantom=is_phantom,
+            provider=provider_of(self.localizer.identity) if self.localizer and is_localized else None,
         )
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from cspine.core.anatomy import VERTEBRAE
+from cspine.core.execution.parallel import WorkerStartError
 from cspine.core.findings import WeightsIdentity
 from cspine.localization.cascade.assembly import Candidates, LocalizedScan, assemble_spine_map
 from cspine.localization.cascade.crops import CROP_MARGIN_MM, CROP_MM
@@ -34,7 +35,7 @@ from cspine.localization.plausibility import MIN_AGREEMENT, check_plausibility, 
 from cspine.localization.scan import Scan
 from cspine.models.memory import freed_memory_released
 from cspine.models.metadata import COARSE_MM, PADDING, LocalizerMetadata
-from cspine.models.providers import ProviderName
+from cspine.models.providers import ProviderName, fixed_provider
 from cspine.models.weights import Weights, load_weights
 from cspine.spine.level_settings import LevelAssignmentSettings
 from cspine.spine.occupancy_template import OccupancyTemplate
@@ -101,9 +102,15 @@ class Localizer:
         """What findings record of the weights."""
         return self.weights.identity
 
-    def __reduce__(self) -> "tuple[Callable[..., Localizer], tuple[Path | None, ProviderName | None, int]]":
-        """Pickle as the path of the weights; another process may be in another folder."""
-        return (_load_cached, (self.path and self.path.absolute(), self.provider, self.threads))
+    def __reduce__(self) -> "tuple[Callable[..., Localizer], tuple[Path | None, ProviderName | None, int, str]]":
+        """Pickle as the path of the weights; another process may be in another folder, and have other defaults.
+
+        Raises WorkerStartError there where the file has other weights.
+        """
+        session = self.weights.session
+        path = self.path and self.path.absolute()
+        provider = fixed_provider(session.requested_provider, session.execution_provider)
+        return (_load_cached, (path, provider, self.threads, self.sha256))
 
     @freed_memory_released()
     def __call__(self, volume: "highdicom.Volume") -> SpineMap:
@@ -173,10 +180,18 @@ class Localizer:
         return self.weights.metadata.occupancy_templates
 
 
+def fallback_warning(localizer: object) -> tuple[str, ...]:
+    """Return one sentence where the CPU runs a localizer in place of the provider that was asked for; else nothing."""
+    return localizer.weights.session.fallback_warning if isinstance(localizer, Localizer) else ()
+
+
 def _count_cervical(spine_map: SpineMap) -> int:
     return sum(vertebra.level in VERTEBRAE for vertebra in spine_map.scanned_vertebrae)
 
 
 @cache
-def _load_cached(path: Path | None, provider: ProviderName | None, threads: int) -> Localizer:
-    return Localizer.load(path, provider=provider, threads=threads)
+def _load_cached(path: Path | None, provider: ProviderName | None, threads: int, sha256: str) -> Localizer:
+    localizer = Localizer.load(path, provider=provider, threads=threads)
+    if localizer.sha256 != sha256:
+        raise WorkerStartError("a worker has another localizer than this process; install the same on all machines")
+    return localizer

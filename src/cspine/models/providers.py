@@ -8,9 +8,12 @@ say so.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from cspine.core.errors import InputError
+
+if TYPE_CHECKING:
+    from cspine.core.findings import WeightsIdentity
 
 ProviderName = Literal["cpu", "cuda", "directml", "coreml", "openvino", "auto"]
 
@@ -122,6 +125,38 @@ def choose_providers(name: ProviderName, available: Sequence[str]) -> list[tuple
             f"Here: {', '.join(usable)}"
         )
     return [(provider.runtime_name, dict(provider.options)), cpu]
+
+
+def fixed_provider(requested: ProviderName, runtime_name: str) -> ProviderName:
+    """Return the provider that other processes are to use: of ``auto`` the one that was found here.
+
+    Parameters
+    ----------
+    requested : str
+        As of `requested_provider`.
+    runtime_name : str
+        ONNX Runtime's name of the one that runs the network.
+
+    Examples
+    --------
+    >>> fixed_provider("auto", "CPUExecutionProvider"), fixed_provider("cuda", "CPUExecutionProvider")
+    ('cpu', 'cuda')
+    """
+    if requested != "auto":
+        return requested
+    return next((name for name, it in PROVIDERS.items() if it.runtime_name == runtime_name), "cpu")
+
+
+def provider_of(identity: "WeightsIdentity") -> dict[str, str]:
+    """Return what a job's identity and a study's record hold of the execution provider; nothing of the CPU's.
+
+    Parameters
+    ----------
+    identity : WeightsIdentity
+        Of the weights that a session was opened with.
+    """
+    name = identity.execution_provider
+    return {"provider": name} if name and name != CPU else {}
 
 
 def adapt_session_options(options: Any, runtime_name: str) -> None:  # noqa: ANN401 - ONNX Runtime has no types

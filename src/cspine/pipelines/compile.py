@@ -26,6 +26,7 @@ from cspine.dicom.study_collection import StudyCollection, StudySource, open_col
 from cspine.dicom.volume import Provenance
 from cspine.localization.compiler import Compiler, compile_study
 from cspine.localization.loading import load_localizer
+from cspine.localization.localizer import fallback_warning
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.localization.series_choice import choose_series
 from cspine.models.memory import freed_memory_released
@@ -304,7 +305,7 @@ def _compile_one(task: _Task) -> dict[str, Any]:
         "patient": task.source.patient or pseudonym(study.patient_id, uid),
         "status": "compiled",
         "reason": None,
-        "warnings": list(compiled.warnings),
+        "warnings": [*compiled.warnings, *fallback_warning(compiler.localizer)],
         "not_found": " ".join(compiled.images.spine.not_found) if compiled.images.spine else None,
         "vertebrae_sha256": compiler.localizer.sha256 if compiler.segmentations and compiler.localizer else None,
         **_geometry(compiled),

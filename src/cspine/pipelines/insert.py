@@ -26,9 +26,11 @@ from cspine.insertion.settings import FORMAT, InsertionSettings
 from cspine.insertion.study import Kind, render_virtual_study
 from cspine.localization.compiler import VolumeLocalizer
 from cspine.localization.loading import load_localizer
+from cspine.localization.localizer import fallback_warning
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.localization.series_choice import choose_series
 from cspine.models.memory import freed_memory_released
+from cspine.models.providers import provider_of
 from cspine.phantom.rsna_files import count_fractured, truth_path, write_study_files, write_tables
 from cspine.phantom.scanner.dicom import WriteOptions
 from cspine.phantom.study import PhantomStudy
@@ -171,6 +173,7 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
         "with_intact": with_intact,
         "weights": files.sha256 if files else network.sha256 if network else None,
         "settings": settings.model_dump(mode="json"),
+        **(provider_of(network.identity) if network else {}),
     }
     ResumableJob(out, MARKER, identity).open()
     execution = execution.of_studies(len(sources))
@@ -273,7 +276,10 @@ def _insert(task: _Task) -> None:
         rng = np.random.default_rng([task.seed, copy, int(pseudonym(None, uid), 16)])
         virtual = render_virtual_study(scan, kind, task.settings, rng, thickness_mm=thickness_mm)
         _write(virtual, identity, task.out)
-    write_json(task.record_path, {"studies": uids, "complete_levels": list(scan.breakable)})
+    record: dict[str, object] = {"studies": uids, "complete_levels": list(scan.breakable)}
+    if warnings := fallback_warning(finder):
+        record["warnings"] = list(warnings)
+    write_json(task.record_path, record)
     _LOGGER.info("made %d virtual studies of one scan", len(uids))
 
 

@@ -20,7 +20,7 @@ from cspine.dicom.loading import LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import StudySource
 from cspine.localization.coarse import load_thinned
 from cspine.localization.compiler import VolumeLocalizer
-from cspine.localization.localizer import Localizer
+from cspine.localization.localizer import fallback_warning
 from cspine.localization.result import LocalizationResult
 from cspine.localization.series_choice import choose_series
 from cspine.spine.spine_map import SpineMap, Vertebra
@@ -67,8 +67,7 @@ def localize_study(
         spine_map.require_cervical()
     except (NotAssessableError, InputError) as error:
         not_assessable, spine_map = not_assessable_from(error), SpineMap(())
-    identity, session = localizer.identity, localizer.weights.session if isinstance(localizer, Localizer) else None
-    fallback = session.fallback_warning if session else ()
+    identity, fallback = localizer.identity, fallback_warning(localizer)
     spine = Spine(
         study_instance_uid=uid,
         series_instance_uid=plan.series.series_instance_uid if plan else None,

@@ -29,7 +29,7 @@ from cspine.localization.localizer import Localizer
 from cspine.localization.segmented.numbering import Numbering
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.models.memory import freed_memory_released
-from cspine.models.providers import ProviderName
+from cspine.models.providers import ProviderName, provider_of
 from cspine.pipelines.case_folder import SOURCE_FILE
 from cspine.pipelines.localize import localize_study
 from cspine.reports.images.spine_picture import write_spine_picture
@@ -110,6 +110,7 @@ def localize_batch(
             "software": cspine.__version__.partition("+")[0],  # a commit more is no other job
             "path": str(path.resolve()),
             "weights": network.sha256,
+            **({} if files else provider_of(network.identity)),
         }
         identity |= files.job if files else {}
         ResumableJob(folder, MARKER, identity).open()

@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import cspine
 from cspine.core.errors import CspineError, InputError, memory_errors
 from cspine.core.execution.execution import Execution, Workers
-from cspine.core.execution.parallel import parallel_map
+from cspine.core.execution.parallel import WorkerStartError, parallel_map
 from cspine.core.execution.shard_records import ShardRecord, remove_records
 from cspine.core.extras import require_extra
 from cspine.core.files import write_text
@@ -22,7 +22,7 @@ from cspine.core.storage.locations import as_path
 from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.models.operating_points import OF_WEIGHTS, site_operating_points
-from cspine.models.providers import CPU, ProviderName, requested_provider
+from cspine.models.providers import CPU, ProviderName, fixed_provider, provider_of, requested_provider
 from cspine.pipelines.case_folder import FINDINGS_FILE, CaseFolder, PredictSettings, write_lines
 from cspine.pipelines.predict import Detector
 from cspine.reports.worklist import MAX_WAIT_MIN, StudyResult, prioritize, worklist_csv, worklist_page
@@ -105,6 +105,9 @@ def predict_batch(
     if settings.vertebrae:
         SegmentationFiles.open(settings.vertebrae, settings.vertebrae_labels, n_studies=len(collection.studies))
     detector = _detector(settings)
+    runs_on = detector.classifier.identity.execution_provider or CPU
+    provider = fixed_provider(requested_provider(settings.provider), runs_on)
+    settings = settings.model_copy(update={"provider": provider})  # workers may have other defaults
     if settings.vertebrae and detector.localizer is None:
         raise InputError(f"{settings.vertebrae}: the weights do not localize vertebrae; leave out --vertebrae")
     is_single = len(collection.studies) == 1
@@ -216,10 +219,7 @@ def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *
         "schema": SCHEMA_VERSION,
         "layout": "one study" if is_single else "many studies",
         "path": str(path.resolve()),
-        "weights": detector.classifier.identity.sha256,
-        "localizer": detector.localizer.sha256 if detector.localizer else None,
-        **_operating_points_of(detector),
-        **_provider_of(detector),
+        **_identity(detector),
         **settings.model_dump(mode="json", include={"tta", "dicom", "fhir"}),
         **({"segmentation_type": settings.segmentation_type} if settings.dicom else {}),
         **({"fhir_release": settings.fhir_release} if settings.fhir else {}),
@@ -250,12 +250,6 @@ def _operating_points_of(detector: Detector) -> dict[str, str]:
     return {"operating_points": sha256} if sha256 is not None else {}
 
 
-def _provider_of(detector: Detector) -> dict[str, str]:
-    """Return the execution provider; nothing where it is the CPU's."""
-    name = detector.classifier.identity.execution_provider
-    return {"provider": name} if name and name != CPU else {}
-
-
 def _detector(settings: PredictSettings) -> Detector:
     """Return the detector, which is loaded once in each process."""
     provider = requested_provider(settings.provider)
@@ -282,7 +276,7 @@ def _predict_many(
     results = [result for result in recorded.values() if result is not None]
     _LOGGER.info("%d studies, %d of them predicted by an earlier run", len(cases), len(results))
     outcomes = parallel_map(
-        _predict_in_worker,
+        partial(_predict_in_worker, expected=_identity(detector)),
         cases,
         is_done=lambda case: recorded[case.folder] is not None,
         written=lambda case: case.folder / FINDINGS_FILE,
@@ -296,8 +290,26 @@ def _predict_many(
     return results
 
 
-def _predict_in_worker(case: CaseFolder) -> StudyResult:
-    return _predict(_detector(case.settings), case, silent)
+def _predict_in_worker(case: CaseFolder, expected: dict[str, str | None]) -> StudyResult:
+    """Predict a study in a worker, which must have the weights and the provider of the process that asks for it."""
+    detector = _detector(case.settings)
+    if _identity(detector) != expected:
+        raise WorkerStartError(
+            "a worker has other weights or another execution provider under the same name; install the same on all "
+            "machines"
+        )
+    return _predict(detector, case, silent)
+
+
+def _identity(detector: Detector) -> dict[str, str | None]:
+    """Return what tells a detector from others."""
+    identity = detector.classifier.identity
+    return {
+        "weights": identity.sha256,
+        "localizer": detector.localizer.sha256 if detector.localizer else None,
+        **_operating_points_of(detector),
+        **provider_of(identity),
+    }
 
 
 def _predict(detector: Detector, case: CaseFolder, progress: Progress) -> StudyResult:

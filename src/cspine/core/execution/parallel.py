@@ -91,8 +91,7 @@ def parallel_map(
     is_done : callable, optional
         Whether an earlier run finished an item, which is then left out.
     written : callable, optional
-        The file that an item's worker leaves, None where it leaves none. Of Dask workers, which may be on machines
-        that have another folder at the same path, it is looked for.
+        The file that an item's worker leaves, or None. It is looked for where Dask workers may be on other machines.
     workers : int or Execution
         Number of processes; 1 runs in this process, and so does a system that refuses processes. They share the
         processors that this process may use. An `Execution` may name a Dask scheduler in their place; its shard is the
@@ -170,10 +169,7 @@ def attempt(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Valu
 
 
 def attempt_in_worker(function: Callable[[Item], Value], item: Item) -> Outcome[Item, Value]:
-    """Call the function and catch its error; a `WorkerError` stands for one that cannot be sent.
-
-    Errors of other libraries may be pickled and not unpickled: their arguments are not those of their constructor.
-    """
+    """Call the function and catch its error; a `WorkerError` stands for one that is pickled and not unpickled."""
     outcome = attempt(function, item)
     if outcome.error is None:
         return outcome

@@ -11,6 +11,7 @@ from cspine.classification.loading import load_classifier
 from cspine.classification.predict_dataset import Classified, predict_dataset
 from cspine.core.anatomy import TARGETS
 from cspine.core.columns import MARK_COLUMNS, STUDY
+from cspine.core.errors import InputError
 from cspine.core.execution.shard_records import SHARDS_FOLDER, ShardRecord, ShardRecords
 from cspine.core.execution.shards import Shard
 from cspine.core.files import plain_json, read_json
@@ -19,6 +20,7 @@ from cspine.core.progress import Progress, silent
 from cspine.core.run_files import WEIGHTS_FILE
 from cspine.core.storage.locations import as_path
 from cspine.datasets.compiled import CompiledDataset
+from cspine.models.providers import provider_of
 from cspine.pipelines.evaluate import EvaluateSettings, EvaluationReport, default_folder, evaluate_run
 
 SHARDED_MARKER: Final = f"{SHARDS_FOLDER}/evaluate.json"
@@ -67,7 +69,9 @@ def classify_shard(
         "run": str(run.resolve()),
         "data": str(data.resolve()),
         "weights": classifier.identity.sha256,
-        "settings": (settings or EvaluateSettings()).model_dump(mode="json"),
+        "data_sha256": dataset.sha256,
+        **provider_of(classifier.identity),
+        "settings": _resolved(settings or EvaluateSettings()).model_dump(mode="json"),
     }
     marker = folder / SHARDED_MARKER
     ResumableJob(marker.parent, marker.name, identity).open()
@@ -79,11 +83,33 @@ def classify_shard(
 
 
 def merge_classified(folder: Path, records: ShardRecords) -> EvaluationReport:
-    """Evaluate what all shards classified, as `cspine.pipelines.evaluate.evaluate_run` does; raises as it does."""
+    """Evaluate what all shards classified, as `cspine.pipelines.evaluate.evaluate_run` does; raises as it does.
+
+    Raises
+    ------
+    InputError
+        The weights or the data set are no longer those that the shards used.
+    """
     identity: dict[str, Any] = read_json(folder / SHARDED_MARKER)
+    run, data = as_path(identity["run"]), as_path(identity["data"])
+    now = {
+        "weights": load_classifier(run / WEIGHTS_FILE).identity.sha256,
+        "data_sha256": CompiledDataset.open(data).sha256,
+    }
+    for name, path in (("weights", run / WEIGHTS_FILE), ("data_sha256", data)):
+        if identity.get(name) != now[name]:
+            raise InputError(
+                f"{path}: was changed since the shards used it; delete {SHARDS_FOLDER}/ in {folder} and run them again"
+            )
     classified = _from_json([record.results["classified"] for record in records.finished])
     settings = EvaluateSettings.model_validate(identity["settings"])
     return evaluate_run(identity["run"], identity["data"], folder, settings, classified=classified)
+
+
+def _resolved(settings: EvaluateSettings) -> EvaluateSettings:
+    """Return settings whose paths mean the same in the folder of the process that merges."""
+    paths = {name: value for name, value in dict(settings).items() if isinstance(value, Path)}
+    return settings.model_copy(update={name: as_path(path).resolve() for name, path in paths.items()})
 
 
 def _to_json(probability: pd.DataFrame, marks: pd.DataFrame | None) -> dict[str, Any]:
