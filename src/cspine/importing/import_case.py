@@ -62,7 +62,7 @@ class ImportTask:
                 if file is not None and file.is_file():
                     stat = file.stat()
                     states.append([file.name, stat.st_size, stat.st_mtime_ns])
-        scan = StudySource(case.study, folder=case.images).fingerprint().digest
+        scan = "" if case.problem else StudySource(case.study, folder=case.images).fingerprint().digest
         return cls(case, layout, source, out, images, digest([known, states, scan]))
 
     @property

@@ -57,21 +57,21 @@ def find_cases(source: Path, vertebrae: SegmentationFiles | None) -> FoundCases:
     if not masks:
         raise LabelError(f"{source}: holds no DICOM segmentation, so that no scan would be fractured; get them, too")
     discovery = discover_files(images, origin=str(source))
+    scans = [study for study in discovery.studies if study.study_instance_uid]  # a damaged header has none
+    if not scans:
+        raise SourceError(f"{source}: holds no scan whose header names its study; get the data set again")
     if vertebrae:
-        vertebrae.check_count(len(discovery.studies))
+        vertebrae.check_count(len(scans))
     users = defaultdict[Path, set[str]](set)
-    for study in discovery.studies:
+    for study in scans:
         for path in _containers(study):
             users[path.parent].add(study.study_instance_uid)
-    known = {study.study_instance_uid for study in discovery.studies}
+    known = {study.study_instance_uid for study in scans}
     orphans = [paths[0].name for uid, paths in masks.items() if uid not in known]
-    used = {header.file.name for study in discovery.studies for series in study.series for header in series.headers}
+    used = {header.file.name for study in scans for series in study.series for header in series.headers}
     lost = [file.name for file in images if file.name not in used and _may_be_mask(file)]
     others = None if orphans or lost else dict.fromkeys(TARGETS, 0)
-    cases = tuple(
-        _to_case(study, masks.get(study.study_instance_uid, []), users, vertebrae, others)
-        for study in discovery.studies
-    )
+    cases = tuple(_to_case(study, masks.get(study.study_instance_uid, []), users, vertebrae, others) for study in scans)
     n_masked = sum(case.fractures is not None for case in cases)
     taken = "are taken for intact" if others else "have no labels: a mask may be among what follows"
     warnings = [f"{n_masked} of {len(cases)} scans have a mask of fractures; the others {taken}"]
