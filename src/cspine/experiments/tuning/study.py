@@ -30,6 +30,11 @@ GRACE_S: Final = 120.0
 """A trial whose worker gave no sign of life for this long is enqueued again."""
 
 MAX_RETRIES: Final = 3
+
+_MAX_ATTEMPTS: Final = 6
+_RETRY_S: Final = 0.5
+_COMPETING: Final = ("IntegrityError", "ProgrammingError", "StorageInternalError")
+"""Errors of SQLAlchemy and Optuna where another worker is making the same tables, or the same study."""
 _SEARCH, _WORKER, _ALIVE, _ORIGIN, _ERROR, _SURPLUS = "search", "worker", "alive", "origin", "error", "surplus"
 _COUNTED: Final = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
 
@@ -76,14 +81,7 @@ class SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         identity = digest([search.model_dump(mode="json", exclude={"trials"}), data])
         try:
-            backend: Any = _open_storage(folder, storage)
-            study = optuna.create_study(
-                storage=backend,
-                study_name=f"cspine-{folder.resolve().name}",
-                direction=search.direction,
-                load_if_exists=True,
-                pruner=_make_pruner(search),
-            )
+            study = _create_study(folder, search, storage)
         except Exception as error:  # of SQLAlchemy, the driver, or Optuna
             if isinstance(error, (OSError, MemoryError)):
                 raise
@@ -225,6 +223,24 @@ def _open_storage(folder: Path, url: str | None) -> optuna.storages.BaseStorage:
     if url is not None:
         return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     return optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL_FILE)))
+
+
+def _create_study(folder: Path, search: Search, url: str | None) -> optuna.Study:
+    """Create the study, or load it; workers that begin together compete for the making of a database's tables."""
+    for attempt in range(_MAX_ATTEMPTS):
+        try:
+            return optuna.create_study(
+                storage=_open_storage(folder, url),
+                study_name=f"cspine-{folder.resolve().name}",
+                direction=search.direction,
+                load_if_exists=True,
+                pruner=_make_pruner(search),
+            )
+        except Exception as error:
+            if type(error).__name__ not in _COMPETING or attempt == _MAX_ATTEMPTS - 1:
+                raise
+            time.sleep(_RETRY_S * (attempt + 1))
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _make_sampler(search: Search, number: int) -> optuna.samplers.BaseSampler:
