@@ -18,6 +18,7 @@ from cspine.core.storage.store import forget_stores
 from cspine.datasets.compiled import CompiledDataset
 from cspine.dicom.loading import load_volume
 from cspine.dicom.study_collection import open_collection
+from cspine.evaluation.findings_files import read_findings_files
 from cspine.pipelines.compile import compile_dataset
 from cspine.pipelines.predict_batch import predict_batch
 
@@ -70,6 +71,8 @@ def test_a_bucket_gives_and_takes_the_same_files(object_store: ObjectStore, loca
 
     assert _files(as_path(f"s3://{BUCKET}/compiled")) == _files(local / "compiled")
     assert _files(as_path(f"s3://{BUCKET}/predicted")) == _files(local / "predicted")
+    read, same_findings = (read_findings_files(folder).findings for folder in (as_path(f"s3://{BUCKET}"), local))
+    assert read == same_findings
     dataset, same = CompiledDataset.open(as_path(f"s3://{BUCKET}/compiled")), CompiledDataset.open(local / "compiled")
     assert dataset.levels().equals(same.levels())
     path = same.levels()["path"][0]
@@ -128,14 +131,6 @@ def test_a_compilation_that_the_store_interrupts_is_resumed(
     assert _files(as_path(out)) == _files(local / "compiled")
 
 
-_PUBLIC = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
-    ],
-}
-
-
 def _run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, list(arguments))
     return result.exit_code, " ".join(result.output.split())
@@ -166,7 +161,7 @@ def test_a_zip_is_read_by_ranges(object_store: ObjectStore, tmp_path: Path) -> N
     archive.parent.mkdir()
     archive.write_bytes(resources.files("cspine.phantom").joinpath("embedded/study.zip").read_bytes())
     url = object_store.upload(archive.parent, "zips")
-    object_store.client.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(_PUBLIC))
+    object_store.client.put_object_acl(Bucket=BUCKET, Key="zips/study.zip", ACL="public-read")
     by_http = f"{object_store.url}/{BUCKET}/zips/study.zip"
 
     same, remote, public = (load_volume(path, step=8) for path in (archive, f"{url}/study.zip", by_http))

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from cspine.core.errors import LabelError
 from cspine.core.findings import SCHEMA_VERSION, Findings
+from cspine.core.storage.read_ahead import READ_AHEAD
+from cspine.core.storage.remote_path import RemotePath
 
 FINDINGS_FILE: Final = "findings.json"
 
@@ -66,11 +68,12 @@ def read_findings_files(path: Path) -> FindingsFiles:
     if not paths:
         raise LabelError(f"{path}: holds no {FINDINGS_FILE}; give the folder that cspine predict wrote")
     findings, errors = [], []
-    for each in paths:
-        try:
-            findings.append(load_findings(each))
-        except LabelError as error:
-            errors.append(str(error))
+    with READ_AHEAD.reading(paths):
+        for each in paths:
+            try:
+                findings.append(load_findings(each))
+            except LabelError as error:
+                errors.append(str(error))
     if len(errors) == 1:
         raise LabelError(errors[0])
     if errors:
@@ -89,7 +92,7 @@ def load_findings(path: Path) -> Findings:
     try:
         if path.stat().st_size > _MAX_FINDINGS_BYTES:
             raise LabelError(f"{path}: is too large for findings; give what cspine predict wrote")
-        return Findings.model_validate_json(path.read_bytes())
+        return Findings.model_validate_json(READ_AHEAD.read_bytes(path))
     except OSError as error:
         raise LabelError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except ValidationError as error:
@@ -103,7 +106,10 @@ def load_findings(path: Path) -> Findings:
 
 
 def _findings_paths(folder: Path, warnings: list[str]) -> Iterator[Path]:
-    """Yield the findings files below a folder, each once however many links lead to it."""
+    """Yield the findings files below a folder, each once; in a store, those of this name."""
+    if isinstance(folder, RemotePath):
+        yield from (path for _, path in folder.walk_objects() if path.name == FINDINGS_FILE)
+        return
     read: set[str] = set()
     dangling, damaged = [], []
     for parent, names in _walk(folder):
