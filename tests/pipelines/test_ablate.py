@@ -86,8 +86,9 @@ def test_learning_curve_trains_on_nested_fractions_and_is_resumed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    command = ("ablate", "--train", data / "train", "--test", data / "test", "--views", "1", "--epochs", 1)
-    command = (*command, "--train-fraction", ".5,1", "--repeats", 1, "--out", out, "--workers", 1)
+    folders = ("--train", data / "train", "--test", data / "test", "--out", out)
+    options = ("--views", "1", "--epochs", 1, "--train-fraction", ".5,1", "--repeats", 1, "--workers", 1)
+    command = ("ablate", *folders, *options)
 
     result = run(*command)
 

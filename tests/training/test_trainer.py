@@ -112,8 +112,8 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_ends_with_the_weights_of_an_uni
     assert [*stopped.batches, *resumed.batches] == whole.batches  # none is loaded twice
     for ours, theirs in zip(weights(result), weights(expected), strict=True):
         assert torch.equal(ours, theirs)
-    for ours, theirs in zip(result.curve, expected.curve, strict=True):
-        assert (ours["train_loss"], ours[VAL_LOSS]) == (theirs["train_loss"], theirs[VAL_LOSS])
+    losses = [[(row["train_loss"], row[VAL_LOSS]) for row in each.curve] for each in (result, expected)]
+    assert losses[0] == losses[1]
 
 
 def test_the_rest_of_an_epoch_is_trained_by_another_number_of_processes(tmp_path: Path) -> None:
