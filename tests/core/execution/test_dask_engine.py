@@ -111,9 +111,9 @@ def test_paths_mean_the_same_in_workers_of_other_folders(
     monkeypatch.chdir(tmp_path)  # the workers were started elsewhere
     execution = Execution(scheduler=cluster.scheduler_address)
     items = [execution.locate(name) for name in ("a", "b")]
-    options = {"written": lambda path: path, "workers": execution}
 
-    assert [each.error for each in parallel_map(_touch, items, **options)] == [None, None]
+    outcomes = list(parallel_map(_touch, items, written=lambda path: path, workers=execution))
+    assert [each.error for each in outcomes] == [None, None]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
     assert execution.locate("s3://bucket/a").as_posix() == "s3://bucket/a"
     assert execution.locate_name("a") == str(tmp_path / "a")

@@ -12,6 +12,7 @@ from cspine.core.errors import InputError
 from cspine.core.execution.parallel import WorkerStartError
 from cspine.core.files import write_json
 from cspine.core.findings import WeightsIdentity
+from cspine.datasets.compiled import CompiledDataset
 from cspine.localization.compiler import Compiler
 from cspine.localization.localizer import Localizer, _load_cached, fallback_warning
 from cspine.pipelines import predict_batch as predicting
@@ -30,7 +31,7 @@ def test_a_merge_refuses_what_was_changed_since_the_shards(
     monkeypatch.setattr(
         classify, "load_classifier", lambda _: SimpleNamespace(identity=SimpleNamespace(sha256=weights))
     )
-    monkeypatch.setattr(classify.CompiledDataset, "open", lambda _: SimpleNamespace(sha256=data))
+    monkeypatch.setattr(CompiledDataset, "open", lambda _: SimpleNamespace(sha256=data))
     records: Any = None  # not looked at
 
     with pytest.raises(
