@@ -34,6 +34,8 @@ class Archive:
         Instances by SOPInstanceUID.
     datasets : dict of str to Dataset
         Their headers.
+    page_limit : int
+        Studies that an answer to a search holds at most.
     requests : list of (str, dict)
         Path and headers of every request.
     change : callable
@@ -43,6 +45,7 @@ class Archive:
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     datasets: dict[str, pydicom.Dataset] = field(default_factory=dict)
+    page_limit: int = 1000
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     change: Callable[[str, Answer], Answer] = lambda path, answer: answer  # noqa: ARG005
 
@@ -68,7 +71,7 @@ class Archive:
         if names[-1] == "studies":
             keys = {key: value[0] for key, value in query.items() if key not in {"limit", "offset", "includefield"}}
             found = self._one_each("StudyInstanceUID", **keys)[int(query["offset"][0]) :]
-            return self._json(found[: int(query["limit"][0])])
+            return self._json(found[: min(int(query["limit"][0]), self.page_limit)])
         if "instances" in names and names[-1] in self.files:
             body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + self.files[names[-1]] + b"\r\n--b--"
             return Answer(kind='multipart/related; type="application/dicom"; boundary=b', body=body)

@@ -17,6 +17,7 @@ from cspine.core.execution.parallel import Outcome, parallel_map
 from cspine.core.execution.shard_records import ShardRecord, remove_records
 from cspine.core.identifiers import pseudonym, study_key
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import recorded_name
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.compiled_files import image_files
 from cspine.datasets.rsna2022_labels import match_labels, read_boxes, read_labels
@@ -203,7 +204,7 @@ def compile_collection(
         `out` cannot be written; studies that are finished stay.
     """
     labels = read_labels(collection.labels_path) if collection.labels_path else None
-    origin = str(collection.path.resolve()) + "".join(f" --series {uid}" for uid in sorted(series_uids))
+    origin = recorded_name(collection.path) + "".join(f" --series {uid}" for uid in sorted(series_uids))
     if compiler.segmentations is not None:
         origin += "".join(f" --{name.replace('_', '-')} {value}" for name, value in compiler.segmentations.job.items())
     dataset = compiler.create_dataset(out, source=origin, is_phantom=collection.is_phantom)

@@ -17,6 +17,7 @@ from cspine.core.files import complete_files, read_json, write_json
 from cspine.core.identifiers import pseudonym
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
+from cspine.core.storage.locations import recorded_name
 from cspine.dicom.limits import MAX_SLICE_SPACING_MM
 from cspine.dicom.loading import LoadPlan, LoadPolicy, open_series, read_first
 from cspine.dicom.study_collection import StudySource, open_collection
@@ -167,7 +168,7 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
     identity = {
         "format": FORMAT,
         "kind": "insertion",
-        "path": str(path.resolve()),
+        "path": recorded_name(path),
         "seed": seed,
         "copies": copies,
         "with_intact": with_intact,

@@ -22,6 +22,7 @@ from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import FAILED
 from cspine.core.progress import Progress, silent
 from cspine.core.settings import Settings, digest
+from cspine.core.storage.locations import recorded_name
 from cspine.dicom.loading import LoadPolicy
 from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.loading import load_localizer
@@ -108,7 +109,7 @@ def localize_batch(
         identity = {
             "kind": "localize",
             "software": cspine.__version__.partition("+")[0],  # a commit more is no other job
-            "path": str(path.resolve()),
+            "path": recorded_name(path),
             "weights": network.sha256,
             **({} if files else provider_of(network.identity)),
         }

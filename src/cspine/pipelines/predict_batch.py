@@ -18,7 +18,7 @@ from cspine.core.identifiers import study_key
 from cspine.core.jobs import ResumableJob
 from cspine.core.not_assessable import FAILED
 from cspine.core.progress import Progress, silent
-from cspine.core.storage.locations import as_path
+from cspine.core.storage.locations import as_path, recorded_name
 from cspine.dicom.study_collection import StudySource, open_collection
 from cspine.localization.segmented.study_files import SegmentationFiles
 from cspine.models.operating_points import OF_WEIGHTS, site_operating_points
@@ -218,7 +218,7 @@ def _job(path: Path, out: Path, settings: PredictSettings, detector: Detector, *
         "software": cspine.__version__.partition("+")[0],  # a commit more is no other job
         "schema": SCHEMA_VERSION,
         "layout": "one study" if is_single else "many studies",
-        "path": str(path.resolve()),
+        "path": recorded_name(path),
         **_identity(detector),
         **settings.model_dump(mode="json", include={"tta", "dicom", "fhir"}),
         **({"segmentation_type": settings.segmentation_type} if settings.dicom else {}),

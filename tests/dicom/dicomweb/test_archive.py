@@ -14,6 +14,7 @@ from tests.support.dicomweb_archive import Answer, Archive, running_archive
 from cspine.core.errors import DicomError, InputError, SourceError
 from cspine.core.storage import dicomweb
 from cspine.core.storage.dicomweb import TOKEN_VARIABLE, DicomwebStore, single_part
+from cspine.core.storage.locations import as_path, recorded_name
 from cspine.core.storage.store import forget_stores
 from cspine.dicom.discovery import discover
 from cspine.dicom.loading import load_volume, open_series
@@ -93,6 +94,37 @@ def test_a_search_is_paged(archive: Archive, tmp_path: Path, monkeypatch: pytest
     assert [source.study_instance_uid for source in found] == [f"1.2.{number}" for number in range(4)]
 
 
+def test_an_archive_may_send_fewer_studies_at_a_time_and_too_many_are_refused(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        series = write_series(tmp_path / str(number), HU[:1], study=f"1.2.{number}", series=f"1.2.{number}.1")
+        archive.store(series, Modality="CT", AccessionNumber="7")
+    archive.page_limit = 2
+
+    found = open_collection(f"{archive.url}/studies?AccessionNumber=7").studies
+
+    assert len(found) == 4
+    monkeypatch.setattr("cspine.dicom.dicomweb.archive._MAX_STUDIES", 2)
+    with pytest.raises(SourceError, match="more than 2 studies match"):
+        open_collection(f"{archive.url}/studies?AccessionNumber=7")
+
+
+def test_pixels_of_another_rescaling_than_described_are_refused(archive: Archive, url: str) -> None:
+    for dataset in archive.datasets.values():
+        dataset.RescaleIntercept = float(dataset.get("RescaleIntercept", 0)) + 60
+
+    with pytest.raises(DicomError, match="not those of the archive's metadata"):
+        load_volume(f"{url}/series/{BONE}")
+
+
+def test_records_of_a_job_hold_no_search_key() -> None:
+    name = recorded_name(as_path("dicomweb+https://host/dicom-web/studies?PatientID=secret-name"))
+
+    assert "secret" not in name
+    assert name.startswith("dicomweb+https://host/dicom-web/studies?sha256:")
+
+
 def test_a_multi_frame_file_is_read_as_on_the_disk(archive: Archive, tmp_path: Path) -> None:
     (tmp_path / "enhanced").mkdir()
     path = write_enhanced(tmp_path / "enhanced" / "1.dcm", HU)
@@ -116,6 +148,7 @@ def test_a_multi_frame_file_is_read_as_on_the_disk(archive: Archive, tmp_path: P
         ("/studies/1.2/other/1.3", "is no study of an archive"),
         ("/studies?limit=1", "a key that is no attribute"),
         ("/studies?Patient ID=1", "a key that is no attribute"),
+        ("/studies?Modality=CT&Modality=MR", "has a key twice"),
     ],
 )
 def test_urls_that_are_no_study_are_refused(archive: Archive, end: str, sentence: str) -> None:

@@ -4,6 +4,7 @@ A URL becomes a `RemotePath`, which is a `pathlib.Path`, so that code that lists
 in a bucket, too.
 """
 
+import hashlib
 import re
 from ipaddress import ip_address
 from pathlib import Path
@@ -55,6 +56,18 @@ def as_path(location: str | Path) -> Path:
     url = f"{protocol}://{match[2]}"
     _check(url)
     return RemotePath(url)
+
+
+def recorded_name(path: Path) -> str:
+    """Return a location as records of a job name it: resolved, and of a search in an archive the hash of its keys.
+
+    Keys of a search may identify a patient, and records are shared.
+
+    >>> recorded_name(Path("/data/rsna"))
+    '/data/rsna'
+    """
+    name, mark, query = str(path.resolve()).partition("?") if is_archive(path) else (str(path.resolve()), "", "")
+    return f"{name}?sha256:{hashlib.sha256(query.encode()).hexdigest()}" if mark else name
 
 
 def is_remote(path: Path) -> bool:

@@ -98,9 +98,13 @@ def find_studies(path: RemotePath) -> list[RemotePath]:
         page = {**address.query, "limit": str(_PAGE), "offset": str(len(uids))}
         found = address.store.get_json(address.resource("studies"), page)
         new = [uid for each in found if _UID.fullmatch(uid := text_of(each, _STUDY_UID)) and uid not in uids]
-        uids |= dict.fromkeys(new)
-        if not new or len(found) < _PAGE:
+        if not new:  # an archive may send fewer at a time than it is asked for
             break
+        uids |= dict.fromkeys(new)
+    else:
+        raise SourceError(
+            f"{address.service}: more than {_MAX_STUDIES:,} studies match the search; give narrower dates, part by part"
+        )
     if not uids:
         raise SourceError(f"{address.service}: no study of the archive matches the search; check its keys and values")
     return [address.service / "studies" / uid for uid in sorted(uids)]
@@ -188,7 +192,10 @@ def _parse(path: RemotePath) -> _Address:
     """Split the URL of an archive into service, study, series and search."""
     text, _, query = str(path).partition("?")
     names = as_path(text).parts
-    keys = dict(parse_qsl(query, keep_blank_values=True))
+    pairs = parse_qsl(query, keep_blank_values=True)
+    keys = dict(pairs)
+    if len(keys) < len(pairs):
+        raise InputError(f"{text}: the search has a key twice; give it once, and search once for each value")
     if not all(_KEY.fullmatch(key) for key in keys) or {"limit", "offset"} & keys.keys():
         raise InputError(f"{text}: the search has a key that is no attribute; use keywords such as StudyDate")
     end = names.index("studies") if "studies" in names[2:] else len(names)

@@ -1,5 +1,6 @@
 """The header of a fetched instance, which has to be the one that the archive's metadata described."""
 
+import math
 from dataclasses import replace
 from typing import Final
 
@@ -39,6 +40,11 @@ def fetched_header(header: SliceHeader) -> SliceHeader:
         raise DicomError(
             f"{file.name}: the archive sent another image than its metadata describe; have the study stored again"
         )
+    if header.frame == 0 and not _has_same_values(actual, header):
+        raise DicomError(
+            f"{file.name}: rescaling or padding of its pixels are not those of the archive's metadata; have the study "
+            "stored again"
+        )
     return replace(
         header,
         file=file,
@@ -66,3 +72,13 @@ def _is_same_place(actual: SliceHeader, described: SliceHeader) -> bool:
         if one is not None and any(abs(a - b) > _MAX_ROUNDING for a, b in zip(one, other, strict=True)):
             return False
     return True
+
+
+def _has_same_values(actual: SliceHeader, described: SliceHeader) -> bool:
+    """Return whether two headers make the same Hounsfield units of the pixels."""
+    one, other = actual.pixel_format, described.pixel_format
+    return (
+        one.padding == other.padding
+        and math.isclose(one.slope, other.slope)
+        and math.isclose(one.intercept, other.intercept)
+    )
