@@ -203,9 +203,9 @@ pd.read_csv(submission.path).head(8)
 #
 # | step | per study, two processors | 2,019 studies | memory |
 # |---|---|---|---|
-# | compile for `levels` | 1.2 s, 2.2 s of processor time | 0.7 h; 318 GB become 2.1 GB | 0.7 GB per process |
+# | compile for `levels` | 1.1 s, 2.0 s of processor time | 0.6 h; 318 GB become 2.1 GB | 0.7 GB per process |
 # | compile for `baseline-cnn` | 0.5 s of processor time | 0.2 h; they become 0.13 GB | 0.4 GB per process |
-# | train `levels`, one epoch without a GPU | 1.6 s | 0.9 h: use a GPU, or fewer studies | 1.7 GB |
+# | train `levels`, one epoch without a GPU | 0.8 s | 0.4 h: use a GPU, or fewer studies | 2.2 GB |
 # | train `baseline-cnn`, one epoch without a GPU | 0.06 s | 2 min | 0.6 GB |
 # | evaluate | 7 s of processor time for 12 studies, mostly start | | 0.6 GB |
 #

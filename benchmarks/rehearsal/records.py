@@ -26,7 +26,8 @@ _MAX_LINKS: Final = 50_000
 """Names of one file; ext4 allows 65,000."""
 
 STEPS: Final = (
-    "list studies", "resume compile and write tables", "read tables", "split", "read findings", "write worklist",
+    "list studies", "resume compile and write tables", "resume compile", "read tables", "split", "read findings",
+    "write worklist",
 )  # fmt: skip
 
 
@@ -36,7 +37,11 @@ def main() -> None:
     parser.add_argument("--step", choices=STEPS, required=True)
     options = parser.parse_args()
     steps: dict[str, Callable[[Path], None]] = dict(
-        zip(STEPS, (list_studies, resume_compile, read_tables, split, read_findings, write_worklist), strict=True)
+        zip(
+            STEPS,
+            (list_studies, resume_compile, resume_compile, read_tables, split, read_findings, write_worklist),
+            strict=True,
+        )
     )
     begin = time.perf_counter()
     steps[options.step](options.folder)
@@ -151,7 +156,7 @@ def list_studies(folder: Path) -> None:
 
 
 def resume_compile(folder: Path) -> None:
-    """List the studies, find that all are compiled, and write the tables."""
+    """List the studies, find that all are compiled, and write the tables where an earlier run has not."""
     from cspine.dicom.study_collection import open_collection
     from cspine.localization.compiler import Compiler
     from cspine.localization.loading import load_localizer
