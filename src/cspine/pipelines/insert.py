@@ -198,10 +198,16 @@ def insert_fractures(  # noqa: PLR0913 - the options of `cspine insert`
             if len(sources) == 1:
                 raise outcome.error
             failed.append((outcome.item.source.study_instance_uid, error_sentence(outcome.error)))
+    return _finish(out, shard, [task.source.study_instance_uid for task in tasks], failed)
+
+
+def _finish(
+    out: Path, shard: ShardRecord | None, scans: Sequence[str], failed: Sequence[tuple[str, str]]
+) -> InsertionSummary:
+    """Record what a shard did, or write the tables; raises as `summarize_insertion`."""
     if shard is not None:
-        shard.finish(out, {"failed": failed})
-    uids = [task.source.study_instance_uid for task in tasks]
-    summary = summarize_insertion(out, uids, tuple(failed), is_shard=shard is not None)
+        shard.finish(out, {"failed": list(failed)})
+    summary = summarize_insertion(out, scans, tuple(failed), is_shard=shard is not None)
     if shard is None:
         remove_records(out)
     return summary
