@@ -178,13 +178,13 @@ def _check_one_truth(records: Sequence[ScanRecord]) -> None:
     known: dict[tuple[str, str], int] = {}
     for record in records:
         study, first = record.study, first_of.setdefault(record.study, record)
-        if any(known.setdefault((study, target), value) != value for target, value in (record.targets or {}).items()):
-            raise LabelError(f"study {study}: has other labels in another data set; correct one of them")
         is_named = study_key(study) != study  # a UID may be that of several series
         if is_named and first.hash_name == record.hash_name and first.content_sha256 != record.content_sha256:
             raise LabelError(
                 f"study {study}: is another scan in another data set; leave one out, or import it with another --name"
             )
+        if any(known.setdefault((study, target), value) != value for target, value in (record.targets or {}).items()):
+            raise LabelError(f"study {study}: has other labels in another data set; correct one of them")
 
 
 def _lock(

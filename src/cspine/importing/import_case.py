@@ -154,10 +154,12 @@ def _targets(case: Case, fractures: FractureLabels | None) -> tuple[dict[str, in
     if from_mask[OVERALL] and not targets.get(OVERALL, 1):
         raise LabelError(f"{name}: marks a fracture, but the labels of {case.name} say that there is none; correct one")
     in_mask, in_table = ([level for level in VERTEBRAE if each.get(level)] for each in (from_mask, targets))
-    said = f"{name}: marks {', '.join(in_mask) or 'no cervical vertebra'}, the labels {', '.join(in_table) or 'none'}"
+    comparison = (
+        f"{name}: marks {', '.join(in_mask) or 'no cervical vertebra'}, the labels {', '.join(in_table) or 'none'}"
+    )
     if in_mask and in_table and not set(in_mask) & set(in_table):
-        raise LabelError(f"{said}; correct one")
-    return targets, [f"{said}; the labels count"] if len(from_mask) > 1 and in_mask != in_table else []
+        raise LabelError(f"{comparison}; correct one")
+    return targets, [f"{comparison}; the labels count"] if len(from_mask) > 1 and in_mask != in_table else []
 
 
 def _place_images(task: ImportTask) -> str:
