@@ -206,6 +206,22 @@ def test_a_preempted_worker_gives_its_trial_back(data: Path, tmp_path: Path, mon
     assert table["value"].iloc[1] == 0.3
 
 
+def test_a_signal_as_a_trial_ends_stops_the_worker(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[Path] = []
+
+    def train(_: str, __: object, folder: Path, **___: Any) -> None:
+        trained.append(folder)
+        os.kill(os.getpid(), signal.SIGTERM)
+        train_curve({0.0: [0.4, 0.3], 0.3: [0.4, 0.3]})(_, __, folder, **___)
+
+    monkeypatch.setattr("cspine.pipelines.experiments.tune.train_network", train)
+
+    with pytest.raises(PreemptedError, match="all finished work is kept"):
+        tune(make_search(trials=2), data / "data", tmp_path)
+
+    assert len(trained) == 1
+
+
 def test_failed_trials_are_recorded_with_their_reason(data: Path, tmp_path: Path) -> None:
     search = make_search(trials=1, metric="val_auc")
 

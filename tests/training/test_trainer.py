@@ -15,7 +15,7 @@ from cspine.core.errors import InputError, PreemptedError
 from cspine.training.checkpoint import load_checkpoint
 from cspine.training.devices import check_precision, check_tasks, device_name, open_fabric
 from cspine.training.epoch_observers import observe_epochs
-from cspine.training.preemption import requeue_job
+from cspine.training.preemption import requeue_job, signals_caught
 from cspine.training.settings import TrainerSettings
 from cspine.training.task import ALL_DATA, VAL_LOSS, Batch, DataShard, Loader, load_batches
 from cspine.training.trainer import TrainingResult, fit
@@ -129,6 +129,54 @@ def test_the_rest_of_an_epoch_is_trained_by_another_number_of_processes(tmp_path
     run(resumed, tmp_path)
 
     assert len(resumed.batches) == 2 + 6
+
+
+def test_a_signal_in_the_only_step_of_an_epoch_stops_the_run_after_the_epoch(tmp_path: Path) -> None:
+    settings = make_settings(epochs=4, batch_size=N_EXAMPLES)
+    expected = run(PlaneTask(settings), tmp_path / "whole")
+    stopped = PlaneTask(settings, signal_before=1)
+
+    with pytest.raises(PreemptedError, match="a checkpoint is written"):
+        run(stopped, tmp_path / "run")
+
+    assert len(stopped.batches) == 2
+    state = load_checkpoint(tmp_path / "run")
+    assert state is not None
+    assert (state["epoch"], state["partial"]) == (2, None)
+    result = run(PlaneTask(settings), tmp_path / "run")
+    assert result.resumed_from == 2
+    for ours, theirs in zip(weights(result), weights(expected), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_signal_between_stages_stops_the_next_one(tmp_path: Path) -> None:
+    settings = make_settings(batch_size=N_EXAMPLES)
+    before, second = signal.getsignal(signal.SIGTERM), PlaneTask(settings)
+
+    with signals_caught():
+        run(PlaneTask(settings), tmp_path / "pretraining")
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(PreemptedError, match="all finished work is kept"):
+            run(second, tmp_path / "main")
+
+    assert second.batches == []
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert run(second, tmp_path / "main").resumed_from == 0  # the request went with its context
+
+
+def test_a_training_call_keeps_a_signal_for_its_next_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cspine.pipelines import train as pipeline
+
+    settings = make_settings()
+
+    def stages(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)  # while the data are read
+        run(PlaneTask(settings), tmp_path)
+
+    monkeypatch.setitem(pipeline._RUNNERS, "levels", stages)
+
+    with pytest.raises(PreemptedError, match="run the same command again"):
+        pipeline.train_network("levels", tmp_path, tmp_path)
 
 
 def test_accumulated_batches_take_the_step_of_one_batch(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.train import train_levels
 from cspine.training.localizer.examples import write_phantom_set, write_segmented_set
 from cspine.training.localizer.train import LocalizerSamples, train_localizer
+from cspine.training.preemption import signals_caught
 from cspine.training.settings import TrainerSettings
 from cspine.training.summary import TrainingSummary
 
@@ -71,11 +72,14 @@ def train_network(
         `data` is not what the network is trained on.
     OutputTakenError
         `out` holds something else, or a run with other settings or data.
+    PreemptedError
+        SIGTERM or SIGUSR1 arrived before the last stage was trained; the same call continues.
     DiskFullError, OutputError
         `out` cannot be written.
     """
     source = data if isinstance(data, CompiledDataset) else as_path(data)
-    return _RUNNERS[network](source, as_path(out), dict(options), progress)
+    with signals_caught():  # one request for all stages: `fit` looks at it, too
+        return _RUNNERS[network](source, as_path(out), dict(options), progress)
 
 
 def _train_levels(

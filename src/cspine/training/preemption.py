@@ -1,7 +1,7 @@
 """Preemption: a scheduler that takes a machine away announces it by a signal, and training writes a checkpoint.
 
 Slurm sends the signal that ``sbatch --signal`` names some time before a job's limit or its preemption; clouds and
-container engines send SIGTERM. Training stops after the next step of the optimizer.
+container engines send SIGTERM. Training stops after the next step of the optimizer, and between its stages.
 """
 
 import os
@@ -11,12 +11,13 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
-import torch
-from lightning_fabric import Fabric
+from cspine.core.errors import InputError, PreemptedError
 
-from cspine.core.errors import InputError
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 SIGNALS: Final = ("SIGTERM", "SIGUSR1")
 """Signals that announce a preemption; Windows lacks the second one."""
@@ -34,26 +35,48 @@ class StopRequest:
         """Ask the run to stop; the handler of the signals."""
         self._is_set = True
 
-    def is_made(self, fabric: Fabric) -> bool:
+    def is_made(self, fabric: "Fabric") -> bool:
         """Return whether any process was asked to stop; every process has to call this at the same step."""
         if fabric.world_size == 1:
             return self._is_set
+        import torch  # noqa: PLC0415 - processes that draw samples load this module, and have no use for it
+
         flag: Any = fabric.all_reduce(torch.tensor(float(self._is_set), device=fabric.device), reduce_op="sum")
         return bool(flag > 0)
+
+    def check(self, work: str) -> None:
+        """Raise PreemptedError where this process was asked to stop; `work` is what the same command continues."""
+        if self._is_set:
+            raise PreemptedError(f"{work}: {STOPPED_BETWEEN}")
+
+
+STOPPED_BETWEEN: Final = "stopped by a signal, all finished work is kept; run the same command again to continue"
+
+_CURRENT: ContextVar[StopRequest | None] = ContextVar("stop_request", default=None)
 
 
 @contextmanager
 def signals_caught() -> Iterator[StopRequest]:
-    """Turn the signals into a request to stop, for as long as the context lasts; in threads they are left alone."""
+    """Turn the signals into a request to stop, for as long as the context lasts; in threads they are left alone.
+
+    A context within another one has the request of the outer one, so that what arrives between two stages of a training
+    stops the next one.
+    """
+    outer = _CURRENT.get()
+    if outer is not None:
+        yield outer
+        return
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
     numbers = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
     earlier = {number: signal.signal(number, request.request) for number in numbers}
+    token = _CURRENT.set(request)
     try:
         yield request
     finally:
+        _CURRENT.reset(token)
         for number, handler in earlier.items():
             signal.signal(number, handler)
 

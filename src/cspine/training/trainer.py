@@ -25,7 +25,7 @@ from cspine.core.progress import Progress, silent
 from cspine.training.checkpoint import load_checkpoint, save_checkpoint
 from cspine.training.curves import write_curves
 from cspine.training.epoch_observers import MAIN_STAGE, notify_observers
-from cspine.training.preemption import StopRequest, signals_caught
+from cspine.training.preemption import STOPPED_BETWEEN, StopRequest, signals_caught
 from cspine.training.settings import TrainerSettings
 from cspine.training.task import VAL_LOSS, Batch, DataShard, Loader, TrainingTask, skip_batches
 
@@ -108,7 +108,8 @@ def fit(
     InputError
         The checkpoint is damaged, or the validation loss was NaN in every epoch.
     PreemptedError
-        SIGTERM or SIGUSR1 arrived; a checkpoint was written.
+        SIGTERM or SIGUSR1 arrived, here or earlier in an outer `cspine.training.preemption.signals_caught`; a
+        checkpoint was written.
     DiskFullError, OutputError
         `out` cannot be written.
     """
@@ -124,6 +125,8 @@ def fit(
         progress(stage, run.epoch * steps + done, settings.epochs * steps)
 
     with signals_caught() as stop:
+        if stop.is_made(fabric):  # since the stage before
+            raise PreemptedError(f"{out}: {STOPPED_BETWEEN}")
         while run.epoch < settings.epochs and not run.has_converged:
             is_whole = run.run_epoch(task, report_steps, stop)
             if fabric.is_global_zero:
@@ -135,6 +138,8 @@ def fit(
                 write_curves(out, run.curve)
             fabric.barrier()
             notify_observers(stage, run.curve)
+            if stop.is_made(fabric):  # in the last step of the epoch, or while it was validated
+                raise PreemptedError(f"{out}: {_PREEMPTED}")
     if run.epoch < settings.epochs:  # stopped early
         progress(stage, settings.epochs, settings.epochs)
     if not fabric.is_global_zero:

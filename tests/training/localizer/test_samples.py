@@ -1,11 +1,13 @@
 """The localizer's samples: of body phantoms, of segmented studies, and of scans whose vertebrae a reader marked."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cspine.core.errors import SourceError
+from cspine.core.errors import PreemptedError, SourceError
 from cspine.localization.scan import Scan
 from cspine.models.metadata import COARSE_MM
 from cspine.phantom import PhantomSettings, synthesize
@@ -93,3 +95,22 @@ def test_marked_vertebrae_are_labeled_where_bone_and_template_agree() -> None:
     assert labels[below] == UNKNOWN_LABEL
     assert np.isfinite(sample.frames[3]).all()
     assert not sample.knows_skull
+
+
+def test_a_signal_ends_the_drawing_of_samples_after_the_present_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sample:
+        def save(self, path: Path) -> None:
+            path.touch()
+
+    def draw(*_: object) -> Sample:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return Sample()
+
+    monkeypatch.setattr("cspine.training.localizer.examples.phantom_sample", draw)
+
+    with pytest.raises(PreemptedError, match="all finished work is kept"):
+        write_phantom_set(tmp_path, studies=3, seed=5, settings=NECKS)
+
+    assert len(list(tmp_path.glob("*.npz"))) == 1

@@ -26,6 +26,7 @@ from cspine.reports.evaluation.sections_page import write_sections
 from cspine.reports.evaluation.tuning_report import tuning_sections
 from cspine.training.checkpoint import CHECKPOINT_FILE
 from cspine.training.epoch_observers import MAIN_STAGE, observe_epochs
+from cspine.training.preemption import signals_caught
 
 MARKER: Final = "tune.json"
 BEST_FILE: Final = "best.toml"
@@ -96,7 +97,7 @@ def tune(
     Raises
     ------
     PreemptedError
-        SIGTERM or SIGUSR1 arrived; the trial has a checkpoint and is enqueued again.
+        SIGTERM or SIGUSR1 arrived; a trial that is not finished has a checkpoint and is enqueued again.
     InputError
         No trial could be finished, or the study searches something else.
     CspineError
@@ -116,9 +117,11 @@ def tune(
     }
     ResumableJob(out, MARKER, identity).open()
     study = SharedStudy.open(out, search, storage=storage, data=digest([identity["data"], identity["split"]]))
-    while (trial := study.ask()) is not None:
-        progress("trials", _n_finished(study), search.trials)
-        _run_trial(study, trial, dataset, out, split)
+    with signals_caught() as stop:
+        while (trial := study.ask()) is not None:
+            progress("trials", _n_finished(study), search.trials)
+            _run_trial(study, trial, dataset, out, split)
+            stop.check(str(out))  # what arrived as the trial ended stops the worker, not the next trial
     progress("trials", _n_finished(study), search.trials)
     return write_results(study, out)
 

@@ -26,6 +26,7 @@ from cspine.models.metadata import COARSE_MM
 from cspine.phantom.body.render import RenderedBody, render_body
 from cspine.phantom.body.sampler import draw_body
 from cspine.phantom.body.settings import BODY_GENERATOR, BodySettings, body_stream
+from cspine.training.preemption import signals_caught
 
 MARKER: Final = "coarse.json"
 
@@ -335,10 +336,12 @@ def _write_samples(
     out: Path, identity: dict[str, Any], tasks: list[_SampleTask], workers: int, progress: Progress
 ) -> list[Path]:
     ResumableJob(out, MARKER, identity, remedy="choose another folder, or delete it").open()
-    for outcome in parallel_map(
-        _write, tasks, is_done=_is_written, workers=workers, stage="coarse volumes", progress=progress
-    ):
-        outcome.get()
+    with signals_caught() as stop:
+        for outcome in parallel_map(
+            _write, tasks, is_done=_is_written, workers=workers, stage="coarse volumes", progress=progress
+        ):
+            outcome.get()
+            stop.check(str(out))
     return [task.path for task in tasks]
 
 
