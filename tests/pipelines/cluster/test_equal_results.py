@@ -12,6 +12,7 @@ from tests.support.shards import N_STUDIES, file_hashes, write_small_studies
 from cspine.core import files
 from cspine.core.errors import InputError, OutputTakenError, SourceError
 from cspine.core.execution.execution import Execution
+from cspine.core.execution.shard_records import ShardRecords
 from cspine.core.execution.shards import Shard
 from cspine.datasets.compiled import CompiledDataset
 from cspine.pipelines.cluster.merge import merge_shards
@@ -153,3 +154,18 @@ def test_what_cannot_be_merged_is_refused(studies: Path, tmp_path: Path) -> None
     next((out / "records").glob("*.json")).unlink()
     with pytest.raises(InputError, match=r"1 studies of shard [12]/2 have no result, first .*; run the shard again"):
         merge_shards(out)
+
+
+def test_the_merge_knows_the_labels_before_any_shard_has_ended(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cspine.pipelines.compile.parallel_map", kill)
+    with pytest.raises(KeyboardInterrupt):
+        _compile(studies, tmp_path, Execution(shard=Shard(1, 2)))
+
+    (record,) = ShardRecords.open(tmp_path).records
+    assert not record.is_finished
+    assert record.results == {"labels": str((studies / "train.csv").resolve()), "series_uids": []}
