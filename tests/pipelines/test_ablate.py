@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pydicom
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -70,6 +71,21 @@ def test_impossible_requests_are_refused(data: Path, tmp_path: Path) -> None:
     assert malformed.exit_code == 2
     assert "takes whole numbers with commas" in malformed.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_two_studies_of_a_patient_do_not_train_and_test(tmp_path: Path) -> None:
+    fractured = SMALL.model_copy(update={"prevalence": 1.0})
+    for seed, name in enumerate(("train", "test"), start=1):
+        synthesize(tmp_path / name, studies=1, seed=seed, settings=fractured)
+        for path in (tmp_path / name / "train_images").rglob("*.dcm"):
+            dataset = pydicom.dcmread(path)
+            dataset.PatientID = "the same"
+            dataset.save_as(path)
+
+    with pytest.raises(InputError, match=r"test: holds studies of patients who are trained on \(1\)"):
+        ablate(tmp_path / "train", tmp_path / "test", tmp_path / "out", [1])
+
+    assert not (tmp_path / "out" / "run-1").exists()
 
 
 def test_views_of_vertebrae_are_compiled_once_for_all_numbers(data: Path, tmp_path: Path) -> None:

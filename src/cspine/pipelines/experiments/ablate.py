@@ -122,7 +122,7 @@ def ablate(
     Raises
     ------
     InputError
-        A number of views is not possible, or studies are in both folders.
+        A number of views is not possible, or studies or patients are in both folders.
     LabelError
         A folder has no labels.
     OutputTakenError
@@ -219,6 +219,8 @@ def compile_for_views(
     ------
     LabelError
         A folder has no labels.
+    InputError
+        Studies of a patient are in both folders.
     """
     compiler = _compiler(settings.network, count)
     folders = out / f"train-{count}", out / f"test-{count}"
@@ -226,7 +228,17 @@ def compile_for_views(
         if collection.labels_path is None:
             raise LabelError(f"{collection.path}: has no train.csv; an ablation trains and evaluates on labels")
         compile_collection(collection, folder, compiler, workers=settings.workers, progress=progress)
-    return CompiledDataset.open(folders[0]), CompiledDataset.open(folders[1])
+    train, test = (CompiledDataset.open(folder) for folder in folders)
+    common = _patients(train) & _patients(test)
+    if common:
+        raise InputError(
+            f"{collections[1].path}: holds studies of patients who are trained on ({len(common)}); give other ones"
+        )
+    return train, test
+
+
+def _patients(dataset: CompiledDataset) -> set[str]:
+    return set(dataset.studies()["patient"].dropna())
 
 
 def _compiler(network: Network, count: int) -> Compiler:

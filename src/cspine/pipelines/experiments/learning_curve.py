@@ -96,7 +96,7 @@ def run_learning_curve(
     Raises
     ------
     InputError
-        A fraction or the number of views is not possible, or studies are in both folders.
+        A fraction or the number of views is not possible, or studies or patients are in both folders.
     LabelError
         A folder has no labels, or a fraction too few patients.
     OutputTakenError
