@@ -9,7 +9,7 @@ from cspine.core.errors import LabelError
 from cspine.datasets.locked_split import TRAIN, VALIDATION
 from cspine.datasets.reference_standard import ReferenceStandard
 from cspine.evaluation.cases import LEVELS, Cases
-from cspine.experiments.learning_curve import nested_splits, summarize_target
+from cspine.experiments.learning_curve import interval_over_repeats, nested_splits, summarize_target
 
 
 def make_reference(patients: int = 60) -> ReferenceStandard:
@@ -81,3 +81,26 @@ def test_intervals_are_paired_and_hold_the_variation_of_training() -> None:
     counts = patient_weights(np.arange(100), n_resamples=400, seed=0)[:, ranked.patients]
     expected = percentile_interval(alone.value, bootstrap_auc(ranked.truth, ranked.probability, counts))
     assert (alone.low, alone.high) == pytest.approx((expected.low, expected.high))
+
+
+@pytest.mark.parametrize("test_error", [0.002, 0.02])
+@pytest.mark.parametrize("repeats", [2, 3, 5])
+def test_intervals_cover_the_true_value(repeats: int, test_error: float) -> None:
+    """Trainings scatter by 0.02 around the true area; a plain bootstrap of three holds it in three of four cases."""
+    generator, n_curves, covered = np.random.default_rng(repeats), 400, 0
+    for seed in range(n_curves):
+        values = 0.8 + generator.normal(scale=0.02, size=repeats) + generator.normal(scale=test_error)
+        resampled = values.mean() + generator.normal(scale=test_error, size=500)
+        interval = interval_over_repeats(values, resampled, seed=seed)
+        covered += interval.low <= 0.8 <= interval.high
+
+    assert 0.925 <= covered / n_curves <= 1.0
+    alone = interval_over_repeats(np.array([0.9]), np.linspace(0.8, 1.0, 401), seed=0)
+    assert (alone.low, alone.high) == pytest.approx((0.805, 0.995))  # the test patients alone
+
+
+def test_intervals_of_areas_end_where_areas_do() -> None:
+    interval = interval_over_repeats(np.array([0.9, 1.0]), np.full(500, 0.95), seed=0, limits=(0.0, 1.0))
+
+    assert interval.low == pytest.approx(0.315, abs=0.05)
+    assert interval.high == 1.0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy import stats
 
 from cspine.core.anatomy import OVERALL, TARGETS
 from cspine.core.errors import LabelError
@@ -131,7 +132,7 @@ def nested_splits(reference: ReferenceStandard, fractions: Sequence[float], *, s
 
 @dataclass(frozen=True)
 class _Areas:
-    """Areas under the ROC curve of the repeats of one fraction, (repeats,), and in each resample."""
+    """Areas under the ROC curve of the repeats of one fraction, (repeats,), and their means in each resample."""
 
     values: Floats
     resampled: Floats
@@ -142,8 +143,9 @@ def summarize_target(
 ) -> dict[float, tuple[Interval, Interval | None, tuple[float, ...]]]:
     """Return the area of each fraction, its difference to the largest fraction, and the area of each repeat.
 
-    The bootstrap resamples the patients of the test set and, with replacement, the repeats, so that the intervals hold
-    the variation of both. Fractions are resampled alike, so that differences are paired.
+    The intervals hold the variation of the test set's patients and, with two repeats or more, that of training (see
+    `interval_over_repeats`). Fractions are resampled alike and repeats have their seeds, so that differences are
+    paired.
 
     Parameters
     ----------
@@ -155,9 +157,8 @@ def summarize_target(
         Number of resamples.
     """
     first = next(iter(cases.values()))
-    n_patients, n_repeats = int(first[0].patients.max()) + 1, len(first)
+    n_patients = int(first[0].patients.max()) + 1
     counts = patient_weights(np.arange(n_patients), n_resamples=n_resamples, seed=seed)
-    repeats = np.random.default_rng(seed).integers(n_repeats, size=(n_repeats, n_resamples))
     areas = {}
     for fraction, of_repeats in cases.items():
         ranked = [each.ranked() for each in of_repeats]
@@ -165,17 +166,53 @@ def summarize_target(
         each_resampled = np.array(
             [bootstrap_auc(each.truth, each.probability, counts[:, each.patients]) for each in ranked]
         )
-        areas[fraction] = _Areas(values, np.take_along_axis(each_resampled, repeats, axis=0).mean(axis=0))
+        areas[fraction] = _Areas(values, each_resampled.mean(axis=0))
     largest = areas[max(areas)]
     summary = {}
     for fraction, area in areas.items():
-        interval = percentile_interval(float(area.values.mean()), area.resampled)
+        interval = interval_over_repeats(area.values, area.resampled, seed=seed, limits=(0.0, 1.0))
         difference = None
         if area is not largest:
-            value = float(area.values.mean() - largest.values.mean())
-            difference = percentile_interval(value, area.resampled - largest.resampled)
+            values, resampled = area.values - largest.values, area.resampled - largest.resampled
+            difference = interval_over_repeats(values, resampled, seed=seed, limits=(-1.0, 1.0))
         summary[fraction] = interval, difference, tuple(area.values.tolist())
     return summary
+
+
+def interval_over_repeats(
+    values: Floats, resampled: Floats, *, seed: int, limits: tuple[float, float] = (-np.inf, np.inf)
+) -> Interval:
+    """Return the mean of repeated trainings with an interval over test patients and trainings.
+
+    A bootstrap of two or three trainings is too narrow: its variance is (n - 1) / n of the true one, and it takes
+    that variance for known. Each resample of the patients therefore gets an error of training from Student's t
+    distribution with n - 1 degrees of freedom, times the standard error of the n trainings. One training tells nothing
+    of the variation of training, and its interval holds that of the patients alone.
+
+    Parameters
+    ----------
+    values : (n,) float
+        Estimate of each training.
+    resampled : (n_resamples,) float
+        Mean over the trainings in each resample of the test patients.
+    seed : int
+        Seed of the order of the errors of training.
+    limits : (float, float)
+        Lowest and highest possible value.
+
+    Examples
+    --------
+    >>> interval = interval_over_repeats(np.array([0.7, 0.8, 0.9]), np.full(2000, 0.8), seed=0)
+    >>> round(interval.low, 2), round(interval.high, 2)
+    (0.55, 1.05)
+    """
+    n_repeats, n_resamples = len(values), len(resampled)
+    errors = np.zeros(n_resamples)
+    if n_repeats > 1:
+        order = np.random.default_rng(seed).permutation(n_resamples)
+        quantiles = stats.t.ppf((order + 0.5) / n_resamples, n_repeats - 1)
+        errors = quantiles * values.std(ddof=1) / np.sqrt(n_repeats)
+    return percentile_interval(float(values.mean()), np.clip(resampled + errors, *limits))
 
 
 def summarize_points(

@@ -51,9 +51,10 @@ def learning_curve_sections(curve: LearningCurve) -> tuple[Section, ...]:
     views = "views of each vertebra" if curve.network == "levels" else "sagittal images of a study"
     once = "one training" if curve.n_repeats == 1 else f"{curve.n_repeats} trainings with a seed of their own"
     variation = (
-        "The intervals do not include the variance of training."
+        "With one training, only the test patients vary in the intervals: the variance of training is not included."
         if curve.n_repeats == 1
-        else "The intervals are of a bootstrap of test patients and of trainings."
+        else "The intervals hold the variation of test patients (bootstrap) and of trainings (Student's t with "
+        f"{curve.n_repeats - 1} degrees of freedom)."
     )
     text = (
         learning_curve_summary(curve),
@@ -74,6 +75,7 @@ def learning_curve_figure(curve: LearningCurve) -> "Figure":
     figure, panels = new_panels(2, is_phantom=curve.is_phantom, width=4.2, height=3.8)
     counts = [point.n_patients for point in curve.points]
     titles = {"patients": "patients", "levels": "vertebrae"}
+    varies = "95 % CI" if curve.n_repeats > 1 else "95 % CI of test patients"
     lowest = min([0.5, *(value for point in curve.points for value in _drawn(point))])
     for panel, (target, color) in zip(panels, {"patients": "#4477AA", "levels": "#EE6677"}.items(), strict=True):
         for point in curve.points:
@@ -85,7 +87,7 @@ def learning_curve_figure(curve: LearningCurve) -> "Figure":
         panel.set_xscale("log")
         panel.set_xticks(counts, [str(count) for count in counts])
         panel.minorticks_off()
-        panel.set(title=f"AUC over {titles[target]} (95 % CI)", xlabel="training patients (log scale)")
+        panel.set(title=f"AUC over {titles[target]} ({varies})", xlabel="training patients (log scale)")
         panel.set_ylim(lowest - 0.03, 1.02)
     return figure
 
