@@ -47,6 +47,7 @@ if importlib.util.find_spec("cspine") is None:
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 
 import cspine
@@ -155,10 +156,21 @@ pd.DataFrame(split.n_fractured).T.assign(studies={part: len(studies) for part, s
 # %% [markdown]
 # ## Train
 #
-# An interrupted run continues from its last epoch. With a GPU, `levels` takes it by itself.
+# An interrupted run continues from its last epoch. With a GPU, training takes it by itself: one, even of two. Kaggle's
+# T4 has no bfloat16, the default precision of `levels`, which then trains in half precision (the command's
+# `--precision 16-mixed`). The precision belongs to a run: continue it on the same kind of accelerator.
+
 
 # %%
-training = train_network(NETWORK, OUT / "compiled", OUT / "run", split=OUT / "split.json", epochs=EPOCHS)
+def precision_options(network: str) -> dict[str, str]:
+    """Return the precision where the network's default is none that the GPU has."""
+    lacks_bfloat16 = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return {"precision": "16-mixed"} if network == "levels" and lacks_bfloat16 else {}
+
+
+training = train_network(
+    NETWORK, OUT / "compiled", OUT / "run", split=OUT / "split.json", epochs=EPOCHS, **precision_options(NETWORK)
+)
 print(f"best epoch {training.best_epoch} of {training.epochs}, validation loss {training.best_loss:.3f}")
 
 # %%
