@@ -31,7 +31,7 @@ VIEWS = LevelViewSettings(sagittal=1, coronal=1, axial=1, pixels=64, pixel_mm=1.
 class TruthLocalizer(StubLocalizer):
     """Returns the true vertebrae of two phantoms of a seed."""
 
-    sha256 = "k" * 64
+    sha256 = "c" * 64
 
     def __init__(self, seed: int) -> None:
         self.maps = [self._map(seed, index) for index in range(2)]
@@ -79,7 +79,7 @@ def test_phantom_dataset_holds_views_labels_and_fracture_points(tmp_path: Path) 
     levels = dataset.levels()
     assert len(levels) == 14
     assert dataset.is_phantom
-    assert dataset.localizer_sha256 == "k" * 64
+    assert dataset.localizer_sha256 == "c" * 64
     for row in levels.itertuples():
         truth = read_json(tmp_path / "data" / "truth" / f"{row.study_instance_uid}.json")
         fractured = row.level in truth["levels"]
