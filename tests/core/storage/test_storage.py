@@ -103,6 +103,19 @@ def test_objects_are_listed_read_and_written(memory: RemotePath) -> None:
     assert not (memory / "2.bin").exists()
 
 
+def test_markers_of_folders_are_no_files(object_store: ObjectStore) -> None:
+    for key in ("m/", "m/t/", "m/t/1.2/", "m/t/empty.txt", "new/"):
+        object_store.client.put_object(Bucket=BUCKET, Key=key, Body=b"")
+    (as_path(f"s3://{BUCKET}/m") / "t" / "1.2" / "1.dcm").write_bytes(b"1")
+    folder, new = as_path(f"s3://{BUCKET}/m"), as_path(f"s3://{BUCKET}/new")
+    assert isinstance(folder, RemotePath)
+
+    assert [(path.name, path.is_dir()) for path in folder.iterdir()] == [("t", True)]
+    assert sorted(path.name for path in (folder / "t").iterdir()) == ["1.2", "empty.txt"]
+    assert [name for name, _ in folder.walk_objects()] == ["t/1.2/1.dcm", "t/empty.txt"]
+    assert list(new.iterdir()) == []
+
+
 def test_a_block_that_fails_stores_nothing(memory: RemotePath) -> None:
     with suppress(ZeroDivisionError), atomic_path(memory / "x.txt") as part:
         part.write_text("half")

@@ -109,15 +109,20 @@ class Bucket:
         """Return the names in a folder; without information those that are folders."""
         self._check_listing(name)
         found = self._store.list_with_delimiter(name or None)
-        folders: list[tuple[str, ObjectInfo | None]] = [(_last(each), None) for each in found["common_prefixes"]]
-        return folders + [(_last(each["path"]), _info(each)) for each in found["objects"]]
+        folders: dict[str, ObjectInfo | None] = {_last(each): None for each in found["common_prefixes"]}
+        files = [(str(each["path"]), _info(each)) for each in found["objects"]]
+        return [*folders.items()] + [
+            (_last(path), info)
+            for path, info in files
+            if info.size or (path != name and _last(path) not in folders)  # no marker, see _without_markers
+        ]
 
     def list_below(self, name: str) -> list[tuple[str, ObjectInfo]]:
         """Return the names of all objects below a folder, sorted."""
         self._check_listing(name)
         start = len(name) + 1 if name else 0
         chunks = self._store.list(name or None, chunk_size=1000)
-        return sorted((str(each["path"])[start:], _info(each)) for chunk in chunks for each in chunk)
+        return _without_markers(sorted((str(each["path"])[start:], _info(each)) for chunk in chunks for each in chunk))
 
     def read(self, name: str, start: int, stop: int | None) -> bytes:
         """Return a range of an object's bytes; all where `start` is 0 and `stop` None."""
@@ -149,6 +154,17 @@ class Bucket:
 
 def _last(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2]
+
+
+def _without_markers(found: list[tuple[str, ObjectInfo]]) -> list[tuple[str, ObjectInfo]]:
+    """Leave out the empty objects by which consoles mark a folder, such as ``x/``, which the client names ``x``."""
+    folders = {""}
+    for name, _ in found:
+        above = name.rpartition("/")[0]
+        while above not in folders:
+            folders.add(above)
+            above = above.rpartition("/")[0]
+    return [(name, info) for name, info in found if info.size or name not in folders]
 
 
 _LOCK: Final = threading.Lock()
