@@ -2,7 +2,10 @@
 
 import os
 import pickle
+import threading
 from contextlib import suppress
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from tests.support.object_store import BUCKET, ObjectStore
 from cspine.core.errors import InputError, OutputError, OutputTakenError, SourceError
 from cspine.core.files import append_line, atomic_folder, atomic_path, read_json, write_json, write_new_json
 from cspine.core.jobs import ResumableJob
+from cspine.core.storage import store
 from cspine.core.storage.locations import as_path, is_remote, refuse_remote
 from cspine.core.storage.read_ahead import READ_AHEAD, read_many
 from cspine.core.storage.remote_path import RemotePath
@@ -209,3 +213,40 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(object_store: ObjectSto
     object_store.answers = lambda method, path: next(failures, None)  # noqa: ARG005
 
     assert path.read_bytes() == b"1"
+
+
+@pytest.mark.parametrize(("pause_s", "is_read"), [(0.04, True), (5.0, False)])
+def test_a_slow_answer_is_read_and_one_that_stalls_is_said(
+    pause_s: float, is_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_READ_TIMEOUT", "100ms")
+    monkeypatch.setattr(store, "_RETRY_TIMEOUT", timedelta(0))
+    is_over = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Last-Modified", "Sun, 29 Nov 2026 10:00:00 GMT")
+            self.send_header("Content-Length", "6")
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(6):
+                    self.wfile.write(b"1")
+                    is_over.wait(pause_s)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        path = as_path(f"http://127.0.0.1:{server.server_port}/x.bin")
+        try:
+            if is_read:
+                assert path.read_bytes() == b"111111"
+            else:
+                with pytest.raises(SourceError, match="too slow or cannot be reached; run again"):
+                    path.read_bytes()
+        finally:
+            is_over.set()
+            server.shutdown()
+            forget_stores()

@@ -18,8 +18,11 @@ from typing import Any, Final, Protocol
 from cspine.core.errors import CspineError, OutputError, SourceError
 from cspine.core.extras import require_extra
 
-_TIMEOUT: Final = "60s"
-"""Longest time of one request; a slice takes less than a second."""
+_READ_TIMEOUT: Final = "60s"
+"""Longest time without a byte of the answer."""
+
+_TIMEOUT: Final = "6h"
+"""Longest time of one request with its body, which on a slow link may be weights or a zip of gigabytes."""
 
 _CONNECT_TIMEOUT: Final = "10s"
 _MAX_RETRIES: Final = 5
@@ -205,7 +208,12 @@ def _open_store(protocol: str, bucket: str) -> Store:
     _LOGGER.info("opened a store by %s", protocol)
     store = from_url(
         f"{protocol}://{bucket}",
-        client_options={"timeout": _TIMEOUT, "connect_timeout": _CONNECT_TIMEOUT, "allow_http": is_http},
+        client_options={
+            "timeout": _TIMEOUT,
+            "read_timeout": _READ_TIMEOUT,
+            "connect_timeout": _CONNECT_TIMEOUT,
+            "allow_http": is_http,
+        },
         retry_config={"max_retries": _MAX_RETRIES, "retry_timeout": _RETRY_TIMEOUT},
     )
     return Bucket(store, has_listing=protocol not in {"http", "https"})
@@ -236,6 +244,8 @@ _HINTS: Final = {
     "SignatureDoesNotMatch": "the credentials are not accepted; check them",
     "URL scheme is not allowed": "the endpoint is not encrypted; use https, or set AWS_ALLOW_HTTP=true for one that is "
     "reached without leaving your network",
+    "kind: Timeout": f"no answer for {_READ_TIMEOUT}; the network or the store is too slow or cannot be reached; "
+    "run again",
 }
 
 
