@@ -247,6 +247,16 @@ def test_wrong_answers_are_one_sentence_without_what_they_hold(
     assert "secret" not in str(caught.value)
 
 
+def test_an_instance_is_no_longer_than_its_metadata_describe(
+    archive: Archive, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicomweb, "_MARGIN_BYTES", 2**20)
+    archive.change = endless_instance
+
+    with pytest.raises(SourceError, match=r"sends more than 1 MiB, .* its metadata describe"):
+        load_volume(f"{url}/series/{BONE}")
+
+
 def test_an_answer_that_trickles_ends(archive: Archive, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dicomweb, "_MAX_TIME_S", 0.0)
 

@@ -31,6 +31,9 @@ TOKEN_VARIABLE: Final = "CSPINE_DICOMWEB_TOKEN"  # noqa: S105 - the name of a va
 MAX_INSTANCE_BYTES: Final = 2 * 2**30
 """Longest instance; a multi-frame CT of 2,000 slices has 1 GiB."""
 
+_MARGIN_BYTES: Final = 16 * 2**20
+"""What an instance may be longer than twice what its metadata describe: private elements, overlays, an envelope."""
+
 _MAX_JSON_BYTES: Final = 256 * 2**20
 """Longest metadata; those of a series of 2,000 slices have 20 MB."""
 
@@ -98,15 +101,27 @@ class DicomwebStore:
         """Refuse."""
         self.write(name, b"")
 
-    def read(self, name: str, start: int, stop: int | None) -> bytes:
+    def read(self, name: str, start: int, stop: int | None, described: ObjectInfo | None = None) -> bytes:
         """Return the file of an instance, by WADO-RS, in the transfer syntax in which the archive holds it.
+
+        Parameters
+        ----------
+        name : str
+            Path of the instance on the host.
+        start, stop : int, int or None
+            Range of its bytes.
+        described : ObjectInfo, optional
+            Its size as the metadata describe it, which bounds what is read; `MAX_INSTANCE_BYTES` does in any case.
 
         Raises
         ------
         SourceError
             The archive does not answer, or not by one DICOM file.
         """
-        kind, body = self._get(name, {}, _ACCEPT_INSTANCE, MAX_INSTANCE_BYTES)
+        max_bytes = MAX_INSTANCE_BYTES
+        if described is not None:
+            max_bytes = min(max_bytes, 2 * described.size + _MARGIN_BYTES)
+        kind, body = self._get(name, {}, _ACCEPT_INSTANCE, max_bytes)
         return single_part(kind, body, f"{self._root}/{name}")[start:stop]
 
     def get_json(self, name: str, query: dict[str, str] | None = None) -> list[dict[str, Any]]:
@@ -244,7 +259,10 @@ def _bounded_body(url: str, answer: "requests.Response", max_bytes: int, deadlin
     for piece in answer.iter_content(_PIECE_BYTES):
         body += piece
         if len(body) > max_bytes:
-            raise SourceError(f"{url}: sends more than {max_bytes >> 20} MiB, which no CT has; do not use this archive")
+            raise SourceError(
+                f"{url}: sends more than {max_bytes >> 20} MiB, more than a CT has or its metadata describe; do not "
+                "use this archive"
+            )
         if time.monotonic() > deadline:
             raise SourceError(f"{url}: is too slow, over {_MAX_TIME_S:.0f} s for one answer; check the network")
     return bytes(body)

@@ -200,7 +200,7 @@ class RemotePath(Path, PurePosixPath):
             The store cannot be reached, or refuses.
         """
         with storage_errors(str(self)):
-            return self.store.read(self._key, start, stop)
+            return self.store.read(self._key, start, stop, self._object_info)
 
     def read_bytes(self) -> bytes:
         """Return the content of the object."""

@@ -67,7 +67,7 @@ class Store(Protocol):
     def list_below(self, name: str) -> list[tuple[str, ObjectInfo]]:
         """Return the names of all objects below a folder, sorted."""
 
-    def read(self, name: str, start: int, stop: int | None) -> bytes:
+    def read(self, name: str, start: int, stop: int | None, described: ObjectInfo | None = None) -> bytes:
         """Return a range of an object's bytes; all where `start` is 0 and `stop` None."""
 
     def write(self, name: str, data: bytes | Path, *, is_new: bool = False) -> bool:
@@ -127,7 +127,7 @@ class Bucket:
         chunks = self._store.list(name or None, chunk_size=1000)
         return _without_markers(sorted((str(each["path"])[start:], _info(each)) for chunk in chunks for each in chunk))
 
-    def read(self, name: str, start: int, stop: int | None) -> bytes:
+    def read(self, name: str, start: int, stop: int | None, described: ObjectInfo | None = None) -> bytes:  # noqa: ARG002
         """Return a range of an object's bytes; all where `start` is 0 and `stop` None."""
         if stop is not None:
             return bytes(self._store.get_range(name, start=start, end=stop))
