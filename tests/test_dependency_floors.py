@@ -13,6 +13,7 @@ FLOORS = {
     "pydicom": (3, 0, 2),  # path traversal by ReferencedFileID of a DICOMDIR
     "pynetdicom": (3, 0, 4),  # path traversal by the SOPInstanceUID of a C-STORE request
     "requests": (2, 32, 4),  # credentials sent to another host
+    "urllib3": (2, 6, 3),  # bodies that decompress to any length
     "python-multipart": (0, 0, 18),  # resource use by malformed forms
     "starlette": (0, 49, 1),  # resource use by forms and ranges
     "monai": (1, 6),  # code execution by loading bundles and checkpoints

@@ -1,8 +1,11 @@
 """Studies of a DICOMweb archive: what is requested and fetched, and what is believed of its answers."""
 
+import gzip
 import itertools
 import json
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -264,6 +267,54 @@ def test_an_answer_that_trickles_ends(archive: Archive, url: str, monkeypatch: p
         discover(url)
 
     assert len(archive.requests) == 1
+
+
+def test_an_answer_of_known_length_that_trickles_ends(
+    archive: Archive, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicomweb, "_MAX_TIME_S", 0.1)
+    is_over = threading.Event()
+
+    def trickle(path: str, answer: Answer) -> Answer:  # noqa: ARG001
+        pieces = (b" " for _ in range(200) if not is_over.wait(0.02))
+        return Answer(headers={"Content-Length": "200"}, pieces=pieces)
+
+    archive.change = trickle
+    begin = time.monotonic()
+
+    with pytest.raises(SourceError, match="is too slow"):
+        discover(url)
+
+    is_over.set()
+    assert time.monotonic() - begin < 2.0  # all of it takes 4 s
+
+
+def compressed(path: str, answer: Answer) -> Answer:  # noqa: ARG001
+    answer.body, answer.headers = gzip.compress(answer.body), {"Content-Encoding": "gzip"}
+    return answer
+
+
+def chunked(path: str, answer: Answer) -> Answer:  # noqa: ARG001
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(answer.body), answer.body)
+    answer.pieces, answer.headers = iter([body]), {"Transfer-Encoding": "chunked"}
+    return answer
+
+
+@pytest.mark.parametrize("change", [compressed, chunked])
+def test_answers_may_be_compressed_or_chunked(
+    archive: Archive, url: str, change: Callable[[str, Answer], Answer]
+) -> None:
+    n_series = len(discover(url).studies[0].series)
+    archive.change = change
+
+    assert len(discover(url).studies[0].series) == n_series == 2
+
+
+def test_an_answer_that_is_not_compressed_as_it_says_is_refused(archive: Archive, url: str) -> None:
+    archive.change = lambda path, answer: Answer(body=b"[]", headers={"Content-Encoding": "gzip"})  # noqa: ARG005
+
+    with pytest.raises(SourceError, match="cannot be decompressed"):
+        discover(url)
 
 
 def test_a_part_needs_no_length_and_a_file_no_envelope() -> None:

@@ -47,7 +47,7 @@ _PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 """Pauses before a request is repeated that failed by the server's or the connection's fault."""
 
 _MAX_REDIRECTS: Final = 3
-_PIECE_BYTES: Final = 2**20
+_PIECE_BYTES: Final = 2**16
 _ACCEPT_INSTANCE: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _HEADER_END: Final = b"\r\n\r\n"
 _LOOPBACK: Final = re.compile(r"(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?", re.IGNORECASE)
@@ -254,9 +254,19 @@ def _check_status(url: str, status: int) -> None:
 
 
 def _bounded_body(url: str, answer: "requests.Response", max_bytes: int, deadline: float) -> bytes:
-    """Read a body piece by piece, as far as the limits allow."""
+    """Read a body as it arrives, as far as the limits allow; `iter_content` would wait until a piece is full."""
+    from urllib3.exceptions import DecodeError, HTTPError  # noqa: PLC0415 - optional
+
     body = bytearray()
-    for piece in answer.iter_content(_PIECE_BYTES):
+    while True:
+        try:
+            piece = answer.raw.read1(_PIECE_BYTES, decode_content=True)
+        except DecodeError:
+            raise SourceError(f"{url}: its answer cannot be decompressed; check the DICOMweb service") from None
+        except HTTPError as error:
+            raise _RetryError(type(error).__name__) from None
+        if not piece:
+            return bytes(body)
         body += piece
         if len(body) > max_bytes:
             raise SourceError(
@@ -265,7 +275,6 @@ def _bounded_body(url: str, answer: "requests.Response", max_bytes: int, deadlin
             )
         if time.monotonic() > deadline:
             raise SourceError(f"{url}: is too slow, over {_MAX_TIME_S:.0f} s for one answer; check the network")
-    return bytes(body)
 
 
 def single_part(content_type: str, body: bytes, url: str) -> bytes:
