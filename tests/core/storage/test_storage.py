@@ -3,7 +3,8 @@
 import os
 import pickle
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +29,33 @@ def memory() -> RemotePath:
     path = as_path("memory://bucket/folder")
     assert isinstance(path, RemotePath)
     return path
+
+
+@contextmanager
+def web_server(pieces: Callable[[str], Iterator[bytes]], n_bytes: int) -> Iterator[str]:
+    """Run a web server that answers any path by pieces of a known length in all."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Last-Modified", "Sun, 29 Nov 2026 10:00:00 GMT")
+            self.send_header("Content-Length", str(n_bytes))
+            self.end_headers()
+            with suppress(OSError):
+                for piece in pieces(self.path):
+                    self.wfile.write(piece)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    forget_stores()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            forget_stores()
 
 
 @pytest.mark.parametrize(
@@ -215,38 +243,48 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(object_store: ObjectSto
     assert path.read_bytes() == b"1"
 
 
-@pytest.mark.parametrize(("pause_s", "is_read"), [(0.04, True), (5.0, False)])
+def test_an_object_whose_name_is_not_valid_is_said(object_store: ObjectStore) -> None:
+    object_store.client.put_object(Bucket=BUCKET, Key="z/a//b", Body=b"1")
+    folder = as_path(f"s3://{BUCKET}/z")
+    assert isinstance(folder, RemotePath)
+
+    with pytest.raises(SourceError, match=r"an object's name is not valid: it has an empty part \(//\)"):
+        folder.walk_objects()
+
+
+@pytest.mark.parametrize(("pause_s", "is_read"), [(0.15, True), (5.0, False)])
 def test_a_slow_answer_is_read_and_one_that_stalls_is_said(
     pause_s: float, is_read: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "_READ_TIMEOUT", "100ms")
+    monkeypatch.setattr(store, "_READ_TIMEOUT", "800ms")
     monkeypatch.setattr(store, "_RETRY_TIMEOUT", timedelta(0))
     is_over = threading.Event()
 
-    class Slow(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Last-Modified", "Sun, 29 Nov 2026 10:00:00 GMT")
-            self.send_header("Content-Length", "6")
-            self.end_headers()
-            with suppress(OSError):
-                for _ in range(6):
-                    self.wfile.write(b"1")
-                    is_over.wait(pause_s)
+    def pieces(_: str) -> Iterator[bytes]:
+        for _ in range(7):
+            yield b"1"
+            is_over.wait(pause_s)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        path = as_path(f"http://127.0.0.1:{server.server_port}/x.bin")
+    with web_server(pieces, 7) as url:
         try:
             if is_read:
-                assert path.read_bytes() == b"111111"
+                assert as_path(f"{url}/x.bin").read_bytes() == b"1" * 7
             else:
                 with pytest.raises(SourceError, match="too slow or cannot be reached; run again"):
-                    path.read_bytes()
+                    as_path(f"{url}/x.bin").read_bytes()
         finally:
             is_over.set()
-            server.shutdown()
-            forget_stores()
+
+
+@pytest.mark.parametrize("name", ["a%20b.zip", "a b.zip"])
+def test_escapes_of_a_url_are_sent_once(name: str) -> None:
+    paths: list[str] = []
+
+    def pieces(path: str) -> Iterator[bytes]:
+        paths.append(path)
+        yield b"1"
+
+    with web_server(pieces, 1) as url:
+        assert as_path(f"{url}/folder/{name}").read_bytes() == b"1"
+
+    assert paths == ["/folder/a%20b.zip"]

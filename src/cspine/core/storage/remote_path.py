@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, Any, cast
+from urllib.parse import unquote
 
 from cspine.core.errors import OutputError, SourceError
 from cspine.core.storage.store import ObjectInfo, Store, open_store, storage_errors
@@ -78,8 +79,9 @@ class RemotePath(Path, PurePosixPath):
 
     @property
     def _key(self) -> str:
-        """Name of the object in its bucket."""
-        return "/".join(self.parts[2:])
+        """Name of the object in its bucket; of a web server's URL without its escapes, which the client adds again."""
+        name = "/".join(self.parts[2:])
+        return unquote(name) if self.parts[0] in {"https:", "http:"} else name
 
     @property
     def known_info(self) -> ObjectInfo | None:

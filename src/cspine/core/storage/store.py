@@ -233,6 +233,7 @@ _REMEDIES: Final = {
     "PermissionDeniedError": "access is denied; check the credentials and their permissions",
     "UnauthenticatedError": "the credentials are not accepted; check them",
     "PermissionError": "access is denied; check the credentials and their permissions",
+    "InvalidPathError": "an object's name is not valid: it has an empty part (//), . or ..; rename that object",
 }
 _UNREACHABLE: Final = (
     "the store cannot be used; check the name of the bucket or host, the network, and the credentials and region "
