@@ -129,8 +129,9 @@ def test_objects_are_listed_read_and_written(memory: RemotePath) -> None:
         stream.seek(-3, 2)
         assert stream.read() == b"789"
     assert (memory / "a/1.txt").open().read() == "one"
-    with pytest.raises(FileNotFoundError):
-        (memory / "3").read_bytes()
+    for read in ((memory / "3").read_bytes, (memory / "3").read_text, (memory / "3").open):
+        with pytest.raises(FileNotFoundError, match=r"^\[Errno 2\] No such object: 'memory://bucket/folder/3'$"):
+            read()
     (memory / "2.bin").unlink()
     assert not (memory / "2.bin").exists()
 
@@ -155,6 +156,10 @@ def test_a_block_that_fails_stores_nothing(memory: RemotePath) -> None:
     with suppress(ZeroDivisionError), (memory / "y.txt").open("w") as stream:
         stream.write("half")
         _ = 1 / 0
+    for mode, half in (("w", "half"), ("wb", b"half")):
+        stream = (memory / "z.txt").open(mode)
+        stream.write(half)
+        del stream  # nobody closed it
 
     assert not memory.exists()
 
@@ -260,7 +265,7 @@ def test_a_slow_answer_is_read_and_one_that_stalls_is_said(
     monkeypatch.setattr(store, "_RETRY_TIMEOUT", timedelta(0))
     is_over = threading.Event()
 
-    def pieces(_: str) -> Iterator[bytes]:
+    def pieces(path: str) -> Iterator[bytes]:  # noqa: ARG001
         for _ in range(7):
             yield b"1"
             is_over.wait(pause_s)

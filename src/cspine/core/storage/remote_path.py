@@ -6,6 +6,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, Any, cast
@@ -309,6 +310,11 @@ class _Upload(io.BytesIO):
 
 class _TextUpload(io.TextIOWrapper):
     """Text that is stored as `_Upload` does."""
+
+    def __del__(self) -> None:
+        """Store nothing of a stream that nobody closed."""
+        with suppress(ValueError):  # detached, or never made
+            cast("_Upload", self.buffer).is_abandoned = True
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

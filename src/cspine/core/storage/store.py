@@ -252,7 +252,7 @@ _HINTS: Final = {
 
 @contextmanager
 def storage_errors(url: str, *, writing: bool = False) -> Iterator[None]:
-    """Convert the errors of a store in the block into ours; one that says that an object is missing stays.
+    """Convert the errors of a store in the block into ours; that of a missing object is that of a missing file.
 
     Parameters
     ----------
@@ -265,6 +265,8 @@ def storage_errors(url: str, *, writing: bool = False) -> Iterator[None]:
     ------
     SourceError, OutputError
         The store cannot be reached, or refuses.
+    FileNotFoundError
+        There is no such object, where the block reads.
     """
     try:
         yield
@@ -273,6 +275,8 @@ def storage_errors(url: str, *, writing: bool = False) -> Iterator[None]:
             raise OutputError(f"{url}: {_sentence(error, missing=True)}") from None
         if isinstance(error, FileNotFoundError) and _NO_BUCKET in str(error):
             raise SourceError(f"{url}: {_HINTS[_NO_BUCKET]}") from None
+        if isinstance(error, FileNotFoundError):
+            raise FileNotFoundError(2, "No such object", url) from None  # as of the disk, without the client's text
         raise
     except Exception as error:  # noqa: BLE001 - each client raises its own
         kind = OutputError if writing else SourceError
