@@ -79,7 +79,11 @@ class StudySource:
     patient: str | None = None
 
     def fingerprint(self) -> SourceFingerprint:
-        """Return the present state of the study's files; each file's status is read once."""
+        """Return the present state of the study's files; each file's status is read once.
+
+        Of a study in an archive it is its series and their numbers of instances: an image that was replaced by another
+        one is not noticed.
+        """
         if isinstance(self.folder, RemotePath) and is_archive(self.folder):
             return SourceFingerprint(digest([list(series) for series in list_series(self.folder)]), 0.0)
         states, newest = [], 0.0

@@ -121,6 +121,17 @@ def test_pixels_of_another_rescaling_than_described_are_refused(archive: Archive
         load_volume(f"{url}/series/{BONE}")
 
 
+def test_a_study_has_another_fingerprint_once_it_has_another_image(archive: Archive, url: str) -> None:
+    for dataset in archive.datasets.values():
+        dataset.NumberOfSeriesRelatedInstances = 24
+    source = open_collection(url).studies[0]
+    first, again = source.fingerprint(), source.fingerprint()
+    for dataset in archive.datasets.values():
+        dataset.NumberOfSeriesRelatedInstances = 25
+
+    assert first == again != source.fingerprint()
+
+
 def test_records_of_a_job_hold_no_search_key() -> None:
     name = recorded_name(as_path("dicomweb+https://host/dicom-web/studies?PatientID=secret-name"))
 
