@@ -17,6 +17,7 @@
     │   ├── OutputTakenError  it holds something else
     │   └── DiskFullError     no space is left
     ├── OutOfMemoryError      the work takes more memory than there is
+    ├── PreemptedError        a training was asked to stop, and its checkpoint is written
     └── MissingExtraError     an optional part is not installed
 
 A message names the file, the fact and the remedy in one sentence, and never a patient.
