@@ -88,6 +88,7 @@ def test_two_studies_of_a_patient_do_not_train_and_test(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "run-1").exists()
 
 
+@pytest.mark.nightly
 def test_views_of_vertebrae_are_compiled_once_for_all_numbers(data: Path, tmp_path: Path) -> None:
     settings = AblationSettings("levels", epochs=1)
 
