@@ -107,6 +107,20 @@ def test_hostile_uids_lead_nowhere(parts: ServerParts, tmp_path: Path, uid: str)
     assert {path for path in tmp_path.rglob("*") if path.is_dir()} - before <= allowed
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize("uid", ["1.2.3\x884", "1.2.3\t4"])
+def test_uids_that_cleaning_would_change_are_rejected(parts: ServerParts, tmp_path: Path, uid: str) -> None:
+    def rename(dataset: Dataset) -> None:
+        dataset["SOPInstanceUID"]._value = uid  # past pydicom's validation
+
+    path = write_objects(tmp_path / "in", 1, change=rename)[0]
+
+    with pytest.raises(RejectedObject) as caught:
+        parts.receive(path)
+
+    assert caught.value.reason == "no-uid"
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
