@@ -118,7 +118,7 @@ class ArrivingObject:
             return Outcome(sop_class, sop_instance, reason=error.reason)
         except SpoolError as error:
             raise storage_error(error) from error
-        return Outcome(sop_class, sop_instance, received)
+        return Outcome(received.header.sop_class_uid, received.header.sop_instance_uid, received)
 
 
 def complete_studies(context: WebContext, outcomes: Iterable[Outcome], *, source: str) -> None:
