@@ -71,6 +71,19 @@ def test_stored_objects_are_answered_with_their_addresses(own_server: WebServer,
     assert study["00201208"]["Value"] == [3]
 
 
+def test_an_object_is_answered_by_the_uid_that_it_is_stored_under(own_server: WebServer, tmp_path: Path) -> None:
+    path = write_objects(tmp_path / "study", 1)[0]
+    dataset = pydicom.dcmread(path)
+    uid = dataset.SOPInstanceUID
+    del dataset.SOPInstanceUID  # research data keep it in the meta information alone
+    dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    pydicom.dcmwrite(path, dataset)
+
+    answered = store(own_server, [path])
+
+    assert [each["00081155"]["Value"][0] for each in answered.json()["00081199"]["Value"]] == [uid]
+
+
 def test_what_is_not_accepted_is_told_for_each_object(own_server: WebServer, tmp_path: Path) -> None:
     def as_report(dataset: Dataset) -> None:
         dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = ComprehensiveSRStorage
