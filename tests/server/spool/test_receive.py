@@ -109,9 +109,16 @@ def test_hostile_uids_lead_nowhere(parts: ServerParts, tmp_path: Path, uid: str)
 
 @pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 @pytest.mark.parametrize("uid", ["1.2.3\x884", "1.2.3\t4"])
-def test_uids_that_cleaning_would_change_are_rejected(parts: ServerParts, tmp_path: Path, uid: str) -> None:
+@pytest.mark.parametrize("is_in_meta", [False, True])
+def test_uids_that_cleaning_would_change_are_rejected(
+    parts: ServerParts, tmp_path: Path, uid: str, is_in_meta: bool
+) -> None:
     def rename(dataset: Dataset) -> None:
-        dataset["SOPInstanceUID"]._value = uid  # past pydicom's validation
+        if is_in_meta:
+            del dataset.SOPInstanceUID
+            dataset.file_meta["MediaStorageSOPInstanceUID"]._value = uid
+        else:
+            dataset["SOPInstanceUID"]._value = uid  # past pydicom's validation
 
     path = write_objects(tmp_path / "in", 1, change=rename)[0]
 

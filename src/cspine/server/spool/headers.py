@@ -81,7 +81,7 @@ def read_object_header(path: Path) -> ObjectHeader:
     values["SOPClassUID"] = values["SOPClassUID"] or _text(meta, "MediaStorageSOPClassUID")
     values["SOPInstanceUID"] = values["SOPInstanceUID"] or _text(meta, "MediaStorageSOPInstanceUID")
     for name in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        if not 0 < len(values[name]) <= _MAX_UID_LENGTH or not _is_plain(dataset, name):
+        if not 0 < len(values[name]) <= _MAX_UID_LENGTH or not _is_plain(dataset, meta, name):
             raise RejectedObject("no-uid", f"has no usable {name}")
     if values["SOPClassUID"] not in CT_SOP_CLASSES:
         raise RejectedObject("sop-class", "is no CT image")
@@ -152,7 +152,7 @@ def _text(dataset: Dataset, name: str) -> str:
     return sanitize_text("" if value is None else str(value), MAX_TEXT).strip()
 
 
-def _is_plain(dataset: Dataset, name: str) -> bool:
+def _is_plain(dataset: Dataset, meta: Dataset, name: str) -> bool:
     """Return whether a UID has printable ASCII characters alone: others are cleaned away, and two UIDs became one."""
-    uid = str(dataset.get(name) or "").strip(" \0")
+    uid = str(dataset.get(name) or meta.get(f"MediaStorage{name}") or "").strip(" \0")
     return uid.isascii() and (not uid or uid.isprintable())
