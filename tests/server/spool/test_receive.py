@@ -128,6 +128,21 @@ def test_uids_that_cleaning_would_change_are_rejected(
     assert caught.value.reason == "no-uid"
 
 
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID"])
+def test_a_uid_of_an_unknown_value_representation_is_none(parts: ServerParts, tmp_path: Path, keyword: str) -> None:
+    path = write_objects(tmp_path / "in", 1)[0]
+    element = dcmread(path)[keyword]
+    encoded, tag = path.read_bytes(), element.tag.group.to_bytes(2, "little") + element.tag.elem.to_bytes(2, "little")
+    path.write_bytes(encoded.replace(tag + b"UI", tag + b"U3"))
+
+    if keyword == "SOPInstanceUID":  # the meta information has it, too
+        assert parts.receive(path).header.sop_instance_uid == element.value
+    else:
+        with pytest.raises(RejectedObject) as caught:
+            parts.receive(path)
+        assert caught.value.reason == "no-uid"
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -145,14 +145,19 @@ def is_inflated_larger(path: Path, max_bytes: int) -> bool:
 
 
 def _text(dataset: Dataset, name: str) -> str:
+    return sanitize_text(_raw_text(dataset, name), MAX_TEXT).strip()
+
+
+def _raw_text(dataset: Dataset, name: str) -> str:
+    """Return an element as it was sent; empty where it is missing or cannot be decoded."""
     try:
         value: Any = dataset.get(name)
-    except Exception:  # noqa: BLE001 - a value that cannot be decoded is none
+    except Exception:  # noqa: BLE001 - pydicom raises whatever a damaged element leads it to
         return ""
-    return sanitize_text("" if value is None else str(value), MAX_TEXT).strip()
+    return "" if value is None else str(value)
 
 
 def _is_plain(dataset: Dataset, meta: Dataset, name: str) -> bool:
     """Return whether a UID has printable ASCII characters alone: others are cleaned away, and two UIDs became one."""
-    uid = str(dataset.get(name) or meta.get(f"MediaStorage{name}") or "").strip(" \0")
+    uid = (_raw_text(dataset, name) or _raw_text(meta, f"MediaStorage{name}")).strip(" \0")
     return uid.isascii() and (not uid or uid.isprintable())
