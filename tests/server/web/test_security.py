@@ -48,6 +48,17 @@ def test_without_tokens_loopback_alone_is_served(tmp_path: Path) -> None:
         assert store(server, write_objects(tmp_path / "again")).status_code == 200
 
 
+@pytest.mark.parametrize("host", ["[::1", "local\x99]host", "a b", "somebody@localhost", "localhost:1e5"])
+def test_a_host_that_is_no_host_name_is_a_mistake_of_the_sender(tmp_path: Path, host: str) -> None:
+    with running_web(make_parts(tmp_path)) as server:
+        for path in ("/health", "/dicom-web/studies"):
+            assert server.get(path, headers={"Host": host.encode("latin-1")}).status_code == 400
+        for name in ("localhost:8104", "[::1]:8104"):
+            assert server.get("/dicom-web/studies", headers={"Host": name}).status_code == 200
+        page = server.get("/", headers={"Origin": "https://[::1", "Accept": "text/html"})
+        assert page.status_code < 500
+
+
 def test_a_proxy_names_the_user_from_its_address_alone(tmp_path: Path) -> None:
     web = {"proxy_user_header": "X-Forwarded-User", "proxy_roles_header": "X-Roles", "tokens": TOKENS}
     user = {"X-Forwarded-User": "dr.a", "X-Roles": "reader"}

@@ -89,7 +89,7 @@ def require_own_site(request: Request) -> None:
     if site is not None:
         is_foreign = site not in _OWN_SITES
     else:
-        is_foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+        is_foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
     if is_foreign:
         raise HttpError(403, "the request comes from another site; open the page again")
 

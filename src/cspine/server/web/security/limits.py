@@ -1,5 +1,6 @@
-"""Limits of requests: how many, how large, how slow."""
+"""Limits of requests: how many, how large, how slow, and to which host."""
 
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,6 +24,9 @@ _FRAME_COST: Final = 0.05
 """Part of a request that those of viewers count as, which read a study frame by frame: a thousand in some seconds."""
 
 _GB: Final = 10**9
+
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+"""Names, IPv4 and IPv6 addresses with or without a port (RFC 3986, section 3.2, as far as hosts have such names)."""
 
 
 class RateLimit:
@@ -94,6 +98,9 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
+        if not _HOST.fullmatch(connection.headers.get("host", "")):  # addresses are built of it
+            await error_response(HttpError(400, "Host is no host name; correct the request"))(scope, receive, send)
+            return
         is_frame = scope["method"] == "GET" and scope["path"].startswith(_VIEWER_PATHS)
         wait_s = self._rate.wait_s(self._sender_of(connection), cost=_FRAME_COST if is_frame else 1.0)
         if wait_s:
