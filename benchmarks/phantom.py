@@ -105,7 +105,7 @@ def draw_fracture_sheet(path: Path) -> None:
 
 def _draw_displaced(neck: Neck, level: Level, fracture_type: str) -> tuple[Fracture, ...]:
     """Draw fractures of a type until one is clearly displaced, and on the left where the type has a side."""
-    settings = PhantomSettings(fracture_width_mm=(1.0, 1.6), displacement_mm=(1.5, 4.0))
+    settings = PhantomSettings(fracture_width_mm=(1.0, 1.6), displacement_mm=(1.5, 4.0), bone_loss_fraction=0.0)
     rng = np.random.default_rng(SEED)
     while True:
         fractures = draw_fractures(level, neck.person, settings, rng, fracture_type=fracture_type)

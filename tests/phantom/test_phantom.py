@@ -54,7 +54,7 @@ def test_studies_are_reproducible_and_differ_by_index() -> None:
 
 @pytest.fixture(scope="module")
 def study() -> PhantomStudy:
-    return render_study(5, 0, SMALL)
+    return render_study(5, 0, SMALL.model_copy(update={"truncated_fraction": 0.0}))
 
 
 def test_vertebrae_are_in_order_at_the_positions_of_the_truth(study: PhantomStudy) -> None:

@@ -14,7 +14,7 @@ from cspine.phantom.fractures.sampling import draw_fractures
 from cspine.phantom.geometry.grid import Grid
 from cspine.phantom.geometry.points import vector
 
-WIDE: Final = PhantomSettings(fracture_width_mm=(1.2, 1.5), displacement_mm=(1.0, 3.0))
+WIDE: Final = PhantomSettings(fracture_width_mm=(1.2, 1.5), displacement_mm=(1.0, 3.0), bone_loss_fraction=0.0)
 """Fractures wide enough for a grid of `STEP_MM`."""
 
 STEP_MM: Final = 0.5

@@ -17,7 +17,7 @@ from cspine.core.findings import (
     alternatives_of,
 )
 from cspine.core.typing import Floats
-from cspine.models.metadata import UNSPECIFIED_TYPE, LevelsMetadata
+from cspine.models.metadata import OLD_FRACTURE_TYPE, UNSPECIFIED_TYPE, LevelsMetadata
 from cspine.spine.spine_map import Vertebra
 from cspine.views.compiled import CompiledVolume
 
@@ -121,6 +121,7 @@ def vertebra_finding(
         alternatives=alternatives_of(vertebra.alternatives),
         centroid_lps_mm=(x, y, z),
         fracture_types=likely_fracture_types(metadata, level, fracture_types) if reached else (),
+        old_fracture_probability=_old_fracture_probability(metadata, fracture_types),
         evidence=tuple(picture.evidence for picture in pictures),
         reasons=(*_vertebra_reasons(vertebra, images), *images.image_quality_problems.get(level, ())),
     )
@@ -157,12 +158,19 @@ def likely_fracture_types(
         Probability of each type.
     """
     names = metadata.fracture_types
-    possible = set(metadata.fracture_types_by_level.get(level, names)) - {UNSPECIFIED_TYPE}
+    possible = set(metadata.fracture_types_by_level.get(level, names)) - {UNSPECIFIED_TYPE, OLD_FRACTURE_TYPE}
     ranked = [index for index in np.argsort(-probabilities).tolist() if names[index] in possible]
     return tuple(
         FractureTypeFinding(name=names[index], probability=float(probabilities[index]))
         for index in ranked[:_N_FRACTURE_TYPES]
     )
+
+
+def _old_fracture_probability(metadata: LevelsMetadata, probabilities: Floats) -> float | None:
+    """Return the probability of an old fracture or non-union; None of weights that were not trained to tell."""
+    if OLD_FRACTURE_TYPE not in metadata.fracture_types:
+        return None
+    return float(probabilities[metadata.fracture_types.index(OLD_FRACTURE_TYPE)])
 
 
 def _find_reached(

@@ -199,6 +199,13 @@ class VertebraFinding(_Part):
     fracture_types: Annotated[
         tuple[FractureTypeFinding, ...], Field(description="Most probable types of fracture, where one is suspected.")
     ] = ()
+    old_fracture_probability: Annotated[
+        Probability | None,
+        Field(
+            description="Probability of an old fracture or non-union, a gap that cortical bone lines; not calibrated. "
+            "Null where the vertebra was not found, and of weights that were not trained to tell."
+        ),
+    ] = None
     evidence: Annotated[
         tuple[SagittalEvidence | ViewEvidence, ...], Field(description="Evidence for the probability, strongest first.")
     ] = ()
@@ -208,6 +215,11 @@ class VertebraFinding(_Part):
     def is_suspicious(self) -> bool:
         """Whether the probability reaches the triage operating point."""
         return "triage" in self.operating_points_reached
+
+    @property
+    def may_be_old(self) -> bool:
+        """Whether an old fracture or non-union is more probable than not."""
+        return self.old_fracture_probability is not None and self.old_fracture_probability >= 0.5
 
     @property
     def is_level_uncertain(self) -> bool:

@@ -72,6 +72,7 @@ class InsertionSettings(Settings):
     def phantom_settings(self) -> PhantomSettings:
         """Return the settings with which the phantom draws single fractures."""
         return PhantomSettings(
+            bone_loss_fraction=0.0,  # bone of the scan is displaced, none is taken out
             fracture_width_mm=self.fracture_width_mm,
             displacement_mm=self.displacement_mm,
             height_loss_mm=self.height_loss_mm,

@@ -21,6 +21,9 @@ from cspine.views.settings import CompileSettings
 UNSPECIFIED_TYPE: Final = "unnamed"
 """Fracture type of training data that name none."""
 
+OLD_FRACTURE_TYPE: Final = "old fracture or non-union"
+"""Fracture type of vertebrae that are not fractured now; no label of a fracture."""
+
 _FINGERPRINT_HEX_DIGITS: Final = 10
 """40 bits of the SHA-256 of the pseudonymous patient ID, enough to detect leakage between training and test data. For a
 million training patients the probability that any two collide is about 0.37; that a given test patient is wrongly

@@ -43,6 +43,13 @@ class PhantomSettings(Settings):
     fracture_width_mm: Range = Field((0.15, 2.5), description="Width of a fracture gap; log-uniform.")
     displacement_mm: Range = Field((0.0, 4.0), description="Upper limit of the displacement of a fragment.")
     height_loss_mm: Range = Field((1.5, 5.0), description="Loss of anterior height of a compressed body.")
+    bone_loss_fraction: float = Field(
+        0.06,
+        ge=0.0,
+        le=1.0,
+        description="Fraction of complete fractures in which bone is lost, so that the gap is wide.",
+    )
+    bone_loss_mm: Range = Field((3.0, 8.0), description="Width of the gap where bone is lost.")
     fracture_mix: dict[str, float] = Field(
         {}, description="Fracture type to a factor on its frequency relative to the literature."
     )
@@ -100,7 +107,7 @@ class PhantomSettings(Settings):
     )
 
 
-GENERATOR: Final = 6
+GENERATOR: Final = 7
 """Version of the generator: increased whenever the same seed and settings give other phantoms.
 
 A data set that was begun by another version is not resumed.

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Floats
 from cspine.phantom.anatomy.atlas import canal_front_y
 from cspine.phantom.anatomy.axis import AXIS_WIDTH_MM, dens_base_z
@@ -19,6 +20,7 @@ from cspine.phantom.anatomy.posture import Frame, disc_space
 from cspine.phantom.anatomy.subaxial import PILLAR_HALF_MM, SUBAXIAL, landmarks_of
 from cspine.phantom.fractures.fracture import Fracture, in_plane
 from cspine.phantom.fractures.fractured_bone import Defects
+from cspine.phantom.fractures.old_fractures import OLD_FRACTURE, draw_old_fracture
 from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
@@ -29,7 +31,7 @@ PREVALENCE: Final[Mapping[str, float]] = {
     "block vertebra": 0.02,
     "cleft of the atlas": 0.035,  # of its posterior arch; 4 % of people (Currarino 1994 and later series)
     "unfused apophysis": 0.05,
-    "old fracture": 0.05,
+    OLD_FRACTURE: 0.1,
     "anterior cleft of the atlas": 0.005,
     "os odontoideum": 0.005,
 }
@@ -127,13 +129,16 @@ def _draw_corticated_gaps(
 ) -> dict[str, tuple[Fracture, ...]]:
     """Draw unfused apophyses, old fractures and an os odontoideum, by level; their names are appended."""
     gaps: dict[str, tuple[Fracture, ...]] = {}
-    for name, draw in (("unfused apophysis", _unfused_apophysis), ("old fracture", _old_fracture)):
-        if rng.random() < PREVALENCE[name]:
-            level = str(rng.choice(SUBAXIAL))
-            gaps[level] = (*gaps.get(level, ()), draw(person, level, rng))
-            names.append(f"{name} {level}")
+    if rng.random() < PREVALENCE["unfused apophysis"]:
+        level = str(rng.choice(SUBAXIAL))
+        gaps[level] = (_unfused_apophysis(person, level, rng),)
+        names.append(f"unfused apophysis {level}")
+    if rng.random() < PREVALENCE[OLD_FRACTURE]:
+        old = VERTEBRAE[int(rng.integers(len(VERTEBRAE)))]
+        gaps[old] = (*gaps.get(old, ()), *draw_old_fracture(old, person, rng))
+        names.append(f"{OLD_FRACTURE} {old}")
     if rng.random() < PREVALENCE["os odontoideum"]:
-        gaps["C2"] = (_os_odontoideum(person, rng),)
+        gaps["C2"] = (*gaps.get("C2", ()), _os_odontoideum(person, rng))
         names.append("os odontoideum")
     return gaps
 
@@ -217,16 +222,6 @@ def _unfused_apophysis(person: Person, level: str, rng: np.random.Generator) -> 
     )
     normal = np.array([0.0, -0.75, 0.66 * np.sign(corner[2])])
     return _corticated_gap(corner, normal, np.array([9.0, 4.5, 4.5]), width, rng)
-
-
-def _old_fracture(person: Person, level: str, rng: np.random.Generator) -> Fracture:
-    """Draw a non-union of the spinous process."""
-    at = landmarks_of(person, level)
-    normal = at.spinous_direction + rng.normal(0, 0.15, 3)
-    center = at.spinous_root + rng.uniform(0.4, 0.7) * (at.spinous_tip - at.spinous_root)
-    return _corticated_gap(
-        center, normal / np.linalg.norm(normal), np.array([9.0, 20.0, 18.0]), rng.uniform(1.0, 2.5), rng
-    )
 
 
 def _os_odontoideum(person: Person, rng: np.random.Generator) -> Fracture:

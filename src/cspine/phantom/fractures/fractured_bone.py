@@ -123,8 +123,8 @@ def _displace_fragments(
         if surface.height_loss_mm:
             if is_fresh:
                 np.copyto(marked, value, where=in_bone & inside & (distance < _IMPACTED_ZONE_MM))
-            density = np.where(inside, np.clip(1 - distance / np.float32(2 * _IMPACTED_ZONE_MM), 0, 1), 0)
-            np.maximum(bone.impaction[window], density, out=bone.impaction[window])
+                density = np.where(inside, np.clip(1 - distance / np.float32(2 * _IMPACTED_ZONE_MM), 0, 1), 0)
+                np.maximum(bone.impaction[window], density, out=bone.impaction[window])
         else:
             half = surface.half_gap_mm(points)
             within = inside & (half > 0)

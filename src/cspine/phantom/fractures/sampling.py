@@ -144,6 +144,9 @@ def _draw_surface(
     slide -= (slide @ normal) * normal
     slide_mm = float(rng.uniform(*settings.displacement_mm)) * (0.0 if is_incomplete else rng.random())
     opening_mm = width * (0.0 if is_incomplete or site.is_impacted else 0.5)
+    is_whole = not is_incomplete and not site.is_impacted
+    if settings.bone_loss_fraction and is_whole and rng.random() < settings.bone_loss_fraction:
+        width, opening_mm = float(rng.uniform(*settings.bone_loss_mm)), 0.0  # between fragments that stay in place
     translation = slide / np.linalg.norm(slide) * slide_mm + normal * opening_mm
     rotation = rng.normal(0.0, np.radians(4.0), 3) * (slide_mm > 0)
     is_loose = site.is_loose and not is_incomplete

@@ -19,12 +19,17 @@ from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.compiled_files import image_files
 from cspine.dicom.study_collection import TRUTH_FOLDER
 from cspine.localization.compiler import Compiler, compile_volume
+from cspine.models.metadata import OLD_FRACTURE_TYPE
+from cspine.phantom.fractures.old_fractures import OLD_FRACTURE
 from cspine.phantom.study import PhantomStudy
 from cspine.views.compiled import CompiledVolume
 from cspine.views.fracture_labels import FractureLabels, label_cells
 
 LEFT_OUT: Final = "left_out"
 """Field of the truth: fractures whose vertebrae get no views, since nobody can see them in the image."""
+
+_CORTICATED_GAPS: Final = {OLD_FRACTURE, "unfused apophysis", "os odontoideum"}
+"""Mimics that look alike: gaps with a smooth surface that cortical bone lines."""
 
 _N_FRACTURE_POINTS: Final = 600
 """Points stored of each fracture, about; one per mm of the largest ones."""
@@ -125,4 +130,8 @@ def _fracture_points(study: PhantomStudy) -> dict[str, list[list[float]]]:
 
 
 def _fracture_types(study: PhantomStudy, level: str) -> str:
-    return ";".join(sorted({part["fracture_type"] for part in study.truth["fractures"] if part["level"] == level}))
+    types = {part["fracture_type"] for part in study.truth["fractures"] if part["level"] == level}
+    gaps = [each for each in study.truth.get("mimics", ()) if each["name"] in _CORTICATED_GAPS]
+    if any((each["level"] or "C2") == level for each in gaps):  # an os odontoideum names no level
+        types.add(OLD_FRACTURE_TYPE)
+    return ";".join(sorted(types))
