@@ -1,6 +1,6 @@
 """Augmentation of a case's views: posture, side and scanner."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -68,7 +68,10 @@ class Views:
 
 
 def augment(views: Views, generator: torch.Generator) -> Views:
-    """Return a case's views as another patient's on another scanner might be: `augment_posture`, `augment_scanner`.
+    """Return a case's views as another patient's on another scanner might be.
+
+    Half of the cases are mirrored. Each view is rotated, scaled and shifted a little. Slice thickness, contrast,
+    sharpness and noise change together for all views of the case.
 
     Parameters
     ----------
@@ -77,24 +80,13 @@ def augment(views: Views, generator: torch.Generator) -> Views:
     generator : torch.Generator
         Random number generator; it is advanced.
     """
-    return augment_scanner(augment_posture(views, generator), generator)
-
-
-def augment_posture(views: Views, generator: torch.Generator) -> Views:
-    """Return a case's views as another patient's: half of the cases are mirrored, each view moves a little."""
     if _random(generator) < _P_MIRROR:
         views = mirror(views)
-    return _random_affine(views, generator)
-
-
-def augment_scanner(views: Views, generator: torch.Generator) -> Views:
-    """Return a case's views as another scanner's.
-
-    Slice thickness, contrast, sharpness and noise change together for all views of the case.
-    """
+    views = _random_affine(views, generator)
     if _random(generator) < _P_THICK_SLICES:
-        views = replace(views, images=thicken_slices(views, generator))
-    return replace(views, images=_random_scanner(views.images, generator))
+        views.images = thicken_slices(views, generator)
+    views.images = _random_scanner(views.images, generator)
+    return views
 
 
 def mirror(views: Views) -> Views:

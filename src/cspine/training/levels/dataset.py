@@ -15,7 +15,7 @@ from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE, Level
 from cspine.core.errors import LabelError
 from cspine.core.typing import Floats32, Indices
 from cspine.datasets.compiled import CompiledDataset
-from cspine.training.levels.augmentation import Views, augment_posture, augment_scanner
+from cspine.training.levels.augmentation import Views, augment
 from cspine.training.levels.network import STRIDE
 from cspine.training.task import Batch
 from cspine.views.fracture_labels import CELL_PIXELS, read_cells
@@ -23,9 +23,6 @@ from cspine.views.level_views import CHANNELS, PLANES, LevelViewSettings, split_
 
 CELL_POOLING: Final = STRIDE // CELL_PIXELS
 """Compiled cells along a side of one of the network's cells."""
-
-AGAIN: Final = "again"
-"""Key of a batch: the images of a second acquisition."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +112,6 @@ class LevelDataset(Dataset[Batch]):
         Number of sagittal, coronal and axial views to load; all compiled ones where None.
     seed : int or None
         Draws the views and their augmentation for one epoch; None loads evenly spread views without augmentation.
-    is_acquired_twice : bool
-        Whether the same views are augmented a second time as another scanner's; needs a seed.
     """
 
     def __init__(
@@ -126,11 +121,9 @@ class LevelDataset(Dataset[Batch]):
         fracture_types: tuple[str, ...],
         views: tuple[int, int, int] | None,
         seed: int | None,
-        *,
-        is_acquired_twice: bool = False,
     ) -> None:
         self.cases, self.settings, self.fracture_types = cases, settings, fracture_types
-        self.views, self.seed, self.is_acquired_twice = views, seed, is_acquired_twice
+        self.views, self.seed = views, seed
 
     def __len__(self) -> int:
         """Return the number of cases."""
@@ -140,17 +133,12 @@ class LevelDataset(Dataset[Batch]):
         """Return a case.
 
         Its tensors are images, planes, offsets and present (the network's inputs), truth (8,), cells and has_cells
-        (7,), fracture_types (7, types) and has_fracture_type (7,); of a case that is acquired twice also `AGAIN`, the
-        images of the second acquisition.
+        (7,), fracture_types (7, types) and has_fracture_type (7,).
         """
         case = self.cases[number]
         views = load_views(case, self.settings, self._view_indices(number))
-        again = {}
         if self.seed is not None:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-            posed = augment_posture(views, generator)
-            views = augment_scanner(posed, generator)
-            again = {AGAIN: augment_scanner(posed, generator).images} if self.is_acquired_twice else {}
+            views = augment(views, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
         truth = dict(zip(TARGETS, case.truth, strict=True))
         # The box of a neighbor's fracture may reach into an intact vertebra: its cells are then unknown.
         has_cells = [(level in case.cells) == bool(truth[level]) for level in VERTEBRAE]
@@ -167,7 +155,6 @@ class LevelDataset(Dataset[Batch]):
             "has_cells": torch.tensor(has_cells),
             "fracture_types": torch.tensor(fracture_types),
             "has_fracture_type": torch.tensor([level in case.fracture_types for level in VERTEBRAE]),
-            **again,
         }
 
     def _view_indices(self, number: int) -> Indices:

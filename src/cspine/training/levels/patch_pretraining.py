@@ -13,20 +13,28 @@ from typing import Final
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import Dataset
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Floats32, Indices
 from cspine.metrics.scores import auc
-from cspine.training.levels.crack_patches import BoneScan, CrackPatchDataset
-from cspine.training.levels.dataset import CaseFiles, read_planes
+from cspine.training.levels.augmentation import Views, augment
+from cspine.training.levels.dataset import CELL_POOLING, CaseFiles, read_planes
 from cspine.training.levels.network import ViewEncoder
-from cspine.training.levels.patches import PATCHES_PER_FRACTURE, draw_shift, patch_batch, patch_pixels
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.losses import cells_loss
 from cspine.training.task import ALL_DATA, VAL_LOSS, Batch, DataShard, Loader, load_batches
 from cspine.views.fracture_labels import CELL_PIXELS
 from cspine.views.level_views import PLANES, LevelViewSettings
+
+_MAX_PATCH_PIXELS: Final = 48
+"""Rows and columns of a patch, unless the views are smaller: 29 mm."""
+
+_PATCHES_PER_VERTEBRA: Final = 8
+"""Patches of each vertebra that is read: reading its file takes longer than cutting them."""
+
+_MAX_SHIFT: Final = 1 / 3
+"""Distance of the fracture from the patch's center, at most, as a fraction of the patch."""
 
 _MIN_FRACTURE_CELLS: Final = 2
 """Planes that show fewer cells of a fracture are not used."""
@@ -82,26 +90,33 @@ class FracturePatchDataset(Dataset[Batch]):
         images, cells = read_planes(case, level, self.settings)
         other_images, other_cells = read_planes(other, level, self.settings)
         planes, corners = self._draw_patches(cells, rng)
-        size = patch_pixels(self.settings)
+        size = _patch_pixels(self.settings)
         pair = [_cut(images, cells, planes, corners, size), _cut(other_images, other_cells, planes, corners, size)]
-        patches, patch_cells = (np.concatenate(part) for part in zip(*pair, strict=True))
-        orientation = np.array([PLANES.index(self.settings.planes[plane][0]) for plane in planes.tolist()] * 2)
-        augmentation_seed = self.seed * 1_000_003 + number if self.is_augmented else None
-        return patch_batch(patches, patch_cells, orientation, augmentation_seed)
+        patches, patch_cells = (torch.from_numpy(np.concatenate(part)) for part in zip(*pair, strict=True))
+        orientation = torch.tensor([PLANES.index(self.settings.planes[plane][0]) for plane in planes.tolist()] * 2)
+        views = Views(patches[None, :, None], orientation, torch.zeros(len(orientation)), patch_cells[None, :, None])
+        if self.is_augmented:
+            views = augment(views, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
+        return {"planes": views.images[0], "cells": nn.functional.max_pool2d(views.cells[0, :, 0], CELL_POOLING)}
 
     def _draw_patches(self, cells: Floats32, rng: np.random.Generator) -> tuple[Indices, Indices]:
         """Draw planes that show the fracture, and in each the corner of a patch that holds some of it, in cells."""
         with_fracture = np.flatnonzero(cells.sum(axis=(1, 2)) >= _MIN_FRACTURE_CELLS)
         if not len(with_fracture):  # the fracture lies between the planes
             with_fracture = np.arange(len(cells))
-        planes = rng.choice(with_fracture, PATCHES_PER_FRACTURE)
-        size = patch_pixels(self.settings) // CELL_PIXELS
+        planes = rng.choice(with_fracture, _PATCHES_PER_VERTEBRA)
+        size = _patch_pixels(self.settings) // CELL_PIXELS
         last, corners = cells.shape[1] - size, []
         for plane in planes:
             fractured = np.argwhere(cells[plane])
             center = fractured[rng.integers(len(fractured))] if len(fractured) else np.full(2, cells.shape[1] // 2)
-            corners.append(np.clip(np.rint(center - size / 2 + draw_shift(rng, size)), 0, last).astype(np.intp))
+            shift = rng.uniform(-_MAX_SHIFT, _MAX_SHIFT, 2) * size
+            corners.append(np.clip(np.rint(center - size / 2 + shift), 0, last).astype(np.intp))
         return planes, np.array(corners)
+
+
+def _patch_pixels(settings: LevelViewSettings) -> int:
+    return min(_MAX_PATCH_PIXELS, settings.pixels)
 
 
 def _cut(images: Floats32, cells: Floats32, planes: Indices, corners: Indices, size: int) -> tuple[Floats32, Floats32]:
@@ -125,8 +140,6 @@ class FracturePatchTask:
         Settings with which the views of the cases were compiled.
     settings : LevelTrainSettings
         Batch size (fractured vertebrae) and seed.
-    bone_scans : sequence of BoneScan
-        Real scans in whose bone cracks are drawn, as many as the training set has fractured vertebrae.
     """
 
     def __init__(
@@ -135,10 +148,8 @@ class FracturePatchTask:
         validation: Sequence[CaseFiles],
         views: LevelViewSettings,
         settings: LevelTrainSettings,
-        bone_scans: Sequence[BoneScan] = (),
     ) -> None:
         self._train, self._validation, self._views, self._settings = train, validation, views, settings
-        self._bone_scans = bone_scans
 
     @property
     def is_empty(self) -> bool:
@@ -151,11 +162,8 @@ class FracturePatchTask:
     def train_loader(self, epoch: int, shard: DataShard = ALL_DATA) -> Loader:
         """Return the augmented patches of an epoch."""
         seed = self._settings.seed * 100_003 + epoch + 1
-        fractures = FracturePatchDataset(self._train, self._views, seed, is_augmented=True)
-        if not self._bone_scans:
-            return load_batches(fractures, self._settings, seed, shard)
-        cracks = CrackPatchDataset(self._bone_scans, len(fractures), self._views, seed, is_augmented=True)
-        return load_batches(ConcatDataset([fractures, cracks]), self._settings, seed, shard)
+        data = FracturePatchDataset(self._train, self._views, seed, is_augmented=True)
+        return load_batches(data, self._settings, seed, shard)
 
     def val_loader(self) -> Loader:
         """Return patches of the validation cases, the same in every epoch."""

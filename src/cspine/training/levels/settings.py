@@ -41,13 +41,6 @@ class LevelTrainSettings(TrainerSettings):
         description="Fraction of complete cases and of resampled vertebrae that are auxiliary. Where 0, complete cases "
         "are not, and vertebrae of all cases are drawn alike.",
     )
-    consistency_weight: float = Field(
-        0.0,
-        ge=0.0,
-        le=100.0,
-        description="Weight of the difference between the logits of two acquisitions of a case, as sharp and soft; "
-        "where 0, each case is acquired once.",
-    )
     folds: int = Field(5, ge=2, le=50, description="Cross-validation folds that patients are split into.")
     fold: int | None = Field(
         0, ge=0, description="The fold held out for validation and calibration; each in turn where null."

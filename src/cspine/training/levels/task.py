@@ -11,7 +11,7 @@ from cspine.core.typing import Floats32
 from cspine.metrics.logistic import fit_logistic
 from cspine.metrics.rsna2022 import NEGATIVE_STUDY_WEIGHT, OVERALL_WEIGHT
 from cspine.metrics.scores import auc
-from cspine.training.levels.dataset import AGAIN, CaseFiles, LevelDataset
+from cspine.training.levels.dataset import CaseFiles, LevelDataset
 from cspine.training.levels.network import LevelOutputs
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.vertebra_resampling import resample_vertebrae
@@ -53,28 +53,6 @@ def fracture_type_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
         outputs.fracture_types.float(), batch["fracture_types"], reduction="none"
     )
     return (losses * known).sum() / (known.sum() * losses.shape[2]).clamp(min=1.0)
-
-
-def consistency_loss(outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
-    """Return the mean Huber loss between the logits of two acquisitions of the same cases, levels and patients alike.
-
-    Labels alone let a network rank a sharp image of an intact vertebra above a soft one, as long as both lie on the
-    right side. The Huber loss is quadratic up to a difference of 1 and linear above, so that the few large differences
-    of fractured vertebrae do not outweigh the others.
-
-    Parameters
-    ----------
-    outputs : LevelOutputs
-        Of the first acquisitions, (b, ...), followed by those of the second ones.
-    batch : dict of Tensor
-        The cases, b of them.
-    """
-    logits = torch.cat([outputs.overall[:, None], outputs.levels], dim=1).float()
-    present = batch["present"]
-    has_output = torch.cat([present.any(dim=1, keepdim=True), present], dim=1)
-    first, second = logits.chunk(2)
-    losses = nn.functional.huber_loss(first, second, reduction="none")
-    return (losses * has_output).sum() / has_output.sum().clamp(min=1)
 
 
 class LevelTask:
@@ -120,14 +98,7 @@ class LevelTask:
             )
         elif self.auxiliary and self._settings.auxiliary_fraction:
             cases = self._draw_cases(seed)
-        data = LevelDataset(
-            cases,
-            self.views,
-            self._fracture_types,
-            self._settings.train_views,
-            seed,
-            is_acquired_twice=self._settings.consistency_weight > 0,
-        )
+        data = LevelDataset(cases, self.views, self._fracture_types, self._settings.train_views, seed)
         return load_batches(data, self._settings, seed, shard)
 
     def _draw_cases(self, seed: int) -> list[CaseFiles]:
@@ -145,20 +116,13 @@ class LevelTask:
         return load_batches(data, self._settings)
 
     def inputs(self, batch: Batch) -> tuple[torch.Tensor, ...]:
-        """Return images, planes, offsets and present, as `LevelNetwork` takes them; second acquisitions at the end."""
-        if AGAIN in batch:
-            twice = _repeat(batch)
-            return torch.cat([batch["images"], batch[AGAIN]]), twice["planes"], twice["offsets"], twice["present"]
+        """Return images, planes, offsets and present, as `LevelNetwork` takes them."""
         return batch["images"], batch["planes"], batch["offsets"], batch["present"]
 
     def loss(self, outputs: LevelOutputs, batch: Batch) -> torch.Tensor:
         """Return the mean loss of a batch."""
-        labels = _repeat(batch) if AGAIN in batch else batch
-        evidence, fracture_type = evidence_loss(outputs, labels), fracture_type_loss(outputs, labels)
-        loss = level_loss(outputs, labels) + _EVIDENCE_WEIGHT * evidence + _FRACTURE_TYPE_WEIGHT * fracture_type
-        if AGAIN in batch:
-            loss = loss + self._settings.consistency_weight * consistency_loss(outputs, batch)
-        return loss
+        evidence, fracture_type = evidence_loss(outputs, batch), fracture_type_loss(outputs, batch)
+        return level_loss(outputs, batch) + _EVIDENCE_WEIGHT * evidence + _FRACTURE_TYPE_WEIGHT * fracture_type
 
     def validate(self, predictions: Iterable[tuple[LevelOutputs, Batch]]) -> dict[str, float]:
         """Return validation metrics: challenge loss, loss of cells, and AUC of patients and of levels.
@@ -187,11 +151,6 @@ class LevelTask:
             "patient_auc": auc(*all_patients),
             "level_auc": auc(*all_levels),
         }
-
-
-def _repeat(batch: Batch) -> Batch:
-    """Return everything but the images of a batch twice, for its second acquisitions."""
-    return {name: torch.cat([value, value]) for name, value in batch.items() if name not in {"images", AGAIN}}
 
 
 def _post_calibration_loss(truth: Floats32, logits: Floats32) -> float:

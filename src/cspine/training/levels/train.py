@@ -29,7 +29,6 @@ from cspine.training.curves import draw_curves
 from cspine.training.devices import open_fabric
 from cspine.training.export import StateDict, export_onnx
 from cspine.training.levels.calibration import calibration_metadata, predict_cases
-from cspine.training.levels.crack_patches import BoneScan
 from cspine.training.levels.dataset import CaseFiles
 from cspine.training.levels.initialization import load_pretrained
 from cspine.training.levels.network import LevelNetwork
@@ -57,14 +56,13 @@ class _FoldResult:
     raw: pd.DataFrame
 
 
-def train_levels(  # noqa: PLR0913 - the options of `cspine train`
+def train_levels(
     dataset: CompiledDataset,
     out: Path,
     settings: LevelTrainSettings,
     *,
     split: LockedSplit | None = None,
     auxiliary_data: Sequence[CompiledDataset] = (),
-    bone_scans: Sequence[BoneScan] = (),
     init_weights: str | Path | None = None,
     progress: Progress = silent,
 ) -> TrainingSummary | None:
@@ -84,8 +82,6 @@ def train_levels(  # noqa: PLR0913 - the options of `cspine train`
     auxiliary_data : sequence of CompiledDataset
         Cases of other patients, phantoms, or virtual fractures in real scans, for pretraining, resampled vertebrae and,
         by `LevelTrainSettings.auxiliary_fraction`, complete cases; never in the validation set.
-    bone_scans : sequence of BoneScan
-        Real scans of other patients, in whose bone cracks are drawn for pretraining; of any part of the body.
     init_weights : str or Path, optional
         Weights to fine-tune in place of random ones: a name that `cspine weights` lists, or a file. Patients whom they
         were trained on must not be held out, since validation and calibration on them would be optimistic.
@@ -126,12 +122,12 @@ def train_levels(  # noqa: PLR0913 - the options of `cspine train`
         folds = _draw_folds(data.cases, settings)
     data.check_leakage(set(folds.index if settings.fold is None else folds.index[folds == settings.fold]))
     fabric = open_fabric(settings)
-    open_run(fabric, out, _identity(data, settings, split, bone_scans))
+    open_run(fabric, out, _identity(data, settings, split))
     results = []
     for fold in settings.folds_to_train:
         task = _build_task(data, set(folds.index[folds == fold]), settings, fabric.world_size)
         folder = out if settings.fold is not None else out / f"fold-{fold}"
-        fold_result = _train_fold(fabric, data, task, folder, settings, bone_scans, progress)
+        fold_result = _train_fold(fabric, data, task, folder, settings, progress)
         if fold_result is not None:
             results.append(fold_result)
     if not results:
@@ -145,17 +141,13 @@ def train_levels(  # noqa: PLR0913 - the options of `cspine train`
     return _calibrate_and_export(data, results, out, settings, held_out=held_out)
 
 
-def _identity(
-    data: LevelTrainingData, settings: LevelTrainSettings, split: LockedSplit | None, bone_scans: Sequence[BoneScan]
-) -> dict[str, object]:
+def _identity(data: LevelTrainingData, settings: LevelTrainSettings, split: LockedSplit | None) -> dict[str, object]:
     """Return what makes it the same run."""
     identity = {"format": 4, "kind": "levels run", "settings": settings.model_dump(mode="json"), "data": data.hash}
     if data.pretrained is not None:
         identity["init_weights"] = data.pretrained.sha256
     if split is not None:
         identity["split"] = split.sha256
-    if bone_scans:
-        identity["bone_scans"] = {scan.name: scan.sha256 for scan in bone_scans}
     return identity
 
 
@@ -165,12 +157,10 @@ def _train_fold(
     task: LevelTask,
     folder: Path,
     settings: LevelTrainSettings,
-    bone_scans: Sequence[BoneScan],
     progress: Progress,
 ) -> _FoldResult | None:
     """Pretrain the encoder, train the network, and predict the validation set."""
-    patches = FracturePatchTask([*task.train, *task.auxiliary], task.validation, task.views, settings, bone_scans)
-    encoder = _pretrain_encoder(fabric, patches, folder, settings, _network_builder(data), progress)
+    encoder = _pretrain_encoder(fabric, task, folder, settings, _network_builder(data), progress)
     result = fit(fabric, _network_builder(data, encoder), task, folder, settings, progress=progress)
     if result is None:
         return None
@@ -181,13 +171,14 @@ def _train_fold(
 
 def _pretrain_encoder(
     fabric: Fabric,
-    patches: FracturePatchTask,
+    task: LevelTask,
     folder: Path,
     settings: LevelTrainSettings,
     build_network: Callable[[], LevelNetwork],
     progress: Progress,
 ) -> StateDict | None:
     """Return the weights of an encoder pretrained on patches; None where the fractured cells are not known."""
+    patches = FracturePatchTask([*task.train, *task.auxiliary], task.validation, task.views, settings)
     if not settings.pretrain_epochs or patches.is_empty:
         return None
     (folder / PRETRAINING_FOLDER).mkdir(exist_ok=True, parents=True)
