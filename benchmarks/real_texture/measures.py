@@ -6,9 +6,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy.stats
 
 from benchmarks.localization.variants import AS_IS
 from benchmarks.real_texture.predictions import ScanPredictions, Study, Vertebra
+from benchmarks.real_texture.run import NECKS
 from benchmarks.real_texture.variants import ROLES, Role
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Bools
@@ -193,6 +195,9 @@ class VirtualFractures:
         Of studies with a clear or obvious fracture against those with shams.
     patient_sensitivity, sham_patient_alarms : Interval
         Fraction of these studies at or above the patient's triage point.
+    neck_auc, neck_sensitivity, neck_place : Interval
+        Of clear or obvious fractures, the mean over necks, with an interval for other necks (Student's t). Copies of
+        one neck have its bone in common, so that intervals over copies are too narrow for that.
     """
 
     n_studies: int
@@ -204,6 +209,9 @@ class VirtualFractures:
     patient_auc: Interval
     patient_sensitivity: Interval
     sham_patient_alarms: Interval
+    neck_auc: Interval = UNDEFINED
+    neck_sensitivity: Interval = UNDEFINED
+    neck_place: Interval = UNDEFINED
 
 
 def measure_virtual(predictions: Sequence[ScanPredictions]) -> VirtualFractures | None:
@@ -228,6 +236,7 @@ def measure_virtual(predictions: Sequence[ScanPredictions]) -> VirtualFractures 
         scans = {case.scan for case in members}
         groups[name] = _measure_group(members, [case for case in intact if case.scan in scans])
     patients = _patients(predictions)
+    necks = [group for name, group in groups.items() if name in {f"{scan}, {VISIBLE_NAME}" for scan in NECKS}]
     return VirtualFractures(
         n_studies=sum(study.kind == "fracture" for each in predictions for study in each.studies),
         groups=groups,
@@ -235,8 +244,28 @@ def measure_virtual(predictions: Sequence[ScanPredictions]) -> VirtualFractures 
         sham_alarms=_fraction(shams, [case.is_alarm for case in shams]),
         untouched_alarms=_fraction(untouched, [case.is_alarm for case in untouched]),
         neighbor_alarms=_fraction(beside, [case.is_alarm for case in beside]),
+        neck_auc=mean_over_necks([group.auc.value for group in necks]),
+        neck_sensitivity=mean_over_necks([group.sensitivity.value for group in necks]),
+        neck_place=mean_over_necks([group.place.value for group in necks]),
         **patients,
     )
+
+
+def mean_over_necks(values: Sequence[float]) -> Interval:
+    """Return the mean of fractions with its 95 % interval by Student's t, within 0 and 1; of one value, no interval.
+
+    >>> interval = mean_over_necks([0.8, 0.85, 0.9])
+    >>> round(interval.low, 3), round(interval.value, 3), round(interval.high, 3)
+    (0.726, 0.85, 0.974)
+    """
+    known = np.array([value for value in values if not np.isnan(value)])
+    if not len(known):
+        return UNDEFINED
+    mean, n = float(known.mean()), len(known)
+    if n == 1:
+        return Interval(mean, float("nan"), float("nan"))
+    half = float(scipy.stats.t.ppf(0.975, n - 1) * known.std(ddof=1) / np.sqrt(n))
+    return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0))
 
 
 def _grouping(fractured: Sequence[_Case]) -> dict[str, list[_Case]]:

@@ -137,13 +137,16 @@ _OVERALL: Final = (
     ("patient AUC, clear or obvious fractures against shams", "patient_auc"),
     ("patient sensitivity, clear or obvious fractures", "patient_sensitivity"),
     ("patients with shams above the triage point", "sham_patient_alarms"),
+    ("level AUC, clear or obvious: mean of the necks, interval over necks", "neck_auc"),
+    ("sensitivity, clear or obvious: the same", "neck_sensitivity"),
+    ("place within 10 mm, clear or obvious: the same", "neck_place"),
 )
 
 
 def overall_table(results: Results, earlier: Results) -> Table:
     """Return a table of what is measured on all virtual studies together."""
     before, virtual = earlier.get("virtual") or {}, results["virtual"]
-    rows = [(text, _interval(before.get(key)), _interval(virtual[key])) for text, key in _OVERALL]
+    rows = [(text, _interval(before.get(key)), _interval(virtual.get(key))) for text, key in _OVERALL]
     return Table(
         (f"{virtual['n_studies']} studies with fractures, as many with shams", EARLIER_NAME, NEW_NAME), tuple(rows)
     )

@@ -100,6 +100,8 @@ def test_virtual_fractures() -> None:
     assert virtual.neighbor_alarms.value == pytest.approx(1 / 5), "C3; C1, C4, C7 and C6 are below"
     assert virtual.patient_sensitivity.value == pytest.approx(1 / 3)
     assert virtual.sham_patient_alarms.value == pytest.approx(1 / 3)
+    assert virtual.neck_sensitivity.value == pytest.approx(2 / 3)
+    assert np.isnan(virtual.neck_sensitivity.low), "one neck tells nothing of others"
 
 
 def test_auc_within_the_same_vertebra_ignores_how_suspicious_it_looks() -> None:
@@ -131,7 +133,7 @@ def test_requirements_and_tables() -> None:
     assert intact_table(results, results).rows[0][1:3] == ("▲ 60 %", "▲ 60 %")
     assert level_table(results).rows[1][1] == "1 %"
     assert group_table(results, {}).rows[0][:2] == (f"{VISIBLE_NAME} *", "3")
-    assert len(overall_table(results, {}).rows) == 7
+    assert len(overall_table(results, {}).rows) == 10
 
 
 def test_worst_cases() -> None:
