@@ -167,7 +167,7 @@ def likely_fracture_types(
 
 
 def _old_fracture_probability(metadata: LevelsMetadata, probabilities: Floats) -> float | None:
-    """Return the probability of an old fracture or non-union; None of weights that were not trained to tell."""
+    """Return the probability of an old fracture or non-union; None of weights that do not predict it."""
     if OLD_FRACTURE_TYPE not in metadata.fracture_types:
         return None
     return float(probabilities[metadata.fracture_types.index(OLD_FRACTURE_TYPE)])

@@ -188,7 +188,7 @@ def show_findings(findings: "Findings") -> None:
     remarks = filter(None, [assessment_label(patient.operating_points_reached), *patient.reasons])
     table.add_row("C1-C7, any", *_bar(patient.probability), "", escape_control_characters("; ".join(remarks)))
     for vertebra in findings.vertebrae:
-        remarks = filter(None, [assessment_label(vertebra.operating_points_reached), *vertebra.reasons])
+        remarks = filter(None, [assessment_label(vertebra.operating_points_reached), *vertebra.remarks])
         bar = _bar(vertebra.probability)
         table.add_row(
             vertebra.level_label, *bar, vertebra.coverage_label, escape_control_characters("; ".join(remarks))

@@ -161,6 +161,10 @@ class PatientFinding(_Part):
         return "triage" in self.operating_points_reached
 
 
+_MIN_OLD_FRACTURE: Final = 0.5
+"""Probability of an old fracture or non-union from which on reports state it: it is more probable than not."""
+
+
 class VertebraFinding(_Part):
     """Whether one vertebra is fractured."""
 
@@ -203,7 +207,7 @@ class VertebraFinding(_Part):
         Probability | None,
         Field(
             description="Probability of an old fracture or non-union, a gap that cortical bone lines; not calibrated. "
-            "Null where the vertebra was not found, and of weights that were not trained to tell."
+            "Null where the vertebra was not found, and of weights that do not predict it."
         ),
     ] = None
     evidence: Annotated[
@@ -217,9 +221,12 @@ class VertebraFinding(_Part):
         return "triage" in self.operating_points_reached
 
     @property
-    def may_be_old(self) -> bool:
-        """Whether an old fracture or non-union is more probable than not."""
-        return self.old_fracture_probability is not None and self.old_fracture_probability >= 0.5
+    def remarks(self) -> tuple[str, ...]:
+        """What reports say of the vertebra beside its label: a possible old fracture, and the reasons."""
+        probability = self.old_fracture_probability
+        if probability is None or probability < _MIN_OLD_FRACTURE:
+            return self.reasons
+        return (f"old fracture or non-union possible ({100 * probability:.0f} %, not calibrated)", *self.reasons)
 
     @property
     def is_level_uncertain(self) -> bool:

@@ -22,7 +22,7 @@ UNSPECIFIED_TYPE: Final = "unnamed"
 """Fracture type of training data that name none."""
 
 OLD_FRACTURE_TYPE: Final = "old fracture or non-union"
-"""Fracture type of vertebrae that are not fractured now; no label of a fracture."""
+"""Output of the network beside the fracture types, which says nothing of an acute fracture."""
 
 _FINGERPRINT_HEX_DIGITS: Final = 10
 """40 bits of the SHA-256 of the pseudonymous patient ID, enough to detect leakage between training and test data. For a

@@ -38,6 +38,7 @@ def draw_fractured_neck(seed: int, index: int, settings: PhantomSettings) -> tup
         posture_sd_factor=settings.posture_sd_factor,
         changes=disorders if disorders.disorders else None,
     )
+    neck = replace(neck, variants=neck.variants.sparing(levels))
     fractures: dict[str, tuple[Fracture, ...]] = {
         level: draw_fractures(level, neck.person, settings, rng) for level in levels
     }

@@ -47,9 +47,9 @@ class PhantomSettings(Settings):
         0.06,
         ge=0.0,
         le=1.0,
-        description="Fraction of complete fractures in which bone is lost, so that the gap is wide.",
+        description="Fraction of fractures through the bone, without impaction or burst, in which bone is lost.",
     )
-    bone_loss_mm: Range = Field((3.0, 8.0), description="Width of the gap where bone is lost.")
+    bone_loss_mm: Range = Field((3.0, 8.0), description="Width of the gap there, unless the fragment is small.")
     fracture_mix: dict[str, float] = Field(
         {}, description="Fracture type to a factor on its frequency relative to the literature."
     )
@@ -107,7 +107,7 @@ class PhantomSettings(Settings):
     )
 
 
-GENERATOR: Final = 7
+GENERATOR: Final = 8
 """Version of the generator: increased whenever the same seed and settings give other phantoms.
 
 A data set that was begun by another version is not resumed.

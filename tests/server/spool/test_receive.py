@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 from sqlalchemy import select
@@ -141,6 +142,26 @@ def test_a_uid_of_an_unknown_value_representation_is_none(parts: ServerParts, tm
         with pytest.raises(RejectedObject) as caught:
             parts.receive(path)
         assert caught.value.reason == "no-uid"
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "StudyInstanceUID", "PatientID"])
+def test_a_sequence_in_place_of_a_text_is_no_text(parts: ServerParts, tmp_path: Path, keyword: str) -> None:
+    path = write_objects(tmp_path / "in", 1)[0]
+    dataset = dcmread(path)
+    # An item whose only element has an unknown value representation; it is decoded when it is shown.
+    item = b"\x08\x00\x60\x00U3\x02\x00CT"
+    encoded = b"\xfe\xff\x00\xe0" + len(item).to_bytes(4, "little") + item
+    tag = dataset[keyword].tag
+    dataset[tag] = RawDataElement(tag, "SQ", len(encoded), encoded, 0, is_implicit_VR=False, is_little_endian=True)
+    dataset.save_as(path)
+
+    if keyword == "StudyInstanceUID":
+        with pytest.raises(RejectedObject):
+            parts.receive(path)
+    else:
+        header = parts.receive(path).header
+        assert header.patient_id == ("" if keyword == "PatientID" else "somebody")
+        assert header.sop_instance_uid == dataset.file_meta.MediaStorageSOPInstanceUID
 
 
 @pytest.mark.parametrize(

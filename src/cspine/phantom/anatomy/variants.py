@@ -3,8 +3,8 @@
 None of them is among the fractures of the truth, which lists them by name.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -15,12 +15,18 @@ from cspine.phantom.anatomy.atlas import canal_front_y
 from cspine.phantom.anatomy.axis import AXIS_WIDTH_MM, dens_base_z
 from cspine.phantom.anatomy.calcifications import draw_calcifications, ribs
 from cspine.phantom.anatomy.head import HardTissue
+from cspine.phantom.anatomy.mimic import name_without_levels, named_levels
 from cspine.phantom.anatomy.person import Person
 from cspine.phantom.anatomy.posture import Frame, disc_space
 from cspine.phantom.anatomy.subaxial import PILLAR_HALF_MM, SUBAXIAL, landmarks_of
 from cspine.phantom.fractures.fracture import Fracture, in_plane
 from cspine.phantom.fractures.fractured_bone import Defects
-from cspine.phantom.fractures.old_fractures import OLD_FRACTURE, draw_old_fracture
+from cspine.phantom.fractures.old_fractures import (
+    HEALED_COMPRESSION,
+    OLD_FRACTURE,
+    draw_old_fracture,
+    name_old_fracture,
+)
 from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
@@ -36,6 +42,12 @@ PREVALENCE: Final[Mapping[str, float]] = {
     "os odontoideum": 0.005,
 }
 """Probability of each; where the literature gives no figure, frequent enough for a network to learn it."""
+
+
+OS_ODONTOIDEUM: Final = "os odontoideum"
+
+_GAP_NAMES: Final = {OLD_FRACTURE, HEALED_COMPRESSION, "unfused apophysis"}
+"""Names of the variants that are corticated gaps, or came from them, without their levels."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +74,21 @@ class Variants:
     hard_tissues: tuple[HardTissue, ...] = ()
     names: tuple[str, ...] = ()
 
+    def sparing(self, levels: Collection[str]) -> "Variants":
+        """Return the variants without corticated gaps in some vertebrae, whose fractures would lie in them."""
+        gaps = {level: surfaces for level, surfaces in self.corticated_gaps.items() if level not in levels}
+        names = tuple(name for name in self.names if not _is_gap_of(name, levels))
+        return replace(self, corticated_gaps=gaps, names=names)
+
     def defects(self, level: str) -> Defects:
         """Return the canals and the corticated gaps of a vertebra."""
         return Defects(self.vascular_canals.get(level, ()), self.corticated_gaps.get(level, ()))
+
+
+def _is_gap_of(name: str, levels: Collection[str]) -> bool:
+    if name == OS_ODONTOIDEUM:
+        return "C2" in levels
+    return name_without_levels(name).strip() in _GAP_NAMES and bool(set(named_levels(name)) & set(levels))
 
 
 def draw_variants(person: Person, frames: Mapping[str, Frame], rng: np.random.Generator) -> Variants:
@@ -135,11 +159,12 @@ def _draw_corticated_gaps(
         names.append(f"unfused apophysis {level}")
     if rng.random() < PREVALENCE[OLD_FRACTURE]:
         old = VERTEBRAE[int(rng.integers(len(VERTEBRAE)))]
-        gaps[old] = (*gaps.get(old, ()), *draw_old_fracture(old, person, rng))
-        names.append(f"{OLD_FRACTURE} {old}")
+        surfaces = draw_old_fracture(old, person, rng)
+        gaps[old] = (*gaps.get(old, ()), *surfaces)
+        names.append(f"{name_old_fracture(surfaces)} {old}")
     if rng.random() < PREVALENCE["os odontoideum"]:
         gaps["C2"] = (*gaps.get("C2", ()), _os_odontoideum(person, rng))
-        names.append("os odontoideum")
+        names.append(OS_ODONTOIDEUM)
     return gaps
 
 

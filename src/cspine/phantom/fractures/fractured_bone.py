@@ -142,6 +142,8 @@ def _displace_fragments(
             np.maximum(gap_depth, vacated, out=gap_depth, where=fragment)
             if is_fresh:
                 np.copyto(marked, value, where=in_bone & fragment & (vacated > 0))
+            else:
+                np.maximum(closed, vacated, out=closed, where=fragment)
         points = before
     np.copyto(bone.closed_field[window], closed, where=affected)
     np.copyto(bone.field[window], np.maximum(closed, gap_depth), where=affected)

@@ -1,5 +1,6 @@
 """Old fractures: the types of fresh ones, with smooth gaps that cortical bone lines, or healed without a gap."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -12,10 +13,10 @@ from cspine.phantom.fractures.sampling import draw_fractures
 from cspine.phantom.settings import PhantomSettings
 
 OLD_FRACTURE: Final = "old fracture"
-"""Name of the mimic."""
+"""Name of the mimic where a gap is left."""
 
-_OLD: Final = "old"
-"""Type of its surfaces, which is none of the fracture types."""
+HEALED_COMPRESSION: Final = "healed compression"
+"""Its name where bone was impacted, which leaves no gap."""
 
 _SETTINGS: Final = PhantomSettings(
     fracture_width_mm=(1.0, 3.0), displacement_mm=(0.0, 2.5), bone_loss_fraction=0.0, height_loss_mm=(1.5, 4.0)
@@ -25,6 +26,11 @@ _SETTINGS: Final = PhantomSettings(
 _N_WAVES: Final = 2
 _SMOOTHING: Final = 0.5
 """Waves of the surface that remain, and by how much they are lower: edges are rounded off in a year."""
+
+
+def name_old_fracture(surfaces: Sequence[Fracture]) -> str:
+    """Return the name of the mimic."""
+    return HEALED_COMPRESSION if all(surface.height_loss_mm for surface in surfaces) else OLD_FRACTURE
 
 
 def draw_old_fracture(level: Level, person: Person, rng: np.random.Generator) -> tuple[Fracture, ...]:
@@ -47,6 +53,6 @@ def draw_old_fracture(level: Level, person: Person, rng: np.random.Generator) ->
     """
     smoothing = np.array([_SMOOTHING, 1.0, 1.0, 1.0])
     return tuple(
-        replace(surface, fracture_type=_OLD, roughness=surface.roughness[:_N_WAVES] * smoothing)
+        replace(surface, roughness=surface.roughness[:_N_WAVES] * smoothing)
         for surface in draw_fractures(level, person, _SETTINGS, rng)
     )

@@ -19,6 +19,10 @@ INCOMPLETE_FRACTION: Final = 0.35
 _SECOND_TYPE_FRACTION: Final = 0.2
 """Fraction of fractured vertebrae with fractures of two types."""
 
+_MAX_LOST_FRACTION: Final = 0.7
+"""Width of a gap where bone is lost, at most, relative to half the least side of the fracture's box: some of the
+fragment is left."""
+
 _IMPACTION_MM: Final = (0.8, 2.5)
 """Loss of height of fragments that may be impacted or not."""
 
@@ -72,11 +76,20 @@ def _draw_fracture(site: Site, settings: PhantomSettings, rng: np.random.Generat
     site = replace(site, is_impacted=is_impacted)
     sides = (1.0, -1.0) if site.is_bilateral else (first_side,)
     surfaces = tuple(_draw_surface(site, side, settings, rng, is_incomplete=is_incomplete) for side in sides)
+    is_plain = not is_impacted and not is_incomplete and not is_burst
+    if settings.bone_loss_fraction and is_plain and rng.random() < settings.bone_loss_fraction:
+        return tuple(_lose_bone(surface, settings, rng) for surface in surfaces)
     if site.fracture_type == BURST:
         return (*surfaces, *_burst_surfaces(surfaces[0], settings, rng))
     if site.fracture_type == JEFFERSON:
         return tuple(_spread_lateral_mass(surface, settings, rng) for surface in surfaces)
     return surfaces
+
+
+def _lose_bone(surface: Fracture, settings: PhantomSettings, rng: np.random.Generator) -> Fracture:
+    """Return a surface with a wide gap, between fragments that stay where they were."""
+    width = min(float(rng.uniform(*settings.bone_loss_mm)), _MAX_LOST_FRACTION * float(surface.half_extent_mm.min()))
+    return replace(surface, width_mm=width, translation_mm=np.zeros(3), rotation_rad=np.zeros(3))
 
 
 def _spread_lateral_mass(surface: Fracture, settings: PhantomSettings, rng: np.random.Generator) -> Fracture:
@@ -144,9 +157,6 @@ def _draw_surface(
     slide -= (slide @ normal) * normal
     slide_mm = float(rng.uniform(*settings.displacement_mm)) * (0.0 if is_incomplete else rng.random())
     opening_mm = width * (0.0 if is_incomplete or site.is_impacted else 0.5)
-    is_whole = not is_incomplete and not site.is_impacted
-    if settings.bone_loss_fraction and is_whole and rng.random() < settings.bone_loss_fraction:
-        width, opening_mm = float(rng.uniform(*settings.bone_loss_mm)), 0.0  # between fragments that stay in place
     translation = slide / np.linalg.norm(slide) * slide_mm + normal * opening_mm
     rotation = rng.normal(0.0, np.radians(4.0), 3) * (slide_mm > 0)
     is_loose = site.is_loose and not is_incomplete

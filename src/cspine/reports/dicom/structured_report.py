@@ -132,4 +132,4 @@ def _comments(context: ReportContext, source: SourceImages) -> Iterator[str]:
     yield from source.remarks
     yield from findings.patient_overall.reasons if findings.patient_overall else ()
     for vertebra in findings.vertebrae:
-        yield from (f"{vertebra.level}: {reason}" for reason in vertebra.reasons)
+        yield from (f"{vertebra.level}: {reason}" for reason in vertebra.remarks)

@@ -48,7 +48,7 @@ def vertebra_observation(vertebra: VertebraFinding) -> Resource:
         components.insert(0, {"code": COVERAGE, "valueString": vertebra.coverage_label})
     if components:
         observation["component"] = components
-    return observation | _remarks(vertebra.operating_points_reached, vertebra.reasons)
+    return observation | _remarks(vertebra.operating_points_reached, vertebra.remarks)
 
 
 def not_assessable_observation(rejected: NotAssessable, warnings: Iterable[str]) -> Resource:

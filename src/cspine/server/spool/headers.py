@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Final
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.filereader import _read_file_meta_info, read_dataset, read_preamble
+from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -101,7 +102,7 @@ def read_object_header(path: Path) -> ObjectHeader:
     )
 
 
-def read_elements(path: Path, names: Sequence[str]) -> Dataset:
+def read_elements(path: Path, names: Iterable[str]) -> Dataset:
     """Return elements of a file by keyword, none of them beyond SeriesInstanceUID; raises whatever pydicom does.
 
     Of deflated files the beginning alone is inflated: pydicom inflates the whole, which may be a thousand times as
@@ -149,12 +150,12 @@ def _text(dataset: Dataset, name: str) -> str:
 
 
 def _raw_text(dataset: Dataset, name: str) -> str:
-    """Return an element as it was sent; empty where it is missing or cannot be decoded."""
+    """Return an element as it was sent; empty where it is missing, a sequence, or cannot be decoded."""
     try:
         value: Any = dataset.get(name)
+        return "" if value is None or isinstance(value, Sequence) else str(value)
     except Exception:  # noqa: BLE001 - pydicom raises whatever a damaged element leads it to
         return ""
-    return "" if value is None else str(value)
 
 
 def _is_plain(dataset: Dataset, meta: Dataset, name: str) -> bool:

@@ -1,7 +1,7 @@
 """Studies that exist in memory only: their truth and compiled images in a compiled data set."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -28,8 +28,14 @@ from cspine.views.fracture_labels import FractureLabels, label_cells
 LEFT_OUT: Final = "left_out"
 """Field of the truth: fractures whose vertebrae get no views, since nobody can see them in the image."""
 
-_CORTICATED_GAPS: Final = {OLD_FRACTURE, "unfused apophysis", "os odontoideum"}
-"""Mimics that look alike: gaps with a smooth surface that cortical bone lines."""
+_CORTICATED_GAPS: Final[Mapping[str, Sequence[str]]] = {
+    OLD_FRACTURE: VERTEBRAE,
+    "unfused apophysis": VERTEBRAE,
+    "cleft of the atlas": ("C1",),
+    "anterior cleft of the atlas": ("C1",),
+    "os odontoideum": ("C2",),  # its record of C1 says that its arch is near
+}
+"""Mimics that look alike, with the levels that they are of: gaps with a smooth surface that cortical bone lines."""
 
 _N_FRACTURE_POINTS: Final = 600
 """Points stored of each fracture, about; one per mm of the largest ones."""
@@ -78,7 +84,7 @@ class RenderedStudy:
             return
         files, rows = image_files(_with_fracture_cells(images, self.study), key, dataset.settings)
         for row in rows["levels"]:
-            row["fracture_types"] = _fracture_types(self.study, row["level"])
+            row["fracture_types"] = fracture_types_of_level(self.study, row["level"])
         record = {
             **common,
             "status": "compiled",
@@ -129,9 +135,10 @@ def _fracture_points(study: PhantomStudy) -> dict[str, list[list[float]]]:
     return points
 
 
-def _fracture_types(study: PhantomStudy, level: str) -> str:
+def fracture_types_of_level(study: PhantomStudy, level: str) -> str:
+    """Return the fracture types of a vertebra, and `OLD_FRACTURE_TYPE` of a corticated gap; joined by semicolons."""
     types = {part["fracture_type"] for part in study.truth["fractures"] if part["level"] == level}
-    gaps = [each for each in study.truth.get("mimics", ()) if each["name"] in _CORTICATED_GAPS]
-    if any((each["level"] or "C2") == level for each in gaps):  # an os odontoideum names no level
+    gaps = {(each["name"], each["level"]) for each in study.truth.get("mimics", ())}
+    if any((name, level) in gaps for name, levels in _CORTICATED_GAPS.items() if level in levels):
         types.add(OLD_FRACTURE_TYPE)
     return ";".join(sorted(types))

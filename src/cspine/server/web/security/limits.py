@@ -1,5 +1,6 @@
 """Limits of requests: how many, how large, how slow, and to which host."""
 
+import ipaddress
 import re
 import time
 from collections import OrderedDict
@@ -25,8 +26,24 @@ _FRAME_COST: Final = 0.05
 
 _GB: Final = 10**9
 
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]*|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::[0-9]{0,5})?")
 """Names, IPv4 and IPv6 addresses with or without a port (RFC 3986, section 3.2, as far as hosts have such names)."""
+
+
+def is_host(text: str) -> bool:
+    """Return whether a Host header names a host; it may be empty.
+
+    >>> is_host("cspine.example:8104"), is_host("[::1]"), is_host("[1]"), is_host("a b")
+    (True, True, False, False)
+    """
+    match = _HOST.fullmatch(text)
+    if match is None or match["ipv6"] is None:
+        return match is not None
+    try:
+        ipaddress.IPv6Address(match["ipv6"])
+    except ValueError:
+        return False
+    return True
 
 
 class RateLimit:
@@ -98,15 +115,15 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        if not _HOST.fullmatch(connection.headers.get("host", "")):  # addresses are built of it
-            await error_response(HttpError(400, "Host is no host name; correct the request"))(scope, receive, send)
-            return
         is_frame = scope["method"] == "GET" and scope["path"].startswith(_VIEWER_PATHS)
         wait_s = self._rate.wait_s(self._sender_of(connection), cost=_FRAME_COST if is_frame else 1.0)
         if wait_s:
             headers = {"Retry-After": str(int(wait_s) + 1)}
             error = HttpError(429, "too many requests; try again later", headers=headers)
             await error_response(error)(scope, receive, send)
+            return
+        if not is_host(connection.headers.get("host", "")):  # addresses are built of it
+            await error_response(HttpError(400, "Host is no host name; correct the request"))(scope, receive, send)
             return
         is_upload = self._is_upload(scope["method"], scope["path"])
         body = _Body(receive, self._max_upload_bytes if is_upload else SMALL_BODY_BYTES)
