@@ -65,7 +65,7 @@ def main() -> None:
         outcome.get()
     probability, _ = predict_dataset(finish(dataset), classifier, progress=print_progress)
     (point,) = (each for each in classifier.calibration.points if each.name == TRIAGE)
-    thresholds = {OVERALL: point.patient} | {level: point.level for level in VERTEBRAE}
+    thresholds = {OVERALL: point.patient} | dict.fromkeys(VERTEBRAE, point.level)
     kept = count_kept(probability, thresholds, options.seed, options.studies)
     write_json(options.out / "repeatability.json", plain_json({"seed": options.seed, "kept": kept}))
     save_table(options.out, "repeatability", to_table(kept))
