@@ -18,6 +18,7 @@ from cspine.models.metadata import OLD_FRACTURE_TYPE
 from cspine.reports.dicom.objects import write_dicom
 from cspine.reports.fhir import fhir_bundle
 from cspine.reports.html import render_report
+from cspine.reports.remarks import remarks_of
 from cspine.spine.spine_map import SpineMap, Vertebra
 from cspine.views.compiled import CompiledVolume
 
@@ -47,8 +48,8 @@ def test_it_is_no_fracture_type_and_does_not_change_the_label() -> None:
     assert old.old_fracture_probability == 0.8
     assert [each.name for each in old.fracture_types] == ["teardrop"]
     assert (old.is_suspicious, old.reasons) == (True, ())
-    assert old.remarks == ("old fracture or non-union possible (80 %, not calibrated)",)
-    assert finding(0.2).remarks == ()
+    assert remarks_of(old) == ("old fracture or non-union possible (80 %, not calibrated)",)
+    assert remarks_of(finding(0.2)) == ()
 
 
 def test_weights_that_do_not_predict_it_give_none() -> None:

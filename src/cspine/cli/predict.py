@@ -176,6 +176,7 @@ def _show_batch(results: "Sequence[StudyResult]", out_dir: Path) -> None:
 def show_findings(findings: "Findings") -> None:
     """Print the probabilities of a study as a table, or why there are none."""
     from cspine.core.findings import assessment_label
+    from cspine.reports.remarks import remarks_of
 
     if findings.series_reasons:
         print_text("series: ", ", ".join(findings.series_reasons))
@@ -188,7 +189,7 @@ def show_findings(findings: "Findings") -> None:
     remarks = filter(None, [assessment_label(patient.operating_points_reached), *patient.reasons])
     table.add_row("C1-C7, any", *_bar(patient.probability), "", escape_control_characters("; ".join(remarks)))
     for vertebra in findings.vertebrae:
-        remarks = filter(None, [assessment_label(vertebra.operating_points_reached), *vertebra.remarks])
+        remarks = filter(None, [assessment_label(vertebra.operating_points_reached), *remarks_of(vertebra)])
         bar = _bar(vertebra.probability)
         table.add_row(
             vertebra.level_label, *bar, vertebra.coverage_label, escape_control_characters("; ".join(remarks))

@@ -161,10 +161,6 @@ class PatientFinding(_Part):
         return "triage" in self.operating_points_reached
 
 
-_MIN_OLD_FRACTURE: Final = 0.5
-"""Probability of an old fracture or non-union from which on reports state it: it is more probable than not."""
-
-
 class VertebraFinding(_Part):
     """Whether one vertebra is fractured."""
 
@@ -197,18 +193,12 @@ class VertebraFinding(_Part):
         tuple[LevelAlternative, ...],
         Field(description="Other levels that the vertebra may be of, of probability 0.1 or more, the best first."),
     ] = ()
-    centroid_lps_mm: Annotated[PointMm | None, Field(description="Centroid of the vertebra, LPS in mm, or null.")] = (
-        None
-    )
+    centroid_lps_mm: Annotated[PointMm | None, Field(description="Centroid of its bone, LPS in mm, or null.")] = None
     fracture_types: Annotated[
         tuple[FractureTypeFinding, ...], Field(description="Most probable types of fracture, where one is suspected.")
     ] = ()
     old_fracture_probability: Annotated[
-        Probability | None,
-        Field(
-            description="Probability of an old fracture or non-union, a gap that cortical bone lines; not calibrated. "
-            "Null where the vertebra was not found, and of weights that do not predict it."
-        ),
+        Probability | None, Field(description="Probability of an old fracture or non-union, not calibrated, or null.")
     ] = None
     evidence: Annotated[
         tuple[SagittalEvidence | ViewEvidence, ...], Field(description="Evidence for the probability, strongest first.")
@@ -219,14 +209,6 @@ class VertebraFinding(_Part):
     def is_suspicious(self) -> bool:
         """Whether the probability reaches the triage operating point."""
         return "triage" in self.operating_points_reached
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What reports say of the vertebra beside its label: a possible old fracture, and the reasons."""
-        probability = self.old_fracture_probability
-        if probability is None or probability < _MIN_OLD_FRACTURE:
-            return self.reasons
-        return (f"old fracture or non-union possible ({100 * probability:.0f} %, not calibrated)", *self.reasons)
 
     @property
     def is_level_uncertain(self) -> bool:

@@ -21,6 +21,7 @@ from cspine.reports.images.overlay import (
     view_jpeg,
 )
 from cspine.reports.pages import data_url, environment
+from cspine.reports.remarks import remarks_of
 from cspine.views.compiled import CompiledStudy
 
 _TEMPLATE: Final = "study.html"
@@ -105,6 +106,7 @@ def render_report(case_result: CaseResult) -> str:
             evidence=evidence,
             levels_with_evidence={part.vertebra.level for part in evidence},
             assessment_label=assessment_label,
+            remarks_of=remarks_of,
             acquisition=_acquisition(compiled) if compiled else {},
             provenance=_provenance(findings),
         )

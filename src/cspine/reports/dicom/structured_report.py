@@ -34,6 +34,7 @@ from cspine.reports.dicom.measurements import has_place, patient_group, vertebra
 from cspine.reports.dicom.provenance import provenance, text_item
 from cspine.reports.dicom.report_context import ReportContext
 from cspine.reports.dicom.source_images import SourceImages
+from cspine.reports.remarks import remarks_of
 
 _TITLE: Final = CodedConcept("126000", "DCM", "Imaging Measurement Report")
 _PRIVATE_SCHEME_ITEM: Final = CodingSchemeIdentificationItem(
@@ -132,4 +133,4 @@ def _comments(context: ReportContext, source: SourceImages) -> Iterator[str]:
     yield from source.remarks
     yield from findings.patient_overall.reasons if findings.patient_overall else ()
     for vertebra in findings.vertebrae:
-        yield from (f"{vertebra.level}: {reason}" for reason in vertebra.remarks)
+        yield from (f"{vertebra.level}: {reason}" for reason in remarks_of(vertebra))

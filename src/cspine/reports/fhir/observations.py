@@ -27,6 +27,7 @@ from cspine.reports.fhir.codes import (
     profiled,
 )
 from cspine.reports.fhir.context import Resource
+from cspine.reports.remarks import remarks_of
 
 
 def patient_observation(patient: PatientFinding, warnings: Iterable[str]) -> Resource:
@@ -48,7 +49,7 @@ def vertebra_observation(vertebra: VertebraFinding) -> Resource:
         components.insert(0, {"code": COVERAGE, "valueString": vertebra.coverage_label})
     if components:
         observation["component"] = components
-    return observation | _remarks(vertebra.operating_points_reached, vertebra.remarks)
+    return observation | _remarks(vertebra.operating_points_reached, remarks_of(vertebra))
 
 
 def not_assessable_observation(rejected: NotAssessable, warnings: Iterable[str]) -> Resource:
