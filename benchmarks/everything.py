@@ -22,6 +22,7 @@ STAGES: Final = "scripts.evaluate_stages"
 RUNS: Final[dict[str, Sequence[str]]] = {
     "benchmarks.baseline": (),
     "scripts.evaluate_shifted": (),
+    "benchmarks.repeatability": (),
     "benchmarks.side_by_side": (),
     "benchmarks.experiments": (),
     "benchmarks.predict": ("--repeats", "5", "--syntaxes", *SYNTAXES),

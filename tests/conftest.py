@@ -35,8 +35,13 @@ SLOW = (
 """Below tests/: what trains, renders phantoms, starts programs and servers, or runs whole commands."""
 
 
+LONGEST = "test_commands_and_python_run_as_shown"
+"""Runs first, for minutes, while other processes do the rest; at the end they would wait for it."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that `make quick` leaves out."""
+    """Mark the tests that `make quick` leaves out, and begin with the longest one."""
+    items.sort(key=lambda item: item.name != LONGEST)
     root = Path(__file__).parent
     for item in items:
         if any(item.path.is_relative_to(root / part) for part in SLOW):

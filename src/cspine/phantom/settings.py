@@ -107,7 +107,7 @@ class PhantomSettings(Settings):
     )
 
 
-GENERATOR: Final = 8
+GENERATOR: Final = 9
 """Version of the generator: increased whenever the same seed and settings give other phantoms.
 
 A data set that was begun by another version is not resumed.

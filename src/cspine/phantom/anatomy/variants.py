@@ -158,8 +158,9 @@ def _draw_corticated_gaps(
         gaps[level] = (_unfused_apophysis(person, level, rng),)
         names.append(f"unfused apophysis {level}")
     if rng.random() < PREVALENCE[OLD_FRACTURE]:
-        old = VERTEBRAE[int(rng.integers(len(VERTEBRAE)))]
-        surfaces = draw_old_fracture(old, person, rng)
+        own = rng.spawn(1)[0]  # what is drawn after it does not depend on it
+        old = VERTEBRAE[int(own.integers(len(VERTEBRAE)))]
+        surfaces = draw_old_fracture(old, person, own)
         gaps[old] = (*gaps.get(old, ()), *surfaces)
         names.append(f"{name_old_fracture(surfaces)} {old}")
     if rng.random() < PREVALENCE["os odontoideum"]:

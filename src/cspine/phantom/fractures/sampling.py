@@ -77,8 +77,10 @@ def _draw_fracture(site: Site, settings: PhantomSettings, rng: np.random.Generat
     sides = (1.0, -1.0) if site.is_bilateral else (first_side,)
     surfaces = tuple(_draw_surface(site, side, settings, rng, is_incomplete=is_incomplete) for side in sides)
     is_plain = not is_impacted and not is_incomplete and not is_burst
-    if settings.bone_loss_fraction and is_plain and rng.random() < settings.bone_loss_fraction:
-        return tuple(_lose_bone(surface, settings, rng) for surface in surfaces)
+    if settings.bone_loss_fraction and is_plain:
+        own = rng.spawn(1)[0]  # so that all other phantoms of a seed stay as they were
+        if own.random() < settings.bone_loss_fraction:
+            return tuple(_lose_bone(surface, settings, own) for surface in surfaces)
     if site.fracture_type == BURST:
         return (*surfaces, *_burst_surfaces(surfaces[0], settings, rng))
     if site.fracture_type == JEFFERSON:
