@@ -23,7 +23,7 @@ from cspine.pipelines.case_folder import CaseFolder
 from cspine.pipelines.predict import Detector
 from cspine.pipelines.predict_batch import PredictSettings, predict_batch
 from cspine.reports import fhir
-from cspine.reports.worklist import StudyResult
+from cspine.reports.worklist import StudyResult, prioritize, worklist_csv
 
 HU = make_hu((16, 32, 40), (6.0, 3.0, 3.0))
 
@@ -108,6 +108,21 @@ def test_an_interrupted_run_is_resumed(studies: Path, tmp_path: Path, monkeypatc
         result.findings.study_instance_uid for result in first
     ]
     assert [result.findings for result in second] == [result.findings for result in first]
+
+
+def test_the_row_of_the_worklist_has_no_evidence(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    write_phantom(tmp_path / "in" / "a")
+    write_series(tmp_path / "in" / "b", HU, spacing=(6.0, 3.0, 3.0), study="1.2.3.4", series="1.2.3.4.1")
+
+    results = predict_batch(tmp_path / "in", tmp_path / "out", PredictSettings())
+
+    for result in results:
+        row = case_folder.read_result(tmp_path / "out" / result.folder)
+        assert row is not None
+        assert not any(vertebra.evidence for vertebra in row.findings.vertebrae)
+        assert worklist_csv(prioritize([row], now=0.0)) == worklist_csv(prioritize([result], now=0.0))
+    assert any(vertebra.evidence for result in results for vertebra in result.findings.vertebrae)
 
 
 def test_a_study_with_new_files_is_predicted_again(tmp_path: Path) -> None:
