@@ -13,35 +13,37 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.localization.variants import AS_IS
 from benchmarks.progress import print_progress
+from benchmarks.real_texture.measures import count_kept
 from benchmarks.real_texture.predictions import TRIAGE
-from benchmarks.real_texture.variants import VARIANTS, TextureVariant
+from benchmarks.real_texture.variants import VARIANTS
+from benchmarks.real_texture.views import unlabeled_study
 from benchmarks.tables import save_table
 from cspine.classification.level_classifier import LevelClassifier
 from cspine.classification.predict_dataset import predict_dataset
 from cspine.core.anatomy import OVERALL, VERTEBRAE
 from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import plain_json, write_json
+from cspine.core.findings import Threshold
 from cspine.core.identifiers import study_key
 from cspine.core.processors import default_workers
 from cspine.datasets.compiled import CompiledDataset
 from cspine.localization.compiler import Compiler
 from cspine.phantom import DOMAINS, render_study
 from cspine.phantom.settings import GENERATOR
-from cspine.phantom.study import PhantomStudy
 from cspine.reports.evaluation.sections import Table
 from cspine.training.levels.phantom_dataset import straighten
-from cspine.training.levels.rendered_study import RenderedStudy, finish
+from cspine.training.levels.rendered_study import finish
 
 SEED: Final = 9102
 STUDIES: Final = 20
 DOMAIN: Final = "shifted"
 
-REPEATS: Final = tuple(each for each in VARIANTS if each.role == "repeat")
+REPEATS: Final = tuple(each for each in VARIANTS if each.role in {"as is", "repeat"})
+"""The phantom as it is, and what is compared with it."""
 
 
 def main() -> None:
@@ -65,8 +67,7 @@ def main() -> None:
         outcome.get()
     probability, _ = predict_dataset(finish(dataset), classifier, progress=print_progress)
     (point,) = (each for each in classifier.calibration.points if each.name == TRIAGE)
-    thresholds = {OVERALL: point.patient} | dict.fromkeys(VERTEBRAE, point.level)
-    kept = count_kept(probability, thresholds, options.seed, options.studies)
+    kept = count_decisions(probability, point, options.seed, options.studies)
     write_json(options.out / "repeatability.json", plain_json({"seed": options.seed, "kept": kept}))
     save_table(options.out, "repeatability", to_table(kept))
 
@@ -77,61 +78,57 @@ def study_name(seed: int, index: int, variant: str) -> str:
 
 
 def _is_written(dataset: CompiledDataset, seed: int, index: int) -> bool:
-    names = (AS_IS.name, *(each.name for each in REPEATS))
-    return all(dataset.record(study_key(study_name(seed, index, name))) is not None for name in names)
+    return all(dataset.record(study_key(study_name(seed, index, each.name))) is not None for each in REPEATS)
 
 
 def write_repeats(dataset: CompiledDataset, compiler: Compiler, seed: int, index: int) -> None:
     """Draw a phantom, and compile it as it is and in each variant."""
     study = render_study(seed, index, DOMAINS[DOMAIN])
     volume = straighten(study.hu, study.affine_lps)
-    for each in (TextureVariant(AS_IS, "as is"), *REPEATS):
+    for each in REPEATS:
         changed = each.variant.apply(volume, {})
         if changed is None:  # pragma: no cover - no repeat is the scan itself
             raise AssertionError(f"{each.name} changes nothing")
-        empty = np.zeros(changed.spatial_shape, np.uint8)
-        truth = {"variant": each.name, "levels": [], "fractures": []}
-        repeated = PhantomStudy(changed.array, changed.affine, empty, study.thickness_mm, False, empty, truth)
-        rendered = RenderedStudy(study_name(seed, index, each.name), f"{DOMAIN}.{seed}.{index}", repeated, changed)
+        rendered = unlabeled_study(study_name(seed, index, each.name), f"{DOMAIN}.{seed}.{index}", each.name, changed)
         rendered.write(dataset, compiler)
 
 
-def count_kept(
-    probability: pd.DataFrame, thresholds: dict[str, float], seed: int, studies: int
-) -> dict[str, dict[str, int]]:
+def count_decisions(probability: pd.DataFrame, point: Threshold, seed: int, studies: int) -> dict[str, dict[str, int]]:
     """Return the decisions of vertebrae and patients that each variant keeps, and their number.
 
     Parameters
     ----------
     probability : DataFrame
         One row per study and variant; columns patient and levels, NaN where there is no probability.
-    thresholds : dict of str to float
-        Triage point of each column.
+    point : Threshold
+        Operating point.
     seed, studies : int
         The phantoms.
 
     Examples
     --------
     >>> names = [study_name(1, 0, each) for each in ("as-is", "noise-1")]
-    >>> table = pd.DataFrame({"C1": [0.3, 0.1], "C2": [0.1, 0.2], "C3": [0.4, np.nan]}, index=names)
-    >>> count_kept(table, dict.fromkeys(table, 0.25), 1, 1)["noise-1"]
+    >>> table = pd.DataFrame({"C1": [0.3, 0.1], "C2": [0.1, 0.2], "C3": [0.4, None]}, index=names)
+    >>> point = Threshold(name="triage", target="an example", level=0.25, patient=0.5)
+    >>> count_decisions(table, point, 1, 1)["noise-1"]
     {'vertebrae': 3, 'vertebrae kept': 1, 'patients': 0, 'patients kept': 0}
     """
+    rows: dict[str, dict[str, float]] = {
+        str(name): {str(column): value for column, value in row.dropna().items()}
+        for name, row in probability.iterrows()
+    }
     counts = {}
     for each in REPEATS:
         count = dict.fromkeys(("vertebrae", "vertebrae kept", "patients", "patients kept"), 0)
         for index in range(studies):
-            names = [study_name(seed, index, name) for name in (AS_IS.name, each.name)]
-            if names[0] not in probability.index:
-                continue
-            before = probability.loc[names[0]].dropna()
-            after = probability.loc[names[1]] if names[1] in probability.index else pd.Series(dtype=float)
-            for column, value in before.items():
-                kind = "patients" if column == OVERALL else "vertebrae"
-                threshold, again = thresholds[str(column)], after.get(column, np.nan)
-                count[kind] += 1
-                count[f"{kind} kept"] += bool(not np.isnan(again) and (again >= threshold) == (value >= threshold))
-        if count["vertebrae"]:
+            before, after = (rows.get(study_name(seed, index, name), {}) for name in (AS_IS.name, each.name))
+            for kind, columns, threshold in (
+                ("vertebrae", VERTEBRAE, point.level), ("patients", (OVERALL,), point.patient),
+            ):  # fmt: skip
+                kept, number = count_kept({c: before[c] for c in columns if c in before}, after, threshold)
+                count[kind] += number
+                count[f"{kind} kept"] += kept
+        if count["vertebrae"] and each.name != AS_IS.name:
             counts[each.name] = count
     return counts
 

@@ -1,6 +1,6 @@
 """What predictions on real bone amount to: alarms, spread and repeatability on intact necks, virtual fractures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -96,12 +96,7 @@ def measure_intact(predictions: ScanPredictions) -> IntactScan | None:
     kept = {}
     for name, study in studies.items():
         if name != AS_IS.name:
-            changed = _probabilities(study)
-            # A level that is not assessed any more has lost its decision.
-            same = [
-                level in changed and (changed[level] >= threshold) == (p >= threshold) for level, p in levels.items()
-            ]
-            kept[name] = (sum(same), len(same))
+            kept[name] = count_kept(levels, _probabilities(study), threshold)
     patients = {name: study.probability for name, study in studies.items() if study.probability is not None}
     return IntactScan(
         predictions.scan,
@@ -112,6 +107,16 @@ def measure_intact(predictions: ScanPredictions) -> IntactScan | None:
         patients,
         kept,
     )
+
+
+def count_kept(before: Mapping[str, float], after: Mapping[str, float], threshold: float) -> tuple[int, int]:
+    """Return how many probabilities stay on their side of a threshold, and their number; one that is missing does not.
+
+    >>> count_kept({"C1": 0.3, "C2": 0.1, "C3": 0.4}, {"C1": 0.1, "C2": 0.2}, 0.25)
+    (1, 3)
+    """
+    same = [name in after and (after[name] >= threshold) == (p >= threshold) for name, p in before.items()]
+    return sum(same), len(same)
 
 
 def _probabilities(study: Study) -> dict[str, float]:

@@ -199,10 +199,15 @@ def _write_variant(views: ScanViews, name: str, volume: highdicom.Volume | None)
         record = {"study_instance_uid": uid, "series_instance_uid": None, "patient": views.scan}
         views.dataset.write_record(study_key(uid), {**record, "status": "failed", "reason": _IS_SCAN})
         return
+    unlabeled_study(uid, views.scan, name, volume).write(views.dataset, views.compiler)
+
+
+def unlabeled_study(uid: str, patient: str, variant: str, volume: highdicom.Volume) -> RenderedStudy:
+    """Return a variant of a scan as a study without truth."""
     empty = np.zeros(volume.spatial_shape, np.uint8)
-    truth = {"kind": "variant", "variant": name, "levels": [], "fractures": []}
+    truth = {"kind": "variant", "variant": variant, "levels": [], "fractures": []}
     study = PhantomStudy(volume.array, volume.affine, empty, float(volume.spacing[0]), False, empty, truth)
-    RenderedStudy(uid, views.scan, study, volume).write(views.dataset, views.compiler)
+    return RenderedStudy(uid, patient, study, volume)
 
 
 def _write_virtual(views: ScanViews, scan: IntactScan, kind: StudyKind, copy: int) -> None:

@@ -14,7 +14,7 @@ from cspine.classification.result import CaseResult
 from cspine.core.errors import OUT_OF_MEMORY, InputError, OutputError, is_memory_error
 from cspine.core.extras import FhirRelease
 from cspine.core.files import output_errors, write_bytes, write_json, write_text
-from cspine.core.findings import Findings, ViewEvidence
+from cspine.core.findings import Findings, VertebraFinding, ViewEvidence
 from cspine.core.settings import Settings, digest
 from cspine.core.storage.locations import as_path
 from cspine.dicom.limits import MAX_GAP_MM
@@ -127,11 +127,7 @@ class CaseFolder:
         if record.get("job") != self.key:
             return None
         findings = _read_findings(self.folder, record)
-        result = (
-            None
-            if findings is None
-            else _result(self.folder, findings, self._arrival_time_s(record), is_single=self.is_single)
-        )
+        result = None if findings is None else self._row(findings, self._arrival_time_s(record))
         return None if result is None or result.failed_outputs else result
 
     def write(self, case_result: CaseResult) -> StudyResult:
@@ -164,7 +160,12 @@ class CaseFolder:
         write_json(self.folder / SOURCE_FILE, record)
         write_report(case_result, self.folder / REPORT_FILE)
         write_text(self.folder / FINDINGS_FILE, text)
-        return _result(self.folder, findings, arrived, is_single=self.is_single)
+        return self._row(findings, arrived)
+
+    def _row(self, findings: Findings, arrival_time_s: float) -> StudyResult:
+        """Return the result; of many studies, none keeps its maps in memory."""
+        findings = findings if self.is_single else _without_maps(findings)
+        return _result(self.folder, findings, arrival_time_s, name="" if self.is_single else self.folder.name)
 
     def arrival_time_s(self) -> float:
         """Return when the study arrived, in seconds since 1970.
@@ -217,9 +218,8 @@ def read_result(folder: Path) -> StudyResult | None:
     findings = _read_findings(folder, record)
     if findings is None:
         return None
-    vertebrae = tuple(vertebra.model_copy(update={"evidence": ()}) for vertebra in findings.vertebrae)
-    findings = findings.model_copy(update={"vertebrae": vertebrae})
-    return _result(folder, findings, float(record.get("arrived", time.time())), is_single=False)
+    findings = _with_evidence(findings, lambda _: ())
+    return _result(folder, findings, float(record.get("arrived", time.time())), name=folder.name)
 
 
 def _read_findings(folder: Path, record: Mapping[str, Any]) -> Findings | None:
@@ -233,13 +233,12 @@ def _read_findings(folder: Path, record: Mapping[str, Any]) -> Findings | None:
         return None
 
 
-def _result(folder: Path, findings: Findings, arrival_time_s: float, *, is_single: bool) -> StudyResult:
-    """Return the study's row of the worklist; of many studies, none keeps its maps in memory."""
-    findings = findings if is_single else _without_maps(findings)
+def _result(folder: Path, findings: Findings, arrival_time_s: float, *, name: str) -> StudyResult:
+    """Return the study's row of the worklist, under the name of its folder in it."""
     failed = folder / FAILED_OUTPUTS_FILE
     return StudyResult(
         findings,
-        "" if is_single else folder.name,
+        name,
         arrival_time_s,
         has_thumbnail=(folder / THUMBNAIL_FILE).is_file(),
         failed_outputs=tuple(failed.read_text(encoding="utf-8").splitlines()) if failed.is_file() else (),
@@ -248,13 +247,18 @@ def _result(folder: Path, findings: Findings, arrival_time_s: float, *, is_singl
 
 def _without_maps(findings: Findings) -> Findings:
     """Return findings without the maps of their evidence, which are most of their size."""
-    vertebrae = []
-    for vertebra in findings.vertebrae:
-        evidence = (
+    return _with_evidence(
+        findings,
+        lambda vertebra: tuple(
             part.model_copy(update={"saliency_map": ()}) if isinstance(part, ViewEvidence) else part
             for part in vertebra.evidence
-        )
-        vertebrae.append(vertebra.model_copy(update={"evidence": tuple(evidence)}))
+        ),
+    )
+
+
+def _with_evidence(findings: Findings, evidence_of: Callable[[VertebraFinding], tuple[Any, ...]]) -> Findings:
+    """Return findings with other evidence of each vertebra."""
+    vertebrae = (each.model_copy(update={"evidence": evidence_of(each)}) for each in findings.vertebrae)
     return findings.model_copy(update={"vertebrae": tuple(vertebrae)})
 
 

@@ -31,22 +31,25 @@ from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
 
+ATLAS_CLEFT: Final = "cleft of the atlas"
+ANTERIOR_ATLAS_CLEFT: Final = "anterior cleft of the atlas"
+OS_ODONTOIDEUM: Final = "os odontoideum"
+UNFUSED_APOPHYSIS: Final = "unfused apophysis"
+
 PREVALENCE: Final[Mapping[str, float]] = {
     "basivertebral canal": 0.6,  # of each body, wide enough to be visible
     "nutrient canal": 0.12,  # of each body, elsewhere
     "block vertebra": 0.02,
-    "cleft of the atlas": 0.035,  # of its posterior arch; 4 % of people (Currarino 1994 and later series)
-    "unfused apophysis": 0.05,
+    ATLAS_CLEFT: 0.035,  # of its posterior arch; 4 % of people (Currarino 1994 and later series)
+    UNFUSED_APOPHYSIS: 0.05,
     OLD_FRACTURE: 0.1,
-    "anterior cleft of the atlas": 0.005,
-    "os odontoideum": 0.005,
+    ANTERIOR_ATLAS_CLEFT: 0.005,
+    OS_ODONTOIDEUM: 0.005,
 }
 """Probability of each; where the literature gives no figure, frequent enough for a network to learn it."""
 
 
-OS_ODONTOIDEUM: Final = "os odontoideum"
-
-_GAP_NAMES: Final = {OLD_FRACTURE, HEALED_COMPRESSION, "unfused apophysis"}
+_GAP_NAMES: Final = {OLD_FRACTURE, HEALED_COMPRESSION, UNFUSED_APOPHYSIS}
 """Names of the variants that are corticated gaps, or came from them, without their levels."""
 
 
@@ -88,7 +91,7 @@ class Variants:
 def _is_gap_of(name: str, levels: Collection[str]) -> bool:
     if name == OS_ODONTOIDEUM:
         return "C2" in levels
-    return name_without_levels(name).strip() in _GAP_NAMES and bool(set(named_levels(name)) & set(levels))
+    return name_without_levels(name) in _GAP_NAMES and bool(set(named_levels(name)) & set(levels))
 
 
 def draw_variants(person: Person, frames: Mapping[str, Frame], rng: np.random.Generator) -> Variants:
@@ -135,16 +138,16 @@ def _atlas_clefts(person: Person, rng: np.random.Generator, names: list[str]) ->
     """Draw clefts of the posterior and the anterior arch, whose names are appended."""
     clefts = []
     dens_depth = person.measures["C2"]["dens depth"]
-    if rng.random() < PREVALENCE["cleft of the atlas"]:
+    if rng.random() < PREVALENCE[ATLAS_CLEFT]:
         back = person.measures["C1"]["canal depth"] - dens_depth / 2
         cleft = Ellipsoid(vector(rng.normal(0, 1.0), back, 0.0), (rng.uniform(0.8, 3.0), 9.0, 12.0))
         clefts.append(Part(cleft, 1.0, is_cutout=True))
-        names.append("cleft of the atlas")
-    if rng.random() < PREVALENCE["anterior cleft of the atlas"]:
+        names.append(ATLAS_CLEFT)
+    if rng.random() < PREVALENCE[ANTERIOR_ATLAS_CLEFT]:
         front = canal_front_y(dens_depth)
         cleft = Ellipsoid(vector(rng.normal(0, 1.0), front - 3.0, 0.0), (rng.uniform(0.8, 2.0), 7.0, 12.0))
         clefts.append(Part(cleft, 1.0, is_cutout=True))
-        names.append("anterior cleft of the atlas")
+        names.append(ANTERIOR_ATLAS_CLEFT)
     return clefts
 
 
@@ -153,17 +156,17 @@ def _draw_corticated_gaps(
 ) -> dict[str, tuple[Fracture, ...]]:
     """Draw unfused apophyses, old fractures and an os odontoideum, by level; their names are appended."""
     gaps: dict[str, tuple[Fracture, ...]] = {}
-    if rng.random() < PREVALENCE["unfused apophysis"]:
+    if rng.random() < PREVALENCE[UNFUSED_APOPHYSIS]:
         level = str(rng.choice(SUBAXIAL))
         gaps[level] = (_unfused_apophysis(person, level, rng),)
-        names.append(f"unfused apophysis {level}")
+        names.append(f"{UNFUSED_APOPHYSIS} {level}")
     if rng.random() < PREVALENCE[OLD_FRACTURE]:
         own = rng.spawn(1)[0]  # what is drawn after it does not depend on it
         old = VERTEBRAE[int(own.integers(len(VERTEBRAE)))]
         surfaces = draw_old_fracture(old, person, own)
         gaps[old] = (*gaps.get(old, ()), *surfaces)
         names.append(f"{name_old_fracture(surfaces)} {old}")
-    if rng.random() < PREVALENCE["os odontoideum"]:
+    if rng.random() < PREVALENCE[OS_ODONTOIDEUM]:
         gaps["C2"] = (*gaps.get("C2", ()), _os_odontoideum(person, rng))
         names.append(OS_ODONTOIDEUM)
     return gaps

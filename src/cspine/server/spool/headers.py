@@ -34,6 +34,9 @@ _TAGS: Final = (
 )  # fmt: skip
 
 _MAX_UID_LENGTH: Final = 64
+_PADDING: Final = " \0"
+"""What senders pad UIDs with; only the NUL is right."""
+
 _MAX_DEFLATED_BYTES: Final = 2**20
 _MAX_INFLATED_BYTES: Final = 2**22
 _LAST_TAG: Final = 0x0020000E
@@ -77,13 +80,13 @@ def read_object_header(path: Path) -> ObjectHeader:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in _DAMAGE):
             raise SpoolError(f"an object cannot be read back ({type(error).__name__})") from error
         raise RejectedObject("not-dicom", f"is not readable DICOM ({type(error).__name__})") from error
-    values = {name: _text(dataset, name) for name in _TAGS}
+    texts = {name: _text(dataset, name) for name in _TAGS}
     meta = getattr(dataset, "file_meta", Dataset())  # research data leave out what the file's meta information holds
-    values["SOPClassUID"] = values["SOPClassUID"] or _text(meta, "MediaStorageSOPClassUID")
-    values["SOPInstanceUID"] = values["SOPInstanceUID"] or _text(meta, "MediaStorageSOPInstanceUID")
     for name in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        if not 0 < len(values[name]) <= _MAX_UID_LENGTH or not _is_plain(dataset, meta, name):
+        texts[name] = texts[name].strip(_PADDING) or _text(meta, f"MediaStorage{name}").strip(_PADDING)
+        if not _is_uid(texts[name]):
             raise RejectedObject("no-uid", f"has no usable {name}")
+    values = {name: sanitize_text(text, MAX_TEXT).strip() for name, text in texts.items()}
     if values["SOPClassUID"] not in CT_SOP_CLASSES:
         raise RejectedObject("sop-class", "is no CT image")
     return ObjectHeader(
@@ -146,10 +149,6 @@ def is_inflated_larger(path: Path, max_bytes: int) -> bool:
 
 
 def _text(dataset: Dataset, name: str) -> str:
-    return sanitize_text(_raw_text(dataset, name), MAX_TEXT).strip()
-
-
-def _raw_text(dataset: Dataset, name: str) -> str:
     """Return an element as it was sent; empty where it is missing, a sequence, or cannot be decoded."""
     try:
         value: Any = dataset.get(name)
@@ -158,7 +157,6 @@ def _raw_text(dataset: Dataset, name: str) -> str:
         return ""
 
 
-def _is_plain(dataset: Dataset, meta: Dataset, name: str) -> bool:
+def _is_uid(text: str) -> bool:
     """Return whether a UID has printable ASCII characters alone: others are cleaned away, and two UIDs became one."""
-    uid = (_raw_text(dataset, name) or _raw_text(meta, f"MediaStorage{name}")).strip(" \0")
-    return uid.isascii() and (not uid or uid.isprintable())
+    return 0 < len(text) <= _MAX_UID_LENGTH and text.isascii() and text.isprintable()

@@ -20,6 +20,7 @@ from cspine.datasets.compiled_files import image_files
 from cspine.dicom.study_collection import TRUTH_FOLDER
 from cspine.localization.compiler import Compiler, compile_volume
 from cspine.models.metadata import OLD_FRACTURE_TYPE
+from cspine.phantom.anatomy.variants import ANTERIOR_ATLAS_CLEFT, ATLAS_CLEFT, OS_ODONTOIDEUM, UNFUSED_APOPHYSIS
 from cspine.phantom.fractures.old_fractures import OLD_FRACTURE
 from cspine.phantom.study import PhantomStudy
 from cspine.views.compiled import CompiledVolume
@@ -30,10 +31,10 @@ LEFT_OUT: Final = "left_out"
 
 _CORTICATED_GAPS: Final[Mapping[str, Sequence[str]]] = {
     OLD_FRACTURE: VERTEBRAE,
-    "unfused apophysis": VERTEBRAE,
-    "cleft of the atlas": ("C1",),
-    "anterior cleft of the atlas": ("C1",),
-    "os odontoideum": ("C2",),  # its record of C1 says that its arch is near
+    UNFUSED_APOPHYSIS: VERTEBRAE,
+    ATLAS_CLEFT: ("C1",),
+    ANTERIOR_ATLAS_CLEFT: ("C1",),
+    OS_ODONTOIDEUM: ("C2",),  # its record of C1 says that its arch is near
 }
 """Mimics that look alike, with the levels that they are of: gaps with a smooth surface that cortical bone lines."""
 
