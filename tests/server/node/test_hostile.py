@@ -137,6 +137,25 @@ def test_a_request_without_its_number_is_not_served_and_leaves_no_file(tmp_path:
         association.abort()
 
 
+@pytest.mark.parametrize(
+    ("tag", "value"),
+    [(b"\0\0\0\x07", b"\x07\0"), (b"\0\0\x00\x10", b"1.0..")],
+    ids=["no-such-priority", "no-uid"],
+)
+def test_a_request_that_is_not_valid_is_not_served_and_leaves_no_file(tag: bytes, value: bytes, tmp_path: Path) -> None:
+    (one,) = read_slices(tmp_path / "series", 1)
+    command = store_command(one)
+    begin = command.index(tag) + 8  # after tag and length
+    with running_node(tmp_path) as running:
+        association = running.associate([context_of(one)])
+        send_fragments(association, b"\x03" + command[:begin] + value + command[begin + len(value) :], b"\x02data")
+        wait_for_the_end(running)
+
+        assert running.spool.incoming_files() == []
+        assert running.stored() == set()
+        association.abort()
+
+
 def test_requests_without_waiting_for_responses_end_the_association(tmp_path: Path) -> None:
     (one,) = read_slices(tmp_path / "series", 1)
     release = threading.Event()

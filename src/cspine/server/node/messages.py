@@ -141,8 +141,9 @@ class StreamingMessages(DIMSEServiceProvider):
         if fragment[0] & _LAST and self.message is not None:
             incoming.end()
             self.message._data_set_path = incoming  # type: ignore[assignment]  # noqa: SLF001 - reaches the request
-            self._object = None
             self._decode(context_id, bytes([_LAST]))
+            if self.message is None:  # the request, which waits, has the object; one that is not valid never waits
+                self._object = None
 
     def _decode(self, context_id: int, fragment: bytes) -> None:
         """Let pynetdicom process a fragment."""
