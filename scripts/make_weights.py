@@ -238,13 +238,14 @@ def ship_folds(work: Path, real: Path, init_weights: Path, recipe: dict[str, Any
     """
     from cspine.localization.localizer import Localizer
     from scripts import level_folds
-    from scripts.calibrate_folds import calibrate_folds
+    from scripts.denser_views import VIEWS, calibrate_denser
 
     names = [level_folds.ALL, *level_folds.FOLDS]
     level_folds.train_folds(work, real, names, init_weights)
-    weights = calibrate_folds(work)
+    weights = calibrate_denser(work, real)
     last = {
         **level_folds.recipe(),
+        "inference_views": VIEWS,
         "localizer_sha256": Localizer.load().weights.sha256,
         "generator": GENERATOR,
         "initial_weights_sha256": file_sha256(init_weights),

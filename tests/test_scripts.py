@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from scripts import level_folds
+from scripts.denser_views import VIEWS, write_denser
 from scripts.localizer_stages import STAGES as LOCALIZER_STAGES
 from scripts.localizer_stages import real_files
 from scripts.make_weights import (
@@ -21,6 +23,10 @@ from cspine.core.errors import InputError
 from cspine.models.metadata import LevelsMetadata
 from cspine.models.weights import load_weights
 from cspine.phantom import PhantomSettings
+from cspine.training.export import export_onnx
+from cspine.training.levels.initialization import load_pretrained
+from cspine.training.levels.network import LevelNetwork
+from cspine.training.levels.onnx_graph import level_graph
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.settings import TrainerSettings
 
@@ -97,3 +103,20 @@ def test_shipped_weights_name_the_scans_that_they_have_learnt_from() -> None:
 
 def test_shipped_weights_lie_in_the_package() -> None:
     assert {"localizer.onnx", "levels.onnx", "SHA256SUMS"} <= {path.name for path in SHIPPED.iterdir()}
+
+
+def test_networks_see_denser_planes_with_the_same_parameters(tmp_path: Path) -> None:
+    sparse, denser = tmp_path / "sparse.onnx", tmp_path / "run" / "weights.onnx"
+    shipped = load_pretrained(SHIPPED / "levels.onnx")
+    views = shipped.metadata.views.model_copy(update={"sagittal": 5, "coronal": 5, "axial": 5})
+    network = LevelNetwork(len(shipped.metadata.fracture_types), half_mm=views.half_mm)
+    shipped.load_into(network, shipped.metadata.fracture_types)
+    metadata = shipped.metadata.model_copy(update={"views": views, "inference_views": (5, 5, 5)})
+    export_onnx(level_graph(network.eval(), views, (5, 5, 5)), metadata, sparse)
+
+    write_denser(sparse, denser)
+
+    written = load_pretrained(denser)
+    assert written.metadata.inference_views == VIEWS == shipped.metadata.inference_views
+    assert written.metadata.views.n_views == sum(VIEWS)
+    assert all(torch.equal(written.state[name], value) for name, value in shipped.state.items())
