@@ -81,6 +81,16 @@ def test_unsuitable_initial_weights_are_refused(tmp_path: Path, one_epoch: Run) 
         train_levels(dataset, one_epoch.folder, ONE_EPOCH, init_weights=weights)
 
 
+def test_weights_of_more_planes_initialize_a_network_of_fewer(one_epoch: Run) -> None:
+    pretrained = load_pretrained(one_epoch.weights)
+    views = pretrained.metadata.views.model_copy(update={"sagittal": 9, "axial": 9})
+    denser = replace(pretrained, metadata=pretrained.metadata.model_copy(update={"views": views}))
+
+    data = LevelTrainingData.load(one_epoch.dataset, [], denser)
+
+    assert data.views == one_epoch.dataset.settings.levels != views
+
+
 def test_files_with_other_parameters_are_refused(tmp_path: Path, one_epoch: Run) -> None:
     short, text, other = tmp_path / "short.onnx", tmp_path / "text.onnx", tmp_path / "other.onnx"
     model = onnx.load(one_epoch.weights)

@@ -221,6 +221,6 @@ def _auxiliary_cases(
 
 
 def _has_same_views(one: LevelViewSettings, other: LevelViewSettings) -> bool:
-    """Return whether views were compiled alike but for their storage, which does not matter to a network."""
-    storage = {"storage": "jpeg8", "jpeg_quality": 90}
-    return one.model_copy(update=storage) == other.model_copy(update=storage)
+    """Return whether views were compiled alike but for what does not matter to a network: number and storage."""
+    any_of_them = {"sagittal": 1, "coronal": 1, "axial": 1, "storage": "jpeg8", "jpeg_quality": 90}
+    return one.model_copy(update=any_of_them) == other.model_copy(update=any_of_them)
