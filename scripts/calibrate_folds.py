@@ -22,7 +22,6 @@ from cspine.core.files import write_json, write_text
 from cspine.core.progress import Progress
 from cspine.core.run_files import WEIGHTS_FILE
 from cspine.datasets.compiled import CompiledDataset
-from cspine.insertion.settings import FORMAT
 from cspine.models.metadata import LevelsMetadata
 from cspine.models.weights import load_weights
 from cspine.training.levels.calibration import calibration_metadata
@@ -108,7 +107,7 @@ def write_calibrated(
 def predict_raw(dataset: CompiledDataset, run: Path, neck: str, progress: Progress) -> pd.DataFrame:
     """Return the raw probabilities of a neck's studies by a network, (studies, 8), from its run's folder if there."""
     classifier, rows = LevelClassifier.load(run / WEIGHTS_FILE), {}
-    file = run / f"{neck}-{classifier.identity.sha256[:12]}-{FORMAT}.csv"
+    file = run / f"{neck}-{classifier.identity.sha256[:12]}-{dataset.sha256[:12]}.csv"
     if not file.is_file():
         studies = list(dataset.levels().groupby("study_instance_uid", sort=True))
         for number, (study, levels) in enumerate(studies):

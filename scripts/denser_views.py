@@ -64,7 +64,10 @@ def calibrate_denser(work: Path, real: Path) -> Path:
     write_virtual(out / "virtual", real, compiler, progress)
     for name in (ALL, *FOLDS):
         validation = pd.read_csv(work / name / PREDICTIONS_FILE, dtype={STUDY: str})[STUDY]
-        raw = predict_raw(phantoms, out / name, "phantoms", progress).reindex(validation)
+        raw = predict_raw(phantoms, out / name, "phantoms", progress)
+        if missing := sorted(set(validation) - set(raw.index)):
+            raise SystemExit(f"{missing[0]}: a validation phantom that has no vertebrae now; train the folds again")
+        raw = raw.loc[list(validation)]
         write_text(out / name / PREDICTIONS_FILE, raw.to_csv(lineterminator="\n"))
     return calibrate_folds(out)
 

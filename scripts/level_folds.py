@@ -1,8 +1,9 @@
 """Last stage of the level network: on phantoms and on virtual fractures in real necks.
 
-It is trained once on all scans, which are the weights that ship, and once without the scans of each fold, to be judged
-on these (``python -m benchmarks.real_texture --held-out WORK/held-out.json``). All runs have the same settings and keep
-their last epoch: the validation phantoms, by which an epoch would be selected, do not stand for real bone.
+It is trained once on all scans, whose parameters ship, and once without the scans of each fold, to be judged on these
+(``python -m benchmarks.real_texture --held-out WORK/denser/held-out.json``, after `scripts.denser_views`). All runs
+have the same settings and keep their last epoch: the validation phantoms, by which an epoch would be selected, do not
+stand for real bone.
 
 Run: ``python -m scripts.level_folds --work DIR --real DIR``; an interrupted run resumes. ``--only NAME`` trains one of
 the networks, as for two at a time.
@@ -97,15 +98,15 @@ def train_folds(
     init_weights : Path
         Weights of the stage before.
     """
-    from cspine.classification.level_classifier import LevelClassifier
     from cspine.localization.compiler import Compiler
     from cspine.localization.localizer import Localizer
     from cspine.training.levels.settings import LevelTrainSettings
     from cspine.training.levels.train import train_levels
+    from cspine.views.settings import CompileSettings
     from scripts.make_weights import write_cases
 
     progress = log_progress(work / LOG_FILE)
-    compiler = Compiler(LevelClassifier.load(init_weights).metadata.images, Localizer.load())
+    compiler = Compiler(CompileSettings(), Localizer.load())
     phantoms = write_cases(work / "phantoms", PHANTOMS, CASE_SETTINGS, compiler, progress)
     virtual = write_virtual(work / "virtual", real, compiler, progress)
     weights = {}

@@ -246,6 +246,7 @@ def ship_folds(work: Path, real: Path, init_weights: Path, recipe: dict[str, Any
     last = {
         **level_folds.recipe(),
         "inference_views": VIEWS,
+        "calibration": {"generator": GENERATOR, "localizer_sha256": Localizer.load().weights.sha256},
         "localizer_sha256": Localizer.load().weights.sha256,
         "generator": GENERATOR,
         "initial_weights_sha256": file_sha256(init_weights),

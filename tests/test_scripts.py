@@ -85,6 +85,7 @@ def test_the_last_stage_is_that_of_the_recipe() -> None:
     recorded, stage = _recipe("levels")["last_stage"], json.loads(json.dumps(level_folds.recipe()))
 
     assert {name: recorded[name] for name in stage} == stage
+    assert recorded["inference_views"] == list(VIEWS)
     assert LevelTrainSettings(**stage["fit"]).epochs == 5
     assert {scan for fold in level_folds.FOLDS.values() for scan in fold} == set(level_folds.NECKS)
     assert set(level_folds.SOURCES) == set(level_folds.NECKS)

@@ -31,7 +31,7 @@ def classify_dataset(
     Parameters
     ----------
     dataset : CompiledDataset
-        Compiled with the settings that the weights were trained with.
+        Compiled with the settings of the weights' metadata (`images`).
     classifier : Baseline or LevelClassifier
         The classifier, with its weights loaded.
     progress : Progress

@@ -121,7 +121,7 @@ class LevelsMetadata(ClassifierMetadata):
 
     name: Literal["levels"] = "levels"
     sagittal: SagittalSettings = Field(description="Settings of the sagittal images for reports.")
-    views: LevelViewSettings = Field(description="Settings of the training views.")
+    views: LevelViewSettings = Field(description="Settings of the views that predictions are made from.")
     inference_views: tuple[int, int, int] = Field(
         description="Sagittal, coronal and axial views of each vertebra for inference."
     )
@@ -168,7 +168,7 @@ class LevelsMetadata(ClassifierMetadata):
         return CompileSettings(sagittal=self.sagittal, levels=self.views)
 
     def matches(self, settings: CompileSettings) -> bool:
-        """Return whether images of these settings are like the training views."""
+        """Return whether images of these settings are those that predictions are made from."""
         return settings.levels == self.views
 
 
