@@ -141,18 +141,19 @@ class StreamingMessages(DIMSEServiceProvider):
         if fragment[0] & _LAST and self.message is not None:
             incoming.end()
             self.message._data_set_path = incoming  # type: ignore[assignment]  # noqa: SLF001 - reaches the request
-            self._decode(context_id, bytes([_LAST]))
-            if self.message is None:  # the request, which waits, has the object; one that is not valid never waits
+            if self._decode(context_id, bytes([_LAST])):  # the request, which waits now, has the object
                 self._object = None
 
-    def _decode(self, context_id: int, fragment: bytes) -> None:
-        """Let pynetdicom process a fragment."""
+    def _decode(self, context_id: int, fragment: bytes) -> bool:
+        """Let pynetdicom process a fragment; return whether a message is complete: one that is not valid never is."""
         primitive = P_DATA()
         primitive.presentation_data_value_list = [[context_id, fragment]]  # type: ignore[list-item] # its check wants lists
         super().receive_primitive(primitive)
-        if self.message is None:  # complete
+        is_complete = self.message is None
+        if is_complete:
             self._context_id = None
             self._n_command_bytes = self._n_data_bytes = 0
+        return is_complete
 
 
 def discard_object(message: object) -> None:
