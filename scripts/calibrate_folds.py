@@ -8,6 +8,7 @@ Run: ``python -m scripts.calibrate_folds --work DIR``, after all networks of `sc
 """
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -104,16 +105,33 @@ def write_calibrated(
     update_levels_metadata(run / WEIGHTS_FILE, run / CALIBRATED_FILE, update)
 
 
-def predict_raw(dataset: CompiledDataset, run: Path, neck: str, progress: Progress) -> pd.DataFrame:
-    """Return the raw probabilities of a neck's studies by a network, (studies, 8), from its run's folder if there."""
+def predict_raw(
+    dataset: CompiledDataset, run: Path, neck: str, progress: Progress, *, studies: Collection[str] | None = None
+) -> pd.DataFrame:
+    """Return the raw probabilities of a neck's studies by a network, (studies, 8), from its run's folder if there.
+
+    Parameters
+    ----------
+    dataset : CompiledDataset
+        The neck's studies.
+    run : Path
+        Folder of the network's run.
+    neck : str
+        Name of the neck, for the file.
+    progress : Progress
+        Called with the number of studies.
+    studies : collection of str, optional
+        StudyInstanceUIDs of those that are predicted; all where omitted. A network has the same ones in every call.
+    """
     classifier, rows = LevelClassifier.load(run / WEIGHTS_FILE), {}
     file = run / f"{neck}-{classifier.identity.sha256[:12]}-{dataset.sha256[:12]}.csv"
     if not file.is_file():
-        studies = list(dataset.levels().groupby("study_instance_uid", sort=True))
-        for number, (study, levels) in enumerate(studies):
-            progress(neck, number, len(studies))
+        groups = dataset.levels().groupby("study_instance_uid", sort=True)
+        chosen = [(str(study), levels) for study, levels in groups if studies is None or str(study) in studies]
+        for number, (study, levels) in enumerate(chosen):
+            progress(neck, number, len(chosen))
             scores = classifier.predict_scores(read_views(dataset, levels))
-            rows[str(study)] = [scores.overall, *scores.levels.tolist()]
+            rows[study] = [scores.overall, *scores.levels.tolist()]
         table = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
         write_text(file, table.to_csv(lineterminator="\n"))
     return pd.read_csv(file, dtype={STUDY: str}).set_index(STUDY)

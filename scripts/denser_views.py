@@ -1,9 +1,9 @@
 """Let the networks of `scripts.level_folds` see denser planes than they were trained with.
 
 The encoder sees one plane at a time, and views are pooled by attention, so that a network takes any number of planes.
-With nine views of each orientation instead of the five of its training it misses less of what lies between planes, and
-its probabilities hang less on where a plane comes to lie (``docs/concepts/level-classification.md``). Calibration and
-operating points are those of the denser planes (`scripts.calibrate_folds`).
+With nine views of each orientation instead of the five of its training it misses less of what lies between planes
+(``docs/concepts/level-classification.md``). Calibration and operating points are those of the denser planes
+(`scripts.calibrate_folds`).
 
 Run: ``python -m scripts.denser_views --work DIR --real DIR``, after all networks of `scripts.level_folds`.
 """
@@ -26,6 +26,7 @@ from cspine.training.levels.initialization import load_pretrained
 from cspine.training.levels.network import LevelNetwork
 from cspine.training.levels.onnx_graph import level_graph
 from cspine.training.levels.train import PREDICTIONS_FILE
+from cspine.views.level_views import PLANES
 from scripts.calibrate_folds import calibrate_folds, predict_raw
 from scripts.level_folds import ALL, FOLDS, PHANTOMS, write_virtual
 from scripts.make_weights import CASE_SETTINGS, write_cases
@@ -64,7 +65,7 @@ def calibrate_denser(work: Path, real: Path) -> Path:
     write_virtual(out / "virtual", real, compiler, progress)
     for name in (ALL, *FOLDS):
         validation = pd.read_csv(work / name / PREDICTIONS_FILE, dtype={STUDY: str})[STUDY]
-        raw = predict_raw(phantoms, out / name, "phantoms", progress)
+        raw = predict_raw(phantoms, out / name, "phantoms", progress, studies=set(validation))
         if missing := sorted(set(validation) - set(raw.index)):
             raise SystemExit(f"{missing[0]}: a validation phantom that has no vertebrae now; train the folds again")
         raw = raw.loc[list(validation)]
@@ -82,7 +83,7 @@ def write_denser(source: Path, target: Path) -> None:
     """
     pretrained = load_pretrained(source)
     earlier = pretrained.metadata
-    views = earlier.views.model_copy(update=dict(zip(("sagittal", "coronal", "axial"), VIEWS, strict=True)))
+    views = earlier.views.model_copy(update=dict(zip(PLANES, VIEWS, strict=True)))
     metadata = earlier.model_copy(update={"views": views, "inference_views": VIEWS})
     network = LevelNetwork(len(earlier.fracture_types), half_mm=views.half_mm)
     pretrained.load_into(network, earlier.fracture_types)

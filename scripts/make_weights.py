@@ -243,11 +243,12 @@ def ship_folds(work: Path, real: Path, init_weights: Path, recipe: dict[str, Any
     names = [level_folds.ALL, *level_folds.FOLDS]
     level_folds.train_folds(work, real, names, init_weights)
     weights = calibrate_denser(work, real)
+    localizer_sha256 = Localizer.load().weights.sha256
     last = {
         **level_folds.recipe(),
         "inference_views": VIEWS,
-        "calibration": {"generator": GENERATOR, "localizer_sha256": Localizer.load().weights.sha256},
-        "localizer_sha256": Localizer.load().weights.sha256,
+        "calibration": {"generator": GENERATOR, "localizer_sha256": localizer_sha256},
+        "localizer_sha256": localizer_sha256,
         "generator": GENERATOR,
         "initial_weights_sha256": file_sha256(init_weights),
         "seconds_of_training": save_curves(work / level_folds.ALL, f"levels-{len(STAGES) + 1}"),
