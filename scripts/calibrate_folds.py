@@ -4,10 +4,9 @@ Each neck, with and without virtual fractures, is predicted by the network that 
 all scans is calibrated on these predictions together with those of its validation phantoms; the network of a fold, on
 those of the necks of the other fold. Phantoms and necks weigh alike, and operating points meet their criteria on both.
 
-Run: ``python -m scripts.calibrate_folds --work DIR``, after all networks of `scripts.level_folds`.
+`scripts.mean_folds` calls it.
 """
 
-import argparse
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -29,39 +28,40 @@ from cspine.training.levels.calibration import calibration_metadata
 from cspine.training.levels.dataset import CaseFiles, list_cases
 from cspine.training.levels.settings import PREVALENCE
 from cspine.training.levels.train import PREDICTIONS_FILE
-from scripts.level_folds import ALL, FOLDS, NECKS, PHANTOMS, SOURCES
+from scripts.level_folds import ALL, FOLDS, NECKS, SOURCES
 from scripts.onnx_metadata import update_levels_metadata
 
 CALIBRATED_FILE: Final = "calibrated.onnx"
 HELD_OUT_FILE: Final = "held-out.json"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/weights/folds"), help="folder of the runs")
-    options = parser.parse_args()
-    calibrate_folds(options.work)
-
-
-def calibrate_folds(work: Path) -> Path:
+def calibrate_folds(work: Path, data: Path, phantoms: Path, validation: Path) -> Path:
     """Calibrate all networks and write ``held-out.json``; return the calibrated weights of all necks.
 
     Parameters
     ----------
     work : Path
-        Folder of `scripts.level_folds`.
+        Holds the networks, each in the folder of its fold.
+    data : Path
+        Folder of `scripts.level_folds`, which holds the virtual studies of the necks.
+    phantoms : Path
+        Compiled phantoms that hold those of `validation`.
+    validation : Path
+        Folder of a run, whose validation set none of the networks was trained on.
     """
     progress = log_progress(work / "calibration.log")
-    virtual = {neck: CompiledDataset.open(work / "virtual" / neck) for neck in NECKS}
+    virtual = {neck: CompiledDataset.open(data / "virtual" / neck) for neck in NECKS}
     fold_of = {scan: fold for fold, scans in FOLDS.items() for scan in scans}
     real = {neck: predict_raw(virtual[neck], work / fold_of[neck], neck, progress) for neck in NECKS}
     cases = {neck: list_cases(dataset) for neck, dataset in virtual.items()}
-    phantoms = {case.study: case for case in list_cases(CompiledDataset.open(work / f"phantoms-{PHANTOMS.seed}"))}
+    dataset = CompiledDataset.open(phantoms)
+    held_out_phantoms = list(pd.read_csv(validation / PREDICTIONS_FILE, dtype={STUDY: str})[STUDY])
+    phantom_cases = {case.study: case for case in list_cases(dataset)}
+    validation_cases = [phantom_cases[study] for study in held_out_phantoms]
     for name in (ALL, *FOLDS):
         others = [neck for neck in NECKS if neck not in FOLDS.get(name, ())]
-        raw = pd.read_csv(work / name / PREDICTIONS_FILE, dtype={STUDY: str}).set_index(STUDY)
-        validation = [phantoms[str(study)] for study in raw.index]
-        calibrated_on = [(raw, validation), *((real[neck], cases[neck]) for neck in others)]
+        raw = predict_raw(dataset, work / name, "phantoms", progress, studies=held_out_phantoms)
+        calibrated_on = [(raw, validation_cases), *((real[neck], cases[neck]) for neck in others)]
         trained_on = [source for scan, source in SOURCES.items() if scan not in FOLDS.get(name, ())]
         write_calibrated(work / name, calibrated_on, others, trained_on)
     held_out = {scan: str((work / fold / CALIBRATED_FILE).resolve()) for scan, fold in fold_of.items()}
@@ -135,7 +135,3 @@ def predict_raw(
         table = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)
         write_text(file, table.to_csv(lineterminator="\n"))
     return pd.read_csv(file, dtype={STUDY: str}).set_index(STUDY)
-
-
-if __name__ == "__main__":
-    main()

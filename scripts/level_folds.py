@@ -1,12 +1,12 @@
 """Last stage of the level network: on phantoms and on virtual fractures in real necks.
 
-It is trained once on all scans, whose parameters ship, and once without the scans of each fold, to be judged on these
-(``python -m benchmarks.real_texture --held-out WORK/denser/held-out.json``, after `scripts.denser_views`). All runs
-have the same settings and keep their last epoch: the validation phantoms, by which an epoch would be selected, do not
-stand for real bone.
+It is trained once on all scans, whose parameters ship, and once without the scans of each fold, to be judged on these.
+All runs have the same settings and keep their last epoch: the validation phantoms, by which an epoch would be selected,
+do not stand for real bone. It starts from the weights of each of `INITIAL_STAGES` in turn, and `scripts.mean_folds`
+takes the mean of their parameters.
 
-Run: ``python -m scripts.level_folds --work DIR --real DIR``; an interrupted run resumes. ``--only NAME`` trains one of
-the networks, as for two at a time.
+Run: ``python -m scripts.level_folds --work DIR --real DIR --init-weights FILE --name NAME``; an interrupted run
+resumes. ``--only NAME`` trains one of the networks, as for two at a time.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from benchmarks.progress import log_progress
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.processors import default_workers
-from scripts.make_weights import CASE_SETTINGS, SHIPPED, WEIGHTS_FILE, PhantomSample
+from scripts.make_weights import CASE_SETTINGS, PhantomSample
 
 if TYPE_CHECKING:
     from cspine.core.progress import Progress
@@ -52,7 +52,13 @@ COPIES: Final = 48
 INSERTION: Final[dict[str, Any]] = {"min_modelled_visibility": 0.5, "level_mix": dict.fromkeys(VERTEBRAE, 1.0)}
 MIN_VISIBILITY: Final = 0.0
 """Vertebrae whose fracture is less visible after the acquisition are left out: labels that nobody can see teach
-guessing. None were in the training of the weights that ship, which is older than visibility by the image."""
+guessing. None were in the training of the weights that ship."""
+
+VIEWS: Final = 9
+"""Views of each vertebra in each of the three orientations."""
+
+INITIAL_STAGES: Final = (3, 4)
+"""Numbers of the stages whose weights the last one starts from."""
 
 SETTINGS: Final[dict[str, Any]] = {
     "batch_size": 1,
@@ -70,54 +76,52 @@ SETTINGS: Final[dict[str, Any]] = {
 """Fields of `LevelTrainSettings` that differ from their defaults."""
 
 ALL: Final = "all"
-LOG_FILE: Final = "levels-4.log"
+LOG_FILE: Final = "levels-last.log"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("runs/weights/folds"), help="folder for data and runs")
     parser.add_argument("--real", type=Path, required=True, help="folder of real CT")
+    parser.add_argument("--init-weights", type=Path, required=True, help="weights of the stage before")
+    parser.add_argument("--name", default="runs", help="folder of the runs in the work folder")
     parser.add_argument("--only", choices=[ALL, *FOLDS], help="train the network of all scans, or of this fold")
     options = parser.parse_args()
-    train_folds(options.work, options.real, [options.only] if options.only else [ALL, *FOLDS])
+    names = [options.only] if options.only else [ALL, *FOLDS]
+    train_folds(options.work, options.real, options.init_weights, options.name, names)
 
 
-def train_folds(
-    work: Path, real: Path, names: Sequence[str], init_weights: Path = SHIPPED / "levels.onnx"
-) -> dict[str, Path]:
-    """Train the networks of some folds; return their weights.
+def train_folds(work: Path, real: Path, init_weights: Path, name: str, networks: Sequence[str]) -> None:
+    """Train the networks of some folds.
 
     Parameters
     ----------
     work : Path
-        Gets the phantoms, the virtual studies, the runs and their log.
+        Gets the phantoms, the virtual studies and the log.
     real : Path
         Folder of real CT.
-    names : sequence of str
-        `ALL`, or a fold.
     init_weights : Path
         Weights of the stage before.
+    name : str
+        Folder in `work` that gets the runs.
+    networks : sequence of str
+        `ALL`, or a fold.
     """
-    from cspine.localization.compiler import Compiler
     from cspine.localization.localizer import Localizer
     from cspine.training.levels.settings import LevelTrainSettings
     from cspine.training.levels.train import train_levels
-    from cspine.views.settings import CompileSettings
-    from scripts.make_weights import write_cases
+    from scripts.make_weights import level_compiler, write_cases
 
     progress = log_progress(work / LOG_FILE)
-    compiler = Compiler(CompileSettings(), Localizer.load())
+    compiler = level_compiler(Localizer.load(), VIEWS)
     phantoms = write_cases(work / "phantoms", PHANTOMS, CASE_SETTINGS, compiler, progress)
     virtual = write_virtual(work / "virtual", real, compiler, progress)
-    weights = {}
-    for name in names:
-        auxiliary = [dataset for scan, dataset in virtual.items() if scan not in FOLDS.get(name, ())]
+    for network in networks:
+        auxiliary = [dataset for scan, dataset in virtual.items() if scan not in FOLDS.get(network, ())]
         train_levels(
-            phantoms, work / name, LevelTrainSettings(**SETTINGS), auxiliary_data=auxiliary,
+            phantoms, work / name / network, LevelTrainSettings(**SETTINGS), auxiliary_data=auxiliary,
             init_weights=init_weights, progress=progress,
         )  # fmt: skip
-        weights[name] = work / name / WEIGHTS_FILE
-    return weights
 
 
 def write_virtual(folder: Path, real: Path, compiler: "Compiler", progress: "Progress") -> "dict[str, CompiledDataset]":
@@ -149,6 +153,7 @@ def recipe() -> dict[str, Any]:
             "insertion": INSERTION,
             "min_visibility": MIN_VISIBILITY,
         },
+        "views": [VIEWS] * 3,
         "folds": FOLDS,
         "fit": SETTINGS,
     }

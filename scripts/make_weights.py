@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cspine.core.progress import Progress
     from cspine.datasets.compiled import CompiledDataset
     from cspine.localization.compiler import Compiler
+    from cspine.localization.localizer import Localizer
 
 SHIPPED = Path(cspine.__file__).parent / "models" / "embedded"
 RECIPES = Path(__file__).parent / "recipes"
@@ -77,11 +78,14 @@ class TrainingStage:
         Phantoms for pretraining, drawn with `AUXILIARY_SETTINGS`.
     settings : dict
         Fields of `LevelTrainSettings` that differ from their defaults.
+    views : int
+        Views that are compiled of each vertebra in each of the three orientations.
     """
 
     cases: PhantomSample
     auxiliary: PhantomSample
     settings: dict[str, Any]
+    views: int = 5
 
 
 STAGES = (
@@ -107,6 +111,21 @@ STAGES = (
             "resampled_epoch_fraction": 0.57,
             "learning_rate": 1e-3,
         },
+    ),
+    TrainingStage(
+        PhantomSample(studies=420, seed=2015),
+        PhantomSample(studies=260, seed=2016),
+        {
+            "batch_size": 2,
+            "workers": 0,
+            "seed": 5,
+            "pretrain_epochs": 5,
+            "epochs": 13,
+            "resampled_epoch_fraction": 0.5,
+            "learning_rate": 1e-3,
+            "eval_views": (3, 3, 3),
+        },
+        views=9,
     ),
 )
 """Each stage starts from the weights of the one before and is calibrated on its own validation set."""
@@ -185,75 +204,103 @@ def make_levels(work: Path, real: Path) -> None:
     SystemExit
         A run in `work` was trained with other settings or another localizer.
     """
-    from cspine.localization.compiler import Compiler
     from cspine.localization.localizer import Localizer
     from cspine.models.metadata import LevelsMetadata
     from cspine.models.weights import load_weights
     from cspine.training.levels.settings import LevelTrainSettings
     from cspine.training.levels.train import train_levels
-    from cspine.views.settings import CompileSettings
 
     progress = log_progress(work / "levels.log")
     localizer = Localizer.load()
-    compiler = Compiler(CompileSettings(), localizer)
     initial_weights: Path | None = None
-    recipes = []
+    recipes, weights = [], {}
     for number, stage in enumerate(STAGES, start=1):
         run, settings = work / f"levels-{number}", LevelTrainSettings(**stage.settings)
         if not (run / WEIGHTS_FILE).is_file():
+            compiler = level_compiler(localizer, stage.views)
             auxiliary = write_cases(work / "levels-auxiliary", stage.auxiliary, AUXILIARY_SETTINGS, compiler, progress)
             cases = write_cases(work / "levels-data", stage.cases, CASE_SETTINGS, compiler, progress)
             train_levels(
                 cases, run, settings, auxiliary_data=[auxiliary], init_weights=initial_weights, progress=progress
             )
-        initial_weights = run / WEIGHTS_FILE
+        initial_weights = weights[number] = run / WEIGHTS_FILE
         metadata, fit = load_weights(LevelsMetadata, initial_weights).metadata, settings.model_dump(mode="json")
         if (metadata.training, metadata.localizer_sha256) != (fit, localizer.weights.sha256):
             raise SystemExit(f"{run}: was trained with other settings; delete it, or name another --work")
         data = {
             **asdict(stage.cases),
             **CASE_SETTINGS,
+            "views": [stage.views] * 3,
             "auxiliary": {**asdict(stage.auxiliary), **AUXILIARY_SETTINGS},
         }
         seconds = save_curves(run, run.name)
         versions = {"generator": GENERATOR, "localizer_sha256": localizer.weights.sha256}
         recipes.append({"data": data, "fit": fit, "seconds_of_training": seconds, **versions})
     shutil.copyfile(work / "levels.log", RECIPES / "levels.log")
-    ship_folds(work / "folds", real, initial_weights or SHIPPED / "levels.onnx", {"stages": recipes})
+    ship_folds(work, real, weights, {"stages": recipes})
 
 
-def ship_folds(work: Path, real: Path, init_weights: Path, recipe: dict[str, Any]) -> None:
-    """Train and calibrate the last stage of the level network and put its weights into the package.
+def ship_folds(work: Path, real: Path, stages: dict[int, Path], recipe: dict[str, Any]) -> None:
+    """Train the last stage of the level network from several earlier ones, and ship the calibrated mean.
 
     Parameters
     ----------
     work : Path
-        Gets the data, the runs and their log.
+        Its folder ``folds`` gets the data, the runs and their log.
     real : Path
         Folder of real CT.
-    init_weights : Path
-        Weights of the stage before.
+    stages : dict of int to Path
+        Weights of the stages before, by number.
     recipe : dict
         Recipe of the stages before.
     """
     from cspine.localization.localizer import Localizer
     from scripts import level_folds
-    from scripts.denser_views import VIEWS, calibrate_denser
+    from scripts.mean_folds import mean_folds
 
-    names = [level_folds.ALL, *level_folds.FOLDS]
-    level_folds.train_folds(work, real, names, init_weights)
-    weights = calibrate_denser(work, real)
-    localizer_sha256 = Localizer.load().weights.sha256
-    last = {
-        **level_folds.recipe(),
-        "inference_views": VIEWS,
-        "calibration": {"generator": GENERATOR, "localizer_sha256": localizer_sha256},
-        "localizer_sha256": localizer_sha256,
+    folder, runs, recipes = work / "folds", [], []
+    for stage in level_folds.INITIAL_STAGES:
+        runs.append(f"after-{stage}")
+        networks = [level_folds.ALL, *level_folds.FOLDS]
+        level_folds.train_folds(folder, real, stages[stage], runs[-1], networks)
+        recipes.append(
+            {
+                **level_folds.recipe(),
+                "initial_stage": stage,
+                "localizer_sha256": Localizer.load().weights.sha256,
+                "generator": GENERATOR,
+                "initial_weights_sha256": file_sha256(stages[stage]),
+                "seconds_of_training": save_curves(folder / runs[-1] / level_folds.ALL, f"levels-last-{runs[-1]}"),
+            }
+        )
+    last = len(STAGES)
+    phantoms = work / f"levels-data-{STAGES[-1].cases.seed}"
+    weights = mean_folds(folder, runs, phantoms, work / f"levels-{last}")
+    calibration = {
+        "phantoms_of_stage": last,
         "generator": GENERATOR,
-        "initial_weights_sha256": file_sha256(init_weights),
-        "seconds_of_training": save_curves(work / level_folds.ALL, f"levels-{len(STAGES) + 1}"),
+        "localizer_sha256": recipes[-1]["localizer_sha256"],
     }
-    ship(weights, work / level_folds.LOG_FILE, "levels", recipe | {"last_stage": last})
+    last_stages = {"last_stages": recipes, "calibration": calibration}
+    ship(weights, folder / level_folds.LOG_FILE, "levels", recipe | last_stages)
+
+
+def level_compiler(localizer: "Localizer", views: int) -> "Compiler":
+    """Return what compiles studies for the level network.
+
+    Parameters
+    ----------
+    localizer : Localizer
+        Finds the vertebrae.
+    views : int
+        Views of each vertebra in each of the three orientations.
+    """
+    from cspine.localization.compiler import Compiler
+    from cspine.views.level_views import PLANES, LevelViewSettings
+    from cspine.views.settings import CompileSettings
+
+    levels = LevelViewSettings(**dict.fromkeys(PLANES, views))
+    return Compiler(CompileSettings(levels=levels), localizer)
 
 
 def write_cases(

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from scripts import level_folds
-from scripts.denser_views import VIEWS, write_denser
 from scripts.localizer_stages import STAGES as LOCALIZER_STAGES
 from scripts.localizer_stages import real_files
 from scripts.make_weights import (
@@ -18,6 +17,7 @@ from scripts.make_weights import (
     SHIPPED,
     STAGES,
 )
+from scripts.mean_folds import write_mean
 
 from cspine.core.errors import InputError
 from cspine.models.metadata import LevelsMetadata
@@ -75,6 +75,7 @@ def test_training_stages_are_those_of_the_recipe(number: int) -> None:
     assert recipe["data"] == {
         **asdict(stage.cases),
         **CASE_SETTINGS,
+        "views": [stage.views] * 3,
         "auxiliary": {**asdict(stage.auxiliary), **AUXILIARY_SETTINGS},
     }
     assert stage.settings == {name: recipe["fit"][name] for name in stage.settings}
@@ -82,10 +83,11 @@ def test_training_stages_are_those_of_the_recipe(number: int) -> None:
 
 
 def test_the_last_stage_is_that_of_the_recipe() -> None:
-    recorded, stage = _recipe("levels")["last_stage"], json.loads(json.dumps(level_folds.recipe()))
+    recorded, stage = _recipe("levels")["last_stages"], json.loads(json.dumps(level_folds.recipe()))
 
-    assert {name: recorded[name] for name in stage} == stage
-    assert recorded["inference_views"] == list(VIEWS)
+    assert [each["initial_stage"] for each in recorded] == list(level_folds.INITIAL_STAGES)
+    assert {name: recorded[-1][name] for name in stage} == stage
+    assert all(each["fit"] == stage["fit"] for each in recorded)
     assert LevelTrainSettings(**stage["fit"]).epochs == 5
     assert {scan for fold in level_folds.FOLDS.values() for scan in fold} == set(level_folds.NECKS)
     assert set(level_folds.SOURCES) == set(level_folds.NECKS)
@@ -106,18 +108,30 @@ def test_shipped_weights_lie_in_the_package() -> None:
     assert {"localizer.onnx", "levels.onnx", "SHA256SUMS"} <= {path.name for path in SHIPPED.iterdir()}
 
 
-def test_networks_see_denser_planes_with_the_same_parameters(tmp_path: Path) -> None:
-    sparse, denser = tmp_path / "sparse.onnx", tmp_path / "run" / "weights.onnx"
+def test_parameters_are_averaged_with_the_outputs_that_all_networks_have(tmp_path: Path) -> None:
     shipped = load_pretrained(SHIPPED / "levels.onnx")
-    views = shipped.metadata.views.model_copy(update={"sagittal": 5, "coronal": 5, "axial": 5})
-    network = LevelNetwork(len(shipped.metadata.fracture_types), half_mm=views.half_mm)
-    shipped.load_into(network, shipped.metadata.fracture_types)
-    metadata = shipped.metadata.model_copy(update={"views": views, "inference_views": (5, 5, 5)})
-    export_onnx(level_graph(network.eval(), views, (5, 5, 5)), metadata, sparse)
+    views, counts = shipped.metadata.views, (1, 1, 1)
+    states = []
+    for number, types in enumerate([("facet", "lamina"), ("facet", "hangman", "lamina")]):
+        torch.manual_seed(number)
+        network = LevelNetwork(len(types), half_mm=views.half_mm).eval()
+        metadata = shipped.metadata.model_copy(
+            update={
+                "fracture_types": types,
+                "fracture_types_by_level": {"C2": types, "C3": types[:1]},
+                "inference_views": counts,
+            }
+        )
+        export_onnx(level_graph(network, views, counts), metadata, tmp_path / f"{number}.onnx")
+        states.append(network.state_dict())
 
-    write_denser(sparse, denser)
+    write_mean([tmp_path / "0.onnx", tmp_path / "1.onnx"], tmp_path / "run" / "weights.onnx")
 
-    written = load_pretrained(denser)
-    assert written.metadata.inference_views == VIEWS == shipped.metadata.inference_views
-    assert written.metadata.views.n_views == sum(VIEWS)
-    assert all(torch.equal(written.state[name], value) for name, value in shipped.state.items())
+    written = load_pretrained(tmp_path / "run" / "weights.onnx")
+    assert written.metadata.fracture_types == ("facet", "lamina")
+    assert written.metadata.fracture_types_by_level == {"C2": ("facet", "lamina"), "C3": ("facet",)}
+    assert written.metadata.inference_views == counts
+    rows = (states[0]["fracture_types.weight"] + states[1]["fracture_types.weight"][[0, 2]]) / 2
+    assert torch.allclose(written.state["fracture_types.weight"], rows)
+    kernels = (states[0]["encoder.evidence.weight"] + states[1]["encoder.evidence.weight"]) / 2
+    assert torch.allclose(written.state["encoder.evidence.weight"], kernels)

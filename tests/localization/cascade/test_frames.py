@@ -54,6 +54,20 @@ def test_frames_are_moved_in_their_own_axes(error_mm: float) -> None:
     assert refined.probabilities.shape == (2, len(CROP_CLASSES))
 
 
+def test_the_network_sees_vertebrae_enlarged() -> None:
+    seen: list[Floats32] = []
+
+    def look(crops: Floats32) -> tuple[Floats32, Floats32]:
+        seen.append(crops)
+        return look_for_the_bead(crops)
+
+    scan, frame = scan_with_a_bead(), frame_at(TRUTH_MM)
+    refine_frames(frame[None], scan, look)
+
+    at_its_size = (crop_input(frame, scan)[0] > 0.0).sum()
+    assert (seen[0][0, 0] > 0.0).sum() == pytest.approx(1.15**3 * at_its_size, rel=0.1)
+
+
 def test_frames_that_move_far_are_looked_at_once_more() -> None:
     calls: list[int] = []
 

