@@ -1,8 +1,9 @@
 """Calibrate the networks of `scripts.level_folds` on phantoms and on real necks that they were not trained on.
 
 Each neck, with and without virtual fractures, is predicted by the network that was trained without it. The network of
-all scans is calibrated on these predictions together with those of its validation phantoms; the network of a fold, on
-those of the necks of the other fold. Phantoms and necks weigh alike, and operating points meet their criteria on both.
+all scans is calibrated on these predictions, the network of a fold on those of the necks of the other fold; each
+together with its own predictions of a run's validation phantoms, which no network was trained on. Phantoms and necks
+weigh alike, and operating points meet their criteria on both.
 
 `scripts.mean_folds` calls it.
 """
@@ -57,6 +58,10 @@ def calibrate_folds(work: Path, data: Path, phantoms: Path, validation: Path) ->
     dataset = CompiledDataset.open(phantoms)
     held_out_phantoms = list(pd.read_csv(validation / PREDICTIONS_FILE, dtype={STUDY: str})[STUDY])
     phantom_cases = {case.study: case for case in list_cases(dataset)}
+    if missing := sorted(set(held_out_phantoms) - set(phantom_cases)):
+        raise SystemExit(
+            f"{phantoms}: lacks {missing[0]}, a validation case of {validation}; name the data of this run"
+        )
     validation_cases = [phantom_cases[study] for study in held_out_phantoms]
     for name in (ALL, *FOLDS):
         others = [neck for neck in NECKS if neck not in FOLDS.get(name, ())]
@@ -106,30 +111,30 @@ def write_calibrated(
 
 
 def predict_raw(
-    dataset: CompiledDataset, run: Path, neck: str, progress: Progress, *, studies: Collection[str] | None = None
+    dataset: CompiledDataset, run: Path, name: str, progress: Progress, *, studies: Collection[str] | None = None
 ) -> pd.DataFrame:
-    """Return the raw probabilities of a neck's studies by a network, (studies, 8), from its run's folder if there.
+    """Return the raw probabilities of a data set's studies by a network, (studies, 8), from its run's folder if there.
 
     Parameters
     ----------
     dataset : CompiledDataset
-        The neck's studies.
+        Studies of a neck, or phantoms.
     run : Path
         Folder of the network's run.
-    neck : str
-        Name of the neck, for the file.
+    name : str
+        Name of the neck or of the phantoms, for the file.
     progress : Progress
         Called with the number of studies.
     studies : collection of str, optional
         StudyInstanceUIDs of those that are predicted; all where omitted. A network has the same ones in every call.
     """
     classifier, rows = LevelClassifier.load(run / WEIGHTS_FILE), {}
-    file = run / f"{neck}-{classifier.identity.sha256[:12]}-{dataset.sha256[:12]}.csv"
+    file = run / f"{name}-{classifier.identity.sha256[:12]}-{dataset.sha256[:12]}.csv"
     if not file.is_file():
         groups = dataset.levels().groupby("study_instance_uid", sort=True)
         chosen = [(str(study), levels) for study, levels in groups if studies is None or str(study) in studies]
         for number, (study, levels) in enumerate(chosen):
-            progress(neck, number, len(chosen))
+            progress(name, number, len(chosen))
             scores = classifier.predict_scores(read_views(dataset, levels))
             rows[study] = [scores.overall, *scores.levels.tolist()]
         table = pd.DataFrame.from_dict(rows, orient="index", columns=list(TARGETS)).rename_axis(STUDY)

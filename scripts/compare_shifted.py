@@ -49,7 +49,7 @@ def weights_table(before: Evaluation, after: Evaluation) -> Table:
         raise ValueError("the evaluations are of different studies")
     columns = [_measures(each) for each in (before, after)]
     rows = tuple((name, *(column[name] for column in columns)) for name in columns[0])
-    return Table(("measure", "0.2", "shipped"), rows)
+    return Table(("measure", "earlier weights", "later weights"), rows)
 
 
 def _measures(result: Evaluation) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Last stage of the level network: on phantoms and on virtual fractures in real necks.
 
-It is trained once on all scans, whose parameters ship, and once without the scans of each fold, to be judged on these.
+It is trained once on all scans, and once without the scans of each fold, to be judged on these.
 All runs have the same settings and keep their last epoch: the validation phantoms, by which an epoch would be selected,
 do not stand for real bone. It starts from the weights of each of `INITIAL_STAGES` in turn, and `scripts.mean_folds`
 takes the mean of their parameters.
@@ -52,7 +52,7 @@ COPIES: Final = 48
 INSERTION: Final[dict[str, Any]] = {"min_modelled_visibility": 0.5, "level_mix": dict.fromkeys(VERTEBRAE, 1.0)}
 MIN_VISIBILITY: Final = 0.0
 """Vertebrae whose fracture is less visible after the acquisition are left out: labels that nobody can see teach
-guessing. None were in the training of the weights that ship."""
+guessing. None were left out in the training of the weights that ship."""
 
 VIEWS: Final = 9
 """Views of each vertebra in each of the three orientations."""

@@ -123,7 +123,7 @@ STAGES = (
             "epochs": 13,
             "resampled_epoch_fraction": 0.5,
             "learning_rate": 1e-3,
-            "eval_views": (3, 3, 3),
+            "eval_views": [3, 3, 3],
         },
         views=9,
     ),

@@ -2,11 +2,12 @@
 
 Networks that have common initial weights can be averaged parameter by parameter, which costs nothing in inference
 (Wortsman et al. 2022, arXiv 2203.05482). The last stage from the weights of stage 4 ranks fractures better within each
-neck, and takes the fourth and fifth body of a young man for compressed; the one from those of stage 3 does not
+neck, but takes C4 and C5 of visible-human for compressed; the one from those of stage 3 does not
 (``docs/concepts/level-classification.md``).
 
 Run: ``python -m scripts.mean_folds --work DIR --name NAME --name NAME --phantoms DIR --validation RUN``, after
-`scripts.level_folds` for each name.
+`scripts.level_folds` for each name. To judge each neck by the network without it:
+``python -m benchmarks.real_texture --out DIR --held-out WORK/mean/held-out.json``.
 """
 
 import argparse
@@ -62,8 +63,8 @@ def write_mean(sources: Sequence[Path], target: Path) -> None:
     Parameters
     ----------
     sources : sequence of Path
-        ONNX files of networks that have common initial weights; the metadata of the last one are those of the mean.
-        Outputs of fracture types that one of them does not have are left out.
+        ONNX files of networks that have common initial weights. The metadata are those of the last one, with the
+        training patients of all. Outputs of fracture types that one of them does not have are left out.
     target : Path
         ONNX file.
     """
@@ -73,7 +74,13 @@ def write_mean(sources: Sequence[Path], target: Path) -> None:
     by_level = {
         level: tuple(name for name in names if name in types) for level, names in last.fracture_types_by_level.items()
     }
-    metadata = last.model_copy(update={"fracture_types": tuple(types), "fracture_types_by_level": by_level})
+    update = {
+        "trained_on": f"mean of the parameters of {len(pretrained)} networks; the last one: {last.trained_on}",
+        "training_patients": tuple(sorted({one for each in pretrained for one in each.metadata.training_patients})),
+        "fracture_types": tuple(types),
+        "fracture_types_by_level": by_level,
+    }
+    metadata = last.model_copy(update=update)
     states = []
     for each in pretrained:
         network = LevelNetwork(len(types), half_mm=last.views.half_mm)

@@ -120,6 +120,7 @@ def test_parameters_are_averaged_with_the_outputs_that_all_networks_have(tmp_pat
                 "fracture_types": types,
                 "fracture_types_by_level": {"C2": types, "C3": types[:1]},
                 "inference_views": counts,
+                "training_patients": (f"patient-{number}", "patient"),
             }
         )
         export_onnx(level_graph(network, views, counts), metadata, tmp_path / f"{number}.onnx")
@@ -131,6 +132,7 @@ def test_parameters_are_averaged_with_the_outputs_that_all_networks_have(tmp_pat
     assert written.metadata.fracture_types == ("facet", "lamina")
     assert written.metadata.fracture_types_by_level == {"C2": ("facet", "lamina"), "C3": ("facet",)}
     assert written.metadata.inference_views == counts
+    assert written.metadata.training_patients == ("patient", "patient-0", "patient-1")
     rows = (states[0]["fracture_types.weight"] + states[1]["fracture_types.weight"][[0, 2]]) / 2
     assert torch.allclose(written.state["fracture_types.weight"], rows)
     kernels = (states[0]["encoder.evidence.weight"] + states[1]["encoder.evidence.weight"]) / 2
