@@ -1,11 +1,13 @@
 """The structured report holds the findings, where viewers look for them, and states what they rest on."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import highdicom as hd
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from tests.support.structured_reports import (
     DERIVED,
     MEASUREMENTS,
@@ -20,6 +22,7 @@ from tests.support.structured_reports import (
 
 from cspine.classification.result import CaseResult
 from cspine.core.anatomy import RESEARCH_USE_ONLY, VERTEBRAE
+from cspine.reports.dicom.objects import write_dicom
 from cspine.reports.dicom.source_images import source_images
 
 
@@ -32,7 +35,7 @@ def test_the_structured_report_holds_the_findings(case_result: CaseResult, writt
     patient = statements[PATIENT]
     assert patient.container == DERIVED
     assert patient.probability == pytest.approx(findings.patient_overall.probability, abs=1e-12)
-    assert patient.finding == "125605004"
+    assert patient.finding == ("125605004" if findings.patient_overall.is_suspicious else None)
     for vertebra in findings.vertebrae:
         statement = statements[vertebra.level]
         assert statement.container == (MEASUREMENTS if vertebra.is_suspicious else QUALITATIVE)
@@ -43,6 +46,19 @@ def test_the_structured_report_holds_the_findings(case_result: CaseResult, writt
     assert comments(document)[0] == RESEARCH_USE_ONLY
     assert set(findings.warnings) <= set(comments(document))
     assert any("SOPClassUID" in text for text in comments(document)) == (not _has_sop_class(case_result))
+
+
+@pytest.mark.parametrize(("reached", "finding"), [(("rule-out", "triage"), "125605004"), ((), None)])
+def test_only_a_suspicious_patient_has_a_finding(
+    case_result: CaseResult, tmp_path: Path, reached: tuple[str, ...], finding: str | None
+) -> None:
+    assert case_result.findings.patient_overall is not None
+    patient = case_result.findings.patient_overall.model_copy(update={"operating_points_reached": reached})
+    findings = case_result.findings.model_copy(update={"patient_overall": patient})
+
+    files = {path.name: path for path in write_dicom(replace(case_result, findings=findings), tmp_path)}
+
+    assert read_statements(dcmread(files["report.dcm"]))[PATIENT].finding == finding
 
 
 def test_only_suspicious_vertebrae_have_coordinates(case_result: CaseResult, written: dict[str, Dataset]) -> None:
