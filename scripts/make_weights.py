@@ -212,8 +212,8 @@ def make_levels(work: Path, real: Path) -> None:
 
     progress = log_progress(work / "levels.log")
     localizer = Localizer.load()
-    initial_weights: Path | None = None
-    recipes, weights = [], {}
+    recipes: list[dict[str, Any]] = []
+    weights: dict[int, Path] = {}
     for number, stage in enumerate(STAGES, start=1):
         run, settings = work / f"levels-{number}", LevelTrainSettings(**stage.settings)
         if not (run / WEIGHTS_FILE).is_file():
@@ -221,10 +221,11 @@ def make_levels(work: Path, real: Path) -> None:
             auxiliary = write_cases(work / "levels-auxiliary", stage.auxiliary, AUXILIARY_SETTINGS, compiler, progress)
             cases = write_cases(work / "levels-data", stage.cases, CASE_SETTINGS, compiler, progress)
             train_levels(
-                cases, run, settings, auxiliary_data=[auxiliary], init_weights=initial_weights, progress=progress
-            )
-        initial_weights = weights[number] = run / WEIGHTS_FILE
-        metadata, fit = load_weights(LevelsMetadata, initial_weights).metadata, settings.model_dump(mode="json")
+                cases, run, settings, auxiliary_data=[auxiliary], init_weights=weights.get(number - 1),
+                progress=progress,
+            )  # fmt: skip
+        weights[number] = run / WEIGHTS_FILE
+        metadata, fit = load_weights(LevelsMetadata, weights[number]).metadata, settings.model_dump(mode="json")
         if (metadata.training, metadata.localizer_sha256) != (fit, localizer.weights.sha256):
             raise SystemExit(f"{run}: was trained with other settings; delete it, or name another --work")
         data = {
@@ -258,29 +259,25 @@ def ship_folds(work: Path, real: Path, stages: dict[int, Path], recipe: dict[str
     from scripts import level_folds
     from scripts.mean_folds import mean_folds
 
-    folder, runs, recipes = work / "folds", [], []
-    for stage in level_folds.INITIAL_STAGES:
-        runs.append(f"after-{stage}")
-        networks = [level_folds.ALL, *level_folds.FOLDS]
-        level_folds.train_folds(folder, real, stages[stage], runs[-1], networks)
+    folder, localizer_sha256 = work / "folds", Localizer.load().weights.sha256
+    runs = {stage: f"after-{stage}" for stage in level_folds.INITIAL_STAGES}
+    recipes = []
+    for stage, run in runs.items():
+        level_folds.train_folds(folder, real, stages[stage], run, [level_folds.ALL, *level_folds.FOLDS])
         recipes.append(
             {
                 **level_folds.recipe(),
                 "initial_stage": stage,
-                "localizer_sha256": Localizer.load().weights.sha256,
+                "localizer_sha256": localizer_sha256,
                 "generator": GENERATOR,
                 "initial_weights_sha256": file_sha256(stages[stage]),
-                "seconds_of_training": save_curves(folder / runs[-1] / level_folds.ALL, f"levels-last-{runs[-1]}"),
+                "seconds_of_training": save_curves(folder / run / level_folds.ALL, f"levels-last-{run}"),
             }
         )
     last = len(STAGES)
     phantoms = work / f"levels-data-{STAGES[-1].cases.seed}"
-    weights = mean_folds(folder, runs, phantoms, work / f"levels-{last}")
-    calibration = {
-        "phantoms_of_stage": last,
-        "generator": GENERATOR,
-        "localizer_sha256": recipes[-1]["localizer_sha256"],
-    }
+    weights = mean_folds(folder, list(runs.values()), phantoms, work / f"levels-{last}")
+    calibration = {"phantoms_of_stage": last, "generator": GENERATOR, "localizer_sha256": localizer_sha256}
     last_stages = {"last_stages": recipes, "calibration": calibration}
     ship(weights, folder / level_folds.LOG_FILE, "levels", recipe | last_stages)
 
