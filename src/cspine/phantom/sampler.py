@@ -5,6 +5,8 @@ from typing import Final
 
 from cspine.phantom.anatomy.neck import Neck, draw_neck
 from cspine.phantom.disorders.disorders import draw_disorders
+from cspine.phantom.disorders.growth import Child
+from cspine.phantom.disorders.remodelling import draw_remodelled_bodies
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.prevalence import draw_levels
 from cspine.phantom.fractures.sampling import draw_fractures
@@ -17,6 +19,7 @@ from cspine.phantom.settings import PhantomSettings, random_stream
 _DISORDERS: Final = 10
 _TECHNIQUE: Final = 11
 _MIMICS: Final = 12
+_REMODELLING: Final = 13
 """Purposes of random streams of their own, so that what one draws does not change the others."""
 
 
@@ -31,6 +34,10 @@ def draw_fractured_neck(seed: int, index: int, settings: PhantomSettings) -> tup
     rng = random_stream(seed, index, settings)
     levels = draw_levels(rng, settings.prevalence, settings.p_additional_fracture)
     disorders = draw_disorders(random_stream(seed, index, settings, _DISORDERS), settings.disorders).sparing(levels)
+    remodelling_rng = random_stream(seed, index, settings, _REMODELLING)
+    is_child = any(isinstance(each, Child) for each in disorders.disorders)
+    if remodelling_rng.random() < settings.remodelled_fraction and not is_child:
+        disorders = replace(disorders, disorders=(*disorders.disorders, draw_remodelled_bodies(remodelling_rng)))
     neck = draw_neck(
         rng,
         age_years=settings.age_years,

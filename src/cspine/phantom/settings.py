@@ -55,6 +55,9 @@ class PhantomSettings(Settings):
     )
     disorders: DisorderSettings = Field(NECK_DISORDERS, description="Probability of each disorder of the neck.")
     mimics: MimicSettings = Field(MimicSettings(), description="Probability of each finding that mimics fractures.")
+    remodelled_fraction: float = Field(
+        0.0, ge=0.0, le=1.0, description="Fraction of necks in which spondylosis has made bodies low, wedged and dense."
+    )
     bone_contrast: Range = Field((0.85, 1.15), description="Factor on the HU of bone.")
     matrix: int = Field(512, ge=64, le=768, description="Rows and columns of a slice.")
     odd_matrix_fraction: float = Field(0.02, ge=0.0, le=1.0, description="Fraction of studies with another matrix.")

@@ -1,10 +1,11 @@
 """What a disorder is: hooks that change a person, a posture, frames and a neck, and functions that several need."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from cspine.core.typing import Floats
 from cspine.phantom.anatomy.axis import AXIS_WIDTH_MM
@@ -13,8 +14,11 @@ from cspine.phantom.anatomy.inserts import Insert, Lesion
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.anatomy.person import STACK, Person
 from cspine.phantom.anatomy.posture import Frame, Posture
+from cspine.phantom.anatomy.subaxial import landmarks_of
 from cspine.phantom.anatomy.variants import Variants
 from cspine.phantom.geometry.parts import Part
+from cspine.phantom.geometry.points import vector
+from cspine.phantom.geometry.solids import Ellipsoid
 
 NeckT = TypeVar("NeckT", bound=Neck)
 """A neck, or a class derived from it: hooks return what they are given."""
@@ -94,6 +98,26 @@ def front_y(person: Person, level: str) -> float:
 def body_width(person: Person, level: str) -> float:
     """Return the width of a body, C2 and below, in mm."""
     return person.measures[level].get("body width", AXIS_WIDTH_MM)
+
+
+def anterior_wedge(person: Person, level: str, above: float, below: float) -> Iterator[Part]:
+    """Yield what the anterior corners of a body lack, C3 and below, so that it is a wedge.
+
+    Parameters
+    ----------
+    person : Person
+        Whose measures place it.
+    level : str
+        Name of the vertebra.
+    above, below : float
+        How much of the upper and of the lower corner: 0 (nothing) to 1 (as in a small child, above).
+    """
+    half, front = person.measures[level]["body height"] / 2, -landmarks_of(person, level).body_back_y
+    for up, amount in ((1.0, above), (-1.0, below)):
+        if amount > 0:
+            lean = Rotation.from_euler("x", up * 28.0, degrees=True).as_matrix()
+            center = vector(0.0, front - 0.5, up * (half + 2.6 - 2.2 * amount))
+            yield Part(Ellipsoid(center, (20.0, 9.0, 2.6), lean), 1.2, is_cutout=True)
 
 
 def in_frame(frame: Frame, point: Floats) -> Floats:

@@ -16,7 +16,7 @@ from cspine.phantom.anatomy.atlas import canal_front_y
 from cspine.phantom.anatomy.axis import dens_base_z
 from cspine.phantom.anatomy.person import Bone, Person
 from cspine.phantom.anatomy.subaxial import SUBAXIAL, landmarks_of
-from cspine.phantom.disorders.base import Disorder, NeckT, add_parts, scale_measures
+from cspine.phantom.disorders.base import Disorder, NeckT, add_parts, anterior_wedge, scale_measures
 from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid
@@ -98,7 +98,7 @@ class Child(BodySize):
         """Return the neck of the child in its size, with wedged bodies and open synchondroses."""
         parts: dict[str, list[Part]] = {level: [] for level in ("C1", "C2", *SUBAXIAL)}
         for level in SUBAXIAL:
-            parts[level] += _wedge(neck.person, level, self.immaturity)
+            parts[level] += anterior_wedge(neck.person, level, self.immaturity, 0.45 * self.immaturity)
             parts[level] += self._subaxial_synchondroses(neck.person, level)
         parts["C2"] += self._axis_synchondroses(neck.person)
         parts["C1"] += self._atlas_synchondroses(neck.person)
@@ -143,17 +143,6 @@ class Child(BodySize):
 def _slab(center: Floats, radii: tuple[float, float, float], axes: Floats | None = None) -> Part:
     """Return a thin gap."""
     return Part(Ellipsoid(center, radii, axes), 0.4, is_cutout=True)
-
-
-def _wedge(person: Person, level: str, immaturity: float) -> Iterable[Part]:
-    """Yield what the anterior corners of a body lack: the upper one more, so that it is a wedge."""
-    if immaturity <= 0:
-        return
-    half, front = person.measures[level]["body height"] / 2, -landmarks_of(person, level).body_back_y
-    for up, amount in ((1.0, immaturity), (-1.0, 0.45 * immaturity)):
-        lean = Rotation.from_euler("x", up * 28.0, degrees=True).as_matrix()
-        center = vector(0.0, front - 0.5, up * (half + 2.6 - 2.2 * amount))
-        yield Part(Ellipsoid(center, (20.0, 9.0, 2.6), lean), 1.2, is_cutout=True)
 
 
 def draw_child(rng: np.random.Generator) -> Disorder:
