@@ -112,6 +112,8 @@ class LevelDataset(Dataset[Batch]):
         Number of sagittal, coronal and axial views to load; all compiled ones where None.
     seed : int or None
         Draws the views and their augmentation for one epoch; None loads evenly spread views without augmentation.
+    max_warp_mm : float
+        Largest displacement of a smooth random warp, as a part of the augmentation.
     """
 
     def __init__(
@@ -121,9 +123,10 @@ class LevelDataset(Dataset[Batch]):
         fracture_types: tuple[str, ...],
         views: tuple[int, int, int] | None,
         seed: int | None,
+        max_warp_mm: float = 0.0,
     ) -> None:
         self.cases, self.settings, self.fracture_types = cases, settings, fracture_types
-        self.views, self.seed = views, seed
+        self.views, self.seed, self._max_warp = views, seed, max_warp_mm / settings.half_mm
 
     def __len__(self) -> int:
         """Return the number of cases."""
@@ -138,7 +141,7 @@ class LevelDataset(Dataset[Batch]):
         case = self.cases[number]
         views = load_views(case, self.settings, self._view_indices(number))
         if self.seed is not None:
-            views = augment(views, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
+            views = augment(views, torch.Generator().manual_seed(self.seed * 1_000_003 + number), self._max_warp)
         truth = dict(zip(TARGETS, case.truth, strict=True))
         # The box of a neighbor's fracture may reach into an intact vertebra: its cells are then unknown.
         has_cells = [(level in case.cells) == bool(truth[level]) for level in VERTEBRAE]

@@ -98,7 +98,9 @@ class LevelTask:
             )
         elif self.auxiliary and self._settings.auxiliary_fraction:
             cases = self._draw_cases(seed)
-        data = LevelDataset(cases, self.views, self._fracture_types, self._settings.train_views, seed)
+        data = LevelDataset(
+            cases, self.views, self._fracture_types, self._settings.train_views, seed, self._settings.max_warp_mm
+        )
         return load_batches(data, self._settings, seed, shard)
 
     def _draw_cases(self, seed: int) -> list[CaseFiles]:
