@@ -11,7 +11,6 @@ resumes. ``--only NAME`` trains one of the networks, as for two at a time.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -146,7 +145,7 @@ def write_virtual(folder: Path, real: Path, compiler: "Compiler", progress: "Pro
 def recipe() -> dict[str, Any]:
     """Return data and settings of this stage, for the recipe."""
     return {
-        "phantoms": {**asdict(PHANTOMS), **CASE_SETTINGS},
+        "phantoms": PHANTOMS.recipe(CASE_SETTINGS),
         "virtual": {
             "seed": VIRTUAL_SEED,
             "copies": dict.fromkeys(NECKS, COPIES),
