@@ -89,10 +89,10 @@ def augment(views: Views, generator: torch.Generator, max_warp: float = 0.0) -> 
         Largest displacement of a smooth random warp of each view, as a fraction of half a view; how far a case is
         warped, and how much its views are stretched, is drawn from 0 to this. Where 0, nothing is drawn.
     """
-    if _random(generator) < _P_MIRROR:
+    if draw_number(generator) < _P_MIRROR:
         views = mirror(views)
     views = _resample_views(views, *_random_warp(views, generator, max_warp))
-    if _random(generator) < _P_THICK_SLICES:
+    if draw_number(generator) < _P_THICK_SLICES:
         views.images = thicken_slices(views, generator)
     views.images = _random_scanner(views.images, generator)
     return views
@@ -112,21 +112,21 @@ def mirror(views: Views) -> Views:
 def _random_warp(views: Views, generator: torch.Generator, max_warp: float) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Draw an affine map of each view, (n, 2, 3), and displacements at its control points, (n, 2, rows, columns)."""
     count = views.images.shape[0] * views.images.shape[1]
-    rotation = _MAX_ROTATION_RAD * _random_signed(generator, count)
-    scale = torch.exp(_MAX_LOG_SCALE * _random_signed(generator, count))
+    rotation = _MAX_ROTATION_RAD * draw_signed(generator, count)
+    scale = torch.exp(_MAX_LOG_SCALE * draw_signed(generator, count))
     cosine, sine = scale * torch.cos(rotation), scale * torch.sin(rotation)
-    shift = _MAX_SHIFT * _random_signed(generator, 2 * count).view(2, count)
+    shift = _MAX_SHIFT * draw_signed(generator, 2 * count).view(2, count)
     affine = torch.stack(
         [torch.stack([cosine, -sine, shift[0]], dim=1), torch.stack([sine, cosine, shift[1]], dim=1)], dim=1
     )
     if not max_warp:
         return affine, None
-    fraction = _random(generator)
-    stretch = torch.exp(fraction * _MAX_LOG_STRETCH * _random_signed(generator, count))
+    fraction = draw_number(generator)
+    stretch = torch.exp(fraction * _MAX_LOG_STRETCH * draw_signed(generator, count))
     affine[:, 0, :2] *= stretch[:, None]
     affine[:, 1, :2] /= stretch[:, None]
     shape = count, 2, _CONTROL_POINTS, _CONTROL_POINTS
-    return affine, fraction * max_warp * _random_signed(generator, 2 * count * _CONTROL_POINTS**2).view(shape)
+    return affine, fraction * max_warp * draw_signed(generator, 2 * count * _CONTROL_POINTS**2).view(shape)
 
 
 def _resample_views(views: Views, affine: torch.Tensor, displacements: torch.Tensor | None) -> Views:
@@ -161,7 +161,7 @@ def thicken_slices(views: Views, generator: torch.Generator) -> torch.Tensor:
     generator : torch.Generator
         Random number generator; it is advanced.
     """
-    weight, n_rows = _random(generator), 3 if _random(generator) < 0.6 else 5
+    weight, n_rows = draw_number(generator), 3 if draw_number(generator) < 0.6 else 5
     images, axial = views.images.clone(), views.planes == _AXIAL
     upright = images[:, ~axial]
     flat = upright.flatten(0, 2)[:, None]
@@ -177,19 +177,19 @@ def thicken_slices(views: Views, generator: torch.Generator) -> torch.Tensor:
 
 def _random_scanner(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Change gamma, contrast, brightness, sharpness and noise."""
-    gamma = torch.exp(_MAX_LOG_GAMMA * _random_signed(generator, 1))
+    gamma = torch.exp(_MAX_LOG_GAMMA * draw_signed(generator, 1))
     images = images.clamp(0.0, 1.0) ** gamma
-    contrast = 1 + _MAX_CONTRAST_CHANGE * _random_signed(generator, 1)
-    images = images * contrast + _MAX_BRIGHTNESS * _random_signed(generator, 1)
+    contrast = 1 + _MAX_CONTRAST_CHANGE * draw_signed(generator, 1)
+    images = images * contrast + _MAX_BRIGHTNESS * draw_signed(generator, 1)
     flat = images.flatten(0, 2)[:, None]
-    if _random(generator) < _P_KERNEL:  # a softer or sharper kernel
-        smooth = _gaussian_blur(flat, _MAX_KERNEL_PIXELS * _random(generator))
-        weight = _random_signed(generator, 1)
+    if draw_number(generator) < _P_KERNEL:  # a softer or sharper kernel
+        smooth = _gaussian_blur(flat, _MAX_KERNEL_PIXELS * draw_number(generator))
+        weight = draw_signed(generator, 1)
         flat = flat + (smooth - flat) * torch.where(weight < 0, _MAX_SHARPENING * weight, weight)
     noise = torch.randn(flat.shape, generator=generator)
-    if _random(generator) < _P_COARSE_GRAIN:  # the grain of a soft kernel
+    if draw_number(generator) < _P_COARSE_GRAIN:  # the grain of a soft kernel
         noise = 2.0 * nn.functional.avg_pool2d(noise, 3, 1, 1)
-    flat = flat + _MAX_NOISE * _random(generator) * noise
+    flat = flat + _MAX_NOISE * draw_number(generator) * noise
     return flat[:, 0].view(images.shape).clamp(0.0, 1.0)
 
 
@@ -201,11 +201,11 @@ def _gaussian_blur(planes: torch.Tensor, sigma_pixels: float) -> torch.Tensor:
     return weights @ planes @ weights.T
 
 
-def _random(generator: torch.Generator) -> float:
-    """Return a number from 0 to 1."""
+def draw_number(generator: torch.Generator) -> float:
+    """Draw a number from 0 to 1."""
     return float(torch.rand(1, generator=generator))
 
 
-def _random_signed(generator: torch.Generator, count: int) -> torch.Tensor:
-    """Return numbers from -1 to 1."""
+def draw_signed(generator: torch.Generator, count: int) -> torch.Tensor:
+    """Draw numbers from -1 to 1, (count,)."""
     return torch.rand(count, generator=generator) * 2 - 1
