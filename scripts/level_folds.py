@@ -11,6 +11,7 @@ resumes. ``--only NAME`` trains one of the networks, as for two at a time.
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -145,7 +146,7 @@ def write_virtual(folder: Path, real: Path, compiler: "Compiler", progress: "Pro
 def recipe() -> dict[str, Any]:
     """Return data and settings of this stage, for the recipe."""
     return {
-        "phantoms": PHANTOMS.recipe(CASE_SETTINGS),
+        "phantoms": {**asdict(PHANTOMS), **CASE_SETTINGS},
         "virtual": {
             "seed": VIRTUAL_SEED,
             "copies": dict.fromkeys(NECKS, COPIES),

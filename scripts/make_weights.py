@@ -11,7 +11,7 @@ Run: ``make weights`` or ``python -m scripts.make_weights --work runs/weights --
 import argparse
 import hashlib
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,17 +47,10 @@ class PhantomSample:
         Number of phantom studies.
     seed : int
         Seed of the first study; the others follow from it.
-    settings : dict
-        Fields of `PhantomSettings` that differ from those of other samples of its kind.
     """
 
     studies: int
     seed: int
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def recipe(self, common: dict[str, Any]) -> dict[str, Any]:
-        """Return what the phantoms are drawn from, with the settings that all samples of its kind have."""
-        return {"studies": self.studies, "seed": self.seed, **common, **self.settings}
 
 
 CASE_SETTINGS: dict[str, Any] = {
@@ -87,25 +80,12 @@ class TrainingStage:
         Fields of `LevelTrainSettings` that differ from their defaults.
     views : int
         Views that are compiled of each vertebra in each of the three orientations.
-    auxiliary_stages : tuple of int
-        Numbers of earlier stages whose phantoms it trains on as auxiliary ones, too.
     """
 
     cases: PhantomSample
     auxiliary: PhantomSample
     settings: dict[str, Any]
     views: int = 5
-    auxiliary_stages: tuple[int, ...] = ()
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """Its phantoms, for the recipe."""
-        data = {
-            **self.cases.recipe(CASE_SETTINGS),
-            "views": [self.views] * 3,
-            "auxiliary": self.auxiliary.recipe(AUXILIARY_SETTINGS),
-        }
-        return data | {"auxiliary_stages": list(self.auxiliary_stages)} if self.auxiliary_stages else data
 
 
 STAGES = (
@@ -237,19 +217,26 @@ def make_levels(work: Path, real: Path) -> None:
     for number, stage in enumerate(STAGES, start=1):
         run, settings = work / f"levels-{number}", LevelTrainSettings(**stage.settings)
         if not (run / WEIGHTS_FILE).is_file():
-            auxiliary, cases = write_stage(work, stage, localizer, progress)
-            earlier = (write_stage(work, STAGES[other - 1], localizer, progress) for other in stage.auxiliary_stages)
+            compiler = level_compiler(localizer, stage.views)
+            auxiliary = write_cases(work / "levels-auxiliary", stage.auxiliary, AUXILIARY_SETTINGS, compiler, progress)
+            cases = write_cases(work / "levels-data", stage.cases, CASE_SETTINGS, compiler, progress)
             train_levels(
-                cases, run, settings, auxiliary_data=[auxiliary, *(each for pair in earlier for each in pair)],
-                init_weights=weights.get(number - 1), progress=progress,
+                cases, run, settings, auxiliary_data=[auxiliary], init_weights=weights.get(number - 1),
+                progress=progress,
             )  # fmt: skip
         weights[number] = run / WEIGHTS_FILE
         metadata, fit = load_weights(LevelsMetadata, weights[number]).metadata, settings.model_dump(mode="json")
         if (metadata.training, metadata.localizer_sha256) != (fit, localizer.weights.sha256):
             raise SystemExit(f"{run}: was trained with other settings; delete it, or name another --work")
+        data = {
+            **asdict(stage.cases),
+            **CASE_SETTINGS,
+            "views": [stage.views] * 3,
+            "auxiliary": {**asdict(stage.auxiliary), **AUXILIARY_SETTINGS},
+        }
         seconds = save_curves(run, run.name)
         versions = {"generator": GENERATOR, "localizer_sha256": localizer.weights.sha256}
-        recipes.append({"data": stage.data, "fit": fit, "seconds_of_training": seconds, **versions})
+        recipes.append({"data": data, "fit": fit, "seconds_of_training": seconds, **versions})
     shutil.copyfile(work / "levels.log", RECIPES / "levels.log")
     ship_folds(work, real, weights, {"stages": recipes})
 
@@ -313,17 +300,6 @@ def level_compiler(localizer: "Localizer", views: int) -> "Compiler":
     return Compiler(CompileSettings(levels=levels), localizer)
 
 
-def write_stage(
-    work: Path, stage: TrainingStage, localizer: "Localizer", progress: "Progress"
-) -> "tuple[CompiledDataset, CompiledDataset]":
-    """Draw and compile the auxiliary phantoms and the cases of a stage; those that are there already stay."""
-    compiler = level_compiler(localizer, stage.views)
-    return (
-        write_cases(work / "levels-auxiliary", stage.auxiliary, AUXILIARY_SETTINGS, compiler, progress),
-        write_cases(work / "levels-data", stage.cases, CASE_SETTINGS, compiler, progress),
-    )
-
-
 def write_cases(
     folder: Path, sample: PhantomSample, settings: dict[str, Any], compiler: "Compiler", progress: "Progress"
 ) -> "CompiledDataset":
@@ -334,9 +310,9 @@ def write_cases(
     folder : Path
         The data set goes to ``FOLDER-SEED``.
     sample : PhantomSample
-        Number of studies, their seed, and settings of their own.
+        Number of studies and their seed.
     settings : dict
-        Fields of `PhantomSettings` that differ from their defaults in all samples of this kind.
+        Fields of `PhantomSettings` that differ from their defaults.
     compiler : Compiler
         Finds the vertebrae and cuts their views.
     progress : Progress
@@ -347,9 +323,8 @@ def write_cases(
     return write_phantom_dataset(
         folder.with_name(f"{folder.name}-{sample.seed}"),
         compiler,
-        studies=sample.studies,
-        seed=sample.seed,
-        settings=PhantomSettings(**settings | sample.settings),
+        **asdict(sample),
+        settings=PhantomSettings(**settings),
         workers=default_workers(),
         progress=progress,
     )

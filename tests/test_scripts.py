@@ -72,7 +72,12 @@ def test_training_stages_are_those_of_the_recipe(number: int) -> None:
 
     fit = LevelTrainSettings(**stage.settings).model_dump(mode="json")
 
-    assert recipe["data"] == stage.data
+    assert recipe["data"] == {
+        **asdict(stage.cases),
+        **CASE_SETTINGS,
+        "views": [stage.views] * 3,
+        "auxiliary": {**asdict(stage.auxiliary), **AUXILIARY_SETTINGS},
+    }
     assert stage.settings == {name: recipe["fit"][name] for name in stage.settings}
     assert set(recipe["fit"]) <= set(fit)
 

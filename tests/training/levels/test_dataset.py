@@ -8,14 +8,7 @@ from tests.support.views import VIEWS, make_level_dataset
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.errors import LabelError
-from cspine.training.levels.augmentation import (
-    Views,
-    _random_warp,
-    _resample_views,
-    augment,
-    mirror,
-    thicken_slices,
-)
+from cspine.training.levels.augmentation import Views, augment, mirror, thicken_slices
 from cspine.training.levels.dataset import LevelDataset, fracture_types_of, list_cases, load_views
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.task import DataShard, load_batches
@@ -98,34 +91,15 @@ def test_thicker_slices_blur_rows_and_mix_axial_neighbors() -> None:
     assert any(result[0, 0, 1, 14, 5] == 0 for result in thickened)
 
 
-@pytest.mark.parametrize("max_warp", [0.0, 0.08])
-def test_augmentation_moves_cells_with_the_image(tmp_path: Path, max_warp: float) -> None:
+def test_augmentation_moves_cells_with_the_image(tmp_path: Path) -> None:
     (case,) = list_cases(make_level_dataset(tmp_path, 1))
     for seed in range(8):
-        views = augment(load_views(case, VIEWS, view_indices(VIEWS)), torch.Generator().manual_seed(seed), max_warp)
+        views = augment(load_views(case, VIEWS, view_indices(VIEWS)), torch.Generator().manual_seed(seed))
         dark = torch.nn.functional.avg_pool2d(views.images[0, :, 1], 4) < 0.35
         inner = slice(1, -1)
         marked = views.cells[0, :, 1, inner, inner] > 0
         overlap = (dark[:, inner, inner] & marked).sum() / marked.sum()
         assert overlap > 0.6, seed
-
-
-def test_a_warp_is_smooth_and_bounded_and_differs_between_views() -> None:
-    shape = len(VERTEBRAE), 2, 1, 64, 64
-    column = torch.linspace(0.1, 0.9, 64).expand(shape)  # a ramp: gray values tell where pixels came from
-    views = Views(column, torch.zeros(2, dtype=torch.long), torch.zeros(2), torch.zeros(*shape[:3], 16, 16))
-    affine, displacements = _random_warp(views, torch.Generator().manual_seed(3), 0.1)
-    assert displacements is not None
-    plain, warped = (
-        _resample_views(views, affine, each).images.flatten(0, 2)[:, 20:-20, 20:-20]
-        for each in (torch.zeros_like(displacements), displacements)
-    )
-
-    moved = (warped - plain) / 0.4  # as a fraction of half a view
-
-    assert 0.01 < moved.abs().max() < 0.13  # cubic interpolation overshoots a little
-    assert not torch.equal(moved[0], moved[1])
-    assert moved.diff(dim=2).abs().max() < 0.02
 
 
 def test_processes_get_disjoint_examples_in_each_epoch() -> None:

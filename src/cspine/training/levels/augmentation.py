@@ -18,12 +18,6 @@ _MAX_ROTATION_RAD: Final = 0.14
 """8 degrees: frames are localized to within some degrees, and fractured spines in other postures."""
 
 _MAX_LOG_SCALE: Final = 0.1
-_MAX_LOG_STRETCH: Final = 0.12
-"""Of rows against columns, where views are warped: bodies become lower and deeper, or higher and shorter."""
-
-_CONTROL_POINTS: Final = 5
-"""Along a side of a view of 67 mm, 17 mm apart: half a vertebra, so that fractures stay as sharp as they are."""
-
 _MAX_SHIFT: Final = 0.09
 """Fraction of half a view: 3 mm."""
 
@@ -73,7 +67,7 @@ class Views:
     cells: torch.Tensor
 
 
-def augment(views: Views, generator: torch.Generator, max_warp: float = 0.0) -> Views:
+def augment(views: Views, generator: torch.Generator) -> Views:
     """Return a case's views as another patient's on another scanner might be.
 
     Half of the cases are mirrored. Each view is rotated, scaled and shifted a little. Slice thickness, contrast,
@@ -85,14 +79,11 @@ def augment(views: Views, generator: torch.Generator, max_warp: float = 0.0) -> 
         Views as they were compiled; not changed.
     generator : torch.Generator
         Random number generator; it is advanced.
-    max_warp : float
-        Largest displacement of a smooth random warp of each view, as a fraction of half a view; how far a case is
-        warped, and how much its views are stretched, is drawn from 0 to this. Where 0, nothing is drawn.
     """
-    if draw_number(generator) < _P_MIRROR:
+    if _random(generator) < _P_MIRROR:
         views = mirror(views)
-    views = _resample_views(views, *_random_warp(views, generator, max_warp))
-    if draw_number(generator) < _P_THICK_SLICES:
+    views = _random_affine(views, generator)
+    if _random(generator) < _P_THICK_SLICES:
         views.images = thicken_slices(views, generator)
     views.images = _random_scanner(views.images, generator)
     return views
@@ -109,29 +100,18 @@ def mirror(views: Views) -> Views:
     )
 
 
-def _random_warp(views: Views, generator: torch.Generator, max_warp: float) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Draw an affine map of each view, (n, 2, 3), and displacements at its control points, (n, 2, rows, columns)."""
-    count = views.images.shape[0] * views.images.shape[1]
-    rotation = _MAX_ROTATION_RAD * draw_signed(generator, count)
-    scale = torch.exp(_MAX_LOG_SCALE * draw_signed(generator, count))
+def _random_affine(views: Views, generator: torch.Generator) -> Views:
+    n_levels, n_views = views.images.shape[:2]
+    count = n_levels * n_views
+    rotation = _MAX_ROTATION_RAD * _random_signed(generator, count)
+    scale = torch.exp(_MAX_LOG_SCALE * _random_signed(generator, count))
     cosine, sine = scale * torch.cos(rotation), scale * torch.sin(rotation)
-    shift = _MAX_SHIFT * draw_signed(generator, 2 * count).view(2, count)
+    shift = _MAX_SHIFT * _random_signed(generator, 2 * count).view(2, count)
     affine = torch.stack(
         [torch.stack([cosine, -sine, shift[0]], dim=1), torch.stack([sine, cosine, shift[1]], dim=1)], dim=1
     )
-    if not max_warp:
-        return affine, None
-    fraction = draw_number(generator)
-    stretch = torch.exp(fraction * _MAX_LOG_STRETCH * draw_signed(generator, count))
-    affine[:, 0, :2] *= stretch[:, None]
-    affine[:, 1, :2] /= stretch[:, None]
-    shape = count, 2, _CONTROL_POINTS, _CONTROL_POINTS
-    return affine, fraction * max_warp * draw_signed(generator, 2 * count * _CONTROL_POINTS**2).view(shape)
-
-
-def _resample_views(views: Views, affine: torch.Tensor, displacements: torch.Tensor | None) -> Views:
-    images = _resample(views.images.flatten(0, 1), affine, displacements)
-    cells = _resample(views.cells.flatten(0, 1), affine, displacements)
+    images = _resample(views.images.flatten(0, 1), affine)
+    cells = _resample(views.cells.flatten(0, 1), affine)
     return Views(
         images.view(views.images.shape),
         views.planes,
@@ -140,11 +120,8 @@ def _resample_views(views: Views, affine: torch.Tensor, displacements: torch.Ten
     )
 
 
-def _resample(images: torch.Tensor, affine: torch.Tensor, displacements: torch.Tensor | None) -> torch.Tensor:
+def _resample(images: torch.Tensor, affine: torch.Tensor) -> torch.Tensor:
     grid = nn.functional.affine_grid(affine, list(images.shape), align_corners=False)
-    if displacements is not None:
-        smooth = nn.functional.interpolate(displacements, images.shape[2:], mode="bicubic", align_corners=True)
-        grid = grid + smooth.permute(0, 2, 3, 1)
     return nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
@@ -161,7 +138,7 @@ def thicken_slices(views: Views, generator: torch.Generator) -> torch.Tensor:
     generator : torch.Generator
         Random number generator; it is advanced.
     """
-    weight, n_rows = draw_number(generator), 3 if draw_number(generator) < 0.6 else 5
+    weight, n_rows = _random(generator), 3 if _random(generator) < 0.6 else 5
     images, axial = views.images.clone(), views.planes == _AXIAL
     upright = images[:, ~axial]
     flat = upright.flatten(0, 2)[:, None]
@@ -177,19 +154,19 @@ def thicken_slices(views: Views, generator: torch.Generator) -> torch.Tensor:
 
 def _random_scanner(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Change gamma, contrast, brightness, sharpness and noise."""
-    gamma = torch.exp(_MAX_LOG_GAMMA * draw_signed(generator, 1))
+    gamma = torch.exp(_MAX_LOG_GAMMA * _random_signed(generator, 1))
     images = images.clamp(0.0, 1.0) ** gamma
-    contrast = 1 + _MAX_CONTRAST_CHANGE * draw_signed(generator, 1)
-    images = images * contrast + _MAX_BRIGHTNESS * draw_signed(generator, 1)
+    contrast = 1 + _MAX_CONTRAST_CHANGE * _random_signed(generator, 1)
+    images = images * contrast + _MAX_BRIGHTNESS * _random_signed(generator, 1)
     flat = images.flatten(0, 2)[:, None]
-    if draw_number(generator) < _P_KERNEL:  # a softer or sharper kernel
-        smooth = _gaussian_blur(flat, _MAX_KERNEL_PIXELS * draw_number(generator))
-        weight = draw_signed(generator, 1)
+    if _random(generator) < _P_KERNEL:  # a softer or sharper kernel
+        smooth = _gaussian_blur(flat, _MAX_KERNEL_PIXELS * _random(generator))
+        weight = _random_signed(generator, 1)
         flat = flat + (smooth - flat) * torch.where(weight < 0, _MAX_SHARPENING * weight, weight)
     noise = torch.randn(flat.shape, generator=generator)
-    if draw_number(generator) < _P_COARSE_GRAIN:  # the grain of a soft kernel
+    if _random(generator) < _P_COARSE_GRAIN:  # the grain of a soft kernel
         noise = 2.0 * nn.functional.avg_pool2d(noise, 3, 1, 1)
-    flat = flat + _MAX_NOISE * draw_number(generator) * noise
+    flat = flat + _MAX_NOISE * _random(generator) * noise
     return flat[:, 0].view(images.shape).clamp(0.0, 1.0)
 
 
@@ -201,11 +178,11 @@ def _gaussian_blur(planes: torch.Tensor, sigma_pixels: float) -> torch.Tensor:
     return weights @ planes @ weights.T
 
 
-def draw_number(generator: torch.Generator) -> float:
-    """Draw a number from 0 to 1."""
+def _random(generator: torch.Generator) -> float:
+    """Return a number from 0 to 1."""
     return float(torch.rand(1, generator=generator))
 
 
-def draw_signed(generator: torch.Generator, count: int) -> torch.Tensor:
-    """Draw numbers from -1 to 1, (count,)."""
+def _random_signed(generator: torch.Generator, count: int) -> torch.Tensor:
+    """Return numbers from -1 to 1."""
     return torch.rand(count, generator=generator) * 2 - 1

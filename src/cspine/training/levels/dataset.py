@@ -15,9 +15,8 @@ from cspine.core.anatomy import OVERALL, TARGETS, VERTEBRAE, Level
 from cspine.core.errors import LabelError
 from cspine.core.typing import Floats32, Indices
 from cspine.datasets.compiled import CompiledDataset
-from cspine.training.levels.augmentation import Views, augment, draw_number
+from cspine.training.levels.augmentation import Views, augment
 from cspine.training.levels.network import STRIDE
-from cspine.training.levels.scan_ends import CutCase, cut_case, draw_scan_end
 from cspine.training.task import Batch
 from cspine.views.fracture_labels import CELL_PIXELS, read_cells
 from cspine.views.level_views import CHANNELS, PLANES, LevelViewSettings, split_mosaic, view_geometry, view_indices
@@ -113,10 +112,6 @@ class LevelDataset(Dataset[Batch]):
         Number of sagittal, coronal and axial views to load; all compiled ones where None.
     seed : int or None
         Draws the views and their augmentation for one epoch; None loads evenly spread views without augmentation.
-    max_warp_mm : float
-        Largest displacement of a smooth random warp, as a part of the augmentation.
-    scan_end_fraction : float
-        Fraction of the cases whose scan is made to end within the neck, as a part of the augmentation.
     """
 
     def __init__(
@@ -126,12 +121,9 @@ class LevelDataset(Dataset[Batch]):
         fracture_types: tuple[str, ...],
         views: tuple[int, int, int] | None,
         seed: int | None,
-        max_warp_mm: float = 0.0,
-        scan_end_fraction: float = 0.0,
     ) -> None:
         self.cases, self.settings, self.fracture_types = cases, settings, fracture_types
-        self.views, self.seed, self._max_warp = views, seed, max_warp_mm / settings.half_mm
-        self._scan_end_fraction = scan_end_fraction
+        self.views, self.seed = views, seed
 
     def __len__(self) -> int:
         """Return the number of cases."""
@@ -145,41 +137,25 @@ class LevelDataset(Dataset[Batch]):
         """
         case = self.cases[number]
         views = load_views(case, self.settings, self._view_indices(number))
-        present = torch.tensor([level in case.mosaics for level in VERTEBRAE])
-        levels = torch.tensor([case.truth[TARGETS.index(level)] for level in VERTEBRAE], dtype=torch.float32)
-        overall = float(case.truth[TARGETS.index(OVERALL)])
-        # The box of a neighbor's fracture may reach into an intact vertebra: its cells are then unknown.
-        has_cells = [(level in case.cells) == bool(truth) for level, truth in zip(VERTEBRAE, levels, strict=True)]
-        fracture_types = torch.tensor([
-            [float(name in case.fracture_types.get(level, ())) for name in self.fracture_types] for level in VERTEBRAE
-        ]).view(len(VERTEBRAE), -1)  # fmt: skip
         if self.seed is not None:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-            if cut := self._cut(views, present, levels > 0, generator):
-                views, present = cut.views, cut.present
-                levels, fracture_types = levels * ~cut.hidden, fracture_types * ~cut.hidden[:, None]
-                overall = float((levels * present).any())
-            views = augment(views, generator, self._max_warp)
+            views = augment(views, torch.Generator().manual_seed(self.seed * 1_000_003 + number))
+        truth = dict(zip(TARGETS, case.truth, strict=True))
+        # The box of a neighbor's fracture may reach into an intact vertebra: its cells are then unknown.
+        has_cells = [(level in case.cells) == bool(truth[level]) for level in VERTEBRAE]
+        fracture_types = [
+            [float(name in case.fracture_types.get(level, ())) for name in self.fracture_types] for level in VERTEBRAE
+        ]
         return {
             "images": views.images,
             "planes": views.planes,
             "offsets": views.offsets_mm,
-            "present": present,
-            "truth": torch.cat([torch.tensor([overall]), levels]),
+            "present": torch.tensor([level in case.mosaics for level in VERTEBRAE]),
+            "truth": torch.tensor([truth[OVERALL], *(truth[level] for level in VERTEBRAE)], dtype=torch.float32),
             "cells": _pool_cells(views.cells),
             "has_cells": torch.tensor(has_cells),
-            "fracture_types": fracture_types,
+            "fracture_types": torch.tensor(fracture_types),
             "has_fracture_type": torch.tensor([level in case.fracture_types for level in VERTEBRAE]),
         }
-
-    def _cut(
-        self, views: Views, present: torch.Tensor, fractured: torch.Tensor, generator: torch.Generator
-    ) -> CutCase | None:
-        """Return the case with an end of the scan within the neck; None for a case that stays as it is."""
-        if not self._scan_end_fraction or draw_number(generator) >= self._scan_end_fraction or not present.any():
-            return None
-        end = draw_scan_end(present, generator)
-        return cut_case(views, present, fractured, self.settings.half_mm, end)
 
     def _view_indices(self, number: int) -> Indices:
         if self.seed is None or self.views is None:

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from cspine.core.anatomy import VERTEBRAE
-from cspine.training.levels.view_positions import view_positions
 from cspine.views.level_views import PLANES, LevelViewSettings
 
 LEVELS: Final = len(VERTEBRAE)
@@ -157,7 +156,20 @@ class PositionPrior(nn.Module):
         cells : (int, int)
             Rows and columns of cells of a view.
         """
-        positions = view_positions(planes, offsets / _UNIT_MM, self.half_extent, cells)
+        down, along = (
+            self.half_extent * torch.linspace(-1 + 1 / count, 1 - 1 / count, count).to(offsets) for count in cells
+        )
+        row, column = down[:, None].expand(cells), along[None, :].expand(cells)
+        normal = (offsets / _UNIT_MM)[:, :, None, None].expand(*offsets.shape, *cells)
+        by_plane = torch.stack(  # x, y and z from the offset along a plane's normal, its rows and its columns
+            [
+                torch.stack([normal, column.expand_as(normal), -row.expand_as(normal)], dim=-1),  # sagittal
+                torch.stack([column.expand_as(normal), normal, -row.expand_as(normal)], dim=-1),  # coronal
+                torch.stack([column.expand_as(normal), row.expand_as(normal), normal], dim=-1),  # axial
+            ]
+        )
+        is_plane = nn.functional.one_hot(planes, len(PLANES)).permute(2, 0, 1)[..., None, None, None]
+        positions = (by_plane * is_plane).sum(dim=0)
         positions = torch.cat([positions[..., :1].abs(), positions[..., 1:]], dim=-1)[:, None]
         level = torch.eye(LEVELS, dtype=offsets.dtype, device=offsets.device)[None, :, None, None, None]
         shape = (offsets.shape[0], LEVELS, offsets.shape[1], *cells)

@@ -41,12 +41,6 @@ class LevelTrainSettings(TrainerSettings):
         description="Fraction of complete cases and of resampled vertebrae that are auxiliary. Where 0, complete cases "
         "are not, and vertebrae of all cases are drawn alike.",
     )
-    max_warp_mm: float = Field(
-        0.0, ge=0.0, le=10.0, description="Largest displacement of a smooth random warp of each training view, mm."
-    )
-    scan_end_fraction: float = Field(
-        0.0, ge=0.0, le=1.0, description="Fraction of training cases whose scan is made to end within the neck."
-    )
     folds: int = Field(5, ge=2, le=50, description="Cross-validation folds that patients are split into.")
     fold: int | None = Field(
         0, ge=0, description="The fold held out for validation and calibration; each in turn where null."

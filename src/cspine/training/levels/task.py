@@ -98,15 +98,7 @@ class LevelTask:
             )
         elif self.auxiliary and self._settings.auxiliary_fraction:
             cases = self._draw_cases(seed)
-        data = LevelDataset(
-            cases,
-            self.views,
-            self._fracture_types,
-            self._settings.train_views,
-            seed,
-            max_warp_mm=self._settings.max_warp_mm,
-            scan_end_fraction=self._settings.scan_end_fraction,
-        )
+        data = LevelDataset(cases, self.views, self._fracture_types, self._settings.train_views, seed)
         return load_batches(data, self._settings, seed, shard)
 
     def _draw_cases(self, seed: int) -> list[CaseFiles]:
