@@ -5,7 +5,6 @@ from typing import Final
 
 from cspine.phantom.anatomy.neck import Neck, draw_neck
 from cspine.phantom.disorders.disorders import draw_disorders
-from cspine.phantom.disorders.growth import Child
 from cspine.phantom.disorders.remodelling import draw_remodelled_bodies
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.prevalence import draw_levels
@@ -35,9 +34,8 @@ def draw_fractured_neck(seed: int, index: int, settings: PhantomSettings) -> tup
     levels = draw_levels(rng, settings.prevalence, settings.p_additional_fracture)
     disorders = draw_disorders(random_stream(seed, index, settings, _DISORDERS), settings.disorders).sparing(levels)
     remodelling_rng = random_stream(seed, index, settings, _REMODELLING)
-    is_child = any(isinstance(each, Child) for each in disorders.disorders)
-    if remodelling_rng.random() < settings.remodelled_fraction and not is_child:
-        disorders = replace(disorders, disorders=(*disorders.disorders, draw_remodelled_bodies(remodelling_rng)))
+    if remodelling_rng.random() < settings.remodelled_fraction:
+        disorders = disorders.with_remodelled(draw_remodelled_bodies(remodelling_rng), levels)
     neck = draw_neck(
         rng,
         age_years=settings.age_years,

@@ -56,7 +56,7 @@ class PhantomSettings(Settings):
     disorders: DisorderSettings = Field(NECK_DISORDERS, description="Probability of each disorder of the neck.")
     mimics: MimicSettings = Field(MimicSettings(), description="Probability of each finding that mimics fractures.")
     remodelled_fraction: float = Field(
-        0.0, ge=0.0, le=1.0, description="Fraction of necks in which spondylosis has made bodies low, wedged and dense."
+        0.0, ge=0.0, le=1.0, description="Fraction of necks with bodies that spondylosis has made low and dense."
     )
     bone_contrast: Range = Field((0.85, 1.15), description="Factor on the HU of bone.")
     matrix: int = Field(512, ge=64, le=768, description="Rows and columns of a slice.")

@@ -103,6 +103,8 @@ def body_width(person: Person, level: str) -> float:
 def anterior_wedge(person: Person, level: str, above: float, below: float) -> Iterator[Part]:
     """Yield what the anterior corners of a body lack, C3 and below, so that it is a wedge.
 
+    Size, place and lean of what is cut out are typical values without one source.
+
     Parameters
     ----------
     person : Person
@@ -110,7 +112,12 @@ def anterior_wedge(person: Person, level: str, above: float, below: float) -> It
     level : str
         Name of the vertebra.
     above, below : float
-        How much of the upper and of the lower corner: 0 (nothing) to 1 (as in a small child, above).
+        How much of the upper and of the lower corner: 0 (nothing) to 1 (about 2 mm, as in a small child above).
+
+    Yields
+    ------
+    Part
+        To be cut out, in the frame of the vertebra.
     """
     half, front = person.measures[level]["body height"] / 2, -landmarks_of(person, level).body_back_y
     for up, amount in ((1.0, above), (-1.0, below)):

@@ -35,6 +35,7 @@ from cspine.phantom.disorders import (
 )
 from cspine.phantom.disorders import posture as abnormal_posture
 from cspine.phantom.disorders.base import Disorder, Frames, NeckT
+from cspine.phantom.disorders.remodelling import RemodelledBodies
 from cspine.phantom.disorders.settings import DisorderSettings
 
 DRAW: Final[Mapping[str, Callable[[np.random.Generator], Disorder]]] = {
@@ -107,6 +108,10 @@ _TAKING_BONE: Final = (
 """Disorders that take bone of their levels away or cover it."""
 
 
+_FUSING: Final = (blocks.CongenitalBlock, blocks.AnkylosingSpondylitis)
+"""Disorders that join the bodies of their levels."""
+
+
 def _concerns(disorder: Disorder, levels: Collection[str]) -> bool:
     return any(set(named_levels(name)) & set(levels) for name in disorder.names)
 
@@ -134,6 +139,23 @@ class Disorders:
             return self
         kept = (each for each in self.disorders if not (isinstance(each, _TAKING_BONE) and _concerns(each, levels)))
         return Disorders(tuple(each for each in kept if not isinstance(each, growth.BodySize)))
+
+    def with_remodelled(self, bodies: RemodelledBodies, spared: Collection[str]) -> "Disorders":
+        """Return disorders with remodelled bodies, too; children have none.
+
+        Parameters
+        ----------
+        bodies : RemodelledBodies
+            Left out at levels that another disorder fuses or takes bone of.
+        spared : collection of str
+            Levels without any, as fractured ones, whose fractures were drawn for other bodies.
+        """
+        if any(isinstance(disorder, growth.Child) for disorder in self.disorders):
+            return self
+        others = (each for each in self.disorders if isinstance(each, (*_TAKING_BONE, *_FUSING)))
+        taken = {level for disorder in others for name in disorder.names for level in named_levels(name)}
+        left = bodies.sparing(taken | set(spared))
+        return Disorders((*self.disorders, left)) if left.shapes else self
 
     def person(self, person: Person) -> Person:
         """Return the person with disorders."""

@@ -1,6 +1,6 @@
 """Bodies that spondylosis has remodelled without a fracture: low, deep, wedged, dense at their endplates."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from cspine.phantom.anatomy.inserts import Lesion
 from cspine.phantom.anatomy.person import Person
-from cspine.phantom.anatomy.subaxial import SUBAXIAL
+from cspine.phantom.anatomy.subaxial import SUBAXIAL, endplate_arch
 from cspine.phantom.disorders.base import (
     Disorder,
     NeckT,
@@ -21,7 +21,6 @@ from cspine.phantom.disorders.base import (
     scale_measures,
 )
 from cspine.phantom.geometry.parts import Part
-from cspine.phantom.geometry.solids import SIDES
 
 _DEPTHS: Final = ("body depth above", "body depth below")
 
@@ -35,13 +34,13 @@ class BodyShape:
     height_factor, depth_factor : float
         On the measures of the body.
     wedge : (float, float)
-        How much its anterior corners lack above and below: 0 (nothing) to 1 (most, as in a small child).
+        How much its anterior corners lack above and below: 0 (nothing) to 1 (about 2 mm, as in a small child).
     endplates_hu : float
-        Density of bone along both endplates; 0 where it is as elsewhere.
+        HU of the bone along the middle of both endplates; 0 where it is as elsewhere.
     endplates_mm : float
-        How deep this bone reaches.
+        How deep this bone reaches in the middle, in mm.
     marrow_hu : float
-        Density of the middle of the body, where denser; 0 where it is as elsewhere.
+        HU of the middle of the body, unless it is denser; 0 where it is as elsewhere.
     """
 
     height_factor: float
@@ -64,6 +63,15 @@ class RemodelledBodies(Disorder):
 
     shapes: Mapping[str, BodyShape]
 
+    def sparing(self, levels: Collection[str]) -> "RemodelledBodies":
+        """Return those of other levels."""
+        return RemodelledBodies.of({level: shape for level, shape in self.shapes.items() if level not in levels})
+
+    @classmethod
+    def of(cls, shapes: Mapping[str, BodyShape]) -> "RemodelledBodies":
+        """Return bodies of these shapes, with their names."""
+        return cls(names=tuple(f"remodelled body {level}" for level in shapes), shapes=shapes)
+
     def person(self, person: Person) -> Person:
         """Return the person with low and deep bodies."""
         for level, shape in self.shapes.items():
@@ -82,21 +90,23 @@ class RemodelledBodies(Disorder):
 
 
 def _dense_bone(person: Person, level: str, shape: BodyShape) -> Iterator[Lesion]:
+    """Yield dense bone along the endplates, of which the lower one is hollow, and in the middle of the body."""
     width, front = 0.45 * body_width(person, level), -front_y(person, level)
     height = person.measures[level]["body height"]
     if shape.endplates_hu:
         radii = (width, 0.9 * front, shape.endplates_mm)
-        for up in SIDES:
-            yield Lesion((0.0, 0.0, 0.5 * up * height), radii, shape.endplates_hu, edge_mm=1.0, only_raises=True)
+        for z in (0.5 * height, endplate_arch(person.traits[level]) - 0.5 * height):
+            yield Lesion((0.0, 0.0, z), radii, shape.endplates_hu, edge_mm=1.0, only_raises=True)
     if shape.marrow_hu:
         radii = (width, 0.9 * front, 0.6 * height)
         yield Lesion((0.0, 0.0, 0.0), radii, shape.marrow_hu, edge_mm=3.0, only_raises=True)
 
 
 def draw_remodelled_bodies(rng: np.random.Generator) -> RemodelledBodies:
-    """Draw one to four remodelled bodies, C4 to C6 more often than their neighbors.
+    """Draw one to three consecutive remodelled bodies, C4 to C6 more often than their neighbors.
 
-    Heights of 0.72 to 0.98 and depths of 1 to 1.16 of what was drawn are typical values without one source.
+    Heights of 0.72 to 0.98 and depths of 1 to 1.16 of what was drawn, wedges, HU and how often each occurs are typical
+    values without one source.
     """
     levels = draw_levels(rng, SUBAXIAL if rng.random() < 0.4 else SUBAXIAL[1:-1], (1, 3))
     is_dense, is_wedged = rng.random() < 0.65, rng.random() < 0.6
@@ -111,4 +121,4 @@ def draw_remodelled_bodies(rng: np.random.Generator) -> RemodelledBodies:
             endplates_mm=float(rng.uniform(1.0, 3.5)),
             marrow_hu=float(rng.uniform(380.0, 650.0)) if rng.random() < 0.35 else 0.0,
         )
-    return RemodelledBodies(names=tuple(f"remodelled body {level}" for level in levels), shapes=shapes)
+    return RemodelledBodies.of(shapes)
