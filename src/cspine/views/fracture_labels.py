@@ -19,7 +19,8 @@ from cspine.dicom.segmentation import load_segmentation
 from cspine.dicom.series import Series
 from cspine.dicom.volume import Volume
 from cspine.views.box_slices import match_slices
-from cspine.views.level_views import LevelViews, LevelViewSettings, sample_indices
+from cspine.views.level_views import LevelViews, LevelViewSettings
+from cspine.views.plane_sampling import sample_indices
 
 UNSPECIFIED_LEVEL: Final = 255
 """Label of a fractured voxel whose vertebra is not known."""
