@@ -33,6 +33,7 @@ def draw_fractured_neck(seed: int, index: int, settings: PhantomSettings) -> tup
     rng = random_stream(seed, index, settings)
     levels = draw_levels(rng, settings.prevalence, settings.p_additional_fracture)
     disorders = draw_disorders(random_stream(seed, index, settings, _DISORDERS), settings.disorders).sparing(levels)
+    # Not one of `DisorderSettings`: one more there would change all others that are drawn.
     remodelling_rng = random_stream(seed, index, settings, _REMODELLING)
     if remodelling_rng.random() < settings.remodelled_fraction:
         disorders = disorders.with_remodelled(draw_remodelled_bodies(remodelling_rng), levels)

@@ -262,12 +262,13 @@ def compile_level(
         Make only so many sagittal, coronal and axial views, as `view_indices` chooses them; the others stay black.
     """
     is_16_bit = settings.storage == "png16"
-    shape = (len(settings.planes), settings.pixels, settings.pixels)
+    planes = settings.planes
+    shape = (len(planes), settings.pixels, settings.pixels)
     images: GrayPlanes = np.zeros(shape, np.uint16) if is_16_bit else np.zeros(shape, np.uint8)
     to_index = volume.inverse_affine @ box_lps
 
     def reformat(number: int) -> None:
-        hu = mean_plane(volume.array, to_index, settings.planes[number], settings)
+        hu = mean_plane(volume.array, to_index, planes[number], settings)
         images[number] = to_gray16(hu, settings.window) if is_16_bit else to_gray(hu, settings.window)
 
     chosen = CHANNELS * view_indices(settings, inference_views)[:, None] + np.arange(CHANNELS)

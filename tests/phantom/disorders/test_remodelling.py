@@ -22,15 +22,16 @@ PLAIN = BodyShape(
 )
 
 
-def neck_with(shape: BodyShape | None = None, level: str = "C5") -> Neck:
-    disorders = Disorders(() if shape is None else (RemodelledBodies.of({level: shape}),))
+def neck_with(shape: BodyShape | None = None) -> Neck:
+    """Return a neck whose C5 has a shape."""
+    disorders = Disorders(() if shape is None else (RemodelledBodies.of({"C5": shape}),))
     return draw_neck(np.random.default_rng(6), changes=disorders)
 
 
-def depth_mm(neck: Neck, level: str, x: float, y: float, z: float) -> float:
-    """Return how far below the surface of a vertebra a point lies."""
+def depth_mm(neck: Neck, x: float, y: float, z: float) -> float:
+    """Return how far below the surface of C5 a point lies."""
     point = PointCloud(*(np.full((1, 1, 1), value, np.float32) for value in (x, y, z)))
-    return float(-distance_at(neck.vertebra_parts(level), point)[0, 0, 0])
+    return float(-distance_at(neck.vertebra_parts("C5"), point)[0, 0, 0])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -58,7 +59,7 @@ def test_a_wedge_takes_one_anterior_corner_and_leaves_the_posterior_wall(wedge: 
 
     def lost_mm(y: float, side: float) -> float:
         point = 0.0, y, side * (height / 2 - 1.0)
-        return depth_mm(plain, "C5", *point) - depth_mm(wedged, "C5", *point)
+        return depth_mm(plain, *point) - depth_mm(wedged, *point)
 
     assert lost_mm(-back + 1.5, up) > 0.5
     assert lost_mm(-back + 1.5, -up) < 0.3
@@ -74,9 +75,9 @@ def test_dense_bone_lies_within_both_endplates_and_in_the_middle() -> None:
     assert all(lesion.only_raises for lesion in (upper, lower, marrow))
     for lesion, inward in ((upper, -1.0), (lower, 1.0)):
         middle = lesion.center_mm[2]
-        assert abs(depth_mm(neck, "C5", 0.0, 0.0, middle)) < 0.8  # at the endplate, hollow or not
-        assert depth_mm(neck, "C5", 0.0, 0.0, middle + inward * 1.5) > 0.7
-    assert "C5" not in neck_with(PLAIN).lesions or not neck_with(PLAIN).lesions["C5"]
+        assert abs(depth_mm(neck, 0.0, 0.0, middle)) < 0.8  # at the endplate, hollow or not
+        assert depth_mm(neck, 0.0, 0.0, middle + inward * 1.5) > 0.7
+    assert not neck_with(PLAIN).lesions.get("C5")
 
 
 def test_they_are_drawn_by_their_fraction_and_change_no_other_draw() -> None:

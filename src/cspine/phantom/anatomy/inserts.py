@@ -58,3 +58,8 @@ class Lesion:
     axes: Floats | None = None
     edge_mm: float = 2.0
     only_raises: bool = False
+
+
+def sclerosis(center: Vector, radii: Vector, hu: float, *, axes: Floats | None = None, edge_mm: float = 1.0) -> Lesion:
+    """Return dense bone, which leaves denser cortex as it is."""
+    return Lesion(center, radii, hu, axes=axes, edge_mm=edge_mm, only_raises=True)

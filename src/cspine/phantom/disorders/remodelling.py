@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from cspine.phantom.anatomy.inserts import Lesion
+from cspine.phantom.anatomy.inserts import Lesion, sclerosis
 from cspine.phantom.anatomy.person import Person
 from cspine.phantom.anatomy.subaxial import SUBAXIAL, endplate_arch
 from cspine.phantom.disorders.base import (
@@ -96,10 +96,10 @@ def _dense_bone(person: Person, level: str, shape: BodyShape) -> Iterator[Lesion
     if shape.endplates_hu:
         radii = (width, 0.9 * front, shape.endplates_mm)
         for z in (0.5 * height, endplate_arch(person.traits[level]) - 0.5 * height):
-            yield Lesion((0.0, 0.0, z), radii, shape.endplates_hu, edge_mm=1.0, only_raises=True)
+            yield sclerosis((0.0, 0.0, z), radii, shape.endplates_hu)
     if shape.marrow_hu:
         radii = (width, 0.9 * front, 0.6 * height)
-        yield Lesion((0.0, 0.0, 0.0), radii, shape.marrow_hu, edge_mm=3.0, only_raises=True)
+        yield sclerosis((0.0, 0.0, 0.0), radii, shape.marrow_hu, edge_mm=3.0)
 
 
 def draw_remodelled_bodies(rng: np.random.Generator) -> RemodelledBodies:

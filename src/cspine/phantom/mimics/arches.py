@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cspine.phantom.anatomy.head import HardTissue
-from cspine.phantom.anatomy.inserts import Insert, Lesion
+from cspine.phantom.anatomy.inserts import Insert, Lesion, sclerosis
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.anatomy.subaxial import SUBAXIAL, landmarks_of
 from cspine.phantom.disorders.base import BELOW
@@ -13,7 +13,7 @@ from cspine.phantom.geometry.parts import Part, rods
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Column, Ellipsoid, Pillar, Rod
 from cspine.phantom.mimics.bodies import some_levels
-from cspine.phantom.mimics.change import MimicChange, cyst, sclerosis
+from cspine.phantom.mimics.change import MimicChange, cyst
 
 
 def thin_laminae(neck: Neck, rng: np.random.Generator) -> Iterator[MimicChange]:

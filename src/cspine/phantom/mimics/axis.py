@@ -9,12 +9,12 @@ from scipy.spatial.transform import Rotation
 from cspine.core.typing import Floats
 from cspine.phantom.anatomy.axis import DENS_TILT_DEG, dens_base_z
 from cspine.phantom.anatomy.head import HardTissue
-from cspine.phantom.anatomy.inserts import Lesion
+from cspine.phantom.anatomy.inserts import Lesion, sclerosis
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.geometry.parts import Part, rods
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
-from cspine.phantom.mimics.change import MimicChange, cyst, sclerosis
+from cspine.phantom.mimics.change import MimicChange, cyst
 
 FACET_LEAN_DEG: Final = 24.0
 FACET_RADII_MM: Final = (7.6, 8.2, 4.8)

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cspine.phantom.anatomy.inserts import Insert, Lesion
+from cspine.phantom.anatomy.inserts import Insert, Lesion, sclerosis
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.anatomy.subaxial import SUBAXIAL, landmarks_of
 from cspine.phantom.disorders.base import body_width, disc_frame
 from cspine.phantom.geometry.parts import Part
 from cspine.phantom.geometry.points import vector
 from cspine.phantom.geometry.solids import SIDES, Ellipsoid, Rod
-from cspine.phantom.mimics.change import MimicChange, cyst, sclerosis
+from cspine.phantom.mimics.change import MimicChange, cyst
 
 
 def some_levels(rng: np.random.Generator, among: tuple[str, ...] = SUBAXIAL) -> list[str]:

@@ -6,9 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from cspine.core.typing import Floats
 from cspine.phantom.anatomy.head import HardTissue
-from cspine.phantom.anatomy.inserts import Insert, Lesion
+from cspine.phantom.anatomy.inserts import Insert, Lesion, sclerosis
 from cspine.phantom.anatomy.mimic import Mimic
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.anatomy.person import Bone
@@ -82,11 +81,6 @@ class MimicChange:
             return bool(near.any())
         distance = surface.surface_distance(PointCloud(*points.T))
         return bool(np.any(near & (np.abs(distance) < margin + surface.gap_mm)))
-
-
-def sclerosis(center: Vector, radii: Vector, hu: float, *, axes: Floats | None = None, edge_mm: float = 1.0) -> Lesion:
-    """Return dense bone, which leaves denser cortex as it is."""
-    return Lesion(center, radii, hu, axes=axes, edge_mm=edge_mm, only_raises=True)
 
 
 def cyst(center: Vector, radius_mm: float, rng: np.random.Generator) -> Iterator[Lesion]:
