@@ -31,8 +31,8 @@ DEVELOPMENT_SEED: Final = 18_001
 
 HIDDEN_SEED: Final = 18_004
 """For the evaluation of the finished localizer, once, with `HIDDEN_SCANS` scans, or the first of them that time allows.
-Later localizers take a seed of their own, since the results of this one are known; 18,002 and 18,003 were those
-before."""
+Later localizers take a seed of their own, since the results of this one are known; 18,002 and 18,003 were those before,
+and 18,005 was that of networks that did not ship."""
 
 HIDDEN_SCANS: Final = 200
 
