@@ -17,7 +17,7 @@ from cspine.core.files import append_line, atomic_folder, atomic_path, read_json
 from cspine.core.jobs import ResumableJob
 from cspine.core.storage import store
 from cspine.core.storage.locations import as_path, is_remote, refuse_remote
-from cspine.core.storage.read_ahead import READ_AHEAD, read_many
+from cspine.core.storage.read_ahead import READ_AHEAD, ReadAhead, read_many
 from cspine.core.storage.remote_path import RemotePath
 from cspine.core.storage.store import forget_stores
 
@@ -212,6 +212,19 @@ def test_what_was_fetched_and_not_read_is_dropped(memory: RemotePath) -> None:
         assert READ_AHEAD.take(memory / "a", None) is None
 
     assert READ_AHEAD.take(memory / "b", None) is None
+
+
+def test_what_is_read_out_of_turn_is_fetched_once(object_store: ObjectStore) -> None:
+    paths = [as_path(f"s3://{BUCKET}/ahead/{name}") for name in "abc"]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    read_ahead = ReadAhead(max_objects=1)
+    object_store.requests.clear()
+
+    with read_ahead.reading(paths):
+        assert [read_ahead.read_bytes(paths[index]) for index in (1, 0, 2)] == [b"b", b"a", b"c"]
+
+    assert sorted(path for _, path, _ in object_store.requests) == [f"/{BUCKET}/ahead/{name}" for name in "abc"]
 
 
 @pytest.mark.usefixtures("object_store")

@@ -4,7 +4,7 @@ A store answers after tens of milliseconds, a disk after a tenth of one. Request
 """
 
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ class ReadAhead:
     def __init__(self, max_objects: int = _MAX_AHEAD) -> None:
         self.max_objects = max_objects
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[RemotePath, int | None]] = deque()
+        self._waiting: OrderedDict[_Key, RemotePath] = OrderedDict()
         self._fetched: dict[_Key, tuple[int, Future[bytes]]] = {}
         self._n_bytes = 0
         self._threads: ThreadPoolExecutor | None = None
@@ -57,19 +57,19 @@ class ReadAhead:
         stop : int, optional
             Number of first bytes of each that are wanted; all where omitted.
         """
-        wanted = [(path, stop) for path in dict.fromkeys(paths) if isinstance(path, RemotePath)]
+        wanted = {(str(path), stop): path for path in paths if isinstance(path, RemotePath)}
         if not wanted:
             yield
             return
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(N_REQUESTS, thread_name_prefix="read-ahead")
-            self._waiting.extend(wanted)
+            self._waiting.update(wanted)
             self._start()
         try:
             yield
         finally:
-            self._drop({(str(path), stop) for path, _ in wanted})
+            self._drop(wanted)
 
     def take(self, path: RemotePath, stop: int | None) -> bytes | None:
         """Return an object that was fetched, or None; waits for one that is being fetched.
@@ -86,12 +86,12 @@ class ReadAhead:
         SourceError, FileNotFoundError
             It could not be fetched.
         """
+        key = str(path), stop
         with self._lock:
-            if not self._fetched:
+            if key not in self._fetched:
+                self._waiting.pop(key, None)  # its reader fetches it
                 return None
-            size, future = self._fetched.pop((str(path), stop), (0, None))
-            if future is None:
-                return None
+            size, future = self._fetched.pop(key)
         try:
             return future.result()
         finally:
@@ -118,22 +118,24 @@ class ReadAhead:
     def _start(self) -> None:
         """Start requests until a limit is reached; the lock is held."""
         while self._waiting and len(self._fetched) < self.max_objects and self._threads is not None:
-            path, stop = self._waiting[0]
+            key, path = next(iter(self._waiting.items()))
+            stop = key[1]
             size = (info.size if (info := path.known_info) else 0) if stop is None else stop
             if self._fetched and self._n_bytes + size > _MAX_AHEAD_BYTES:
                 return
-            self._waiting.popleft()
-            if (str(path), stop) not in self._fetched:
+            self._waiting.popitem(last=False)
+            if key not in self._fetched:
                 self._n_bytes += size
-                self._fetched[str(path), stop] = size, self._threads.submit(_fetch, path, stop)
+                self._fetched[key] = size, self._threads.submit(_fetch, path, stop)
 
-    def _drop(self, keys: set[_Key]) -> None:
+    def _drop(self, keys: Iterable[_Key]) -> None:
         with self._lock:
-            self._waiting = deque(each for each in self._waiting if (str(each[0]), each[1]) not in keys)
-            for key in keys & self._fetched.keys():
-                size, future = self._fetched.pop(key)
-                future.cancel()
-                self._n_bytes -= size
+            for key in keys:
+                self._waiting.pop(key, None)
+                size, future = self._fetched.pop(key, (0, None))
+                if future is not None:
+                    future.cancel()
+                    self._n_bytes -= size
 
 
 def _fetch(path: RemotePath, stop: int | None) -> bytes:
