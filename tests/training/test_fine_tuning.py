@@ -41,7 +41,7 @@ def test_statistics_move_only_where_they_are_not_fixed(tmp_path: Path, batch_nor
     result = fit(open_fabric(settings), lambda: nn.Sequential(nn.BatchNorm1d(2)), ShiftedTask(), tmp_path, settings)
 
     assert result is not None
-    norm: Any = result.network[0]  # type: ignore[index]  # of the Sequential above
+    norm: Any = result.network[0]
     assert bool((norm.running_mean != 0).all()) == moves
     assert bool((norm.weight != 1).all())
 

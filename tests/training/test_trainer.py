@@ -75,13 +75,13 @@ def make_settings(**values: Any) -> TrainerSettings:
     )
 
 
-def run(task: PlaneTask, out: Path) -> TrainingResult:
+def run(task: PlaneTask, out: Path) -> TrainingResult[nn.Module]:
     result = fit(open_fabric(task.settings), build, task, out, task.settings)
     assert result is not None
     return result
 
 
-def weights(result: TrainingResult) -> list[torch.Tensor]:
+def weights(result: TrainingResult[nn.Module]) -> list[torch.Tensor]:
     return [value.detach().clone() for value in result.network.state_dict().values()]
 
 

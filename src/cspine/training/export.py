@@ -3,6 +3,7 @@
 import copy
 import logging
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -52,6 +53,8 @@ class Graph:
         Names in the ONNX file.
     dynamic_shapes : tuple of dict
         For each input, the axes of variable length, as ``torch.export.export`` takes them.
+    assemble : callable, optional
+        Returns the ONNX graph, which is put together from parts; it is translated as a whole where omitted.
     """
 
     network: nn.Module
@@ -59,6 +62,7 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     dynamic_shapes: tuple[dict[int, Any], ...]
+    assemble: Callable[[], onnx.ModelProto] | None = None
 
 
 def export_onnx(graph: Graph, metadata: ModelMetadata, path: Path) -> None:
@@ -82,11 +86,32 @@ def export_onnx(graph: Graph, metadata: ModelMetadata, path: Path) -> None:
     DiskFullError, OutputError
         `path` cannot be written.
     """
-    network = graph.network.eval().cpu()
+    graph.network.eval().cpu()
+    model = graph.assemble() if graph.assemble else translate(graph)
+    _store_half_precision(model)
+    model.metadata_props.append(onnx.StringStringEntryProto(key=METADATA_KEY, value=metadata.model_dump_json()))
+    onnx.checker.check_model(model)
+    write_bytes(path, model.SerializeToString(deterministic=True))
+    _check_outputs(graph, metadata, path)
+
+
+def translate(graph: Graph) -> onnx.ModelProto:
+    """Return a network, or a part of one, as an ONNX graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network and its inputs.
+
+    Raises
+    ------
+    WeightsError
+        The exporter returned none.
+    """
     with quiet_logger("torch.onnx", logging.ERROR), warnings.catch_warnings():  # it warns of a missing torchvision
         warnings.simplefilter("ignore")  # the exporter's advice to itself
         program = torch.onnx.export(
-            network,
+            graph.network.eval().cpu(),
             graph.example,
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
@@ -96,15 +121,11 @@ def export_onnx(graph: Graph, metadata: ModelMetadata, path: Path) -> None:
             optimize=False,  # ONNX Runtime does; parameters keep their names, and training can be initialized from them
         )
     if program is None:
-        raise WeightsError(f"{path}: the exporter returned no network; install the torch version that cspine requires")
-    model = program.model_proto
+        raise WeightsError("the exporter returned no network; install the torch version that cspine requires")
+    model: onnx.ModelProto = program.model_proto
     _remove_zero_biases(model)
-    _store_half_precision(model)
     _remove_source_notes(model)
-    model.metadata_props.append(onnx.StringStringEntryProto(key=METADATA_KEY, value=metadata.model_dump_json()))
-    onnx.checker.check_model(model)
-    write_bytes(path, model.SerializeToString(deterministic=True))
-    _check_outputs(graph, metadata, path)
+    return model
 
 
 def read_parameters(data: bytes, prefix: str) -> StateDict:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -32,12 +32,13 @@ from cspine.training.task import VAL_LOSS, Batch, DataShard, Loader, TrainingTas
 MARKER: Final = "run.json"
 """File in a run's folder that records the run's identity: settings and data."""
 
+Network = TypeVar("Network", bound=nn.Module)
 
 _PREEMPTED: Final = "stopped by a signal, a checkpoint is written; run the same command again to continue"
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Generic[Network]):
     """A finished run.
 
     Attributes
@@ -52,7 +53,7 @@ class TrainingResult:
         Learning curve, one row per epoch.
     """
 
-    network: nn.Module
+    network: Network
     best_epoch: int
     resumed_from: int
     curve: list[dict[str, float]]
@@ -71,14 +72,14 @@ def open_run(fabric: Fabric, out: Path, identity: dict[str, Any]) -> None:
 
 def fit(
     fabric: Fabric,
-    build_network: Callable[[], nn.Module],
+    build_network: Callable[[], Network],
     task: TrainingTask,
     out: Path,
     settings: TrainerSettings,
     *,
     stage: str = MAIN_STAGE,
     progress: Progress = silent,
-) -> TrainingResult | None:
+) -> TrainingResult[Network] | None:
     """Train a network; an interrupted run is resumed after its last finished epoch.
 
     Parameters

@@ -242,17 +242,58 @@ class LevelNetwork(nn.Module):
         present : (n, 7) bool
             Which vertebrae were localized; the outputs of others have no meaning.
         """
-        n_cases, n_views = views.shape[0], views.shape[2]
+        n_cases = views.shape[0]
         cells = views.shape[4] // STRIDE, views.shape[5] // STRIDE
         prior = self.position_prior(planes, offsets, cells)
-        vectors, evidence = self.encoder(views.flatten(0, 2), prior.flatten(0, 2)[:, None])
+        vectors, evidence = self.encode(views.flatten(0, 1), prior.flatten(0, 1))
+        vectors, evidence = (values.view(n_cases, LEVELS, *values.shape[1:]) for values in (vectors, evidence))
+        return self.classify(planes, offsets, present, vectors, evidence)
+
+    def encode(self, views: torch.Tensor, prior: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode the views of n vertebrae, each by itself.
+
+        Parameters
+        ----------
+        views : (n, v, 3, rows, columns)
+            Gray values from 0 to 1.
+        prior : (n, v, rows / 8, columns / 8)
+            Logits of `PositionPrior`.
+
+        Returns
+        -------
+        vectors : (n, v, size)
+            Encoded views.
+        evidence : (n, v, 3, rows / 8, columns / 8)
+            Logits that a fracture crosses a cell of a plane.
+        """
+        vectors, evidence = self.encoder(views.flatten(0, 1), prior.flatten(0, 1)[:, None])
+        return vectors.view(*views.shape[:2], -1), evidence.view(*views.shape[:2], *evidence.shape[1:])
+
+    def classify(
+        self,
+        planes: torch.Tensor,
+        offsets: torch.Tensor,
+        present: torch.Tensor,
+        vectors: torch.Tensor,
+        evidence: torch.Tensor,
+    ) -> LevelOutputs:
+        """Return the outputs for the encoded views of n cases.
+
+        Parameters
+        ----------
+        planes, offsets, present
+            As of `forward`.
+        vectors : (n, 7, v, size)
+            Encoded views.
+        evidence : (n, 7, v, 3, rows / 8, columns / 8)
+            Logits that a fracture crosses a cell of a plane.
+        """
         geometry = self.plane_embedding(planes) + self.offset_embedding(offsets[:, :, None] / _UNIT_MM)
-        vectors = vectors.view(n_cases, LEVELS, n_views, -1) + geometry[:, None]
+        vectors = vectors + geometry[:, None]
         score = self.attention_score(
             torch.tanh(self.attention_value(vectors)) * torch.sigmoid(self.attention_gate(vectors))
         )
         vertebrae = (vectors * torch.softmax(score, dim=2)).sum(dim=2)
-        evidence = evidence.view(n_cases, LEVELS, n_views, *evidence.shape[1:])
         strongest = evidence.flatten(2).amax(dim=2)[:, :, None]
         context = vertebrae + self.level_embedding
         for block in self.transformer:

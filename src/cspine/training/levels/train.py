@@ -51,7 +51,7 @@ PREDICTIONS_FILE: Final = "out-of-fold.csv"
 class _FoldResult:
     """A fold's network, its training set, and its raw probabilities of the validation set."""
 
-    result: TrainingResult
+    result: TrainingResult[LevelNetwork]
     train: Sequence[CaseFiles]
     raw: pd.DataFrame
 

@@ -102,7 +102,7 @@ def train_localizer(
     *,
     fabric: Fabric | None = None,
     progress: Progress = silent,
-) -> TrainingResult | None:
+) -> TrainingResult[nn.Module] | None:
     """Train the localizer's networks one after the other and export them to ``weights.onnx``.
 
     An interrupted run is resumed after the last epoch of the network that was being trained.
@@ -160,9 +160,9 @@ def train_localizer(
 
 def _fit_networks(
     samples: LocalizerSamples, out: Path, settings: TrainerSettings, fabric: Fabric, progress: Progress
-) -> dict[NetworkName, TrainingResult]:
+) -> dict[NetworkName, TrainingResult[nn.Module]]:
     """Train each network in a folder of its own; return nothing in processes of torchrun other than the first."""
-    results: dict[NetworkName, TrainingResult] = {}
+    results: dict[NetworkName, TrainingResult[nn.Module]] = {}
     for name, recipe in NETWORKS.items():
         files = samples.fine if recipe.is_fine else samples.coarse
         train, validation = split_samples(files, settings.batch_size * fabric.world_size)
