@@ -57,7 +57,9 @@ def describe_case(score: CaseScore) -> str:
     wrong = describe_wrong(score)
     if wrong:
         return wrong
-    return "right" if score.has_neck else "none, as is right" + _refusal(score)
+    if score.has_neck:
+        return "right"
+    return f"right: {describe_named(score)}" if score.named else "none, as is right" + _refusal(score)
 
 
 def _refusal(score: CaseScore) -> str:

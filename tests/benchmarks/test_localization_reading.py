@@ -1,6 +1,7 @@
 """The reader's vertebrae, kept predictions, tables and pictures of the localizer's benchmark."""
 
 import json
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,15 @@ def test_kept_predictions_are_compared_and_tabulated_beside_earlier_ones(run: Re
     table = rate_table({"necks": summarize([neck])}, earlier)
     assert table.rows[0][:6] == ("necks", "1", "0.000", "0.000", "0.500", "0.500")
     assert json.loads(json.dumps(earlier)) == earlier
+
+
+def test_a_level_that_need_not_be_named_and_is_right_is_in_the_outcome(run: RealRun) -> None:
+    neck = read_scores(run)[0]
+    levels = tuple(replace(each, is_required=False) for each in neck.levels if each.level != "C2")
+
+    cut = replace(neck, levels=levels, prediction=Prediction(vertebrae=(named("C1", 41.0),)))
+
+    assert describe_case(cut) == "right: C1 0.90"
 
 
 def test_requirements_stand_beside_earlier_ones() -> None:

@@ -137,6 +137,20 @@ def test_without_an_anchor_more_certainty_is_needed() -> None:
 
     assert alone.names == doubtful.names == ("C3", "C4", "C5")
     assert (len(doubtful.doubts), len(anchored.doubts)) == (1, 0)
+    assert {len(others) for others in doubtful.alternatives} == {1}  # so that reports call each of them uncertain
+    assert {len(others) for others in (*alone.alternatives, *anchored.alternatives)} == {0}
+
+
+def test_a_vertebra_that_its_neighbors_alone_make_an_anchor_is_none() -> None:
+    strict = plain(min_certain_without_anchor=1.0)
+    scan = spine("C5", "T1", probability=0.9)
+    probabilities = scan.class_probabilities.copy()
+    probabilities[-1] = probabilities_of(LEVELS.index("C7"), probability=0.9)
+
+    counted = assign(replace(scan, class_probabilities=probabilities), strict)
+
+    assert counted.names == assign(scan, strict).names == ("C5", "C6", "C7", "T1")
+    assert (len(counted.doubts), len(assign(scan, strict).doubts)) == (1, 0)
 
 
 def test_a_skull_settles_which_level_is_the_first() -> None:

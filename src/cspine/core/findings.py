@@ -143,6 +143,12 @@ def assessment_label(operating_points_reached: Collection[OperatingPointName]) -
     return _ASSESSMENTS[strongest] if strongest else ""
 
 
+_Alternatives = Annotated[
+    tuple[LevelAlternative, ...],
+    Field(description="Other levels, the best first: of probability 0.1 or more; of an uncertain level one at least."),
+]
+
+
 class PatientFinding(_Part):
     """Whether any cervical vertebra is fractured."""
 
@@ -189,10 +195,7 @@ class VertebraFinding(_Part):
         ),
     ] = False
     confidence: Annotated[Probability | None, Field(description="Probability of the level assignment, or null.")] = None
-    alternatives: Annotated[
-        tuple[LevelAlternative, ...],
-        Field(description="Other levels that the vertebra may be of, of probability 0.1 or more, the best first."),
-    ] = ()
+    alternatives: _Alternatives = ()
     centroid_lps_mm: Annotated[PointMm | None, Field(description="Centroid of its bone, LPS in mm, or null.")] = None
     fracture_types: Annotated[
         tuple[FractureTypeFinding, ...], Field(description="Most probable types of fracture, where one is suspected.")
@@ -305,10 +308,7 @@ class LocatedVertebra(_Part):
     coverage: Coverage
     scanned_fraction: Annotated[Probability, Field(description="Fraction of the vertebra that was scanned.")]
     confidence: Annotated[Probability, Field(description="Probability of the level assignment.")]
-    alternatives: Annotated[
-        tuple[LevelAlternative, ...],
-        Field(description="Other levels that the vertebra may be of, of probability 0.1 or more, the best first."),
-    ] = ()
+    alternatives: _Alternatives = ()
     centroid_lps_mm: Annotated[PointMm, Field(description="Centroid of its scanned part, LPS in mm.")]
     frame_lps: Annotated[
         tuple[AffineRow, AffineRow, AffineRow, AffineRow],

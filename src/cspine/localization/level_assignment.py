@@ -27,7 +27,7 @@ MIN_ALTERNATIVE: Final = 0.1
 _MIN_REGION: Final = 0.5
 """A column holds cervical vertebrae where one of them is cervical with at least this posterior probability."""
 
-_ANCHORS: Final = frozenset({"C1", "C2", "T1"})
+_ANCHORS: Final = [LEVELS.index(name) for name in ("C1", "C2", "T1")]
 """Levels whose shape or ribs tell them from their neighbors."""
 
 
@@ -44,7 +44,8 @@ class LevelSequence:
     confidence : (m,)
         Posterior probability of each name.
     alternatives : tuple
-        For each vertebra, other names of at least `MIN_ALTERNATIVE` with their probabilities, the best first.
+        For each vertebra, other names of at least `MIN_ALTERNATIVE` with their probabilities, the best first; of an
+        uncertain cervical sequence at least the best one of each uncertain vertebra.
     doubts : tuple of str
         A sentence where cervical levels are uncertain.
     """
@@ -81,12 +82,15 @@ def assign_levels(
     if not has_cervical and not (likelihood >= settings.min_certain).all():
         return _name_regions(members, posterior)
     names = _number(levels)
+    is_anchored = _is_anchored(detections, settings, members, levels)
+    min_certain = settings.min_certain if is_anchored else settings.min_certain_without_anchor
+    is_uncertain = ((likelihood < min_certain) & has_cervical).tolist()
     by_name = (dict(zip(LEVELS, row.tolist(), strict=True)) for row in posterior)
-    alternatives = tuple(_alternatives(each, name) for each, name in zip(by_name, names, strict=True))
-    has_anchor = detections.anchors.skull_base_lps_mm is not None or not _ANCHORS.isdisjoint(names)
-    min_certain = settings.min_certain if has_anchor else settings.min_certain_without_anchor
-    is_uncertain = (likelihood < min_certain).tolist()
-    doubts = _doubts(names, likelihood.tolist(), alternatives, is_uncertain) if has_cervical else ()
+    alternatives = tuple(
+        _alternatives(each, name, n_least=int(uncertain))
+        for each, name, uncertain in zip(by_name, names, is_uncertain, strict=True)
+    )
+    doubts = _doubts(names, alternatives, is_uncertain)
     return LevelSequence(members, names, likelihood, alternatives, doubts)
 
 
@@ -128,6 +132,17 @@ def relative_size(vertebrae: Sequence[Vertebra]) -> float | None:
     return float(np.median(ratios)) if ratios else None
 
 
+def _is_anchored(detections: Detections, settings: LevelAssignmentSettings, members: Indices, levels: Indices) -> bool:
+    """Return whether levels are counted from a skull, or from a vertebra that is recognized as one of `_ANCHORS`.
+
+    The evidence of that vertebra alone has to speak for its level: that the others are called so is no evidence.
+    """
+    if detections.anchors.skull_base_lps_mm is not None:
+        return True
+    recognized = detections.log_emissions(settings)[members].argmax(axis=1)
+    return bool((np.isin(levels, _ANCHORS) & (recognized == levels)).any())
+
+
 def _number(levels: Indices) -> tuple[str, ...]:
     """Return the names of levels C1 to S1; what follows S1 is counted on."""
     names: list[str] = []
@@ -153,19 +168,18 @@ def _name_regions(members: Indices, posterior: Floats) -> LevelSequence:
     return LevelSequence(members, names, confidence, alternatives)
 
 
-def _alternatives(by_name: dict[str, float], name: str) -> Alternatives:
-    """Return the other names that are probable enough, the best first."""
-    others = [(other, value) for other, value in by_name.items() if other != name and value >= MIN_ALTERNATIVE]
-    return tuple(sorted(others, key=lambda each: -each[1]))
+def _alternatives(by_name: dict[str, float], name: str, n_least: int = 0) -> Alternatives:
+    """Return the other names that are probable enough, and at least some number of them; the best first."""
+    others = sorted(((other, value) for other, value in by_name.items() if other != name), key=lambda each: -each[1])
+    n_probable = sum(value >= MIN_ALTERNATIVE for _, value in others)
+    return tuple(others[: max(n_probable, n_least)])
 
 
-def _doubts(
-    names: Sequence[str], confidence: list[float], alternatives: Sequence[Alternatives], is_uncertain: list[bool]
-) -> tuple[str, ...]:
+def _doubts(names: Sequence[str], alternatives: Sequence[Alternatives], is_uncertain: list[bool]) -> tuple[str, ...]:
     """Return a sentence that names the alternatives of each uncertain vertebra, or nothing."""
     parts = [
-        " or ".join((name, *(other for other, _ in others))) if others else f"{name} ({100 * value:.0f} %)"
-        for name, value, others, uncertain in zip(names, confidence, alternatives, is_uncertain, strict=True)
+        " or ".join((name, *(other for other, _ in others)))
+        for name, others, uncertain in zip(names, alternatives, is_uncertain, strict=True)
         if uncertain
     ]
     return (f"{LEVEL_UNCERTAIN}: the vertebrae fit more than one sequence of levels: {', '.join(parts)}",) * bool(parts)
