@@ -32,6 +32,10 @@ _MIN_NECK_MM3: Final = 1_000.0
 _MARGIN: Final = 2
 """Voxels around the scan that the region network sees."""
 
+_TILE, _TILE_CONTEXT = 176, 32
+"""Voxels along z that the region network sees at once, a meter, and of these what it sees around those that count where
+a scan is longer: 19 cm. Two meters of a field of 80 cm would take 0.6 GB at once."""
+
 _JOIN_VOXELS: Final = 3
 """Parts of the neck at most twice this far apart are one region."""
 
@@ -99,6 +103,30 @@ def _near_scanned(scanned: Bools) -> Bools:
     return np.asarray(scipy.ndimage.binary_dilation(scanned, iterations=_MARGIN))
 
 
+def _neck_probability(image: Floats32, run_network: RunNetwork) -> Floats32:
+    """Return the probability that voxels belong to the neck, (k, j, i); long scans are seen in tiles that overlap.
+
+    Parameters
+    ----------
+    image : (2, k, j, i)
+        Input of the region network.
+    run_network : callable
+        The region network.
+    """
+    length = image.shape[1]
+    neck = np.empty(image.shape[1:], np.float32)
+    first = 0  # of the voxels that are not known yet
+    while first < length:
+        start = max(min(first - _TILE_CONTEXT, length - _TILE), 0)
+        stop = min(start + _TILE, length)
+        known = stop if stop == length else stop - _TILE_CONTEXT
+        upper, lower = run_network(image[:, start:stop])[_UPPER : _LOWER + 1, first - start : known - start]
+        np.add(upper, lower, out=neck[first:known])
+        del upper, lower  # the tile's memory is free before the next one
+        first = known
+    return neck
+
+
 def find_neck(coarse: CoarseVolume, run_network: RunNetwork) -> NeckRegion | None:
     """Return where the neck is in a whole scan, or None where no cervical vertebra is likely.
 
@@ -110,8 +138,8 @@ def find_neck(coarse: CoarseVolume, run_network: RunNetwork) -> NeckRegion | Non
         The region network.
     """
     k, j, i = (slice(_MARGIN, _MARGIN + count) for count in coarse.hu.shape)
-    part = run_network(_pad(coarse, _MARGIN))[:, k, j, i]
-    neck = np.where(_near_scanned(coarse.scanned_mask), part[_UPPER] + part[_LOWER], 0.0)
+    part = _neck_probability(_pad(coarse, _MARGIN), run_network)[k, j, i]
+    neck = np.where(_near_scanned(coarse.scanned_mask), part, 0.0)
     mask = neck > _MIN_PROBABILITY
     grown = scipy.ndimage.binary_dilation(mask, iterations=_JOIN_VOXELS) if mask.any() else mask
     labels, count = scipy.ndimage.label(grown)
