@@ -36,6 +36,11 @@ from benchmarks.progress import log_progress
 from benchmarks.tables import save_table
 from cspine.core.files import read_json, write_json
 from cspine.localization.loading import load_localizer
+from cspine.reports.evaluation.sections import Table
+
+HELD_OUT_TABLES = "localization-real"
+SEEN_TABLES = "localization-shipped"
+"""Beginning of the names of tables of real scans: with ``--held-out``, and of a localizer that may have seen them."""
 
 
 def main() -> None:
@@ -79,15 +84,20 @@ def evaluate_real(options: argparse.Namespace, earlier: dict[str, Any]) -> dict[
         for kind, scans in group_by_kind(scores).items()
         for variant, group in group_by_variant(scans).items()
     }
-    save_table(options.out, "localization-real-must-hold", requirement_table(requirements, earlier))
-    save_table(options.out, "localization-real-summary", summary_table(pooled, earlier))
-    save_table(options.out, "localization-real-rates", rate_table(by_variant, earlier))
-    save_table(options.out, "localization-real-scans", scan_table(scores, earlier))
-    save_table(options.out, "localization-real-variants", variant_table(scores, earlier))
-    save_table(options.out, "localization-real-planning", planning_table(scores, earlier))
+    tables: dict[str, Table | str] = {
+        "must-hold": requirement_table(requirements, earlier),
+        "summary": summary_table(pooled, earlier),
+        "rates": rate_table(by_variant, earlier),
+        "scans": scan_table(scores, earlier),
+        "variants": variant_table(scores, earlier),
+        "planning": planning_table(scores, earlier),
+        "pictures": gallery(scores, earlier, "img/real-ct"),
+    }
+    prefix = HELD_OUT_TABLES if held_out else SEEN_TABLES
+    for name, table in tables.items():
+        save_table(options.out, f"{prefix}-{name}", table)
     if options.pictures is not None:
         write_pictures(run, options.pictures)
-    save_table(options.out, "localization-real-pictures", gallery(scores, earlier, "img/real-ct"))
     return to_json(scores, requirements, {**pooled, **by_variant})
 
 
