@@ -38,9 +38,8 @@ from cspine.core.files import read_json, write_json
 from cspine.localization.loading import load_localizer
 from cspine.reports.evaluation.sections import Table
 
-HELD_OUT_TABLES = "localization-real"
-SEEN_TABLES = "localization-shipped"
-"""Beginning of the names of tables of real scans: with ``--held-out``, and of a localizer that may have seen them."""
+HELD_OUT_TABLES, SEEN_TABLES = "real", "shipped"
+"""Part of the names of tables of real scans: with ``--held-out``, and of a localizer that may have seen them."""
 
 
 def main() -> None:
@@ -93,9 +92,9 @@ def evaluate_real(options: argparse.Namespace, earlier: dict[str, Any]) -> dict[
         "planning": planning_table(scores, earlier),
         "pictures": gallery(scores, earlier, "img/real-ct"),
     }
-    prefix = HELD_OUT_TABLES if held_out else SEEN_TABLES
+    kind = HELD_OUT_TABLES if held_out else SEEN_TABLES
     for name, table in tables.items():
-        save_table(options.out, f"{prefix}-{name}", table)
+        save_table(options.out, f"localization-{kind}-{name}", table)
     if options.pictures is not None:
         write_pictures(run, options.pictures)
     return to_json(scores, requirements, {**pooled, **by_variant})
