@@ -136,6 +136,18 @@ def test_requirements_and_tables() -> None:
     assert len(overall_table(results, {}).rows) == 10
 
 
+def test_means_over_necks_of_results_without_them_are_those_of_their_groups() -> None:
+    virtual = measure_virtual([predictions(*VIRTUAL), predictions(*VIRTUAL[:4], scan="vtk-head")])
+    results = to_json([], virtual, [])
+    early = {"virtual": {key: value for key, value in results["virtual"].items() if not key.startswith("neck_")}}
+
+    rows = overall_table(results, early).rows
+
+    assert rows[-2][1:] == ("0.83 (0.00 to 1.00)", "0.83 (0.00 to 1.00)"), "2 of 3, and 2 of 2"
+    assert all(before == now != "-" for _, before, now in rows[-3:])
+    assert {row[1] for row in overall_table(results, {}).rows} == {"-"}
+
+
 def test_worst_cases() -> None:
     cases = worst_cases([predictions(*INTACT, *VIRTUAL)])
 
