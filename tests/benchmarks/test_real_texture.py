@@ -155,6 +155,19 @@ def test_worst_cases() -> None:
     assert named == [("variant", "as-is", "C1"), ("sham", "1", "C5"), ("fracture", "2", "C7")]
 
 
+@pytest.mark.parametrize(
+    ("n_alarms", "n_missed", "expected"), [(7, 7, (6, 6)), (4, 14, (4, 8)), (7, 2, (7, 2)), (7, 5, (7, 5))]
+)
+def test_worst_cases_fill_twelve_pictures(n_alarms: int, n_missed: int, expected: tuple[int, int]) -> None:
+    alarms = study("variant", "as-is", 0.6, **dict.fromkeys(VERTEBRAE[:n_alarms], 0.9))
+    missed = [study("fracture", str(number), 0.1, C2=fractured("C2", 0.1)) for number in range(n_missed)]
+
+    cases = worst_cases([predictions(alarms, *missed)])
+
+    is_missed = [case.vertebra.is_fractured for case in cases]
+    assert is_missed == [False] * expected[0] + [True] * expected[1]
+
+
 def test_unknown_scan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="weasis-nek: no scans of the benchmark"):
         TextureRun(tmp_path, tmp_path, held_out={"weasis-nek": "weights.onnx"})
