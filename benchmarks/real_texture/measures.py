@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ from cspine.metrics.bootstrap import (
 )
 from cspine.metrics.scores import auc
 from cspine.metrics.stratified_auc import stratified_auc
+
+GroupT = TypeVar("GroupT")
 
 NEAR_MM: Final = 10.0
 """Evidence within this distance of a fracture points at it."""
@@ -241,7 +243,7 @@ def measure_virtual(predictions: Sequence[ScanPredictions]) -> VirtualFractures 
         scans = {case.scan for case in members}
         groups[name] = _measure_group(members, [case for case in intact if case.scan in scans])
     patients = _patients(predictions)
-    necks = [group for name, group in groups.items() if name in {f"{scan}, {VISIBLE_NAME}" for scan in NECKS}]
+    necks = groups_of_necks(groups)
     return VirtualFractures(
         n_studies=sum(study.kind == "fracture" for each in predictions for study in each.studies),
         groups=groups,
@@ -254,6 +256,15 @@ def measure_virtual(predictions: Sequence[ScanPredictions]) -> VirtualFractures 
         neck_place=mean_over_necks([group.place.value for group in necks]),
         **patients,
     )
+
+
+def groups_of_necks(groups: Mapping[str, GroupT]) -> list[GroupT]:
+    """Return the groups of the clear or obvious fractures of each neck, of all groups by name.
+
+    >>> groups_of_necks({"all": 1, "vtk-head, clear or obvious": 2, "weasis-neck, clear or obvious": 3})
+    [3, 2]
+    """
+    return [groups[name] for scan in NECKS if (name := f"{scan}, {VISIBLE_NAME}") in groups]
 
 
 def mean_over_necks(values: Sequence[float]) -> Interval:

@@ -23,8 +23,11 @@ from cspine.reports.images.overlay import MAGNIFICATION, magnified_view, salienc
 from cspine.views.fracture_labels import CELL_PIXELS, read_cells
 from cspine.views.level_views import CHANNELS, PLANES, LevelViews, view_geometry, view_indices
 
+N_CASES: Final = 12
+"""Pictures in all."""
+
 N_FALSE_ALARMS: Final = 6
-N_MISSED: Final = 6
+"""Most false alarms among them where enough fractures were missed."""
 
 _HEADER_HEIGHT: Final = 20
 _GAP: Final = 4
@@ -49,7 +52,10 @@ class WorstCase(NamedTuple):
 
 
 def worst_cases(predictions: Iterable[ScanPredictions]) -> list[WorstCase]:
-    """Return false alarms, one of each intact vertebra, and missed clear or obvious fractures, the worst first."""
+    """Return false alarms, one of each intact vertebra, and then missed clear or obvious fractures, the worst first.
+
+    There are up to `N_CASES` in all: fewer of one kind leave room for more of the other.
+    """
     alarms: dict[tuple[str, str], WorstCase] = {}
     missed = []
     for each in predictions:
@@ -68,7 +74,9 @@ def worst_cases(predictions: Iterable[ScanPredictions]) -> list[WorstCase]:
                         alarms[each.scan, vertebra.level] = case
     highest = sorted(alarms.values(), key=lambda case: -(case.vertebra.probability or 0.0))
     lowest = sorted(missed, key=lambda case: case.vertebra.probability or -1.0)
-    return [*highest[:N_FALSE_ALARMS], *lowest[:N_MISSED]]
+    n_alarms = max(N_FALSE_ALARMS, N_CASES - len(lowest))
+    alarms_shown = highest[:n_alarms]
+    return [*alarms_shown, *lowest[: N_CASES - len(alarms_shown)]]
 
 
 def write_pictures(run: TextureRun, folder: Path) -> dict[str, str]:
@@ -80,7 +88,7 @@ def write_pictures(run: TextureRun, folder: Path) -> dict[str, str]:
             name = f"worst-{number:02d}.jpg"
             titles[name] = case.title
             write_bytes(folder / name, encode_small(picture))
-    for number in range(len(titles) + 1, N_FALSE_ALARMS + N_MISSED + 1):  # of an earlier network with more
+    for number in range(len(titles) + 1, N_CASES + 1):  # of an earlier network with more
         (folder / f"worst-{number:02d}.jpg").unlink(missing_ok=True)
     return titles
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from benchmarks.localization.must_hold import Requirement
 from benchmarks.localization.report import EARLIER_NAME, NEW_NAME, RESULTS
-from benchmarks.real_texture.measures import IntactScan, VirtualFractures
+from benchmarks.real_texture.measures import IntactScan, VirtualFractures, groups_of_necks, mean_over_necks
 from benchmarks.real_texture.variants import VARIANTS
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.files import plain_json
@@ -15,7 +15,8 @@ from cspine.metrics.bootstrap import Interval
 from cspine.reports.evaluation.sections import NOT_AVAILABLE, Table, format_interval
 
 EARLIER: Final = RESULTS / "real-texture-0.1.json"
-"""Results of the level network that versions 0.1 and 0.2 shipped, with the present localizer."""
+"""Results of the level network that versions 0.1 and 0.2 shipped, in the frames of the localizer 0839b0730bf4: the one
+of that time no longer runs."""
 
 Results = Mapping[str, Any]
 """What `to_json` returns."""
@@ -145,11 +146,21 @@ _OVERALL: Final = (
 
 def overall_table(results: Results, earlier: Results) -> Table:
     """Return a table of what is measured on all virtual studies together."""
-    before, virtual = earlier.get("virtual") or {}, results["virtual"]
+    before, virtual = _with_neck_means(earlier.get("virtual") or {}), results["virtual"]
     rows = [(text, _interval(before.get(key)), _interval(virtual.get(key))) for text, key in _OVERALL]
     return Table(
         (f"{virtual['n_studies']} studies with fractures, as many with shams", EARLIER_NAME, NEW_NAME), tuple(rows)
     )
+
+
+def _with_neck_means(virtual: Results) -> Results:
+    """Return results with the means over necks, which early ones lack; they are computed of the groups by neck."""
+    necks = groups_of_necks(virtual.get("groups", {}))
+    means = {
+        key: mean_over_necks([float("nan") if neck[part]["value"] is None else neck[part]["value"] for neck in necks])
+        for key, part in (("neck_auc", "auc"), ("neck_sensitivity", "sensitivity"), ("neck_place", "place"))
+    }
+    return {key: asdict(mean) for key, mean in means.items()} | dict(virtual)
 
 
 def _interval(value: Mapping[str, float | None] | None) -> str:

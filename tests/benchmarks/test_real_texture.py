@@ -136,11 +136,36 @@ def test_requirements_and_tables() -> None:
     assert len(overall_table(results, {}).rows) == 10
 
 
+def test_means_over_necks_of_results_without_them_are_those_of_their_groups() -> None:
+    virtual = measure_virtual([predictions(*VIRTUAL), predictions(*VIRTUAL[:4], scan="vtk-head")])
+    results = to_json([], virtual, [])
+    early = {"virtual": {key: value for key, value in results["virtual"].items() if not key.startswith("neck_")}}
+
+    rows = overall_table(results, early).rows
+
+    assert rows[-2][1:] == ("0.83 (0.00 to 1.00)", "0.83 (0.00 to 1.00)"), "2 of 3, and 2 of 2"
+    assert all(before == now != "-" for _, before, now in rows[-3:])
+    assert {row[1] for row in overall_table(results, {}).rows} == {"-"}
+
+
 def test_worst_cases() -> None:
     cases = worst_cases([predictions(*INTACT, *VIRTUAL)])
 
     named = [(case.study.kind, case.study.name, case.vertebra.level) for case in cases]
     assert named == [("variant", "as-is", "C1"), ("sham", "1", "C5"), ("fracture", "2", "C7")]
+
+
+@pytest.mark.parametrize(
+    ("n_alarms", "n_missed", "expected"), [(7, 7, (6, 6)), (4, 14, (4, 8)), (7, 2, (7, 2)), (7, 5, (7, 5))]
+)
+def test_worst_cases_fill_twelve_pictures(n_alarms: int, n_missed: int, expected: tuple[int, int]) -> None:
+    alarms = study("variant", "as-is", 0.6, **dict.fromkeys(VERTEBRAE[:n_alarms], 0.9))
+    missed = [study("fracture", str(number), 0.1, C2=fractured("C2", 0.1)) for number in range(n_missed)]
+
+    cases = worst_cases([predictions(alarms, *missed)])
+
+    is_missed = [case.vertebra.is_fractured for case in cases]
+    assert is_missed == [False] * expected[0] + [True] * expected[1]
 
 
 def test_unknown_scan_is_refused(tmp_path: Path) -> None:

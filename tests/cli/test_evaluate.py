@@ -15,6 +15,8 @@ from cspine.core.anatomy import OVERALL, TARGETS
 from cspine.datasets.compiled import CompiledDataset
 from cspine.datasets.submission import submission_table
 from cspine.evaluation.holdout_access_log import holdout_access_path
+from cspine.localization.loading import load_localizer
+from cspine.reports.evaluation.markdown import escape_markdown
 from cspine.training.levels.settings import LevelTrainSettings
 from cspine.training.levels.train import train_levels
 
@@ -185,6 +187,10 @@ def test_run_is_evaluated_at_its_own_operating_points_with_a_model_card(tmp_path
     card = (tmp_path / "run" / "weights.md").read_text()
     assert "Research use only" in card
     assert "## Limitations" in card
+    localizer = load_localizer().weights
+    assert f"- Localizer: sha256 `{localizer.sha256}`" in card
+    assert f"sources and licenses: {escape_markdown(localizer.metadata.trained_on)}" in card
+    assert "CC BY 3.0" in card  # of LIDC-IDRI and CT COLONOGRAPHY, on which the localizer was trained
     assert "the results are optimistic" not in card
     shared = ("--run", tmp_path / "run", "--data", tmp_path / "other", "--out", tmp_path / "shards")
     for shard in ("2/3", "1/3", "3/3"):

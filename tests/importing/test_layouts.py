@@ -144,6 +144,15 @@ def test_totalsegmentator(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("numbering", ["auto", "totalsegmentator-1"])
+def test_label_maps_of_totalsegmentator_1(tmp_path: Path, numbering: str) -> None:
+    source = write_totalsegmentator(tmp_path / "total", c1=41)
+
+    run("totalsegmentator", source, tmp_path / "out", added=AddedLabels(vertebrae_labels=numbering))
+
+    assert np.array_equal(labels_of(tmp_path / "out", "totalsegmentator-s0002"), truth(intact()))
+
+
 def test_hdn_with_vertebrae_of_somebody(tmp_path: Path) -> None:
     nexus = write_hdn(tmp_path / "hdn")
     masks = tmp_path / "vertebrae"

@@ -113,9 +113,12 @@ def write_ctspine1k(folder: Path) -> Path:
     return folder
 
 
-def write_totalsegmentator(folder: Path) -> Path:
-    """Write TotalSegmentator's data set: one file for each structure, one case as a label map, one without a neck."""
-    numbers = {level: 51 - position for position, level in enumerate(LEVELS, start=1)}
+def write_totalsegmentator(folder: Path, c1: int = 50) -> Path:
+    """Write TotalSegmentator's data set: one file for each structure, one case as a label map, one without a neck.
+
+    `c1` is the value of C1 in the label map: 50 of version 2, and 41 of version 1.
+    """
+    numbers = {level: c1 - position for position, level in enumerate(LEVELS)}
     for case in ("s0001", "s0002", "s0003"):
         (folder / case).mkdir(parents=True)
         write_nifti(folder / case / "ct.nii.gz", intact().hu, signs=(-1, -1, 1))

@@ -102,8 +102,8 @@ Vertebrae = Annotated[
     ),
 ]
 VertebraeLabels = Annotated[
-    Literal["auto", "rsna", "verse", "ctspine1k", "totalsegmentator"],
-    typer.Option("--vertebrae-labels", help="Which values of --vertebrae are which vertebrae."),
+    Literal["auto", "rsna", "verse", "ctspine1k", "totalsegmentator", "totalsegmentator-1"],
+    typer.Option("--vertebrae-labels", help="Which values of label maps are which vertebrae."),
 ]
 Data = Annotated[Path, typer.Option("--data", help="Compiled data set (of cspine compile).")]
 Run = Annotated[Path, typer.Option("--run", help="Training run (of cspine train).")]

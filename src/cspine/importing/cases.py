@@ -8,6 +8,7 @@ from cspine.core.storage.locations import as_path
 from cspine.importing.case import FoundCases
 from cspine.importing.data_source import Layout
 from cspine.importing.layouts import ctspine1k, hdn, nifti, rsna, totalsegmentator, verse
+from cspine.localization.segmented.numbering import numbering_of
 from cspine.localization.segmented.study_files import SegmentationFiles
 
 
@@ -20,7 +21,8 @@ class AddedLabels:
     vertebrae : Path or None
         Folder of masks of vertebrae, named after the studies.
     vertebrae_labels : str
-        Their numbering, as of `cspine.localization.segmented.numbering.NUMBERINGS`.
+        Their numbering, as of `cspine.localization.segmented.numbering.NUMBERINGS`; of the layout totalsegmentator,
+        that of its label maps.
     fractures : Path or None
         Folder of masks of fractures, named after the studies.
     labels : Path or None
@@ -58,7 +60,7 @@ def find_cases(layout: Layout, source: Path, added: AddedLabels, name: str) -> F
     SourceError
         There is no such data set.
     InputError
-        The layout takes no masks or labels from elsewhere.
+        The layout takes no masks or labels from elsewhere, or the numbering is none.
     LabelError
         Tables are damaged.
     """
@@ -74,10 +76,7 @@ def find_cases(layout: Layout, source: Path, added: AddedLabels, name: str) -> F
             return hdn.find_cases(source, vertebrae)
         fractures = SegmentationFiles.open(added.fractures) if added.fractures else None
         return nifti.find_cases(name, source, vertebrae, fractures, added.labels)
-    finders = {
-        "rsna": rsna.find_cases,
-        "verse": verse.find_cases,
-        "ctspine1k": ctspine1k.find_cases,
-        "totalsegmentator": totalsegmentator.find_cases,
-    }
+    if layout == "totalsegmentator":
+        return totalsegmentator.find_cases(source, numbering_of(added.vertebrae_labels))
+    finders = {"rsna": rsna.find_cases, "verse": verse.find_cases, "ctspine1k": ctspine1k.find_cases}
     return finders[layout](source)

@@ -216,7 +216,8 @@ def evaluate_run(
     )
     report = _evaluate(inputs, out or default_folder(run, data), settings, progress)
     failures = worst_failures(report.result.reference, report.result.cases[model.name])
-    card = model_card(classifier.metadata, classifier.identity.sha256, report.result, failures)
+    localizer = classifier.localizer.weights if isinstance(classifier, LevelClassifier) else None
+    card = model_card(classifier.metadata, classifier.identity.sha256, report.result, failures, localizer=localizer)
     write_text(run / MODEL_CARD_FILE, card)
     return report
 

@@ -13,6 +13,7 @@ from cspine.localization.segmented.numbering import (
     level_of_text,
     number_levels,
 )
+from cspine.spine.level_settings import LEVELS, SPACING_MM
 
 VERTEBRA = Concept("SCT", "51282000", "Vertebra")
 
@@ -50,6 +51,63 @@ def test_other_organs_of_a_label_map_are_left_out() -> None:
 
     assert set(levels) == set(range(43, 51))
     assert warnings == ("total.nii.gz: the values 16, 90 are no vertebrae and were left out",)
+
+
+def spine(top: str, bottom: str, first_value: int, size: float = 1.0) -> dict[int, Floats]:
+    """Return centroids of vertebrae at an adult's distances times a size, with values that fall by one."""
+    first, last = LEVELS.index(top), LEVELS.index(bottom)
+    heights = -size * np.cumsum([0.0, *SPACING_MM[first:last]])
+    return {first_value - number: np.array([0.0, 0.0, height]) for number, height in enumerate(heights)}
+
+
+@pytest.mark.parametrize(
+    ("centroids", "first_value", "first_level"),
+    [
+        (spine("C1", "C7", 41), 41, "C1"),
+        (spine("C1", "T4", 41, 0.8), 41, "C1"),
+        (spine("C3", "T2", 39), 39, "C3"),
+        (spine("C1", "L5", 41), 41, "C1"),
+        (spine("T9", "L5", 26), 26, "T9"),
+        (spine("T3", "T9", 41), 41, "T3"),
+        (spine("T3", "T9", 41, 0.85), 41, "T3"),
+        (spine("T1", "T9", 43, 0.6), 43, "T1"),
+        (spine("C1", "S1", 50), 50, "C1"),
+        (spine("C1", "S1", 50) | {25: np.array([0.0, 0, -640])}, 50, "C1"),  # with the sacrum
+        (spine("C1", "C7", 41) | {50: np.array([0.0, -20, 80])}, 41, "C1"),  # with the brain of version 1
+        (
+            spine("C1", "T3", 41) | {42: np.array([0.0, -30, -120]), 43: np.array([0.0, -35, -110])},
+            41,
+            "C1",
+        ),  # esophagus
+    ],
+)
+def test_versions_of_totalsegmentator_are_told(
+    centroids: dict[int, Floats], first_value: int, first_level: str
+) -> None:
+    levels, _ = number_levels("total.nii", centroids, "auto")
+
+    assert levels[first_value] == first_level
+    assert all(levels[value] == LEVELS[LEVELS.index(first_level) + first_value - value] for value in levels)
+
+
+@pytest.mark.parametrize(
+    ("centroids", "readings"),
+    [
+        (spine("C1", "C3", 41), r"2 \(T3 to T5\) and by the numbering of TotalSegmentator 1 \(C1 to C3\)"),
+        (spine("T3", "T9", 41, 0.5), r"2 \(T3 to T9\) and by the numbering of TotalSegmentator 1 \(C1 to C7\)"),
+        (spine("C7", "C7", 35), r"2 \(T9\) and by the numbering of TotalSegmentator 1 \(C7\)"),
+    ],
+)
+def test_what_may_be_of_either_version_is_refused_unless_it_is_named(
+    centroids: dict[int, Floats], readings: str
+) -> None:
+    message = f"total.nii: .* in order by .*{readings}; name one by --vertebrae-labels totalsegmentator or totalsegmen"
+
+    with pytest.raises(LabelError, match=message):
+        number_levels("total.nii", centroids, "auto")
+    value = max(centroids)
+    assert number_levels("total.nii", centroids, "totalsegmentator-1")[0][value] == LEVELS[41 - value]
+    assert number_levels("total.nii", centroids, "totalsegmentator")[0][value] == LEVELS[50 - value]
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,13 @@ def test_totalsegmentator(tmp_path: Path) -> None:
     assert spine.warnings == ("x.nii: the values 17 are no vertebrae and were left out",)
 
 
+def test_totalsegmentator_1(tmp_path: Path) -> None:
+    numbers = renumbered({level: 42 - number for number, level in enumerate(LEVELS, start=1)})
+
+    for numbering in ("auto", "totalsegmentator-1"):
+        check(SegmentedVertebrae(write_nifti(tmp_path / "x.nii", numbers), numbering)(volume()))
+
+
 def test_one_file_for_each_vertebra(tmp_path: Path) -> None:
     for level in LEVELS:
         write_nifti(tmp_path / f"vertebrae_{level}.nii.gz", (labels() == RSNA[level]).astype(np.uint8))

@@ -15,18 +15,21 @@ from cspine.core.errors import LabelError, SourceError
 from cspine.core.text import counted
 from cspine.importing.case import Case, FoundCases
 from cspine.importing.layouts.names import study_names
+from cspine.localization.segmented.numbering import Numbering
 
 _LABEL_MAPS: Final = ("segmentations.nii.gz", "segmentation.nii.gz", "labels.nii.gz", "multilabel.nii.gz", "ml.nii.gz")
 _PARTS: Final = {"train": "train", "val": "validation", "test": "test"}
 
 
-def find_cases(source: Path) -> FoundCases:
+def find_cases(source: Path, numbering: Numbering = "auto") -> FoundCases:
     """Return the scans of TotalSegmentator that have masks.
 
     Parameters
     ----------
     source : Path
         Folder of its cases.
+    numbering : str
+        Which vertebra each value of a label map is; versions 1 and 2 number them differently.
 
     Raises
     ------
@@ -49,7 +52,7 @@ def find_cases(source: Path) -> FoundCases:
             scan,
             subject=scan.parent.name,
             masks=masks[scan],
-            numbering="totalsegmentator",
+            numbering=numbering,
             official_part=parts.get(scan.parent.name, ""),
         )
         for study, scan in zip(studies, labeled, strict=True)

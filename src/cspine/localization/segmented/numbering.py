@@ -9,11 +9,12 @@ from typing import Final, Literal, get_args
 import numpy as np
 
 from cspine.core.anatomy import SEGMENT_NUMBERS, VERTEBRAE
-from cspine.core.errors import LabelError
+from cspine.core.errors import InputError, LabelError
 from cspine.core.typing import Floats
 from cspine.dicom.seg_file import Concept, Segment
+from cspine.localization.segmented import totalsegmentator
 
-Numbering = Literal["auto", "rsna", "verse", "ctspine1k", "totalsegmentator"]
+Numbering = Literal["auto", "rsna", "verse", "ctspine1k", "totalsegmentator", "totalsegmentator-1"]
 NUMBERINGS: Final[tuple[Numbering, ...]] = get_args(Numbering)
 
 ALL_LEVELS: Final = (
@@ -34,23 +35,23 @@ _VERSE: Final = {
 TRUTH_NUMBERS: Final = {level: number for number, level in _VERSE.items()}
 """Values of imported label maps, by level: the challenge's numbers, and VerSe's below them."""
 
-_TOTAL_SEGMENTATOR: Final = {
-    51 - number: level for number, level in enumerate((*VERTEBRAE, *ALL_LEVELS[7:19], *ALL_LEVELS[20:25], "S1"), 1)
-}
-"""TotalSegmentator 2, task ``total``: 50 is C1, 43 T1, 31 L1 and 26 S1."""
-
 _VALUES: Final[dict[Numbering, dict[int, str]]] = {
     "rsna": {number: level for number, level in _VERSE.items() if number <= SEGMENT_NUMBERS["T12"]},
     "verse": _VERSE,
     "ctspine1k": _VERSE,
-    "totalsegmentator": _TOTAL_SEGMENTATOR,
+    "totalsegmentator": totalsegmentator.VERSION_2,
+    "totalsegmentator-1": totalsegmentator.VERSION_1,
 }
 
-_AUTOMATIC: Final[tuple[tuple[str, dict[int, str]], ...]] = (
-    ("the numbering of RSNA, VerSe and CTSpine1K", _VERSE),
-    ("the numbering of TotalSegmentator", _TOTAL_SEGMENTATOR),
-)
-"""The numberings that differ in what a value means."""
+_AUTOMATIC: Final[dict[Numbering, str]] = {
+    "verse": "the numbering of RSNA, VerSe and CTSpine1K",
+    "totalsegmentator": "the numbering of TotalSegmentator 2",
+    "totalsegmentator-1": "the numbering of TotalSegmentator 1",
+}
+"""The numberings that differ in what a value means, and what they are called in messages."""
+
+_OTHER_VERSION: Final[dict[int, Numbering]] = {1: "totalsegmentator", 2: "totalsegmentator-1"}
+"""The numbering of TotalSegmentator that is not that of a version."""
 
 _STEP_MM: Final = (4.0, 48.0)
 """Least and largest distance between the centroids of neighbors, of children and of adults; lumbar vertebrae of tall
@@ -66,6 +67,20 @@ _OTHER_STRUCTURE: Final = re.compile(
 
 _GENERIC_NAMES: Final = frozenset({"vertebra", "bone", "bone structure"})
 """Types of segments that say which structure it is by their region only."""
+
+
+def numbering_of(name: str) -> Numbering:
+    """Return the numbering of a name that a user gave.
+
+    Raises
+    ------
+    InputError
+        There is none of this name.
+    """
+    for numbering in NUMBERINGS:
+        if numbering == name:
+            return numbering
+    raise InputError(f"{name}: is no numbering of vertebrae; choose {', '.join(NUMBERINGS)}")
 
 
 @cache
@@ -132,7 +147,8 @@ def number_levels(
         Value to the centroid of its voxels, (3,) LPS mm.
     numbering : str
         One of `NUMBERINGS`. By ``auto`` the numbering is the one by which the vertebrae follow each other from the head
-        down, which must be the only one.
+        down, which must be the only one; versions of TotalSegmentator are also told by
+        `cspine.localization.segmented.totalsegmentator.find_version`.
 
     Returns
     -------
@@ -182,25 +198,37 @@ def check_order(name: str, centroids: Mapping[str, Floats]) -> None:
 
 def _recognize(name: str, centroids: Mapping[int, Floats]) -> dict[int, str]:
     """Return the levels by the only numbering by which they are in order."""
-    fitting, faults = list[tuple[str, dict[int, str]]](), list[str]()
-    for title, values in _AUTOMATIC:
-        levels = {value: level for value, level in values.items() if value in centroids}
+    fitting, faults = dict[Numbering, dict[int, str]](), list[str]()
+    for numbering, title in _AUTOMATIC.items():
+        levels = {value: level for value, level in _VALUES[numbering].items() if value in centroids}
         if not levels:
             continue
         fault = _order_fault({level: centroids[value] for value, level in levels.items()})
         if fault is None:
-            fitting.append((title, levels))
+            fitting[numbering] = levels
         else:
             faults.append(f"by {title}, {fault}")
-    fitting = [each for each in fitting if 2 * len(each[1]) > max(len(levels) for _, levels in fitting)]
+    most = max(map(len, fitting.values()), default=0)
+    fitting = {numbering: levels for numbering, levels in fitting.items() if 2 * len(levels) > most}
+    if fitting.keys() >= set(_OTHER_VERSION.values()) and (version := totalsegmentator.find_version(centroids)):
+        del fitting[_OTHER_VERSION[version]]
     if len(fitting) == 1:
-        return fitting[0][1]
+        return next(iter(fitting.values()))
     if fitting:
-        titles = " and by ".join(title for title, _ in fitting)
-        raise LabelError(f"{name}: its values are vertebrae in order by {titles}; name one by --vertebrae-labels")
+        readings = " and by ".join(f"{_AUTOMATIC[each]} ({_extent(levels)})" for each, levels in fitting.items())
+        raise LabelError(
+            f"{name}: its values are vertebrae in order by {readings}; name one by --vertebrae-labels "
+            f"{' or '.join(fitting)}"
+        )
     if faults:
         raise LabelError(f"{name}: {'; '.join(faults)}; check its affine, or name the numbering by --vertebrae-labels")
     raise LabelError(f"{name}: holds no vertebra by any known numbering, but {_list(centroids)}; renumber it")
+
+
+def _extent(levels: Mapping[int, str]) -> str:
+    """Return the highest and the lowest of levels as text."""
+    ordered = sorted(levels.values(), key=ALL_LEVELS.index)
+    return ordered[0] if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"
 
 
 def _order_fault(centroids: Mapping[str, Floats]) -> str | None:

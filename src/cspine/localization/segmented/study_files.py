@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from cspine.core.errors import InputError, LabelError, SourceError
+from cspine.core.errors import LabelError, SourceError
 from cspine.core.findings import NotAssessable
 from cspine.core.identifiers import study_key
 from cspine.core.settings import digest
@@ -16,7 +16,7 @@ from cspine.core.storage.locations import as_path
 from cspine.dicom.nifti.names import is_nifti_name
 from cspine.dicom.seg_file import seg_study_uid
 from cspine.localization.segmented.label_file import vertebra_files
-from cspine.localization.segmented.numbering import NUMBERINGS, Numbering
+from cspine.localization.segmented.numbering import Numbering, numbering_of
 from cspine.localization.segmented.segmented_vertebrae import CODE, SegmentedVertebrae
 
 MISSING_CODE: Final = "no-segmentation"
@@ -65,12 +65,7 @@ class SegmentationFiles:
         path = as_path(path)
         if not path.exists():
             raise SourceError(f"{path}: does not exist; check --vertebrae")
-        for name in NUMBERINGS:
-            if name == numbering:
-                files = cls(path, name)
-                break
-        else:
-            raise InputError(f"{numbering}: is no numbering of vertebrae; choose {', '.join(NUMBERINGS)}")
+        files = cls(path, numbering_of(numbering))
         files.check_count(n_studies)
         return files
 

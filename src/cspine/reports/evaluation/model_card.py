@@ -1,16 +1,19 @@
 """Model cards: a description of weights that is written beside them (Mitchell et al., Model cards, FAT* 2019)."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cspine.core.anatomy import OVERALL, RESEARCH_USE_ONLY, TARGETS
 from cspine.evaluation.cases import LEVELS
 from cspine.evaluation.evaluate import EvaluationResult
 from cspine.evaluation.failures import Failure
-from cspine.models.metadata import BaselineMetadata, LevelsMetadata
+from cspine.models.metadata import BaselineMetadata, LevelsMetadata, LocalizerMetadata
 from cspine.reports.evaluation.evaluation_sections import target_name
 from cspine.reports.evaluation.markdown import PHANTOM_STATEMENT, escape_markdown, table_lines
 from cspine.reports.evaluation.sections import Table, format_interval
+
+if TYPE_CHECKING:
+    from cspine.models.weights import Weights
 
 _MAX_SUBGROUPS: Final = 8
 """Number of subgroups with the lowest AUC that the card lists."""
@@ -27,7 +30,12 @@ _INTENDED_USE: Final = (
 
 
 def model_card(
-    metadata: BaselineMetadata | LevelsMetadata, sha256: str, result: EvaluationResult, failures: Sequence[Failure]
+    metadata: BaselineMetadata | LevelsMetadata,
+    sha256: str,
+    result: EvaluationResult,
+    failures: Sequence[Failure],
+    *,
+    localizer: "Weights[LocalizerMetadata] | None" = None,
 ) -> str:
     """Return a model card as Markdown.
 
@@ -41,6 +49,8 @@ def model_card(
         Evaluation of these weights alone.
     failures : sequence of Failure
         The failures of the failure analysis; the missed fractures among them are listed.
+    localizer : Weights, optional
+        Weights of the localizer that these weights are used with; its training data have sources and licenses, too.
     """
     lines = [
         f"# Model card: {escape_markdown(metadata.name)}",
@@ -55,6 +65,7 @@ def model_card(
         f"- Output: probabilities of a fracture of {', '.join(TARGETS[1:])}, and of any of them, for one CT study",
         f"- Training data: {escape_markdown(metadata.trained_on)}",
         f"- Data hash `{metadata.data_hash}`, settings hash `{metadata.settings_hash}`",
+        *(_localizer(localizer) if localizer else []),
         _calibration(metadata),
         "",
         "## Intended use",
@@ -96,6 +107,15 @@ def _training_statement(metadata: BaselineMetadata | LevelsMetadata) -> list[str
             "",
         ]
     return []
+
+
+def _localizer(weights: "Weights[LocalizerMetadata]") -> list[str]:
+    """Return which localizer it is, and its training data with their sources and licenses."""
+    metadata = weights.metadata
+    return [
+        f"- Localizer: sha256 `{weights.sha256}`, trained with cspine {metadata.software}",
+        f"- Training data of the localizer, with sources and licenses: {escape_markdown(metadata.trained_on)}",
+    ]
 
 
 def _leakage_warning(result: EvaluationResult) -> list[str]:
