@@ -89,7 +89,7 @@ def describe_study(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]
         "coverage": vertebra_coverage(neck, scanner),
         "axes": {level: neck.frames[level].axes.tolist() for level in neck.levels},
         "variants": list(neck.variants.names),
-        "mimics": describe_mimics(neck),
+        "mimics": describe_mimics(neck, scanner),
         "devices": list(neck.devices),
         "person": {"sex": "F" if neck.person.is_female else "M", "age_years": round(neck.person.age_years, 1)},
         "scanner": {
@@ -97,16 +97,17 @@ def describe_study(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]
             "blur_mm": scanner.psf_fwhm_mm,
             "edge": scanner.edge_enhancement,
             "noise_hu": scanner.noise_hu,
+            "bone_contrast": scanner.bone_contrast,
             "reconstruction": asdict(scanner.reconstruction),
         },
         "scanned_z_mm": [float(z[0]), float(z[-1])],
     }
 
 
-def describe_mimics(neck: Neck) -> list[dict[str, Any]]:
+def describe_mimics(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
     """Return what may be taken for a fracture: name, level (None for the whole neck) and points in LPS mm.
 
-    Variants and disorders have a level but no points.
+    Variants and disorders have a level but no points. What the technique of the scan does is of the whole neck.
     """
     records: list[dict[str, Any]] = [
         {
@@ -121,7 +122,7 @@ def describe_mimics(neck: Neck) -> list[dict[str, Any]]:
     for name in neck.variants.names:
         kind, levels = name_without_levels(name), named_levels(name) or (None,)
         records += [{"name": kind, "level": level, "points_lps_mm": []} for level in levels]
-    return records
+    return records + [{"name": name, "level": None, "points_lps_mm": []} for name in scanner.mimic_names]
 
 
 def centroids(labels: Labels, affine: Floats) -> dict[str, list[float]]:
