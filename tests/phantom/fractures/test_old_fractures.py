@@ -83,4 +83,5 @@ def test_lost_bone_leaves_a_wide_gap_between_fragments_in_place(level: Level, fr
     assert wide
     assert all(surface.width_mm <= min(8.0, 0.7 * surface.half_extent_mm.min()) for surface in wide)
     assert not any(surface.height_loss_mm or surface.translation_mm.any() for surface in wide)
+    assert all(surface.is_bone_lost and surface.bone_lost_mm == surface.width_mm for surface in wide)
     assert all(len({surface.width_mm > 2.5 for surface in each}) == 1 for each in drawn)  # both sides alike
