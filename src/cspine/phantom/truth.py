@@ -12,6 +12,7 @@ from cspine.phantom.anatomy.mimic import name_without_levels, named_levels
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.fractures.coverage import fracture_coverage, vertebra_coverage
 from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.fractures.old_fractures import OLD_FRACTURES
 from cspine.phantom.scanner.noise import slice_noise_hu
 from cspine.phantom.scanner.render import TRABECULAR_RATIO
 from cspine.phantom.scanner.scanner import Scanner
@@ -108,7 +109,8 @@ def describe_study(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]
 def describe_mimics(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
     """Return what may be taken for a fracture: name, level (None for the whole neck) and points in LPS mm.
 
-    Variants and disorders have a level but no points. What the technique of the scan does is of the whole neck.
+    Variants and disorders have a level but no points; old fractures have their ``fracture_types``, too. What the
+    technique of the scan does is of the whole neck.
     """
     records: list[dict[str, Any]] = [
         {
@@ -122,7 +124,11 @@ def describe_mimics(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
     ]
     for name in neck.variants.names:
         kind, levels = name_without_levels(name), named_levels(name) or (None,)
-        records += [{"name": kind, "level": level, "points_lps_mm": []} for level in levels]
+        for level in levels:
+            record: dict[str, Any] = {"name": kind, "level": level, "points_lps_mm": []}
+            if level and kind in OLD_FRACTURES:
+                record["fracture_types"] = list(neck.variants.old_fracture_types(level))
+            records.append(record)
     return records + [{"name": name, "level": None, "points_lps_mm": []} for name in scanner.mimic_names]
 
 
