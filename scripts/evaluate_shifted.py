@@ -46,6 +46,7 @@ from cspine.evaluation.evaluate import EvaluationResult, EvaluationSettings, Mod
 from cspine.evaluation.localization import LesionLocalization
 from cspine.evaluation.operating_points import DEFAULT_OPERATING_POINT, operating_points_of_weights
 from cspine.evaluation.predictions import Predictions
+from cspine.evaluation.subgroups import BONE_LOST
 from cspine.experiments.blanking import blank_views
 from cspine.localization.compiler import Compiler
 from cspine.metrics.bootstrap import N_RESAMPLES, Interval, proportion_interval
@@ -280,6 +281,11 @@ def _subgroup_table(result: EvaluationResult, model: ModelResult) -> Table:
         ("all, patient AUC", format_interval(model.target(OVERALL).auc)),
     ]
     right = [(row.value, format_interval(row.auc)) for row in model.subgroups if row.group == "fracture type"]
+    right += [
+        ("bone lost, of any type" if row.value == "yes" else "no bone lost", format_interval(row.auc))
+        for row in model.subgroups
+        if row.group == BONE_LOST
+    ]
     header = ("fractures", "level AUC", "", "fracture type", "level AUC")
     return Table(header, join_columns(left, right))
 

@@ -381,6 +381,19 @@ def test_the_phantoms_page_states_the_domains_as_they_are() -> None:
         for cell, domain in zip(cells, ("source", "shifted"), strict=True):
             low, high = (float(part) for part in cell.split(" to "))
             assert (low, high) == getattr(DOMAINS[domain], name), label
+    for disorders in (
+        ("collapsed_discs", "large_osteophytes", "worn_facets"),
+        ("osteoporosis", "dish", "listhesis"),
+        ("anterior_fusion", "posterior_fusion", "laminectomy"),
+    ):
+        cells = [
+            "; ".join(f"{100 * getattr(DOMAINS[domain].disorders, name):g} %" for name in disorders)
+            for domain in ("source", "shifted")
+        ]
+        assert f" | {cells[0]} | {cells[1]} |" in page, disorders
+    probabilities = [DOMAINS[domain].mimics.model_dump().values() for domain in ("source", "shifted")]
+    source, shifted = (f"{100 * min(each):g} to {100 * max(each):g} %" for each in probabilities)
+    assert f"of `MimicSettings` | {source} | {shifted} |" in page
 
 
 def test_the_phantoms_page_states_proportions_and_measures_as_they_are() -> None:

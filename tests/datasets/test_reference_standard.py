@@ -119,7 +119,7 @@ def test_phantom_record_gives_fracture_types_visibility_and_scan(tmp_path: Path)
     write_labels(tmp_path, TWO)
     fractures = [
         {"level": "C2", "fracture_type": "hangman", "visibility_grade": "subtle"},
-        {"level": "C2", "fracture_type": "lamina", "visibility_grade": "clear"},
+        {"level": "C2", "fracture_type": "lamina", "visibility_grade": "clear", "bone_lost_mm": 3.5},
     ]
     write_records(tmp_path, {"1.1": {"fractures": fractures}, "1.2": {}})
 
@@ -128,6 +128,10 @@ def test_phantom_record_gives_fracture_types_visibility_and_scan(tmp_path: Path)
     assert reference.is_phantom
     assert reference.fractures is not None
     assert reference.fractures["fracture_type"].tolist() == ["hangman", "lamina"]
+    assert reference.fractures["bone_lost_mm"].fillna(-1.0).tolist() == [
+        -1.0,
+        3.5,
+    ]  # not in records of earlier phantoms
     assert best_visibility(reference).iloc[0].tolist() == ["", "clear", "", "", "", "", ""]
     assert reference.subgroups.loc["1.2"].to_dict() == {"slice_thickness_mm": 0.8, "kernel": "sharp", "noise_hu": 30.0}
     part = reference.select(pd.Index(["1.2"]))

@@ -11,6 +11,7 @@ from cspine.core.anatomy import TARGETS
 from cspine.datasets.phantom_records import FRACTURE_COLUMNS
 from cspine.evaluation.evaluate import EvaluationSettings, evaluate
 from cspine.evaluation.predictions import Predictions
+from cspine.evaluation.subgroups import BONE_LOST
 from cspine.metrics.bootstrap import wilson_interval
 
 Tables = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
@@ -26,7 +27,7 @@ def test_subgroups_hold_their_own_cases() -> None:
     probability.iloc[:15, 2] = 0.9  # the clear ones
     grades = ["clear"] * 15 + ["occult"] * 15
     fractures = pd.DataFrame(
-        [(study, "C2", "hangman", grade) for study, grade in zip(labels.index[:30], grades, strict=True)],
+        [(labels.index[n], "C2", "hangman", grade, 4.0 * (n < 5)) for n, grade in enumerate(grades)],
         columns=list(FRACTURE_COLUMNS),
     )
     subgroups = pd.DataFrame(
@@ -43,6 +44,9 @@ def test_subgroups_hold_their_own_cases() -> None:
     assert (clear.sensitivity.value, clear.sensitivity.high) == (1.0, 1.0)
     assert clear.sensitivity.low == pytest.approx(wilson_interval(15, 15).low)
     assert rows["vertebrae", "fracture type", "hangman"].n_positives == 30
+    lost, none_lost = (rows["vertebrae", BONE_LOST, value] for value in ("yes", "no"))
+    assert (lost.n_cases, lost.n_positives, lost.sensitivity.value) == (390 + 5, 5, 1.0)
+    assert (none_lost.n_positives, none_lost.sensitivity.value) == (25, 0.4)
     assert rows["patients", "visibility", "clear or obvious"].n_positives == 15
     assert rows["vertebrae", "level", "C2"].n_cases == 60
     assert rows["vertebrae", "level", "C3"].is_small_sample

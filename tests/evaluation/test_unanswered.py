@@ -249,7 +249,7 @@ def test_subgroups_count_fractures_that_were_not_found() -> None:
     labels = fractures_of_c5(4, 6)
     visibility = {"1.0": "clear", "1.1": "clear", "1.2": "occult", "1.3": "occult"}
     grades = pd.DataFrame(
-        [(study, "C5", "body", grade) for study, grade in visibility.items()], columns=list(FRACTURE_COLUMNS)
+        [(study, "C5", "body", grade, 0.0) for study, grade in visibility.items()], columns=list(FRACTURE_COLUMNS)
     )
     kernels = pd.DataFrame({"kernel": ["soft"] * 8 + [None] * 2}, index=labels.index)
     probability = labels * 0.8 + 0.1

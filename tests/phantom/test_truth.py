@@ -1,10 +1,15 @@
 """The truth names every fracture in the scan, with masks and boxes of its own."""
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from cspine.core.anatomy import FRACTURE_STEP, SEGMENT_NUMBERS
 from cspine.phantom import PhantomSettings, render_study
 from cspine.phantom.rsna_files import _boxes
+from cspine.phantom.sampler import draw_fractured_neck
+from cspine.phantom.truth import describe_mimics, describe_study
 
 
 def test_truth_has_every_fracture_of_a_study_and_boxes_contain_it() -> None:
@@ -58,3 +63,25 @@ def test_fractures_of_one_vertebra_have_separate_masks_and_boxes() -> None:
         marked = set(np.unique(study.fracture_mask)) - {0}
         n_second_fractures += len(marked) - len({value % FRACTURE_STEP for value in marked})
     assert n_second_fractures > 0
+
+
+PLAIN: dict[str, Any] = {"prevalence": 0.0, "soft_fraction": 0.0, "sharp_fraction": 0.0, "adaptive_fraction": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"bone_contrast": (1.0, 1.0)}, []),
+        ({"bone_contrast": (1.0, 1.0), "soft_fraction": 1.0}, ["soft kernel"]),
+        ({"bone_contrast": (1.0, 1.0), "sharp_fraction": 1.0}, ["sharp kernel with edge enhancement"]),
+        ({"bone_contrast": (1.12, 1.15), "adaptive_fraction": 1.0}, ["adaptive reconstruction", "high bone contrast"]),
+        ({"bone_contrast": (0.8, 0.88)}, ["low bone contrast"]),
+    ],
+)
+def test_what_the_technique_does_is_a_mimic_of_the_whole_neck(changes: dict[str, Any], names: list[str]) -> None:
+    neck, scanner = draw_fractured_neck(21, 0, PhantomSettings(**PLAIN | changes))
+
+    of_scan = [each for each in describe_mimics(neck, scanner) if each["name"] in scanner.mimic_names]
+    assert of_scan == [{"name": name, "level": None, "points_lps_mm": []} for name in names]
+    low, high = changes["bone_contrast"]
+    assert low <= describe_study(neck, scanner, [])["scanner"]["bone_contrast"] <= high

@@ -16,8 +16,8 @@ from cspine.dicom.study_collection import TRUTH_FOLDER
 VISIBILITY_GRADES: Final = ("occult", "subtle", "clear", "obvious")
 """Grades of the visibility of a phantom's fracture, ascending."""
 
-FRACTURE_COLUMNS: Final = (STUDY, "level", "fracture_type", "visibility")
-"""Columns of a table of fractures."""
+FRACTURE_COLUMNS: Final = (STUDY, "level", "fracture_type", "visibility", "bone_lost_mm")
+"""Columns of a table of fractures: the last is the width of lost bone, 0 without and NaN where it is not known."""
 
 MIMIC_COLUMNS: Final = (STUDY, "level", "mimic", *POINT_COLUMNS)
 """Columns of a table of mimics: one row per point of a mimic, or one with NaN where its place is not known."""
@@ -30,6 +30,7 @@ class _Fracture(BaseModel):
     level: Level
     fracture_type: str
     visibility_grade: Literal["occult", "subtle", "clear", "obvious"]
+    bone_lost_mm: float = float("nan")  # not in the records of earlier phantoms
 
 
 class _Mimic(BaseModel):
@@ -52,7 +53,7 @@ class PhantomRecord(BaseModel):
     study_instance_uid : str
         Study of the phantom.
     fractures : tuple
-        Level, type and visibility of each fracture.
+        Level, type, visibility and width of lost bone of each fracture.
     scanner : object
         Slice thickness, in-plane blur and noise of the scan.
     mimics : tuple or None
@@ -96,7 +97,7 @@ def fracture_table(records: Mapping[str, PhantomRecord]) -> pd.DataFrame | None:
     if not records:
         return None
     rows = [
-        (study, fracture.level, fracture.fracture_type, fracture.visibility_grade)
+        (study, fracture.level, fracture.fracture_type, fracture.visibility_grade, fracture.bone_lost_mm)
         for study, record in records.items()
         for fracture in record.fractures
     ]

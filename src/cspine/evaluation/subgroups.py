@@ -1,4 +1,4 @@
-"""Subgroup analysis: by level, visibility and type of the fracture, and by properties of scan and patient."""
+"""Subgroup analysis: by level, visibility, type and lost bone of the fracture, by properties of scan and patient."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +17,9 @@ from cspine.datasets.reference_standard import ReferenceStandard, best_visibilit
 from cspine.evaluation.cases import Cases
 from cspine.evaluation.target_metrics import auc_interval, is_small_sample
 from cspine.metrics.bootstrap import Interval, proportion_interval
+
+BONE_LOST: Final = "bone lost"
+"""Subgroups of fractured vertebrae in which bone is lost, or is not."""
 
 _MAX_CATEGORIES: Final = 12
 """The rarest categories beyond this number are merged."""
@@ -120,6 +123,7 @@ def _subgroups(reference: ReferenceStandard, cases: Cases) -> Iterator[tuple[str
         yield from _by_visibility(reference, cases)
         if not cases.is_patient:
             yield from _by_fracture_type(reference.fractures, reference, cases)
+            yield from _by_lost_bone(reference.fractures, reference, cases)
     for name in reference.subgroups.columns:
         values = reference.subgroups[name].iloc[cases.studies]
         group, is_known = str(name).replace("_", " "), values.notna().to_numpy()
@@ -143,13 +147,32 @@ def _by_visibility(reference: ReferenceStandard, cases: Cases) -> Iterator[tuple
 def _by_fracture_type(
     fractures: pd.DataFrame, reference: ReferenceStandard, cases: Cases
 ) -> Iterator[tuple[str, str, Bools]]:
-    is_intact = cases.truth == 0
+    for fracture_type, rows in fractures.groupby("fracture_type", sort=True):
+        yield "fracture type", str(fracture_type), (cases.truth == 0) | _has_fracture(rows, reference, cases)
+
+
+def _by_lost_bone(
+    fractures: pd.DataFrame, reference: ReferenceStandard, cases: Cases
+) -> Iterator[tuple[str, str, Bools]]:
+    """Yield fractured vertebrae with and without lost bone; nothing where no record has any."""
+    is_lost = fractures["bone_lost_mm"] > 0
+    if not is_lost.any():
+        return
+    is_intact, has_lost = cases.truth == 0, _has_fracture(fractures[is_lost], reference, cases)
+    yield BONE_LOST, "yes", is_intact | has_lost
+    yield (
+        BONE_LOST,
+        "no",
+        is_intact | (_has_fracture(fractures[fractures["bone_lost_mm"] == 0], reference, cases) & ~has_lost),
+    )
+
+
+def _has_fracture(fractures: pd.DataFrame, reference: ReferenceStandard, cases: Cases) -> Bools:
+    """Return which vertebrae are fractured and have one of these fractures."""
+    fractured = set(zip(fractures[STUDY], fractures["level"], strict=True))
     studies = reference.labels.index.to_numpy(dtype=str)
     vertebrae = [(studies[study], TARGETS[column]) for study, column in zip(cases.studies, cases.columns, strict=True)]
-    for fracture_type, rows in fractures.groupby("fracture_type", sort=True):
-        fractured = set(zip(rows[STUDY], rows["level"], strict=True))
-        has_type = np.array([vertebra in fractured for vertebra in vertebrae], bool)
-        yield "fracture type", str(fracture_type), is_intact | (has_type & ~is_intact)
+    return np.array([vertebra in fractured for vertebra in vertebrae], bool) & (cases.truth > 0)
 
 
 def _split_by_value(name: str, values: "pd.Series[float]") -> Iterator[tuple[str, Bools]]:

@@ -40,6 +40,7 @@ def fracture_record(
         "width_mm": max(surface.gap_mm for surface in surfaces),
         "displacement_mm": max(float(np.linalg.norm(surface.translation_mm)) for surface in surfaces),
         "height_loss_mm": max(surface.height_loss_mm for surface in surfaces),
+        "bone_lost_mm": max(surface.bone_lost_mm for surface in surfaces),
         "visibility": value,
         "visibility_grade": visibility_grade(value),
         "conspicuity": conspicuity,

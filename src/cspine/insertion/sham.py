@@ -1,4 +1,4 @@
-"""Shams: the resampling of a virtual fracture with nothing broken, so that its trace cannot be learnt."""
+"""Shams: the resampling of a virtual fracture with nothing broken, so that its trace does not tell a fracture."""
 
 from typing import Final
 

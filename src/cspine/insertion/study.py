@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from cspine.core.anatomy import SEGMENT_NUMBERS
-from cspine.core.typing import Floats32
+from cspine.core.typing import Bools, Floats32
 from cspine.insertion.breaking import break_bone, surface_shift_mm
 from cspine.insertion.placement import place_fractures, snap_to_bone
 from cspine.insertion.records import describe_scan, fracture_record, modelled_visibility
@@ -45,6 +45,20 @@ def as_scanned(hu: Floats32, grid: Grid, window: GridWindow) -> tuple[Floats32, 
 
 
 @dataclass(frozen=True)
+class VirtualStudy(PhantomStudy):
+    """A virtual study with its truth.
+
+    Attributes
+    ----------
+    touched : (k, j, i) bool
+        Voxels that may differ from the scan; all others have its Hounsfield units, bit for bit. Soft tissue about the
+        bone and what was resampled without a break are among them.
+    """
+
+    touched: Bools
+
+
+@dataclass(frozen=True)
 class PlannedFracture:
     """A fracture of one vertebra: its surfaces break bone of the scan.
 
@@ -77,7 +91,7 @@ def render_virtual_study(
     *,
     thickness_mm: float,
     acquire: Acquire = as_scanned,
-) -> PhantomStudy:
+) -> VirtualStudy:
     """Return a scan with virtual fractures, with shams, or as it is, with its truth.
 
     Parameters
@@ -96,7 +110,7 @@ def render_virtual_study(
         The acquisition in which fractures are to be visible; by default that of the scan. The study is not changed.
     """
     hu, labels = scan.hu.copy(), np.where(scan.labels == OTHER_BONE, np.uint8(0), scan.labels)
-    fracture_mask = np.zeros(scan.hu.shape, np.uint8)
+    fracture_mask, touched = np.zeros(scan.hu.shape, np.uint8), np.zeros(scan.hu.shape, np.bool_)
     levels = () if kind == "intact" else draw_levels(scan.breakable, settings, rng)
     records: list[dict[str, Any]] = []
     for level in levels:
@@ -105,6 +119,7 @@ def render_virtual_study(
         if planned is None:
             continue
         hu[window] = scan.rounded(scene, hu[window])
+        touched[window] |= scene.touched
         records.append(
             fracture_record(scan, planned.level, planned.fracture_type, planned.surfaces, planned.conspicuity)
         )
@@ -114,7 +129,7 @@ def render_virtual_study(
         labels[window][scene.own] = number
     truth = describe_scan(scan, kind, records, thickness_mm)
     truth["centroids"] = centroids(labels, scan.grid.affine)
-    return PhantomStudy(hu, scan.grid.affine, labels, thickness_mm, False, fracture_mask, truth)
+    return VirtualStudy(hu, scan.grid.affine, labels, thickness_mm, False, fracture_mask, truth, touched)
 
 
 def draw_levels(breakable: Sequence[str], settings: InsertionSettings, rng: np.random.Generator) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ def draw_fractured_neck(seed: int, index: int, settings: PhantomSettings) -> tup
     technique, reconstruction = draw_technique(settings, random_stream(seed, index, settings, _TECHNIQUE))
     scanner = replace(draw_scanner(neck, technique, rng), reconstruction=reconstruction)
     mimics_rng = random_stream(seed, index, settings, _MIMICS)
-    neck = _with_bone_contrast(neck, float(mimics_rng.uniform(*settings.bone_contrast))).with_fractures(fractures)
+    scanner = replace(scanner, bone_contrast=float(mimics_rng.uniform(*settings.bone_contrast)))
+    neck = _with_bone_contrast(neck, scanner.bone_contrast).with_fractures(fractures)
     return add_mimics(neck, draw_mimics(neck, settings.mimics, mimics_rng)), scanner
 
 

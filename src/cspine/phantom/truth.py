@@ -12,6 +12,7 @@ from cspine.phantom.anatomy.mimic import name_without_levels, named_levels
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.fractures.coverage import fracture_coverage, vertebra_coverage
 from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.fractures.old_fractures import OLD_FRACTURES
 from cspine.phantom.scanner.noise import slice_noise_hu
 from cspine.phantom.scanner.render import TRABECULAR_RATIO
 from cspine.phantom.scanner.scanner import Scanner
@@ -59,6 +60,7 @@ def _fracture_record(
         "width_mm": max(surface.gap_mm for surface in surfaces),
         "displacement_mm": max(float(np.linalg.norm(surface.translation_mm)) for surface in surfaces),
         "height_loss_mm": max(surface.height_loss_mm for surface in surfaces),
+        "bone_lost_mm": max(surface.bone_lost_mm for surface in surfaces),
         "visibility": value,
         "visibility_grade": visibility_grade(value),
         "noise_hu": max(local_noise_hu),
@@ -89,7 +91,7 @@ def describe_study(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]
         "coverage": vertebra_coverage(neck, scanner),
         "axes": {level: neck.frames[level].axes.tolist() for level in neck.levels},
         "variants": list(neck.variants.names),
-        "mimics": describe_mimics(neck),
+        "mimics": describe_mimics(neck, scanner),
         "devices": list(neck.devices),
         "person": {"sex": "F" if neck.person.is_female else "M", "age_years": round(neck.person.age_years, 1)},
         "scanner": {
@@ -97,16 +99,18 @@ def describe_study(neck: Neck, scanner: Scanner, fractures: list[dict[str, Any]]
             "blur_mm": scanner.psf_fwhm_mm,
             "edge": scanner.edge_enhancement,
             "noise_hu": scanner.noise_hu,
+            "bone_contrast": scanner.bone_contrast,
             "reconstruction": asdict(scanner.reconstruction),
         },
         "scanned_z_mm": [float(z[0]), float(z[-1])],
     }
 
 
-def describe_mimics(neck: Neck) -> list[dict[str, Any]]:
+def describe_mimics(neck: Neck, scanner: Scanner) -> list[dict[str, Any]]:
     """Return what may be taken for a fracture: name, level (None for the whole neck) and points in LPS mm.
 
-    Variants and disorders have a level but no points.
+    Variants and disorders have a level but no points; old fractures have their ``fracture_types``, too. What the
+    technique of the scan does is of the whole neck.
     """
     records: list[dict[str, Any]] = [
         {
@@ -120,8 +124,12 @@ def describe_mimics(neck: Neck) -> list[dict[str, Any]]:
     ]
     for name in neck.variants.names:
         kind, levels = name_without_levels(name), named_levels(name) or (None,)
-        records += [{"name": kind, "level": level, "points_lps_mm": []} for level in levels]
-    return records
+        for level in levels:
+            record: dict[str, Any] = {"name": kind, "level": level, "points_lps_mm": []}
+            if level and kind in OLD_FRACTURES:
+                record["fracture_types"] = list(neck.variants.old_fracture_types(level))
+            records.append(record)
+    return records + [{"name": name, "level": None, "points_lps_mm": []} for name in scanner.mimic_names]
 
 
 def centroids(labels: Labels, affine: Floats) -> dict[str, list[float]]:

@@ -8,7 +8,7 @@ from tests.support.fractures import grid_around, intact_neck
 
 from cspine.core.anatomy import VERTEBRAE, Level
 from cspine.phantom import PhantomSettings
-from cspine.phantom.anatomy.variants import Variants
+from cspine.phantom.anatomy.variants import NO_FRACTURE_TYPE, Variants
 from cspine.phantom.fractures.fracture import Fracture
 from cspine.phantom.fractures.fractured_bone import Defects, sample_fractured_bone
 from cspine.phantom.fractures.old_fractures import (
@@ -18,6 +18,8 @@ from cspine.phantom.fractures.old_fractures import (
     name_old_fracture,
 )
 from cspine.phantom.fractures.sampling import draw_fractures
+from cspine.phantom.sampler import draw_fractured_neck
+from cspine.phantom.truth import describe_mimics
 
 
 @pytest.mark.parametrize("level", VERTEBRAE)
@@ -72,6 +74,24 @@ def test_a_vertebra_is_fractured_or_has_an_old_gap() -> None:
     assert spared.names == ("old fracture C4", "osteophytes C5")
 
 
+def test_the_truth_has_the_type_of_an_old_fracture() -> None:
+    neck, scanner = draw_fractured_neck(21, 0, PhantomSettings(prevalence=0.0))
+    apophysis = replace(old_fracture("C5", "lamina")[0], fracture_type=NO_FRACTURE_TYPE)
+    variants = Variants(
+        corticated_gaps={"C4": (apophysis, *old_fracture("C5", "lamina")), "C6": old_fracture("C5", "body burst")},
+        names=("unfused apophysis C4", "old fracture C4", "healed compression C6"),
+    )
+
+    records = describe_mimics(replace(neck, variants=variants, mimics=()), scanner)
+
+    types = {(each["name"], each["level"]): each.get("fracture_types") for each in records if each["level"]}
+    assert types == {
+        ("unfused apophysis", "C4"): None,
+        ("old fracture", "C4"): ["lamina"],
+        ("healed compression", "C6"): ["body burst"],
+    }
+
+
 @pytest.mark.parametrize(("level", "fracture_type"), [("C2", "dens type II"), ("C2", "hangman"), ("C5", "teardrop")])
 def test_lost_bone_leaves_a_wide_gap_between_fragments_in_place(level: Level, fracture_type: str) -> None:
     rng, person = np.random.default_rng(0), intact_neck().person
@@ -83,4 +103,5 @@ def test_lost_bone_leaves_a_wide_gap_between_fragments_in_place(level: Level, fr
     assert wide
     assert all(surface.width_mm <= min(8.0, 0.7 * surface.half_extent_mm.min()) for surface in wide)
     assert not any(surface.height_loss_mm or surface.translation_mm.any() for surface in wide)
+    assert all(surface.is_bone_lost and surface.bone_lost_mm == surface.width_mm for surface in wide)
     assert all(len({surface.width_mm > 2.5 for surface in each}) == 1 for each in drawn)  # both sides alike

@@ -29,7 +29,7 @@ def evaluate_hostile(tables: Tables) -> EvaluationResult:
     """Evaluate a model on a reference standard whose names contain markup."""
     labels, probability = tables(60)
     study = labels.index[labels["C7"] > 0][0]
-    fractures = pd.DataFrame([(study, "C7", HOSTILE, "clear")], columns=list(FRACTURE_COLUMNS))
+    fractures = pd.DataFrame([(study, "C7", HOSTILE, "clear", 0.0)], columns=list(FRACTURE_COLUMNS))
     patients = pd.Series(labels.index, index=labels.index)
     reference = ReferenceStandard(HOSTILE, labels, patients, fractures, is_phantom=True)
     return evaluate(reference, [Predictions(HOSTILE, probability)], EvaluationSettings(n_resamples=100))

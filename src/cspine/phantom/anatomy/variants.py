@@ -49,6 +49,9 @@ PREVALENCE: Final[Mapping[str, float]] = {
 """Probability of each; where the literature gives no figure, frequent enough for a network to learn it."""
 
 
+NO_FRACTURE_TYPE: Final = "old"
+"""Type of the surface of a corticated gap that never was a fracture."""
+
 _GAP_NAMES: Final = {OLD_FRACTURE, HEALED_COMPRESSION, UNFUSED_APOPHYSIS}
 """Names of the variants that are corticated gaps, or came from them, without their levels."""
 
@@ -82,6 +85,11 @@ class Variants:
         gaps = {level: surfaces for level, surfaces in self.corticated_gaps.items() if level not in levels}
         names = tuple(name for name in self.names if not _is_gap_of(name, levels))
         return replace(self, corticated_gaps=gaps, names=names)
+
+    def old_fracture_types(self, level: str) -> tuple[str, ...]:
+        """Return the types of the old fracture of a vertebra, one or two; none where it has none."""
+        types = dict.fromkeys(surface.fracture_type for surface in self.corticated_gaps.get(level, ()))
+        return tuple(name for name in types if name != NO_FRACTURE_TYPE)
 
     def defects(self, level: str) -> Defects:
         """Return the canals and the corticated gaps of a vertebra."""
@@ -229,7 +237,8 @@ def _corticated_gap(center: Floats, normal: Floats, half: Floats, width: float, 
         [rng.uniform(0.1, 0.4, 2), rng.uniform(0.1, 0.4, 2), rng.uniform(0, 6.28, 2), rng.uniform(0, 3.14, 2)]
     )
     return Fracture(
-        "old", center, normal, half, width, 3 * float(half.max()), across * rng.normal(0, 0.6) + normal * width / 2,
+        NO_FRACTURE_TYPE, center, normal, half, width, 3 * float(half.max()),
+        across * rng.normal(0, 0.6) + normal * width / 2,
         np.zeros(3), is_loose=True, height_loss_mm=0.0, roughness=roughness,
     )  # fmt: skip
 

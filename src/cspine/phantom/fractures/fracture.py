@@ -43,6 +43,8 @@ class Fracture:
         Loss of anterior height of impacted bone, which has no gap but a dense band; 0 where nothing is impacted.
     roughness : (n, 4)
         Waves that make the surface rough: amplitude in mm, wave number in 1/mm, phase and direction in the plane.
+    is_bone_lost : bool
+        Whether the gap is wide because bone is lost, not because the fragment is displaced.
     """
 
     fracture_type: str
@@ -56,6 +58,7 @@ class Fracture:
     is_loose: bool
     height_loss_mm: float
     roughness: Floats
+    is_bone_lost: bool = False
 
     def bounding_box(self) -> Box:
         """Return the box to which the fracture is confined, (2, 3)."""
@@ -71,6 +74,11 @@ class Fracture:
     def gap_mm(self) -> float:
         """Width of the gap after displacement, which widens it along the normal."""
         return self.width_mm / 2 + max(self.width_mm / 2, float(self.translation_mm @ self.normal))
+
+    @property
+    def bone_lost_mm(self) -> float:
+        """Width of the bone that is lost along the normal; 0 where none is."""
+        return self.width_mm if self.is_bone_lost else 0.0
 
     def surface_distance(self, points: PointSet) -> Floats32:
         """Return the signed distance from the rough surface in mm, positive on the side of the fragment."""

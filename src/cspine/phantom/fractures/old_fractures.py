@@ -18,6 +18,9 @@ OLD_FRACTURE: Final = "old fracture"
 HEALED_COMPRESSION: Final = "healed compression"
 """Its name where bone was impacted, which leaves no gap."""
 
+OLD_FRACTURES: Final = (OLD_FRACTURE, HEALED_COMPRESSION)
+"""Names of mimics that are old fractures; the truth has their types."""
+
 _SETTINGS: Final = PhantomSettings(
     fracture_width_mm=(1.0, 3.0), displacement_mm=(0.0, 2.5), bone_loss_fraction=0.0, height_loss_mm=(1.5, 4.0)
 )

@@ -91,7 +91,7 @@ def _draw_fracture(site: Site, settings: PhantomSettings, rng: np.random.Generat
 def _lose_bone(surface: Fracture, settings: PhantomSettings, rng: np.random.Generator) -> Fracture:
     """Return a surface with a wide gap, between fragments that stay where they were."""
     width = min(float(rng.uniform(*settings.bone_loss_mm)), _MAX_LOST_FRACTION * float(surface.half_extent_mm.min()))
-    return replace(surface, width_mm=width, translation_mm=np.zeros(3), rotation_rad=np.zeros(3))
+    return replace(surface, width_mm=width, translation_mm=np.zeros(3), rotation_rad=np.zeros(3), is_bone_lost=True)
 
 
 def _spread_lateral_mass(surface: Fracture, settings: PhantomSettings, rng: np.random.Generator) -> Fracture:

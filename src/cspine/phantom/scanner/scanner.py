@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from cspine.phantom.settings import PhantomSettings
 
 MIN_HU, MAX_HU = -1024, 3071
 """Range of the scanner."""
+
+_MAX_USUAL_CONTRAST: Final = 1.1
+"""Bone whose HU are multiplied by more than this, or by less than its inverse, is named in the truth."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Scanner:
         Whether all outside the largest circle of a slice is padding.
     reconstruction : Reconstruction
         What is done to slices beyond the kernel.
+    bone_contrast : float
+        Factor on the HU of bone, as of another tube voltage. It is a record: the bone of the neck has been multiplied
+        by it already.
     """
 
     grid: Grid
@@ -53,11 +59,24 @@ class Scanner:
     motion_mm: tuple[float, float, float, float] | None = None
     round_field: bool = False
     reconstruction: Reconstruction = field(default_factory=Reconstruction)
+    bone_contrast: float = 1.0
 
     @property
     def psf_fwhm_mm(self) -> float:
         """In-plane full width at half maximum of the point spread function: that of a Gaussian of the same MTF50."""
         return 2 * float(np.log(2)) / (np.pi * self.mtf50_per_mm)
+
+    @property
+    def mimic_names(self) -> tuple[str, ...]:
+        """Names of what the technique does to the whole neck that may make bone look fractured."""
+        names = {
+            "soft kernel": self.reconstruction.kernel == "soft",
+            "sharp kernel with edge enhancement": self.reconstruction.kernel == "very sharp",
+            "adaptive reconstruction": self.reconstruction.noise_cutoff_per_mm is not None,
+            "high bone contrast": self.bone_contrast > _MAX_USUAL_CONTRAST,
+            "low bone contrast": self.bone_contrast < 1 / _MAX_USUAL_CONTRAST,
+        }
+        return tuple(name for name, is_present in names.items() if is_present)
 
     def covers(self, points: Floats) -> Bools:
         """Return which points, (n, 3) in LPS mm, lie within the field of view and the scan range, (n,)."""

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from cspine.evaluation.evaluate import EvaluationResult
 from cspine.evaluation.operating_points import DEFAULT_OPERATING_POINT
+from cspine.evaluation.subgroups import BONE_LOST
 from cspine.reports.evaluation.evaluation_sections import (
     CALIBRATION,
     DECISION_CURVE,
@@ -23,7 +24,7 @@ from cspine.reports.evaluation.location_sections import LESION_LOCALIZATION
 Reported = Literal["yes", "in part", "no"]
 
 _DEMOGRAPHIC_COLUMNS: Final = {"sex", "age", "site", "hospital", "ethnicity", "race"}
-_FRACTURE_GROUPS: Final = {"level", "fracture type", "visibility"}
+_FRACTURE_GROUPS: Final = {"level", "fracture type", "visibility", BONE_LOST}
 """Columns of the reference standard that describe fractures, not patients or scanners."""
 
 
