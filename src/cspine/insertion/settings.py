@@ -11,7 +11,7 @@ from cspine.phantom.fractures.prevalence import LEVELS_PER_STUDY
 from cspine.phantom.fractures.sites import sites
 from cspine.phantom.settings import PhantomSettings, Range
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Version of the method: increased whenever the same seed and settings give other fractures."""
 
 

@@ -2,14 +2,17 @@
 
 The registered mean vertebrae overlap at joints where a patient differs from the mean. Their insides are seeds, from
 which a watershed (image foresting transform of Falcao, Stolfi and Lotufo 2004) grows along the bone; joint spaces are
-darker, so that borders lie there.
+darker, so that borders lie there. Arches have no seeds where bone leads to them: in a bent neck, laminae and spinous
+processes lie up to a level away from those of the mean vertebra, but each hangs on its own.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from scipy import ndimage
+import numpy.typing as npt
+from scipy import ndimage, sparse
+from scipy.sparse.csgraph import dijkstra
 
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.core.typing import Bools, Floats, Floats32, HounsfieldUnits, Labels
@@ -35,6 +38,16 @@ _CONTESTED_MM: Final = 1.5
 
 _SEED_DEPTH_MM: Final = 1.0
 """Depth inside a registered vertebra, and outside of all others, from which on bone is a seed."""
+
+_ARCH_MM: Final = 19.0
+_BEHIND_CANAL_MM: Final = (15.0, 11.0)
+"""Bone further behind the origin of its vertebra than the first value is lamina or spinous process, and so is that
+behind the vertebral canal: nearer to the midline than the second, and further behind than the third."""
+
+_DARK_HU: Final = (MIN_BONE_HU, 350.0)
+_DARK_FACTOR: Final = 20.0
+"""Smoothed bone below the second value is as dark as a joint that blur has closed; a way through bone as dark as the
+first one counts 21 times."""
 
 _MAX_CORTEX_MM: Final = 3.0
 """Distance over which bone at the border of the watershed is added to the nearest territory."""
@@ -75,10 +88,15 @@ def find_territories(hu: HounsfieldUnits | Floats32, grid: Grid, vertebrae: Mapp
     spacing_mm = grid.spacing_mm
     smooth = ndimage.gaussian_filter(hu.astype(np.float32), _SMOOTHING_MM / spacing_mm)
     bone = smooth > MIN_BONE_HU
-    nearest, first, second = _nearest_vertebrae(grid, vertebrae)
+    nearest, first, second, is_arch = _nearest_vertebrae(grid, vertebrae)
     seeds = np.zeros(bone.shape, np.int16)
     is_sure = bone & (first < -_SEED_DEPTH_MM) & (second > 0)
-    seeds[is_sure] = nearest[is_sure]
+    is_root = is_sure & ~is_arch
+    seeds[is_root] = nearest[is_root]
+    owners = _follow_bone(bone & (first < _FAR_MM), smooth, seeds, spacing_mm)
+    seeds[is_sure & (owners == 0)] = nearest[is_sure & (owners == 0)]  # of an arch that hangs on nothing
+    is_led = is_arch & (owners > 0)
+    seeds[is_led] = owners[is_led]
     seeds[bone & (first > _FAR_MM)] = OTHER_BONE
     seeds[~bone] = _BACKGROUND
     low, high = _GRAY_LIMITS_HU
@@ -86,19 +104,70 @@ def find_territories(hu: HounsfieldUnits | Floats32, grid: Grid, vertebrae: Mapp
     grown = ndimage.watershed_ift(gray, seeds, structure=ndimage.generate_binary_structure(3, 1))
     labels = np.where(bone & (grown > 0), grown, 0).astype(np.uint8)
     labels = _with_cortex(labels, bone, spacing_mm)
-    is_clear = (labels > 0) & (second - first > _CONTESTED_MM)
+    is_clear = (labels > 0) & (second - first > _CONTESTED_MM) & ~is_arch
     labels[is_clear] = nearest[is_clear]
-    labels[bone & (first > _MAX_GROWTH_MM)] = OTHER_BONE
+    labels[bone & (first > _MAX_GROWTH_MM) & ~is_led] = OTHER_BONE
     inside = (first < -_CORE_DEPTH_MM) & (smooth > _MIN_MARROW_HU)
     marrow = np.where(first < _MAX_OUTSIDE_MM, nearest, np.uint8(0))
     return _with_marrow(labels, np.where(inside, nearest, np.uint8(0)), marrow, spacing_mm)
 
 
-def _nearest_vertebrae(grid: Grid, vertebrae: Mapping[str, RegisteredVertebra]) -> tuple[Labels, Floats32, Floats32]:
-    """Return the number of the nearest vertebra of each voxel, the distance from it, and that from the second."""
+def _follow_bone(bone: Bools, smooth: Floats32, seeds: npt.NDArray[np.int16], spacing_mm: Floats) -> Labels:
+    """Return for each voxel of bone the label of the seed that the shortest way along the bone leads to; 0 for none.
+
+    Ways through dark bone, as across a joint that is half closed, count as longer (Dijkstra's algorithm).
+
+    Parameters
+    ----------
+    bone : (k, j, i) bool
+        Where ways may run.
+    smooth : (k, j, i)
+        Smoothed HU.
+    seeds : (k, j, i) int16
+        Labels where they are positive.
+    spacing_mm : (3,)
+        Voxel spacing.
+    """
+    number = np.cumsum(bone, dtype=np.int32).reshape(bone.shape) - 1
+    low, high = _DARK_HU
+    slowness = 1 + _DARK_FACTOR * np.clip((high - smooth) / (high - low), 0.0, 1.0)
+    starts, ends, lengths = [], [], []
+    for axis, step_mm in enumerate(spacing_mm.tolist()):
+        one = tuple(slice(None, -1) if each == axis else slice(None) for each in range(3))
+        other = tuple(slice(1, None) if each == axis else slice(None) for each in range(3))
+        both = bone[one] & bone[other]
+        starts.append(number[one][both])
+        ends.append(number[other][both])
+        lengths.append(step_mm * np.maximum(slowness[one], slowness[other])[both])
+    count = int(bone.sum())
+    edges = np.concatenate(lengths), (np.concatenate(starts), np.concatenate(ends))
+    graph = sparse.csr_array(edges, shape=(count, count))
+    labels = seeds[bone]
+    sources = np.flatnonzero(labels > 0)
+    owners = np.zeros(bone.shape, np.uint8)
+    if len(sources):
+        _, _, nearest = dijkstra(graph, directed=False, indices=sources, return_predecessors=True, min_only=True)
+        owners[bone] = np.where(nearest >= 0, labels[np.maximum(nearest, 0)], 0)
+    return owners
+
+
+def _nearest_vertebrae(
+    grid: Grid, vertebrae: Mapping[str, RegisteredVertebra]
+) -> tuple[Labels, Floats32, Floats32, Bools]:
+    """Return what the registered vertebrae say of each voxel.
+
+    Returns
+    -------
+    nearest : (k, j, i) uint8
+        Number of the nearest vertebra.
+    first, second : (k, j, i) float32
+        Distance from it, and from the second, in mm.
+    is_arch : (k, j, i) bool
+        Whether the nearest one has its laminae and spinous process there.
+    """
     far = np.float32(_FAR_MM + 1.0)
     first, second = np.full(grid.shape, far), np.full(grid.shape, far)
-    nearest = np.zeros(grid.shape, np.uint8)
+    nearest, is_arch = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.bool_)
     pieces = [(SEGMENT_NUMBERS[level], mean_parts(level), each) for level, each in vertebrae.items()]
     if "C1" in vertebrae:
         pieces.append((OTHER_BONE, skull_base_parts(), vertebrae["C1"]))
@@ -111,8 +180,13 @@ def _nearest_vertebrae(grid: Grid, vertebrae: Mapping[str, RegisteredVertebra]) 
         is_nearest = distance < first[window]
         second[window] = np.where(is_nearest, first[window], np.minimum(second[window], distance))
         nearest[window][is_nearest] = number
+        x, y, _ = local.points().coordinates((0.0, 0.0, 0.0))
+        half_mm, least_mm = _BEHIND_CANAL_MM
+        behind = (y > _ARCH_MM) | ((np.abs(x) < half_mm) & (y > least_mm))
+        behind = np.broadcast_to(behind & (number != OTHER_BONE), distance.shape)
+        is_arch[window][is_nearest] = behind[is_nearest]
         np.minimum(first[window], distance, out=first[window])
-    return nearest, first, second
+    return nearest, first, second, is_arch
 
 
 def _with_cortex(labels: Labels, bone: Bools, spacing_mm: Floats) -> Labels:
