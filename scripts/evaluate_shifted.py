@@ -10,7 +10,8 @@ these weights (``--weights``) and for those that `scripts.level_folds` trained a
 300 studies of seed 9101 were declared for 8d018409e044 and for the weights that `scripts.level_folds` trained next; on
 30 November, drawn by generator 8, they were evaluated with 8d018409e044 alone, since the next ones did not ship. On 30
 November 300 studies of seed 9111, of generator 9, were declared for the mean of two networks that `scripts.mean_folds`
-made after them, 898386862f3f, and evaluated. Later weights are to be given a ``--seed`` of their own.
+made after them, 898386862f3f, and evaluated; on the same day they were drawn again, and evaluated with the same
+parameters in a new file, for the false alarms by mimic. Later weights are to be given a ``--seed`` of their own.
 
 Fractures are evaluated by `cspine.evaluation`. Two control models show what is predicted without looking at bone: the
 network itself on views whose vertebrae are blanked out, and the number of slices alone.
