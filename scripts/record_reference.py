@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.support.reference import REFERENCE, describe, draw_phantoms
+from tests.support.reference import AT_A_THRESHOLD, REFERENCE, describe, draw_phantoms
 
 import cspine
 from cspine import Detector
@@ -38,7 +38,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for domain in ("source", "shifted"):
             for index, phantom in enumerate(draw_phantoms(Path(folder) / domain, domain)):
-                predict(f"phantom/{domain}/{index}", phantom)
+                if (name := f"phantom/{domain}/{index}") not in AT_A_THRESHOLD:
+                    predict(name, phantom)
     for name in list(cases):
         path = None if options.real is None else options.real / name.removeprefix("realct/")
         if name.startswith("realct/") and path is not None and path.exists():

@@ -17,6 +17,10 @@ REFERENCE = Path(__file__).parents[1] / "data" / "reference_predictions.json"
 SEED, STUDIES, MATRIX = 4242, 10, 128
 """Ten phantoms of each domain, small so that they are quickly drawn."""
 
+AT_A_THRESHOLD = {"phantom/shifted/3"}
+"""Cases that are no reference: a frame of theirs lies so near to a threshold of the localizer that the rounding of
+another processor moves it by 0.1 mm, and probabilities by 0.02. All others agree to 0.000003 on two processors."""
+
 
 def read_reference() -> dict[str, Any]:
     """Return the recorded cases, by name."""
