@@ -189,10 +189,10 @@ def scan_table(scores: Sequence[CaseScore], earlier: Mapping[str, Any]) -> Table
     for score in _of_kind(scores, AS_IS.name):
         if not score.scan.startswith(OPENKBP):
             before = str(cases.get(f"{score.scan}, {score.kind}", NOT_AVAILABLE))
-            rows.append(
-                (f"{score.scan} ({contents.get(score.scan, '')})", before, describe_case(score), _errors(score))
-            )
-    return Table(("scan", EARLIER_NAME, NEW_NAME, "median and largest error, mm"), tuple(rows))
+            name = f"{score.scan} ({contents.get(score.scan, '')})"
+            rows.append((name, before, describe_case(score), *_counts(score), _errors(score)))
+    header = ("scan", EARLIER_NAME, NEW_NAME, "levels right", "coverage right", _ERRORS)
+    return Table(header, tuple(rows))
 
 
 def variant_table(scores: Sequence[CaseScore], earlier: Mapping[str, Any]) -> Table:
@@ -227,9 +227,23 @@ def planning_table(scores: Sequence[CaseScore], earlier: Mapping[str, Any]) -> T
     return Table(header, tuple(rows))
 
 
+_ERRORS: Final = "error, mm: median, 95th percentile, largest"
+
+
 def _errors(score: CaseScore) -> str:
     errors = score.errors_mm
-    return f"{np.median(errors):.1f}, {errors.max():.1f}" if len(errors) else NOT_AVAILABLE
+    if not len(errors):
+        return NOT_AVAILABLE
+    return f"{np.median(errors):.1f}, {np.quantile(errors, 0.95):.1f}, {errors.max():.1f}"
+
+
+def _counts(score: CaseScore) -> tuple[str, str]:
+    """Return how many of the levels to be named are right, and of how many levels the coverage is."""
+    if not score.levels:
+        return NOT_AVAILABLE, NOT_AVAILABLE
+    right, required = sum(level.is_right for level in score.required), len(score.required)
+    coverage = sum(level.is_coverage_right for level in score.levels)
+    return f"{right} of {required}" if required else NOT_AVAILABLE, f"{coverage} of {len(score.levels)}"
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------

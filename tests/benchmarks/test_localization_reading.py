@@ -15,7 +15,7 @@ from benchmarks.localization.prediction import NamedVertebra, Prediction
 from benchmarks.localization.rates import summarize
 from benchmarks.localization.real import RealCase, RealRun, read_scores
 from benchmarks.localization.reliability import save_reliability
-from benchmarks.localization.report import describe_case, gallery, rate_table, requirement_table, to_json
+from benchmarks.localization.report import describe_case, gallery, rate_table, requirement_table, scan_table, to_json
 from benchmarks.localization.scans import REAL_SCANS
 from benchmarks.localization.truth import REFERENCE, read_truth
 from PIL import Image
@@ -101,6 +101,13 @@ def test_kept_predictions_are_compared_and_tabulated_beside_earlier_ones(run: Re
     table = rate_table({"necks": summarize([neck])}, earlier)
     assert table.rows[0][:6] == ("necks", "1", "0.000", "0.000", "0.500", "0.500")
     assert json.loads(json.dumps(earlier)) == earlier
+
+
+def test_the_table_of_scans_counts_levels_and_coverages(run: RealRun) -> None:
+    table = scan_table(read_scores(run), {})
+
+    (row,) = table.rows  # without the planning CT
+    assert row[1:] == ("-", "C2 is 7.0 mm off", "1 of 2", "6 of 7", "4.0, 6.7, 7.0")
 
 
 def test_a_level_that_need_not_be_named_and_is_right_is_in_the_outcome(run: RealRun) -> None:
