@@ -44,7 +44,8 @@ def main() -> None:
     write_json(RECIPES / f"{name}.json", read_json(RECIPES / f"{name}.json") | {"sha256": file_sha256(shipped)})
     if name == "localizer":
         accept_localizer.main()
-    write_checksums()
+    else:
+        write_checksums()
 
 
 def reexport_localizer(source: Path, target: Path) -> None:

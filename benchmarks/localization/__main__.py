@@ -38,8 +38,8 @@ from cspine.core.files import read_json, write_json
 from cspine.localization.loading import load_localizer
 from cspine.reports.evaluation.sections import Table
 
-HELD_OUT_TABLES, SEEN_TABLES = "real", "shipped"
-"""Part of the names of tables of real scans: with ``--held-out``, and of a localizer that may have seen them."""
+HELD_OUT_TABLES, TRAINED_ON_TABLES = "real", "shipped"
+"""Part of the names of tables of real scans: with ``--held-out``, and of a localizer that was trained on them."""
 
 
 def main() -> None:
@@ -90,9 +90,10 @@ def evaluate_real(options: argparse.Namespace, earlier: dict[str, Any]) -> dict[
         "scans": scan_table(scores, earlier),
         "variants": variant_table(scores, earlier),
         "planning": planning_table(scores, earlier),
-        "pictures": gallery(scores, earlier, "img/real-ct"),
     }
-    kind = HELD_OUT_TABLES if held_out else SEEN_TABLES
+    if not held_out:  # pictures are of the shipped localizer
+        tables["pictures"] = gallery(scores, earlier, "img/real-ct")
+    kind = HELD_OUT_TABLES if held_out else TRAINED_ON_TABLES
     for name, table in tables.items():
         save_table(options.out, f"localization-{kind}-{name}", table)
     if options.pictures is not None:

@@ -70,7 +70,7 @@ def _features(kind: str) -> Floats:
     """Return the texture at each place, (place, feature): of the bone that its sham or its fracture has touched."""
     features = []
     for number in range(len(PLACES)):
-        touched = _render("sham", number).touched | _render("fracture", number).touched
+        touched = _render("sham", number).touched_mask | _render("fracture", number).touched_mask
         region = touched & (intact_scan().labels > 0)
         features.append(_texture(_hu(kind, number), region))
     return np.array(features)

@@ -49,7 +49,7 @@ def write(source: Path, kind: Kind, out: Path) -> tuple[HounsfieldUnits, Bools]:
     study = render_virtual_study(scan, kind, SETTINGS, np.random.default_rng(3), thickness_mm=SPACING_MM)
     identity = VirtualIdentity("patient", STUDY_UID, 0, 0, kind)
     write_study_files(study, identity, WriteOptions(upward=False, full_header=False, compressed=False), out)
-    return stored_hu(out / "train_images" / identity.study_uid), study.touched
+    return stored_hu(out / "train_images" / identity.study_uid), study.touched_mask
 
 
 @pytest.mark.parametrize("kind", ["fracture", "sham"])

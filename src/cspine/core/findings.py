@@ -145,7 +145,7 @@ def assessment_label(operating_points_reached: Collection[OperatingPointName]) -
 
 _Alternatives = Annotated[
     tuple[LevelAlternative, ...],
-    Field(description="Other levels, the best first: of probability 0.1 or more; of an uncertain level one at least."),
+    Field(description="Other levels, the best first: from a probability of 0.1 on, and one at least of an open level."),
 ]
 
 

@@ -50,12 +50,12 @@ class VirtualStudy(PhantomStudy):
 
     Attributes
     ----------
-    touched : (k, j, i) bool
+    touched_mask : (k, j, i) bool
         Voxels that may differ from the scan; all others have its Hounsfield units, bit for bit. Soft tissue about the
         bone and what was resampled without a break are among them.
     """
 
-    touched: Bools
+    touched_mask: Bools
 
 
 @dataclass(frozen=True)

@@ -31,18 +31,20 @@ _FAR_MM: Final = 5.5
 """Bone that lies further from every registered vertebra is a seed of `OTHER_BONE`."""
 
 _MAX_GROWTH_MM: Final = 4.0
-"""Distance from a registered vertebra up to which bone may belong to it."""
+"""Distance from a registered vertebra up to which bone may belong to it; that of arches up to `_FAR_MM`."""
 
 _CONTESTED_MM: Final = 1.5
-"""Bone that is nearer to one registered vertebra than to all others by more than this belongs to it."""
+"""Bone that is nearer to one registered vertebra than to all others by more than this belongs to it, but in arches."""
 
 _SEED_DEPTH_MM: Final = 1.0
 """Depth inside a registered vertebra, and outside of all others, from which on bone is a seed."""
 
 _ARCH_MM: Final = 19.0
-_BEHIND_CANAL_MM: Final = (15.0, 11.0)
-"""Bone further behind the origin of its vertebra than the first value is lamina or spinous process, and so is that
-behind the vertebral canal: nearer to the midline than the second, and further behind than the third."""
+"""Bone further behind the origin of its vertebra than this is lamina or spinous process."""
+
+_CANAL_HALF_MM, _CANAL_MM = 15.0, 11.0
+"""So is bone behind the vertebral canal: nearer to the midline than the first value, and further behind than the
+second one."""
 
 _DARK_HU: Final = (MIN_BONE_HU, 350.0)
 _DARK_FACTOR: Final = 20.0
@@ -107,9 +109,18 @@ def find_territories(hu: HounsfieldUnits | Floats32, grid: Grid, vertebrae: Mapp
     is_clear = (labels > 0) & (second - first > _CONTESTED_MM) & ~is_arch
     labels[is_clear] = nearest[is_clear]
     labels[bone & (first > _MAX_GROWTH_MM) & ~is_led] = OTHER_BONE
+    owner = np.where(is_arch, _nearest_label(labels, spacing_mm), nearest)
     inside = (first < -_CORE_DEPTH_MM) & (smooth > _MIN_MARROW_HU)
-    marrow = np.where(first < _MAX_OUTSIDE_MM, nearest, np.uint8(0))
-    return _with_marrow(labels, np.where(inside, nearest, np.uint8(0)), marrow, spacing_mm)
+    marrow = np.where(first < _MAX_OUTSIDE_MM, owner, np.uint8(0))
+    return _with_marrow(labels, np.where(inside, owner, np.uint8(0)), marrow, spacing_mm)
+
+
+def _nearest_label(labels: Labels, spacing_mm: Floats) -> Labels:
+    """Return the label of the nearest voxel that has one."""
+    if not labels.any():
+        return labels
+    index = ndimage.distance_transform_edt(labels == 0, spacing_mm, return_distances=False, return_indices=True)
+    return np.asarray(labels[tuple(index)])
 
 
 def _follow_bone(bone: Bools, smooth: Floats32, seeds: npt.NDArray[np.int16], spacing_mm: Floats) -> Labels:
@@ -181,8 +192,7 @@ def _nearest_vertebrae(
         second[window] = np.where(is_nearest, first[window], np.minimum(second[window], distance))
         nearest[window][is_nearest] = number
         x, y, _ = local.points().coordinates((0.0, 0.0, 0.0))
-        half_mm, least_mm = _BEHIND_CANAL_MM
-        behind = (y > _ARCH_MM) | ((np.abs(x) < half_mm) & (y > least_mm))
+        behind = (y > _ARCH_MM) | ((np.abs(x) < _CANAL_HALF_MM) & (y > _CANAL_MM))
         behind = np.broadcast_to(behind & (number != OTHER_BONE), distance.shape)
         is_arch[window][is_nearest] = behind[is_nearest]
         np.minimum(first[window], distance, out=first[window])

@@ -87,7 +87,7 @@ def assign_levels(
     is_uncertain = ((likelihood < min_certain) & has_cervical).tolist()
     by_name = (dict(zip(LEVELS, row.tolist(), strict=True)) for row in posterior)
     alternatives = tuple(
-        _alternatives(each, name, n_least=int(uncertain))
+        _alternatives(each, name, min_count=int(uncertain))
         for each, name, uncertain in zip(by_name, names, is_uncertain, strict=True)
     )
     doubts = _doubts(names, alternatives, is_uncertain)
@@ -168,11 +168,11 @@ def _name_regions(members: Indices, posterior: Floats) -> LevelSequence:
     return LevelSequence(members, names, confidence, alternatives)
 
 
-def _alternatives(by_name: dict[str, float], name: str, n_least: int = 0) -> Alternatives:
+def _alternatives(by_name: dict[str, float], name: str, min_count: int = 0) -> Alternatives:
     """Return the other names that are probable enough, and at least some number of them; the best first."""
     others = sorted(((other, value) for other, value in by_name.items() if other != name), key=lambda each: -each[1])
     n_probable = sum(value >= MIN_ALTERNATIVE for _, value in others)
-    return tuple(others[: max(n_probable, n_least)])
+    return tuple(others[: max(n_probable, min_count)])
 
 
 def _doubts(names: Sequence[str], alternatives: Sequence[Alternatives], is_uncertain: list[bool]) -> tuple[str, ...]:

@@ -66,7 +66,8 @@ class Vertebra:
     volume_mm3 : float
         Bone volume of its scanned part.
     alternatives : tuple of (str, float)
-        Other levels with a probability of 0.1 or more, and of an uncertain level the best one at any; the best first.
+        Other levels, the best first: those with a probability of 0.1 or more, and where the sequence leaves the level
+        open at least one.
     """
 
     level: str

@@ -56,8 +56,18 @@ def scan_model(
     -------
     ModelProto
         With the outputs of `after`, and the parameters of all parts under their own names.
+
+    Raises
+    ------
+    ValueError
+        The parts have functions, other versions of operators, or parameters of the same names.
     """
-    part = scanned.model.graph
+    part, models = scanned.model.graph, (before, scanned.model, after)
+    parameters = [tensor for model in models for tensor in model.graph.initializer]
+    versions = {str(model.opset_import) for model in models}
+    names = {tensor.name for tensor in parameters}
+    if any(model.functions for model in models) or len(versions) > 1 or len(names) < len(parameters):
+        raise ValueError(f"{name}: the parts of the graph cannot be joined")
     for prefix, model in (("before/", before), ("scan/", scanned.model), ("after/", after)):
         _prefix_values(model.graph, prefix)
     scan = helper.make_node(
@@ -70,7 +80,6 @@ def scan_model(
         # Its parameters are those of the graph around it, where ONNX Runtime merges batch norms as in any other.
         body=helper.make_graph(list(part.node), f"{name}, one of axis {scanned.axis}", part.input, part.output),
     )
-    parameters = [tensor for model in (before, scanned.model, after) for tensor in model.graph.initializer]
     nodes = [*before.graph.node, scan, *after.graph.node]
     graph = helper.make_graph(nodes, name, inputs, after.graph.output, parameters)
     return helper.make_model(graph, opset_imports=after.opset_import, ir_version=after.ir_version)

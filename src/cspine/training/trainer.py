@@ -32,13 +32,13 @@ from cspine.training.task import VAL_LOSS, Batch, DataShard, Loader, TrainingTas
 MARKER: Final = "run.json"
 """File in a run's folder that records the run's identity: settings and data."""
 
-Network = TypeVar("Network", bound=nn.Module)
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 _PREEMPTED: Final = "stopped by a signal, a checkpoint is written; run the same command again to continue"
 
 
 @dataclass(frozen=True)
-class TrainingResult(Generic[Network]):
+class TrainingResult(Generic[NetworkT]):
     """A finished run.
 
     Attributes
@@ -53,7 +53,7 @@ class TrainingResult(Generic[Network]):
         Learning curve, one row per epoch.
     """
 
-    network: Network
+    network: NetworkT
     best_epoch: int
     resumed_from: int
     curve: list[dict[str, float]]
@@ -72,14 +72,14 @@ def open_run(fabric: Fabric, out: Path, identity: dict[str, Any]) -> None:
 
 def fit(
     fabric: Fabric,
-    build_network: Callable[[], Network],
+    build_network: Callable[[], NetworkT],
     task: TrainingTask,
     out: Path,
     settings: TrainerSettings,
     *,
     stage: str = MAIN_STAGE,
     progress: Progress = silent,
-) -> TrainingResult[Network] | None:
+) -> TrainingResult[NetworkT] | None:
     """Train a network; an interrupted run is resumed after its last finished epoch.
 
     Parameters

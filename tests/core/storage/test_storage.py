@@ -227,6 +227,20 @@ def test_what_is_read_out_of_turn_is_fetched_once(object_store: ObjectStore) -> 
     assert sorted(path for _, path, _ in object_store.requests) == [f"/{BUCKET}/ahead/{name}" for name in "abc"]
 
 
+def test_a_second_reader_is_served_when_the_first_one_leaves(object_store: ObjectStore) -> None:
+    paths = [as_path(f"s3://{BUCKET}/ahead/{name}") for name in "abcd"]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    read_ahead = ReadAhead(max_objects=2)
+    object_store.requests.clear()
+
+    with read_ahead.reading(paths[2:]):
+        with read_ahead.reading(paths[:2]):
+            pass
+        assert isinstance(paths[3], RemotePath)
+        assert read_ahead.take(paths[3], None) == b"d"
+
+
 @pytest.mark.usefixtures("object_store")
 def test_what_is_missing_is_said_in_one_sentence() -> None:
     sentence = r"s3://no-such-bucket/x.*: there is no such bucket; check its name"

@@ -90,6 +90,7 @@ class ReadAhead:
         with self._lock:
             if key not in self._fetched:
                 self._waiting.pop(key, None)  # its reader fetches it
+                self._start()
                 return None
             size, future = self._fetched.pop(key)
         try:
@@ -136,6 +137,7 @@ class ReadAhead:
                 if future is not None:
                     future.cancel()
                     self._n_bytes -= size
+            self._start()  # what other readers wait for
 
 
 def _fetch(path: RemotePath, stop: int | None) -> bytes:

@@ -32,9 +32,9 @@ _MIN_NECK_MM3: Final = 1_000.0
 _MARGIN: Final = 2
 """Voxels around the scan that the region network sees."""
 
-_TILE, _TILE_CONTEXT = 176, 32
+_TILE, _TILE_CONTEXT = 176, 48
 """Voxels along z that the region network sees at once, a meter, and of these what it sees around those that count where
-a scan is longer: 19 cm. Two meters of a field of 80 cm would take 0.6 GB at once."""
+a scan is longer: 29 cm, as far as it looks."""
 
 _JOIN_VOXELS: Final = 3
 """Parts of the neck at most twice this far apart are one region."""

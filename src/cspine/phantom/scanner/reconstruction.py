@@ -10,7 +10,7 @@ from scipy import ndimage
 from cspine.core.typing import Floats32
 from cspine.phantom.settings import PhantomSettings
 
-Kernel = Literal["soft", "medium", "very sharp"]
+KernelClass = Literal["soft", "medium", "very sharp"]
 """From which ranges of `PhantomSettings` the kernel of a study is drawn."""
 
 _OFFSET_HU: Final = 1024.0
@@ -35,7 +35,7 @@ class Reconstruction:
         Distance of neighboring values: 1, or 16 where 4,096 HU were stored in 8 bits.
     jpeg2000_db : int or None
         Peak signal-to-noise ratio of a lossy compression of 16 bits that the slices have been through.
-    kernel : str
+    kernel_class : str
         From which ranges the kernel was drawn; its resolution and edge enhancement are those of the scanner.
     """
 
@@ -43,7 +43,7 @@ class Reconstruction:
     smoothing: float = 0.0
     step_hu: int = 1
     jpeg2000_db: int | None = None
-    kernel: Kernel = "medium"
+    kernel_class: KernelClass = "medium"
 
     def noise_transfer(self, frequency: Floats32) -> Floats32 | np.float32:
         """Return the factor on the amplitude of the noise at spatial frequencies in cycles per mm."""
@@ -82,9 +82,9 @@ def draw_technique(settings: PhantomSettings, rng: np.random.Generator) -> tuple
     kind, is_adaptive, is_quantized, is_compressed = rng.random(4)
     cutoff, smoothing, loss_db, pixel = rng.uniform(size=4)
     changes: dict[str, object] = {}
-    kernel: Kernel = "medium"
+    kernel_class: KernelClass = "medium"
     if kind < settings.soft_fraction:
-        kernel = "soft"
+        kernel_class = "soft"
         low, high = settings.soft_pixel_mm
         field = max((low + (high - low) * pixel) * settings.matrix, settings.field_of_view_mm[0])
         changes = {
@@ -95,7 +95,7 @@ def draw_technique(settings: PhantomSettings, rng: np.random.Generator) -> tuple
             "field_of_view_mm": (field, field),
         }
     elif kind < settings.soft_fraction + settings.sharp_fraction:
-        kernel = "very sharp"
+        kernel_class = "very sharp"
         changes = {
             "mtf50_per_mm": settings.sharp_mtf50_per_mm,
             "edge_enhancement": settings.sharp_edge_enhancement,
@@ -106,5 +106,5 @@ def draw_technique(settings: PhantomSettings, rng: np.random.Generator) -> tuple
         smoothing=float(0.5 + 1.3 * smoothing) if adaptive else 0.0,
         step_hu=16 if is_quantized < settings.quantized_fraction else 1,
         jpeg2000_db=int(71 + 7 * loss_db) if is_compressed < settings.jpeg2000_fraction else None,
-        kernel=kernel,
+        kernel_class=kernel_class,
     )

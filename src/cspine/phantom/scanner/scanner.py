@@ -70,8 +70,8 @@ class Scanner:
     def mimic_names(self) -> tuple[str, ...]:
         """Names of what the technique does to the whole neck that may make bone look fractured."""
         names = {
-            "soft kernel": self.reconstruction.kernel == "soft",
-            "sharp kernel with edge enhancement": self.reconstruction.kernel == "very sharp",
+            "soft kernel": self.reconstruction.kernel_class == "soft",
+            "sharp kernel with edge enhancement": self.reconstruction.kernel_class == "very sharp",
             "adaptive reconstruction": self.reconstruction.noise_cutoff_per_mm is not None,
             "high bone contrast": self.bone_contrast > _MAX_USUAL_CONTRAST,
             "low bone contrast": self.bone_contrast < 1 / _MAX_USUAL_CONTRAST,
