@@ -4,7 +4,7 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -234,9 +234,10 @@ def test_a_second_reader_is_served_when_the_first_one_leaves(object_store: Objec
     read_ahead = ReadAhead(max_objects=2)
     object_store.requests.clear()
 
+    first = ExitStack()
+    first.enter_context(read_ahead.reading(paths[:2]))
     with read_ahead.reading(paths[2:]):
-        with read_ahead.reading(paths[:2]):
-            pass
+        first.close()
         assert isinstance(paths[3], RemotePath)
         assert read_ahead.take(paths[3], None) == b"d"
 
