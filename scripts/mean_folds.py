@@ -18,10 +18,8 @@ from typing import Final
 import torch
 
 from cspine.core.run_files import WEIGHTS_FILE
-from cspine.models.metadata import LevelsMetadata
 from cspine.training.export import export_onnx
-from cspine.training.levels.initialization import PretrainedWeights, load_pretrained
-from cspine.training.levels.network import LevelNetwork
+from cspine.training.levels.initialization import load_pretrained
 from cspine.training.levels.onnx_graph import level_graph
 from scripts.calibrate_folds import calibrate_folds
 from scripts.level_folds import ALL, FOLDS
@@ -82,18 +80,11 @@ def write_mean(sources: Sequence[Path], target: Path) -> None:
         "fracture_types_by_level": by_level,
     }
     metadata = last.model_copy(update=update)
-    networks = [_network(each, metadata) for each in pretrained]
+    networks = [each.network(metadata.fracture_types) for each in pretrained]
     states, mean = [network.state_dict() for network in networks], networks[-1]
     mean.load_state_dict({name: _mean([state[name] for state in states]) for name in states[-1]})
     target.parent.mkdir(parents=True, exist_ok=True)
     export_onnx(level_graph(mean.eval(), metadata.views, metadata.inference_views), metadata, target)
-
-
-def _network(pretrained: PretrainedWeights, metadata: LevelsMetadata) -> LevelNetwork:
-    """Return a network with the outputs of some metadata and the parameters of pretrained weights."""
-    network = LevelNetwork(len(metadata.fracture_types), half_mm=metadata.views.half_mm)
-    pretrained.load_into(network, metadata.fracture_types)
-    return network
 
 
 def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

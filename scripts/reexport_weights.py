@@ -20,7 +20,6 @@ from cspine.models.metadata import LevelsMetadata, LocalizerMetadata, ModelMetad
 from cspine.models.weights import load_weights
 from cspine.training.export import export_onnx, read_parameters
 from cspine.training.levels.initialization import load_pretrained
-from cspine.training.levels.network import LevelNetwork
 from cspine.training.levels.onnx_graph import level_graph
 from cspine.training.localizer.networks import NETWORKS
 from cspine.training.localizer.train import export_localizer
@@ -76,8 +75,7 @@ def reexport_levels(source: Path, target: Path) -> None:
     """Export a level network anew; arguments and errors as of `reexport_localizer`."""
     pretrained = load_pretrained(source)
     metadata = pretrained.metadata
-    network = LevelNetwork(len(metadata.fracture_types), half_mm=metadata.views.half_mm)
-    pretrained.load_into(network, metadata.fracture_types)
+    network = pretrained.network(metadata.fracture_types)
     export_onnx(level_graph(network, metadata.views, metadata.inference_views), metadata, target)
     rng, views, side = np.random.default_rng(0), 3 * len(PLANES), metadata.views.pixels
     inputs = {

@@ -10,12 +10,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tests.support.intact import intact_scan
+from tests.support.intact import intact_scan, render_at
 
 from cspine.core.anatomy import VERTEBRAE
 from cspine.core.typing import Bools, Floats, HounsfieldUnits
 from cspine.insertion.settings import InsertionSettings
-from cspine.insertion.study import VirtualStudy, render_virtual_study
+from cspine.insertion.study import VirtualStudy
 
 pytestmark = pytest.mark.slow
 
@@ -88,16 +88,7 @@ def _hu(kind: str, number: int) -> HounsfieldUnits:
 
 @cache
 def _render(kind: str, number: int) -> VirtualStudy:
-    level, fracture_type = PLACES[number]
-    settings = InsertionSettings(
-        level_mix={level: 1.0},
-        type_mix={fracture_type: 1.0},
-        vertebrae_per_study={1: 1.0},
-        displacement_mm=(3.0, 4.0),
-        fracture_width_mm=(1.0, 2.0),
-    )
-    rng = np.random.default_rng(number)  # shams are where the fractures are
-    return render_virtual_study(intact_scan(), kind, settings, rng, thickness_mm=1.5)  # type: ignore[arg-type]
+    return render_at(kind, number, *PLACES[number])  # type: ignore[arg-type]  # the seed: shams are where fractures are
 
 
 def _texture(hu: HounsfieldUnits, region: Bools) -> list[float]:

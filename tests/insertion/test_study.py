@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 from scipy import ndimage
-from tests.support.intact import intact_scan, phantom, spine_map, volume
+from tests.support.intact import intact_scan, phantom, render_at, spine_map, volume
 
 from cspine.core.errors import NotAssessableError
 from cspine.core.typing import Floats, Floats32
@@ -15,21 +15,8 @@ from cspine.insertion.scan import IntactScan
 from cspine.insertion.settings import InsertionSettings, fracture_types
 from cspine.insertion.study import as_scanned, render_virtual_study
 from cspine.insertion.territories import OTHER_BONE
-from cspine.phantom import PhantomStudy
 from cspine.phantom.geometry.grid import Grid, GridWindow
 from cspine.spine.spine_map import SpineMap
-
-
-def render(kind: str, seed: int, level: str, fracture_type: str) -> PhantomStudy:
-    settings = InsertionSettings(
-        level_mix={level: 1.0},
-        type_mix={fracture_type: 1.0},
-        vertebrae_per_study={1: 1.0},
-        displacement_mm=(3.0, 4.0),
-        fracture_width_mm=(1.0, 2.0),
-    )
-    rng = np.random.default_rng(seed)
-    return render_virtual_study(intact_scan(), kind, settings, rng, thickness_mm=1.5)  # type: ignore[arg-type]
 
 
 def test_registration_finds_the_frames_of_the_phantom() -> None:
@@ -71,7 +58,7 @@ def test_vertebrae_taken_for_others_are_registered_where_they_are() -> None:
 
 
 def test_a_fracture_has_exact_truth() -> None:
-    study = render("fracture", 1, "C5", "lamina")
+    study = render_at("fracture", 1, "C5", "lamina")
     (record,) = study.truth["fractures"]
 
     assert study.truth["levels"] == ["C5"]
@@ -87,7 +74,7 @@ def test_a_fracture_has_exact_truth() -> None:
 
 
 def test_a_sham_changes_the_scan_and_has_no_label() -> None:
-    sham = render("sham", 1, "C5", "lamina")
+    sham = render_at("sham", 1, "C5", "lamina")
 
     assert (sham.hu != intact_scan().hu).any()
     assert not sham.fracture_mask.any()
@@ -97,14 +84,14 @@ def test_a_sham_changes_the_scan_and_has_no_label() -> None:
 
 
 def test_an_intact_study_is_the_scan() -> None:
-    intact = render("intact", 1, "C5", "lamina")
+    intact = render_at("intact", 1, "C5", "lamina")
 
     np.testing.assert_array_equal(intact.hu, intact_scan().hu)
     assert not intact.truth["levels"]
 
 
 def test_the_same_seed_gives_the_same_study() -> None:
-    one, other = render("fracture", 4, "C3", "lamina"), render("fracture", 4, "C3", "lamina")
+    one, other = render_at("fracture", 4, "C3", "lamina"), render_at("fracture", 4, "C3", "lamina")
 
     np.testing.assert_array_equal(one.hu, other.hu)
     assert one.truth == other.truth
@@ -114,7 +101,7 @@ def test_six_statistics_of_noise_and_sharpness_do_not_tell_shams_for_sure() -> N
     """Of bone and soft tissue together, in few places; more of them, of bone alone, do: see `test_shams`."""
     features, labels = [], []
     for number, (level, kind) in enumerate((level, kind) for level in ("C3", "C4", "C5", "C6") for kind in range(3)):
-        sham = render("sham", number, level, ("facet", "lamina", "spinous process")[kind])
+        sham = render_at("sham", number, level, ("facet", "lamina", "spinous process")[kind])
         touched = ndimage.binary_closing(sham.hu != intact_scan().hu, iterations=2)
         features += [_texture(sham.hu, touched), _texture(intact_scan().hu, touched)]
         labels += [1, 0]

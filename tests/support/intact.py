@@ -7,6 +7,8 @@ import numpy as np
 
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.insertion.scan import IntactScan
+from cspine.insertion.settings import InsertionSettings
+from cspine.insertion.study import Kind, VirtualStudy, render_virtual_study
 from cspine.phantom import Crop, PhantomSettings, render_coarse
 from cspine.phantom.disorders.settings import NO_DISORDERS
 from cspine.phantom.mimics.settings import NO_MIMICS
@@ -53,3 +55,15 @@ def volume() -> highdicom.Volume:
 def intact_scan() -> IntactScan:
     """Return the phantom, ready for virtual fractures."""
     return IntactScan.of(volume(), spine_map())
+
+
+def render_at(kind: Kind, seed: int, level: str, fracture_type: str) -> VirtualStudy:
+    """Return a virtual study of the phantom with one displaced fracture, or with a sham where it would be."""
+    settings = InsertionSettings(
+        level_mix={level: 1.0},
+        type_mix={fracture_type: 1.0},
+        vertebrae_per_study={1: 1.0},
+        displacement_mm=(3.0, 4.0),
+        fracture_width_mm=(1.0, 2.0),
+    )
+    return render_virtual_study(intact_scan(), kind, settings, np.random.default_rng(seed), thickness_mm=1.5)

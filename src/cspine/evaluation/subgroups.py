@@ -122,8 +122,9 @@ def _subgroups(reference: ReferenceStandard, cases: Cases) -> Iterator[tuple[str
     if reference.fractures is not None:
         yield from _by_visibility(reference, cases)
         if not cases.is_patient:
-            yield from _by_fracture_type(reference.fractures, reference, cases)
-            yield from _by_lost_bone(reference.fractures, reference, cases)
+            vertebrae = _fractured_vertebrae(reference, cases)
+            yield from _by_fracture_type(reference.fractures, vertebrae)
+            yield from _by_lost_bone(reference.fractures, vertebrae)
     for name in reference.subgroups.columns:
         values = reference.subgroups[name].iloc[cases.studies]
         group, is_known = str(name).replace("_", " "), values.notna().to_numpy()
@@ -144,35 +145,40 @@ def _by_visibility(reference: ReferenceStandard, cases: Cases) -> Iterator[tuple
     yield "visibility", " or ".join(VISIBILITY_GRADES[2:]), is_intact | (is_visible & ~is_intact)
 
 
-def _by_fracture_type(
-    fractures: pd.DataFrame, reference: ReferenceStandard, cases: Cases
-) -> Iterator[tuple[str, str, Bools]]:
+_FracturedVertebrae = list[tuple[str, str] | None]
+"""Study and level of each case that is fractured; None of intact ones."""
+
+
+def _by_fracture_type(fractures: pd.DataFrame, vertebrae: _FracturedVertebrae) -> Iterator[tuple[str, str, Bools]]:
+    is_intact = _are_intact(vertebrae)
     for fracture_type, rows in fractures.groupby("fracture_type", sort=True):
-        yield "fracture type", str(fracture_type), (cases.truth == 0) | _has_fracture(rows, reference, cases)
+        yield "fracture type", str(fracture_type), is_intact | _has_fracture(rows, vertebrae)
 
 
-def _by_lost_bone(
-    fractures: pd.DataFrame, reference: ReferenceStandard, cases: Cases
-) -> Iterator[tuple[str, str, Bools]]:
+def _by_lost_bone(fractures: pd.DataFrame, vertebrae: _FracturedVertebrae) -> Iterator[tuple[str, str, Bools]]:
     """Yield fractured vertebrae with and without lost bone; nothing where no record has any."""
-    is_lost = fractures["bone_lost_mm"] > 0
-    if not is_lost.any():
+    width_mm = fractures["bone_lost_mm"]
+    if not (width_mm > 0).any():
         return
-    is_intact, has_lost = cases.truth == 0, _has_fracture(fractures[is_lost], reference, cases)
+    is_intact, has_lost = _are_intact(vertebrae), _has_fracture(fractures[width_mm > 0], vertebrae)
     yield BONE_LOST, "yes", is_intact | has_lost
-    yield (
-        BONE_LOST,
-        "no",
-        is_intact | (_has_fracture(fractures[fractures["bone_lost_mm"] == 0], reference, cases) & ~has_lost),
-    )
+    yield BONE_LOST, "no", is_intact | (_has_fracture(fractures[width_mm == 0], vertebrae) & ~has_lost)
 
 
-def _has_fracture(fractures: pd.DataFrame, reference: ReferenceStandard, cases: Cases) -> Bools:
-    """Return which vertebrae are fractured and have one of these fractures."""
-    fractured = set(zip(fractures[STUDY], fractures["level"], strict=True))
+def _fractured_vertebrae(reference: ReferenceStandard, cases: Cases) -> _FracturedVertebrae:
     studies = reference.labels.index.to_numpy(dtype=str)
-    vertebrae = [(studies[study], TARGETS[column]) for study, column in zip(cases.studies, cases.columns, strict=True)]
-    return np.array([vertebra in fractured for vertebra in vertebrae], bool) & (cases.truth > 0)
+    rows = zip(cases.studies, cases.columns, cases.truth, strict=True)
+    return [(studies[study], TARGETS[column]) if truth else None for study, column, truth in rows]
+
+
+def _are_intact(vertebrae: _FracturedVertebrae) -> Bools:
+    return np.array([vertebra is None for vertebra in vertebrae], bool)
+
+
+def _has_fracture(fractures: pd.DataFrame, vertebrae: _FracturedVertebrae) -> Bools:
+    """Return which vertebrae have one of these fractures."""
+    fractured = set(zip(fractures[STUDY], fractures["level"], strict=True))
+    return np.array([vertebra in fractured for vertebra in vertebrae], bool)
 
 
 def _split_by_value(name: str, values: "pd.Series[float]") -> Iterator[tuple[str, Bools]]:

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from cspine.core.anatomy import SEGMENT_NUMBERS
 from cspine.insertion.scan import IntactScan, sd_to_fwhm_mm
-from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.fractures.fracture import Fracture, fracture_sizes_mm
 from cspine.phantom.scanner.scanner import Scanner
 from cspine.phantom.visibility import visibility, visibility_grade, visibility_of_conspicuity
 
@@ -37,10 +37,7 @@ def fracture_record(
     return {
         "level": level,
         "fracture_type": fracture_type,
-        "width_mm": max(surface.gap_mm for surface in surfaces),
-        "displacement_mm": max(float(np.linalg.norm(surface.translation_mm)) for surface in surfaces),
-        "height_loss_mm": max(surface.height_loss_mm for surface in surfaces),
-        "bone_lost_mm": max(surface.bone_lost_mm for surface in surfaces),
+        **fracture_sizes_mm(surfaces),
         "visibility": value,
         "visibility_grade": visibility_grade(value),
         "conspicuity": conspicuity,

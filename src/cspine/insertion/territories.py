@@ -109,18 +109,16 @@ def find_territories(hu: HounsfieldUnits | Floats32, grid: Grid, vertebrae: Mapp
     is_clear = (labels > 0) & (second - first > _CONTESTED_MM) & ~is_arch
     labels[is_clear] = nearest[is_clear]
     labels[bone & (first > _MAX_GROWTH_MM) & ~is_led] = OTHER_BONE
-    owner = np.where(is_arch, _nearest_label(labels, spacing_mm), nearest)
+    owner = np.where(is_arch, _nearest_label(labels, spacing_mm)[0], nearest)
     inside = (first < -_CORE_DEPTH_MM) & (smooth > _MIN_MARROW_HU)
     marrow = np.where(first < _MAX_OUTSIDE_MM, owner, np.uint8(0))
     return _with_marrow(labels, np.where(inside, owner, np.uint8(0)), marrow, spacing_mm)
 
 
-def _nearest_label(labels: Labels, spacing_mm: Floats) -> Labels:
-    """Return the label of the nearest voxel that has one."""
-    if not labels.any():
-        return labels
-    index = ndimage.distance_transform_edt(labels == 0, spacing_mm, return_distances=False, return_indices=True)
-    return np.asarray(labels[tuple(index)])
+def _nearest_label(labels: Labels, spacing_mm: Floats) -> tuple[Labels, Floats]:
+    """Return the label of the nearest voxel that has one, and the distance from it in mm."""
+    distance, index = ndimage.distance_transform_edt(labels == 0, spacing_mm, return_indices=True)
+    return labels[tuple(index)], distance
 
 
 def _follow_bone(bone: Bools, smooth: Floats32, seeds: npt.NDArray[np.int16], spacing_mm: Floats) -> Labels:
@@ -201,8 +199,8 @@ def _nearest_vertebrae(
 
 def _with_cortex(labels: Labels, bone: Bools, spacing_mm: Floats) -> Labels:
     """Return the labels with bone that the background has flooded: it belongs to the nearest bone with a label."""
-    distance, index = ndimage.distance_transform_edt(labels == 0, spacing_mm, return_indices=True)
-    nearest = np.where(distance < _MAX_CORTEX_MM, labels[tuple(index)], np.uint8(OTHER_BONE))
+    nearest, distance = _nearest_label(labels, spacing_mm)
+    nearest = np.where(distance < _MAX_CORTEX_MM, nearest, np.uint8(OTHER_BONE))
     return np.where(bone & (labels == 0), nearest, labels)
 
 

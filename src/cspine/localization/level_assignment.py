@@ -70,7 +70,8 @@ def assign_levels(
     settings : LevelAssignmentSettings
         The numbers of the model.
     """
-    unary = detections.log_emissions(settings) + detections.log_odds[:, None]
+    emissions = detections.log_emissions(settings)
+    unary = emissions + detections.log_odds[:, None]
     members, levels = Lattice(detections, settings, unary).decode()
     posterior = level_posterior(detections, settings, members)
     has_cervical = bool((posterior[:, :N_CERVICAL].sum(axis=1) >= _MIN_REGION).any())
@@ -82,7 +83,8 @@ def assign_levels(
     if not has_cervical and not (likelihood >= settings.min_certain).all():
         return _name_regions(members, posterior)
     names = _number(levels)
-    is_anchored = _is_anchored(detections, settings, members, levels)
+    has_skull = detections.anchors.skull_base_lps_mm is not None
+    is_anchored = has_skull or _has_recognized_anchor(levels, recognized=emissions[members].argmax(axis=1))
     min_certain = settings.min_certain if is_anchored else settings.min_certain_without_anchor
     is_uncertain = ((likelihood < min_certain) & has_cervical).tolist()
     by_name = (dict(zip(LEVELS, row.tolist(), strict=True)) for row in posterior)
@@ -132,14 +134,11 @@ def relative_size(vertebrae: Sequence[Vertebra]) -> float | None:
     return float(np.median(ratios)) if ratios else None
 
 
-def _is_anchored(detections: Detections, settings: LevelAssignmentSettings, members: Indices, levels: Indices) -> bool:
-    """Return whether levels are counted from a skull, or from a vertebra that is recognized as one of `_ANCHORS`.
+def _has_recognized_anchor(levels: Indices, recognized: Indices) -> bool:
+    """Return whether a vertebra of `_ANCHORS` is recognized as such by itself.
 
-    The evidence of that vertebra alone has to speak for its level: that the others are called so is no evidence.
+    That only its neighbors make it one is no evidence: levels would be counted from their own count.
     """
-    if detections.anchors.skull_base_lps_mm is not None:
-        return True
-    recognized = detections.log_emissions(settings)[members].argmax(axis=1)
     return bool((np.isin(levels, _ANCHORS) & (recognized == levels)).any())
 
 

@@ -11,7 +11,7 @@ from cspine.core.typing import Floats, Labels
 from cspine.phantom.anatomy.mimic import name_without_levels, named_levels
 from cspine.phantom.anatomy.neck import Neck
 from cspine.phantom.fractures.coverage import fracture_coverage, vertebra_coverage
-from cspine.phantom.fractures.fracture import Fracture
+from cspine.phantom.fractures.fracture import Fracture, fracture_sizes_mm
 from cspine.phantom.fractures.old_fractures import OLD_FRACTURES
 from cspine.phantom.scanner.noise import slice_noise_hu
 from cspine.phantom.scanner.render import TRABECULAR_RATIO
@@ -57,10 +57,7 @@ def _fracture_record(
     return {
         "level": level,
         "fracture_type": surfaces[0].fracture_type,
-        "width_mm": max(surface.gap_mm for surface in surfaces),
-        "displacement_mm": max(float(np.linalg.norm(surface.translation_mm)) for surface in surfaces),
-        "height_loss_mm": max(surface.height_loss_mm for surface in surfaces),
-        "bone_lost_mm": max(surface.bone_lost_mm for surface in surfaces),
+        **fracture_sizes_mm(surfaces),
         "visibility": value,
         "visibility_grade": visibility_grade(value),
         "noise_hu": max(local_noise_hu),

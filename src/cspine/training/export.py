@@ -54,7 +54,7 @@ class Graph:
     dynamic_shapes : tuple of dict
         For each input, the axes of variable length, as ``torch.export.export`` takes them.
     assemble : callable, optional
-        Returns the ONNX graph, which is put together from parts; it is translated as a whole where omitted.
+        Returns the ONNX graph, assembled from parts; where omitted the network is translated as a whole.
     """
 
     network: nn.Module

@@ -214,10 +214,16 @@ def test_what_was_fetched_and_not_read_is_dropped(memory: RemotePath) -> None:
     assert READ_AHEAD.take(memory / "b", None) is None
 
 
-def test_what_is_read_out_of_turn_is_fetched_once(object_store: ObjectStore) -> None:
-    paths = [as_path(f"s3://{BUCKET}/ahead/{name}") for name in "abc"]
+def write_objects(names: str) -> list[RemotePath]:
+    """Write an object of each letter, which is its name and its content; return their paths."""
+    paths = [as_path(f"s3://{BUCKET}/ahead/{name}") for name in names]
     for path in paths:
         path.write_bytes(path.name.encode())
+    return [path for path in paths if isinstance(path, RemotePath)]
+
+
+def test_what_is_read_out_of_turn_is_fetched_once(object_store: ObjectStore) -> None:
+    paths = write_objects("abc")
     read_ahead = ReadAhead(max_objects=1)
     object_store.requests.clear()
 
@@ -227,18 +233,15 @@ def test_what_is_read_out_of_turn_is_fetched_once(object_store: ObjectStore) -> 
     assert sorted(path for _, path, _ in object_store.requests) == [f"/{BUCKET}/ahead/{name}" for name in "abc"]
 
 
-def test_a_second_reader_is_served_when_the_first_one_leaves(object_store: ObjectStore) -> None:
-    paths = [as_path(f"s3://{BUCKET}/ahead/{name}") for name in "abcd"]
-    for path in paths:
-        path.write_bytes(path.name.encode())
+@pytest.mark.usefixtures("object_store")
+def test_a_second_reader_is_served_when_the_first_one_leaves() -> None:
+    paths = write_objects("abcd")
     read_ahead = ReadAhead(max_objects=2)
-    object_store.requests.clear()
 
     first = ExitStack()
     first.enter_context(read_ahead.reading(paths[:2]))
     with read_ahead.reading(paths[2:]):
         first.close()
-        assert isinstance(paths[3], RemotePath)
         assert read_ahead.take(paths[3], None) == b"d"
 
 

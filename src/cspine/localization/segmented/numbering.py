@@ -147,7 +147,7 @@ def number_levels(
         Value to the centroid of its voxels, (3,) LPS mm.
     numbering : str
         One of `NUMBERINGS`. By ``auto`` the numbering is the one by which the vertebrae follow each other from the head
-        down, which must be the only one; versions of TotalSegmentator are also told by
+        down, which must be the only one; versions of TotalSegmentator are distinguished by
         `cspine.localization.segmented.totalsegmentator.find_version`.
 
     Returns

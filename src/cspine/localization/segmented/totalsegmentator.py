@@ -27,7 +27,7 @@ T2 4.3, and T3 to T9 7.0. T3 to T9 at 0.8, 0.6 and 0.5 of an adult's size have 3
 
 
 def find_version(centroids: Mapping[int, Floats]) -> Literal[1, 2] | None:
-    """Return the version of a label map whose vertebrae are in order by both; None where it cannot be told.
+    """Return the version of a label map whose vertebrae are in order by both; None where both are possible.
 
     Values that are neighboring vertebrae by one version only decide. Otherwise the distances do: cervical vertebrae are
     nearer to each other than the thoracic and lumbar ones of the same values. Their likelihood is that of the level

@@ -138,3 +138,13 @@ def in_plane(normal: Floats) -> tuple[Floats, Floats]:
     across = np.cross(normal, helper)
     across /= np.linalg.norm(across)
     return across, np.cross(normal, across)
+
+
+def fracture_sizes_mm(surfaces: Sequence[Fracture]) -> dict[str, float]:
+    """Return the sizes of a fracture of one or more surfaces, as its record has them: the largest of each, in mm."""
+    return {
+        "width_mm": max(surface.gap_mm for surface in surfaces),
+        "displacement_mm": max(float(np.linalg.norm(surface.translation_mm)) for surface in surfaces),
+        "height_loss_mm": max(surface.height_loss_mm for surface in surfaces),
+        "bone_lost_mm": max(surface.bone_lost_mm for surface in surfaces),
+    }

@@ -48,6 +48,12 @@ class PretrainedWeights:
     sha256: str
     state: StateDict
 
+    def network(self, fracture_types: Sequence[str]) -> LevelNetwork:
+        """Return a network with the parameters, and with outputs for these fracture types, in order."""
+        network = LevelNetwork(len(fracture_types), half_mm=self.metadata.views.half_mm)
+        self.load_into(network, fracture_types)
+        return network
+
     def load_into(self, network: LevelNetwork, fracture_types: Sequence[str]) -> None:
         """Copy the parameters into a new network; in the head of fracture types, those of common types.
 

@@ -1,5 +1,6 @@
 """The level network in the form in which it is exported: vertebrae are encoded one after the other."""
 
+from functools import partial
 from typing import Any, Final
 
 import onnx
@@ -101,9 +102,7 @@ def level_graph(network: LevelNetwork, views: LevelViewSettings, counts: tuple[i
     by_view: dict[int, Any] = {0: n_cases, 1: n_views}
     shapes = (by_level, by_view, by_view, {0: n_cases})
 
-    def assemble() -> onnx.ModelProto:
-        return _assemble(network, example, shapes)
-
+    assemble = partial(_assemble, network, example, shapes)
     return Graph(_Probabilities(network), example, _INPUTS, _OUTPUTS, shapes, assemble)
 
 
