@@ -1,7 +1,7 @@
 """An ONNX graph that runs a part of a network over an axis, slice by slice, by the operator Scan.
 
-All slices at once take as many times the memory, and no less time: on two cores a convolution keeps both busy with the
-planes of a single vertebra.
+All slices at once take as many times the memory, and no less time: a convolution keeps two cores busy with the planes
+of a single slice.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The level network in the form in which it is exported: vertebrae are encoded one after the other."""
+"""The level network in the form in which it is exported: views are encoded one after the other, of all vertebrae."""
 
 from functools import partial
 from typing import Any, Final
@@ -15,8 +15,8 @@ from cspine.views.level_views import CHANNELS, PLANES, LevelViewSettings
 
 _INPUTS: Final = ("views", "planes", "offsets", "present")
 _OUTPUTS: Final = ("levels", "overall", "fracture_types", "evidence")
-_LEVEL_AXIS: Final = 1
-"""The axis of vertebrae of views, prior, vectors and logits of evidence."""
+_VIEW_AXIS: Final = 2
+"""The axis of views of images, prior, vectors and logits of evidence."""
 
 _PRIOR, _VECTORS, _LOGITS = "prior", "vectors", "evidence_logits"
 """Values between the parts."""
@@ -52,7 +52,7 @@ class _PositionPrior(_Part):
 
 
 class _Encoding(_Part):
-    """The encoding of one vertebra of each case."""
+    """The encoding of one view of each vertebra."""
 
     def forward(self, views: torch.Tensor, prior: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.network.encode(views, prior)
@@ -109,19 +109,20 @@ def level_graph(network: LevelNetwork, views: LevelViewSettings, counts: tuple[i
 def _assemble(
     network: LevelNetwork, example: tuple[torch.Tensor, ...], shapes: tuple[dict[int, Any], ...]
 ) -> onnx.ModelProto:
-    """Return the network's ONNX graph: the prior, the encoding of one vertebra after the other, the classification."""
+    """Return the network's ONNX graph: the prior, the encoding of one view after the other, the classification."""
     views, planes, offsets, _ = example
     rows, columns = views.shape[4:]
     cells = rows // STRIDE, columns // STRIDE
     by_level, by_view = shapes[:2]
     with torch.no_grad():
         prior = network.position_prior(planes, offsets, cells)
-        one = views[:, 0], prior[:, 0]
-        encoded = [values[:, None].repeat_interleave(LEVELS, dim=_LEVEL_AXIS) for values in network.encode(*one)]
+        one = views[:, :, 0], prior[:, :, 0]
+        count = views.shape[_VIEW_AXIS]
+        encoded = [values.unsqueeze(_VIEW_AXIS).repeat_interleave(count, _VIEW_AXIS) for values in network.encode(*one)]
     before = Graph(_PositionPrior(network, cells), (planes, offsets), _INPUTS[1:3], (_PRIOR,), (by_view, by_view))
     encoding = Graph(
         _Encoding(network), one, ("views_of_one", "prior_of_one"), ("vectors_of_one", "logits_of_one"),
-        (by_view, by_view),
+        ({0: by_level[0]},) * 2,
     )  # fmt: skip
     after = Graph(
         _Classification(network), (*example[1:], *encoded), (*_INPUTS[1:], _VECTORS, _LOGITS), _OUTPUTS,
@@ -134,6 +135,6 @@ def _assemble(
         "levels",
         [views_input, *(value for value in classification.graph.input if value.name in _INPUTS)],
         before=translate(before),
-        scanned=ScannedPart(translate(encoding), (_INPUTS[0], _PRIOR), (_VECTORS, _LOGITS), _LEVEL_AXIS),
+        scanned=ScannedPart(translate(encoding), (_INPUTS[0], _PRIOR), (_VECTORS, _LOGITS), _VIEW_AXIS),
         after=classification,
     )
