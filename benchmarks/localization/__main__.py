@@ -20,6 +20,7 @@ from benchmarks.localization.real import RealRun, read_scores, run_real
 from benchmarks.localization.reliability import save_reliability
 from benchmarks.localization.report import (
     EARLIER,
+    fraction_table,
     gallery,
     planning_table,
     rate_table,
@@ -36,7 +37,13 @@ from benchmarks.progress import log_progress
 from benchmarks.tables import save_table
 from cspine.core.files import read_json, write_json
 from cspine.localization.loading import load_localizer
+from cspine.phantom.body.settings import SCAN_KINDS
 from cspine.reports.evaluation.sections import Table
+from cspine.spine.spine_map import MIN_COMPLETE_FRACTION, MIN_PARTIAL_FRACTION
+
+SCANNED_FRACTIONS = (MIN_PARTIAL_FRACTION, 0.2, 0.5, MIN_COMPLETE_FRACTION)
+"""Scanned fractions from which on vertebrae have to be named, for a table beside the requirements, which are of the
+first."""
 
 HELD_OUT_TABLES, TRAINED_ON_TABLES = "real", "shipped"
 """Part of the names of tables of real scans: with ``--held-out``, and of a localizer that was trained on them."""
@@ -55,6 +62,9 @@ def main() -> None:
     parser.add_argument("--earlier", type=Path, default=EARLIER, help="results beside which the tables are set")
     parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="number of body phantoms; none if omitted")
     parser.add_argument("--seed", type=int, default=DEVELOPMENT_SEED, help="seed of the phantoms (see `phantoms.py`)")
+    parser.add_argument(
+        "--kinds", nargs="+", choices=SCAN_KINDS, default=[], help="kinds of phantoms; those of the domain if omitted"
+    )
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="also draw every real scan, into this folder")
     parser.add_argument("--workers", type=int, default=1, help="number of processes")
     options = parser.parse_args()
@@ -103,17 +113,22 @@ def evaluate_real(options: argparse.Namespace, earlier: dict[str, Any]) -> dict[
 
 def evaluate_phantoms(options: argparse.Namespace, earlier: dict[str, Any]) -> dict[str, Any]:
     """Run phantoms and save their tables and the reliability diagram; return their results."""
-    run = PhantomRun(options.out, options.phantoms, options.seed, options.localizer)
+    run = PhantomRun(options.out, options.phantoms, options.seed, options.localizer, tuple(options.kinds))
     run_phantoms(run, workers=options.workers, progress=log_progress(options.out / "progress.log"))
     scores = read_phantom_scores(run)
     if (earlier.get("seed"), earlier.get("n_scans")) != (run.seed, run.n_scans):
         earlier = {}  # of other phantoms
     summary, kinds = summarize(scores), group_by_variant(scores)
     by_kind = {kind: summarize(kinds[kind]) for kind in sorted(kinds)}
+    if run.kinds:
+        save_table(options.out, "localization-phantoms-other-kinds", rate_table(by_kind, {}))
+        return {"seed": run.seed, "n_scans": run.n_scans, **to_json(scores, [], {"phantoms": summary, **by_kind})}
     requirements = check_phantoms(summary)
     save_table(options.out, "localization-phantoms-must-hold", requirement_table(requirements, earlier))
     save_table(options.out, "localization-phantoms-summary", summary_table({"phantoms": summary}, earlier))
     save_table(options.out, "localization-phantoms-kinds", rate_table(by_kind, earlier))
+    fractions = {fraction: summarize(read_phantom_scores(run, fraction)) for fraction in SCANNED_FRACTIONS}
+    save_table(options.out, "localization-phantoms-scanned", fraction_table(fractions))
     save_reliability(scores, options.out / "localization-reliability.png")
     results = to_json(scores, requirements, {"phantoms": summary, **by_kind})
     return {"seed": run.seed, "n_scans": run.n_scans, **results}

@@ -14,13 +14,14 @@ from benchmarks.localization.straight import straight_volume
 from benchmarks.localization.truth import ScanTruth, TrueVertebra
 from cspine.core.execution.parallel import parallel_map
 from cspine.core.files import read_json, write_json
+from cspine.core.findings import Coverage
 from cspine.core.jobs import ResumableJob
 from cspine.core.progress import Progress, silent
 from cspine.localization.loading import load_localizer
 from cspine.phantom.body.render import render_body_volume
 from cspine.phantom.body.sampler import draw_body
 from cspine.phantom.body.scan import describe_body
-from cspine.phantom.body.settings import BODY_DOMAINS
+from cspine.phantom.body.settings import BODY_DOMAINS, BodySettings, ScanKind
 from cspine.spine.spine_map import MIN_PARTIAL_FRACTION, coverage_of
 
 DOMAIN: Final = "shifted"
@@ -33,6 +34,11 @@ HIDDEN_SEED: Final = 18_006
 """For the evaluation of the finished localizer, once, with `HIDDEN_SCANS` scans, or the first of them that time allows.
 Later localizers take a seed of their own, since the results of this one are known; 18,002 and 18,003 were those before,
 18,004 was that of the present one with 200 scans, and 18,005 that of networks that did not ship."""
+
+OTHER_KINDS_SEED: Final = 18_007
+"""The same for the kinds of scans that neither domain has, `OTHER_KINDS_SCANS` of them."""
+
+OTHER_KINDS_SCANS: Final = 90
 
 HIDDEN_SCANS: Final = 400
 
@@ -64,16 +70,17 @@ class PhantomVertebra(BaseModel):
     axes_lps: tuple[Point, Point, Point]
     scanned_fraction: float
 
-    def as_true(self, level: str) -> TrueVertebra:
-        """Return what a localizer has to state about it."""
-        coverage = coverage_of(self.scanned_fraction)
+    def as_true(self, level: str, min_fraction: float = MIN_PARTIAL_FRACTION) -> TrueVertebra:
+        """Return what a localizer has to state about it, which has to be named where so much was scanned."""
         may_be_named = self.scanned_fraction >= _MIN_NAMED_FRACTION
+        is_required = self.scanned_fraction >= min_fraction
+        coverages: frozenset[Coverage] = frozenset([coverage_of(self.scanned_fraction)])
         return TrueVertebra(
             level,
             np.array(self.origin_lps_mm),
             np.array(self.axes_lps).T,
-            frozenset({coverage, "partial"} if coverage == "absent" and may_be_named else {coverage}),
-            is_required=self.scanned_fraction >= MIN_PARTIAL_FRACTION,
+            coverages | {"absent", "partial"} if may_be_named and not is_required else coverages,
+            is_required=is_required,
         )
 
 
@@ -112,12 +119,21 @@ class PhantomRun:
         Number of scans, and the seed that they are drawn from.
     localizer : str or None
         File or name of the localizer; the embedded one where None.
+    kinds : tuple of str
+        Kinds of scans, equally frequent; those of the domain where empty.
     """
 
     out: Path
     n_scans: int
     seed: int
     localizer: str | None = None
+    kinds: tuple[ScanKind, ...] = ()
+
+    @property
+    def settings(self) -> BodySettings:
+        """Distributions that the phantoms are drawn from."""
+        domain = BODY_DOMAINS[DOMAIN]
+        return domain.model_copy(update={"kinds": dict.fromkeys(self.kinds, 1.0)}) if self.kinds else domain
 
     @property
     def folder(self) -> Path:
@@ -135,9 +151,11 @@ def run_phantoms(run: PhantomRun, *, workers: int = 1, progress: Progress = sile
     Raises
     ------
     OutputTakenError
-        The folder holds the run of another localizer or seed.
+        The folder holds the run of another localizer or seed, or of other kinds.
     """
     identity = {"localizer": load_localizer(run.localizer).sha256, "seed": run.seed, "domain": DOMAIN}
+    if run.kinds:
+        identity["kinds"] = ", ".join(run.kinds)
     ResumableJob(run.folder, "job.json", identity).open()
     outcomes = parallel_map(
         partial(_run_phantom, run),
@@ -152,7 +170,7 @@ def run_phantoms(run: PhantomRun, *, workers: int = 1, progress: Progress = sile
 
 
 def _run_phantom(run: PhantomRun, index: int) -> None:
-    body, scan = draw_body(run.seed, index, BODY_DOMAINS[DOMAIN])
+    body, scan = draw_body(run.seed, index, run.settings)
     truth = describe_body(body, scan)
     rendered = render_body_volume(body, scan)
     volume = straight_volume(rendered.hu, rendered.affine_lps)
@@ -172,12 +190,20 @@ def _run_phantom(run: PhantomRun, index: int) -> None:
     write_json(run.file(index), case.model_dump(mode="json"))
 
 
-def read_phantom_scores(run: PhantomRun) -> list[CaseScore]:
-    """Read the predictions of a run and compare them with the truth; the kind is that of the scan."""
+def read_phantom_scores(run: PhantomRun, min_fraction: float = MIN_PARTIAL_FRACTION) -> list[CaseScore]:
+    """Read the predictions of a run and compare them with the truth; the kind is that of the scan.
+
+    Parameters
+    ----------
+    run : PhantomRun
+        What was run.
+    min_fraction : float
+        Scanned fraction from which on a vertebra has to be named.
+    """
     scores = []
     for index in range(run.n_scans):
         if run.file(index).is_file():
             case = PhantomCase.model_validate(read_json(run.file(index)))
-            truth = ScanTruth({level: vertebra.as_true(level) for level, vertebra in case.vertebrae.items()})
+            truth = ScanTruth({level: each.as_true(level, min_fraction) for level, each in case.vertebrae.items()})
             scores.append(score(f"{index:05}", case.kind, case.prediction, truth))
     return scores

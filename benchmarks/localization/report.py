@@ -165,6 +165,22 @@ def rate_table(summaries: Mapping[str, Summary], earlier: Mapping[str, Any]) -> 
     return Table(("scans", "number", *header), tuple(rows))
 
 
+def fraction_table(summaries: Mapping[float, Summary]) -> Table:
+    """Return a table of how the rates depend on which vertebrae have to be named.
+
+    Parameters
+    ----------
+    summaries : dict
+        Scanned fraction from which on a vertebra has to be named, to the summary of all scans.
+    """
+    rows = []
+    for fraction, each in summaries.items():
+        rates = (each.whole, each.whole_names, each.right)
+        rows.append((f"{100 * fraction:.0f} %", str(each.n_levels), *(f"{rate.value:.3f}" for rate in rates)))
+    header = ("scanned at least", "levels", "wholly right", "wholly right, names alone", "levels right within 5 mm")
+    return Table(header, tuple(rows))
+
+
 _RATES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     "wholly right": lambda part: _first(part.get("whole")),
     "levels right": lambda part: _first(part.get("right")),

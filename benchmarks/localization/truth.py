@@ -47,8 +47,7 @@ class TrueVertebra:
     level : str
         C1 to C7, T1 and below.
     point_lps_mm : (3,) or None
-        The point that is compared: the origin in real scans, the centroid of the scanned part in phantoms. None where
-        it is not known.
+        The point that is compared, the origin of its frame. None where it is not known.
     axes_lps : (3, 3) or None
         Columns are the axes of its frame, x to the left, y to the back, z up.
     coverages : frozenset of str

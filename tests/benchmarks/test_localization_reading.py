@@ -15,12 +15,22 @@ from benchmarks.localization.prediction import NamedVertebra, Prediction
 from benchmarks.localization.rates import summarize
 from benchmarks.localization.real import RealCase, RealRun, read_scores
 from benchmarks.localization.reliability import save_reliability
-from benchmarks.localization.report import describe_case, gallery, rate_table, requirement_table, scan_table, to_json
+from benchmarks.localization.report import (
+    describe_case,
+    fraction_table,
+    gallery,
+    rate_table,
+    requirement_table,
+    scan_table,
+    to_json,
+)
 from benchmarks.localization.scans import REAL_SCANS
 from benchmarks.localization.truth import REFERENCE, read_truth
 from PIL import Image
 
 from cspine.core.files import read_json, write_json
+from cspine.phantom.body.sampler import draw_kind
+from cspine.phantom.body.settings import BODY_DOMAINS, OTHER_KINDS, body_stream
 
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -145,6 +155,19 @@ def test_phantoms_require_five_percent_of_a_vertebra(tmp_path: Path) -> None:
     assert scored.is_whole
     assert [level.level for level in scored.levels if not level.is_coverage_right] == ["C2", "C3"]
     assert (tmp_path / "reliability.png").stat().st_size > 10_000
+
+    (lenient,) = read_phantom_scores(run, min_fraction=0.2)
+    assert [level.level for level in lenient.required] == ["C4"]
+    assert [level.level for level in lenient.levels if not level.is_coverage_right] == ["C2", "C3"]
+    table = fraction_table({0.05: summarize([scored]), 0.2: summarize([lenient])})
+    assert [row[:3] for row in table.rows] == [("5 %", "2", "1.000"), ("20 %", "1", "1.000")]
+
+
+def test_phantoms_of_other_kinds_are_drawn_as_asked(tmp_path: Path) -> None:
+    assert PhantomRun(tmp_path, 2, 5).settings == BODY_DOMAINS["shifted"]
+    asked = PhantomRun(tmp_path, 2, 5, kinds=OTHER_KINDS).settings
+
+    assert {draw_kind(body_stream(5, index, asked), asked) for index in range(30)} == set(OTHER_KINDS)
 
 
 def test_pictures_are_small_and_show_points_where_they_are(run: RealRun) -> None:

@@ -10,7 +10,7 @@ from cspine.phantom.body.body import Body, draw_anatomy
 from cspine.phantom.body.render import render_averaged, render_body, render_body_volume
 from cspine.phantom.body.sampler import draw_body
 from cspine.phantom.body.scan import describe_body, draw_scan
-from cspine.phantom.body.settings import BODY_DOMAINS, SCAN_KINDS, ScanKind, body_stream
+from cspine.phantom.body.settings import BODY_DOMAINS, OTHER_KINDS, SCAN_KINDS, ScanKind, body_stream
 from cspine.phantom.body.skeleton.morphometry import LOWER_STACK
 from cspine.phantom.body.skeleton.rib_cage import draw_cage, rib_path
 from cspine.phantom.disorders.settings import DisorderSettings
@@ -86,6 +86,9 @@ def test_fine_voxels_show_the_same_body(body: Body) -> None:
         ("chest", ["T5", "T8"], ["C4", "L5"]),
         ("abdomen", ["L1", "L4"], ["C7", "T4"]),
         ("pan-scan", ["C1", "T6", "L5"], []),
+        ("C6 and below", ["C7", "T1"], ["C4", "C5"]),
+        ("T3 and below", ["T4", "T9"], ["C7", "T1", "T2"]),
+        ("lumbar spine", ["L2", "L4"], ["T10", "C7"]),
     ],
 )
 def test_scans_cover_what_their_kind_says(body: Body, kind: ScanKind, present: list[str], absent: list[str]) -> None:
@@ -152,8 +155,10 @@ def test_arms_lie_as_planned() -> None:
     assert any(raised)
 
 
-def test_every_kind_has_a_frequency() -> None:
-    assert set(SETTINGS.kinds) == set(SCAN_KINDS) == set(BODY_DOMAINS["shifted"].kinds)
+def test_every_kind_has_a_frequency_or_is_one_of_the_others() -> None:
+    assert set(SETTINGS.kinds) == set(BODY_DOMAINS["shifted"].kinds)
+    assert {*SETTINGS.kinds, *OTHER_KINDS} == set(SCAN_KINDS)
+    assert not set(OTHER_KINDS) & set(SETTINGS.kinds)
 
 
 def test_same_seed_gives_the_same_scan_and_domains_differ() -> None:

@@ -146,8 +146,8 @@ def draw_anatomy(rng: np.random.Generator, settings: BodySettings, kind: ScanKin
 
 def draw_arms(rng: np.random.Generator, kind: ScanKind) -> ArmPosture:
     """Draw how the arms lie: mostly raised for the trunk, down for head and neck."""
-    trunk = kind in {"chest", "chest from C7", "abdomen"}
-    mixed = kind in {"pan-scan", "pan-scan from skull base", "C5 and below"}
+    trunk = kind in {"chest", "chest from C7", "abdomen", "T3 and below", "lumbar spine"}
+    mixed = kind in {"pan-scan", "pan-scan from skull base", "C5 and below", "C6 and below"}
     probability = (0.75, 0.05) if trunk else (0.45, 0.12) if mixed else (0.03, 0.02)
     draw = rng.random()
     if draw < probability[0]:

@@ -32,6 +32,9 @@ _FIELDS_MM: Final[Mapping[ScanKind, Range]] = {
     "abdomen": (150.0, 500.0),
     "pan-scan": (380.0, 700.0),
     "pan-scan from skull base": (320.0, 700.0),
+    "C6 and below": (180.0, 500.0),
+    "T3 and below": (180.0, 500.0),
+    "lumbar spine": (150.0, 300.0),
 }
 """Width of a slice by kind; one scan in four has any width of the settings that is larger."""
 
@@ -186,7 +189,15 @@ def _draw_range(body: Body, kind: ScanKind, rng: np.random.Generator) -> tuple[f
         "pan-scan": (pelvis, vertex),
         "pan-scan from skull base": (pelvis, base),
     }
-    return ranges[kind]
+    if kind in ranges:
+        return ranges[kind]
+    # Drawn after all others, so that these stay as they were before there were more kinds.
+    others: dict[ScanKind, tuple[float, float]] = {
+        "C6 and below": (at(str(rng.choice(["T2", "T6", "T10", "T12", "L2"])), -0.5, 0.5), at("C6", -0.4, 0.5)),
+        "T3 and below": (at(str(rng.choice(["T10", "T12", "L2"])), -0.5, 0.5), at("T3", -0.4, 0.5)),
+        "lumbar spine": (at("S1", -0.5, 0.5), at(str(rng.choice(["T11", "T12", "L1"])), -0.5, 0.5)),
+    }
+    return others[kind]
 
 
 def _draw_field(kind: ScanKind, settings: BodySettings, rng: np.random.Generator) -> float:

@@ -25,10 +25,16 @@ ScanKind = Literal[
     "abdomen",
     "pan-scan",
     "pan-scan from skull base",
+    "C6 and below",
+    "T3 and below",
+    "lumbar spine",
 ]
 """What a scan covers."""
 
 SCAN_KINDS: Final[tuple[ScanKind, ...]] = get_args(ScanKind)
+
+OTHER_KINDS: Final[tuple[ScanKind, ...]] = ("C6 and below", "T3 and below", "lumbar spine")
+"""Kinds that neither domain has: for testing on scans of which no network has seen the like."""
 
 
 class BodySettings(Settings):
