@@ -37,7 +37,7 @@ from benchmarks.progress import log_progress
 from benchmarks.tables import save_table
 from cspine.core.files import read_json, write_json
 from cspine.localization.loading import load_localizer
-from cspine.phantom.body.settings import SCAN_KINDS
+from cspine.phantom.body.settings import OTHER_KINDS
 from cspine.reports.evaluation.sections import Table
 from cspine.spine.spine_map import MIN_COMPLETE_FRACTION, MIN_PARTIAL_FRACTION
 
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--phantoms", type=int, default=0, metavar="N", help="number of body phantoms; none if omitted")
     parser.add_argument("--seed", type=int, default=DEVELOPMENT_SEED, help="seed of the phantoms (see `phantoms.py`)")
     parser.add_argument(
-        "--kinds", nargs="+", choices=SCAN_KINDS, default=[], help="kinds of phantoms; those of the domain if omitted"
+        "--kinds", nargs="+", choices=OTHER_KINDS, default=[], help="kinds of phantoms; those of the domain if omitted"
     )
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="also draw every real scan, into this folder")
     parser.add_argument("--workers", type=int, default=1, help="number of processes")
@@ -116,19 +116,20 @@ def evaluate_phantoms(options: argparse.Namespace, earlier: dict[str, Any]) -> d
     run = PhantomRun(options.out, options.phantoms, options.seed, options.localizer, tuple(options.kinds))
     run_phantoms(run, workers=options.workers, progress=log_progress(options.out / "progress.log"))
     scores = read_phantom_scores(run)
-    if (earlier.get("seed"), earlier.get("n_scans")) != (run.seed, run.n_scans):
+    if (earlier.get("seed"), earlier.get("n_scans"), earlier.get("kinds", [])) != (run.seed, run.n_scans, []):
         earlier = {}  # of other phantoms
     summary, kinds = summarize(scores), group_by_variant(scores)
     by_kind = {kind: summarize(kinds[kind]) for kind in sorted(kinds)}
     if run.kinds:
         save_table(options.out, "localization-phantoms-other-kinds", rate_table(by_kind, {}))
-        return {"seed": run.seed, "n_scans": run.n_scans, **to_json(scores, [], {"phantoms": summary, **by_kind})}
+        results = to_json(scores, [], {"phantoms": summary, **by_kind})
+        return {"seed": run.seed, "n_scans": run.n_scans, "kinds": list(run.kinds), **results}
     requirements = check_phantoms(summary)
     save_table(options.out, "localization-phantoms-must-hold", requirement_table(requirements, earlier))
     save_table(options.out, "localization-phantoms-summary", summary_table({"phantoms": summary}, earlier))
     save_table(options.out, "localization-phantoms-kinds", rate_table(by_kind, earlier))
-    fractions = {fraction: summarize(read_phantom_scores(run, fraction)) for fraction in SCANNED_FRACTIONS}
-    save_table(options.out, "localization-phantoms-scanned", fraction_table(fractions))
+    by_fraction = {fraction: read_phantom_scores(run, fraction) for fraction in SCANNED_FRACTIONS}
+    save_table(options.out, "localization-phantoms-scanned", fraction_table(by_fraction))
     save_reliability(scores, options.out / "localization-reliability.png")
     results = to_json(scores, requirements, {"phantoms": summary, **by_kind})
     return {"seed": run.seed, "n_scans": run.n_scans, **results}

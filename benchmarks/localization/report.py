@@ -165,18 +165,23 @@ def rate_table(summaries: Mapping[str, Summary], earlier: Mapping[str, Any]) -> 
     return Table(("scans", "number", *header), tuple(rows))
 
 
-def fraction_table(summaries: Mapping[float, Summary]) -> Table:
+def fraction_table(scores: Mapping[float, Sequence[CaseScore]]) -> Table:
     """Return a table of how the rates depend on which vertebrae have to be named.
 
     Parameters
     ----------
-    summaries : dict
-        Scanned fraction from which on a vertebra has to be named, to the summary of all scans.
+    scores : dict
+        Scanned fraction from which on a vertebra has to be named, the lowest first, to the scores of all scans. All
+        rows are of the scans in which one has to be at the lowest.
     """
+    with_neck = {score.scan for score in next(iter(scores.values())) if score.has_neck}
     rows = []
-    for fraction, each in summaries.items():
-        rates = (each.whole, each.whole_names, each.right)
-        rows.append((f"{100 * fraction:.0f} %", str(each.n_levels), *(f"{rate.value:.3f}" for rate in rates)))
+    for fraction, of_all in scores.items():
+        kept = [score for score in of_all if score.scan in with_neck]
+        levels = [level.is_right for score in kept for level in score.required]
+        names = [score.are_names_right for score in kept]
+        rates = [float(np.mean(part)) for part in ([score.is_whole for score in kept], names, levels)]
+        rows.append((f"{100 * fraction:.0f} %", str(len(levels)), *(f"{rate:.3f}" for rate in rates)))
     header = ("scanned at least", "levels", "wholly right", "wholly right, names alone", "levels right within 5 mm")
     return Table(header, tuple(rows))
 

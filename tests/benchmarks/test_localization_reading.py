@@ -9,7 +9,13 @@ from typing import Any
 import highdicom
 import numpy as np
 import pytest
-from benchmarks.localization.phantoms import PhantomCase, PhantomRun, PhantomVertebra, read_phantom_scores
+from benchmarks.localization.phantoms import (
+    PhantomCase,
+    PhantomRun,
+    PhantomVertebra,
+    read_phantom_scores,
+    run_phantoms,
+)
 from benchmarks.localization.pictures import MAX_BYTES, draw_prediction, encode_small
 from benchmarks.localization.prediction import NamedVertebra, Prediction
 from benchmarks.localization.rates import summarize
@@ -28,6 +34,7 @@ from benchmarks.localization.scans import REAL_SCANS
 from benchmarks.localization.truth import REFERENCE, read_truth
 from PIL import Image
 
+from cspine.core.errors import OutputTakenError
 from cspine.core.files import read_json, write_json
 from cspine.phantom.body.sampler import draw_kind
 from cspine.phantom.body.settings import BODY_DOMAINS, OTHER_KINDS, body_stream
@@ -156,11 +163,29 @@ def test_phantoms_require_five_percent_of_a_vertebra(tmp_path: Path) -> None:
     assert [level.level for level in scored.levels if not level.is_coverage_right] == ["C2", "C3"]
     assert (tmp_path / "reliability.png").stat().st_size > 10_000
 
-    (lenient,) = read_phantom_scores(run, min_fraction=0.2)
-    assert [level.level for level in lenient.required] == ["C4"]
-    assert [level.level for level in lenient.levels if not level.is_coverage_right] == ["C2", "C3"]
-    table = fraction_table({0.05: summarize([scored]), 0.2: summarize([lenient])})
-    assert [row[:3] for row in table.rows] == [("5 %", "2", "1.000"), ("20 %", "1", "1.000")]
+
+def test_rates_depend_on_how_much_of_a_vertebra_was_scanned(tmp_path: Path) -> None:
+    run = PhantomRun(tmp_path, 3, 5)
+    heights = {"C3": 83.0, "C4": 66.0}
+    for index, fractions in enumerate(({"C3": 0.06, "C4": 1.0}, {"C3": 0.06}, {"C3": 0.01})):
+        vertebrae = {
+            level: PhantomVertebra(origin_lps_mm=(0.0, 0.0, heights[level]), axes_lps=AXES, scanned_fraction=fraction)
+            for level, fraction in fractions.items()
+        }
+        prediction = Prediction(vertebrae=(named("C4", 66.0),) if "C4" in fractions else ())
+        case = PhantomCase(kind="neck", disorders=(), prediction=prediction, vertebrae=vertebrae)
+        write_json(run.file(index), case.model_dump(mode="json"))
+
+    scores = {fraction: read_phantom_scores(run, fraction) for fraction in (0.05, 0.2)}
+
+    assert [[level.level for level in score.required] for score in scores[0.05]] == [["C3", "C4"], ["C3"], []]
+    assert [[level.level for level in score.required] for score in scores[0.2]] == [["C4"], [], []]
+    for fraction, expected in ((0.05, ["C3"]), (0.2, [])):
+        assert [each.level for each in scores[fraction][0].levels if not each.is_coverage_right] == expected
+    assert fraction_table(scores).rows == (
+        ("5 %", "3", "0.000", "0.000", "0.333"),
+        ("20 %", "1", "1.000", "1.000", "1.000"),
+    )
 
 
 def test_phantoms_of_other_kinds_are_drawn_as_asked(tmp_path: Path) -> None:
@@ -168,6 +193,9 @@ def test_phantoms_of_other_kinds_are_drawn_as_asked(tmp_path: Path) -> None:
     asked = PhantomRun(tmp_path, 2, 5, kinds=OTHER_KINDS).settings
 
     assert {draw_kind(body_stream(5, index, asked), asked) for index in range(30)} == set(OTHER_KINDS)
+    run_phantoms(PhantomRun(tmp_path, 0, 5))
+    with pytest.raises(OutputTakenError):
+        run_phantoms(PhantomRun(tmp_path, 0, 5, kinds=OTHER_KINDS))
 
 
 def test_pictures_are_small_and_show_points_where_they_are(run: RealRun) -> None:

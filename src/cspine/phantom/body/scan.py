@@ -191,7 +191,8 @@ def _draw_range(body: Body, kind: ScanKind, rng: np.random.Generator) -> tuple[f
     }
     if kind in ranges:
         return ranges[kind]
-    # Drawn after all others, so that these stay as they were before there were more kinds.
+    # Drawn only here, so that phantoms of the kinds above stay as they were before there were more. S1 is the last
+    # level: half of the lumbar scans end at its center.
     others: dict[ScanKind, tuple[float, float]] = {
         "C6 and below": (at(str(rng.choice(["T2", "T6", "T10", "T12", "L2"])), -0.5, 0.5), at("C6", -0.4, 0.5)),
         "T3 and below": (at(str(rng.choice(["T10", "T12", "L2"])), -0.5, 0.5), at("T3", -0.4, 0.5)),

@@ -34,7 +34,8 @@ ScanKind = Literal[
 SCAN_KINDS: Final[tuple[ScanKind, ...]] = get_args(ScanKind)
 
 OTHER_KINDS: Final[tuple[ScanKind, ...]] = ("C6 and below", "T3 and below", "lumbar spine")
-"""Kinds that neither domain has: for testing on scans of which no network has seen the like."""
+"""Kinds that neither domain has, for testing. Those from C6 and from T3 overlap with kinds of the domains, that of the
+lumbar spine does not."""
 
 
 class BodySettings(Settings):

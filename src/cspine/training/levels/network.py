@@ -250,7 +250,7 @@ class LevelNetwork(nn.Module):
         return self.classify(planes, offsets, present, vectors, evidence)
 
     def encode(self, views: torch.Tensor, prior: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode the views of n vertebrae, each by itself.
+        """Encode views, each by itself; the two leading axes may be any, such as vertebrae and views.
 
         Parameters
         ----------

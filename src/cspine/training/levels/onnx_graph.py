@@ -16,7 +16,7 @@ from cspine.views.level_views import CHANNELS, PLANES, LevelViewSettings
 _INPUTS: Final = ("views", "planes", "offsets", "present")
 _OUTPUTS: Final = ("levels", "overall", "fracture_types", "evidence")
 _VIEW_AXIS: Final = 2
-"""The axis of views of images, prior, vectors and logits of evidence."""
+"""The axis along which views are counted, of the images, the prior, the vectors and the logits of evidence."""
 
 _PRIOR, _VECTORS, _LOGITS = "prior", "vectors", "evidence_logits"
 """Values between the parts."""
