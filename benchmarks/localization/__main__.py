@@ -41,9 +41,9 @@ from cspine.phantom.body.settings import OTHER_KINDS
 from cspine.reports.evaluation.sections import Table
 from cspine.spine.spine_map import MIN_COMPLETE_FRACTION, MIN_PARTIAL_FRACTION
 
-SCANNED_FRACTIONS = (MIN_PARTIAL_FRACTION, 0.2, 0.5, MIN_COMPLETE_FRACTION)
-"""Scanned fractions from which on vertebrae have to be named, for a table beside the requirements, which are of the
-first."""
+LARGER_FRACTIONS = (0.2, 0.5, MIN_COMPLETE_FRACTION)
+"""Scanned fractions from which on vertebrae have to be named, for a table beside the requirements, which are of
+`MIN_PARTIAL_FRACTION`."""
 
 HELD_OUT_TABLES, TRAINED_ON_TABLES = "real", "shipped"
 """Part of the names of tables of real scans: with ``--held-out``, and of a localizer that was trained on them."""
@@ -116,23 +116,24 @@ def evaluate_phantoms(options: argparse.Namespace, earlier: dict[str, Any]) -> d
     run = PhantomRun(options.out, options.phantoms, options.seed, options.localizer, tuple(options.kinds))
     run_phantoms(run, workers=options.workers, progress=log_progress(options.out / "progress.log"))
     scores = read_phantom_scores(run)
-    if (earlier.get("seed"), earlier.get("n_scans"), earlier.get("kinds", [])) != (run.seed, run.n_scans, []):
+    identity = {"seed": run.seed, "n_scans": run.n_scans, "kinds": list(run.kinds)}
+    if any({"kinds": [], **earlier}.get(key) != value for key, value in identity.items()):
         earlier = {}  # of other phantoms
     summary, kinds = summarize(scores), group_by_variant(scores)
     by_kind = {kind: summarize(kinds[kind]) for kind in sorted(kinds)}
+    requirements = [] if run.kinds else check_phantoms(summary)
     if run.kinds:
-        save_table(options.out, "localization-phantoms-other-kinds", rate_table(by_kind, {}))
-        results = to_json(scores, [], {"phantoms": summary, **by_kind})
-        return {"seed": run.seed, "n_scans": run.n_scans, "kinds": list(run.kinds), **results}
-    requirements = check_phantoms(summary)
-    save_table(options.out, "localization-phantoms-must-hold", requirement_table(requirements, earlier))
-    save_table(options.out, "localization-phantoms-summary", summary_table({"phantoms": summary}, earlier))
-    save_table(options.out, "localization-phantoms-kinds", rate_table(by_kind, earlier))
-    by_fraction = {fraction: read_phantom_scores(run, fraction) for fraction in SCANNED_FRACTIONS}
-    save_table(options.out, "localization-phantoms-scanned", fraction_table(by_fraction))
-    save_reliability(scores, options.out / "localization-reliability.png")
-    results = to_json(scores, requirements, {"phantoms": summary, **by_kind})
-    return {"seed": run.seed, "n_scans": run.n_scans, **results}
+        save_table(options.out, "localization-phantoms-other-kinds", rate_table(by_kind, earlier))
+    else:
+        by_fraction = {MIN_PARTIAL_FRACTION: scores} | {
+            each: read_phantom_scores(run, each) for each in LARGER_FRACTIONS
+        }
+        save_table(options.out, "localization-phantoms-must-hold", requirement_table(requirements, earlier))
+        save_table(options.out, "localization-phantoms-summary", summary_table({"phantoms": summary}, earlier))
+        save_table(options.out, "localization-phantoms-kinds", rate_table(by_kind, earlier))
+        save_table(options.out, "localization-phantoms-scanned", fraction_table(by_fraction))
+        save_reliability(scores, options.out / "localization-reliability.png")
+    return {**identity, **to_json(scores, requirements, {"phantoms": summary, **by_kind})}
 
 
 def group_by_kind(scores: Sequence[CaseScore]) -> dict[str, list[CaseScore]]:

@@ -35,12 +35,12 @@ HIDDEN_SEED: Final = 18_006
 Later localizers take a seed of their own, since the results of this one are known; 18,002 and 18,003 were those before,
 18,004 was that of the present one with 200 scans, and 18,005 that of networks that did not ship."""
 
+HIDDEN_SCANS: Final = 400
+
 OTHER_KINDS_SEED: Final = 18_007
-"""The same for the kinds of scans that neither domain has, `OTHER_KINDS_SCANS` of them."""
+"""The same for `OTHER_KINDS_SCANS` scans of kinds that neither domain has."""
 
 OTHER_KINDS_SCANS: Final = 90
-
-HIDDEN_SCANS: Final = 400
 
 _FOLDER: Final = "phantoms"
 

@@ -48,14 +48,17 @@ def test_any_number_of_cases_and_views_gives_the_outputs_of_the_network(
         np.testing.assert_allclose(values, torch.sigmoid(logits).numpy(), atol=1e-5)
 
 
-def scanned_axes(model: onnx.ModelProto) -> set[int]:
+def scan_of(model: onnx.ModelProto) -> onnx.NodeProto:
     (scan,) = (node for node in model.graph.node if node.op_type == "Scan")
-    return {axis for each in scan.attribute if each.name.endswith("put_axes") for axis in each.ints}
+    return scan
+
+
+def scanned_axes(model: onnx.ModelProto) -> set[int]:
+    return {axis for each in scan_of(model).attribute if each.name.endswith("put_axes") for axis in each.ints}
 
 
 def test_views_are_convolved_one_after_the_other(model: onnx.ModelProto) -> None:
-    (scan,) = (node for node in model.graph.node if node.op_type == "Scan")
-    (body,) = (attribute.g for attribute in scan.attribute if attribute.name == "body")
+    (body,) = (attribute.g for attribute in scan_of(model).attribute if attribute.name == "body")
 
     assert [node for node in body.node if node.op_type == "Conv"]
     assert not [node for node in model.graph.node if node.op_type == "Conv"]
