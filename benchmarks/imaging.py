@@ -49,7 +49,11 @@ def main() -> None:
     parser.add_argument("--syntaxes", nargs="*", default=list(SYNTAXES), choices=SYNTAXES)
     parser.add_argument("--loaders", nargs="*", default=list(LOADERS), choices=LOADERS)
     parser.add_argument("--one", nargs=2, metavar=("LOADER", "FOLDER"), help=argparse.SUPPRESS)
+    parser.add_argument("--write", choices=SYNTAXES, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.write:
+        sys.stdout.write(json.dumps(str(_write_series(options.work, options.write))) + "\n")
+        return
     if options.one:
         loader, folder = options.one
         sys.stdout.write(json.dumps(_measure(loader, Path(folder))) + "\n")
@@ -95,15 +99,23 @@ def _show(work: Path, syntax: str, measured: dict[str, list[dict[str, float]]]) 
 
 
 def prepare_series(work: Path, syntax: str) -> Path:
-    """Write the series in one transfer syntax, unless that is done; return its folder."""
-    folder = work / syntax
-    if (folder / "done").exists():
-        return folder / "dicom"
+    """Write the series in one transfer syntax, unless that is done; return its folder.
+
+    Another process does it: Linux counts the memory of a parent as the peak of its children, which are measured.
+    """
+    if not (work / syntax / "done").exists():
+        run_module("benchmarks.imaging", "--work", work, "--write", syntax)
+    return work / syntax / "dicom"
+
+
+def _write_series(work: Path, syntax: str) -> Path:
+    """Write the series in one transfer syntax; return its folder."""
     import imagecodecs
     import pydicom
     from pydicom.encaps import encapsulate
     from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
 
+    folder = work / syntax
     (folder / "dicom").mkdir(parents=True, exist_ok=True)
     for dataset in _read_slices(work):
         name = folder / "dicom" / f"{int(dataset.InstanceNumber)}.dcm"
