@@ -52,7 +52,8 @@ def main() -> None:
     parser.add_argument("--write", choices=SYNTAXES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write:
-        sys.stdout.write(json.dumps(str(_write_series(options.work, options.write))) + "\n")
+        _write_series(options.work, options.write)
+        sys.stdout.write("null\n")
         return
     if options.one:
         loader, folder = options.one
@@ -101,15 +102,16 @@ def _show(work: Path, syntax: str, measured: dict[str, list[dict[str, float]]]) 
 def prepare_series(work: Path, syntax: str) -> Path:
     """Write the series in one transfer syntax, unless that is done; return its folder.
 
-    Another process does it: Linux counts the memory of a parent as the peak of its children, which are measured.
+    A separate process writes it: Linux counts the memory of a parent at the fork as the peak of its children, which are
+    what is measured.
     """
     if not (work / syntax / "done").exists():
         run_module("benchmarks.imaging", "--work", work, "--write", syntax)
     return work / syntax / "dicom"
 
 
-def _write_series(work: Path, syntax: str) -> Path:
-    """Write the series in one transfer syntax; return its folder."""
+def _write_series(work: Path, syntax: str) -> None:
+    """Write the series in one transfer syntax."""
     import imagecodecs
     import pydicom
     from pydicom.encaps import encapsulate
@@ -131,7 +133,6 @@ def _write_series(work: Path, syntax: str) -> Path:
             dataset["PixelData"].VR = "OB"
         pydicom.dcmwrite(name, dataset, enforce_file_format=True)
     (folder / "done").touch()
-    return folder / "dicom"
 
 
 def _read_slices(work: Path) -> Iterator[Any]:
