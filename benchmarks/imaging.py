@@ -102,8 +102,7 @@ def _show(work: Path, syntax: str, measured: dict[str, list[dict[str, float]]]) 
 def prepare_series(work: Path, syntax: str) -> Path:
     """Write the series in one transfer syntax, unless that is done; return its folder.
 
-    A separate process writes it: Linux counts the memory of a parent at the fork as the peak of its children, which are
-    what is measured.
+    A separate process writes it, so that this one stays small, as `benchmarks.processes` demands.
     """
     if not (work / syntax / "done").exists():
         run_module("benchmarks.imaging", "--work", work, "--write", syntax)
